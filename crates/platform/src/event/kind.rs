@@ -1,0 +1,155 @@
+//! What can happen.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{LoadPlan, LoadSummary, LoadTick};
+
+/// The kinds of events, by the field `type`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type")]
+#[non_exhaustive]
+pub enum EventKind {
+    // === the platform ===
+    /// Bring-up began.
+    PlatformStarted {
+        platform: String,
+        /// Where: `this machine`, a cluster's context, `virtual time`.
+        target: String,
+        nodes: u32,
+        gateway: GatewayInfo,
+        services: Vec<ServiceInfo>,
+    },
+    /// A part (embedded Kafka, a gateway, …) is up.
+    PartReady { part: String, detail: String, after_ms: u64 },
+    /// Everything is ready.
+    PlatformReady { platform: String, after_ms: u64 },
+    /// Teardown began.
+    PlatformStopping { platform: String, grace: bool },
+    /// Nothing is left.
+    PlatformStopped { platform: String },
+
+    // === replicas ===
+    PodStarting { service: String, pod: String, node: String, restarts: u32 },
+    PodReady { service: String, pod: String, after_ms: u64 },
+    /// The readiness probe of a replica that was ready fails.
+    PodUnready { service: String, pod: String, reason: String },
+    /// Told to end. `connections`: how many it holds.
+    PodDraining { service: String, pod: String, connections: Option<u64> },
+    /// Ended as asked. `after_ms`: since it was told to; `forced`: the grace period ran out.
+    PodGone { service: String, pod: String, after_ms: u64, forced: bool },
+    /// Ended by itself or was killed. `restart_in_ms`: kubelet's back-off; absent: it is not started again.
+    PodCrashed { service: String, pod: String, exit: String, restart_in_ms: Option<u64> },
+    /// What the gateways were told.
+    EndpointsChanged { service: String, ready: Vec<String>, draining: Vec<String> },
+
+    // === metrics and autoscaling ===
+    /// One scrape: values per replica, in milli-units (5,000 connections = 5,000,000).
+    MetricScraped { service: String, metric: String, values_milli: BTreeMap<String, i64> },
+    /// A metric's average crossed the line at which the autoscaler acts, in either direction.
+    MetricCrossed {
+        service: String,
+        metric: String,
+        /// Per replica, milli-units.
+        average_milli: i64,
+        target_milli: i64,
+        /// True: now above target + tolerance; false: no longer.
+        above: bool,
+        /// When the autoscaler looks next.
+        next_sync_ms: u64,
+    },
+    /// One reconciliation of the autoscaler, whatever came of it.
+    HpaSynced {
+        service: String,
+        current: u32,
+        desired: u32,
+        metrics: Vec<MetricProposal>,
+        /// The decision in words.
+        reason: String,
+        /// `type` to `[status, reason]`, as in the HPA's status.
+        conditions: BTreeMap<String, [String; 2]>,
+    },
+    /// The autoscaler changed the number of replicas.
+    DesiredChanged {
+        service: String,
+        from: u32,
+        to: u32,
+        /// The controller's own words, as in `kubectl describe hpa`.
+        reason: String,
+        /// Ours: which metric, what limited it, in one sentence.
+        explanation: String,
+        metrics: Vec<MetricProposal>,
+    },
+    /// The recommendation is to scale down, but the stabilisation window still holds a higher one.
+    ScaleDownHeld { service: String, recommended: u32, held_at: u32, until_ms: u64 },
+    /// Somebody set the number of replicas by hand.
+    ReplicasSet { service: String, from: u32, to: u32 },
+
+    // === load ===
+    LoadStarted { plan: LoadPlan },
+    /// A phase of the plan began: `ramp`, `hold`, `close`, `wait`….
+    PhaseStarted { phase: String, detail: String },
+    /// Aggregates since the last tick.
+    LoadTick(LoadTick),
+    /// All connections of the ramp were started.
+    RampDone { open: u64, refused: u64, lost: u64, after_ms: u64 },
+    /// The client closed its connections.
+    LoadClosed { closed: u64 },
+    LoadFinished { summary: Box<LoadSummary> },
+    ExpectationChecked(ExpectationResult),
+
+    // === connections, only on request ===
+    ConnectionOpened { id: u64, local: SocketAddr, connect_us: u64, replica: Option<String> },
+    ConnectionClosed { id: u64, reason: String },
+
+    /// Something a user should know that is no failure.
+    Warning { message: String },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GatewayInfo {
+    /// `playctl`, `envoy`, `haproxy`.
+    pub kind: String,
+    /// `least request`, `round robin`….
+    pub policy: String,
+}
+
+/// What a reader needs to know of a service to draw it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceInfo {
+    pub name: String,
+    pub replicas: u32,
+    /// Where clients connect.
+    pub endpoint: Option<SocketAddr>,
+    /// `[min, max]` if it is autoscaled.
+    pub autoscaled: Option<[u32; 2]>,
+    /// Metric name to target in milli-units (average per replica) or, for utilisation, per cent × 1000.
+    pub targets_milli: BTreeMap<String, i64>,
+}
+
+/// One metric of one reconciliation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MetricProposal {
+    pub metric: String,
+    /// What was seen, in the unit of the target (milli-units, or per cent × 1000); absent: could not be computed.
+    pub value_milli: Option<i64>,
+    pub target_milli: i64,
+    /// The target is a utilisation in per cent.
+    pub utilization: bool,
+    /// How many replicas this metric asks for.
+    pub proposal: Option<u32>,
+    /// In words, such as `7,012 per pod of 5k: wants 2`.
+    pub words: String,
+}
+
+/// The verdict over one expectation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ExpectationResult {
+    /// Such as `lost = 0` or `tcp 1 → 2`.
+    pub expectation: String,
+    /// What was seen.
+    pub seen: String,
+    pub met: bool,
+}

@@ -1,0 +1,174 @@
+//! What the load generator reports.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::ExpectationResult;
+
+/// What a load is going to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LoadPlan {
+    /// The scenario's name, or `load`.
+    pub name: String,
+    pub protocol: String,
+    pub target: String,
+    pub connections: u64,
+    /// Between the starts of two connections, µs.
+    pub connect_interval_us: u64,
+    /// Between two messages of one connection, ms; absent: the connections stay silent.
+    pub message_interval_ms: Option<u64>,
+    pub payload: String,
+    /// From the first connect, or from the end of the ramp, to the close, ms.
+    pub duration_ms: u64,
+    /// The duration counts from the end of the ramp.
+    pub duration_from_ramp: bool,
+}
+
+/// Everything counted since the run began. Each number only grows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Counters {
+    /// Connection attempts, reconnects included.
+    pub attempted: u64,
+    pub connected: u64,
+    /// Of the plan's connections: those that were open at least once.
+    pub connected_first: u64,
+    /// Came back after a notice, an EOF or an error.
+    pub reconnected: u64,
+    pub refused: u64,
+    pub connect_timeouts: u64,
+    /// Other failures to connect (no address, unreachable…).
+    pub connect_errors: u64,
+    /// `reconnect` notices received.
+    pub notices: u64,
+    /// Ended by the other side in order, without a notice before.
+    pub eof: u64,
+    /// Ended by the other side in order, after a notice.
+    pub eof_after_notice: u64,
+    pub reset: u64,
+    /// Ended by this side as planned.
+    pub closed: u64,
+    /// Connections that ended though neither this side nor the scenario asked for it, and that got no notice.
+    pub lost: u64,
+    pub messages_sent: u64,
+    pub messages_answered: u64,
+    /// No answer within the time-out.
+    pub message_timeouts: u64,
+    /// Sent, and the connection ended before the answer came.
+    pub messages_unanswered: u64,
+    /// Answered with other bytes than were expected.
+    pub messages_wrong: u64,
+    /// Started later than due by more than a tick, because an earlier one was outstanding.
+    pub messages_late: u64,
+    pub bytes_sent: u64,
+    pub bytes_received: u64,
+}
+
+/// Percentiles in µs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LatencySummary {
+    pub count: u64,
+    pub min_us: u64,
+    pub mean_us: u64,
+    pub p50_us: u64,
+    pub p90_us: u64,
+    pub p99_us: u64,
+    pub p999_us: u64,
+    pub max_us: u64,
+}
+
+/// How unevenly connections lie on replicas.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Skew {
+    /// Fullest replica over the mean; 1 = even.
+    pub max_over_mean: f64,
+    /// Jain's index (Σx)² / (n Σx²); 1 = even, 1/n = all on one.
+    pub jain: f64,
+}
+
+impl Skew {
+    /// `None` without replicas or without connections.
+    pub fn of(counts: impl IntoIterator<Item = u64>) -> Option<Self> {
+        let (mut n, mut sum, mut squares, mut max) = (0.0, 0.0, 0.0, 0.0_f64);
+        for count in counts {
+            let count = count as f64;
+            n += 1.0;
+            sum += count;
+            squares += count * count;
+            max = max.max(count);
+        }
+        (sum > 0.0).then(|| Self { max_over_mean: max * n / sum, jain: sum * sum / (n * squares) })
+    }
+}
+
+/// One line of the load's time series.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LoadTick {
+    /// Open now.
+    pub open: u64,
+    /// Being opened now.
+    pub connecting: u64,
+    /// Since the run began.
+    pub totals: Counters,
+    /// Of this tick alone.
+    pub connect: LatencySummary,
+    /// Of this tick alone, from the due time.
+    pub message: LatencySummary,
+    /// Open connections by the replica that serves them; `unknown` where the target does not say.
+    pub by_replica: BTreeMap<String, u64>,
+    pub skew: Option<Skew>,
+}
+
+/// The whole run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LoadSummary {
+    pub plan: LoadPlan,
+    /// From the first connect to the end, ms.
+    pub took_ms: u64,
+    pub totals: Counters,
+    /// From the start of the connect to established.
+    pub connect: LatencySummary,
+    /// From the start of the connect to the first byte of an answer.
+    pub first_byte: LatencySummary,
+    /// From a message's due time to its complete answer.
+    pub message: LatencySummary,
+    /// From a message's due time to its actual start.
+    pub lateness: LatencySummary,
+    /// From the end of a connection to its successor being open.
+    pub reconnect: LatencySummary,
+    pub message_histogram: Vec<HistogramBucket>,
+    /// The most connections open at once.
+    pub open_max: u64,
+    /// Shares when the most were open.
+    pub shares: Vec<ReplicaShare>,
+    pub skew: Option<Skew>,
+    /// How long the autoscaler took, where it was watched.
+    pub scale_up: Option<ScaleDelays>,
+    pub scale_down: Option<ScaleDelays>,
+    pub expectations: Vec<ExpectationResult>,
+    pub interrupted: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HistogramBucket {
+    /// Upper bound, µs.
+    pub up_to_us: u64,
+    pub count: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ReplicaShare {
+    pub replica: String,
+    pub connections: u64,
+    /// Of all open ones, 0 to 1.
+    pub share: f64,
+}
+
+/// Where the time between a cause and its effect went.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ScaleDelays {
+    pub total_ms: u64,
+    /// Named parts in order, such as `("scrape", 2400)`; they add up to the total.
+    pub parts: Vec<(String, u64)>,
+}

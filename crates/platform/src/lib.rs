@@ -1,0 +1,17 @@
+//! The platform as types, shared by everything that runs, loads, simulates or reports on it.
+//!
+//! * [`event`]: the one event stream (`docs/events.schema.json`).
+//! * [`target`]: where a platform runs: this machine, a cluster, virtual time.
+//! * [`endpoints`]: what a gateway is told about the replicas behind it.
+//! * [`exit`]: exit codes of the command line.
+//!
+//! Nothing here does I/O or knows a runtime.
+
+pub mod endpoints;
+pub mod event;
+pub mod exit;
+pub mod target;
+pub mod values;
+
+pub use event::{Event, EventKind, Source};
+pub use target::{Target, TargetError};

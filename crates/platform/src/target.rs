@@ -1,0 +1,236 @@
+//! Where a platform runs, behind one trait: processes of this machine, a Kubernetes cluster, virtual time.
+//!
+//! Calls block and name no runtime's types, so that engines which act on a platform (load, balancer) depend on
+//! this trait alone. An implementation that is asynchronous inside hides that.
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::Event;
+
+/// A running (or not yet running) platform that can be acted upon.
+pub trait Target: Send + Sync {
+    /// Makes the platform what `values` say; a second call with the same values changes nothing.
+    fn apply(&self, values: &crate::values::Values) -> Result<Applied, TargetError>;
+    /// Takes the platform down. `grace`: drain first, for as long as each service's grace period allows;
+    /// otherwise at once. Either way it returns only when it has proved that nothing is left.
+    fn teardown(&self, grace: bool) -> Result<(), TargetError>;
+    /// The present state.
+    fn snapshot(&self) -> Result<Snapshot, TargetError>;
+    /// The platform's events, in order: those recorded since it came up, then live ones until it goes down.
+    fn events(&self, from: EventsFrom) -> Result<EventStream, TargetError>;
+    /// Sets the replicas of a service, as `kubectl scale` does. An autoscaler goes on from there.
+    fn scale(&self, service: &str, replicas: u32) -> Result<Scaled, TargetError>;
+    /// Kills one replica of a service without notice (SIGKILL). Without `replica`: the one with the lowest ordinal.
+    fn kill(&self, service: &str, replica: Option<&str>, restart: bool) -> Result<Killed, TargetError>;
+    /// Log lines, oldest first; with `follow` the stream goes on until the platform goes down.
+    fn logs(&self, query: &LogQuery) -> Result<LogStream, TargetError>;
+    /// Where clients of `service` connect.
+    fn endpoint(&self, service: &str) -> Result<SocketAddr, TargetError>;
+}
+
+/// A blocking stream of events.
+pub type EventStream = Box<dyn Iterator<Item = Result<Event, TargetError>> + Send>;
+/// A blocking stream of log lines.
+pub type LogStream = Box<dyn Iterator<Item = Result<LogLine, TargetError>> + Send>;
+
+/// Where a stream of events begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventsFrom {
+    /// With the first event since the platform came up.
+    Start,
+    /// With the next event that happens.
+    Now,
+    /// With the event of this sequence number.
+    Seq(u64),
+}
+
+/// What an `apply` did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    /// One line per change, in words; empty when nothing had to change.
+    pub changes: Vec<String>,
+    /// How long until everything was ready.
+    pub took: Duration,
+}
+
+/// What a `scale` did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scaled {
+    pub from: u32,
+    pub to: u32,
+    /// `Some((min, max))` when an autoscaler owns the service and goes on from the new number.
+    pub autoscaled: Option<(u32, u32)>,
+}
+
+/// What a `kill` did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Killed {
+    pub replica: String,
+    pub pid: u32,
+    /// When it is started again; `None`: it is not.
+    pub restart_in: Option<Duration>,
+}
+
+/// The state of a platform at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub platform: String,
+    /// `local`, `cluster` or `simulated`.
+    pub target: String,
+    /// Since when it is up.
+    pub since: jiff::Timestamp,
+    pub nodes: u32,
+    /// Services in the order of `values.yaml`.
+    pub services: Vec<ServiceSnapshot>,
+    /// What the services lean on: Kafka, memcached, gateways….
+    pub parts: Vec<PartSnapshot>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceSnapshot {
+    pub name: String,
+    /// Where clients connect (the gateway), if the service is exposed.
+    pub endpoint: Option<SocketAddr>,
+    pub desired: u32,
+    pub replicas: Vec<ReplicaSnapshot>,
+    pub autoscaler: Option<AutoscalerSnapshot>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReplicaSnapshot {
+    pub name: String,
+    pub node: String,
+    pub address: SocketAddr,
+    pub pid: Option<u32>,
+    pub phase: ReplicaPhase,
+    /// When it came into this phase.
+    pub since: jiff::Timestamp,
+    pub restarts: u32,
+    /// Established connections, counted from the kernel.
+    pub connections: Option<u64>,
+    /// CPU in cores, over the last scrape interval.
+    pub cpu_cores: Option<f64>,
+    /// Resident memory in bytes.
+    pub memory_bytes: Option<u64>,
+}
+
+/// A replica's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplicaPhase {
+    Starting,
+    Ready,
+    /// It ran, but its probe fails: out of the endpoints.
+    Unready,
+    /// Told to end: out of the endpoints, finishing what it has.
+    Draining,
+    /// Died; waits for its next start.
+    BackOff,
+    /// Killed with "no restart".
+    Stopped,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AutoscalerSnapshot {
+    pub min: u32,
+    pub max: u32,
+    pub current: u32,
+    pub desired: u32,
+    /// The metrics as last seen, one line each, such as `tcp_state_established 4,210 of 5k per pod`.
+    pub metrics: Vec<String>,
+    /// The last decision in words.
+    pub reason: String,
+    pub last_scale: Option<jiff::Timestamp>,
+}
+
+/// A part of the platform that is not a replica of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartSnapshot {
+    /// `kafka`, `memcached`, `gateway node-0`….
+    pub name: String,
+    /// `embedded`, `found` (on PATH) or `given` (by URL).
+    pub origin: PartOrigin,
+    pub address: Option<String>,
+    /// Limits and version in words, such as `in memory, 5 MiB per partition`.
+    pub detail: String,
+    pub healthy: bool,
+    pub pid: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PartOrigin {
+    Embedded,
+    Found,
+    Given,
+}
+
+/// Which log lines are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogQuery {
+    pub service: Option<String>,
+    pub replica: Option<String>,
+    /// Only the last so many lines that match.
+    pub tail: Option<usize>,
+    pub follow: bool,
+}
+
+/// One line that a replica, or a part, wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    pub replica: String,
+    /// As it was written, without its line end.
+    pub text: String,
+}
+
+/// Why a target could not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum TargetError {
+    /// There is no such platform, or it is not running.
+    #[error("platform {platform} is not running; start it with: playctl up")]
+    NotRunning { platform: String },
+    #[error("there is no service {service} on this platform; it has: {}", known.join(", "))]
+    UnknownService { service: String, known: Vec<String> },
+    #[error("{service} has no replica {replica}; it has: {}", known.join(", "))]
+    UnknownReplica { service: String, replica: String, known: Vec<String> },
+    /// What was asked for makes no sense: a usage error.
+    #[error("{message}")]
+    Invalid { message: String },
+    #[error("{message}")]
+    BringUp { message: String },
+    #[error("{}", left_message(left))]
+    TeardownLeft { left: Vec<String> },
+    #[error("{message}")]
+    Other { message: String },
+    /// The target cannot do this, for a reason that will not go away.
+    #[error("{what} is not possible here: {why}")]
+    Unsupported { what: String, why: String },
+}
+
+impl TargetError {
+    pub fn other(error: impl std::fmt::Display) -> Self {
+        Self::Other { message: error.to_string() }
+    }
+
+    /// The exit code that belongs to this error, see [`crate::exit`].
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::UnknownService { .. } | Self::UnknownReplica { .. } | Self::Invalid { .. } => crate::exit::USAGE,
+            Self::BringUp { .. } => crate::exit::BRING_UP_FAILED,
+            Self::TeardownLeft { .. } => crate::exit::TEARDOWN_LEFT_SOMETHING,
+            Self::NotRunning { .. } | Self::Other { .. } | Self::Unsupported { .. } => crate::exit::FAILED,
+        }
+    }
+}
+
+fn left_message(left: &[String]) -> String {
+    format!("taken down, but this is left: {}", left.join("; "))
+}
+
+/// Values by replica name.
+pub type ByReplica<T> = BTreeMap<String, T>;
