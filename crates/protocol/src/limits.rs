@@ -1,0 +1,10 @@
+//! Sizes that hold on the wire, in bytes.
+
+/// Default of `BUFF_SIZE`: the longest packet or line, without its line end.
+pub const PACKET_BYTES_MAX: usize = 512;
+/// A token has exactly this length.
+pub const TOKEN_BYTES: usize = 36;
+/// The longest key of `mcset` and `mcget`.
+pub const KEY_BYTES_MAX: usize = 64;
+/// The longest value of `mcset`.
+pub const VALUE_BYTES_MAX: usize = 256;

@@ -1,0 +1,59 @@
+//! The fixed answers and the errors that only a running service can give. All without their line end, which
+//! [`crate::Dialect`] and [`crate::Framer`] decide on. Errors of the grammar itself: [`crate::Rejection`].
+
+use std::fmt::Display;
+use std::io::Write;
+
+/// `mcset` has stored.
+pub const SUCCESS: &[u8] = b"success";
+/// The answer to `WHY`.
+pub const WHY: &[u8] = b"42";
+/// Tells a client to connect again: this server is about to end.
+pub const RECONNECT: &[u8] = b"reconnect";
+
+/// A packet or line above the limit was discarded.
+pub const PACKET_TOO_LONG: &[u8] = b"error: packet too long";
+/// The token is not known, or was issued to another address.
+pub const TOKEN_INVALID: &[u8] = b"error: token not valid";
+/// `mcget` of a key that holds nothing.
+pub const KEY_NOT_FOUND: &[u8] = b"error: key not found";
+/// memcached is down, slow or not set.
+pub const CACHE_UNAVAILABLE: &[u8] = b"error: cache unavailable";
+/// Kafka is down, slow or not set.
+pub const BROADCAST_UNAVAILABLE: &[u8] = b"error: broadcast unavailable";
+
+/// The answer to `WHO`: the clients as a set, in the order given, and how many they are.
+pub fn client_list(clients: impl ExactSizeIterator<Item = impl Display>) -> Vec<u8> {
+    /// `'255.255.255.255:65535', ` with a little to spare; an estimate, not a limit.
+    const BYTES_PER_CLIENT: usize = 26;
+    let count = clients.len();
+    let mut text = Vec::with_capacity(64 + count * BYTES_PER_CLIENT);
+    text.extend_from_slice(b"client list: {");
+    for (index, client) in clients.enumerate() {
+        let separator = if index == 0 { "" } else { ", " };
+        // Writing to memory cannot fail.
+        let _ = write!(text, "{separator}'{client}'");
+    }
+    let _ = write!(text, "}}\nconnected clients: {count}");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn client_lists_are_written_as_sets() {
+        assert_eq!(client_list(["1.2.3.4:5"].iter()), b"client list: {'1.2.3.4:5'}\nconnected clients: 1");
+        assert_eq!(client_list(["a:1", "b:2"].iter()), b"client list: {'a:1', 'b:2'}\nconnected clients: 2");
+        assert_eq!(client_list([""; 0].iter()), b"client list: {}\nconnected clients: 0");
+    }
+
+    #[test]
+    fn errors_start_with_error() {
+        for error in [PACKET_TOO_LONG, TOKEN_INVALID, KEY_NOT_FOUND, CACHE_UNAVAILABLE, BROADCAST_UNAVAILABLE]
+        {
+            assert!(error.starts_with(b"error"));
+        }
+    }
+}
