@@ -1,1 +1,26 @@
-//! Placeholder while the crate is written.
+//! What every service shares, so that all of them are set, watched and ended in the same way.
+//!
+//! * [`settings`]: environment variables as typed values; every bad one is reported, not only the first.
+//! * [`shutdown`]: running → draining → forced, for event loops and for asynchronous code alike.
+//! * [`admin`]: `/healthz`, `/readyz` and `/metrics` on a thread and a port of their own; [`readiness`] is what
+//!   `/readyz` says.
+//! * [`listen`], [`limits`]: sockets and the limit on open files.
+//! * [`cache`]: memcached, with a deadline for each command and a circuit breaker.
+//! * [`kafka`]: broadcasts to all instances, and the producer behind [`logs`].
+//! * [`logs`]: structured lines on stderr, and to Kafka where it is set.
+//!
+//! No service starts a backend or needs one to start: what is down degrades what depends on it and nothing else.
+
+pub mod admin;
+pub mod backoff;
+pub mod cache;
+pub mod kafka;
+pub mod limits;
+pub mod listen;
+pub mod logs;
+pub mod readiness;
+pub mod settings;
+pub mod shutdown;
+
+pub use readiness::Readiness;
+pub use shutdown::{Phase, Shutdown};

@@ -1,0 +1,25 @@
+//! Kafka, as services use it: a [`Producer`] that never blocks, and [`broadcasts`], which brings every record of a
+//! topic to every instance.
+//!
+//! Brokers may come and go: clients are made without one and connect when they can. What is wrong at the moment is
+//! in `/readyz` under `broadcast`; a refused user name or password is named as such, since otherwise it would only
+//! show as messages that time out.
+
+mod broadcasts;
+mod context;
+mod producer;
+mod settings;
+
+pub use self::broadcasts::{PART, broadcasts};
+pub(crate) use self::context::TARGET;
+pub use self::context::Watch;
+pub use self::producer::{Delivery, Producer, Undelivered};
+pub use self::settings::{
+    KAFKA_BCAST_TOPIC, KAFKA_BROKERS, KAFKA_FETCH_WAIT, KAFKA_LOGGING_TOPIC, KAFKA_MESSAGE_TIMEOUT,
+    KAFKA_SASL_PASSWORD, KAFKA_SASL_USER, Sasl, Settings,
+};
+
+/// The Kafka client refuses its configuration.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot make a Kafka client: {0}")]
+pub struct ConfigError(#[source] rdkafka::error::KafkaError);

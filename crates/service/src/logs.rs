@@ -1,0 +1,67 @@
+//! Logs: one JSON object per line on stderr, always, and the same lines to Kafka where it is set.
+//!
+//! The `tracing` subscriber belongs to the process, so does the queue between it and Kafka: [`init`] makes both,
+//! once, from the binary; the service that has a Kafka producer takes the queue's other end with [`ship`]. The queue
+//! is bounded: while Kafka is away lines are dropped and counted, and the next one that goes through says how many.
+//! Nothing ever waits for Kafka to log a line.
+
+mod layer;
+mod shipping;
+
+use std::io;
+use std::sync::OnceLock;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use self::layer::ShippingLayer;
+use self::shipping::Queue;
+pub use self::shipping::{dropped, ship};
+use crate::kafka::KAFKA_BROKERS;
+use crate::settings::{Env, Invalid, Reader, Setting, Variable};
+
+/// The variable that says what is logged.
+pub const RUST_LOG: Variable = Variable::new(
+    "RUST_LOG",
+    "info",
+    "What is logged: a level (error, warn, info, debug, trace), or `target=level` separated by commas.",
+);
+
+/// The queue to Kafka, if lines are to go there.
+static QUEUE: OnceLock<Queue> = OnceLock::new();
+
+/// What is logged.
+struct Filter(EnvFilter);
+
+impl Setting for Filter {
+    fn parse(text: &str) -> Result<Self, String> {
+        EnvFilter::try_new(text).map(Self).map_err(|_| {
+            "a level (error, warn, info, debug, trace), or target=level separated by commas".into()
+        })
+    }
+}
+
+/// Sets up this process's logs. Lines for Kafka are kept from now on if `KAFKA_BROKERS` is set. Does nothing if a
+/// subscriber is set already.
+///
+/// # Errors
+/// `RUST_LOG` has a bad value.
+pub fn init(env: &Env) -> Result<(), Invalid> {
+    let mut reader = Reader::new(env);
+    let Filter(filter) = reader.get(&RUST_LOG);
+    reader.finish(())?;
+    let shipping = env.get(KAFKA_BROKERS.name).map(|_| ShippingLayer::new(QUEUE.get_or_init(Queue::new)));
+    let stderr = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(io::stderr);
+    // Fails only if there is a subscriber already, which then stays.
+    let _ = tracing_subscriber::registry().with(filter).with(stderr).with(shipping).try_init();
+    Ok(())
+}
+
+/// This replica's name in logs: `POD_NAME`, or the host's name.
+pub fn pod_name(configured: Option<&str>) -> String {
+    match configured {
+        Some(name) => name.to_owned(),
+        None => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+    }
+}

@@ -1,0 +1,118 @@
+//! What `/readyz` says: whether new work may come, and what works only in part.
+//!
+//! A server starts as not ready, becomes ready once and is not ready again from the beginning of its drain.
+//! Being *degraded* is something else: a backend is away, the server serves what it can and stays ready, and the
+//! body of `/readyz` says so for whoever looks.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+/// Where a server stands towards new work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Starting,
+    Ready,
+    Draining,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: State,
+    degraded: BTreeMap<&'static str, String>,
+}
+
+/// A shared handle; clones speak of the same server.
+#[derive(Debug, Clone)]
+pub struct Readiness(Arc<Mutex<Inner>>);
+
+impl Readiness {
+    pub fn new() -> Self {
+        Self(Arc::new(Mutex::new(Inner { state: State::Starting, degraded: BTreeMap::new() })))
+    }
+
+    /// New work may come. Does nothing once the drain has begun.
+    pub fn ready(&self) {
+        let mut inner = self.0.lock();
+        if inner.state == State::Starting {
+            inner.state = State::Ready;
+        }
+    }
+
+    /// No new work from now on.
+    pub fn draining(&self) {
+        self.0.lock().state = State::Draining;
+    }
+
+    pub fn state(&self) -> State {
+        self.0.lock().state
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.state() == State::Ready
+    }
+
+    /// Notes that `part` works only in part or not at all, and why. Returns whether that is news.
+    pub fn degrade(&self, part: &'static str, reason: impl Into<String>) -> bool {
+        self.0.lock().degraded.insert(part, reason.into()).is_none()
+    }
+
+    /// Notes that `part` works again. Returns whether that is news.
+    pub fn restore(&self, part: &'static str) -> bool {
+        self.0.lock().degraded.remove(part).is_some()
+    }
+
+    /// The state and the degraded parts as text: `ready` (or `starting`, `draining`), then one line
+    /// `degraded: PART: REASON` for each part.
+    pub fn describe(&self) -> String {
+        let inner = self.0.lock();
+        let mut text = match inner.state {
+            State::Starting => "starting\n",
+            State::Ready => "ready\n",
+            State::Draining => "draining\n",
+        }
+        .to_owned();
+        for (part, reason) in &inner.degraded {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "degraded: {part}: {reason}");
+        }
+        text
+    }
+}
+
+impl Default for Readiness {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drain_is_final() {
+        let readiness = Readiness::new();
+        assert!(!readiness.is_ready());
+        readiness.ready();
+        assert!(readiness.is_ready());
+        readiness.draining();
+        readiness.ready();
+        assert_eq!(readiness.state(), State::Draining);
+    }
+
+    #[test]
+    fn degraded_parts_are_described_and_do_not_take_readiness() {
+        let readiness = Readiness::new();
+        readiness.ready();
+        assert!(readiness.degrade("broadcast", "no broker reachable"));
+        assert!(!readiness.degrade("broadcast", "still none"));
+        assert!(readiness.is_ready());
+        assert_eq!(readiness.describe(), "ready\ndegraded: broadcast: still none\n");
+        assert!(readiness.restore("broadcast"));
+        assert!(!readiness.restore("broadcast"));
+        assert_eq!(readiness.describe(), "ready\n");
+    }
+}

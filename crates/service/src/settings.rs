@@ -1,0 +1,177 @@
+//! Environment variables as typed values.
+//!
+//! A service declares its variables as data ([`Variable`]: name, default, meaning), so that its documentation
+//! and `--help` come from the same lines that are read at start. [`Reader`] reads them from an [`Env`], which is
+//! a plain map: the process's environment is looked at in one place ([`Env::of_process`]), and tests and command
+//! line flags put values into the map instead of changing the environment.
+//!
+//! Reading never stops at the first bad value: [`Reader::finish`] gives all of them at once, each with the
+//! variable, the value and what was expected.
+
+mod host;
+mod problem;
+mod value;
+
+use std::collections::BTreeMap;
+
+pub use host::Host;
+pub use problem::{Invalid, Problem};
+pub use value::{Seconds, Setting};
+
+/// One setting, as it is documented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Variable {
+    /// The environment variable.
+    pub name: &'static str,
+    /// What holds when it is not set, written as the variable would be; `None` if it then has no value at all.
+    pub default: Option<&'static str>,
+    /// What it decides, in one sentence, with its unit.
+    pub meaning: &'static str,
+}
+
+impl Variable {
+    pub const fn new(name: &'static str, default: &'static str, meaning: &'static str) -> Self {
+        Self { name, default: Some(default), meaning }
+    }
+
+    /// A variable that has no value unless it is set.
+    pub const fn optional(name: &'static str, meaning: &'static str) -> Self {
+        Self { name, default: None, meaning }
+    }
+}
+
+/// Variables and their values: a copy of the process's environment, or what a test or a command line made up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Env(BTreeMap<String, String>);
+
+impl Env {
+    /// The environment of this process. Names and values that are not UTF-8 are kept with replacement characters,
+    /// so that a setting made of them is reported as bad and not overlooked.
+    pub fn of_process() -> Self {
+        Self(
+            std::env::vars_os()
+                .map(|(name, value)| {
+                    (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
+                })
+                .collect(),
+        )
+    }
+
+    /// This environment with `name` set to `value`, as a command line flag overrides a variable.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.0.insert(name.into(), value.into());
+        self
+    }
+
+    /// The value of `name`. A variable that is set to nothing counts as not set, as charts set
+    /// variables they have no value for.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+}
+
+impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Env {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+}
+
+/// Reads settings and collects what is wrong with them.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    env: &'a Env,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(env: &'a Env) -> Self {
+        Self { env, problems: Vec::new() }
+    }
+
+    /// The variable's value or its default. A bad value is noted and the default stands in for it, so that
+    /// reading goes on to the next variable; [`Reader::finish`] then fails.
+    ///
+    /// # Panics
+    /// If the variable has no default, or one that is not a value: both are mistakes of the program, which the
+    /// first test that reads the settings shows.
+    pub fn get<T: Setting>(&mut self, variable: &Variable) -> T {
+        self.optional(variable).unwrap_or_else(|| {
+            let default = variable.default.expect("a variable read with `get` declares a default");
+            T::parse(default).expect("a declared default is a value of its type")
+        })
+    }
+
+    /// The variable's value, or `None` if it is not set or bad (which is noted).
+    pub fn optional<T: Setting>(&mut self, variable: &Variable) -> Option<T> {
+        let text = self.env.get(variable.name)?;
+        match T::parse(text.trim()) {
+            Ok(value) => Some(value),
+            Err(expected) => {
+                self.refuse(variable, text, expected);
+                None
+            }
+        }
+    }
+
+    /// Whether the variable has a value of its own, for defaults that depend on another variable.
+    pub fn is_set(&self, variable: &Variable) -> bool {
+        self.env.get(variable.name).is_some()
+    }
+
+    /// Notes that the value of a variable cannot be used, for rules that more than one variable has part in.
+    pub fn refuse(&mut self, variable: &Variable, value: impl Into<String>, expected: impl Into<String>) {
+        self.problems.push(Problem {
+            variable: variable.name,
+            value: value.into(),
+            expected: expected.into(),
+        });
+    }
+
+    /// `value` if nothing was wrong, else everything that was.
+    pub fn finish<T>(self, value: T) -> Result<T, Invalid> {
+        if self.problems.is_empty() { Ok(value) } else { Err(Invalid(self.problems)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const PORT: Variable = Variable::new("PORT", "40000", "TCP port.");
+    const TIMEOUT: Variable = Variable::new("TIMEOUT", "20", "Seconds.");
+    const POD: Variable = Variable::optional("POD_NAME", "Name.");
+
+    #[test]
+    fn unset_and_empty_variables_take_their_defaults() {
+        let env: Env = [("PORT", "")].into_iter().collect();
+        let mut reader = Reader::new(&env);
+        assert_eq!(reader.get::<u16>(&PORT), 40_000);
+        assert_eq!(reader.get::<Seconds>(&TIMEOUT).0, Duration::from_secs(20));
+        assert_eq!(reader.optional::<String>(&POD), None);
+        assert!(reader.finish(()).is_ok());
+    }
+
+    #[test]
+    fn every_bad_value_is_reported_with_what_was_expected() {
+        let env: Env = [("PORT", "ninety"), ("TIMEOUT", "-3"), ("POD_NAME", "tcp-0")].into_iter().collect();
+        let mut reader = Reader::new(&env);
+        let _: u16 = reader.get(&PORT);
+        let _: Seconds = reader.get(&TIMEOUT);
+        assert_eq!(reader.optional::<String>(&POD).as_deref(), Some("tcp-0"));
+        let invalid = reader.finish(()).unwrap_err();
+        assert_eq!(invalid.0.len(), 2);
+        let text = invalid.to_string();
+        assert!(text.contains("PORT=\"ninety\": expected a whole number from 0 to 65535"), "{text}");
+        assert!(text.contains("TIMEOUT=\"-3\": expected a duration"), "{text}");
+    }
+
+    #[test]
+    fn a_flag_overrides_the_environment() {
+        let env: Env = [("PORT", "1")].into_iter().collect();
+        let env = env.with("PORT", "2");
+        assert_eq!(Reader::new(&env).get::<u16>(&PORT), 2);
+    }
+}
