@@ -1,0 +1,168 @@
+//! What other threads tell a worker.
+//!
+//! Two kinds of news with two kinds of bounds: answers to the worker's own requests and control messages, which are
+//! bounded by what the worker asked for; and broadcasts, of which only so many wait, so that Kafka holds the rest.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use mio::net::TcpStream;
+use mio::{Poll, Token, Waker};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::backend::Completion;
+
+/// Broadcasts that may wait for a worker.
+const BROADCASTS_MAX: usize = 1024;
+
+/// News for a worker.
+pub(crate) enum News {
+    /// A connection that the accepting worker gives to this one.
+    Connection(TcpStream, SocketAddr),
+    /// A request of this worker is done.
+    Done(Completion),
+    /// No more connections will come: the drain's notices may begin.
+    AcceptingEnded,
+}
+
+/// A broadcast as it is sent: its bytes and one line end, shared by all clients of all workers.
+#[derive(Debug, Clone)]
+pub(crate) struct Broadcast(Arc<[u8]>);
+
+impl Broadcast {
+    /// A line end that the value itself ends with is not doubled.
+    pub(crate) fn new(value: &[u8]) -> Self {
+        let value = value.strip_suffix(b"\n").unwrap_or(value);
+        let mut bytes = Vec::with_capacity(value.len() + 1);
+        bytes.extend_from_slice(value);
+        bytes.push(b'\n');
+        Self(bytes.into())
+    }
+
+    /// The bytes for a client, with or without the line end.
+    #[inline]
+    pub(crate) fn bytes(&self, with_line_end: bool) -> &[u8] {
+        if with_line_end { &self.0 } else { &self.0[..self.0.len() - 1] }
+    }
+}
+
+#[derive(Default)]
+struct Waiting {
+    news: Vec<News>,
+    broadcasts: VecDeque<Broadcast>,
+}
+
+/// The inbox of one worker.
+pub(crate) struct Inbox {
+    waiting: Mutex<Waiting>,
+    waker: Waker,
+    room: Notify,
+}
+
+impl Inbox {
+    /// The inbox of the worker that polls `poll` and knows its waker as `token`.
+    pub(crate) fn new(poll: &Poll, token: Token) -> io::Result<Self> {
+        Ok(Self {
+            waiting: Mutex::default(),
+            waker: Waker::new(poll.registry(), token)?,
+            room: Notify::new(),
+        })
+    }
+
+    /// Makes the worker look around, for instance at the shutdown's phase.
+    pub(crate) fn wake(&self) {
+        if let Err(error) = self.waker.wake() {
+            // An eventfd's counter cannot overflow here and the descriptor lives as long as `self`.
+            tracing::error!(%error, "cannot wake a worker");
+        }
+    }
+
+    pub(crate) fn tell(&self, news: News) {
+        let was_empty = {
+            let mut waiting = self.waiting.lock();
+            waiting.news.push(news);
+            waiting.news.len() == 1
+        };
+        // The first one wakes; the worker takes all that are there.
+        if was_empty {
+            self.wake();
+        }
+    }
+
+    /// Queues a broadcast; waits while too many are queued.
+    pub(crate) async fn broadcast(&self, broadcast: Broadcast) {
+        loop {
+            let room = self.room.notified();
+            {
+                let mut waiting = self.waiting.lock();
+                if waiting.broadcasts.len() < BROADCASTS_MAX {
+                    waiting.broadcasts.push_back(broadcast);
+                    let was_empty = waiting.broadcasts.len() == 1;
+                    drop(waiting);
+                    if was_empty {
+                        self.wake();
+                    }
+                    return;
+                }
+            }
+            room.await;
+        }
+    }
+
+    /// Takes all news into `news`, which must be empty.
+    pub(crate) fn take(&self, news: &mut Vec<News>) {
+        std::mem::swap(&mut self.waiting.lock().news, news);
+    }
+
+    /// Takes the next broadcast.
+    pub(crate) fn next_broadcast(&self) -> Option<Broadcast> {
+        let (next, left) = {
+            let mut waiting = self.waiting.lock();
+            (waiting.broadcasts.pop_front(), waiting.broadcasts.len())
+        };
+        if next.is_some() && left == BROADCASTS_MAX - 1 {
+            self.room.notify_one();
+        }
+        next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broadcast_ends_with_one_line_end_for_those_who_want_it() {
+        for value in [&b"hello"[..], b"hello\n"] {
+            let broadcast = Broadcast::new(value);
+            assert_eq!(broadcast.bytes(true), b"hello\n");
+            assert_eq!(broadcast.bytes(false), b"hello");
+        }
+        assert_eq!(Broadcast::new(b"").bytes(false), b"");
+    }
+
+    #[tokio::test]
+    async fn broadcasts_wait_for_room() {
+        let poll = Poll::new().unwrap();
+        let inbox = Arc::new(Inbox::new(&poll, Token(0)).unwrap());
+        for _ in 0..BROADCASTS_MAX {
+            inbox.broadcast(Broadcast::new(b"x")).await;
+        }
+        let one_more = tokio::spawn({
+            let inbox = Arc::clone(&inbox);
+            async move { inbox.broadcast(Broadcast::new(b"last")).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!one_more.is_finished());
+        assert!(inbox.next_broadcast().is_some());
+        one_more.await.unwrap();
+        let mut left = 0;
+        while inbox.next_broadcast().is_some() {
+            left += 1;
+        }
+        assert_eq!(left, BROADCASTS_MAX);
+    }
+}

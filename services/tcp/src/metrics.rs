@@ -1,0 +1,247 @@
+//! What is counted, under which names.
+//!
+//! | metric | meaning |
+//! |---|---|
+//! | `tcp_connections_opened_total` | connections accepted |
+//! | `tcp_connections_closed_total{reason}` | connections ended: `client`, `reset`, `quit`, `idle`, `slow`, `drain`, `forced` |
+//! | `tcp_connections` | connections now |
+//! | `tcp_commands_total{command}` | commands by name; `refused` are those with a grammar error, `unknown` the rest |
+//! | `tcp_packets_too_long_total` | packets or lines above `BUFF_SIZE` |
+//! | `tcp_received_bytes_total`, `tcp_sent_bytes_total` | what clients sent and what was written to them |
+//! | `tcp_broadcasts_total` | broadcasts consumed |
+//! | `tcp_broadcast_deliveries_total` | broadcasts written to, or queued for, a client |
+//! | `tcp_broadcast_drops_total` | broadcasts that a client did not get because its queue was full |
+//! | `tcp_accept_pauses_total` | times that accepting paused at the limit on open files |
+//! | `tcp_backend_failures_total{backend}` | commands answered with an error because `cache` or `broadcast` was down |
+//!
+//! Opened and closed are counters because a gauge hides what happens between two scrapes. Workers count in plain
+//! integers and add them up here once per turn of their loop.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// Why a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CloseReason {
+    /// The client closed its side and had all its answers.
+    Client,
+    /// The connection broke: a reset, or a failed read or write.
+    Reset,
+    Quit,
+    Idle,
+    Slow,
+    Drain,
+    Forced,
+}
+
+impl CloseReason {
+    const ALL: [(Self, &'static str); 7] = [
+        (Self::Client, "client"),
+        (Self::Reset, "reset"),
+        (Self::Quit, "quit"),
+        (Self::Idle, "idle"),
+        (Self::Slow, "slow"),
+        (Self::Drain, "drain"),
+        (Self::Forced, "forced"),
+    ];
+}
+
+/// A command, as it is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CommandName {
+    Message,
+    Broadcast,
+    Store,
+    Fetch,
+    Login,
+    Who,
+    Where,
+    Why,
+    Quit,
+    Unknown,
+    Refused,
+}
+
+impl CommandName {
+    const ALL: [(Self, &'static str); 11] = [
+        (Self::Message, "msg"),
+        (Self::Broadcast, "brd"),
+        (Self::Store, "mcset"),
+        (Self::Fetch, "mcget"),
+        (Self::Login, "login"),
+        (Self::Who, "WHO"),
+        (Self::Where, "WHERE"),
+        (Self::Why, "WHY"),
+        (Self::Quit, "QUIT"),
+        (Self::Unknown, "unknown"),
+        (Self::Refused, "refused"),
+    ];
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CommandLabel {
+    command: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BackendLabel {
+    backend: &'static str,
+}
+
+/// The counters that all workers add to.
+pub(crate) struct Metrics {
+    opened: Counter,
+    closed: [Counter; CloseReason::ALL.len()],
+    connections: Gauge,
+    commands: [Counter; CommandName::ALL.len()],
+    too_long: Counter,
+    received_bytes: Counter,
+    sent_bytes: Counter,
+    pub(crate) broadcasts: Counter,
+    deliveries: Counter,
+    drops: Counter,
+    accept_pauses: Counter,
+    pub(crate) cache_failures: Counter,
+    pub(crate) broadcast_failures: Counter,
+}
+
+impl Metrics {
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let registry = registry.sub_registry_with_prefix("tcp");
+        let closed: Family<ReasonLabel, Counter<u64, AtomicU64>> = Family::default();
+        registry.register("connections_closed", "Connections ended, by reason", closed.clone());
+        let commands: Family<CommandLabel, Counter> = Family::default();
+        registry.register("commands", "Commands, by name", commands.clone());
+        let failures: Family<BackendLabel, Counter> = Family::default();
+        registry.register(
+            "backend_failures",
+            "Commands that failed because a backend was down",
+            failures.clone(),
+        );
+        let connections = Gauge::default();
+        registry.register("connections", "Connections now", connections.clone());
+
+        let mut counter = |name: &str, help: &str| {
+            let counter = Counter::default();
+            registry.register(name, help, counter.clone());
+            counter
+        };
+        Self {
+            opened: counter("connections_opened", "Connections accepted"),
+            too_long: counter("packets_too_long", "Packets or lines above the limit"),
+            received_bytes: counter("received_bytes", "Bytes that clients sent"),
+            sent_bytes: counter("sent_bytes", "Bytes written to clients"),
+            broadcasts: counter("broadcasts", "Broadcasts consumed"),
+            deliveries: counter("broadcast_deliveries", "Broadcasts written to or queued for a client"),
+            drops: counter("broadcast_drops", "Broadcasts a client did not get because its queue was full"),
+            accept_pauses: counter("accept_pauses", "Times that accepting paused at the limit on open files"),
+            closed: CloseReason::ALL.map(|(_, reason)| closed.get_or_create_owned(&ReasonLabel { reason })),
+            commands: CommandName::ALL
+                .map(|(_, command)| commands.get_or_create_owned(&CommandLabel { command })),
+            cache_failures: failures.get_or_create_owned(&BackendLabel { backend: "cache" }),
+            broadcast_failures: failures.get_or_create_owned(&BackendLabel { backend: "broadcast" }),
+            connections,
+        }
+    }
+}
+
+/// What one worker counted since it last added it up.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) opened: u64,
+    closed: [u64; CloseReason::ALL.len()],
+    commands: [u64; CommandName::ALL.len()],
+    pub(crate) too_long: u64,
+    pub(crate) received_bytes: u64,
+    pub(crate) sent_bytes: u64,
+    pub(crate) deliveries: u64,
+    pub(crate) drops: u64,
+    pub(crate) accept_pauses: u64,
+}
+
+impl Tally {
+    #[inline]
+    pub(crate) fn command(&mut self, name: CommandName) {
+        self.commands[name as usize] += 1;
+    }
+
+    pub(crate) fn closed(&mut self, reason: CloseReason) {
+        self.closed[reason as usize] += 1;
+    }
+
+    /// Adds everything to `metrics` and starts from nothing.
+    pub(crate) fn settle(&mut self, metrics: &Metrics) {
+        let Self {
+            opened,
+            closed,
+            commands,
+            too_long,
+            received_bytes,
+            sent_bytes,
+            deliveries,
+            drops,
+            accept_pauses,
+        } = std::mem::take(self);
+        let add = |counter: &Counter, count: u64| {
+            if count > 0 {
+                counter.inc_by(count);
+            }
+        };
+        add(&metrics.opened, opened);
+        add(&metrics.too_long, too_long);
+        add(&metrics.received_bytes, received_bytes);
+        add(&metrics.sent_bytes, sent_bytes);
+        add(&metrics.deliveries, deliveries);
+        add(&metrics.drops, drops);
+        add(&metrics.accept_pauses, accept_pauses);
+        metrics.commands.iter().zip(commands).for_each(|(counter, count)| add(counter, count));
+        metrics.closed.iter().zip(closed).for_each(|(counter, count)| add(counter, count));
+        let change = opened as i64 - closed.iter().sum::<u64>() as i64;
+        if change != 0 {
+            metrics.connections.inc_by(change);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_in_the_order_of_their_numbers() {
+        assert!(CloseReason::ALL.iter().enumerate().all(|(index, (reason, _))| *reason as usize == index));
+        assert!(CommandName::ALL.iter().enumerate().all(|(index, (name, _))| *name as usize == index));
+    }
+
+    #[test]
+    fn what_was_tallied_is_added_once() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let mut tally = Tally { opened: 3, ..Tally::default() };
+        tally.command(CommandName::Message);
+        tally.closed(CloseReason::Idle);
+        tally.settle(&metrics);
+        tally.settle(&metrics);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [
+            "tcp_connections_opened_total 3\n",
+            "tcp_connections_closed_total{reason=\"idle\"} 1\n",
+            "tcp_connections_closed_total{reason=\"drain\"} 0\n",
+            "tcp_connections 2\n",
+            "tcp_commands_total{command=\"msg\"} 1\n",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+    }
+}

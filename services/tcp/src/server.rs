@@ -1,0 +1,146 @@
+//! Bringing a server up and running it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use mio::Poll;
+use prometheus_client::registry::Registry;
+use service::admin::{Admin, Pages};
+use service::{Readiness, Shutdown, listen, logs};
+use tracing::info;
+use uuid::Uuid;
+
+use crate::backend::{self, Parts, Running};
+use crate::error::Error;
+use crate::inbox::Inbox;
+use crate::metrics::Metrics;
+use crate::roster::Roster;
+use crate::settings::Settings;
+use crate::worker::{INBOX, Shared, Worker};
+
+/// A server that is bound: clients can connect and wait to be served by [`Server::run`].
+pub struct Server {
+    address: SocketAddr,
+    admin: Admin,
+    readiness: Readiness,
+    workers: Vec<Worker>,
+    backend: Option<Running>,
+    shared: Arc<Shared>,
+}
+
+impl Server {
+    /// Binds the service's and the admin port, makes the clients of the backends and the event loops. Backends need
+    /// not be reachable.
+    ///
+    /// # Errors
+    /// What cannot be had: see [`Error`].
+    pub fn bind(settings: Settings, shutdown: Shutdown) -> Result<Self, Error> {
+        let listener = listen::tcp(settings.host, settings.port).map_err(Error::Listen)?;
+        let address = listener.local_addr().map_err(Error::Listen)?;
+        let admin_listener = listen::tcp(settings.host, settings.admin_port).map_err(Error::Listen)?;
+
+        let readiness = Readiness::new();
+        let mut registry = Registry::default();
+        let metrics = Arc::new(Metrics::register(&mut registry));
+        let parts = Parts::new(&settings, &readiness)?;
+        let polls = (0..settings.workers.get())
+            .map(|_| Poll::new())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(Error::Start)?;
+        let inboxes = polls
+            .iter()
+            .map(|poll| Inbox::new(poll, INBOX).map(Arc::new))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(Error::Start)?;
+        for inbox in &inboxes {
+            let inbox = Arc::clone(inbox);
+            shutdown.subscribe(move |_| inbox.wake());
+        }
+        let admin =
+            Admin::start(admin_listener, Pages::new(readiness.clone(), registry)).map_err(Error::Admin)?;
+        let server_id = Uuid::new_v4().to_string();
+        let pod = logs::pod_name(settings.pod_name.as_deref());
+        info!(%pod, server = %server_id, %address, admin = %admin.address(), "started");
+        let (backend, running) =
+            backend::start(parts, inboxes.clone(), Arc::clone(&metrics)).map_err(Error::Start)?;
+        let shared = Arc::new(Shared {
+            settings,
+            roster: Roster::default(),
+            metrics,
+            inboxes,
+            backend,
+            shutdown,
+            readiness: readiness.clone(),
+            server_id,
+        });
+        let mut listener = Some(listener);
+        let workers = polls
+            .into_iter()
+            .enumerate()
+            .map(|(number, poll)| Worker::new(poll, number, Arc::clone(&shared), listener.take()))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(Error::Start)?;
+        Ok(Self { address, admin, readiness, workers, backend: running, shared })
+    }
+
+    /// Where clients connect, with the real port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where the admin port is, with the real port.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin.address()
+    }
+
+    /// What `/readyz` says.
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
+    /// The answer to `WHERE`: this server's UUID.
+    pub fn id(&self) -> &str {
+        &self.shared.server_id
+    }
+
+    /// Serves until the shutdown has run its course. The first worker runs on this thread.
+    ///
+    /// # Errors
+    /// An event loop failed, or a thread could not be made.
+    pub fn run(self) -> Result<(), Error> {
+        let mut workers = self.workers.into_iter();
+        let first = workers.next();
+        let mut threads: Vec<JoinHandle<std::io::Result<()>>> = Vec::new();
+        let mut outcome = Ok(());
+        for (number, worker) in (1..).zip(workers) {
+            match std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || worker.run()) {
+                Ok(thread) => threads.push(thread),
+                Err(error) => outcome = outcome.and(Err(Error::Start(error))),
+            }
+        }
+        if outcome.is_ok()
+            && let Some(first) = first
+        {
+            outcome = first.run().map_err(Error::Poll);
+        }
+        if outcome.is_err() {
+            // The other workers must not go on without this one.
+            self.shared.shutdown.force();
+        }
+        for thread in threads {
+            outcome = outcome.and(match thread.join() {
+                Ok(result) => result.map_err(Error::Poll),
+                Err(_) => Err(Error::Worker),
+            });
+        }
+        match &outcome {
+            Ok(()) => info!(server = %self.shared.server_id, phase = ?self.shared.shutdown.phase(), "ended"),
+            Err(error) => tracing::error!(%error, "ended"),
+        }
+        if let Some(backend) = self.backend {
+            backend.end();
+        }
+        outcome
+    }
+}

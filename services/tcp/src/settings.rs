@@ -1,0 +1,291 @@
+//! What can be set, by which variable, and what holds otherwise.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use protocol::Dialect;
+use protocol::limits::PACKET_BYTES_MAX;
+use service::settings::{Env, Host, Invalid, Reader, Seconds, Variable};
+use service::{cache, kafka, logs, settings};
+
+pub(crate) const HOST: Variable =
+    Variable::new("HOST", "::", "Address to listen on; `::` is every address of both families.");
+pub(crate) const PORT: Variable = Variable::new(
+    "PORT",
+    "40000",
+    "TCP port of the service, 5151 for the dialect `socketz`; 0 is any free one.",
+);
+pub(crate) const ADMIN_PORT: Variable =
+    Variable::new("ADMIN_PORT", "9100", "TCP port of /healthz, /readyz and /metrics; 0 is any free one.");
+pub(crate) const BUFF_SIZE: Variable =
+    Variable::new("BUFF_SIZE", "512", "Longest packet or line in bytes, without its line end.");
+pub(crate) const DIALECT: Variable = Variable::new(
+    "DIALECT",
+    "playground",
+    "`playground`, or `socketz`, which greets and ends every reply with a line end.",
+);
+pub(crate) const WORKERS: Variable =
+    Variable::new("WORKERS", "1", "I/O threads. More replicas are the better way to use more cores.");
+pub(crate) const SIGTERM_TIMEOUT: Variable = Variable::new(
+    "SIGTERM_TIMEOUT",
+    "20",
+    "How long after SIGTERM connections are still accepted, so that balancers can notice; seconds.",
+);
+pub(crate) const DRAIN_SPREAD: Variable = Variable::new(
+    "DRAIN_SPREAD",
+    "10",
+    "Window over which the `reconnect` notices are spread, so that clients do not come back all at once; seconds.",
+);
+pub(crate) const DRAIN_GRACE: Variable = Variable::new(
+    "DRAIN_GRACE",
+    "5",
+    "How long after its `reconnect` notice a connection is closed; seconds.",
+);
+pub(crate) const WRITE_TIMEOUT: Variable =
+    Variable::new("WRITE_TIMEOUT", "5", "How long a client may take nothing of what waits for it; seconds.");
+pub(crate) const WRITE_QUEUE: Variable = Variable::new(
+    "WRITE_QUEUE",
+    "65536",
+    "Bytes that may wait for one client; broadcasts beyond them are dropped for it. At least 8192.",
+);
+pub(crate) const IDLE_TIMEOUT: Variable =
+    Variable::new("IDLE_TIMEOUT", "600", "A client silent for so long is closed; seconds.");
+pub(crate) const IDLE_CHECK: Variable =
+    Variable::new("IDLE_CHECK", "120", "How often silent clients are looked for; seconds, 10ms at least.");
+pub(crate) const CACHE_TIMEOUT: Variable =
+    Variable::new("CACHE_TIMEOUT", "500ms", "What a command that needs memcached may take in all.");
+pub(crate) const POD_NAME: Variable =
+    Variable::optional("POD_NAME", "Name of this replica in logs; the host's name if not set.");
+
+/// The least write queue: room for a packet, its reply and the notices of a drain.
+const WRITE_QUEUE_BYTES_MIN: usize = 8192;
+
+/// Looking at every connection more often than that would be all that a worker does.
+const IDLE_CHECK_LEAST: Duration = Duration::from_millis(10);
+
+/// Everything that can be set. [`Settings::default`] has every variable unset: no backend is used.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub host: Host,
+    pub port: u16,
+    pub admin_port: u16,
+    /// The longest packet or line, in bytes, without its line end.
+    pub packet_bytes_max: usize,
+    pub dialect: Dialect,
+    /// I/O threads.
+    pub workers: NonZeroUsize,
+    /// How long after the start of a drain connections are still accepted.
+    pub sigterm_timeout: Duration,
+    /// Window over which the `reconnect` notices of a drain are spread.
+    pub drain_spread: Duration,
+    /// Time between a client's notice and the end of its connection.
+    pub drain_grace: Duration,
+    /// How long a client may take nothing of what waits for it.
+    pub write_timeout: Duration,
+    /// Bytes that may wait for one client; a rendered `WHO` does not count.
+    pub write_queue_bytes_max: usize,
+    /// Silence after which a client is closed.
+    pub idle_timeout: Duration,
+    /// How often silent clients are looked for.
+    pub idle_check: Duration,
+    /// What a command that needs memcached may take in all.
+    pub cache_timeout: Duration,
+    /// This replica's name in logs.
+    pub pod_name: Option<String>,
+    /// memcached; without it commands that need it answer `error: cache unavailable`.
+    pub cache: Option<cache::Settings>,
+    /// Kafka; without it `brd` answers `error: broadcast unavailable` and logs go to stderr alone.
+    pub kafka: Option<kafka::Settings>,
+}
+
+/// A dialect, as a setting.
+struct DialectSetting(Dialect);
+
+impl settings::Setting for DialectSetting {
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|expected: protocol::dialect::UnknownDialect| expected.to_string())
+    }
+}
+
+impl Settings {
+    /// Every variable the service reads, for documentation and help.
+    pub const VARIABLES: &[&Variable] = &[
+        &HOST,
+        &PORT,
+        &ADMIN_PORT,
+        &BUFF_SIZE,
+        &DIALECT,
+        &WORKERS,
+        &SIGTERM_TIMEOUT,
+        &DRAIN_SPREAD,
+        &DRAIN_GRACE,
+        &WRITE_TIMEOUT,
+        &WRITE_QUEUE,
+        &IDLE_TIMEOUT,
+        &IDLE_CHECK,
+        &CACHE_TIMEOUT,
+        &POD_NAME,
+        &logs::RUST_LOG,
+        &cache::MEMCACHED_SERVICE,
+        &cache::MEMCACHED_PORT,
+        &kafka::KAFKA_BROKERS,
+        &kafka::KAFKA_BCAST_TOPIC,
+        &kafka::KAFKA_LOGGING_TOPIC,
+        &kafka::KAFKA_SASL_USER,
+        &kafka::KAFKA_SASL_PASSWORD,
+        &kafka::KAFKA_MESSAGE_TIMEOUT,
+        &kafka::KAFKA_FETCH_WAIT,
+    ];
+
+    /// Reads the settings.
+    ///
+    /// # Errors
+    /// Every variable with a bad value.
+    pub fn from_env(env: &Env) -> Result<Self, Invalid> {
+        let mut reader = Reader::new(env);
+        let DialectSetting(dialect) = reader.get(&DIALECT);
+        let settings = Self {
+            host: reader.get(&HOST),
+            port: port(&mut reader, dialect),
+            admin_port: reader.get(&ADMIN_PORT),
+            packet_bytes_max: packet_bytes_max(&mut reader),
+            dialect,
+            workers: workers(&mut reader),
+            sigterm_timeout: reader.get::<Seconds>(&SIGTERM_TIMEOUT).0,
+            drain_spread: reader.get::<Seconds>(&DRAIN_SPREAD).0,
+            drain_grace: reader.get::<Seconds>(&DRAIN_GRACE).0,
+            write_timeout: reader.get::<Seconds>(&WRITE_TIMEOUT).0,
+            write_queue_bytes_max: write_queue_bytes_max(&mut reader),
+            idle_timeout: reader.get::<Seconds>(&IDLE_TIMEOUT).0,
+            idle_check: idle_check(&mut reader),
+            cache_timeout: reader.get::<Seconds>(&CACHE_TIMEOUT).0,
+            pod_name: reader.optional(&POD_NAME),
+            cache: cache::Settings::read(&mut reader),
+            kafka: kafka::Settings::read(&mut reader),
+        };
+        reader.finish(settings)
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::from_env(&Env::default()).expect("the declared defaults are valid, as a test shows")
+    }
+}
+
+/// Each dialect has its own port as long as none is set.
+fn port(reader: &mut Reader<'_>, dialect: Dialect) -> u16 {
+    const SOCKETZ_PORT: u16 = 5151;
+    if dialect == Dialect::Socketz && !reader.is_set(&PORT) { SOCKETZ_PORT } else { reader.get(&PORT) }
+}
+
+/// A packet is read at once into the shared read buffer, so it has to fit there twice over.
+fn packet_bytes_max(reader: &mut Reader<'_>) -> usize {
+    let bytes: usize = reader.get(&BUFF_SIZE);
+    if (16..=crate::worker::READ_BUFFER_BYTES / 2).contains(&bytes) {
+        return bytes;
+    }
+    let expected = format!("a number of bytes from 16 to {}", crate::worker::READ_BUFFER_BYTES / 2);
+    reader.refuse(&BUFF_SIZE, bytes.to_string(), expected);
+    PACKET_BYTES_MAX
+}
+
+fn workers(reader: &mut Reader<'_>) -> NonZeroUsize {
+    const WORKERS_MAX: usize = 64;
+    let workers: NonZeroUsize = reader.get(&WORKERS);
+    if workers.get() > WORKERS_MAX {
+        reader.refuse(&WORKERS, workers.to_string(), format!("a number of threads from 1 to {WORKERS_MAX}"));
+    }
+    workers
+}
+
+fn write_queue_bytes_max(reader: &mut Reader<'_>) -> usize {
+    let bytes: usize = reader.get(&WRITE_QUEUE);
+    if bytes < WRITE_QUEUE_BYTES_MIN {
+        reader.refuse(
+            &WRITE_QUEUE,
+            bytes.to_string(),
+            format!("a number of bytes from {WRITE_QUEUE_BYTES_MIN} on"),
+        );
+    }
+    bytes
+}
+
+fn idle_check(reader: &mut Reader<'_>) -> Duration {
+    let Seconds(interval) = reader.get(&IDLE_CHECK);
+    if interval < IDLE_CHECK_LEAST {
+        reader.refuse(&IDLE_CHECK, format!("{interval:?}"), "a duration of at least 10ms");
+    }
+    interval
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_those_of_the_contract() {
+        let settings = Settings::default();
+        assert_eq!(settings.port, 40_000);
+        assert_eq!(settings.admin_port, 9100);
+        assert_eq!(settings.packet_bytes_max, 512);
+        assert_eq!(settings.dialect, Dialect::Playground);
+        assert_eq!(settings.sigterm_timeout, Duration::from_secs(20));
+        assert_eq!(settings.drain_spread, Duration::from_secs(10));
+        assert_eq!(settings.write_queue_bytes_max, 65_536);
+        assert!(settings.cache.is_none() && settings.kafka.is_none());
+    }
+
+    #[test]
+    fn socketz_has_a_port_of_its_own_unless_one_is_set() {
+        let port =
+            |pairs: &[(&str, &str)]| Settings::from_env(&pairs.iter().copied().collect()).unwrap().port;
+        assert_eq!(port(&[("DIALECT", "socketz")]), 5151);
+        assert_eq!(port(&[("DIALECT", "socketz"), ("PORT", "7000")]), 7000);
+        assert_eq!(port(&[("PORT", "7000")]), 7000);
+    }
+
+    #[test]
+    fn every_bad_variable_is_named() {
+        let env: Env = [
+            ("HOST", "nowhere"),
+            ("PORT", "70000"),
+            ("BUFF_SIZE", "1"),
+            ("DIALECT", "klingon"),
+            ("WORKERS", "0"),
+            ("SIGTERM_TIMEOUT", "soon"),
+            ("WRITE_QUEUE", "1"),
+            ("IDLE_CHECK", "0"),
+            ("KAFKA_BROKERS", "broker:9092"),
+            ("KAFKA_SASL_USER", "me"),
+        ]
+        .into_iter()
+        .collect();
+        let invalid = Settings::from_env(&env).unwrap_err();
+        let named: Vec<_> = invalid.0.iter().map(|problem| problem.variable).collect();
+        assert_eq!(
+            named,
+            [
+                "DIALECT",
+                "HOST",
+                "PORT",
+                "BUFF_SIZE",
+                "WORKERS",
+                "SIGTERM_TIMEOUT",
+                "WRITE_QUEUE",
+                "IDLE_CHECK",
+                "KAFKA_SASL_PASSWORD"
+            ]
+        );
+    }
+
+    #[test]
+    fn every_variable_is_listed_once_and_described() {
+        let mut names: Vec<_> = Settings::VARIABLES.iter().map(|variable| variable.name).collect();
+        assert!(Settings::VARIABLES.iter().all(|variable| variable.meaning.ends_with('.')));
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}

@@ -1,0 +1,151 @@
+//! The end: SIGTERM, notices, and the second signal.
+
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::support::{Client, Running, eventually, settings, start};
+
+fn draining_fast() -> tcp::Settings {
+    tcp::Settings {
+        sigterm_timeout: Duration::from_millis(300),
+        drain_spread: Duration::from_millis(200),
+        drain_grace: Duration::from_millis(300),
+        ..settings()
+    }
+}
+
+#[test]
+fn a_drain_accepts_on_then_notices_then_closes() {
+    let server = start(draining_fast());
+    let (mut packets, mut lines) = (server.client(), server.client());
+    packets.expect_nothing_waits();
+    lines.send("WHY\n");
+    lines.expect("42\n");
+
+    server.shutdown.drain();
+    eventually("it is not ready any more", || server.page("/readyz") == (503, "draining\n".into()));
+    let mut late = server.client();
+    late.expect_nothing_waits();
+
+    packets.expect("reconnect");
+    lines.expect("reconnect\n");
+    late.expect("reconnect");
+    // Between its notice and its end a client is served as ever.
+    lines.send("msg:still here\n");
+    lines.expect("still here\n");
+    assert!(TcpStream::connect(server.address).is_err(), "nothing is accepted any more");
+    for client in [&mut packets, &mut lines, &mut late] {
+        client.expect_closed();
+    }
+    drop((packets, lines, late));
+    server.join();
+}
+
+#[test]
+fn without_connections_it_ends_after_the_timeout_alone() {
+    let server = start(tcp::Settings {
+        sigterm_timeout: Duration::from_millis(200),
+        drain_spread: Duration::from_hours(1),
+        drain_grace: Duration::from_hours(1),
+        ..settings()
+    });
+    let began = Instant::now();
+    server.shutdown.drain();
+    server.join();
+    assert!(began.elapsed() >= Duration::from_millis(200), "connections are accepted for the whole timeout");
+}
+
+#[test]
+fn it_ends_when_the_last_client_leaves() {
+    let server = start(tcp::Settings {
+        sigterm_timeout: Duration::ZERO,
+        drain_spread: Duration::ZERO,
+        drain_grace: Duration::from_hours(1),
+        ..settings()
+    });
+    let mut client = server.client();
+    client.expect_nothing_waits();
+    server.shutdown.drain();
+    client.expect("reconnect");
+    drop(client);
+    server.join();
+}
+
+#[test]
+fn the_second_signal_ends_at_once() {
+    let server = start(settings());
+    let mut client = server.client();
+    client.expect_nothing_waits();
+    server.shutdown.advance();
+    eventually("it drains", || server.page("/readyz").0 == 503);
+    assert!(!server.has_ended());
+    server.shutdown.advance();
+    client.expect_closed();
+    server.join();
+}
+
+#[test]
+fn the_notices_are_spread() {
+    const CLIENTS: usize = 200;
+    let server = start(tcp::Settings {
+        sigterm_timeout: Duration::ZERO,
+        drain_spread: Duration::from_secs(2),
+        drain_grace: Duration::from_secs(5),
+        ..settings()
+    });
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| server.client()).collect();
+    clients.iter_mut().for_each(Client::expect_nothing_waits);
+    server.shutdown.drain();
+    let noticed = |clients: &[Client]| {
+        let peeks = clients.iter().filter(|client| {
+            client.stream.set_nonblocking(true).unwrap();
+            client.stream.peek(&mut [0]).is_ok()
+        });
+        peeks.count()
+    };
+    // At some time some have their notice and some do not: they do not all come in the same instant.
+    eventually("some have their notice", || (1..CLIENTS).contains(&noticed(&clients)));
+    eventually("all have their notice", || noticed(&clients) == CLIENTS);
+    for client in &mut clients {
+        client.stream.set_nonblocking(false).unwrap();
+        client.expect("reconnect");
+    }
+}
+
+/// Sends as fast as it gets replies, until the server closes: how many were answered, and whether the notice came.
+fn keep_asking(server: &Running) -> std::thread::JoinHandle<(u64, bool)> {
+    let mut client = server.client();
+    std::thread::spawn(move || {
+        client.send("\n");
+        let (mut answered, mut noticed) = (0, false);
+        loop {
+            client.send(format!("msg:{answered}\n"));
+            let mut line = client.line();
+            if line == "reconnect" {
+                noticed = true;
+                line = client.line();
+            }
+            assert_eq!(line, answered.to_string(), "no reply is lost");
+            answered += 1;
+            if noticed {
+                // As told: this one goes, to connect again elsewhere.
+                return (answered, noticed);
+            }
+        }
+    })
+}
+
+#[test]
+fn a_drain_under_load_loses_no_reply() {
+    for workers in [1, 2] {
+        let server = start(tcp::Settings { workers: workers.try_into().unwrap(), ..draining_fast() });
+        let clients: Vec<_> = (0..40).map(|_| keep_asking(&server)).collect();
+        eventually("all are at it", || server.metric("tcp_commands_total{command=\"msg\"}") > 400);
+        server.shutdown.drain();
+        for client in clients {
+            let (answered, noticed) = client.join().expect("every reply came");
+            assert!(answered > 0 && noticed);
+        }
+        server.join();
+    }
+}

@@ -1,0 +1,97 @@
+//! Clients that do not read.
+
+use std::time::Duration;
+
+use crate::support::{Client, Kafka, eventually, pause, settings, start};
+
+const BROADCAST_BYTES: usize = 4096;
+/// 8 MiB in all: more than the kernel buffers for a client that does not read, and less than the mock broker keeps.
+const BROADCASTS: u64 = 2000;
+
+#[test]
+fn what_waits_for_a_slow_reader_is_bounded_and_the_rest_is_dropped_and_counted() {
+    let kafka = Kafka::start();
+    let server = start(tcp::Settings {
+        kafka: Some(kafka.settings()),
+        write_timeout: Duration::from_hours(1),
+        ..settings()
+    });
+    let mut slow = server.client();
+    slow.expect_nothing_waits();
+    let already_sent = server.metric("tcp_sent_bytes_total");
+    let value = vec![b'x'; BROADCAST_BYTES];
+    for _ in 0..BROADCASTS {
+        kafka.publish(&value);
+    }
+    kafka.flush();
+    eventually("all broadcasts are dealt with", || {
+        let delivered = server.metric("tcp_broadcast_deliveries_total");
+        delivered + server.metric("tcp_broadcast_drops_total") == BROADCASTS
+    });
+    assert!(server.metric("tcp_broadcast_drops_total") > 0);
+    let delivered = server.metric("tcp_broadcast_deliveries_total") * BROADCAST_BYTES as u64;
+    let waiting = delivered - (server.metric("tcp_sent_bytes_total") - already_sent);
+    assert!(waiting <= 64 * 1024, "{waiting} bytes wait");
+
+    // Its commands rest meanwhile, and go on when it reads.
+    slow.send("msg:at last");
+    pause(Duration::from_millis(50));
+    assert_eq!(server.metric("tcp_commands_total{command=\"msg\"}"), 1);
+    for _ in 0..delivered / BROADCAST_BYTES as u64 {
+        slow.expect(&value);
+    }
+    slow.expect("at last");
+}
+
+#[test]
+fn a_slow_reader_is_closed_and_the_others_get_everything() {
+    const COUNT: usize = 1500;
+    let kafka = Kafka::start();
+    let server = start(tcp::Settings {
+        kafka: Some(kafka.settings()),
+        write_timeout: Duration::from_millis(500),
+        ..settings()
+    });
+    let mut slow = server.client();
+    let mut others: Vec<Client> = (0..3).map(|_| server.client()).collect();
+    slow.expect_nothing_waits();
+    others.iter_mut().for_each(Client::expect_nothing_waits);
+    let value = vec![b'y'; BROADCAST_BYTES];
+    let readers: Vec<_> = others
+        .into_iter()
+        .map(|mut other| {
+            let value = value.clone();
+            std::thread::spawn(move || {
+                for _ in 0..COUNT {
+                    other.expect(&value);
+                }
+                other.expect_nothing_waits();
+            })
+        })
+        .collect();
+    for number in 0..COUNT {
+        kafka.publish(&value);
+        // At a pace that those who read can follow.
+        if number % 10 == 0 {
+            kafka.flush();
+        }
+    }
+    for reader in readers {
+        reader.join().expect("the others got everything");
+    }
+    eventually("the slow one is closed", || {
+        server.metric("tcp_connections_closed_total{reason=\"slow\"}") == 1
+    });
+    slow.expect_closed();
+}
+
+#[test]
+fn a_broadcast_above_the_queue_reaches_nobody_and_breaks_nothing() {
+    let kafka = Kafka::start();
+    let server = start(tcp::Settings { kafka: Some(kafka.settings()), ..settings() });
+    let mut client = server.client();
+    client.expect_nothing_waits();
+    kafka.publish(&vec![b'z'; 70_000]);
+    eventually("it is dropped", || server.metric("tcp_broadcast_drops_total") == 1);
+    client.expect_nothing_waits();
+}

@@ -1,0 +1,47 @@
+//! At the limit on open files. A test binary of its own: the limit is the process's.
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+use service::Shutdown;
+use service::settings::Host;
+use tcp::{Server, Settings};
+
+const CLIENTS: usize = 100;
+/// How many of them the server has files for.
+const FILES_LEFT: u64 = 40;
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn highest_open_file() -> u64 {
+    let names = std::fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().file_name());
+    names.map(|name| name.to_string_lossy().parse().unwrap()).max().unwrap()
+}
+
+#[test]
+fn at_the_limit_accepting_pauses_and_goes_on() {
+    let shutdown = Shutdown::new();
+    let settings = Settings { host: Host::LOOPBACK, port: 0, admin_port: 0, ..Settings::default() };
+    let server = Server::bind(settings, shutdown.clone()).unwrap();
+    // Bound and not running yet: all of them wait to be accepted.
+    let mut clients: Vec<TcpStream> =
+        (0..CLIENTS).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
+    let limit = Some(highest_open_file() + 1 + FILES_LEFT);
+    setrlimit(Resource::Nofile, Rlimit { current: limit, maximum: limit }).unwrap();
+    let running = std::thread::spawn(move || server.run());
+
+    for client in &mut clients {
+        client.set_read_timeout(Some(DEADLINE)).unwrap();
+        client.write_all(b"msg:x").unwrap();
+    }
+    // They are accepted in the order they came: each is served in its turn, as the ones before it leave.
+    let mut reply = [0; 16];
+    for mut client in clients {
+        assert_eq!(client.read(&mut reply).expect("served when there is room"), 1);
+        assert_eq!(reply[0], b'x');
+    }
+    shutdown.force();
+    running.join().expect("no panic").expect("no error");
+}
