@@ -1,1 +1,45 @@
-//! Placeholder while the crate is written.
+//! The embedded gateway: an L4 proxy for TCP.
+//!
+//! It takes clients' connections and gives each to one replica of a service, chosen by the number of connections
+//! that each has ([`Policy`]). Which replicas exist it learns from a file that may change at any time; which of them
+//! are well, from active checks of `/readyz` and from connects that fail. Established connections are never moved
+//! and never dropped by a change of the file.
+//!
+//! The parts, from the outside in:
+//! * [`Settings`] and [`Gateway`]: what it is told, and how it is brought up.
+//! * [`handover`]: listeners from a supervisor.
+//! * `control`: the endpoints file, health checks, ejections, shutdown; on one thread with a runtime.
+//! * `cluster`: which replicas may take a connection; no I/O and no clock.
+//! * `tcp`: the data plane; single-threaded event loops. It can be replaced without touching the rest.
+//! * `stats` and `metrics`: what is counted, and how it is shown.
+//!
+//! Limits: no TLS, no proxy protocol, no idle time-out (connections live for hours; keep-alive finds dead peers),
+//! Linux only (epoll, inotify, splice).
+
+mod cluster;
+mod control;
+mod endpoints;
+mod gateway;
+pub mod handover;
+mod health;
+mod listeners;
+mod metrics;
+mod published;
+pub mod settings;
+mod stats;
+mod tcp;
+
+pub use cluster::backend::BackendCounts;
+pub use cluster::health::Verdict;
+pub use cluster::selection::Policy;
+pub use cluster::{ClusterView, EndpointView};
+pub use gateway::{Error, Gateway};
+pub use settings::Settings;
+
+/// Binds everything and carries connections until the drain that `shutdown` asks for is over. Blocks.
+///
+/// # Errors
+/// If it cannot start, or if a part of it fails.
+pub fn run(settings: Settings, shutdown: service::Shutdown) -> Result<(), Error> {
+    Gateway::bind(settings, shutdown)?.run()
+}

@@ -1,0 +1,113 @@
+//! One replica behind the gateway and what is counted about it.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use serde::Serialize;
+
+use crate::stats::Counter;
+
+/// A replica as the data plane sees it: where it is, and its counts.
+///
+/// It lives as long as a session refers to it, so a removed replica is still counted until its last session ends.
+#[derive(Debug)]
+pub(crate) struct Backend {
+    pub(crate) name: String,
+    pub(crate) address: SocketAddr,
+    counters: Counters,
+    /// Connects that failed since the last one that succeeded; what passive ejection looks at.
+    failures_in_a_row: AtomicU32,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    active: AtomicU64,
+    opened: Counter,
+    closed: Counter,
+    failed: Counter,
+    bytes_to: Counter,
+    bytes_from: Counter,
+}
+
+/// The counts of one backend at one moment. `opened = closed + failed + active` once nothing is in motion.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct BackendCounts {
+    /// Sessions given to it and not ended.
+    pub active: u64,
+    /// Sessions given to it, also those whose connect failed.
+    pub opened: u64,
+    /// Sessions that ended after the connect succeeded.
+    pub closed: u64,
+    /// Connects that were refused, reset or timed out.
+    pub failed: u64,
+    /// Bytes passed on from clients to it.
+    pub bytes_to: u64,
+    /// Bytes passed on from it to clients.
+    pub bytes_from: u64,
+}
+
+impl Backend {
+    pub(crate) fn new(name: String, address: SocketAddr) -> Self {
+        Self { name, address, counters: Counters::default(), failures_in_a_row: AtomicU32::new(0) }
+    }
+
+    /// Sessions it has through this process: the load that least-request compares.
+    pub(crate) fn active(&self) -> u64 {
+        self.counters.active.load(Ordering::Relaxed)
+    }
+
+    /// Counts a session given to it. It counts as load from now on, before it is connected, so that a burst of
+    /// accepts does not go to one backend.
+    pub(crate) fn session_opened(&self) {
+        self.counters.opened.increment();
+        self.counters.active.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn session_closed(&self) {
+        self.counters.closed.increment();
+        self.counters.active.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Counts a connect that failed and takes its session away. The gateway's own shortage (no port, no open
+    /// file) is a failed session too, but `blame` is then false and no reason to eject the backend.
+    pub(crate) fn session_failed(&self, blame: bool) -> u32 {
+        self.counters.failed.increment();
+        self.counters.active.fetch_sub(1, Ordering::Relaxed);
+        let before = self.failures_in_a_row.load(Ordering::Relaxed);
+        if !blame {
+            return before;
+        }
+        self.failures_in_a_row.fetch_add(1, Ordering::Relaxed).saturating_add(1)
+    }
+
+    pub(crate) fn connect_succeeded(&self) {
+        // Read first: in the usual case the line stays shared between the threads.
+        if self.failures_in_a_row.load(Ordering::Relaxed) != 0 {
+            self.failures_in_a_row.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Starts the count of failures afresh, as after an ejection.
+    pub(crate) fn forgive(&self) {
+        self.failures_in_a_row.store(0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn passed_to(&self, bytes: u64) {
+        self.counters.bytes_to.add(bytes);
+    }
+
+    pub(crate) fn passed_from(&self, bytes: u64) {
+        self.counters.bytes_from.add(bytes);
+    }
+
+    pub(crate) fn counts(&self) -> BackendCounts {
+        BackendCounts {
+            active: self.active(),
+            opened: self.counters.opened.get(),
+            closed: self.counters.closed.get(),
+            failed: self.counters.failed.get(),
+            bytes_to: self.counters.bytes_to.get(),
+            bytes_from: self.counters.bytes_from.get(),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Listeners handed from one process to another over a Unix socket.
+//!
+//! The supervisor makes the listeners, keeps them, and gives each gateway process copies through the socket pair
+//! that is the gateway's standard input. A gateway that ends closes only its copies: what waits in the kernel's
+//! queue waits for its successor.
+//!
+//! The whole handover is one message: one byte for each listener that says what it is (`t`: TCP), and the listeners
+//! in the same order as `SCM_RIGHTS`. The socket then stays open without further bytes; its end means that the
+//! supervisor is gone.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::net::TcpListener;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+use socket2::{SockRef, Type};
+
+/// The most listeners of one handover.
+pub const LISTENERS_MAX: usize = 16;
+
+/// The byte that announces a TCP listener.
+const TCP: u8 = b't';
+
+const ANCILLARY_BYTES: usize = rustix::cmsg_space!(ScmRights(LISTENERS_MAX));
+
+/// Hands copies of `listeners` to the process at the other end of `socket`.
+///
+/// # Errors
+/// If there are none or more than [`LISTENERS_MAX`], or what the kernel says.
+pub fn send(socket: impl AsFd, listeners: &[impl AsFd]) -> io::Result<()> {
+    if listeners.is_empty() || listeners.len() > LISTENERS_MAX {
+        let text = format!("{} listeners to hand over, expected 1 to {LISTENERS_MAX}", listeners.len());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    let files: Vec<_> = listeners.iter().map(AsFd::as_fd).collect();
+    let names = vec![TCP; files.len()];
+    let mut space = [MaybeUninit::uninit(); ANCILLARY_BYTES];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let fits = ancillary.push(SendAncillaryMessage::ScmRights(&files));
+    debug_assert!(fits, "the space is made for LISTENERS_MAX files");
+    sendmsg(socket, &[IoSlice::new(&names)], &mut ancillary, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Takes the listeners that [`send`] hands over; waits for them if `socket` is blocking.
+///
+/// # Errors
+/// If the socket ends first or is no Unix socket, or if the message is not a handover of TCP listeners.
+pub fn receive(socket: impl AsFd) -> io::Result<Vec<TcpListener>> {
+    // One more than allowed, so that a longer message is seen to be one.
+    let mut names = [0; LISTENERS_MAX + 1];
+    let mut space = [MaybeUninit::uninit(); ANCILLARY_BYTES];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let message =
+        recvmsg(socket, &mut [IoSliceMut::new(&mut names)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    let names = &names[..message.bytes];
+    if names.is_empty() {
+        return Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "the socket ended before the listeners came",
+        ));
+    }
+    if message.flags.intersects(ReturnFlags::CTRUNC | ReturnFlags::TRUNC) || names.len() > LISTENERS_MAX {
+        return Err(invalid(&format!("more than {LISTENERS_MAX} listeners")));
+    }
+    let files: Vec<OwnedFd> = ancillary
+        .drain()
+        .filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(files) => Some(files),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    if files.len() != names.len() {
+        return Err(invalid(&format!("{} names for {} files", names.len(), files.len())));
+    }
+    names.iter().zip(files).map(|(&name, file)| listener(name, file)).collect()
+}
+
+fn listener(name: u8, file: OwnedFd) -> io::Result<TcpListener> {
+    if name != TCP {
+        return Err(invalid(&format!("a listener named {:?}, expected \"t\"", char::from(name))));
+    }
+    let socket = SockRef::from(&file);
+    // `is_listener` fails on what is no socket at all.
+    if !socket.is_listener().unwrap_or(false) || socket.r#type()? != Type::STREAM {
+        return Err(invalid("a file that is no TCP listener"));
+    }
+    Ok(file.into())
+}
+
+fn invalid(found: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("handover of listeners: got {found}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::net::TcpStream;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn listeners_arrive_in_order_and_accept() {
+        let (supervisor, gateway) = UnixStream::pair().unwrap();
+        let listeners =
+            [TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap()];
+        send(&supervisor, &listeners).unwrap();
+        let received = receive(&gateway).unwrap();
+        for (sent, received) in listeners.iter().zip(&received) {
+            let address = received.local_addr().unwrap();
+            assert_eq!(sent.local_addr().unwrap(), address);
+            let client = TcpStream::connect(address).unwrap();
+            let (_, peer) = received.accept().unwrap();
+            assert_eq!(peer, client.local_addr().unwrap());
+        }
+        assert_eq!(received.len(), 2);
+    }
+
+    #[test]
+    fn what_is_no_handover_is_refused() {
+        let (supervisor, gateway) = UnixStream::pair().unwrap();
+        send(&supervisor, &[File::open("/dev/null").unwrap()]).unwrap();
+        let error = receive(&gateway).unwrap_err();
+        assert!(error.to_string().contains("no TCP listener"), "{error}");
+
+        let connected = TcpStream::connect(TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+        send(&supervisor, &[connected.unwrap()]).unwrap();
+        assert_eq!(receive(&gateway).unwrap_err().kind(), io::ErrorKind::InvalidData);
+
+        io::Write::write_all(&mut &supervisor, b"tt").unwrap();
+        let error = receive(&gateway).unwrap_err();
+        assert!(error.to_string().contains("2 names for 0 files"), "{error}");
+
+        drop(supervisor);
+        assert_eq!(receive(&gateway).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn the_number_is_bounded() {
+        let (supervisor, _gateway) = UnixStream::pair().unwrap();
+        let none: [TcpListener; 0] = [];
+        assert_eq!(send(&supervisor, &none).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let many: Vec<_> = (0..=LISTENERS_MAX).map(|_| listener.try_clone().unwrap()).collect();
+        assert_eq!(send(&supervisor, &many).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+}

@@ -1,0 +1,54 @@
+//! The listening sockets, made here or handed over.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+
+use socket2::SockRef;
+
+use crate::handover;
+use crate::settings::Listeners;
+
+/// The listeners of the gateway, and who else has them.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) listeners: Vec<TcpListener>,
+    /// The socket they came over, whose end says that the supervisor is gone.
+    pub(crate) supervisor: Option<OwnedFd>,
+}
+
+impl Bound {
+    pub(crate) fn new(settings: Listeners) -> io::Result<Self> {
+        let bound = match settings {
+            Listeners::Bind { host, port } => {
+                Self { listeners: vec![service::listen::tcp(host, port)?], supervisor: None }
+            }
+            Listeners::Stdin => {
+                let listeners = handover::receive(io::stdin())?;
+                Self { listeners, supervisor: Some(rustix::io::fcntl_dupfd_cloexec(io::stdin(), 0)?) }
+            }
+        };
+        for listener in &bound.listeners {
+            prepare(listener)?;
+        }
+        Ok(bound)
+    }
+
+    pub(crate) fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        self.listeners.iter().map(TcpListener::local_addr).collect()
+    }
+
+    /// The same listeners once more, for another worker.
+    pub(crate) fn copies(&self) -> io::Result<Vec<TcpListener>> {
+        self.listeners.iter().map(TcpListener::try_clone).collect()
+    }
+}
+
+/// Options that accepted connections inherit, so that none of them costs a system call for each connection.
+fn prepare(listener: &TcpListener) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let socket = SockRef::from(listener);
+    socket.set_tcp_nodelay(true)?;
+    // Sessions are idle for hours; without it a client that vanished would never be noticed.
+    socket.set_keepalive(true)
+}

@@ -1,0 +1,124 @@
+//! The counts as Prometheus metrics, read at each scrape from where they are counted.
+//!
+//! All names begin with `gateway_`. Counters of backends have the label `backend` and go away with the backend.
+
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use crate::cluster::backend::BackendCounts;
+use crate::cluster::health::Verdict;
+use crate::cluster::{Cluster, ClusterView, EndpointView};
+use crate::stats::Stats;
+
+/// A registry with everything the gateway counts.
+pub(crate) fn registry(stats: Arc<Stats>, cluster: Arc<Cluster>) -> Registry {
+    let mut registry = Registry::with_prefix("gateway");
+    registry.register_collector(Box::new(Metrics { stats, cluster }));
+    registry
+}
+
+#[derive(Debug)]
+struct Metrics {
+    stats: Arc<Stats>,
+    cluster: Arc<Cluster>,
+}
+
+impl Collector for Metrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        self.connections(&mut encoder)?;
+        let view = self.cluster.view();
+        self.endpoints(&mut encoder, &view)?;
+        backends(&mut encoder, &view.endpoints)
+    }
+}
+
+impl Metrics {
+    fn connections(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        let stats = &self.stats;
+        gauge(encoder, "connections_active", "Clients' connections that are open", stats.active() as u64)?;
+        for (name, help, counter) in [
+            ("connections_opened", "Clients' connections accepted", &stats.opened),
+            ("connections_closed", "Clients' connections closed, for any reason", &stats.closed),
+            ("connects_retried", "Connects tried again at another backend", &stats.retried),
+            ("sessions_reset", "Sessions that ended by a reset of either side", &stats.reset),
+            ("sessions_cut", "Sessions cut off by the end of a drain", &stats.cut),
+            ("accept_pauses", "Times that accepting paused for lack of room", &stats.accept_pauses),
+            ("loop_turns", "Turns of the event loops", &stats.turns),
+        ] {
+            let encoder = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            ConstCounter::new(counter.get()).encode(encoder)?;
+        }
+        let help = "Clients' connections closed because no backend took them";
+        let mut family = encoder.encode_descriptor("connections_refused", help, None, MetricType::Counter)?;
+        for (reason, counter) in [
+            ("no_endpoint", &stats.no_endpoint),
+            ("circuit_open", &stats.circuit_open),
+            ("connect_failed", &stats.connect_failed),
+        ] {
+            ConstCounter::new(counter.get()).encode(family.encode_family(&[("reason", reason)])?)?;
+        }
+        Ok(())
+    }
+
+    fn endpoints(&self, encoder: &mut DescriptorEncoder<'_>, view: &ClusterView) -> std::fmt::Result {
+        let help = "Version of the endpoints file in use";
+        gauge(encoder, "endpoints_version", help, view.version.unwrap_or(0))?;
+        let help = "1 if the endpoints file as it is now could not be used";
+        gauge(encoder, "endpoints_stale", help, u64::from(self.stats.endpoints_stale()))?;
+        for (name, help, count) in [
+            (
+                "endpoints_rejected",
+                "Endpoints files that could not be used",
+                self.stats.endpoints_rejected.get(),
+            ),
+            ("ejections", "Backends ejected after connects that failed in a row", self.cluster.ejections()),
+        ] {
+            let encoder = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            ConstCounter::new(count).encode(encoder)?;
+        }
+        Ok(())
+    }
+}
+
+fn backends(encoder: &mut DescriptorEncoder<'_>, endpoints: &[EndpointView]) -> std::fmt::Result {
+    type Read = fn(&BackendCounts) -> u64;
+    type Look = fn(&EndpointView) -> u64;
+    let counters: [(&str, &str, Read); 5] = [
+        ("backend_sessions_opened", "Sessions given to a backend", |counts| counts.opened),
+        ("backend_sessions_closed", "Sessions of a backend that ended", |counts| counts.closed),
+        ("backend_connects_failed", "Connects to a backend that failed", |counts| counts.failed),
+        ("backend_sent_bytes", "Bytes passed on to a backend", |counts| counts.bytes_to),
+        ("backend_received_bytes", "Bytes passed on from a backend", |counts| counts.bytes_from),
+    ];
+    for (name, help, read) in counters {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for endpoint in endpoints {
+            let label = [("backend", endpoint.name.as_str())];
+            ConstCounter::new(read(&endpoint.counts)).encode(family.encode_family(&label)?)?;
+        }
+    }
+    let gauges: [(&str, &str, Look); 2] = [
+        ("backend_sessions_active", "Sessions that a backend has", |endpoint| endpoint.counts.active),
+        ("backend_healthy", "1 if a backend's health check passes", |endpoint| {
+            u64::from(endpoint.health == Verdict::Healthy)
+        }),
+    ];
+    for (name, help, read) in gauges {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for endpoint in endpoints {
+            let label = [("backend", endpoint.name.as_str())];
+            ConstGauge::new(read(endpoint)).encode(family.encode_family(&label)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> std::fmt::Result {
+    ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
+}

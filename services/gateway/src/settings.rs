@@ -1,0 +1,228 @@
+//! What the gateway is told by its environment.
+
+use std::net::IpAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use service::settings::{Env, Host, Invalid, Reader, Seconds, Setting, Variable};
+
+use crate::cluster::selection::Policy;
+
+/// Open files that are not connections: listeners, polls, the admin port, health checks, pipes for bulk data.
+const FILES_RESERVED: u64 = 256;
+
+/// The most connections a process takes unless it is told otherwise.
+const CONNECTIONS_MAX: u64 = 50_000;
+
+/// Every variable, as it is documented.
+pub mod variables {
+    use service::settings::Variable;
+
+    pub const HOST: Variable =
+        Variable::new("HOST", "127.0.0.1", "Address to listen on, unless LISTENERS is set.");
+    pub const PORT: Variable = Variable::new("PORT", "10000", "TCP port; 0 takes any free one.");
+    pub const ADMIN_HOST: Variable =
+        Variable::optional("ADMIN_HOST", "Address of the admin port; HOST unless it is set.");
+    pub const ADMIN_PORT: Variable = Variable::new(
+        "ADMIN_PORT",
+        "20000",
+        "Port of /healthz, /readyz, /metrics and /endpoints; 0 takes any free one.",
+    );
+    pub const LISTENERS: Variable = Variable::optional(
+        "LISTENERS",
+        "`stdin` takes listeners over the Unix socket that is the standard input instead of binding HOST and PORT.",
+    );
+    pub const ENDPOINTS_FILE: Variable = Variable::optional(
+        "ENDPOINTS_FILE",
+        "JSON file of the replicas behind the gateway, replaced by renaming. Must be set.",
+    );
+    pub const CLUSTER: Variable =
+        Variable::new("CLUSTER", "tcp", "Which cluster of the endpoints file takes the connections.");
+    pub const POLICY: Variable = Variable::new(
+        "POLICY",
+        "least-request",
+        "How a replica is chosen: least-request, least-request-full-scan, round-robin or random.",
+    );
+    pub const UPSTREAM_BIND: Variable = Variable::optional(
+        "UPSTREAM_BIND",
+        "Address that connections to replicas come from; unset lets the kernel choose.",
+    );
+    pub const MAX_CONNECTIONS: Variable = Variable::optional(
+        "MAX_CONNECTIONS",
+        "Clients' connections at a time; accepting pauses at it. Unset: min(50000, (open files - 256) / 2).",
+    );
+    pub const CIRCUIT_MAX_CONNECTIONS: Variable = Variable::new(
+        "CIRCUIT_MAX_CONNECTIONS",
+        "50000",
+        "Connections to one replica at a time; above it, it is passed over.",
+    );
+    pub const CONNECT_TIMEOUT: Variable =
+        Variable::new("CONNECT_TIMEOUT", "5s", "How long a connect to a replica may take.");
+    pub const HEALTH_INTERVAL: Variable =
+        Variable::new("HEALTH_INTERVAL", "1s", "Time between two checks of /readyz of a replica.");
+    pub const HEALTH_TIMEOUT: Variable =
+        Variable::new("HEALTH_TIMEOUT", "1s", "How long a check may take before it failed.");
+    pub const HEALTH_FALL: Variable =
+        Variable::new("HEALTH_FALL", "2", "Failed checks in a row that make a replica unhealthy.");
+    pub const HEALTH_RISE: Variable =
+        Variable::new("HEALTH_RISE", "1", "Passed checks in a row that make a replica healthy again.");
+    pub const EJECT_FAILURES: Variable = Variable::new(
+        "EJECT_FAILURES",
+        "5",
+        "Failed connects in a row that eject a replica, never the last one; 0 ejects none.",
+    );
+    pub const EJECT_TIME: Variable = Variable::new("EJECT_TIME", "10s", "How long a replica stays ejected.");
+    pub const DRAIN_TIMEOUT: Variable =
+        Variable::new("DRAIN_TIMEOUT", "60s", "How long connections may go on after SIGTERM.");
+    pub const WORKERS: Variable =
+        Variable::new("WORKERS", "1", "Event loops. More processes scale better than more loops in one.");
+
+    /// All of them, in the order of the documentation.
+    pub const ALL: [&Variable; 20] = [
+        &HOST,
+        &PORT,
+        &ADMIN_HOST,
+        &ADMIN_PORT,
+        &LISTENERS,
+        &ENDPOINTS_FILE,
+        &CLUSTER,
+        &POLICY,
+        &UPSTREAM_BIND,
+        &MAX_CONNECTIONS,
+        &CIRCUIT_MAX_CONNECTIONS,
+        &CONNECT_TIMEOUT,
+        &HEALTH_INTERVAL,
+        &HEALTH_TIMEOUT,
+        &HEALTH_FALL,
+        &HEALTH_RISE,
+        &EJECT_FAILURES,
+        &EJECT_TIME,
+        &DRAIN_TIMEOUT,
+        &WORKERS,
+    ];
+}
+
+/// Where the listeners come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listeners {
+    /// The gateway binds its address itself.
+    Bind { host: Host, port: u16 },
+    /// Over the Unix socket that is the standard input; see [`handover`](crate::handover).
+    Stdin,
+}
+
+/// Active health checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HealthSettings {
+    pub interval: Duration,
+    pub timeout: Duration,
+    /// Failed checks in a row that make a replica unhealthy.
+    pub fall: NonZeroU32,
+    /// Passed checks in a row that make it healthy again.
+    pub rise: NonZeroU32,
+}
+
+/// What the gateway is told. [`Settings::from_env`] reads it; [`variables`] says what each value means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    pub listeners: Listeners,
+    pub admin_host: Host,
+    pub admin_port: u16,
+    pub endpoints_file: PathBuf,
+    pub cluster: String,
+    pub policy: Policy,
+    pub upstream_bind: Option<IpAddr>,
+    /// None: as many as the limit on open files allows, see [`Settings::connections_max`].
+    pub connections_max: Option<NonZeroUsize>,
+    /// Connections to one replica.
+    pub circuit_max: NonZeroUsize,
+    pub connect_timeout: Duration,
+    pub health: HealthSettings,
+    /// Failed connects in a row that eject a replica; 0 ejects none.
+    pub eject_failures: u32,
+    pub eject_time: Duration,
+    pub drain_timeout: Duration,
+    pub workers: NonZeroUsize,
+}
+
+impl Settings {
+    /// Reads all settings.
+    ///
+    /// # Errors
+    /// Every bad value: the variable, what it was and what was expected.
+    pub fn from_env(env: &Env) -> Result<Self, Invalid> {
+        use variables as v;
+        let mut reader = Reader::new(env);
+        let host: Host = reader.get(&v::HOST);
+        let port = reader.get(&v::PORT);
+        let from_stdin = reader.optional(&v::LISTENERS).is_some_and(|FromStdin| true);
+        let endpoints_file = reader.optional::<String>(&v::ENDPOINTS_FILE).unwrap_or_default();
+        if endpoints_file.is_empty() {
+            reader.refuse(&v::ENDPOINTS_FILE, "", "the path of a JSON file of endpoints");
+        }
+        let settings = Self {
+            listeners: if from_stdin { Listeners::Stdin } else { Listeners::Bind { host, port } },
+            admin_host: reader.optional(&v::ADMIN_HOST).unwrap_or(host),
+            admin_port: reader.get(&v::ADMIN_PORT),
+            endpoints_file: endpoints_file.into(),
+            cluster: reader.get(&v::CLUSTER),
+            policy: reader.get(&v::POLICY),
+            upstream_bind: reader.optional(&v::UPSTREAM_BIND).map(|Host(address)| address),
+            connections_max: reader.optional(&v::MAX_CONNECTIONS),
+            circuit_max: reader.get(&v::CIRCUIT_MAX_CONNECTIONS),
+            connect_timeout: positive(&mut reader, &v::CONNECT_TIMEOUT),
+            health: HealthSettings {
+                interval: positive(&mut reader, &v::HEALTH_INTERVAL),
+                timeout: positive(&mut reader, &v::HEALTH_TIMEOUT),
+                fall: threshold(&mut reader, &v::HEALTH_FALL),
+                rise: threshold(&mut reader, &v::HEALTH_RISE),
+            },
+            eject_failures: reader.get(&v::EJECT_FAILURES),
+            eject_time: positive(&mut reader, &v::EJECT_TIME),
+            drain_timeout: reader.get::<Seconds>(&v::DRAIN_TIMEOUT).0,
+            workers: reader.get(&v::WORKERS),
+        };
+        reader.finish(settings)
+    }
+
+    /// How many clients' connections the process takes when it may have so many files open. A proxied connection
+    /// takes two.
+    pub fn connections_max(&self, open_files: u64) -> usize {
+        let fitting = (open_files.saturating_sub(FILES_RESERVED) / 2).clamp(1, CONNECTIONS_MAX);
+        self.connections_max.map_or(fitting as usize, NonZeroUsize::get)
+    }
+}
+
+struct FromStdin;
+
+impl Setting for FromStdin {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text == "stdin" { Ok(Self) } else { Err("stdin, or nothing".into()) }
+    }
+}
+
+impl Setting for Policy {
+    fn parse(text: &str) -> Result<Self, String> {
+        Self::from_name(text).ok_or_else(|| format!("one of {}", Self::NAMES.join(", ")))
+    }
+}
+
+/// A duration that is not zero: an interval of zero would spin, a time-out of zero would fail everything.
+fn positive(reader: &mut Reader<'_>, variable: &Variable) -> Duration {
+    let Seconds(duration) = reader.get(variable);
+    if duration.is_zero() {
+        reader.refuse(variable, "0", "a duration above 0");
+    }
+    duration
+}
+
+fn threshold(reader: &mut Reader<'_>, variable: &Variable) -> NonZeroU32 {
+    NonZeroU32::new(reader.get(variable)).unwrap_or_else(|| {
+        reader.refuse(variable, "0", "a whole number above 0");
+        NonZeroU32::MIN
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,68 @@
+use super::*;
+
+fn env(pairs: &[(&str, &str)]) -> Env {
+    [("ENDPOINTS_FILE", "/run/endpoints.json")].iter().chain(pairs).copied().collect()
+}
+
+#[test]
+fn defaults_are_the_contract() {
+    let settings = Settings::from_env(&env(&[])).unwrap();
+    assert_eq!(settings.listeners, Listeners::Bind { host: Host::LOOPBACK, port: 10_000 });
+    assert_eq!(settings.cluster, "tcp");
+    assert_eq!(settings.policy, Policy::LeastRequest);
+    assert_eq!(settings.circuit_max.get(), 50_000);
+    assert_eq!(settings.health.interval, Duration::from_secs(1));
+    assert_eq!((settings.health.fall.get(), settings.health.rise.get()), (2, 1));
+    assert_eq!(settings.upstream_bind, None);
+    assert_eq!(settings.workers.get(), 1);
+}
+
+#[test]
+fn every_variable_is_documented_once_and_its_default_is_a_value() {
+    let mut names: Vec<_> = variables::ALL.iter().map(|variable| variable.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), variables::ALL.len());
+    let defaults: Vec<_> =
+        variables::ALL.iter().filter_map(|variable| Some((variable.name, variable.default?))).collect();
+    assert_eq!(Settings::from_env(&env(&defaults)), Settings::from_env(&env(&[])));
+}
+
+#[test]
+fn all_bad_values_are_reported_together() {
+    let bad = [
+        ("HOST", "nowhere"),
+        ("PORT", "65536"),
+        ("LISTENERS", "stdout"),
+        ("POLICY", "fastest"),
+        ("UPSTREAM_BIND", "tcp-0"),
+        ("MAX_CONNECTIONS", "0"),
+        ("HEALTH_INTERVAL", "0"),
+        ("HEALTH_FALL", "0"),
+        ("WORKERS", "-1"),
+    ];
+    let invalid = Settings::from_env(&env(&bad)).unwrap_err();
+    let named: Vec<_> = invalid.0.iter().map(|problem| problem.variable).collect();
+    for (name, _) in bad {
+        assert!(named.contains(&name), "{name} is not among {named:?}");
+    }
+    let text = invalid.to_string();
+    assert!(text.contains(r#"POLICY="fastest": expected one of least-request, "#), "{text}");
+}
+
+#[test]
+fn the_endpoints_file_must_be_named() {
+    let invalid = Settings::from_env(&Env::default()).unwrap_err();
+    assert_eq!(invalid.0[0].variable, "ENDPOINTS_FILE");
+}
+
+#[test]
+fn the_limit_follows_the_open_files_unless_it_is_set() {
+    let settings = Settings::from_env(&env(&[])).unwrap();
+    assert_eq!(settings.connections_max(20_000), 9_872);
+    assert_eq!(settings.connections_max(1_000_000), 50_000);
+    assert_eq!(settings.connections_max(u64::MAX), 50_000);
+    assert_eq!(settings.connections_max(10), 1);
+    let settings = Settings::from_env(&env(&[("MAX_CONNECTIONS", "7")])).unwrap();
+    assert_eq!(settings.connections_max(20_000), 7);
+}

@@ -1,0 +1,93 @@
+//! What the gateway counts.
+//!
+//! Connections are counted by two numbers that only grow, opened and closed: a gauge alone hides what happened
+//! between two scrapes.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+/// A number that only grows. Relaxed: each count is true by itself, and no decision joins two of them.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, amount: u64) {
+        self.0.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    pub(crate) fn increment(&self) {
+        self.add(1);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Why a client's connection was closed without a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// No backend is ready.
+    NoEndpoint,
+    /// All that are ready have as many connections as the circuit breaker allows.
+    CircuitOpen,
+    /// The connect failed, and so did the one to a second backend, if there is one.
+    ConnectFailed,
+}
+
+/// Counts of one process, over all its workers.
+#[derive(Debug, Default)]
+pub(crate) struct Stats {
+    /// Clients' connections that are open. Workers compare it with the limit before they accept.
+    active: AtomicUsize,
+    pub(crate) opened: Counter,
+    pub(crate) closed: Counter,
+    pub(crate) no_endpoint: Counter,
+    pub(crate) circuit_open: Counter,
+    pub(crate) connect_failed: Counter,
+    /// Connects that were tried again at another backend.
+    pub(crate) retried: Counter,
+    /// Sessions that ended by a reset of either side.
+    pub(crate) reset: Counter,
+    /// Sessions cut off by the end of a drain.
+    pub(crate) cut: Counter,
+    /// Times that accepting paused: at the limit of connections, or short of open files.
+    pub(crate) accept_pauses: Counter,
+    /// Turns of the workers' event loops: stands still while nothing happens.
+    pub(crate) turns: Counter,
+    /// Versions of the endpoints file that could not be read.
+    pub(crate) endpoints_rejected: Counter,
+    /// The endpoints file as it is now could not be read, so an older state is in use.
+    endpoints_stale: AtomicBool,
+}
+
+impl Stats {
+    pub(crate) fn active(&self) -> usize {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn connection_opened(&self) {
+        self.active.fetch_add(1, Ordering::Relaxed);
+        self.opened.increment();
+    }
+
+    pub(crate) fn connection_closed(&self) {
+        self.active.fetch_sub(1, Ordering::Relaxed);
+        self.closed.increment();
+    }
+
+    pub(crate) fn refused(&self, refusal: Refusal) {
+        match refusal {
+            Refusal::NoEndpoint => self.no_endpoint.increment(),
+            Refusal::CircuitOpen => self.circuit_open.increment(),
+            Refusal::ConnectFailed => self.connect_failed.increment(),
+        }
+    }
+
+    pub(crate) fn endpoints_stale(&self) -> bool {
+        self.endpoints_stale.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_endpoints_stale(&self, stale: bool) {
+        self.endpoints_stale.store(stale, Ordering::Relaxed);
+    }
+}

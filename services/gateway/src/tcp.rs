@@ -1,0 +1,21 @@
+//! The TCP data plane: single-threaded event loops that carry sessions.
+//!
+//! * [`worker`]: one loop: waits for events and hands them on. [`accept`]: new connections, and pauses.
+//! * [`sessions`]: all sessions of a loop: choosing a backend, retries, ends.
+//! * [`session`]: one client and its backend; what ends and failures mean.
+//! * [`flow`], [`stash`], [`splice`]: one direction: moving bytes, holding them back, bulk.
+//! * [`upstream`]: opening connections to backends.
+//!
+//! It knows nothing of files, health checks or the admin port: it reads which backends are eligible from
+//! [`Cluster`](crate::cluster::Cluster), counts, and looks at the phase of [`Shutdown`](service::Shutdown).
+
+mod accept;
+mod connects;
+mod flow;
+mod router;
+mod session;
+pub(crate) mod sessions;
+mod splice;
+mod stash;
+mod upstream;
+pub(crate) mod worker;

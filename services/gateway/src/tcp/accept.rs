@@ -1,0 +1,136 @@
+//! Taking connections from the listeners, and pausing when there is no room for more.
+//!
+//! A paused listener is not closed: connections wait in the kernel's queue. Accepting resumes when a session of
+//! this worker ends, and is tried again after [`RETRY`] for what other workers or other processes give back. Never
+//! is a failed accept tried again at once, so running out of open files costs no CPU.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpListener;
+use mio::{Interest, Registry, Token};
+use rustix::io::Errno;
+
+use super::sessions::Sessions;
+
+/// Connections taken in one go before sessions get their turn.
+const BATCH: usize = 64;
+
+/// How long a pause lasts if nothing ends it sooner.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// The listeners of one worker.
+#[derive(Debug)]
+pub(super) struct Acceptor {
+    listeners: Vec<Listener>,
+    paused_until: Option<Instant>,
+    /// Nothing was accepted since accepting paused, so that a pause that goes on is counted and logged once.
+    stuck: bool,
+}
+
+#[derive(Debug)]
+struct Listener {
+    socket: TcpListener,
+    token: Token,
+    /// Its queue may hold connections. Events are edge-triggered, so this outlives them.
+    waiting: bool,
+}
+
+impl Acceptor {
+    /// Registers `listeners` under the tokens `first`, `first - 1`, …
+    pub(super) fn new(
+        listeners: Vec<std::net::TcpListener>,
+        registry: &Registry,
+        first: Token,
+    ) -> io::Result<Self> {
+        let mut registered = Vec::with_capacity(listeners.len());
+        for (index, listener) in listeners.into_iter().enumerate() {
+            let token = Token(first.0 - index);
+            let mut socket = TcpListener::from_std(listener);
+            registry.register(&mut socket, token, Interest::READABLE)?;
+            registered.push(Listener { socket, token, waiting: false });
+        }
+        Ok(Self { listeners: registered, paused_until: None, stuck: false })
+    }
+
+    /// Takes an event; false if it is not for a listener.
+    pub(super) fn event(&mut self, token: Token) -> bool {
+        let Some(listener) = self.listeners.iter_mut().find(|listener| listener.token == token) else {
+            return false;
+        };
+        listener.waiting = true;
+        true
+    }
+
+    /// True if there is something to accept and nothing against it.
+    pub(super) fn ready(&self) -> bool {
+        self.paused_until.is_none() && self.listeners.iter().any(|listener| listener.waiting)
+    }
+
+    /// When a pause is over at the latest.
+    pub(super) fn paused_until(&self) -> Option<Instant> {
+        self.paused_until
+    }
+
+    /// Ends a pause.
+    pub(super) fn resume(&mut self) {
+        if self.paused_until.take().is_some() {
+            // What came meanwhile gave its edge away.
+            self.listeners.iter_mut().for_each(|listener| listener.waiting = true);
+        }
+    }
+
+    /// Takes a batch of connections.
+    pub(super) fn take(&mut self, now: Instant, sessions: &mut Sessions) {
+        for listener in &mut self.listeners {
+            for _ in 0..BATCH {
+                if !listener.waiting {
+                    break;
+                }
+                if !sessions.have_room() {
+                    return self.pause("limit of connections", now, sessions);
+                }
+                match listener.socket.accept() {
+                    Ok((client, _)) => {
+                        self.stuck = false;
+                        sessions.open(client, now);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => listener.waiting = false,
+                    Err(error) if lacks_resources(&error) => {
+                        return self.pause(&error.to_string(), now, sessions);
+                    }
+                    // This connection is gone before it was taken; the next one may be there.
+                    Err(_) => {}
+                }
+            }
+        }
+    }
+
+    fn pause(&mut self, reason: &str, now: Instant, sessions: &Sessions) {
+        self.paused_until = Some(now + RETRY);
+        if !self.stuck {
+            self.stuck = true;
+            sessions.stats().accept_pauses.increment();
+            tracing::warn!(reason, sessions = sessions.len(), "accepting is paused");
+        }
+    }
+
+    /// Stops listening. Where the gateway alone has the listeners (`last_call`), connections that wait in the queue
+    /// would be reset, so they are taken first; listeners that somebody else keeps have a successor.
+    pub(super) fn close(&mut self, last_call: bool, now: Instant, sessions: &mut Sessions) {
+        for listener in self.listeners.drain(..) {
+            while last_call && sessions.have_room() {
+                let Ok((client, _)) = listener.socket.accept() else {
+                    break;
+                };
+                sessions.open(client, now);
+            }
+        }
+        self.paused_until = None;
+    }
+}
+
+fn lacks_resources(error: &io::Error) -> bool {
+    let lacking = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    lacking.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}

@@ -1,0 +1,108 @@
+//! Choosing a backend for a session, within the circuit breaker's limit.
+
+use std::sync::Arc;
+
+use crate::cluster::Cluster;
+use crate::cluster::Routing;
+use crate::cluster::backend::Backend;
+use crate::cluster::selection::Selector;
+use crate::published::View;
+use crate::stats::Refusal;
+
+/// A worker's choice among the backends of its cluster.
+#[derive(Debug)]
+pub(super) struct Router {
+    cluster: Arc<Cluster>,
+    view: View<Routing>,
+    selector: Selector,
+    /// Sessions that one backend may have through this process.
+    sessions_max: u64,
+}
+
+impl Router {
+    pub(super) fn new(cluster: Arc<Cluster>, selector: Selector, sessions_max: u64) -> Self {
+        let view = cluster.routing_view();
+        Self { cluster, view, selector, sessions_max }
+    }
+
+    /// The backend of a new session, which counts as its load from now on. A second try names the one that failed
+    /// (`but`): it goes to another one, and does not use up a turn of round robin.
+    pub(super) fn choose(&mut self, but: Option<&Arc<Backend>>) -> Result<Arc<Backend>, Refusal> {
+        let eligible = &self.view.refresh(self.cluster.routing()).eligible;
+        let load = |index: usize| eligible[index].active();
+        let failed = |index: usize| but.is_some_and(|but| Arc::ptr_eq(but, &eligible[index]));
+        let full = |index: usize| load(index) >= self.sessions_max;
+
+        if eligible.is_empty() {
+            return Err(Refusal::NoEndpoint);
+        }
+        let drawn = if but.is_none() { self.selector.pick(eligible.len(), load) } else { None };
+        let index = if let Some(drawn) = drawn.filter(|&drawn| !full(drawn)) {
+            drawn
+        } else {
+            // Rare, so a full scan: the emptiest of those that can be used.
+            let others = (0..eligible.len()).filter(|&index| !failed(index));
+            let usable = others.clone().filter(|&index| !full(index)).min_by_key(|&index| load(index));
+            let none = if others.count() == 0 { Refusal::ConnectFailed } else { Refusal::CircuitOpen };
+            usable.ok_or(none)?
+        };
+        let backend = Arc::clone(&eligible[index]);
+        backend.session_opened();
+        Ok(backend)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::time::Duration;
+
+    use platform::endpoints::Endpoint;
+
+    use super::*;
+    use crate::cluster::Ejection;
+    use crate::cluster::health::Thresholds;
+    use crate::cluster::selection::Policy;
+
+    fn router(backends: u16, sessions_max: u64) -> Router {
+        let thresholds = Thresholds { fall: NonZeroU32::MIN, rise: NonZeroU32::MIN };
+        let cluster = Cluster::new(thresholds, Ejection { failures: 0, duration: Duration::ZERO });
+        let endpoints: Vec<_> = (0..backends)
+            .map(|ordinal| Endpoint {
+                name: format!("tcp-{ordinal}"),
+                address: ([127, 0, 0, 1], 1 + ordinal).into(),
+                health: None,
+                draining: false,
+            })
+            .collect();
+        cluster.take_over(1, &endpoints);
+        Router::new(Arc::new(cluster), Selector::new(Policy::LeastRequest, 1), sessions_max)
+    }
+
+    #[test]
+    fn the_circuit_breaker_fills_all_backends_and_then_opens() {
+        let mut router = router(3, 2);
+        let mut chosen: Vec<_> = (0..6).map(|_| router.choose(None).unwrap().name.clone()).collect();
+        chosen.sort();
+        assert_eq!(chosen, ["tcp-0", "tcp-0", "tcp-1", "tcp-1", "tcp-2", "tcp-2"]);
+        assert_eq!(router.choose(None).unwrap_err(), Refusal::CircuitOpen);
+    }
+
+    #[test]
+    fn a_second_try_goes_elsewhere_or_nowhere() {
+        let mut pair = router(2, 100);
+        for _ in 0..20 {
+            let first = pair.choose(None).unwrap();
+            let second = pair.choose(Some(&first)).unwrap();
+            assert_ne!(first.name, second.name);
+        }
+        let mut single = router(1, 100);
+        let only = single.choose(None).unwrap();
+        assert_eq!(single.choose(Some(&only)).unwrap_err(), Refusal::ConnectFailed);
+    }
+
+    #[test]
+    fn no_backend_is_no_choice() {
+        assert_eq!(router(0, 100).choose(None).unwrap_err(), Refusal::NoEndpoint);
+    }
+}

@@ -1,0 +1,301 @@
+//! All sessions of one worker: opening them, letting them move, and counting how they end.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::Registry;
+use mio::event::Event;
+use mio::net::TcpStream;
+use slab::Slab;
+
+use super::connects::{Connects, Pending};
+use super::flow::Shared;
+use super::router::Router;
+use super::session::{Direction, Session, Side, Step, Turn, from_token};
+use super::upstream;
+use crate::cluster::Cluster;
+use crate::cluster::backend::Backend;
+use crate::stats::{Refusal, Stats};
+
+/// What holds for the sessions of all workers.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    /// Where upstream connections come from.
+    pub(crate) source: Option<IpAddr>,
+    /// Clients' connections that all workers together may have.
+    pub(crate) connections_max: usize,
+    pub(crate) connect_timeout: Duration,
+    /// Pipes for bulk data of one worker; each takes two open files.
+    pub(crate) pipes_max: usize,
+}
+
+/// How a session leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    InOrder,
+    Reset,
+    /// Its backend could not be reached; it is no longer counted as one of that backend's.
+    Unreached(Refusal),
+}
+
+#[derive(Debug)]
+pub(super) struct Sessions {
+    registry: Registry,
+    slab: Slab<Session>,
+    router: Router,
+    cluster: Arc<Cluster>,
+    stats: Arc<Stats>,
+    limits: Limits,
+    shared: Shared,
+    connects: Connects,
+    /// Flows that gave way to others and could go on.
+    again: Vec<(usize, Direction)>,
+    serial: u32,
+    /// Sessions that ended since somebody last asked.
+    ended: bool,
+}
+
+impl Sessions {
+    pub(super) fn new(
+        registry: Registry,
+        router: Router,
+        cluster: Arc<Cluster>,
+        stats: Arc<Stats>,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            registry,
+            slab: Slab::new(),
+            router,
+            cluster,
+            stats,
+            shared: Shared::new(limits.pipes_max),
+            connects: Connects::new(limits.connect_timeout),
+            limits,
+            again: Vec::new(),
+            serial: 0,
+            ended: false,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.slab.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// True if some flow could go on without an event.
+    pub(super) fn can_go_on(&self) -> bool {
+        !self.again.is_empty()
+    }
+
+    pub(super) fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// True if another connection fits.
+    pub(super) fn have_room(&self) -> bool {
+        self.stats.active() < self.limits.connections_max
+    }
+
+    /// True if a session ended since the last call.
+    pub(super) fn take_ended(&mut self) -> bool {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// Gives a new client a backend. Without one its connection is closed at once: to let it wait would only move the
+    /// time-out to the client.
+    pub(super) fn open(&mut self, client: TcpStream, now: Instant) {
+        self.stats.connection_opened();
+        if let Err(refusal) = self.try_open(client, now) {
+            self.stats.refused(refusal);
+            self.stats.connection_closed();
+        }
+    }
+
+    fn try_open(&mut self, client: TcpStream, now: Instant) -> Result<(), Refusal> {
+        let mut backend = self.router.choose(None)?;
+        let upstream = match upstream::connect(backend.address, self.limits.source) {
+            Ok(upstream) => upstream,
+            Err(error) => {
+                self.connect_failed(&backend, &error, now);
+                let upstream;
+                (backend, upstream) = self.connect_elsewhere(&backend, now)?;
+                upstream
+            }
+        };
+        let serial = self.next_serial();
+        let entry = self.slab.vacant_entry();
+        let key = entry.key();
+        match Session::new(client, upstream, Arc::clone(&backend), serial, &self.registry, key) {
+            Ok(session) => {
+                entry.insert(session);
+                self.connects.began(Pending { key, serial }, now);
+                Ok(())
+            }
+            Err(error) => {
+                self.connect_failed(&backend, &error, now);
+                Err(Refusal::ConnectFailed)
+            }
+        }
+    }
+
+    fn next_serial(&mut self) -> u32 {
+        self.serial = self.serial.wrapping_add(1);
+        self.serial
+    }
+
+    /// The second and last try, at any backend but the one that failed.
+    fn connect_elsewhere(
+        &mut self,
+        failed: &Arc<Backend>,
+        now: Instant,
+    ) -> Result<(Arc<Backend>, TcpStream), Refusal> {
+        let backend = self.router.choose(Some(failed))?;
+        self.stats.retried.increment();
+        match upstream::connect(backend.address, self.limits.source) {
+            Ok(upstream) => Ok((backend, upstream)),
+            Err(error) => {
+                self.connect_failed(&backend, &error, now);
+                Err(Refusal::ConnectFailed)
+            }
+        }
+    }
+
+    fn connect_failed(&self, backend: &Arc<Backend>, error: &io::Error, now: Instant) {
+        tracing::debug!(backend = backend.name, address = %backend.address, %error, "connect failed");
+        self.cluster.connect_failed(backend, upstream::blames_backend(error), now);
+    }
+
+    /// Takes an event of a session's socket.
+    pub(super) fn event(&mut self, event: &Event, now: Instant) {
+        let (key, side) = from_token(event.token());
+        let failed = event.is_error();
+        let closed = failed || event.is_read_closed() || event.is_write_closed();
+        if side == Side::Backend && (failed || event.is_writable()) {
+            self.step(key, now, |session, _| match session.check_connect() {
+                Ok(_) => Step::Wait,
+                Err(error) => Step::Unreachable(error),
+            });
+        }
+        if event.is_writable() {
+            self.step(key, now, |session, turn| {
+                let direction = side.incoming();
+                if session.waits_for_sink(direction) {
+                    session.drive(direction, false, turn)
+                } else {
+                    Step::Wait
+                }
+            });
+        }
+        if event.is_readable() || closed {
+            self.step(key, now, |session, turn| session.source_ready(side.outgoing(), closed, turn));
+        }
+        if failed {
+            // The read above took the error, unless the flow waits for its sink and did not read.
+            self.step(key, now, |session, _| match session.take_error(side) {
+                Some(_) => Step::Reset,
+                None => Step::Wait,
+            });
+        }
+    }
+
+    /// Lets flows go on that gave way to others.
+    pub(super) fn go_on(&mut self, now: Instant) {
+        for (key, direction) in std::mem::take(&mut self.again) {
+            // If the session ended and its key is used again, this is one idle read of the new one.
+            self.step(key, now, |session, turn| session.drive(direction, true, turn));
+        }
+    }
+
+    /// Makes a step of a session, if it is still there, and does what follows from it.
+    fn step(&mut self, key: usize, now: Instant, make: impl FnOnce(&mut Session, &mut Turn<'_>) -> Step) {
+        let Some(session) = self.slab.get_mut(key) else {
+            return;
+        };
+        let mut turn = Turn { registry: &self.registry, shared: &mut self.shared, key };
+        match make(session, &mut turn) {
+            Step::Wait => {}
+            Step::Again(direction) => self.again.push((key, direction)),
+            Step::Ended => self.end(key, End::InOrder),
+            Step::Reset => self.end(key, End::Reset),
+            Step::Unreachable(error) => self.retry(key, &error, now),
+        }
+    }
+
+    /// Takes a session whose backend could not be reached to another one, once.
+    fn retry(&mut self, key: usize, error: &io::Error, now: Instant) {
+        let Some(session) = self.slab.get(key) else { return };
+        let (failed, retried) = (Arc::clone(session.backend()), session.retried());
+        self.connect_failed(&failed, error, now);
+        if retried {
+            return self.end(key, End::Unreached(Refusal::ConnectFailed));
+        }
+        match self.connect_elsewhere(&failed, now) {
+            Ok((backend, upstream)) => {
+                let serial = self.next_serial();
+                self.connects.began(Pending { key, serial }, now);
+                self.step(key, now, |session, turn| {
+                    session.switch(backend, upstream, serial, turn).unwrap_or_else(Step::Unreachable)
+                });
+            }
+            Err(refusal) => self.end(key, End::Unreached(refusal)),
+        }
+    }
+
+    fn end(&mut self, key: usize, end: End) {
+        let Some(session) = self.slab.try_remove(key) else {
+            return;
+        };
+        match end {
+            End::InOrder | End::Reset => session.backend().session_closed(),
+            End::Unreached(refusal) => self.stats.refused(refusal),
+        }
+        if end == End::Reset {
+            self.stats.reset.increment();
+            session.reset(&mut self.shared);
+        } else {
+            session.close(&mut self.shared);
+        }
+        self.stats.connection_closed();
+        self.ended = true;
+    }
+
+    /// When the next connect may be due for its time-out.
+    pub(super) fn next_due(&mut self) -> Option<Instant> {
+        let slab = &self.slab;
+        self.connects.next_due(|pending| {
+            slab.get(pending.key)
+                .is_none_or(|session| session.serial() != pending.serial || session.connected())
+        })
+    }
+
+    /// Ends the tries of connects whose time is over.
+    pub(super) fn time_out_connects(&mut self, now: Instant) {
+        while let Some(pending) = self.connects.pop_due(now) {
+            self.step(pending.key, now, |session, _| {
+                if session.serial() != pending.serial {
+                    return Step::Wait;
+                }
+                match session.check_connect() {
+                    Ok(true) => Step::Wait,
+                    Ok(false) => Step::Unreachable(io::ErrorKind::TimedOut.into()),
+                    Err(error) => Step::Unreachable(error),
+                }
+            });
+        }
+    }
+
+    /// Closes what is left at the end of a drain.
+    pub(super) fn cut(&mut self) {
+        let keys: Vec<usize> = self.slab.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.stats.cut.increment();
+            self.end(key, End::InOrder);
+        }
+    }
+}

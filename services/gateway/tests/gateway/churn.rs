@@ -1,0 +1,132 @@
+//! Endpoints that change while connections are carried.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use platform::endpoints::Endpoint;
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+
+use crate::support::{EndpointsFile, Replica, Running, assert_echo, endpoint, wait_until};
+
+#[test]
+fn no_connection_is_dropped_and_no_byte_lost_while_endpoints_come_and_go() {
+    const VERSIONS: u64 = 150;
+    let replicas: Vec<_> = (0..4).map(|_| Replica::echo()).collect();
+    let all: Vec<_> = replicas
+        .iter()
+        .enumerate()
+        .map(|(ordinal, replica)| endpoint(&format!("tcp-{ordinal}"), replica.address))
+        .collect();
+    let (running, mut file) = Running::with_file(&all, &[]);
+    let (address, over) = (running.address, AtomicBool::new(false));
+    let (over, exchanged, opened) = (&over, &AtomicU64::new(0), &AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for client in 0..8 {
+            scope.spawn(move || {
+                let kept = crate::support::connect(address);
+                let mut round = 0;
+                while !over.load(Ordering::SeqCst) {
+                    assert_echo(&kept, &format!("kept {client} {round}"));
+                    let fresh = crate::support::connect(address);
+                    assert_echo(&fresh, &format!("fresh {client} {round}"));
+                    opened.fetch_add(1, Ordering::SeqCst);
+                    exchanged.fetch_add(2, Ordering::SeqCst);
+                    round += 1;
+                }
+            });
+        }
+        let mut random = Pcg64::seed_from_u64(9);
+        for _ in 0..VERSIONS {
+            let mut listed: Vec<Endpoint> = all.iter().filter(|_| random.random()).cloned().collect();
+            for endpoint in &mut listed {
+                endpoint.draining = random.random_bool(0.3);
+            }
+            if listed.iter().all(|endpoint| endpoint.draining) {
+                listed = vec![all[random.random_range(0..all.len())].clone()];
+            }
+            let before = exchanged.load(Ordering::SeqCst);
+            running.replace(&mut file, &listed);
+            wait_until("clients go on", || exchanged.load(Ordering::SeqCst) > before);
+        }
+        over.store(true, Ordering::SeqCst);
+    });
+    running.replace(&mut file, &all);
+    assert_eq!(running.metric("gateway_sessions_reset_total"), 0);
+    assert_eq!(running.metric("gateway_connections_refused_total{reason=\"no_endpoint\"}"), 0);
+    assert_eq!(running.metric("gateway_connections_opened_total"), opened.load(Ordering::SeqCst) + 8);
+    let reached: u64 = replicas.iter().map(Replica::accepted).sum();
+    assert_eq!(reached, running.metric("gateway_connections_opened_total"));
+}
+
+#[test]
+fn a_draining_endpoint_keeps_what_it_has_and_gets_nothing_new() {
+    let (old, new) = (Replica::echo(), Replica::echo());
+    let (old_endpoint, new_endpoint) = (endpoint("tcp-0", old.address), endpoint("tcp-1", new.address));
+    let (running, mut file) = Running::with_file(std::slice::from_ref(&old_endpoint), &[]);
+    let kept = running.connect();
+    assert_echo(&kept, "before");
+
+    running.replace(&mut file, &[Endpoint { draining: true, ..old_endpoint }, new_endpoint.clone()]);
+    for _ in 0..10 {
+        assert_echo(&running.connect(), "elsewhere");
+    }
+    assert_eq!((old.accepted(), new.accepted()), (1, 10));
+    assert_echo(&kept, "while it drains");
+
+    running.replace(&mut file, &[new_endpoint]);
+    assert_echo(&kept, "after it is gone from the file");
+    assert_eq!(running.backend("tcp-0")["removed"], true);
+    drop(kept);
+    wait_until("it is forgotten with its last session", || running.backend("tcp-0").is_null());
+}
+
+#[test]
+fn a_bad_file_changes_nothing_and_is_reported() {
+    let replica = Replica::echo();
+    let endpoints = [endpoint("tcp-0", replica.address)];
+    let (running, mut file) = Running::with_file(&endpoints, &[]);
+    file.write_text("{\"version\": 7, \"clusters\": [");
+    wait_until("it is rejected", || running.metric("gateway_endpoints_rejected_total") == 1);
+    assert_eq!(running.metric("gateway_endpoints_stale"), 1);
+    let (status, text) = running.get("/readyz");
+    assert_eq!(status, 200);
+    assert!(text.contains("degraded: endpoints: it is not a document of endpoints"), "{text}");
+    assert_echo(&running.connect(), "the last good state is in use");
+
+    std::fs::remove_file(file.path()).unwrap();
+    wait_until("its removal is noticed", || running.metric("gateway_endpoints_rejected_total") == 2);
+    assert_echo(&running.connect(), "still");
+
+    running.replace(&mut file, &endpoints);
+    assert_eq!(running.metric("gateway_endpoints_stale"), 0);
+    assert_eq!(running.get("/readyz"), (200, "ready\n".to_owned()));
+}
+
+#[test]
+fn a_replica_that_dies_resets_its_clients_and_others_take_the_new_ones() {
+    let (dying, living) = (Replica::echo(), Replica::echo());
+    let endpoints = [endpoint("tcp-0", dying.address), endpoint("tcp-1", living.address)];
+    let running = Running::with(&endpoints, &[("POLICY", "round-robin"), ("EJECT_FAILURES", "1")]);
+    dying.close();
+    for _ in 0..10 {
+        let mut client = running.connect();
+        client.write_all(b"").unwrap();
+        assert_echo(&client, "served");
+    }
+    assert_eq!(running.backend("tcp-0")["ejected"], true);
+    assert_eq!(running.count("tcp-1", "opened"), 10);
+}
+
+#[test]
+fn clients_wait_until_the_endpoints_file_is_there() {
+    let replica = Replica::echo();
+    let mut file = EndpointsFile::new(&[]);
+    std::fs::remove_file(file.path()).unwrap();
+    let running = Running::start(&file.path(), &[]);
+    let client = running.connect();
+    assert_eq!(running.get("/readyz").0, 503);
+    file.write(&[endpoint("tcp-0", replica.address)]);
+    assert_echo(&client, "it is there");
+    assert_eq!(running.get("/readyz").0, 200);
+}

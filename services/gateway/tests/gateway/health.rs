@@ -1,0 +1,66 @@
+//! Active health checks against scripted `/readyz` servers.
+
+use platform::endpoints::Endpoint;
+
+use crate::support::{Readyz, Replica, Running, assert_echo, endpoint, is_closed, wait_until};
+
+fn checked(name: &str, replica: &Replica, readyz: &Readyz) -> Endpoint {
+    Endpoint { health: Some(readyz.address), ..endpoint(name, replica.address) }
+}
+
+#[test]
+fn a_backend_falls_after_two_failures_and_rises_after_one_success() {
+    let (first, second) = (Replica::echo(), Replica::echo());
+    let (ready, moody) = (Readyz::new(200), Readyz::new(200));
+    let endpoints = [checked("tcp-0", &first, &ready), checked("tcp-1", &second, &moody)];
+    let running = Running::with(&endpoints, &[("POLICY", "round-robin")]);
+    wait_until("both are healthy", || {
+        running.backend("tcp-0")["health"] == "healthy" && running.backend("tcp-1")["health"] == "healthy"
+    });
+
+    let held: Vec<_> = (0..4).map(|_| running.connect()).collect();
+    for client in &held {
+        assert_echo(client, "before");
+    }
+    assert_eq!(running.count("tcp-1", "active"), 2);
+
+    moody.answer(503);
+    wait_until("it fell", || running.backend("tcp-1")["health"] == "unhealthy");
+    assert_eq!(running.backend("tcp-1")["last_failure"], "answered HTTP/1.1 503 Told");
+    let accepted = second.accepted();
+    for _ in 0..10 {
+        assert_echo(&running.connect(), "meanwhile");
+    }
+    assert_eq!(second.accepted(), accepted, "no new connection goes to it");
+    for client in &held {
+        assert_echo(client, "those it has go on");
+    }
+
+    moody.answer(200);
+    wait_until("it rose", || running.backend("tcp-1")["health"] == "healthy");
+    for _ in 0..4 {
+        assert_echo(&running.connect(), "after");
+    }
+    assert_eq!(second.accepted(), accepted + 2);
+}
+
+#[test]
+fn a_backend_that_was_never_ready_gets_nothing() {
+    let (replica, readyz) = (Replica::echo(), Readyz::new(503));
+    let running = Running::with(&[checked("tcp-0", &replica, &readyz)], &[]);
+    wait_until("the first check ended", || running.backend("tcp-0")["health"] == "unhealthy");
+    assert!(is_closed(&running.connect()));
+    assert_eq!(replica.accepted(), 0);
+    assert_eq!(running.metric("gateway_backend_healthy{backend=\"tcp-0\"}"), 0);
+}
+
+#[test]
+fn checks_end_with_their_endpoint() {
+    let (replica, readyz) = (Replica::echo(), Readyz::new(200));
+    let (running, mut file) = Running::with_file(&[checked("tcp-0", &replica, &readyz)], &[]);
+    wait_until("it is checked more than once", || readyz.asked() > 2);
+    running.replace(&mut file, &[]);
+    let asked = readyz.asked();
+    crate::support::pause(std::time::Duration::from_millis(150));
+    assert!(readyz.asked() <= asked + 1, "at most one was on its way");
+}

@@ -1,0 +1,60 @@
+//! The limit on connections: accepting pauses, nobody is refused, and nothing spins.
+
+use std::time::Duration;
+
+use crate::support::{Replica, Running, assert_echo, endpoint, pause, wait_until};
+
+#[test]
+fn at_the_limit_clients_wait_and_are_served_when_there_is_room() {
+    let replica = Replica::echo();
+    let endpoints = [endpoint("tcp-0", replica.address)];
+    let running = Running::with(&endpoints, &[("MAX_CONNECTIONS", "2")]);
+    let (first, second) = (running.connect(), running.connect());
+    assert_echo(&first, "one");
+    assert_echo(&second, "two");
+
+    let waiting: Vec<_> = (0..5).map(|_| running.connect()).collect();
+    wait_until("accepting pauses", || running.metric("gateway_accept_pauses_total") == 1);
+    let turns = running.metric("gateway_loop_turns_total");
+    pause(Duration::from_millis(500));
+    let spent = running.metric("gateway_loop_turns_total") - turns;
+    assert!(spent < 20, "{spent} turns in half a second in which nothing happened");
+    assert_eq!(replica.accepted(), 2);
+    assert_eq!(running.metric("gateway_accept_pauses_total"), 1, "one pause, however long");
+
+    drop(first);
+    drop(second);
+    for client in waiting {
+        assert_echo(&client, "at last");
+    }
+    assert_eq!(replica.accepted(), 7);
+}
+
+#[test]
+fn an_idle_gateway_sleeps() {
+    let replica = Replica::echo();
+    let running = Running::with(&[endpoint("tcp-0", replica.address)], &[]);
+    let clients: Vec<_> = (0..50).map(|_| running.connect()).collect();
+    for client in &clients {
+        assert_echo(client, "msg");
+    }
+    let turns = running.metric("gateway_loop_turns_total");
+    pause(Duration::from_millis(300));
+    assert_eq!(running.metric("gateway_loop_turns_total"), turns);
+}
+
+#[test]
+fn several_workers_share_the_limit_and_the_listener() {
+    let replica = Replica::echo();
+    let endpoints = [endpoint("tcp-0", replica.address)];
+    let running = Running::with(&endpoints, &[("WORKERS", "3"), ("MAX_CONNECTIONS", "40")]);
+    let clients: Vec<_> = (0..40).map(|_| running.connect()).collect();
+    for client in &clients {
+        assert_echo(client, "msg");
+    }
+    let late = running.connect();
+    wait_until("accepting pauses", || running.metric("gateway_accept_pauses_total") > 0);
+    assert!(running.metric("gateway_connections_active") <= 42, "each worker may be one ahead of the count");
+    drop(clients);
+    assert_echo(&late, "served");
+}

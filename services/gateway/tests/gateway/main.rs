@@ -1,0 +1,13 @@
+//! The gateway over real sockets: every test has listeners, replicas and an endpoints file of its own.
+
+#![expect(clippy::unwrap_used, reason = "a step that fails is to fail its test")]
+
+mod backends;
+mod churn;
+mod drain;
+mod ends;
+mod handover;
+mod health;
+mod limits;
+mod relay;
+mod support;
