@@ -1,0 +1,255 @@
+//! What would change a decision, found by running the engine on copies.
+//!
+//! *Values*: one metric is varied, all else stays, and the edge is found by bisection: at the edge nothing changes, one
+//! step beyond it does. *Time*: all inputs stay and the engine is asked again at every instant at which something it
+//! remembers loses its effect; the reconciliations between would add recommendations equal to the present one, which
+//! hold nothing, so that they can be left out.
+
+use serde::{Deserialize, Serialize};
+
+use super::Case;
+use crate::{
+    calculator::{Metric, Target},
+    decision::Decision,
+    engine::Autoscaler,
+    observation::{MetricReading, Observation, Sample},
+    stabilize::Direction,
+};
+
+/// More instants than any real history has; it bounds the work on hostile input.
+const MAX_INSTANTS: usize = 4096;
+
+/// Something that would lead to another count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Counterfactual {
+    /// The metric's value passes an edge.
+    Value {
+        /// Position in the spec.
+        metric: usize,
+        /// What is varied, such as `the average of tcp_state_established`.
+        label: String,
+        /// Up: the change comes above the edge. Down: below it.
+        direction: Direction,
+        /// The last value at which the count stays: milli-units, or per cent for a utilization.
+        edge: i64,
+        per_cent: bool,
+        /// The metric is beyond the edge already: the change lasts only as long as it stays there.
+        beyond: bool,
+        /// The count that comes one step beyond the edge.
+        to: i32,
+        /// Whether it comes at once. If not, it is what the metrics then ask for, and windows or policies delay it.
+        at_once: bool,
+    },
+    /// Time passes while all else stays.
+    Time {
+        /// From this instant on.
+        at_ms: i64,
+        /// The count that a reconciliation then sets.
+        to: i32,
+        because: Because,
+    },
+}
+
+/// What loses its effect at an instant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Because {
+    /// A recommendation leaves its window.
+    RecommendationLeaves { replicas: i32, recommended_ms: i64 },
+    /// A change of the scale no longer counts for a policy.
+    PolicyPeriodEnds { change: i32, scaled_ms: i64, period_ms: i64 },
+    /// Nothing: one reconciliation could not go the whole way, and the next one may go on at once.
+    NextReconciliation,
+    /// A pod's CPU initialisation period is over.
+    PodInitialized { pod: String },
+}
+
+/// All counterfactuals of a case: `before` and `after` its reconciliation.
+pub(super) fn find(
+    before: &Autoscaler,
+    after: &Autoscaler,
+    decision: &Decision,
+    case: &Case,
+) -> Vec<Counterfactual> {
+    let mut found = Vec::new();
+    for direction in [Direction::Up, Direction::Down] {
+        for metric in 0..decision.metrics.len() {
+            found.extend(edge(before, decision, case, metric, direction));
+        }
+    }
+    found.extend(next_change(after, decision, case));
+    found
+}
+
+/// The observation with one metric's value replaced: every sample becomes `value`, or that share of its pod's request.
+/// `None`: the metric has no reading that could be varied.
+///
+/// `value` is in milli-units, or per cent for a utilization.
+pub fn with_value(
+    autoscaler: &Autoscaler,
+    observed: &Observation,
+    metric: usize,
+    value: i64,
+) -> Option<Observation> {
+    let planned: &Metric = &autoscaler.plan().metrics.get(metric)?.metric;
+    let pod_level = autoscaler.settings().pod_level_resources;
+    let mut observed = observed.clone();
+    let pods = &observed.pods;
+    match observed.metrics.get_mut(metric)? {
+        MetricReading::Failed => return None,
+        MetricReading::Object(current) => *current = value,
+        MetricReading::External(series) => *series = vec![value],
+        MetricReading::Pods(samples) => {
+            let utilization = matches!(planned.target, Some(Target::Utilization(_)));
+            let set = |position: usize, sample: Sample| {
+                let milli = if utilization {
+                    let request = pods.get(position).and_then(|pod| planned.request_of(pod, pod_level));
+                    share(request.unwrap_or(0), value)
+                } else {
+                    value
+                };
+                Sample { milli, ..sample }
+            };
+            for (position, sample) in samples.listed.iter_mut().enumerate() {
+                *sample = sample.map(|sample| set(position, sample));
+            }
+            samples.unlisted.iter_mut().for_each(|milli| *milli = if utilization { 0 } else { value });
+        }
+    }
+    Some(observed)
+}
+
+/// That many per cent of a request, rounded up.
+fn share(request: i64, per_cent: i64) -> i64 {
+    let product = i128::from(request) * i128::from(per_cent);
+    i64::try_from((product + 99).div_euclid(100)).unwrap_or(i64::MAX)
+}
+
+/// Where the metric's value begins to matter in one direction.
+fn edge(
+    before: &Autoscaler,
+    decision: &Decision,
+    case: &Case,
+    metric: usize,
+    direction: Direction,
+) -> Option<Counterfactual> {
+    let current = case.observed.spec_replicas;
+    let planned = &before.plan().metrics[metric];
+    let proposal = decision.metrics[metric].result.ok()?;
+    let per_cent = matches!(planned.metric.target, Some(Target::Utilization(_)));
+    let value = if per_cent { i64::from(proposal.utilization?) } else { proposal.usage? };
+    let run = |value: i64| {
+        let observed = with_value(before, &case.observed, metric, value)?;
+        Some(before.clone().reconcile(case.now_ms, &observed))
+    };
+    // Up: what is set at once, since nothing but limits stands in between. Down: what is asked for, since windows
+    // nearly always delay it.
+    let outcome = |value: i64| match direction {
+        Direction::Up => run(value)?.scaled_to.filter(|to| *to > current),
+        Direction::Down => run(value)?.proposal.map(|to| to.max(0)).filter(|to| *to < current),
+    };
+    let whole = planned.metric.target.map_or(1, |target| match target {
+        Target::Utilization(per_cent) => i64::from(per_cent),
+        Target::AverageValue(milli) | Target::Value(milli) => milli,
+    });
+    // Far enough for every count up to the maximum.
+    let far = whole.saturating_mul(i64::from(before.plan().max).saturating_add(2)).saturating_mul(4);
+    let beyond = match direction {
+        Direction::Up => value.max(far),
+        Direction::Down => 0,
+    };
+    outcome(beyond)?;
+    let start = match direction {
+        Direction::Up => 0,
+        Direction::Down => value.max(far),
+    };
+    if outcome(start).is_some() {
+        // The value does not matter: the change comes with any.
+        return None;
+    }
+    let (mut stays, mut changes) = (start, beyond);
+    while stays.abs_diff(changes) > 1 {
+        let middle = stays.midpoint(changes);
+        if outcome(middle).is_some() {
+            changes = middle;
+        } else {
+            stays = middle;
+        }
+    }
+    let to = outcome(changes)?;
+    let at_once = run(changes)?.scaled_to.is_some_and(|scaled| scaled == to);
+    Some(Counterfactual::Value {
+        metric,
+        label: match planned.metric.target {
+            Some(Target::Value(_)) | None => planned.label.clone(),
+            _ => format!("the average of {}", planned.label),
+        },
+        direction,
+        edge: stays,
+        per_cent,
+        beyond: match direction {
+            Direction::Up => value > stays,
+            Direction::Down => value < stays,
+        },
+        to,
+        at_once,
+    })
+}
+
+/// The first instant at which the engine acts though nothing but time has changed.
+fn next_change(after: &Autoscaler, decision: &Decision, case: &Case) -> Option<Counterfactual> {
+    let mut observed = case.observed.clone();
+    if let Some(replicas) = decision.scaled_to {
+        observed.spec_replicas = replicas;
+    }
+    let mut instants = instants(after, case);
+    instants.retain(|(at_ms, _)| *at_ms > case.now_ms);
+    instants.sort_by_key(|(at_ms, _)| *at_ms);
+    instants.dedup_by_key(|(at_ms, _)| *at_ms);
+    instants.truncate(MAX_INSTANTS);
+    instants.into_iter().find_map(|(at_ms, because)| {
+        let to = after.clone().reconcile(at_ms, &observed).scaled_to?;
+        Some(Counterfactual::Time { at_ms, to, because })
+    })
+}
+
+/// Every instant at which something remembered or observed loses its effect.
+fn instants(after: &Autoscaler, case: &Case) -> Vec<(i64, Because)> {
+    let plan = after.plan();
+    let memory = after.memory();
+    // A lifetime with a window's edge in it: without a behaviour a recommendation counts for one millisecond more.
+    let windows = match &plan.behavior {
+        Some(rules) => vec![rules.up.window_ms, rules.down.window_ms],
+        None => vec![plan.downscale_stabilization_ms.saturating_add(1)],
+    };
+    let mut instants = Vec::new();
+    for recommendation in &memory.recommendations {
+        for window_ms in &windows {
+            let because = Because::RecommendationLeaves {
+                replicas: recommendation.replicas,
+                recommended_ms: recommendation.at_ms,
+            };
+            instants.push((recommendation.at_ms.saturating_add(*window_ms), because));
+        }
+    }
+    if let Some(rules) = &plan.behavior {
+        for event in memory.scale_ups.iter().chain(&memory.scale_downs) {
+            for policy in rules.up.policies.iter().chain(&rules.down.policies) {
+                let period_ms = i64::from(policy.period_seconds) * 1000;
+                let because =
+                    Because::PolicyPeriodEnds { change: event.change, scaled_ms: event.at_ms, period_ms };
+                instants.push((event.at_ms.saturating_add(period_ms), because));
+            }
+        }
+    }
+    for pod in &case.observed.pods {
+        if let Some(started_ms) = pod.started_ms {
+            let at_ms = started_ms.saturating_add(after.settings().cpu_init_ms);
+            instants.push((at_ms, Because::PodInitialized { pod: pod.name.to_string() }));
+        }
+    }
+    // Last, so that anything that happens to end at the same instant is named instead.
+    instants.push((case.now_ms.saturating_add(1), Because::NextReconciliation));
+    instants
+}

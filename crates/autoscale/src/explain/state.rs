@@ -1,0 +1,277 @@
+//! State files: what an autoscaler sees, written by hand or by a script, for `playctl explain --state FILE`.
+//!
+//! YAML or JSON. Instants are RFC 3339 or milliseconds, values are quantities (`7012`, `250m`, `300Mi`). Metrics stand
+//! in the order of the HPA's spec. `docs/autoscaling.md` shows an example.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, de};
+
+use super::Case;
+use crate::{
+    engine::{Autoscaler, Snapshot},
+    manifest,
+    memory::{Memory, Recommendation, ScaleEvent},
+    observation::{
+        Container, Faults, MetricReading, Observation, Phase, Pod, PodSamples, Ready, ReadyStatus, Requests,
+        Sample, ZERO_TIME_MS,
+    },
+    quantity::Quantity,
+    settings::ControllerSettings,
+    spec::HpaSpec,
+    status::Status,
+    suggest,
+};
+
+/// The file as written.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct StateFile {
+    now: Instant,
+    /// The scale's `spec.replicas`.
+    replicas: i32,
+    /// The scale's `status.replicas`, if it lags behind.
+    status_replicas: Option<i32>,
+    #[serde(default)]
+    pods: Vec<StatePod>,
+    #[serde(default)]
+    metrics: Vec<StateMetric>,
+    #[serde(default)]
+    history: History,
+    #[serde(default)]
+    settings: ControllerSettings,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct StatePod {
+    name: String,
+    #[serde(default)]
+    phase: Phase,
+    /// The Ready condition; default: true.
+    #[serde(default = "yes")]
+    ready: bool,
+    ready_since: Option<Instant>,
+    started: Option<Instant>,
+    #[serde(default)]
+    deleting: bool,
+    #[serde(default)]
+    containers: Vec<StateContainer>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct StateContainer {
+    name: String,
+    #[serde(default)]
+    requests: BTreeMap<String, Quantity>,
+}
+
+/// Exactly one of `failed`, `pods`, `object`, `external`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct StateMetric {
+    #[serde(default)]
+    failed: bool,
+    pods: Option<BTreeMap<String, Quantity>>,
+    object: Option<Quantity>,
+    external: Option<Vec<Quantity>>,
+    /// When the samples were taken; default: now.
+    sampled: Option<Instant>,
+    /// Over how long they were taken.
+    #[serde(default)]
+    window_seconds: u32,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+struct History {
+    recommendations: Vec<StateRecommendation>,
+    scale_ups: Vec<StateChange>,
+    scale_downs: Vec<StateChange>,
+    last_scale: Option<Instant>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct StateRecommendation {
+    at: Instant,
+    replicas: i32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct StateChange {
+    at: Instant,
+    /// By how many replicas, without sign.
+    by: u16,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Milliseconds since 1970, or of any axis if the whole file keeps to numbers.
+#[derive(Debug, Clone, Copy)]
+struct Instant(i64);
+
+impl<'de> Deserialize<'de> for Instant {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Instant;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an instant such as 2026-11-21T14:02:50Z, or milliseconds")
+            }
+
+            fn visit_i64<E: de::Error>(self, ms: i64) -> Result<Instant, E> {
+                Ok(Instant(ms))
+            }
+
+            fn visit_u64<E: de::Error>(self, ms: u64) -> Result<Instant, E> {
+                i64::try_from(ms).map(Instant).map_err(E::custom)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Instant, E> {
+                let timestamp: jiff::Timestamp = text.parse().map_err(|error| {
+                    E::custom(format_args!("`{text}` is no instant such as 2026-11-21T14:02:50Z: {error}"))
+                })?;
+                Ok(Instant(timestamp.as_millisecond()))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// Why a state file cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StateError {
+    #[error("not YAML or JSON: {0}")]
+    Syntax(String),
+    #[error("{0}")]
+    Shape(String),
+    #[error("metrics[{metric}]: {message}")]
+    Metric { metric: usize, message: String },
+    #[error("metrics: {given} given, but the spec has {expected}: one each, in the spec's order")]
+    MetricCount { given: usize, expected: usize },
+    #[error("the spec is not valid: {0}")]
+    Spec(#[from] crate::spec::InvalidSpec),
+}
+
+/// Puts a spec and the text of a state file together.
+pub fn read(text: &str, spec: &HpaSpec) -> Result<Case, StateError> {
+    let value = manifest::json(serde_yaml::Deserializer::from_str(text)).map_err(StateError::Syntax)?;
+    let file: StateFile = serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        let message = error.into_inner().to_string();
+        let hint = suggest::nearest_key(&message).map(|key| format!("; did you mean `{key}`?"));
+        StateError::Shape(format!("{path}: {message}{}", hint.unwrap_or_default()))
+    })?;
+    let autoscaler = Autoscaler::new(spec, file.settings.clone())?;
+    file.case(autoscaler.spec().clone())
+}
+
+impl StateFile {
+    fn case(self, spec: HpaSpec) -> Result<Case, StateError> {
+        if self.metrics.len() != spec.metrics.len() {
+            return Err(StateError::MetricCount { given: self.metrics.len(), expected: spec.metrics.len() });
+        }
+        let now_ms = self.now.0;
+        let pods: Vec<Pod> = self.pods.into_iter().map(StatePod::pod).collect();
+        let metrics = self
+            .metrics
+            .into_iter()
+            .zip(&spec.metrics)
+            .enumerate()
+            .map(|(metric, (state, spec))| {
+                let reading = state.reading(&spec.kind, now_ms, &pods);
+                reading.map_err(|message| StateError::Metric { metric, message })
+            })
+            .collect::<Result<_, _>>()?;
+        let event = |change: StateChange| ScaleEvent {
+            change: i32::from(change.by),
+            at_ms: change.at.0,
+            outdated: false,
+        };
+        let recommendations = self.history.recommendations.into_iter();
+        let memory = Memory {
+            recommendations: recommendations
+                .map(|recommendation| Recommendation {
+                    replicas: recommendation.replicas,
+                    at_ms: recommendation.at.0,
+                })
+                .collect(),
+            scale_ups: self.history.scale_ups.into_iter().map(event).collect(),
+            scale_downs: self.history.scale_downs.into_iter().map(event).collect(),
+        };
+        let status = Status {
+            current_replicas: self.replicas,
+            desired_replicas: self.replicas,
+            last_scale_ms: self.history.last_scale.map(|instant| instant.0),
+            ..Status::default()
+        };
+        let observed = Observation {
+            spec_replicas: self.replicas,
+            status_replicas: self.status_replicas.unwrap_or(self.replicas),
+            pods,
+            metrics,
+            faults: Faults::default(),
+        };
+        let autoscaler = Snapshot { spec, settings: self.settings, memory, status };
+        Ok(Case { now_ms, autoscaler, observed })
+    }
+}
+
+impl StatePod {
+    fn pod(self) -> Pod {
+        let since_ms = self.ready_since.or(self.started).map_or(ZERO_TIME_MS, |instant| instant.0);
+        let status = if self.ready { ReadyStatus::True } else { ReadyStatus::False };
+        let container = |container: StateContainer| Container {
+            name: container.name.into(),
+            kind: crate::ContainerKind::Regular,
+            requests: container
+                .requests
+                .into_iter()
+                .map(|(name, quantity)| (name, quantity.milli()))
+                .collect(),
+        };
+        Pod {
+            name: self.name.into(),
+            phase: self.phase,
+            ready: Some(Ready { status, since_ms }),
+            started_ms: Some(self.started.map_or(ZERO_TIME_MS, |instant| instant.0)),
+            deleting: self.deleting,
+            containers: self.containers.into_iter().map(container).collect(),
+            requests: Requests::default(),
+        }
+    }
+}
+
+impl StateMetric {
+    fn reading(self, kind: &str, now_ms: i64, pods: &[Pod]) -> Result<MetricReading, String> {
+        let at_ms = self.sampled.map_or(now_ms, |instant| instant.0);
+        let window_ms = i64::from(self.window_seconds) * 1000;
+        match (kind, self.failed, self.pods, self.object, self.external) {
+            (_, true, None, None, None) => Ok(MetricReading::Failed),
+            ("Object", false, None, Some(value), None) => Ok(MetricReading::Object(value.milli())),
+            ("External", false, None, None, Some(series)) => {
+                Ok(MetricReading::External(series.iter().map(Quantity::milli).collect()))
+            }
+            ("Resource" | "ContainerResource" | "Pods", false, Some(samples), None, None) => {
+                let samples = samples
+                    .iter()
+                    .map(|(name, value)| (name.as_str(), Sample { milli: value.milli(), at_ms, window_ms }));
+                Ok(MetricReading::Pods(PodSamples::matching(pods, samples)))
+            }
+            _ => {
+                let member = match kind {
+                    "Object" => "object",
+                    "External" => "external",
+                    _ => "pods",
+                };
+                Err(format!("a metric of type {kind} needs `{member}` or `failed: true`, and nothing else"))
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+use super::*;
+use crate::stabilize::Direction;
+
+const SPEC: &str = "
+minReplicas: 1
+maxReplicas: 5
+metrics:
+  - type: Pods
+    pods: {metric: {name: tcp_state_established}, target: {type: AverageValue, averageValue: 5k}}
+behavior:
+  scaleUp: {stabilizationWindowSeconds: 0, policies: [{type: Pods, value: 1, periodSeconds: 30}]}
+  scaleDown: {stabilizationWindowSeconds: 45, policies: [{type: Pods, value: 1, periodSeconds: 30}]}
+";
+
+fn case(state: &str) -> Case {
+    let spec = serde_yaml::from_str(SPEC).unwrap();
+    state::read(state, &spec).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn engine(case: &Case) -> Autoscaler {
+    Autoscaler::from_snapshot(case.autoscaler.clone()).unwrap()
+}
+
+const STEADY: &str = "
+now: 2026-11-21T14:02:50Z
+replicas: 1
+pods: [{name: tcp-0}]
+metrics: [{pods: {tcp-0: 4210}}]
+";
+
+const HELD: &str = "
+now: 2026-11-21T14:02:50Z
+replicas: 2
+pods: [{name: tcp-0}, {name: tcp-1}]
+metrics: [{pods: {tcp-0: 100, tcp-1: 0}}]
+history:
+  recommendations: [{at: '2026-11-21T14:02:20Z', replicas: 2}, {at: '2026-11-21T14:02:35Z', replicas: 2}]
+";
+
+#[test]
+fn names_the_value_at_which_it_scales_up_and_the_engine_agrees() {
+    let case = case(STEADY);
+    let explanation = explain(&case).unwrap();
+    assert_eq!(explanation.desired, 1);
+    let Some(Counterfactual::Value { metric, direction: Direction::Up, edge, to, at_once, .. }) =
+        explanation.what_would_change.first()
+    else {
+        panic!("{:?}", explanation.what_would_change)
+    };
+    assert_eq!((*edge, *to, *at_once), (5_500_000, 2, true));
+    let run = |value| {
+        let observed = with_value(&engine(&case), &case.observed, *metric, value).unwrap();
+        engine(&case).reconcile(case.now_ms, &observed).scaled_to
+    };
+    assert_eq!(run(*edge), None);
+    assert_eq!(run(*edge + 1), Some(2));
+}
+
+#[test]
+fn names_the_instant_at_which_it_may_scale_down_and_the_engine_agrees() {
+    let case = case(HELD);
+    let explanation = explain(&case).unwrap();
+    assert_eq!(explanation.desired, 2);
+    let time = explanation.what_would_change.iter().find_map(|change| match change {
+        Counterfactual::Time { at_ms, to, because } => Some((*at_ms, *to, because.clone())),
+        Counterfactual::Value { .. } => None,
+    });
+    let (at_ms, to, because) = time.expect("a held scale-down ends some time");
+    let recommended_ms = case.now_ms - 15_000;
+    assert_eq!((at_ms, to), (case.now_ms + 30_000, 1));
+    assert_eq!(because, Because::RecommendationLeaves { replicas: 2, recommended_ms });
+    // With a reconciliation every second on the way, it happens then and not before.
+    let mut autoscaler = engine(&case);
+    for now_ms in (case.now_ms..at_ms).step_by(1000) {
+        assert_eq!(autoscaler.reconcile(now_ms, &case.observed).scaled_to, None);
+    }
+    assert_eq!(autoscaler.clone().reconcile(at_ms - 1, &case.observed).scaled_to, None);
+    assert_eq!(autoscaler.reconcile(at_ms, &case.observed).scaled_to, Some(1));
+}
+
+#[test]
+fn names_the_instant_at_which_a_policy_lets_it_go_on() {
+    let case = case(
+        "
+now: 100000
+replicas: 2
+pods: [{name: tcp-0}, {name: tcp-1}]
+metrics: [{pods: {tcp-0: 12000, tcp-1: 12000}}]
+history: {scaleUps: [{at: 85000, by: 1}]}
+",
+    );
+    let explanation = explain(&case).unwrap();
+    assert_eq!((explanation.proposal, explanation.desired), (Some(5), 2));
+    let expected = Counterfactual::Time {
+        at_ms: 115_000,
+        to: 3,
+        because: Because::PolicyPeriodEnds { change: 1, scaled_ms: 85_000, period_ms: 30_000 },
+    };
+    assert!(explanation.what_would_change.contains(&expected), "{:?}", explanation.what_would_change);
+    assert_eq!(engine(&case).reconcile(114_999, &case.observed).scaled_to, None);
+    assert_eq!(engine(&case).reconcile(115_000, &case.observed).scaled_to, Some(3));
+}
+
+#[test]
+fn utilization_edges_are_per_cent_of_the_request() {
+    let spec = serde_yaml::from_str("{maxReplicas: 10}").unwrap();
+    let case = state::read(
+        "
+now: 0
+replicas: 2
+pods:
+  - {name: a, containers: [{name: main, requests: {cpu: 1024m}}]}
+  - {name: b, containers: [{name: main, requests: {cpu: 512m}}]}
+metrics: [{pods: {a: 700m, b: 400m}}]
+",
+        &spec,
+    )
+    .unwrap();
+    let explanation = explain(&case).unwrap();
+    let up = &explanation.what_would_change[0];
+    let Counterfactual::Value { edge, per_cent: true, metric, .. } = up else { panic!("{up:?}") };
+    assert_eq!(*edge, 88);
+    for (per_cent, expected) in [(88, None), (89, Some(3))] {
+        let observed = with_value(&engine(&case), &case.observed, *metric, per_cent).unwrap();
+        assert_eq!(engine(&case).reconcile(0, &observed).scaled_to, expected, "{per_cent} %");
+    }
+}
+
+#[test]
+fn the_text_says_it_in_words() {
+    struct Clock;
+    impl Instants for Clock {
+        fn instant(&self, at_ms: i64) -> String {
+            let timestamp = jiff::Timestamp::from_millisecond(at_ms).unwrap();
+            timestamp.strftime("%H:%M:%S").to_string()
+        }
+    }
+    let text = |case: &Case| {
+        let explanation = explain(case).unwrap();
+        Text { explanation: &explanation, instants: &Clock }.to_string()
+    };
+    let steady = text(&case(STEADY));
+    assert!(
+        steady.contains("scales up to 2 when the average of tcp_state_established passes 5,500"),
+        "{steady}"
+    );
+    assert!(steady.contains("within tolerance") || steady.contains("4,210 per pod of 5k"), "{steady}");
+    let held = text(&case(HELD));
+    let expected =
+        "may scale down to 1 at 14:03:20, when the recommendation of 14:02:35 (2) leaves the window";
+    assert!(held.contains(expected), "{held}");
+    assert!(held.contains("counted: tcp-0 100, tcp-1 0"), "{held}");
+}
+
+#[test]
+fn failed_metrics_and_empty_pods_are_explained_too() {
+    for state in [
+        "{now: 0, replicas: 1, metrics: [{failed: true}]}",
+        "{now: 0, replicas: 1, metrics: [{pods: {}}]}",
+        "{now: 0, replicas: 0, metrics: [{pods: {}}]}",
+        "{now: 0, replicas: 9, metrics: [{pods: {}}]}",
+    ] {
+        let explanation = explain(&case(state)).unwrap();
+        assert!(!explanation.summary.is_empty());
+        assert!(serde_json::to_string(&explanation).is_ok());
+        assert!(!Text { explanation: &explanation, instants: &() }.to_string().is_empty());
+    }
+}
+
+#[test]
+fn state_files_with_mistakes_are_refused_in_words() {
+    let spec: crate::HpaSpec = serde_yaml::from_str(SPEC).unwrap();
+    let error = |text: &str| state::read(text, &spec).unwrap_err().to_string();
+    assert!(error("{now: 0, replica: 1}").contains("did you mean `replicas`?"));
+    assert!(error("{now: yesterday, replicas: 1}").contains("now: `yesterday` is no instant"));
+    assert!(error("{now: 0, replicas: 1}").contains("0 given, but the spec has 1"));
+    assert!(error("{now: 0, replicas: 1, metrics: [{object: 1}]}").contains("needs `pods`"));
+    assert!(error("{now: 0, replicas: 1, metrics: [{pods: {a: 1x}}]}").contains("`1x` is not a quantity"));
+    assert!(error("[").starts_with("not YAML"));
+}

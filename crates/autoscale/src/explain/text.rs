@@ -1,0 +1,192 @@
+//! An explanation for people.
+
+use std::fmt;
+
+use super::{Because, Counterfactual, Explanation, MetricExplanation};
+use crate::{
+    calculator::{PodUse, Verdict},
+    stabilize::{Direction, Stabilization},
+    words::Milli,
+};
+
+/// How instants are printed: the engine knows differences only, the caller knows the calendar.
+pub trait Instants {
+    /// The instant, such as `14:03:20`.
+    fn instant(&self, at_ms: i64) -> String;
+}
+
+/// Instants as seconds of the caller's axis: `83.5 s`.
+impl Instants for () {
+    fn instant(&self, at_ms: i64) -> String {
+        format!("{} s", Milli(at_ms))
+    }
+}
+
+/// The text of an explanation, several lines.
+pub struct Text<'a> {
+    pub explanation: &'a Explanation,
+    pub instants: &'a dyn Instants,
+}
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let it = self.explanation;
+        let count = if it.desired == it.current {
+            format!("keeps {} {}", it.current, replicas(it.current))
+        } else {
+            format!("{} → {} replicas", it.current, it.desired)
+        };
+        let (min, max) = (it.min_replicas, it.max_replicas);
+        writeln!(f, "{count} at {} (min {min}, max {max})", self.instants.instant(it.now_ms))?;
+        writeln!(f, "  {}", it.summary)?;
+        writeln!(f, "  controller: {}", it.reason)?;
+        if !it.metrics.is_empty() {
+            writeln!(f, "\nmetrics")?;
+        }
+        for metric in &it.metrics {
+            self.metric(f, metric)?;
+        }
+        self.steps(f)?;
+        writeln!(f, "\nconditions")?;
+        for (name, condition) in &it.conditions {
+            writeln!(f, "  {name:<14} {:<5} {}: {}", condition.status, condition.reason, condition.message)?;
+        }
+        writeln!(f, "\nwhat would change it")?;
+        if it.what_would_change.is_empty() {
+            writeln!(f, "  nothing that can be named: no metric's value and no passing of time alone")?;
+        }
+        for change in &it.what_would_change {
+            writeln!(f, "  {}", self.counterfactual(change))?;
+        }
+        Ok(())
+    }
+}
+
+impl Text<'_> {
+    fn metric(&self, f: &mut fmt::Formatter<'_>, metric: &MetricExplanation) -> fmt::Result {
+        let mark = if metric.leading { "*" } else { " " };
+        writeln!(f, "{mark} {}: {}", metric.metric, metric.words)?;
+        if let Some(proposal) = &metric.proposal {
+            let tolerances = self.explanation.tolerances;
+            let (low, high) = (1.0 - tolerances.down, 1.0 + tolerances.up);
+            write!(f, "    ratio {:.4}", proposal.ratio)?;
+            if let Some(adjusted) = proposal.adjusted_ratio {
+                write!(f, ", {adjusted:.4} with missing and unready pods put in")?;
+            }
+            let verdict = match proposal.verdict {
+                Verdict::Change => "outside",
+                Verdict::WithinTolerance => "within",
+                Verdict::DirectionUncertain => "not to be trusted in its direction; outside",
+            };
+            writeln!(f, "; {verdict} the tolerance {low:.2} to {high:.2}")?;
+        }
+        for (pod_use, words) in [
+            (PodUse::Counted, "counted"),
+            (PodUse::Missing, "without a sample"),
+            (PodUse::Unready, "set aside (pending, unready or too young)"),
+            (PodUse::Ignored, "left out (failed or being deleted)"),
+        ] {
+            let mut pods = metric.pods.iter().filter(|pod| pod.r#use == pod_use).peekable();
+            if pods.peek().is_none() {
+                continue;
+            }
+            write!(f, "    {words}:")?;
+            for (index, pod) in pods.enumerate() {
+                let separator = if index == 0 { "" } else { "," };
+                write!(f, "{separator} {}", pod.name)?;
+                if let Some(milli) = pod.milli {
+                    write!(f, " {}", Milli(milli))?;
+                }
+            }
+            writeln!(f)?;
+        }
+        let unlisted = metric.proposal.map_or(0, |proposal| proposal.pods.unlisted);
+        if unlisted > 0 {
+            writeln!(f, "    {unlisted} samples of pods that are not in the list, counted all the same")?;
+        }
+        Ok(())
+    }
+
+    /// From the proposal to the result.
+    fn steps(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let it = self.explanation;
+        let (Some(proposal), Some(stabilized)) = (it.proposal, it.stabilized) else {
+            return Ok(());
+        };
+        writeln!(f, "\nfrom the proposal to the result")?;
+        writeln!(f, "  {:<14} {proposal:>4}   the largest proposal of the metrics", "proposal")?;
+        let window = match it.limits.stabilization {
+            None => "no earlier recommendation holds it".to_owned(),
+            Some(hold) => self.hold(&hold),
+        };
+        writeln!(f, "  {:<14} {stabilized:>4}   {window}", "stabilization")?;
+        let limit = it.limit_words.as_deref().unwrap_or("within policies and bounds");
+        writeln!(f, "  {:<14} {:>4}   {limit}", "limits", it.desired)
+    }
+
+    fn hold(&self, hold: &Stabilization) -> String {
+        let direction = match hold.direction {
+            Direction::Up => "up",
+            Direction::Down => "down",
+        };
+        format!(
+            "the recommendation {} of {} holds the way {direction} until {}",
+            hold.recommended,
+            self.instants.instant(hold.recommended_ms),
+            self.instants.instant(hold.until_ms)
+        )
+    }
+
+    fn counterfactual(&self, change: &Counterfactual) -> String {
+        match change {
+            Counterfactual::Value { label, direction, edge, per_cent, beyond, to, at_once, .. } => {
+                let value = |value: i64| {
+                    if *per_cent { format!("{value} %") } else { Milli(value).to_string() }
+                };
+                let verb = if *at_once { "scales" } else { "asks to scale" };
+                match (direction, beyond) {
+                    (Direction::Up, false) => {
+                        format!("{verb} up to {to} when {label} passes {}", value(*edge))
+                    }
+                    (Direction::Up, true) => {
+                        format!("{verb} up only while {label} is above {}", value(*edge))
+                    }
+                    (Direction::Down, false) => {
+                        format!("{verb} down to {to} when {label} falls to {}", value(edge.saturating_sub(1)))
+                    }
+                    (Direction::Down, true) => {
+                        format!("{verb} down only while {label} is at most {}", value(edge.saturating_sub(1)))
+                    }
+                }
+            }
+            Counterfactual::Time { to, because: Because::NextReconciliation, .. } => {
+                format!("goes on to {to} at the next reconciliation, if all stays as it is")
+            }
+            Counterfactual::Time { at_ms, to, because } => {
+                let direction = if *to > self.explanation.desired { "up" } else { "down" };
+                let at = self.instants.instant(*at_ms);
+                format!("may scale {direction} to {to} at {at}, when {}", self.because(because))
+            }
+        }
+    }
+
+    fn because(&self, because: &Because) -> String {
+        match because {
+            Because::RecommendationLeaves { replicas, recommended_ms } => {
+                let recommended = self.instants.instant(*recommended_ms);
+                format!("the recommendation of {recommended} ({replicas}) leaves the window")
+            }
+            Because::PolicyPeriodEnds { change, scaled_ms, period_ms } => {
+                let scaled = self.instants.instant(*scaled_ms);
+                let period = period_ms / 1000;
+                format!("the change by {change} of {scaled} is {period} s old and a policy allows the next")
+            }
+            Because::NextReconciliation => "it looks next".to_owned(),
+            Because::PodInitialized { pod } => format!("the CPU initialisation period of {pod} is over"),
+        }
+    }
+}
+
+fn replicas(count: i32) -> &'static str {
+    if count == 1 { "replica" } else { "replicas" }
+}

@@ -1,0 +1,96 @@
+//! `docs/autoscaling.md` shows what the engine does: its table and its explanation are run.
+
+use std::{env, fs, path::Path};
+
+use autoscale::{
+    Autoscaler, ControllerSettings, HpaSpec, MetricReading, Observation, Pod, PodSamples, Sample,
+    explain::{Instants, Text, explain, state},
+};
+
+const SYNC_SECONDS: i64 = 15;
+
+fn page() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/autoscaling.md");
+    fs::read_to_string(path).expect("the page is in the repository")
+}
+
+/// The first fenced block of a language that contains `word`.
+fn block<'a>(page: &'a str, language: &str, word: &str) -> &'a str {
+    page.split("```")
+        .filter_map(|block| block.strip_prefix(language)?.strip_prefix('\n'))
+        .find(|block| block.contains(word))
+        .unwrap_or_else(|| panic!("no {language} block with {word}"))
+}
+
+fn spec(page: &str) -> HpaSpec {
+    serde_yaml::from_str(block(page, "yaml", "maxReplicas")).expect("the example is valid")
+}
+
+#[test]
+fn the_worked_example_is_what_the_engine_does() {
+    let page = page();
+    let mut autoscaler = Autoscaler::new(&spec(&page), ControllerSettings::default()).unwrap();
+    let rows: Vec<Vec<&str>> = page
+        .lines()
+        .skip_while(|line| !line.starts_with("| s | tcp-0"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    assert!(rows.len() >= 8);
+    let mut replicas = 1;
+    let mut seconds = 0;
+    let mut readings: Vec<i64> = Vec::new();
+    for row in &rows {
+        let [at, tcp_0, tcp_1, average, ratio, proposal, stabilized, after] = row[..] else {
+            panic!("{row:?}")
+        };
+        let at: i64 = at.parse().unwrap();
+        let mut reconcile = |seconds: i64, readings: &[i64]| {
+            let sample = |value: &i64| Some(Sample { milli: value * 1000, ..Sample::default() });
+            let samples = PodSamples { listed: readings.iter().map(sample).collect(), unlisted: Vec::new() };
+            let observed = Observation {
+                spec_replicas: replicas,
+                status_replicas: replicas,
+                pods: vec![Pod::default(); readings.len()],
+                metrics: vec![MetricReading::Pods(samples)],
+                ..Observation::default()
+            };
+            let decision = autoscaler.reconcile(seconds * 1000, &observed);
+            replicas = decision.scaled_to.unwrap_or(replicas);
+            (decision, replicas)
+        };
+        while seconds < at {
+            reconcile(seconds, &readings);
+            seconds += SYNC_SECONDS;
+        }
+        readings = [tcp_0, tcp_1].iter().filter_map(|value| value.parse().ok()).collect();
+        let (decision, replicas) = reconcile(seconds, &readings);
+        seconds += SYNC_SECONDS;
+        let metric = decision.metrics[0].result.expect("the metric works");
+        assert_eq!(metric.usage, Some(average.parse::<i64>().unwrap() * 1000), "{row:?}");
+        assert_eq!(format!("{:.4}", metric.ratio), ratio, "{row:?}");
+        assert_eq!(decision.proposal.unwrap().to_string(), proposal, "{row:?}");
+        assert_eq!(decision.stabilized.unwrap().to_string(), stabilized, "{row:?}");
+        assert_eq!(replicas.to_string(), after, "{row:?}");
+    }
+}
+
+struct Clock;
+
+impl Instants for Clock {
+    fn instant(&self, at_ms: i64) -> String {
+        let timestamp = jiff::Timestamp::from_millisecond(at_ms).expect("an instant of the page");
+        timestamp.strftime("%H:%M:%S").to_string()
+    }
+}
+
+#[test]
+fn the_explanation_is_what_the_engine_says() {
+    let page = page();
+    let case = state::read(block(&page, "yaml", "recommendations"), &spec(&page)).unwrap();
+    let explanation = explain(&case).unwrap();
+    let text = Text { explanation: &explanation, instants: &Clock }.to_string();
+    let shown = block(&page, "text", "what would change it");
+    assert_eq!(text.trim_end(), shown.trim_end(), "the page is out of date; it should say:\n{text}");
+}
