@@ -11,7 +11,8 @@ mod load;
 
 pub use kind::{EventKind, ExpectationResult, GatewayInfo, MetricProposal, ServiceInfo};
 pub use load::{
-    Counters, HistogramBucket, LatencySummary, LoadPlan, LoadSummary, LoadTick, ReplicaShare, ScaleDelays, Skew,
+    Counters, HistogramBucket, LatencySummary, LoadPlan, LoadSummary, LoadTick, ReplicaShare, ScaleDelays,
+    Skew,
 };
 
 use jiff::Timestamp;
@@ -91,9 +92,12 @@ impl Stamper {
         event
     }
 
-    /// Takes an event of another stream into this run: its number and time become this run's, its source stays.
+    /// Takes an event of another stream into this run: its number and time become this run's, as do the moments it
+    /// speaks of; its source stays.
     pub fn adopt(&mut self, event: Event) -> Event {
-        let adopted = Event { seq: self.seq, run: self.run, t_ms: self.since_start_ms(event.wall), ..event };
+        let t_ms = self.since_start_ms(event.wall);
+        let adopted =
+            Event { seq: self.seq, run: self.run, t_ms, kind: event.kind.moved(event.t_ms, t_ms), ..event };
         self.seq += 1;
         adopted
     }
@@ -106,4 +110,30 @@ impl Stamper {
 /// The JSON schema of one event, as written to `docs/events.schema.json`.
 pub fn schema() -> serde_json::Value {
     schemars::schema_for!(Event).to_value()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::ToSpan;
+
+    use super::*;
+
+    #[test]
+    fn an_adopted_event_speaks_of_this_runs_time() {
+        let began = Timestamp::UNIX_EPOCH;
+        let mut platform = Stamper::new(Uuid::nil(), Source::Local, began);
+        let mut run = Stamper::new(Uuid::max(), Source::Load, began + 100.seconds());
+        let held = |until_ms| EventKind::ScaleDownHeld {
+            service: "tcp".to_owned(),
+            recommended: 1,
+            held_at: 2,
+            until_ms,
+        };
+        let event = run.adopt(platform.stamp(began + 130.seconds(), held(175_000)));
+        assert_eq!((event.t_ms, event.run, event.source), (30_000, Uuid::max(), Source::Local));
+        assert_eq!(event.kind, held(75_000));
+        let before = run.adopt(platform.stamp(began + 90.seconds(), held(95_000)));
+        assert_eq!((before.seq, before.t_ms), (1, 0), "before this run began");
+        assert_eq!(before.kind, held(5_000));
+    }
 }

@@ -4,8 +4,9 @@
 //! * [`target`]: where a platform runs: this machine, a cluster, virtual time.
 //! * [`endpoints`]: what a gateway is told about the replicas behind it.
 //! * [`exit`]: exit codes of the command line.
+//! * [`values`]: `values.yaml` as types, merged as Helm merges.
 //!
-//! Nothing here does I/O or knows a runtime.
+//! Nothing here knows a runtime, and nothing does I/O but [`values::Values::load`], which reads charts and files.
 
 pub mod endpoints;
 pub mod event;

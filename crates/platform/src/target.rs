@@ -41,7 +41,8 @@ pub type LogStream = Box<dyn Iterator<Item = Result<LogLine, TargetError>> + Sen
 pub enum EventsFrom {
     /// With the first event since the platform came up.
     Start,
-    /// With the next event that happens.
+    /// With the next event that happens. Before it comes again what says where things stand: `PlatformStarted`, and
+    /// the last `EndpointsChanged` of each service.
     Now,
     /// With the event of this sequence number.
     Seq(u64),
@@ -105,6 +106,8 @@ pub struct ReplicaSnapshot {
     pub node: String,
     pub address: SocketAddr,
     pub pid: Option<u32>,
+    /// What the service calls itself (`tcp`: its answer to `WHERE`), made anew at every start.
+    pub server_id: Option<uuid::Uuid>,
     pub phase: ReplicaPhase,
     /// When it came into this phase.
     pub since: jiff::Timestamp,
@@ -220,7 +223,9 @@ impl TargetError {
     /// The exit code that belongs to this error, see [`crate::exit`].
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::UnknownService { .. } | Self::UnknownReplica { .. } | Self::Invalid { .. } => crate::exit::USAGE,
+            Self::UnknownService { .. } | Self::UnknownReplica { .. } | Self::Invalid { .. } => {
+                crate::exit::USAGE
+            }
             Self::BringUp { .. } => crate::exit::BRING_UP_FAILED,
             Self::TeardownLeft { .. } => crate::exit::TEARDOWN_LEFT_SOMETHING,
             Self::NotRunning { .. } | Self::Other { .. } | Self::Unsupported { .. } => crate::exit::FAILED,

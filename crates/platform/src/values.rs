@@ -1,5 +1,152 @@
-//! `values.yaml` as types.
+//! `values.yaml`: the one description of what runs, for Helm and for the platform on this machine.
+//!
+//! [`helm`] computes values as Helm does; [`Values`] are the typed result. Every key that no type knows is an error
+//! that names the key, where it was set and the nearest key there is; exempt are `global` and the trees of other
+//! people's charts. All mistakes of all files are reported at once.
+//!
+//! The chart's own `values.yaml` is part of the program ([`Values::builtin`]); `--chart DIR` takes another one.
 
-/// The merged values of one platform.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Values {}
+mod autoscaling;
+mod duration;
+mod error;
+mod gateway;
+pub mod helm;
+mod parts;
+mod reader;
+mod service;
+mod source;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use error::{Problem, ValuesError};
+pub use gateway::{Gateway, GatewayKind, Health, Listener, Policy, Protocol};
+pub use parts::{Kafka, Memcached, Metrics};
+pub use service::{Probe, Resources, Service};
+pub use source::ValuesSource;
+
+use reader::Reader;
+
+/// The names of the services, in the order in which they are shown.
+pub const SERVICES: [&str; 5] = ["tcp", "udp", "ws", "stream", "directory"];
+
+/// The values of one platform: merged, checked, typed.
+///
+/// Serialised as the merged tree; what is read back has been checked again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Value", into = "Value")]
+pub struct Values {
+    services: Vec<Service>,
+    pub gateway: Gateway,
+    pub kafka: Kafka,
+    pub memcached: Memcached,
+    pub metrics: Metrics,
+    merged: helm::Table,
+}
+
+impl Values {
+    /// The values of the chart that is part of the program, as they are.
+    pub fn builtin() -> Self {
+        Self::load(&ValuesSource::default()).expect("the chart's own values are checked by a test")
+    }
+
+    /// Reads the chart, lays the user's files and settings over it, and checks the result.
+    pub fn load(source: &ValuesSource) -> Result<Self, ValuesError> {
+        let (merged, origins) = source.merge()?;
+        Self::read(merged, &origins)
+    }
+
+    /// Checks a tree that was merged before, such as [`Values::merged`] of another process.
+    pub fn from_merged(merged: helm::Table) -> Result<Self, ValuesError> {
+        Self::read(merged, &source::Origins::default())
+    }
+
+    /// All services of the chart, switched on or not.
+    pub fn services(&self) -> impl Iterator<Item = &Service> {
+        self.services.iter()
+    }
+
+    /// The services that run.
+    pub fn enabled_services(&self) -> impl Iterator<Item = &Service> {
+        self.services().filter(|service| service.enabled)
+    }
+
+    /// A service by name, switched on or not.
+    pub fn service(&self, name: &str) -> Option<&Service> {
+        self.services().find(|service| service.name == name)
+    }
+
+    /// The gateway's listeners whose service runs.
+    pub fn listeners(&self) -> impl Iterator<Item = &Listener> {
+        self.gateway
+            .listeners
+            .iter()
+            .filter(|listener| self.service(&listener.service).is_some_and(|service| service.enabled))
+    }
+
+    /// The merged tree, as a chart's templates see it.
+    pub fn merged(&self) -> &helm::Table {
+        &self.merged
+    }
+
+    fn read(merged: helm::Table, origins: &source::Origins) -> Result<Self, ValuesError> {
+        let problems = reader::Problems::new(origins);
+        let mut top = Reader::top(&merged, &problems);
+        let services = SERVICES
+            .iter()
+            .filter_map(|name| Some(Service::read(name, top.table(name)?)))
+            .collect::<Vec<_>>();
+        let gateway = Gateway::read(top.required_table("gateway"));
+        let kafka = Kafka::read(top.required_table("kafka"));
+        let memcached = Memcached::read(top.required_table("memcached"));
+        let metrics = Metrics::read(top.required_table("metrics"));
+        for (index, listener) in gateway.listeners.iter().enumerate() {
+            if !services.iter().any(|service| service.name == listener.service) {
+                let known: Vec<_> = services.iter().map(|service| service.name.as_str()).collect();
+                let key = format!("gateway.listeners[{index}].service");
+                problems.add(
+                    key,
+                    Some(&listener.service.clone().into()),
+                    &format!("one of {}", known.join(", ")),
+                );
+            }
+        }
+        // `tags` switch subcharts; Helm reads them, we do not.
+        top.known("tags");
+        for foreign in &origins.foreign_charts {
+            top.known(foreign);
+        }
+        top.finish();
+        match problems.into_error() {
+            Some(error) => Err(error),
+            None => Ok(Self { services, gateway, kafka, memcached, metrics, merged }),
+        }
+    }
+}
+
+impl TryFrom<Value> for Values {
+    type Error = ValuesError;
+
+    fn try_from(value: Value) -> Result<Self, ValuesError> {
+        match value {
+            Value::Object(merged) => Self::from_merged(merged),
+            other => Err(ValuesError::Invalid {
+                problems: vec![Problem {
+                    key: String::new(),
+                    value: Some(other.to_string()),
+                    message: "expected the table of all values".to_owned(),
+                    origin: None,
+                }],
+            }),
+        }
+    }
+}
+
+impl From<Values> for Value {
+    fn from(values: Values) -> Self {
+        Self::Object(values.merged)
+    }
+}
+
+#[cfg(test)]
+mod tests;

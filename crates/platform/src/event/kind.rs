@@ -10,6 +10,10 @@ use super::{LoadPlan, LoadSummary, LoadTick};
 /// The kinds of events, by the field `type`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "events are few and short-lived; a box would only burden readers"
+)]
 #[non_exhaustive]
 pub enum EventKind {
     // === the platform ===
@@ -23,31 +27,78 @@ pub enum EventKind {
         services: Vec<ServiceInfo>,
     },
     /// A part (embedded Kafka, a gateway, …) is up.
-    PartReady { part: String, detail: String, after_ms: u64 },
+    PartReady {
+        part: String,
+        detail: String,
+        after_ms: u64,
+    },
     /// Everything is ready.
-    PlatformReady { platform: String, after_ms: u64 },
+    PlatformReady {
+        platform: String,
+        after_ms: u64,
+    },
     /// Teardown began.
-    PlatformStopping { platform: String, grace: bool },
+    PlatformStopping {
+        platform: String,
+        grace: bool,
+    },
     /// Nothing is left.
-    PlatformStopped { platform: String },
+    PlatformStopped {
+        platform: String,
+    },
 
     // === replicas ===
-    PodStarting { service: String, pod: String, node: String, restarts: u32 },
-    PodReady { service: String, pod: String, after_ms: u64 },
+    PodStarting {
+        service: String,
+        pod: String,
+        node: String,
+        restarts: u32,
+    },
+    PodReady {
+        service: String,
+        pod: String,
+        after_ms: u64,
+    },
     /// The readiness probe of a replica that was ready fails.
-    PodUnready { service: String, pod: String, reason: String },
+    PodUnready {
+        service: String,
+        pod: String,
+        reason: String,
+    },
     /// Told to end. `connections`: how many it holds.
-    PodDraining { service: String, pod: String, connections: Option<u64> },
+    PodDraining {
+        service: String,
+        pod: String,
+        connections: Option<u64>,
+    },
     /// Ended as asked. `after_ms`: since it was told to; `forced`: the grace period ran out.
-    PodGone { service: String, pod: String, after_ms: u64, forced: bool },
+    PodGone {
+        service: String,
+        pod: String,
+        after_ms: u64,
+        forced: bool,
+    },
     /// Ended by itself or was killed. `restart_in_ms`: kubelet's back-off; absent: it is not started again.
-    PodCrashed { service: String, pod: String, exit: String, restart_in_ms: Option<u64> },
+    PodCrashed {
+        service: String,
+        pod: String,
+        exit: String,
+        restart_in_ms: Option<u64>,
+    },
     /// What the gateways were told.
-    EndpointsChanged { service: String, ready: Vec<String>, draining: Vec<String> },
+    EndpointsChanged {
+        service: String,
+        ready: Vec<String>,
+        draining: Vec<String>,
+    },
 
     // === metrics and autoscaling ===
     /// One scrape: values per replica, in milli-units (5,000 connections = 5,000,000).
-    MetricScraped { service: String, metric: String, values_milli: BTreeMap<String, i64> },
+    MetricScraped {
+        service: String,
+        metric: String,
+        values_milli: BTreeMap<String, i64>,
+    },
     /// A metric's average crossed the line at which the autoscaler acts, in either direction.
     MetricCrossed {
         service: String,
@@ -57,7 +108,7 @@ pub enum EventKind {
         target_milli: i64,
         /// True: now above target + tolerance; false: no longer.
         above: bool,
-        /// When the autoscaler looks next.
+        /// When the autoscaler looks next, ms since the run began.
         next_sync_ms: u64,
     },
     /// One reconciliation of the autoscaler, whatever came of it.
@@ -82,30 +133,76 @@ pub enum EventKind {
         explanation: String,
         metrics: Vec<MetricProposal>,
     },
-    /// The recommendation is to scale down, but the stabilisation window still holds a higher one.
-    ScaleDownHeld { service: String, recommended: u32, held_at: u32, until_ms: u64 },
+    /// The recommendation is to scale down, but the stabilisation window still holds a higher one. `until_ms`: when
+    /// that one leaves the window, ms since the run began.
+    ScaleDownHeld {
+        service: String,
+        recommended: u32,
+        held_at: u32,
+        until_ms: u64,
+    },
     /// Somebody set the number of replicas by hand.
-    ReplicasSet { service: String, from: u32, to: u32 },
+    ReplicasSet {
+        service: String,
+        from: u32,
+        to: u32,
+    },
 
     // === load ===
-    LoadStarted { plan: LoadPlan },
+    LoadStarted {
+        plan: LoadPlan,
+    },
     /// A phase of the plan began: `ramp`, `hold`, `close`, `wait`….
-    PhaseStarted { phase: String, detail: String },
+    PhaseStarted {
+        phase: String,
+        detail: String,
+    },
     /// Aggregates since the last tick.
     LoadTick(LoadTick),
     /// All connections of the ramp were started.
-    RampDone { open: u64, refused: u64, lost: u64, after_ms: u64 },
+    RampDone {
+        open: u64,
+        refused: u64,
+        lost: u64,
+        after_ms: u64,
+    },
     /// The client closed its connections.
-    LoadClosed { closed: u64 },
-    LoadFinished { summary: Box<LoadSummary> },
+    LoadClosed {
+        closed: u64,
+    },
+    LoadFinished {
+        summary: Box<LoadSummary>,
+    },
     ExpectationChecked(ExpectationResult),
 
     // === connections, only on request ===
-    ConnectionOpened { id: u64, local: SocketAddr, connect_us: u64, replica: Option<String> },
-    ConnectionClosed { id: u64, reason: String },
+    ConnectionOpened {
+        id: u64,
+        local: SocketAddr,
+        connect_us: u64,
+        replica: Option<String>,
+    },
+    ConnectionClosed {
+        id: u64,
+        reason: String,
+    },
 
     /// Something a user should know that is no failure.
-    Warning { message: String },
+    Warning {
+        message: String,
+    },
+}
+
+impl EventKind {
+    /// The same event in a run in which its time `from_ms` is called `to_ms`.
+    pub(super) fn moved(mut self, from_ms: u64, to_ms: u64) -> Self {
+        if let Self::MetricCrossed { next_sync_ms: at, .. } | Self::ScaleDownHeld { until_ms: at, .. } =
+            &mut self
+        {
+            *at = to_ms.saturating_add(at.saturating_sub(from_ms));
+        }
+        self
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

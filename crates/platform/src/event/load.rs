@@ -1,6 +1,6 @@
 //! What the load generator reports.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::AddAssign};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -47,8 +47,12 @@ pub struct Counters {
     /// Ended by the other side in order, after a notice.
     pub eof_after_notice: u64,
     pub reset: u64,
-    /// Ended by this side as planned.
+    /// Ended by this side as planned, or because a notice asked for it.
     pub closed: u64,
+    /// Ended by this side because an answer did not come in time: without frames, a later one could not be told
+    /// from the next message's.
+    #[serde(default)]
+    pub given_up: u64,
     /// Connections that ended though neither this side nor the scenario asked for it, and that got no notice.
     pub lost: u64,
     pub messages_sent: u64,
@@ -61,8 +65,68 @@ pub struct Counters {
     pub messages_wrong: u64,
     /// Started later than due by more than a tick, because an earlier one was outstanding.
     pub messages_late: u64,
+    /// Questions which replica serves a connection, and their answers. Not among the messages.
+    #[serde(default)]
+    pub where_sent: u64,
+    #[serde(default)]
+    pub where_answered: u64,
     pub bytes_sent: u64,
     pub bytes_received: u64,
+}
+
+impl AddAssign for Counters {
+    fn add_assign(&mut self, other: Self) {
+        let Self {
+            attempted,
+            connected,
+            connected_first,
+            reconnected,
+            refused,
+            connect_timeouts,
+            connect_errors,
+            notices,
+            eof,
+            eof_after_notice,
+            reset,
+            closed,
+            given_up,
+            lost,
+            messages_sent,
+            messages_answered,
+            message_timeouts,
+            messages_unanswered,
+            messages_wrong,
+            messages_late,
+            where_sent,
+            where_answered,
+            bytes_sent,
+            bytes_received,
+        } = other;
+        self.attempted += attempted;
+        self.connected += connected;
+        self.connected_first += connected_first;
+        self.reconnected += reconnected;
+        self.refused += refused;
+        self.connect_timeouts += connect_timeouts;
+        self.connect_errors += connect_errors;
+        self.notices += notices;
+        self.eof += eof;
+        self.eof_after_notice += eof_after_notice;
+        self.reset += reset;
+        self.closed += closed;
+        self.given_up += given_up;
+        self.lost += lost;
+        self.messages_sent += messages_sent;
+        self.messages_answered += messages_answered;
+        self.message_timeouts += message_timeouts;
+        self.messages_unanswered += messages_unanswered;
+        self.messages_wrong += messages_wrong;
+        self.messages_late += messages_late;
+        self.where_sent += where_sent;
+        self.where_answered += where_answered;
+        self.bytes_sent += bytes_sent;
+        self.bytes_received += bytes_received;
+    }
 }
 
 /// Percentiles in µs.
@@ -131,7 +195,7 @@ pub struct LoadSummary {
     pub connect: LatencySummary,
     /// From the start of the connect to the first byte of an answer.
     pub first_byte: LatencySummary,
-    /// From a message's due time to its complete answer.
+    /// From a message's due time to its complete answer; one that timed out counts with the time waited for it.
     pub message: LatencySummary,
     /// From a message's due time to its actual start.
     pub lateness: LatencySummary,

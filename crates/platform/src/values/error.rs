@@ -1,0 +1,57 @@
+//! What can be wrong with values, in words that lead to the place.
+
+use std::fmt;
+
+use super::helm::{chart::ChartError, coalesce::NotATable};
+
+/// Why values could not be used. Every case is a usage error.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ValuesError {
+    /// A file cannot be read, or is no YAML.
+    #[error(transparent)]
+    File(#[from] ChartError),
+    /// The text of a flag does not follow the grammar of `--set`.
+    #[error("{flag}: {message}")]
+    Flag { flag: String, message: String },
+    #[error(transparent)]
+    Subchart(#[from] NotATable),
+    /// The values could be read, but say what cannot be: all of it, in the order of keys.
+    #[error("{}", listed(problems))]
+    Invalid { problems: Vec<Problem> },
+}
+
+/// One key that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The full path, such as `tcp.autoscaling.maxReplicas`.
+    pub key: String,
+    /// What was found there, as JSON.
+    pub value: Option<String>,
+    /// What was expected, or what to do.
+    pub message: String,
+    /// The file and line, or the flag, that set it; absent when that is not known.
+    pub origin: Option<String>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, value, message, origin } = self;
+        if !key.is_empty() {
+            write!(f, "{key}: ")?;
+        }
+        write!(f, "{message}")?;
+        if let Some(value) = value {
+            write!(f, ", got {value}")?;
+        }
+        if let Some(origin) = origin {
+            write!(f, " ({origin})")?;
+        }
+        Ok(())
+    }
+}
+
+fn listed(problems: &[Problem]) -> String {
+    let lines: Vec<_> = problems.iter().map(Problem::to_string).collect();
+    lines.join("\n")
+}

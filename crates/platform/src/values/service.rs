@@ -1,0 +1,198 @@
+//! What `values.yaml` says of one service.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use autoscale::{quantity::Quantity, spec::HpaSpec};
+
+use super::{autoscaling, reader::Reader};
+
+/// Most replicas of a service; a service's loopback network has 254 addresses.
+const REPLICAS_MAX: u32 = 250;
+/// Longest grace period, in seconds.
+const GRACE_SECONDS_MAX: u32 = 3_600;
+
+/// One service: a top-level key of `values.yaml`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Service {
+    /// The key: `tcp`, `udp`….
+    pub name: String,
+    pub enabled: bool,
+    /// A fixed number of replicas; absent when an autoscaler owns it.
+    pub replicas: Option<u32>,
+    /// Where clients connect, on every replica.
+    pub port: u16,
+    /// Where a replica answers `/healthz`, `/readyz` and `/metrics`.
+    pub admin_port: u16,
+    /// Environment of the replicas. Addresses of other parts and the ports are added by the target.
+    pub env: BTreeMap<String, String>,
+    pub resources: Resources,
+    /// When a replica gets connections.
+    pub readiness: Probe,
+    /// From SIGTERM to SIGKILL.
+    pub termination_grace_period: Duration,
+    /// `autoscaling/v2`, as written; [`HpaSpec::defaulted`] fills in the rest.
+    pub autoscaling: Option<HpaSpec>,
+    pub pod_annotations: BTreeMap<String, String>,
+}
+
+/// `resources:` of a container.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Resources {
+    pub requests: BTreeMap<String, Quantity>,
+    pub limits: BTreeMap<String, Quantity>,
+}
+
+/// An HTTP probe on the admin port, with Kubernetes' names and defaults.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    pub path: String,
+    pub period: Duration,
+    pub timeout: Duration,
+    pub failure_threshold: u32,
+    pub success_threshold: u32,
+}
+
+impl Service {
+    /// How many replicas it starts with: the fixed number, or the autoscaler's minimum.
+    pub fn initial_replicas(&self) -> u32 {
+        match (&self.autoscaling, self.replicas) {
+            (Some(spec), _) => spec.min_replicas.and_then(|min| u32::try_from(min).ok()).unwrap_or(1),
+            (None, replicas) => replicas.unwrap_or(1),
+        }
+    }
+
+    /// The autoscaler's bounds.
+    pub fn autoscaled(&self) -> Option<[u32; 2]> {
+        let spec = self.autoscaling.as_ref()?;
+        Some([self.initial_replicas(), u32::try_from(spec.max_replicas).ok()?])
+    }
+
+    pub(super) fn read(name: &str, mut values: Reader<'_>) -> Self {
+        let enabled = values.bool("enabled", true);
+        let replicas = values.integer("replicas", 0..=REPLICAS_MAX);
+        let autoscaling = autoscaling::read(&mut values);
+        let problems = values.problems();
+        if autoscaling.is_some() && replicas.is_some() {
+            let message = format!(
+                "the autoscaler owns the replicas; for a fixed number set {name}.autoscaling=null too"
+            );
+            problems.message(values.path_of("replicas"), replicas.map(Into::into).as_ref(), message);
+        }
+        if let Some(spec) =
+            autoscaling.as_ref().filter(|spec| i64::from(spec.max_replicas) > i64::from(REPLICAS_MAX))
+        {
+            let key = format!("{}.maxReplicas", values.path_of("autoscaling"));
+            problems.add(key, Some(&spec.max_replicas.into()), &format!("at most {REPLICAS_MAX}"));
+        }
+        let port = values.port("port");
+        let admin_port = values.port("adminPort");
+        if port == admin_port && port != 0 {
+            problems.add(
+                values.path_of("adminPort"),
+                Some(&admin_port.into()),
+                "another port than the service's own",
+            );
+        }
+        let service = Self {
+            name: name.to_owned(),
+            enabled,
+            replicas,
+            port,
+            admin_port,
+            env: values.texts("env", is_env_name, ENV_NAME),
+            resources: Resources::read(values.table("resources")),
+            readiness: Probe::read(values.table("probes")),
+            termination_grace_period: seconds(
+                values.integer("terminationGracePeriodSeconds", 0..=GRACE_SECONDS_MAX),
+                30,
+            ),
+            autoscaling,
+            pod_annotations: values.texts("podAnnotations", |name| !name.is_empty(), "a name"),
+        };
+        values.finish();
+        service
+    }
+}
+
+impl Resources {
+    fn read(values: Option<Reader<'_>>) -> Self {
+        let Some(mut values) = values else {
+            return Self::default();
+        };
+        let resources = Self {
+            requests: quantities(values.table("requests")),
+            limits: quantities(values.table("limits")),
+        };
+        for (name, limit) in &resources.limits {
+            if let Some(request) =
+                resources.requests.get(name).filter(|request| request.milli() > limit.milli())
+            {
+                let key = format!("{}.{name}", values.path_of("limits"));
+                values.problems().add(
+                    key,
+                    Some(&limit.to_string().into()),
+                    &format!("at least the request, {request}"),
+                );
+            }
+        }
+        values.finish();
+        resources
+    }
+}
+
+impl Probe {
+    fn read(probes: Option<Reader<'_>>) -> Self {
+        let mut read = Self {
+            path: "/readyz".to_owned(),
+            period: Duration::from_secs(10),
+            timeout: Duration::from_secs(1),
+            failure_threshold: 3,
+            success_threshold: 1,
+        };
+        let Some(mut probes) = probes else { return read };
+        if let Some(mut values) = probes.table("readiness") {
+            let path = values.optional("path", "a path that begins with /", |value| {
+                value.as_str().filter(|path| path.starts_with('/')).map(str::to_owned)
+            });
+            read = Self {
+                path: path.unwrap_or(read.path),
+                period: seconds(values.integer("periodSeconds", 1..=GRACE_SECONDS_MAX), 10),
+                timeout: seconds(values.integer("timeoutSeconds", 1..=GRACE_SECONDS_MAX), 1),
+                failure_threshold: values.integer("failureThreshold", 1..=1_000).unwrap_or(3),
+                success_threshold: values.integer("successThreshold", 1..=1_000).unwrap_or(1),
+            };
+            values.finish();
+        }
+        probes.finish();
+        read
+    }
+}
+
+/// CPU and memory as quantities.
+fn quantities(values: Option<Reader<'_>>) -> BTreeMap<String, Quantity> {
+    let Some(mut values) = values else {
+        return BTreeMap::new();
+    };
+    let mut quantities = BTreeMap::new();
+    for name in ["cpu", "memory"] {
+        let quantity = values.optional(name, "a quantity of zero or more, such as 500m or 128Mi", |value| {
+            serde_json::from_value::<Quantity>(value.clone()).ok().filter(|quantity| quantity.milli() >= 0)
+        });
+        if let Some(quantity) = quantity {
+            quantities.insert(name.to_owned(), quantity);
+        }
+    }
+    values.finish();
+    quantities
+}
+
+fn seconds(read: Option<u32>, absent: u32) -> Duration {
+    Duration::from_secs(u64::from(read.unwrap_or(absent)))
+}
+
+pub(super) const ENV_NAME: &str = "a variable's name (letters, digits and _, not a digit first)";
+
+pub(super) fn is_env_name(name: &str) -> bool {
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    name.bytes().all(word) && name.starts_with(|first: char| !first.is_ascii_digit())
+}

@@ -1,0 +1,169 @@
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+
+fn with(set: &[&str]) -> Result<Values, ValuesError> {
+    Values::load(&ValuesSource {
+        set: set.iter().map(ToString::to_string).collect(),
+        ..ValuesSource::default()
+    })
+}
+
+fn problems(set: &[&str]) -> String {
+    with(set).unwrap_err().to_string()
+}
+
+#[test]
+fn the_built_in_values_are_those_of_the_contracts() {
+    let values = Values::builtin();
+    let tcp = values.service("tcp").unwrap();
+    assert_eq!((tcp.port, tcp.admin_port, tcp.replicas), (40_000, 9_100, None));
+    assert_eq!(tcp.autoscaled(), Some([1, 5]));
+    assert_eq!(tcp.termination_grace_period, Duration::from_mins(1));
+    assert_eq!(tcp.env["SIGTERM_TIMEOUT"], "40");
+    assert_eq!(tcp.resources.requests["cpu"].milli(), 1_024);
+    assert_eq!(tcp.resources.requests["memory"].milli(), 128 * 1024 * 1024 * 1000);
+    let spec = tcp.autoscaling.as_ref().unwrap();
+    let target = &spec.metrics[0].pods.as_ref().unwrap().target;
+    assert_eq!(target.average_value.as_ref().unwrap().milli(), 5_000_000);
+    let down = spec.behavior.as_ref().unwrap().scale_down.as_ref().unwrap();
+    assert_eq!(down.stabilization_window_seconds, Some(45));
+
+    let enabled: Vec<_> = values.enabled_services().map(|service| service.name.as_str()).collect();
+    assert_eq!(enabled, ["tcp"]);
+    let listeners: Vec<_> =
+        values.listeners().map(|listener| (listener.name.as_str(), listener.port)).collect();
+    assert_eq!(listeners, [("tcp", 10_000)]);
+    let bounds: Vec<_> = values.services().map(|service| service.autoscaled().unwrap()).collect();
+    assert_eq!(bounds, [[1, 5], [1, 5], [1, 10], [1, 5], [1, 3]]);
+    assert_eq!(values.metrics.scrape_interval, Duration::from_secs(7));
+    assert_eq!(values.gateway.policy, Policy::LeastRequest);
+    assert_eq!(values.kafka.brokers, None);
+}
+
+#[test]
+fn flags_change_what_they_name() {
+    let values = with(&["tcp.autoscaling=null,tcp.replicas=3", "udp.enabled=true", "tcp.env.FOO=1"]).unwrap();
+    let tcp = values.service("tcp").unwrap();
+    assert_eq!((tcp.initial_replicas(), tcp.autoscaled()), (3, None));
+    assert_eq!(tcp.env["FOO"], "1");
+    assert_eq!(values.listeners().count(), 2);
+}
+
+#[test]
+fn unknown_keys_name_the_nearest_one_and_who_set_them() {
+    assert_eq!(
+        problems(&["tcp.replcas=3"]),
+        "tcp.replcas: unknown key; did you mean replicas?, got 3 (--set tcp.replcas=3)"
+    );
+    assert_eq!(
+        problems(&["tcp.autoscaling.maxReplica=3"]),
+        "tcp.autoscaling.maxReplica: unknown key; did you mean maxReplicas?, got 3 (--set tcp.autoscaling.maxReplica=3)"
+    );
+    assert!(problems(&["frobnicate=1"]).starts_with("frobnicate: unknown key; known here: tcp, udp, ws"));
+    with(&["global.anything=1", "tcp.global.x=2"]).expect("global belongs to everybody");
+}
+
+#[test]
+fn every_mistake_is_reported_at_once() {
+    let text = problems(&[
+        "tcp.port=70000",
+        "tcp.enabled=maybe",
+        "gateway.policy=best",
+        "metrics.window=1",
+        "tcp.resources.requests.cpu=lots",
+        "gateway.listeners[0].service=tpc",
+    ]);
+    for part in [
+        "gateway.listeners[0].service: expected one of tcp, udp, ws, stream, directory, got \"tpc\"",
+        "gateway.policy: expected one of least-request, least-request-full-scan, round-robin, random, got \"best\" (--set gateway.policy=best)",
+        "metrics.window: expected a duration above zero, such as 7s or 1m30s, got 1",
+        "tcp.enabled: expected true or false, got \"maybe\"",
+        "tcp.port: expected a port from 1 to 65535, got 70000 (--set tcp.port=70000)",
+        "tcp.resources.requests.cpu: expected a quantity of zero or more, such as 500m or 128Mi, got \"lots\"",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+}
+
+#[test]
+fn an_autoscaling_spec_is_checked_as_the_api_server_would() {
+    let text = problems(&["tcp.autoscaling.minReplicas=9"]);
+    assert!(
+        text.starts_with("tcp.autoscaling.maxReplicas: must be greater than or equal to `minReplicas`"),
+        "{text}"
+    );
+    let text = problems(&["tcp.replicas=3"]);
+    assert!(text.starts_with("tcp.replicas: the autoscaler owns the replicas"), "{text}");
+    let text = problems(&["tcp.autoscaling.metrics[0].pods.target.averageValue=lots"]);
+    assert!(text.starts_with("tcp.autoscaling.metrics[0].pods.target.averageValue: "), "{text}");
+}
+
+#[test]
+fn a_required_key_that_is_taken_away_is_missed() {
+    assert_eq!(problems(&["tcp.port=null"]), "tcp.port: is missing; expected a port from 1 to 65535");
+    assert_eq!(problems(&["metrics=null"]), "metrics: is missing; expected a table");
+}
+
+#[test]
+fn environments_are_printed_as_templates_print_them() {
+    let Value::Object(mut merged) = Value::from(Values::builtin()) else { panic!("a table") };
+    merged["tcp"]["env"] = json!({"A": 1, "B": true, "C": 1.5, "D": null, "E": "x", "F": 1_000_000.0});
+    let values = Values::from_merged(merged).unwrap();
+    let env: Vec<_> = values.service("tcp").unwrap().env.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    assert_eq!(env, ["A=1", "B=true", "C=1.5", "E=x", "F=1000000"]);
+}
+
+#[test]
+fn values_survive_the_way_to_another_process() {
+    let values = with(&["tcp.env.FOO=bar"]).unwrap();
+    let text = serde_json::to_string(&values).unwrap();
+    assert_eq!(serde_json::from_str::<Values>(&text).unwrap(), values);
+    assert!(serde_json::from_str::<Values>("[]").unwrap_err().to_string().contains("expected the table"));
+}
+
+#[test]
+fn files_are_named_with_their_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("mine.yaml");
+    std::fs::write(&file, "tcp:\n  env:\n    A: 1\n  prot: 3\n").unwrap();
+    let load = || Values::load(&ValuesSource { files: vec![file.clone()], ..ValuesSource::default() });
+    let text = load().unwrap_err().to_string();
+    assert!(text.starts_with("tcp.prot: unknown key; did you mean port?, got 3 ("), "{text}");
+    assert!(text.ends_with("mine.yaml:4)"), "{text}");
+    std::fs::write(&file, "tcp: [\n").unwrap();
+    assert!(load().unwrap_err().to_string().contains("mine.yaml:"));
+    std::fs::remove_file(&file).unwrap();
+    assert!(load().unwrap_err().to_string().starts_with("cannot read "));
+}
+
+#[test]
+fn a_flag_that_is_no_pair_is_named() {
+    assert_eq!(problems(&["tcp.port"]), "--set tcp.port: key \"port\" has no value");
+    assert_eq!(problems(&["tcp.port.x=1"]).split(':').next(), Some("tcp.port"));
+}
+
+#[test]
+fn the_trees_of_other_peoples_charts_are_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let chart = |path: &str, metadata: &str, values: &str| {
+        let path = dir.path().join(path);
+        std::fs::create_dir_all(&path).unwrap();
+        std::fs::write(path.join("Chart.yaml"), metadata).unwrap();
+        std::fs::write(path.join("values.yaml"), values).unwrap();
+    };
+    let builtin = include_str!("../../../../helm-chart/values.yaml");
+    chart("", "{apiVersion: v2, name: mine, version: 0.1.0}", builtin);
+    chart("charts/redis", "{apiVersion: v2, name: redis, version: 1.0.0}", "anything: {goes: here}");
+    chart("charts/tcp", "{apiVersion: v2, name: tcp, version: 1.0.0}", "env: {FROM_SUBCHART: 1}\nwrong: 1");
+    let source = ValuesSource { chart_dir: Some(dir.path().to_owned()), ..ValuesSource::default() };
+    let text = Values::load(&source).unwrap_err().to_string();
+    assert!(text.starts_with("tcp.wrong: unknown key"), "{text}");
+    assert!(text.ends_with("charts/tcp/values.yaml:2)"), "{text}");
+    chart("charts/tcp", "{apiVersion: v2, name: tcp, version: 1.0.0}", "env: {FROM_SUBCHART: 1}");
+    let values = Values::load(&source).unwrap();
+    assert_eq!(values.service("tcp").unwrap().env["FROM_SUBCHART"], "1");
+    assert_eq!(values.merged()["redis"]["anything"], json!({"goes": "here"}));
+}
