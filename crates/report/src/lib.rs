@@ -1,1 +1,23 @@
-//! Placeholder while the crate is written.
+//! Readers of the event stream: what a run was, as a time line, a picture, or JSON.
+//!
+//! * [`Timeline`] prints: events go in one by one, lines come out; at the end charts and a summary.
+//! * [`Recording`] keeps a run, bounded however long it lasts; [`delays`], [`json()`] and [`svg()`] read it.
+//!
+//! Nothing here does I/O or looks at a terminal: the caller says how wide and whether in colour ([`Style`]).
+
+mod chart;
+mod delays;
+mod json;
+mod recording;
+mod series;
+mod style;
+mod svg;
+mod timeline;
+mod words;
+
+pub use delays::{Delays, delays};
+pub use json::{Document, json};
+pub use recording::Recording;
+pub use style::Style;
+pub use svg::svg;
+pub use timeline::Timeline;

@@ -1,0 +1,169 @@
+//! How long the autoscaler took, and where the time went.
+
+use platform::{
+    Event, EventKind,
+    event::{MetricProposal, ScaleDelays},
+};
+
+use crate::series::total;
+
+/// The controller's tolerance: a ratio within it of 1 changes nothing.
+const TOLERANCE: f64 = 0.1;
+/// Over so long the metric is a maximum, unless the platform was told otherwise.
+const METRIC_WINDOW_MS: u64 = 60_000;
+
+/// Of the first scale-up and of the scale-down after the load closed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Delays {
+    /// From the moment the true average passed the line to the first added replica being ready.
+    ///
+    /// Parts: `scrape` (until the metric showed it), `sync` (until the autoscaler looked), `pod` (until it was ready).
+    pub up: Option<ScaleDelays>,
+    /// From the last close to the autoscaler's decision.
+    ///
+    /// Parts: `metric's minute` (until the maximum over it had run out), `sync` (until the autoscaler looked),
+    /// `window` (the stabilisation window and the sync that found it over). When the platform's metric covers another
+    /// time than a minute, the first two cannot be told apart and are one part.
+    pub down: Option<ScaleDelays>,
+}
+
+/// Computes them from a run's events; `None` where it did not scale.
+pub fn delays(events: &[Event]) -> Delays {
+    Delays { up: up(events), down: down(events) }
+}
+
+fn up(events: &[Event]) -> Option<ScaleDelays> {
+    let (decided, service, from) = events.iter().find_map(|event| match &event.kind {
+        EventKind::DesiredChanged { service, from, to, .. } if to > from => {
+            Some((event.t_ms, service, *from))
+        }
+        _ => None,
+    })?;
+    let seen =
+        events.iter().filter(|event| event.t_ms <= decided).rev().find_map(|event| match &event.kind {
+            EventKind::MetricCrossed { service: of, above: true, target_milli, .. } if of == service => {
+                Some((event.t_ms, *target_milli))
+            }
+            _ => None,
+        });
+    let ready = events.iter().find_map(|event| match &event.kind {
+        EventKind::PodReady { service: of, .. } if of == service && event.t_ms >= decided => Some(event.t_ms),
+        _ => None,
+    });
+    let passed = seen.and_then(|(seen, target_milli)| {
+        let line = target_milli as f64 / 1000.0 * (1.0 + TOLERANCE) * f64::from(from);
+        passed(events, line).filter(|passed| *passed <= seen)
+    });
+    let moments = [
+        ("scrape", passed, seen.map(|(seen, _)| seen)),
+        ("sync", seen.map(|(seen, _)| seen), Some(decided)),
+        ("pod", Some(decided), ready),
+    ];
+    sum(&moments)
+}
+
+/// When the number of open connections passed a line, between two ticks by proportion.
+fn passed(events: &[Event], line: f64) -> Option<u64> {
+    let mut before: Option<(u64, f64)> = None;
+    for event in events {
+        let EventKind::LoadTick(tick) = &event.kind else {
+            continue;
+        };
+        let open = tick.open as f64;
+        if open > line {
+            let Some((t_ms, below)) = before else {
+                return Some(event.t_ms);
+            };
+            let share = (line - below) / (open - below);
+            let apart = event.t_ms.saturating_sub(t_ms);
+            return Some(t_ms.saturating_add((apart as f64 * share) as u64));
+        }
+        before = Some((event.t_ms, open));
+    }
+    None
+}
+
+fn down(events: &[Event]) -> Option<ScaleDelays> {
+    let closed = events
+        .iter()
+        .rev()
+        .find_map(|event| matches!(event.kind, EventKind::LoadClosed { .. }).then_some(event.t_ms))?;
+    let after = events.iter().filter(|event| event.t_ms >= closed);
+    let (decided, service) = after.clone().find_map(|event| match &event.kind {
+        EventKind::DesiredChanged { service, from, to, .. } if to < from => Some((event.t_ms, service)),
+        _ => None,
+    })?;
+    // The reconciliations between the close and the decision: when did the first one want fewer?
+    let mut last_high = closed;
+    let mut first_low = None;
+    for event in after.clone().take_while(|event| event.t_ms <= decided) {
+        let EventKind::HpaSynced { service: of, current, metrics, .. } = &event.kind else {
+            continue;
+        };
+        if of != service {
+            continue;
+        }
+        if wants_fewer(metrics, *current) {
+            first_low = Some(event.t_ms);
+            break;
+        }
+        last_high = event.t_ms;
+    }
+    let first_low = first_low?;
+    let run_out = last_busy_scrape(events, service, closed)
+        .map(|scraped| scraped.saturating_add(METRIC_WINDOW_MS))
+        .filter(|run_out| (last_high..=first_low).contains(run_out));
+    let moments = match run_out {
+        Some(run_out) => vec![
+            ("metric's minute", Some(closed), Some(run_out)),
+            ("sync", Some(run_out), Some(first_low)),
+            ("window", Some(first_low), Some(decided)),
+        ],
+        None => vec![
+            ("metric and sync", Some(closed), Some(first_low)),
+            ("window", Some(first_low), Some(decided)),
+        ],
+    };
+    sum(&moments)
+}
+
+/// The most that any metric proposes is less than there is.
+fn wants_fewer(metrics: &[MetricProposal], current: u32) -> bool {
+    metrics.iter().filter_map(|metric| metric.proposal).max().is_some_and(|most| most < current)
+}
+
+/// The last scrape that saw the load: its value is the last to leave the metric's window. One in the middle of the
+/// close counts as long as it saw more than half.
+fn last_busy_scrape(events: &[Event], service: &str, closed: u64) -> Option<u64> {
+    let mut last = None;
+    let mut busy = 0;
+    for event in events {
+        let EventKind::MetricScraped { service: of, metric, values_milli } = &event.kind else {
+            continue;
+        };
+        if of != service || matches!(metric.as_str(), "cpu" | "memory") {
+            continue;
+        }
+        let sum = total(values_milli);
+        if event.t_ms <= closed {
+            busy = sum / 2;
+        } else if sum <= busy {
+            break;
+        }
+        last = Some(event.t_ms);
+    }
+    last
+}
+
+/// Consecutive parts; one whose moments are not known is left out.
+fn sum(moments: &[(&str, Option<u64>, Option<u64>)]) -> Option<ScaleDelays> {
+    let parts: Vec<(String, u64)> = moments
+        .iter()
+        .filter_map(|(name, from, to)| Some(((*name).to_owned(), to.as_ref()?.checked_sub((*from)?)?)))
+        .collect();
+    let total_ms = parts.iter().map(|(_, ms)| ms).sum();
+    (!parts.is_empty()).then_some(ScaleDelays { total_ms, parts })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! The time line as text: what happened, in order, with reasons; then charts and a summary.
+//!
+//! ```text
+//!   0:36.2  desired    tcp 1 → 2  tcp_state_established 7,012 per pod of 5k: wants 2
+//! ```
+//!
+//! What comes regularly (ticks, scrapes, reconciliations) prints no line of its own but feeds the charts; a tick that
+//! shows trouble (lost, refused, reset connections) does, at most once in five seconds.
+
+mod charts;
+mod incidents;
+mod lines;
+mod summary;
+
+use platform::{Event, EventKind, event::LoadSummary};
+
+use crate::{
+    series::Series,
+    style::{Style, Tone},
+    words::clock,
+};
+use incidents::Incidents;
+
+/// Renders a stream of events, one by one.
+#[derive(Debug, Clone)]
+pub struct Timeline {
+    style: Style,
+    series: Series,
+    incidents: Incidents,
+    context: lines::Context,
+    summary: Option<Box<LoadSummary>>,
+}
+
+/// One line of the time line before it is laid out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    kind: &'static str,
+    tone: Tone,
+    /// What happened.
+    what: String,
+    /// Why, or what follows from it.
+    why: String,
+    /// Further words on lines of their own.
+    more: Vec<String>,
+}
+
+impl Entry {
+    fn new(kind: &'static str, tone: Tone, what: impl Into<String>) -> Self {
+        Self { kind, tone, what: what.into(), why: String::new(), more: Vec::new() }
+    }
+
+    fn why(mut self, why: impl Into<String>) -> Self {
+        self.why = why.into();
+        self
+    }
+
+    fn more(mut self, more: impl Into<String>) -> Self {
+        self.more.push(more.into());
+        self
+    }
+}
+
+impl Timeline {
+    pub fn new(style: Style) -> Self {
+        Self {
+            style,
+            series: Series::default(),
+            incidents: Incidents::default(),
+            context: lines::Context::default(),
+            summary: None,
+        }
+    }
+
+    /// The lines that an event is worth; often none.
+    pub fn feed(&mut self, event: &Event) -> Vec<String> {
+        let mut entries = Vec::new();
+        if let Some(entry) = self.incidents.observe(event) {
+            entries.push(entry);
+        }
+        entries.extend(lines::of(event, &self.context));
+        self.context.observe(event);
+        self.series.observe(event);
+        if let EventKind::LoadFinished { summary } = &event.kind {
+            self.summary = Some(summary.clone());
+        }
+        entries.iter().flat_map(|entry| self.lay_out(event.t_ms, entry)).collect()
+    }
+
+    /// Charts of what was seen so far and, if a load came to its end, its summary.
+    pub fn finish(&self) -> String {
+        let mut lines = charts::draw(&self.series, self.style);
+        if let Some(summary) = &self.summary {
+            if !lines.is_empty() {
+                lines.push(String::new());
+            }
+            let target = self.series.busiest().and_then(|(_, of)| Some(of.target.as_ref()?.1));
+            lines.extend(summary::lines(summary, target, self.style));
+        }
+        lines.join("\n")
+    }
+
+    /// `  0:36.2  desired    what  why`, wrapped at the width.
+    fn lay_out(&self, t_ms: u64, entry: &Entry) -> Vec<String> {
+        const INDENT: usize = 21;
+        let room = self.style.width() - INDENT;
+        let head = format!("{:>8}  ", clock(t_ms));
+        let head = self.style.paint(Tone::Faint, &head);
+        let kind = self.style.paint(entry.tone, &format!("{:<10}", entry.kind));
+        let blank = " ".repeat(INDENT);
+        let mut lines = Vec::new();
+        let gap = if entry.why.is_empty() { "" } else { "  " };
+        let text = format!("{}{gap}{}", entry.what, entry.why);
+        for (index, line) in wrap(&text, room).into_iter().enumerate() {
+            // The event itself stands out; it always begins the first line and nearly always fits on it.
+            let line = match line.strip_prefix(&entry.what) {
+                Some(rest) if index == 0 && entry.tone == Tone::Decision => {
+                    format!("{}{rest}", self.style.paint(Tone::Strong, &entry.what))
+                }
+                _ => line,
+            };
+            lines.push(if index == 0 { format!("{head}{kind} {line}") } else { format!("{blank}{line}") });
+        }
+        for more in &entry.more {
+            let wrapped = wrap(more, room).into_iter();
+            lines.extend(wrapped.map(|line| format!("{blank}{}", self.style.paint(Tone::Faint, &line))));
+        }
+        lines
+    }
+}
+
+/// Breaks a text between words into lines of at most `room` characters; a longer word has a line for itself.
+///
+/// Names and messages come from other processes: what would steer the terminal is replaced.
+fn wrap(text: &str, room: usize) -> Vec<String> {
+    let text = text.replace(char::is_control, "\u{fffd}");
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in text.split(' ') {
+        let length = line.chars().count() + 1 + word.chars().count();
+        if !line.is_empty() && length > room {
+            lines.push(std::mem::take(&mut line).trim_end().to_owned());
+            if word.is_empty() {
+                continue;
+            }
+        } else if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines.push(line.trim_end().to_owned());
+    lines
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+//! Trouble that only shows as a counter that grew.
+
+use platform::{Event, EventKind, event::Counters};
+
+use super::Entry;
+use crate::{style::Tone, words::thousands};
+
+/// No more than one line in so long.
+const INTERVAL_MS: u64 = 5_000;
+
+/// Watches the load's counters.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Incidents {
+    reported: Counters,
+    seen: Counters,
+    reported_at: Option<u64>,
+}
+
+impl Incidents {
+    /// A line, if there is something new to say and it is time to, or if the load reaches a mark.
+    pub(super) fn observe(&mut self, event: &Event) -> Option<Entry> {
+        let mark = match &event.kind {
+            EventKind::LoadStarted { .. } => {
+                *self = Self::default();
+                return None;
+            }
+            EventKind::LoadTick(tick) => {
+                self.seen = tick.totals;
+                false
+            }
+            EventKind::RampDone { .. } | EventKind::LoadClosed { .. } | EventKind::LoadFinished { .. } => {
+                true
+            }
+            _ => return None,
+        };
+        let due = self.reported_at.is_none_or(|at| event.t_ms.saturating_sub(at) >= INTERVAL_MS);
+        if !due && !mark {
+            return None;
+        }
+        let (bad, rest) = self.news();
+        if bad.is_empty() && rest.is_empty() {
+            return None;
+        }
+        let tone = if bad.is_empty() { Tone::Load } else { Tone::Bad };
+        self.reported = self.seen;
+        self.reported_at = Some(event.t_ms);
+        Some(Entry::new("load", tone, [bad, rest].concat().join(", ")))
+    }
+
+    /// What grew: what should never happen, and what a drain does.
+    fn news(&self) -> (Vec<String>, Vec<String>) {
+        let grown = |of: fn(&Counters) -> u64, words: &str| {
+            let more = of(&self.seen).saturating_sub(of(&self.reported));
+            (more > 0).then(|| format!("{} {words}", thousands(more)))
+        };
+        let bad = [
+            grown(|counters| counters.lost, "lost"),
+            grown(|counters| counters.refused, "refused"),
+            grown(|counters| counters.reset, "reset"),
+            grown(|counters| counters.connect_timeouts, "timed out connecting"),
+            grown(|counters| counters.connect_errors, "could not connect"),
+            grown(|counters| counters.message_timeouts, "without an answer in time"),
+            grown(|counters| counters.messages_wrong, "answered wrongly"),
+        ];
+        let rest = [
+            grown(|counters| counters.notices, "told to reconnect"),
+            grown(|counters| counters.reconnected, "came back"),
+        ];
+        (bad.into_iter().flatten().collect(), rest.into_iter().flatten().collect())
+    }
+}

@@ -1,0 +1,249 @@
+//! One event in words: first what happened, then why.
+
+use std::collections::BTreeMap;
+
+use platform::{
+    Event, EventKind,
+    event::{GatewayInfo, LoadPlan, LoadTick, ServiceInfo},
+};
+
+use super::Entry;
+use crate::{
+    style::Tone,
+    words::{interval, milli, plural, seconds, thousands},
+};
+
+/// What earlier events said that a later one is told with.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Context {
+    gateway: Option<GatewayInfo>,
+    tick: Option<LoadTick>,
+    /// Ready replicas by service, as the gateways know them.
+    ready: BTreeMap<String, Vec<String>>,
+}
+
+impl Context {
+    pub(super) fn observe(&mut self, event: &Event) {
+        match &event.kind {
+            EventKind::PlatformStarted { gateway, .. } => self.gateway = Some(gateway.clone()),
+            EventKind::LoadTick(tick) => self.tick = Some(tick.clone()),
+            EventKind::LoadClosed { .. } => self.tick = None,
+            EventKind::EndpointsChanged { service, ready, .. } => {
+                // Bounded by the services of one platform.
+                self.ready.insert(service.clone(), ready.clone());
+            }
+            _ => {}
+        }
+    }
+
+    /// What a replica that has just become ready will get, if the gateway draws two and takes the emptier one.
+    fn share_of_a_new_one(&self, service: &str, pod: &str) -> Option<String> {
+        let draws_two = self.gateway.as_ref().is_some_and(|gateway| gateway.policy == "least request");
+        let loaded = self.tick.as_ref().is_some_and(|tick| tick.open > 0);
+        let ready = self.ready.get(service)?;
+        // The gateways may have been told before or after.
+        let replicas = ready.iter().filter(|name| *name != pod).count() + 1;
+        let of = replicas * replicas;
+        (draws_two && loaded && replicas > 1)
+            .then(|| format!("gets {} of {of} new connections while it is emptier", 2 * replicas - 1))
+    }
+}
+
+/// The entry of an event, if it is worth one.
+pub(super) fn of(event: &Event, context: &Context) -> Option<Entry> {
+    if let EventKind::Warning { message } = &event.kind {
+        return Some(Entry::new("warning", Tone::Bad, message));
+    }
+    platform(&event.kind)
+        .or_else(|| pod(&event.kind, context))
+        .or_else(|| autoscaling(event))
+        .or_else(|| load(&event.kind, context))
+}
+
+fn platform(kind: &EventKind) -> Option<Entry> {
+    let entry = match kind {
+        EventKind::PlatformStarted { platform, target, nodes, gateway, services } => {
+            let nodes = plural(u64::from(*nodes), "node", "nodes");
+            let title =
+                format!("{platform} on {target}, {nodes}, gateway: {}, {}", gateway.kind, gateway.policy);
+            let mut entry = Entry::new("platform", Tone::Strong, title);
+            entry.more = services.iter().map(service_line).collect();
+            entry
+        }
+        EventKind::PartReady { part, detail, after_ms } => {
+            Entry::new("part", Tone::Pod, format!("{part} ready after {}", seconds(*after_ms))).why(detail)
+        }
+        EventKind::PlatformReady { platform, after_ms } => {
+            Entry::new("platform", Tone::Good, format!("{platform} ready after {}", seconds(*after_ms)))
+        }
+        EventKind::PlatformStopping { platform, grace } => {
+            let how = if *grace { "draining" } else { "at once" };
+            Entry::new("platform", Tone::Strong, format!("{platform} goes down")).why(how)
+        }
+        EventKind::PlatformStopped { platform } => {
+            Entry::new("platform", Tone::Strong, format!("{platform} is down")).why("nothing is left")
+        }
+        _ => return None,
+    };
+    Some(entry)
+}
+
+fn autoscaling(event: &Event) -> Option<Entry> {
+    let entry = match &event.kind {
+        EventKind::MetricCrossed { service, metric, average_milli, target_milli, above, next_sync_ms } => {
+            let over = (*average_milli as f64 / *target_milli as f64 - 1.0) * 100.0;
+            let what = format!(
+                "{service} average {} of {} ({over:+.1} %)",
+                milli(*average_milli),
+                milli(*target_milli)
+            );
+            let why = if *above {
+                let wait = next_sync_ms.saturating_sub(event.t_ms);
+                format!("{metric} above target and tolerance; the autoscaler looks in {}", seconds(wait))
+            } else {
+                format!("{metric} no longer above target and tolerance")
+            };
+            Entry::new("metric", Tone::Metric, what).why(why)
+        }
+        EventKind::DesiredChanged { service, from, to, reason, explanation, .. } => {
+            Entry::new("desired", Tone::Decision, format!("{service} {from} → {to}"))
+                .why(explanation)
+                .more(format!("the controller says: {reason}"))
+        }
+        EventKind::ScaleDownHeld { service, recommended, held_at, until_ms } => {
+            let left = seconds(until_ms.saturating_sub(event.t_ms));
+            Entry::new("window", Tone::Metric, format!("{service} stays at {held_at}")).why(format!(
+                "{recommended} would do; the stabilization window holds {held_at} for another {left}"
+            ))
+        }
+        EventKind::ReplicasSet { service, from, to } => {
+            Entry::new("scale", Tone::Decision, format!("{service} {from} → {to}")).why("set by hand")
+        }
+        _ => return None,
+    };
+    Some(entry)
+}
+
+fn service_line(service: &ServiceInfo) -> String {
+    let replicas = plural(u64::from(service.replicas), "replica", "replicas");
+    let bounds =
+        service.autoscaled.map(|[min, max]| format!(", autoscaled {min} to {max}")).unwrap_or_default();
+    let endpoint = service.endpoint.map(|endpoint| format!(" at {endpoint}")).unwrap_or_default();
+    format!("{}: {replicas}{bounds}{endpoint}", service.name)
+}
+
+fn pod(kind: &EventKind, context: &Context) -> Option<Entry> {
+    let entry = match kind {
+        EventKind::PodStarting { pod, node, restarts, .. } => {
+            let entry = Entry::new("pod", Tone::Pod, format!("{pod} starting on {node}"));
+            if *restarts > 0 { entry.why(format!("restart {restarts}")) } else { entry }
+        }
+        EventKind::PodReady { service, pod, after_ms } => {
+            let entry = Entry::new("pod", Tone::Pod, format!("{pod} ready after {}", seconds(*after_ms)));
+            match context.share_of_a_new_one(service, pod) {
+                Some(share) => entry.why(share),
+                None => entry,
+            }
+        }
+        EventKind::PodUnready { pod, reason, .. } => {
+            Entry::new("pod", Tone::Bad, format!("{pod} not ready")).why(reason)
+        }
+        EventKind::PodDraining { pod, connections, .. } => {
+            let held = connections.map(|count| format!(": {}", plural(count, "connection", "connections")));
+            Entry::new("pod", Tone::Pod, format!("{pod} draining{}", held.unwrap_or_default()))
+        }
+        EventKind::PodGone { pod, after_ms, forced, .. } => {
+            let why = if *forced { "killed: its grace period ran out" } else { "" };
+            let tone = if *forced { Tone::Bad } else { Tone::Pod };
+            Entry::new("pod", tone, format!("{pod} gone after {}", seconds(*after_ms))).why(why)
+        }
+        EventKind::PodCrashed { pod, exit, restart_in_ms, .. } => {
+            let next = match restart_in_ms {
+                Some(wait) => format!("starts again in {}", seconds(*wait)),
+                None => "is not started again".to_owned(),
+            };
+            Entry::new("pod", Tone::Bad, format!("{pod} ended: {exit}")).why(next)
+        }
+        _ => return None,
+    };
+    Some(entry)
+}
+
+fn load(kind: &EventKind, context: &Context) -> Option<Entry> {
+    let entry = match kind {
+        EventKind::LoadStarted { plan } => {
+            Entry::new("load", Tone::Load, format!("{}: {}", plan.name, plan_words(plan)))
+        }
+        EventKind::PhaseStarted { phase, detail } => match phase.as_str() {
+            // The plan's own line, and the one that counts what was closed, say it.
+            "ramp" | "close" => return None,
+            phase => Entry::new("load", Tone::Load, format!("{phase}: {detail}")),
+        },
+        EventKind::RampDone { open, refused, lost, .. } => {
+            let what = format!(
+                "ramp done: {} open, {} refused, {} lost",
+                thousands(*open),
+                thousands(*refused),
+                thousands(*lost)
+            );
+            let entry = Entry::new("load", Tone::Load, what);
+            match context.tick.as_ref().and_then(spread) {
+                Some(spread) => entry.more(spread),
+                None => entry,
+            }
+        }
+        EventKind::LoadClosed { closed } => Entry::new(
+            "load",
+            Tone::Load,
+            format!("{} closed by the client", plural(*closed, "connection", "connections")),
+        ),
+        EventKind::ConnectionOpened { id, local, connect_us, replica } => {
+            let replica = replica.as_ref().map(|replica| format!(" on {replica}")).unwrap_or_default();
+            Entry::new("connection", Tone::Faint, format!("{id} open from {local}{replica}"))
+                .why(interval(*connect_us))
+        }
+        EventKind::ConnectionClosed { id, reason } => {
+            Entry::new("connection", Tone::Faint, format!("{id} closed")).why(reason)
+        }
+        _ => return None,
+    };
+    Some(entry)
+}
+
+fn plan_words(plan: &LoadPlan) -> String {
+    let messages = match plan.message_interval_ms {
+        Some(every) => format!("each {} every {}", plan.payload, interval(every.saturating_mul(1000))),
+        None => "silent".to_owned(),
+    };
+    let from = if plan.duration_from_ramp { " after the ramp" } else { "" };
+    format!(
+        "{} {} connections to {}, one per {}, {messages}, for {}{from}",
+        thousands(plan.connections),
+        plan.protocol,
+        plan.target,
+        interval(plan.connect_interval_us),
+        interval(plan.duration_ms.saturating_mul(1000)),
+    )
+}
+
+/// Which replica holds how many: `tcp-0 7,745 · tcp-1 2,255 · skew 1.55 · Jain 0.77`.
+fn spread(tick: &LoadTick) -> Option<String> {
+    const SHOWN: usize = 12;
+    if tick.by_replica.is_empty() {
+        return None;
+    }
+    let mut parts: Vec<_> = tick
+        .by_replica
+        .iter()
+        .take(SHOWN)
+        .map(|(replica, count)| format!("{replica} {}", thousands(*count)))
+        .collect();
+    if tick.by_replica.len() > SHOWN {
+        parts.push(format!("{} more", tick.by_replica.len() - SHOWN));
+    }
+    if let Some(skew) = tick.skew {
+        parts.push(format!("skew {:.2}", skew.max_over_mean));
+        parts.push(format!("Jain {:.2}", skew.jain));
+    }
+    Some(parts.join(" · "))
+}

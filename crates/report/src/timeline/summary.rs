@@ -1,0 +1,174 @@
+//! The block of figures below the charts.
+
+use platform::event::{ExpectationResult, LatencySummary, LoadSummary, ScaleDelays};
+
+use super::wrap;
+use crate::{
+    style::{Style, Tone},
+    words::{latency, milli, plural, seconds, tenths, thousands},
+};
+
+const INDENT: usize = 15;
+
+/// `target`: the metric's target per replica in milli-units, if one is known.
+pub(super) fn lines(summary: &LoadSummary, target: Option<i64>, style: Style) -> Vec<String> {
+    let mut block = Block { style, lines: Vec::new() };
+    if summary.interrupted {
+        block.row("interrupted", "the figures are those up to the interruption", Tone::Bad);
+    }
+    connections(summary, &mut block);
+    messages(summary, &mut block);
+    if let Some(delays) = &summary.scale_up {
+        let line = target.map_or_else(
+            || "target and tolerance".to_owned(),
+            |target| milli(target.saturating_add(target / 10)),
+        );
+        block.row("scale-up", &delay_words(delays, &format!("after the average passed {line}")), Tone::Plain);
+    }
+    if let Some(delays) = &summary.scale_down {
+        block.row("scale-down", &delay_words(delays, "after the last close"), Tone::Plain);
+    }
+    latencies(summary, &mut block);
+    shares(summary, &mut block);
+    for (index, result) in summary.expectations.iter().enumerate() {
+        block.expectation(if index == 0 { "expectations" } else { "" }, result);
+    }
+    block.lines
+}
+
+struct Block {
+    style: Style,
+    lines: Vec<String>,
+}
+
+impl Block {
+    fn row(&mut self, name: &str, text: &str, tone: Tone) {
+        let name = self.style.paint(Tone::Strong, &format!("  {name:<13}"));
+        for (index, line) in wrap(text, self.style.width() - INDENT).iter().enumerate() {
+            let head = if index == 0 { name.clone() } else { " ".repeat(INDENT) };
+            self.lines.push(format!("{head}{}", self.style.paint(tone, line)).trim_end().to_owned());
+        }
+    }
+
+    fn expectation(&mut self, name: &str, result: &ExpectationResult) {
+        let (sign, tone) = if result.met { ("✓", Tone::Good) } else { ("✗", Tone::Bad) };
+        let sign = self.style.paint(tone, sign);
+        let name = self.style.paint(Tone::Strong, &format!("  {name:<13}"));
+        let text = format!("{}  (seen: {})", result.expectation, result.seen);
+        for (index, line) in wrap(&text, self.style.width() - INDENT - 2).iter().enumerate() {
+            let head = if index == 0 { format!("{name}{sign} ") } else { " ".repeat(INDENT + 2) };
+            self.lines.push(format!("{head}{line}"));
+        }
+    }
+}
+
+fn connections(summary: &LoadSummary, block: &mut Block) {
+    let totals = &summary.totals;
+    let mut parts = vec![
+        format!("{} of {} connected", thousands(totals.connected_first), thousands(summary.plan.connections)),
+        format!("{} lost", thousands(totals.lost)),
+        format!("{} refused", thousands(totals.refused)),
+    ];
+    let more = [
+        (totals.connect_timeouts, "timed out connecting"),
+        (totals.connect_errors, "could not connect"),
+        (totals.reset, "reset"),
+        (totals.eof, "ended by the server"),
+        (totals.given_up, "given up for want of an answer"),
+        (totals.notices, "told to reconnect"),
+        (totals.reconnected, "came back"),
+    ];
+    parts.extend(
+        more.iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{} {what}", thousands(*count))),
+    );
+    parts.push(format!("at most {} open at once", thousands(summary.open_max)));
+    let tone = if totals.lost > 0 { Tone::Bad } else { Tone::Plain };
+    block.row("connections", &parts.join(" · "), tone);
+}
+
+fn messages(summary: &LoadSummary, block: &mut Block) {
+    let totals = &summary.totals;
+    if totals.messages_sent == 0 {
+        return;
+    }
+    let mut parts = vec![
+        format!("{} sent", thousands(totals.messages_sent)),
+        format!("{} answered", thousands(totals.messages_answered)),
+        format!("{} late", thousands(totals.messages_late)),
+    ];
+    let more = [
+        (totals.message_timeouts, "not in time"),
+        (totals.messages_unanswered, "cut off"),
+        (totals.messages_wrong, "wrong"),
+    ];
+    parts.extend(
+        more.iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{} {what}", thousands(*count))),
+    );
+    block.row("messages", &parts.join(" · "), Tone::Plain);
+}
+
+/// `8.3 s after … = scrape 2.4 + sync 5.5 + pod 0.4`
+fn delay_words(delays: &ScaleDelays, since: &str) -> String {
+    let parts: Vec<_> = delays.parts.iter().map(|(name, ms)| format!("{name} {}", tenths(*ms))).collect();
+    format!("{} {since} = {}", seconds(delays.total_ms), parts.join(" + "))
+}
+
+fn latencies(summary: &LoadSummary, block: &mut Block) {
+    let kinds = [
+        ("connect", &summary.connect, ""),
+        ("first byte", &summary.first_byte, ""),
+        ("message", &summary.message, " from its due time"),
+        ("lateness", &summary.lateness, ""),
+        ("reconnect", &summary.reconnect, ""),
+    ];
+    let seen = kinds.into_iter().filter(|(_, latency, _)| latency.count > 0);
+    for (index, (name, latency, note)) in seen.enumerate() {
+        let text = format!("{name:<10}  {} ms{note}", percentiles(latency));
+        block.row(if index == 0 { "latency" } else { "" }, &text, Tone::Plain);
+    }
+}
+
+fn percentiles(summary: &LatencySummary) -> String {
+    let LatencySummary { p50_us, p99_us, max_us, .. } = *summary;
+    format!("p50 {:<5} p99 {:<5} max {}", latency(p50_us), latency(p99_us), latency(max_us))
+}
+
+/// A bar for each replica, when the most connections were open.
+fn shares(summary: &LoadSummary, block: &mut Block) {
+    const BAR: usize = 30;
+    const SHOWN: usize = 12;
+    let longest =
+        summary.shares.iter().take(SHOWN).map(|share| share.replica.chars().count()).max().unwrap_or(0);
+    for (index, share) in summary.shares.iter().take(SHOWN).enumerate() {
+        let text = format!(
+            "{:<longest$}  {:<BAR$}  {} ({:.0} %)",
+            share.replica,
+            bar(share.share, BAR),
+            thousands(share.connections),
+            share.share * 100.0,
+        );
+        block.row(if index == 0 { "replicas" } else { "" }, &text, Tone::Plain);
+    }
+    if summary.shares.len() > SHOWN {
+        let more = plural((summary.shares.len() - SHOWN) as u64, "more replica", "more replicas");
+        block.row("", &more, Tone::Faint);
+    }
+    if let Some(skew) = summary.skew.filter(|_| summary.shares.len() > 1) {
+        let text = format!(
+            "the fullest holds {:.2} × the mean · Jain's index {:.2} (1 is even)",
+            skew.max_over_mean, skew.jain
+        );
+        block.row("skew", &text, Tone::Plain);
+    }
+}
+
+/// A bar of eighths of a column.
+fn bar(share: f64, width: usize) -> String {
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let eighths = (share.clamp(0.0, 1.0) * width as f64 * 8.0).round() as usize;
+    format!("{}{}", "█".repeat(eighths / 8), EIGHTHS[eighths % 8])
+}

@@ -1,0 +1,232 @@
+use jiff::Timestamp;
+use platform::event::{Counters, GatewayInfo, LatencySummary, LoadTick, Source, Stamper};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+
+fn at(t_ms: u64, kind: EventKind) -> Event {
+    let mut stamper = Stamper::new(Uuid::nil(), Source::Local, Timestamp::UNIX_EPOCH);
+    Event { t_ms, ..stamper.stamp(Timestamp::UNIX_EPOCH, kind) }
+}
+
+fn tick(open: u64, change: impl FnOnce(&mut Counters)) -> EventKind {
+    let mut totals = Counters::default();
+    change(&mut totals);
+    EventKind::LoadTick(LoadTick {
+        open,
+        connecting: 0,
+        totals,
+        connect: LatencySummary::default(),
+        message: LatencySummary::default(),
+        by_replica: [("tcp-0".to_owned(), open)].into(),
+        skew: None,
+    })
+}
+
+fn feed(timeline: &mut Timeline, t_ms: u64, kind: EventKind) -> String {
+    timeline.feed(&at(t_ms, kind)).join("\n")
+}
+
+fn tcp() -> String {
+    "tcp".to_owned()
+}
+
+#[test]
+fn ticks_are_silent_until_something_is_wrong_and_then_say_so_in_bundles() {
+    let mut timeline = Timeline::new(Style::default());
+    assert_eq!(feed(&mut timeline, 1_000, tick(10, |_| ())), "");
+    let line = feed(&mut timeline, 2_000, tick(8, |totals| totals.lost = 2));
+    assert_eq!(line, "  0:02.0  load       2 lost");
+    assert_eq!(feed(&mut timeline, 3_000, tick(8, |totals| totals.lost = 5)), "", "not every second");
+    let line = feed(&mut timeline, 7_000, tick(8, |totals| (totals.lost, totals.reset) = (9, 1)));
+    assert_eq!(line, "  0:07.0  load       7 lost, 1 reset");
+    let trouble = |totals: &mut Counters| {
+        (totals.lost, totals.reset, totals.notices, totals.reconnected) = (9, 1, 4, 3);
+    };
+    assert_eq!(feed(&mut timeline, 8_000, tick(8, trouble)), "");
+    let lines = feed(&mut timeline, 8_100, EventKind::LoadClosed { closed: 8 });
+    assert_eq!(
+        lines,
+        "  0:08.1  load       4 told to reconnect, 3 came back\n  0:08.1  load       8 connections closed by the client"
+    );
+}
+
+#[test]
+fn a_life_of_a_pod() {
+    let mut timeline = Timeline::new(Style::default());
+    let pod = || "tcp-1".to_owned();
+    let kinds = [
+        EventKind::PodStarting { service: tcp(), pod: pod(), node: "node-0".to_owned(), restarts: 2 },
+        EventKind::PodReady { service: tcp(), pod: pod(), after_ms: 40 },
+        EventKind::PodUnready { service: tcp(), pod: pod(), reason: "503 from /readyz".to_owned() },
+        EventKind::PodCrashed {
+            service: tcp(),
+            pod: pod(),
+            exit: "signal 9".to_owned(),
+            restart_in_ms: Some(10_000),
+        },
+        EventKind::PodCrashed {
+            service: tcp(),
+            pod: pod(),
+            exit: "signal 9".to_owned(),
+            restart_in_ms: None,
+        },
+        EventKind::PodDraining { service: tcp(), pod: pod(), connections: Some(1) },
+        EventKind::PodGone { service: tcp(), pod: pod(), after_ms: 60_000, forced: true },
+    ];
+    let lines: Vec<_> = kinds.into_iter().map(|kind| feed(&mut timeline, 0, kind).split_off(10)).collect();
+    assert_eq!(
+        lines,
+        [
+            "pod        tcp-1 starting on node-0  restart 2",
+            "pod        tcp-1 ready after 40 ms",
+            "pod        tcp-1 not ready  503 from /readyz",
+            "pod        tcp-1 ended: signal 9  starts again in 10.0 s",
+            "pod        tcp-1 ended: signal 9  is not started again",
+            "pod        tcp-1 draining: 1 connection",
+            "pod        tcp-1 gone after 60.0 s  killed: its grace period ran out",
+        ]
+    );
+}
+
+#[test]
+fn a_new_replica_is_told_its_share_only_where_it_is_known() {
+    let ready = || EventKind::PodReady { service: tcp(), pod: "tcp-2".to_owned(), after_ms: 300 };
+    let told = |policy: &str, open: u64| {
+        let mut timeline = Timeline::new(Style::default());
+        feed(
+            &mut timeline,
+            0,
+            EventKind::PlatformStarted {
+                platform: "playground".to_owned(),
+                target: "this machine".to_owned(),
+                nodes: 1,
+                gateway: GatewayInfo { kind: "playctl".to_owned(), policy: policy.to_owned() },
+                services: Vec::new(),
+            },
+        );
+        let names = vec!["tcp-0".to_owned(), "tcp-1".to_owned()];
+        feed(
+            &mut timeline,
+            0,
+            EventKind::EndpointsChanged { service: tcp(), ready: names, draining: Vec::new() },
+        );
+        feed(&mut timeline, 0, tick(open, |_| ()));
+        feed(&mut timeline, 0, ready()).contains("gets 5 of 9 new connections")
+    };
+    assert!(told("least request", 10));
+    assert!(!told("least request", 0));
+    assert!(!told("round robin", 10));
+}
+
+#[test]
+fn other_processes_cannot_steer_the_terminal() {
+    let mut timeline = Timeline::new(Style { color: true, width: 100 });
+    let line = feed(&mut timeline, 0, EventKind::Warning { message: "\u{1b}[2J\rgone\u{7}".to_owned() });
+    assert!(line.ends_with("\u{fffd}[2J\u{fffd}gone\u{fffd}"), "{line:?}");
+}
+
+#[test]
+fn nothing_seen_leaves_nothing_to_draw() {
+    assert_eq!(Timeline::new(Style::default()).finish(), "");
+}
+
+#[test]
+fn without_a_load_the_scraped_connections_are_drawn() {
+    let mut timeline = Timeline::new(Style { color: false, width: 80 });
+    feed(
+        &mut timeline,
+        0,
+        EventKind::MetricCrossed {
+            service: tcp(),
+            metric: "tcp_state_established".to_owned(),
+            average_milli: 1,
+            target_milli: 5_000_000,
+            above: false,
+            next_sync_ms: 0,
+        },
+    );
+    feed(&mut timeline, 0, EventKind::ReplicasSet { service: tcp(), from: 1, to: 2 });
+    for (t_ms, milli) in [(7_000, 1_000_000), (14_000, 9_000_000), (21_000, 2_000_000)] {
+        feed(
+            &mut timeline,
+            t_ms,
+            EventKind::MetricScraped {
+                service: tcp(),
+                metric: "tcp_state_established".to_owned(),
+                values_milli: [("tcp-0".to_owned(), milli)].into(),
+            },
+        );
+    }
+    let text = timeline.finish();
+    assert!(text.contains("connections and target × replicas"), "{text}");
+    assert!(text.contains("10k ┤") && text.contains(" 5k ┤") && text.contains("tcp replicas"), "{text}");
+}
+
+#[test]
+fn words_that_do_not_fit_have_lines_of_their_own() {
+    assert_eq!(wrap("one two  three", 8), ["one two", "three"]);
+    assert_eq!(wrap("incomprehensibilities a b", 5), ["incomprehensibilities", "a b"]);
+    assert_eq!(wrap("", 5), [""]);
+}
+
+fn any_kind() -> impl Strategy<Value = EventKind> {
+    let name = || "[a-z\u{0}\u{1b}é-]{0,12}";
+    prop_oneof![
+        (any::<u64>(), any::<u64>()).prop_map(|(open, lost)| tick(open, |totals| totals.lost = lost)),
+        (name(), any::<u32>(), any::<u32>()).prop_map(|(service, from, to)| EventKind::DesiredChanged {
+            service,
+            from: from % 1_000,
+            to: to % 1_000,
+            reason: "r".to_owned(),
+            explanation: "e".to_owned(),
+            metrics: Vec::new(),
+        }),
+        (name(), any::<i64>(), any::<i64>(), any::<u64>()).prop_map(|(service, average, target, next)| {
+            EventKind::MetricCrossed {
+                service,
+                metric: "m".to_owned(),
+                average_milli: average,
+                target_milli: target,
+                above: true,
+                next_sync_ms: next,
+            }
+        }),
+        (name(), any::<i32>()).prop_map(|(service, value)| EventKind::MetricScraped {
+            service,
+            metric: "m".to_owned(),
+            values_milli: [("p".to_owned(), i64::from(value))].into(),
+        }),
+        (name(), any::<u64>()).prop_map(|(service, until_ms)| EventKind::ScaleDownHeld {
+            service,
+            recommended: 1,
+            held_at: 2,
+            until_ms,
+        }),
+        name().prop_map(|pod| EventKind::PodReady { service: tcp(), pod, after_ms: u64::MAX }),
+        any::<u64>().prop_map(|closed| EventKind::LoadClosed { closed }),
+    ]
+}
+
+proptest! {
+    /// Recordings may come from anywhere: whatever they say, it is drawn or left out, and never wider than asked for.
+    #[test]
+    fn any_events_can_be_rendered(
+        kinds in prop::collection::vec((prop_oneof![0..300_000_u64, any::<u64>()], any_kind()), 0..40),
+        width in 0..200_usize,
+    ) {
+        let style = Style { color: false, width };
+        let mut timeline = Timeline::new(style);
+        let events: Vec<Event> = kinds.into_iter().map(|(t_ms, kind)| at(t_ms, kind)).collect();
+        for line in events.iter().flat_map(|event| timeline.feed(event)) {
+            prop_assert!(!line.contains('\x1b'), "steers the terminal");
+        }
+        for line in timeline.finish().lines() {
+            prop_assert!(line.chars().count() <= style.width(), "{}", line);
+        }
+        let recording: crate::Recording = events.iter().collect();
+        prop_assert!(crate::svg(&recording).ends_with("</svg>\n"));
+        let _ = crate::delays(&events);
+    }
+}
