@@ -1,1 +1,34 @@
-//! Placeholder while the crate is written.
+//! Target: the platform as processes of this machine, with embedded backends.
+//!
+//! [`LocalTarget`] is the client's side: it starts a [`supervisor`] if none runs, and talks to it over a Unix socket.
+//! The supervisor starts replicas as processes of this same program, each with its own loopback address as a pod has
+//! its own IP, probes and counts them, runs the autoscaler's loop and tells the gateways where the replicas are.
+//! [`embedded`] has the backends that it serves when no real ones are configured, [`child`] what its children do to
+//! die with it.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "a platform on this machine takes Linux's own: 127.0.0.0/8 as a whole, sock_diag, pidfd, the parent-death signal"
+);
+
+pub mod child;
+pub mod doctor;
+pub mod embedded;
+pub mod supervisor;
+
+mod backoff;
+mod control;
+mod deletion;
+mod http;
+mod journal;
+mod kernel;
+mod leftovers;
+mod listeners;
+mod lock;
+mod paths;
+mod process;
+mod slot;
+mod target;
+mod window;
+
+pub use target::{LocalTarget, Options, Progress};

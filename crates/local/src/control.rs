@@ -1,0 +1,93 @@
+//! What is said over a platform's control socket: JSON lines, one request per connection, answered by any number of
+//! messages of which the last one ends the conversation.
+
+mod client;
+mod socket;
+
+use std::net::SocketAddr;
+
+use platform::{
+    Event, TargetError,
+    target::{Applied, EventsFrom, Killed, LogLine, LogQuery, Scaled, Snapshot},
+    values::Values,
+};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+pub(crate) use client::{Connection, Incoming};
+pub(crate) use socket::{bind, connect};
+
+/// Longest request, in bytes: values with room to spare.
+pub(crate) const REQUEST_MAX: usize = 4 * 1024 * 1024;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case")]
+pub(crate) enum Request {
+    /// Answered by events while it goes on, then `Applied`.
+    Apply {
+        values: Box<Values>,
+        nodes: u32,
+    },
+    /// Answered by `Down`.
+    Teardown {
+        grace: bool,
+    },
+    Snapshot,
+    /// Answered by events until the platform goes down.
+    Events {
+        from: EventsFrom,
+    },
+    Scale {
+        service: String,
+        replicas: u32,
+    },
+    Kill {
+        service: String,
+        replica: Option<String>,
+        restart: bool,
+    },
+    /// Answered by log lines; then `End`.
+    Logs {
+        query: LogQuery,
+    },
+    Endpoint {
+        service: String,
+    },
+    Autoscaler {
+        service: String,
+    },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "reply", content = "with", rename_all = "snake_case")]
+pub(crate) enum Reply {
+    Event(Box<Event>),
+    Log(LogLine),
+    Applied(Applied),
+    Down(Traces),
+    Snapshot(Box<Snapshot>),
+    Scaled(Scaled),
+    Killed(Killed),
+    Endpoint(SocketAddr),
+    Autoscaler(Box<serde_json::Value>),
+    /// There is nothing more to come.
+    End,
+    Failed(TargetError),
+    /// To a supervisor's own first connection: another one has the platform already.
+    Taken {
+        holder: String,
+    },
+}
+
+/// By what a run of a platform can be recognised, so that somebody else can look whether anything of it is left.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Traces {
+    /// The value of [`RUN_VARIABLE`] of all its processes.
+    pub(crate) run: Uuid,
+    pub(crate) supervisor: u32,
+    /// Second byte of all its addresses.
+    pub(crate) slot: Option<u8>,
+}
+
+/// Marks every process of one run.
+pub(crate) const RUN_VARIABLE: &str = "PLAYCTL_RUN";

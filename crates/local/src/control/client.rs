@@ -1,0 +1,85 @@
+//! The client's side of a conversation, blocking.
+
+use std::{
+    io::{self, BufRead as _, BufReader, Write as _},
+    os::unix::net::UnixStream,
+    time::Duration,
+};
+
+use platform::TargetError;
+
+use super::{Reply, Request};
+
+/// One conversation.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    reader: BufReader<UnixStream>,
+    /// What has arrived of the next line.
+    partial: Vec<u8>,
+}
+
+/// What reading gave.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    Reply(Reply),
+    /// Nothing within the time that reading may take.
+    Nothing,
+    /// The other side has closed.
+    Closed,
+}
+
+impl Connection {
+    pub(crate) fn new(stream: UnixStream) -> Self {
+        Self { reader: BufReader::new(stream), partial: Vec::new() }
+    }
+
+    /// How long [`Self::read`] may take; `None`: for ever.
+    pub(crate) fn set_patience(&self, patience: Option<Duration>) -> io::Result<()> {
+        self.reader.get_ref().set_read_timeout(patience)
+    }
+
+    pub(crate) fn send(&mut self, request: &Request) -> io::Result<()> {
+        let mut line = serde_json::to_vec(request)?;
+        line.push(b'\n');
+        self.reader.get_mut().write_all(&line)
+    }
+
+    pub(crate) fn read(&mut self) -> io::Result<Incoming> {
+        match self.reader.read_until(b'\n', &mut self.partial) {
+            // Without its line end a line was cut off by the end of the other side.
+            Ok(_) if !self.partial.ends_with(b"\n") => Ok(Incoming::Closed),
+            Ok(_) => {
+                let reply = serde_json::from_slice(&self.partial)?;
+                self.partial.clear();
+                Ok(Incoming::Reply(reply))
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                Ok(Incoming::Nothing)
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(Incoming::Closed),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The next reply, whatever time it takes; errors of the other side become errors here.
+    pub(crate) fn reply(&mut self) -> Result<Reply, TargetError> {
+        loop {
+            match self.read().map_err(TargetError::other)? {
+                Incoming::Reply(Reply::Failed(error)) => return Err(error),
+                Incoming::Reply(reply) => return Ok(reply),
+                Incoming::Nothing => {}
+                Incoming::Closed => {
+                    return Err(TargetError::Other {
+                        message: "the supervisor ended in mid-conversation".to_owned(),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Gives up the conversation; the other side sees its end.
+    pub(crate) fn hang_up(&self) {
+        // It may have hung up before us.
+        let _ = self.reader.get_ref().shutdown(std::net::Shutdown::Write);
+    }
+}

@@ -1,0 +1,171 @@
+//! Which replica goes first when there are too many: the order of the ReplicaSet controller.
+//!
+//! Source: `ActivePodsWithRanks.Less` of Kubernetes' `pkg/controller/controller_utils.go` with
+//! `LogarithmicScaleDown` on, as it is by default. The clock is the caller's.
+
+use std::{cmp::Ordering, collections::BTreeMap, time::Instant};
+
+/// What the order looks at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    /// Breaks ties, as a pod's UID does; the larger goes first. Upstream's are random, so any order is as true to it,
+    /// and with growing numbers the newer one goes, which has fewer long-lived connections.
+    pub(crate) uid: u64,
+    pub(crate) node: u32,
+    /// Its process runs (a pod's phase Running; otherwise Pending).
+    pub(crate) running: bool,
+    /// Since when it is ready; `None`: it is not.
+    pub(crate) ready_since: Option<Instant>,
+    /// `controller.kubernetes.io/pod-deletion-cost`; lower goes first.
+    pub(crate) deletion_cost: i32,
+    pub(crate) restarts: u32,
+    pub(crate) created: Instant,
+}
+
+/// Indices of `candidates`, the first to go first.
+pub(crate) fn order(candidates: &[Candidate], now: Instant) -> Vec<usize> {
+    let mut per_node: BTreeMap<u32, usize> = BTreeMap::new();
+    for candidate in candidates {
+        *per_node.entry(candidate.node).or_default() += 1;
+    }
+    let mut order: Vec<usize> = (0..candidates.len()).collect();
+    order.sort_by(|&a, &b| {
+        let (a, b) = (&candidates[a], &candidates[b]);
+        goes_first(a, b, (per_node[&a.node], per_node[&b.node]), now)
+    });
+    order
+}
+
+/// `Less`: the one that goes first. `on_node`: how many replicas share each one's node.
+fn goes_first(a: &Candidate, b: &Candidate, on_node: (usize, usize), now: Instant) -> Ordering {
+    a.running
+        .cmp(&b.running)
+        .then_with(|| a.ready_since.is_some().cmp(&b.ready_since.is_some()))
+        .then_with(|| a.deletion_cost.cmp(&b.deletion_cost))
+        .then_with(|| on_node.1.cmp(&on_node.0))
+        .then_with(|| match (a.ready_since, b.ready_since) {
+            // In one bucket upstream decides by UID there and then, without a look at restarts.
+            (Some(since_a), Some(since_b)) if since_a != since_b => {
+                bucket(since_a, now).cmp(&bucket(since_b, now)).then_with(|| b.uid.cmp(&a.uid))
+            }
+            _ => Ordering::Equal,
+        })
+        .then_with(|| b.restarts.cmp(&a.restarts))
+        .then_with(|| {
+            if a.created == b.created {
+                return Ordering::Equal;
+            }
+            bucket(a.created, now).cmp(&bucket(b.created, now)).then_with(|| b.uid.cmp(&a.uid))
+        })
+        .then_with(|| b.uid.cmp(&a.uid))
+}
+
+/// Ages fall into buckets by powers of two, so that a few seconds between two old replicas decide nothing.
+fn bucket(since: Instant, now: Instant) -> i64 {
+    match now.saturating_duration_since(since).as_nanos() {
+        0 => -1,
+        age => i64::from(age.ilog2()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(start: Instant, seconds: u64) -> Instant {
+        start + Duration::from_secs(seconds)
+    }
+
+    fn ready(uid: u64, start: Instant) -> Candidate {
+        Candidate {
+            uid,
+            node: u32::try_from(uid).unwrap(),
+            running: true,
+            ready_since: Some(start),
+            deletion_cost: 0,
+            restarts: 0,
+            created: start,
+        }
+    }
+
+    fn first(candidates: &[Candidate], now: Instant) -> u64 {
+        candidates[order(candidates, now)[0]].uid
+    }
+
+    #[test]
+    fn each_rule_beats_those_below_it() {
+        let start = Instant::now();
+        let now = at(start, 1000);
+        let base = || vec![ready(0, start), ready(1, start), ready(2, start)];
+
+        let mut pods = base();
+        pods[1].running = false;
+        pods[2].ready_since = None;
+        assert_eq!(first(&pods, now), 1, "pending before running");
+
+        let mut pods = base();
+        pods[2].ready_since = None;
+        pods[1].deletion_cost = -100;
+        assert_eq!(first(&pods, now), 2, "not ready before ready");
+
+        let mut pods = base();
+        pods[1].deletion_cost = -100;
+        pods[2].node = 0;
+        assert_eq!(first(&pods, now), 1, "lower cost before doubled up");
+
+        let mut pods = base();
+        pods[2].node = 1;
+        pods[0].ready_since = Some(at(start, 999));
+        assert_eq!(first(&pods, now), 2, "more on the same node before ready for less time");
+
+        let mut pods = base();
+        pods[2].ready_since = Some(at(start, 990));
+        pods[1].restarts = 5;
+        assert_eq!(first(&pods, now), 2, "ready for less time before restarts");
+
+        let mut pods = base();
+        pods[1].restarts = 5;
+        pods[2].created = at(start, 990);
+        assert_eq!(first(&pods, now), 1, "more restarts before newer");
+
+        let mut pods = base();
+        pods[2].created = at(start, 990);
+        assert_eq!(first(&pods, now), 2, "newer first");
+    }
+
+    #[test]
+    fn within_a_bucket_age_does_not_count() {
+        let start = Instant::now();
+        let now = at(start, 10_000);
+        let pods = [ready(1, start), Candidate { ready_since: Some(at(start, 100)), ..ready(0, start) }];
+        assert_eq!(first(&pods, now), 1, "10,000 s and 9,900 s are in one bucket, so the uid decides");
+    }
+
+    proptest! {
+        #[test]
+        fn every_candidate_is_named_once_and_the_order_does_not_depend_on_the_input_order(
+            pods in proptest::collection::vec(
+                (0_u32..3, any::<bool>(), proptest::option::of(0_u64..1000), -2_i32..2, 0_u32..3, 0_u64..1000), 0..12),
+        ) {
+            let start = Instant::now();
+            let mut candidates: Vec<Candidate> = pods.iter().enumerate().map(|(uid, pod)| Candidate {
+                uid: uid as u64, node: pod.0, running: pod.1, ready_since: pod.2.map(|s| at(start, s)),
+                deletion_cost: pod.3, restarts: pod.4, created: at(start, pod.5),
+            }).collect();
+            let now = at(start, 1000);
+            let names = |candidates: &[Candidate]| -> Vec<u64> {
+                order(candidates, now).into_iter().map(|index| candidates[index].uid).collect()
+            };
+            let forward = names(&candidates);
+            candidates.reverse();
+            prop_assert_eq!(&forward, &names(&candidates));
+            let mut sorted = forward;
+            sorted.sort_unstable();
+            prop_assert_eq!(sorted, (0..pods.len() as u64).collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! What this machine has and lacks for a platform, each with what to do about it.
+
+use std::{
+    fs, io,
+    net::{SocketAddr, TcpListener},
+    path::Path,
+};
+
+use rustix::process::{Resource, getrlimit};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    kernel::{port, proc, sockets},
+    lock::FileLock,
+    paths::{Paths, private_directory},
+};
+
+/// Open files that `demo` needs in one process, with room to spare: half of 10,000 proxied connections.
+const OPEN_FILES_WANTED: u64 = 12_000;
+const MEMORY_WANTED: u64 = 1 << 30;
+/// The port of the default platform's gateway.
+const GATEWAY_PORT: u16 = 10_000;
+/// Real parts that can take the place of embedded ones.
+const TOOLS: [(&str, &str); 2] = [
+    ("memcached", "apt-get install memcached, then set memcached.host"),
+    ("kcat", "apt-get install kcat; looks into Kafka topics"),
+];
+
+/// How a check went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Ok,
+    /// The platform comes up, with limits.
+    Warn,
+    /// The platform does not come up.
+    Fail,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    pub name: String,
+    pub ok: Verdict,
+    /// What was found.
+    pub detail: String,
+    /// How to make it better.
+    pub fix: Option<String>,
+}
+
+impl Check {
+    fn new(name: &str, ok: Verdict, detail: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), ok, detail: detail.into(), fix: None }
+    }
+
+    fn with_fix(mut self, fix: impl Into<String>) -> Self {
+        self.fix = Some(fix.into());
+        self
+    }
+}
+
+/// Looks at everything; changes nothing but for making the directories that `up` would make.
+pub fn checks() -> Vec<Check> {
+    let paths = Paths::from_env();
+    let mut checks = vec![
+        open_files(),
+        cores(),
+        memory(),
+        loopback(),
+        processes(),
+        connections(),
+        directory("state directory", paths.state_root()),
+        directory("runtime directory", paths.runtime()),
+        platforms(&paths),
+        gateway_port(&paths),
+    ];
+    checks.extend(TOOLS.iter().map(|(name, fix)| tool(name, fix)));
+    checks
+}
+
+fn open_files() -> Check {
+    let limit = getrlimit(Resource::Nofile);
+    // None is "unlimited". A service raises its soft limit to the hard one.
+    let most = limit.maximum.unwrap_or(u64::MAX);
+    let detail = format!("{most} per process at most");
+    if most >= OPEN_FILES_WANTED {
+        Check::new("open files", Verdict::Ok, detail)
+    } else {
+        Check::new(
+            "open files",
+            Verdict::Warn,
+            format!("{detail}; 10,000 connections want {OPEN_FILES_WANTED}"),
+        )
+        .with_fix(format!("ulimit -Hn {OPEN_FILES_WANTED}, or more nodes: playctl up --nodes 4"))
+    }
+}
+
+fn cores() -> Check {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let check = |ok| Check::new("cores", ok, format!("{cores}"));
+    if cores >= 2 {
+        check(Verdict::Ok)
+    } else {
+        check(Verdict::Warn).with_fix("two make latencies meaningful")
+    }
+}
+
+fn memory() -> Check {
+    let available = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+        line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib * 1024)
+    });
+    match available {
+        Some(bytes) => {
+            let detail = format!("{} MiB available", bytes >> 20);
+            let ok = if bytes >= MEMORY_WANTED { Verdict::Ok } else { Verdict::Warn };
+            Check::new("memory", ok, detail).with_fix("1 GiB is enough for the demo and its load")
+        }
+        None => Check::new("memory", Verdict::Warn, "cannot be read from /proc/meminfo"),
+    }
+}
+
+fn loopback() -> Check {
+    match TcpListener::bind("127.77.0.2:0") {
+        Ok(_) => Check::new("loopback addresses", Verdict::Ok, "127.77.x.x to 127.126.x.x can be bound"),
+        Err(error) => {
+            Check::new("loopback addresses", Verdict::Fail, format!("127.77.0.2 cannot be bound: {error}"))
+                .with_fix("ip addr add 127.0.0.1/8 dev lo && ip link set lo up")
+        }
+    }
+}
+
+fn processes() -> Check {
+    match proc::usage(std::process::id()) {
+        Ok(_) => Check::new("/proc", Verdict::Ok, "CPU and memory of processes can be read"),
+        Err(error) => Check::new("/proc", Verdict::Fail, format!("cannot be read: {error}"))
+            .with_fix("mount -t proc proc /proc"),
+    }
+}
+
+fn connections() -> Check {
+    match sockets::listening() {
+        Ok(_) => Check::new("sock_diag", Verdict::Ok, "the kernel counts connections"),
+        Err(error) => Check::new("sock_diag", Verdict::Fail, format!("the kernel does not list sockets: {error}"))
+            .with_fix("a kernel with CONFIG_INET_DIAG (modprobe tcp_diag), and a sandbox that lets NETLINK_SOCK_DIAG through"),
+    }
+}
+
+fn directory(name: &str, path: &Path) -> Check {
+    let usable = private_directory(path).and_then(|()| writable(path));
+    match usable {
+        Ok(()) => Check::new(name, Verdict::Ok, path.display().to_string()),
+        Err(error) => Check::new(name, Verdict::Fail, error.to_string())
+            .with_fix("set XDG_STATE_HOME and XDG_RUNTIME_DIR to directories of your own"),
+    }
+}
+
+fn writable(path: &Path) -> io::Result<()> {
+    let probe = path.join(format!(".probe-{}", std::process::id()));
+    fs::write(&probe, b"")?;
+    fs::remove_file(probe)
+}
+
+fn platforms(paths: &Paths) -> Check {
+    let mut names = paths.known();
+    names.retain(|name| matches!(FileLock::holder(&paths.platform(name).lock), Ok(Some(_))));
+    let detail =
+        if names.is_empty() { "none runs".to_owned() } else { format!("running: {}", names.join(", ")) };
+    Check::new("platforms", Verdict::Ok, detail)
+}
+
+fn gateway_port(paths: &Paths) -> Check {
+    let address = SocketAddr::from(([127, 0, 0, 1], GATEWAY_PORT));
+    let name = "port 10000";
+    if TcpListener::bind(address).is_ok() {
+        return Check::new(name, Verdict::Ok, format!("{address} is free"));
+    }
+    let default = crate::supervisor::DEFAULT_PLATFORM;
+    if matches!(FileLock::holder(&paths.platform(default).lock), Ok(Some(_))) {
+        return Check::new(name, Verdict::Ok, format!("{address} is {default}'s"));
+    }
+    let holder = port::holder(address).unwrap_or_else(|| "somebody".to_owned());
+    Check::new(name, Verdict::Fail, format!("{address} is taken by {holder}")).with_fix(
+        "end it, or use another platform name (only playground needs it): playctl --platform blue up",
+    )
+}
+
+fn tool(name: &str, fix: &str) -> Check {
+    let found = std::env::var_os("PATH").and_then(|path| {
+        std::env::split_paths(&path).map(|directory| directory.join(name)).find(|program| program.is_file())
+    });
+    match found {
+        Some(program) => Check::new(name, Verdict::Ok, program.display().to_string()),
+        None => {
+            Check::new(name, Verdict::Ok, "not on PATH; not needed, the embedded part serves").with_fix(fix)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_tests_themselves_need_is_found() {
+        for check in [loopback(), processes(), connections()] {
+            assert_eq!(check.ok, Verdict::Ok, "{check:?}");
+        }
+        assert!(tool("no-such-program-anywhere", "fix").detail.contains("not on PATH"));
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_used_is_said_with_its_reason() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let check = directory("state directory", file.path());
+        assert_eq!(check.ok, Verdict::Fail);
+        assert!(check.fix.is_some());
+    }
+}

@@ -1,0 +1,4 @@
+//! Parts that services lean on, served by the supervisor itself when no real one is configured.
+
+pub mod kafka;
+pub mod memcached;

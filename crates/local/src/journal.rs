@@ -1,0 +1,223 @@
+//! A bounded file of lines that can be read from its beginning and followed while it grows.
+//!
+//! Two segments: the file itself and, once it was full, its predecessor beside it (`.1`); the one before that is
+//! dropped. Readers take their lines from the files and are only *woken* by the writer, so that a slow reader costs
+//! no memory and holds up nobody; one that is overtaken by two whole segments goes on with the oldest line there is.
+//!
+//! Writer and readers live on one thread: no segment changes between two steps of a reader.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, BufRead as _, BufReader, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use tokio::sync::watch;
+
+/// How much has been written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Written {
+    /// Number of the segment that is being written, from 0.
+    segment: u64,
+    /// Bytes in it.
+    bytes: u64,
+}
+
+/// The writing end.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    path: PathBuf,
+    file: File,
+    segment_max: u64,
+    written: watch::Sender<Written>,
+}
+
+impl Journal {
+    /// Starts an empty journal; what was there before is removed. `segment_max`: bytes per segment.
+    pub(crate) fn create(path: PathBuf, segment_max: u64) -> io::Result<Self> {
+        let file = open_new(&path)?;
+        match fs::remove_file(predecessor(&path)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        Ok(Self { path, file, segment_max, written: watch::Sender::new(Written::default()) })
+    }
+
+    /// Appends a line, which must not contain a line end.
+    pub(crate) fn append(&mut self, line: &str) -> io::Result<()> {
+        let mut written = *self.written.borrow();
+        if written.bytes >= self.segment_max {
+            fs::rename(&self.path, predecessor(&self.path))?;
+            self.file = open_new(&self.path)?;
+            written = Written { segment: written.segment + 1, bytes: 0 };
+        }
+        let mut bytes = Vec::with_capacity(line.len() + 1);
+        bytes.extend_from_slice(line.as_bytes());
+        bytes.push(b'\n');
+        self.file.write_all(&bytes)?;
+        written.bytes += bytes.len() as u64;
+        self.written.send_replace(written);
+        Ok(())
+    }
+
+    /// For readers to come.
+    pub(crate) fn source(&self) -> Source {
+        Source { path: self.path.clone(), written: self.written.subscribe() }
+    }
+}
+
+/// From which readers are made.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    path: PathBuf,
+    written: watch::Receiver<Written>,
+}
+
+impl Source {
+    /// Reads from the oldest line that is kept.
+    pub(crate) fn tail(&self) -> Tail {
+        Tail { source: self.clone(), open: None, next_segment: 0 }
+    }
+}
+
+/// The reading end.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    source: Source,
+    open: Option<BufReader<File>>,
+    next_segment: u64,
+}
+
+impl Tail {
+    /// The next line, waiting for it if need be; `None` when the journal has ended.
+    pub(crate) async fn next(&mut self) -> io::Result<Option<String>> {
+        loop {
+            // Marked as seen before the look, so that what is written after it wakes the wait below.
+            self.source.written.borrow_and_update();
+            if let Some(line) = self.next_present()? {
+                return Ok(Some(line));
+            }
+            if self.source.written.changed().await.is_err() {
+                return self.next_present();
+            }
+        }
+    }
+
+    /// The next line, if it is there already.
+    pub(crate) fn next_present(&mut self) -> io::Result<Option<String>> {
+        let newest = self.source.written.borrow().segment;
+        loop {
+            if let Some(open) = &mut self.open {
+                let mut line = String::new();
+                if open.read_line(&mut line)? > 0 {
+                    line.truncate(line.trim_end_matches('\n').len());
+                    return Ok(Some(line));
+                }
+                if self.next_segment > newest {
+                    return Ok(None);
+                }
+            }
+            // Lines of segments before the predecessor are gone.
+            let segment = self.next_segment.max(newest.saturating_sub(1));
+            let path =
+                if segment == newest { self.source.path.clone() } else { predecessor(&self.source.path) };
+            self.open = Some(BufReader::new(File::open(path)?));
+            self.next_segment = segment + 1;
+        }
+    }
+}
+
+fn open_new(path: &Path) -> io::Result<File> {
+    // A new file each time, for readers may still have the old one open.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)
+}
+
+fn predecessor(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".1");
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn journal(segment_max: u64) -> (tempfile::TempDir, Journal) {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = Journal::create(directory.path().join("lines"), segment_max).unwrap();
+        (directory, journal)
+    }
+
+    fn present(tail: &mut Tail) -> Vec<String> {
+        std::iter::from_fn(|| tail.next_present().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_reader_sees_what_was_and_what_comes() {
+        let (_directory, mut journal) = journal(1000);
+        journal.append("one").unwrap();
+        let mut tail = journal.source().tail();
+        assert_eq!(present(&mut tail), ["one"]);
+        journal.append("two").unwrap();
+        journal.append("").unwrap();
+        assert_eq!(present(&mut tail), ["two", ""]);
+        assert_eq!(present(&mut journal.source().tail()), ["one", "two", ""]);
+    }
+
+    #[test]
+    fn it_stays_bounded_and_a_reader_that_keeps_up_misses_nothing() {
+        let (directory, mut journal) = journal(100);
+        let mut tail = journal.source().tail();
+        let mut seen = Vec::new();
+        for number in 0..100 {
+            journal.append(&format!("line {number:04}")).unwrap();
+            seen.extend(present(&mut tail));
+        }
+        assert_eq!(seen, (0..100).map(|number| format!("line {number:04}")).collect::<Vec<_>>());
+        let bytes: u64 =
+            fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
+        assert!(bytes <= 220, "{bytes}");
+        let late = present(&mut journal.source().tail());
+        assert_eq!(late.last().unwrap(), "line 0099");
+        assert!((10..=20).contains(&late.len()), "{late:?}");
+    }
+
+    #[test]
+    fn a_reader_that_was_overtaken_goes_on_with_the_oldest_line_there_is() {
+        let (_directory, mut journal) = journal(100);
+        let mut tail = journal.source().tail();
+        journal.append("line 0000").unwrap();
+        assert_eq!(present(&mut tail), ["line 0000"]);
+        for number in 1..100 {
+            journal.append(&format!("line {number:04}")).unwrap();
+        }
+        let rest = present(&mut tail);
+        assert!(rest.len() < 40, "{rest:?}");
+        assert!(rest.windows(2).all(|pair| pair[0] < pair[1]), "{rest:?}");
+        assert_eq!(rest.last().unwrap(), "line 0099");
+    }
+
+    #[tokio::test]
+    async fn a_waiting_reader_is_woken_and_told_of_the_end() {
+        let (_directory, mut journal) = journal(100);
+        let mut tail = journal.source().tail();
+        let reader = tokio::spawn(async move {
+            let mut lines = Vec::new();
+            while let Some(line) = tail.next().await.unwrap() {
+                lines.push(line);
+            }
+            lines
+        });
+        for number in 0..50 {
+            journal.append(&number.to_string()).unwrap();
+            tokio::task::yield_now().await;
+        }
+        drop(journal);
+        assert_eq!(reader.await.unwrap().len(), 50);
+    }
+}

@@ -1,0 +1,5 @@
+//! What the kernel knows: sockets (`sock_diag`) and processes (`/proc`).
+
+pub(crate) mod port;
+pub(crate) mod proc;
+pub(crate) mod sockets;

@@ -1,0 +1,154 @@
+//! Processes as `/proc` shows them: CPU and memory (what cAdvisor reads), start time, environment.
+
+use std::{fs, io, time::Duration};
+
+/// CPU and memory of one process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// User and system time since its start, of all threads, ended ones included; 10 ms steps.
+    pub(crate) cpu: Duration,
+    /// Resident memory in bytes.
+    pub(crate) resident: u64,
+}
+
+/// Reads `/proc/PID/stat`. `NotFound` when there is no such process.
+pub(crate) fn usage(pid: u32) -> io::Result<Usage> {
+    let stat = Stat::read(pid)?;
+    let ticks = stat.number(UTIME)? + stat.number(STIME)?;
+    let per_second = rustix::param::clock_ticks_per_second();
+    Ok(Usage {
+        cpu: Duration::from_nanos(ticks.saturating_mul(1_000_000_000 / per_second)),
+        resident: stat.number(RSS_PAGES)? * rustix::param::page_size() as u64,
+    })
+}
+
+/// Pids of all processes whose environment has `variable` with exactly `value`; those of other users, which cannot
+/// be read, left out.
+pub(crate) fn with_variable(variable: &str, value: &str) -> io::Result<Vec<u32>> {
+    let wanted = format!("{variable}={value}");
+    let mut found = Vec::new();
+    for pid in all()? {
+        let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else {
+            continue;
+        };
+        if environment.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes()) && !is_zombie(pid) {
+            found.push(pid);
+        }
+    }
+    Ok(found)
+}
+
+/// Which processes hold the socket with this inode open: `(pid, name)`.
+pub(crate) fn holders(inode: u32) -> io::Result<Vec<(u32, String)>> {
+    let wanted = format!("socket:[{inode}]");
+    let mut found = Vec::new();
+    for pid in all()? {
+        let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+            continue;
+        };
+        let holds = descriptors.flatten().any(|descriptor| {
+            fs::read_link(descriptor.path()).is_ok_and(|link| link.as_os_str() == wanted.as_str())
+        });
+        if holds {
+            found.push((pid, name(pid)));
+        }
+    }
+    Ok(found)
+}
+
+/// The process's name as the kernel has it (15 characters).
+fn name(pid: u32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/comm"))
+        .map_or_else(|_| "?".to_owned(), |name| name.trim_end().to_owned())
+}
+
+fn all() -> io::Result<Vec<u32>> {
+    Ok(fs::read_dir("/proc")?
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect())
+}
+
+/// An ended process whose parent has not looked yet: it runs nothing and holds nothing.
+fn is_zombie(pid: u32) -> bool {
+    Stat::read(pid).is_ok_and(|stat| matches!(stat.field(STATE), Some("Z" | "X")))
+}
+
+// Places in `/proc/PID/stat` after the command's name, which is in parentheses and may hold anything; proc(5)
+// counts from 1 and the name is the second, so that these are its numbers minus 3.
+const STATE: usize = 0;
+const UTIME: usize = 11;
+const STIME: usize = 12;
+const RSS_PAGES: usize = 21;
+
+struct Stat(String);
+
+impl Stat {
+    fn read(pid: u32) -> io::Result<Self> {
+        let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        let after_name = text.rfind(')').map(|at| text[at + 1..].trim_start().to_owned());
+        after_name.map(Self).ok_or_else(malformed)
+    }
+
+    fn field(&self, place: usize) -> Option<&str> {
+        self.0.split_ascii_whitespace().nth(place)
+    }
+
+    fn number(&self, place: usize) -> io::Result<u64> {
+        self.field(place).and_then(|field| field.parse().ok()).ok_or_else(malformed)
+    }
+}
+
+fn malformed() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "unexpected form of /proc/PID/stat")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_usage_is_plausible_and_grows() {
+        let own = std::process::id();
+        let before = usage(own).unwrap();
+        assert!(before.resident > 100_000, "{before:?}");
+        let mut sum = 0_u64;
+        while usage(own).unwrap().cpu < before.cpu + Duration::from_millis(20) {
+            sum = (0..100_000_u64).fold(sum, u64::wrapping_add);
+        }
+        assert!(std::hint::black_box(sum) > 0);
+    }
+
+    #[test]
+    fn there_is_no_process_zero() {
+        assert_eq!(usage(0).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn children_are_found_by_their_marker() {
+        let marker = format!("{}-{:?}", std::process::id(), std::thread::current().id());
+        let mut child =
+            std::process::Command::new("sleep").arg("60").env("PLAYCTL_TEST", &marker).spawn().unwrap();
+        // Right after the fork the child still has this process's environment.
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        let mut found = Vec::new();
+        while found.is_empty() && std::time::Instant::now() < deadline {
+            found = with_variable("PLAYCTL_TEST", &marker).unwrap();
+        }
+        child.kill().unwrap();
+        let zombie = with_variable("PLAYCTL_TEST", &marker);
+        child.wait().unwrap();
+        assert_eq!(found, [child.id()]);
+        assert!(zombie.is_ok());
+        assert!(with_variable("PLAYCTL_TEST", &marker).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_listener_names_its_holder() {
+        let listener = std::net::TcpListener::bind("127.76.4.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let all = crate::kernel::sockets::listening().unwrap();
+        let inode = all.iter().find(|found| found.local == address).unwrap().inode;
+        assert_eq!(holders(inode).unwrap()[0].0, std::process::id());
+    }
+}

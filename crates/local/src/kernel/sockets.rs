@@ -1,0 +1,143 @@
+//! TCP sockets as the kernel lists them, by netlink's `sock_diag` (what `ss` uses).
+//!
+//! A dump asks for one state and one local port, so that the kernel hands out the server's side alone: of a proxied
+//! connection that is one socket of four.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+};
+
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_sock_diag::{
+    SockDiagMessage,
+    constants::{AF_INET, AF_INET6, IPPROTO_TCP},
+    inet::{ExtensionFlags, InetRequest, SocketId, StateFlags},
+};
+use netlink_sys::{Socket, protocols::NETLINK_SOCK_DIAG};
+
+/// The kernel fills at most 32 KiB per datagram of a dump.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// A socket as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// IPv4 addresses mapped into IPv6 (dual-stack listeners) are given as IPv4.
+    pub(crate) local: SocketAddr,
+    pub(crate) inode: u32,
+}
+
+/// Visits every established TCP socket whose local port is `port`, of both families.
+pub(crate) fn established(port: u16, mut visit: impl FnMut(IpAddr)) -> io::Result<()> {
+    dump(&StateFlags::ESTABLISHED, port, &mut |found| {
+        visit(found.local.ip());
+    })
+}
+
+/// Every listening TCP socket, of both families.
+pub(crate) fn listening() -> io::Result<Vec<Found>> {
+    let mut all = Vec::new();
+    dump(&StateFlags::LISTEN, 0, &mut |found| all.push(found))?;
+    Ok(all)
+}
+
+fn dump(states: &StateFlags, port: u16, visit: &mut dyn FnMut(Found)) -> io::Result<()> {
+    for (family, any) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
+        let request = InetRequest {
+            family,
+            protocol: IPPROTO_TCP,
+            extensions: ExtensionFlags::empty(),
+            states: states.clone(),
+            socket_id: SocketId { source_port: port, ..any },
+        };
+        match dump_family(request, visit) {
+            // A kernel without IPv6 has nothing to tell about it.
+            Err(error) if family == AF_INET6 && error.kind() == io::ErrorKind::NotFound => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+fn dump_family(request: InetRequest, visit: &mut dyn FnMut(Found)) -> io::Result<()> {
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    let mut message = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+
+    let socket = Socket::new(NETLINK_SOCK_DIAG)?;
+    socket.send(&bytes, 0)?;
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        let received = socket.recv(&mut &mut buffer[..], 0)?;
+        let mut rest = &buffer[..received];
+        while !rest.is_empty() {
+            let message = <NetlinkMessage<SockDiagMessage>>::deserialize(rest)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+            match message.payload {
+                NetlinkPayload::Done(_) => return Ok(()),
+                NetlinkPayload::Error(error) => return Err(error.to_io()),
+                NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
+                    let id = &response.header.socket_id;
+                    let local = SocketAddr::new(id.source_address.to_canonical(), id.source_port);
+                    visit(Found { local, inode: response.header.inode });
+                }
+                _ => {}
+            }
+            // Messages are padded to 4 bytes.
+            let length = (message.header.length as usize).next_multiple_of(4);
+            rest = rest.get(length..).unwrap_or_default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    fn count(address: SocketAddr) -> usize {
+        let mut count = 0;
+        established(address.port(), |ip| count += usize::from(ip == address.ip())).unwrap();
+        count
+    }
+
+    #[test]
+    fn counts_the_servers_side_of_each_address_apart() {
+        let one = TcpListener::bind("127.76.1.1:0").unwrap();
+        let port = one.local_addr().unwrap().port();
+        let two = TcpListener::bind(("127.76.1.2", port)).unwrap();
+        let (one, two) = (one.local_addr().unwrap(), (two.local_addr().unwrap(), two));
+        assert_eq!((count(one), count(two.0)), (0, 0));
+
+        let mut clients: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(two.0).unwrap()).collect();
+        assert_eq!((count(one), count(two.0)), (0, 100));
+        clients.truncate(40);
+        assert_eq!(count(two.0), 40);
+    }
+
+    #[test]
+    fn a_dual_stack_listener_is_counted_by_its_ipv4_address() {
+        let Ok(listener) = TcpListener::bind("[::]:0") else {
+            return; // No IPv6 on this machine: nothing to see.
+        };
+        let address = SocketAddr::from(([127, 76, 2, 1], listener.local_addr().unwrap().port()));
+        let _client = TcpStream::connect(address).unwrap();
+        assert_eq!(count(address), 1);
+    }
+
+    #[test]
+    fn listeners_are_found_with_their_inode() {
+        let listener = TcpListener::bind("127.76.3.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let found =
+            listening().unwrap().into_iter().find(|found| found.local == address).expect("it listens");
+        let link =
+            std::fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&listener)))
+                .unwrap();
+        assert_eq!(link.to_str().unwrap(), format!("socket:[{}]", found.inode));
+    }
+}

@@ -1,0 +1,67 @@
+//! What a run may leave behind: looked for by somebody who was no part of it, and ended if need be.
+
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::{
+    control::{RUN_VARIABLE, Traces},
+    kernel::{proc, sockets},
+};
+
+/// How often to look while waiting.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Processes of the run that are still there.
+pub(crate) fn processes(traces: &Traces) -> Vec<u32> {
+    proc::with_variable(RUN_VARIABLE, &traces.run.to_string()).unwrap_or_default()
+}
+
+/// Waits until the run's processes are gone, then kills what is left; returns those that even then do not end.
+pub(crate) fn end(traces: &Traces, deadline: Duration) -> Vec<u32> {
+    let started = Instant::now();
+    loop {
+        let left = processes(traces);
+        if left.is_empty() || started.elapsed() >= deadline {
+            return left;
+        }
+        // They end by themselves when their supervisor dies; half of the time is theirs.
+        if started.elapsed() >= deadline / 2 {
+            for pid in &left {
+                kill(*pid, traces);
+            }
+        }
+        pause();
+    }
+}
+
+fn kill(pid: u32, traces: &Traces) {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
+        return;
+    };
+    let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else {
+        return;
+    };
+    // The descriptor names one process for ever; now make sure that it is one of the run's.
+    if processes(traces).contains(&pid.as_raw_nonzero().get().unsigned_abs()) {
+        let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+    }
+}
+
+/// Listeners on addresses of the slot, in words.
+pub(crate) fn listeners(slot: u8) -> Vec<String> {
+    let all = sockets::listening().unwrap_or_default();
+    let on_slot = |ip: IpAddr| matches!(ip, IpAddr::V4(v4) if v4.octets()[..2] == [127, slot]);
+    all.iter()
+        .filter(|found| on_slot(found.local.ip()))
+        .map(|found| format!("a listener on {}", found.local))
+        .collect()
+}
+
+#[expect(clippy::disallowed_methods, reason = "there is nothing to wait on for processes of somebody else")]
+pub(crate) fn pause() {
+    std::thread::sleep(LOOK_EVERY);
+}

@@ -1,0 +1,197 @@
+//! Where a platform keeps its files.
+//!
+//! * State (`$XDG_STATE_HOME/playctl/NAME`, else `~/.local/state/playctl/NAME`): recording, logs, endpoints.
+//! * Runtime (`$XDG_RUNTIME_DIR/playctl`, else `/tmp/playctl-UID`): control sockets and locks, shared by all
+//!   platforms of the user.
+//!
+//! Every directory is private (0700) and owned by the user: a directory in `/tmp` that somebody else made first is
+//! refused, not used.
+
+use std::{
+    ffi::OsString,
+    fs, io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+};
+
+/// The two directories that all platforms of this user share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Paths {
+    state: PathBuf,
+    runtime: PathBuf,
+}
+
+impl Paths {
+    /// From this process's environment.
+    pub(crate) fn from_env() -> Self {
+        Self::resolve(|name| std::env::var_os(name), rustix::process::getuid().as_raw())
+    }
+
+    fn resolve(lookup: impl Fn(&str) -> Option<OsString>, uid: u32) -> Self {
+        // The XDG specification: a relative path in these variables is to be ignored.
+        let directory = |name| lookup(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let fallback = || PathBuf::from(format!("/tmp/playctl-{uid}"));
+        let state = directory("XDG_STATE_HOME")
+            .or_else(|| directory("HOME").map(|home| home.join(".local/state")))
+            .map_or_else(|| fallback().join("state"), |base| base.join("playctl"));
+        let runtime = directory("XDG_RUNTIME_DIR").map_or_else(fallback, |base| base.join("playctl"));
+        Self { state, runtime }
+    }
+
+    /// Makes the shared directories.
+    pub(crate) fn prepare(&self) -> io::Result<()> {
+        private_directory(&self.state)?;
+        private_directory(&self.runtime)?;
+        private_directory(&self.slots())
+    }
+
+    pub(crate) fn runtime(&self) -> &Path {
+        &self.runtime
+    }
+
+    pub(crate) fn state_root(&self) -> &Path {
+        &self.state
+    }
+
+    /// The directory of the slots' lock files.
+    pub(crate) fn slots(&self) -> PathBuf {
+        self.runtime.join("slots")
+    }
+
+    /// The files of one platform.
+    pub(crate) fn platform(&self, name: &str) -> PlatformPaths {
+        PlatformPaths {
+            state: self.state.join(name),
+            socket: self.runtime.join(format!("{name}.sock")),
+            lock: self.runtime.join(format!("{name}.lock")),
+        }
+    }
+
+    /// Names of the platforms that have a lock file, in order; whether they run is another question.
+    pub(crate) fn known(&self) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(&self.runtime)
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| {
+                entry.ok()?.file_name().into_string().ok()?.strip_suffix(".lock").map(str::to_owned)
+            })
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+/// The files of one platform.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PlatformPaths {
+    pub(crate) state: PathBuf,
+    pub(crate) socket: PathBuf,
+    pub(crate) lock: PathBuf,
+}
+
+impl PlatformPaths {
+    /// What supervisor writes to stderr.
+    pub(crate) fn supervisor_log(&self) -> PathBuf {
+        self.state.join("supervisor.log")
+    }
+
+    /// The directory that gateways watch; nothing else is written there.
+    pub(crate) fn endpoints_directory(&self) -> PathBuf {
+        self.state.join("endpoints")
+    }
+
+    pub(crate) fn endpoints(&self) -> PathBuf {
+        self.endpoints_directory().join("endpoints.json")
+    }
+
+    /// The recording of the event stream.
+    pub(crate) fn events(&self) -> PathBuf {
+        self.state.join("events.jsonl")
+    }
+
+    /// The log lines of all replicas and parts.
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.state.join("logs.jsonl")
+    }
+
+    /// Who runs, for whoever finds the files after a crash.
+    pub(crate) fn run_record(&self) -> PathBuf {
+        self.state.join("run.json")
+    }
+}
+
+/// Makes a directory of mode 0700, or checks that an existing one is the user's own and nobody else's.
+pub(crate) fn private_directory(path: &Path) -> io::Result<()> {
+    if let Err(error) = fs::DirBuilder::new().recursive(true).mode(0o700).create(path) {
+        return Err(io::Error::new(
+            error.kind(),
+            format!("cannot make the directory {}: {error}", path.display()),
+        ));
+    }
+    let found = fs::symlink_metadata(path)?;
+    let refuse = |why: String| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    if !found.is_dir() {
+        return refuse(format!("{} is not a directory", path.display()));
+    }
+    let user = rustix::process::getuid().as_raw();
+    if found.uid() != user {
+        return refuse(format!("{} belongs to user {}, not to {user}", path.display(), found.uid()));
+    }
+    if found.mode() & 0o077 != 0 {
+        return refuse(format!(
+            "{} has mode {:04o}, but it must be private: chmod 700 {0}",
+            path.display(),
+            found.mode() & 0o7777
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn with(variables: &'static [(&'static str, &'static str)]) -> Paths {
+        Paths::resolve(
+            |name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value)),
+            1000,
+        )
+    }
+
+    #[test]
+    fn xdg_directories_come_first() {
+        let paths = with(&[("XDG_STATE_HOME", "/s"), ("XDG_RUNTIME_DIR", "/r"), ("HOME", "/home/a")]);
+        let platform = paths.platform("playground");
+        assert_eq!(platform.state, Path::new("/s/playctl/playground"));
+        assert_eq!(platform.socket, Path::new("/r/playctl/playground.sock"));
+        assert_eq!(platform.lock, Path::new("/r/playctl/playground.lock"));
+        assert_eq!(paths.slots(), Path::new("/r/playctl/slots"));
+    }
+
+    #[test]
+    fn without_them_home_and_tmp_serve() {
+        let paths = with(&[("HOME", "/home/a"), ("XDG_STATE_HOME", "relative/is/ignored")]);
+        assert_eq!(paths.platform("p").state, Path::new("/home/a/.local/state/playctl/p"));
+        assert_eq!(paths.platform("p").socket, Path::new("/tmp/playctl-1000/p.sock"));
+        assert_eq!(with(&[]).platform("p").state, Path::new("/tmp/playctl-1000/state/p"));
+    }
+
+    #[test]
+    fn directories_are_private_or_refused() {
+        let base = tempfile::tempdir().unwrap();
+        let made = base.path().join("a/b");
+        private_directory(&made).unwrap();
+        assert_eq!(fs::metadata(&made).unwrap().permissions().mode() & 0o777, 0o700);
+        private_directory(&made).unwrap();
+
+        fs::set_permissions(&made, fs::Permissions::from_mode(0o755)).unwrap();
+        let refused = private_directory(&made).unwrap_err().to_string();
+        assert!(refused.contains("0755") && refused.contains("chmod 700"), "{refused}");
+
+        let link = base.path().join("link");
+        std::os::unix::fs::symlink(&made, &link).unwrap();
+        assert!(private_directory(&link).unwrap_err().to_string().contains("not a directory"));
+    }
+}

@@ -1,0 +1,217 @@
+//! Processes that the supervisor starts: all from one thread, ended by pidfd.
+//!
+//! The parent-death signal of a child fires when the *thread* that forked it ends, so all are started from one
+//! thread that lives as long as the supervisor. A pidfd names one process for ever, while a pid may be given to
+//! another once its process is gone.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio::io::unix::AsyncFd;
+
+/// What to start.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) program: PathBuf,
+    pub(crate) arguments: Vec<OsString>,
+    /// The whole environment.
+    pub(crate) environment: BTreeMap<OsString, OsString>,
+    /// Otherwise nothing can be read.
+    pub(crate) stdin: Option<OwnedFd>,
+}
+
+/// Starts processes, for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Spawner {
+    jobs: mpsc::Sender<(Start, mpsc::SyncSender<io::Result<Child>>)>,
+}
+
+impl Spawner {
+    pub(crate) fn new() -> io::Result<Self> {
+        let (jobs, incoming) = mpsc::channel::<(Start, mpsc::SyncSender<io::Result<Child>>)>();
+        thread::Builder::new().name("spawner".into()).spawn(move || {
+            for (start, reply) in incoming {
+                // Whoever asked waits for the answer.
+                let _ = reply.send(spawn(start));
+            }
+        })?;
+        Ok(Self { jobs })
+    }
+
+    /// Starts a process. Blocks for as long as fork and exec take, about a millisecond.
+    pub(crate) fn start(&self, start: Start) -> io::Result<Started> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        let gone = || io::Error::other("the thread that starts processes has ended");
+        self.jobs.send((start, reply)).map_err(|_| gone())?;
+        let mut child = answer.recv().map_err(|_| gone())??;
+        let stdout = child.stdout.take().map(OwnedFd::from);
+        let stderr = child.stderr.take().map(OwnedFd::from);
+        let pid = child.id();
+        let opened = pidfd_open(Pid::from_child(&child), PidfdFlags::NONBLOCK);
+        match opened {
+            Ok(pidfd) => {
+                let process = Process { pid, pidfd: Arc::new(pidfd) };
+                Ok(Started {
+                    ended: Ended { child, pidfd: Arc::clone(&process.pidfd) },
+                    process,
+                    stdout,
+                    stderr,
+                })
+            }
+            Err(error) => {
+                // Nobody could end it otherwise. It was not waited for yet, so the pid is still its own.
+                child.kill()?;
+                child.wait()?;
+                Err(error.into())
+            }
+        }
+    }
+}
+
+fn spawn(start: Start) -> io::Result<Child> {
+    Command::new(start.program)
+        .args(start.arguments)
+        .env_clear()
+        .envs(start.environment)
+        .stdin(start.stdin.map_or_else(Stdio::null, Stdio::from))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+}
+
+/// A process that was just started.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) process: Process,
+    pub(crate) ended: Ended,
+    pub(crate) stdout: Option<OwnedFd>,
+    pub(crate) stderr: Option<OwnedFd>,
+}
+
+/// A handle on a process, to end it.
+#[derive(Debug, Clone)]
+pub(crate) struct Process {
+    pid: u32,
+    pidfd: Arc<OwnedFd>,
+}
+
+impl Process {
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Asks it to end.
+    pub(crate) fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Ends it at once.
+    pub(crate) fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Err(error) = pidfd_send_signal(self.pidfd.as_fd(), signal)
+            && error != rustix::io::Errno::SRCH
+        {
+            tracing::error!(pid = self.pid, ?signal, %error, "cannot signal a process");
+        }
+    }
+}
+
+/// The end of a process, to wait for.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    child: Child,
+    pidfd: Arc<OwnedFd>,
+}
+
+impl Ended {
+    pub(crate) async fn wait(mut self) -> io::Result<ExitStatus> {
+        // A pidfd becomes readable when its process ends.
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe; an OwnedFd stays what it is while it is registered"
+        )]
+        let pidfd = AsyncFd::with_interest(self.pidfd, tokio::io::Interest::READABLE)?;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            pidfd.readable().await?.clear_ready();
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+        }
+    }
+}
+
+/// How a process ended, in words.
+pub(crate) fn in_words(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(9)) => "killed (SIGKILL)".to_owned(),
+        (None, Some(15)) => "ended by SIGTERM".to_owned(),
+        (None, Some(6)) => "aborted (SIGABRT)".to_owned(),
+        (None, Some(11)) => "crashed (SIGSEGV)".to_owned(),
+        (None, Some(signal)) => format!("ended by signal {signal}"),
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Start {
+        Start {
+            program: "/bin/sh".into(),
+            arguments: vec!["-c".into(), script.into()],
+            environment: BTreeMap::from([("PATH".into(), "/usr/bin:/bin".into())]),
+            stdin: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_process_is_started_with_its_environment_alone_and_waited_for() {
+        use std::io::Read as _;
+
+        let spawner = Spawner::new().unwrap();
+        let mut start = shell("echo \"$A-$HOME\"; exit 7");
+        start.environment.insert("A".into(), "b".into());
+        let started = spawner.start(start).unwrap();
+        let status = started.ended.wait().await.unwrap();
+        assert_eq!(in_words(status), "exit code 7");
+        let mut output = String::new();
+        std::fs::File::from(started.stdout.unwrap()).read_to_string(&mut output).unwrap();
+        assert_eq!(output, "b-\n");
+    }
+
+    #[tokio::test]
+    async fn a_process_is_ended_and_a_handle_on_an_ended_one_harms_nobody() {
+        let spawner = Spawner::new().unwrap();
+        let started = spawner.start(shell("sleep 60")).unwrap();
+        started.process.kill();
+        assert_eq!(in_words(started.ended.wait().await.unwrap()), "killed (SIGKILL)");
+        started.process.kill();
+        started.process.terminate();
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_an_error() {
+        let spawner = Spawner::new().unwrap();
+        let start = Start { program: "/no/such/program".into(), ..shell("") };
+        assert_eq!(spawner.start(start).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}

@@ -1,0 +1,228 @@
+//! The autoscaler of one service: what it is shown, and its decisions as events.
+//!
+//! The algorithm is `crates/autoscale`'s; here are only its eyes (pods, samples) and its voice.
+
+mod metric;
+mod observe;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
+
+use ::platform::{EventKind, event::MetricProposal, target::AutoscalerSnapshot};
+use autoscale::{Autoscaler, ControllerSettings, Decision, HpaSpec, InvalidSpec, Observation};
+
+use super::{recorder::Recorder, service::Replica};
+use metric::{average_target, is_utilization, label, pods_metric, target_milli};
+pub(crate) use observe::Seen;
+use observe::{active, custom_metric};
+
+#[derive(Debug)]
+pub(crate) struct Hpa {
+    engine: Autoscaler,
+    last: Option<Last>,
+    /// Metrics whose average was above target and tolerance at the last scrape.
+    above: BTreeSet<String>,
+    /// The scale-down that was last said to be held.
+    held: Option<(u32, u32, i64)>,
+}
+
+#[derive(Debug)]
+struct Last {
+    now_ms: i64,
+    observed: Observation,
+    reason: String,
+    metrics: Vec<MetricProposal>,
+}
+
+impl Hpa {
+    pub(crate) fn new(spec: &HpaSpec) -> Result<Self, InvalidSpec> {
+        let engine = Autoscaler::new(spec, ControllerSettings::default())?;
+        Ok(Self { engine, last: None, above: BTreeSet::new(), held: None })
+    }
+
+    /// Returns whether that changed anything.
+    pub(crate) fn set_spec(&mut self, spec: &HpaSpec) -> Result<bool, InvalidSpec> {
+        let before = self.engine.spec().clone();
+        self.engine.set_spec(spec)?;
+        Ok(before != *self.engine.spec())
+    }
+
+    /// Smallest and largest number of replicas.
+    pub(crate) fn bounds(&self) -> (u32, u32) {
+        let spec = self.engine.spec();
+        (unsigned(spec.min_replicas.unwrap_or(1)), unsigned(spec.max_replicas))
+    }
+
+    /// Reconciles once; returns the events that tell of it, and the new number of replicas if it is another.
+    pub(crate) fn sync(
+        &mut self,
+        service: &str,
+        mut seen: Seen<'_>,
+        clock: &Recorder,
+        now: Instant,
+    ) -> (Vec<EventKind>, Option<u32>) {
+        let now_ms = clock.unix_ms(now);
+        let observed = observe::observation(&self.engine.spec().metrics, &mut seen, clock, now);
+        let decision = self.engine.reconcile(now_ms, &observed);
+        let metrics = self.proposals(&decision);
+        let reason = decision.reason().to_string();
+        let current = seen.desired;
+        let desired = decision.scaled_to.map_or(current, unsigned);
+        let mut events = vec![EventKind::HpaSynced {
+            service: service.to_owned(),
+            current,
+            desired,
+            metrics: metrics.clone(),
+            reason: reason.clone(),
+            conditions: conditions(&decision),
+        }];
+        events.extend(self.held(service, &decision, clock));
+        if desired != current {
+            events.push(EventKind::DesiredChanged {
+                service: service.to_owned(),
+                from: current,
+                to: desired,
+                reason: reason.clone(),
+                explanation: decision.explanation().to_string(),
+                metrics: metrics.clone(),
+            });
+        }
+        self.last = Some(Last { now_ms, observed, reason, metrics });
+        (events, (desired != current).then_some(desired))
+    }
+
+    /// Tells once for each recommendation that holds a scale-down.
+    fn held(&mut self, service: &str, decision: &Decision, clock: &Recorder) -> Option<EventKind> {
+        let now = decision.limits.stabilization.and_then(|held| {
+            let (proposal, stabilized) = (decision.proposal?, decision.stabilized?);
+            (proposal < stabilized).then_some((unsigned(proposal), unsigned(stabilized), held.until_ms))
+        });
+        let news = now.filter(|now| self.held.is_none_or(|before| before != *now));
+        self.held = now;
+        let (recommended, held_at, until_ms) = news?;
+        Some(EventKind::ScaleDownHeld {
+            service: service.to_owned(),
+            recommended,
+            held_at,
+            until_ms: clock.since_began(until_ms),
+        })
+    }
+
+    /// After a scrape: which averages crossed the line at which the autoscaler acts.
+    pub(crate) fn crossings(
+        &mut self,
+        service: &str,
+        replicas: &mut [Replica],
+        now: Instant,
+        next_sync_ms: u64,
+    ) -> Vec<EventKind> {
+        let tolerance = self.engine.tolerances().up;
+        let mut events = Vec::new();
+        for metric in &self.engine.spec().metrics {
+            let (Some(name), Some(target_milli)) = (pods_metric(metric), average_target(metric)) else {
+                continue;
+            };
+            let values: Vec<i64> =
+                active(replicas).filter_map(|replica| custom_metric(name, replica, now)).collect();
+            if values.is_empty() {
+                continue;
+            }
+            let average_milli = values.iter().sum::<i64>() / values.len() as i64;
+            let above = average_milli as f64 / target_milli as f64 > 1.0 + tolerance;
+            let changed = if above { self.above.insert(name.to_owned()) } else { self.above.remove(name) };
+            if changed {
+                events.push(EventKind::MetricCrossed {
+                    service: service.to_owned(),
+                    metric: name.to_owned(),
+                    average_milli,
+                    target_milli,
+                    above,
+                    next_sync_ms,
+                });
+            }
+        }
+        events
+    }
+
+    fn proposals(&self, decision: &Decision) -> Vec<MetricProposal> {
+        let specs = &self.engine.spec().metrics;
+        decision
+            .metrics
+            .iter()
+            .zip(specs)
+            .enumerate()
+            .map(|(index, (outcome, spec))| {
+                let proposal = outcome.result.ok();
+                let utilization = is_utilization(spec);
+                MetricProposal {
+                    metric: label(spec).to_owned(),
+                    value_milli: proposal.and_then(|proposal| {
+                        proposal
+                            .utilization
+                            .filter(|_| utilization)
+                            .map(|percent| i64::from(percent) * 1000)
+                            .or(proposal.usage)
+                    }),
+                    target_milli: target_milli(spec).unwrap_or(0),
+                    utilization,
+                    proposal: proposal.map(|proposal| unsigned(proposal.replicas)),
+                    words: decision.metric_words(index).to_string(),
+                }
+            })
+            .collect()
+    }
+
+    /// Targets by metric, as events carry them.
+    pub(crate) fn targets_milli(&self) -> BTreeMap<String, i64> {
+        let metrics = self.engine.spec().metrics.iter();
+        metrics.filter_map(|metric| Some((label(metric).to_owned(), target_milli(metric)?))).collect()
+    }
+
+    pub(crate) fn snapshot(&self, desired: u32, clock: &Recorder) -> AutoscalerSnapshot {
+        let (min, max) = self.bounds();
+        let status = self.engine.status();
+        let last_scale = status.last_scale_ms.and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
+        let waiting = || format!("has not looked yet (up since {})", clock.began().strftime("%H:%M:%S"));
+        AutoscalerSnapshot {
+            min,
+            max,
+            current: unsigned(status.current_replicas),
+            desired,
+            metrics: self
+                .last
+                .iter()
+                .flat_map(|last| &last.metrics)
+                .map(|one| format!("{}: {}", one.metric, one.words))
+                .collect(),
+            reason: self.last.as_ref().map_or_else(waiting, |last| last.reason.clone()),
+            last_scale,
+        }
+    }
+
+    /// Its memory and what it last saw, for `explain`.
+    pub(crate) fn state(&self) -> serde_json::Value {
+        serde_json::json!({
+            "autoscaler": self.engine.snapshot(),
+            "nowMs": self.last.as_ref().map(|last| last.now_ms),
+            "observed": self.last.as_ref().map(|last| &last.observed),
+        })
+    }
+}
+
+fn conditions(decision: &Decision) -> BTreeMap<String, [String; 2]> {
+    let named = decision.conditions.iter();
+    named
+        .map(|(name, condition)| {
+            (name.to_owned(), [condition.status_word().to_owned(), format!("{:?}", condition.reason)])
+        })
+        .collect()
+}
+
+fn unsigned(replicas: i32) -> u32 {
+    u32::try_from(replicas).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;

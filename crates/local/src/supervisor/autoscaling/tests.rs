@@ -1,0 +1,170 @@
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
+
+use ::platform::{target::ReplicaPhase, values::Values};
+use uuid::Uuid;
+
+use super::*;
+use crate::{
+    backoff::BackOff,
+    journal::Journal,
+    supervisor::sample::{Scrape, Series},
+};
+
+const PID: u32 = 1;
+
+/// `tcp` of the chart with one ready replica, and a clock that the test moves.
+struct Bench {
+    hpa: Hpa,
+    replicas: Vec<Replica>,
+    resources: ::platform::values::Resources,
+    clock: Recorder,
+    start: Instant,
+    _directory: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let values = Values::builtin();
+        let service = values.service("tcp").unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let journal = Journal::create(directory.path().join("events.jsonl"), 1_000_000).unwrap();
+        let clock = Recorder::new(Uuid::nil(), journal);
+        let start = Instant::now();
+        Self {
+            hpa: Hpa::new(service.autoscaling.as_ref().unwrap()).unwrap(),
+            replicas: vec![replica(0, start)],
+            resources: service.resources.clone(),
+            clock,
+            start,
+            _directory: directory,
+        }
+    }
+
+    fn at(&self, seconds: u64) -> Instant {
+        self.start + Duration::from_secs(seconds)
+    }
+
+    fn scrape(&mut self, seconds: u64, connections: &[u64]) -> Vec<EventKind> {
+        let at = self.at(seconds);
+        let counts: HashMap<SocketAddr, u64> = self
+            .replicas
+            .iter()
+            .zip(connections)
+            .map(|(replica, count)| (address(replica), *count))
+            .collect();
+        let scrape = Scrape::of_connections(at, counts, &[PID]);
+        for replica in &mut self.replicas {
+            let address = address(replica);
+            replica.series.take(&scrape, address, Some(PID));
+        }
+        self.hpa.crossings("tcp", &mut self.replicas, at, 0)
+    }
+
+    fn sync(&mut self, seconds: u64, desired: u32) -> (Vec<EventKind>, Option<u32>) {
+        let now = self.at(seconds);
+        let seen = Seen { replicas: &mut self.replicas, desired, resources: &self.resources };
+        self.hpa.sync("tcp", seen, &self.clock, now)
+    }
+}
+
+fn address(replica: &Replica) -> SocketAddr {
+    SocketAddr::new(replica.ip, 40000)
+}
+
+fn replica(ordinal: u16, now: Instant) -> Replica {
+    Replica {
+        uid: u64::from(ordinal),
+        name: format!("tcp-{ordinal}"),
+        ordinal,
+        ip: format!("127.77.2.{}", ordinal + 1).parse().unwrap(),
+        node: 0,
+        revision: 1,
+        created: now,
+        phase: ReplicaPhase::Ready,
+        since: now,
+        restarts: 0,
+        backoff: BackOff::default(),
+        running: None,
+        server_id: None,
+        told: None,
+        forced: false,
+        stay_dead: false,
+        series: Series::new(Duration::from_mins(1)),
+    }
+}
+
+#[test]
+fn a_crossing_is_told_once_in_each_direction() {
+    let mut bench = Bench::new();
+    assert!(bench.scrape(7, &[5_500]).is_empty(), "5,500 is within the tolerance");
+    let crossed = bench.scrape(14, &[5_501]);
+    assert!(
+        matches!(
+            &crossed[..],
+            [EventKind::MetricCrossed { average_milli: 5_501_000, target_milli: 5_000_000, above: true, .. }]
+        ),
+        "{crossed:?}"
+    );
+    assert!(bench.scrape(21, &[7_000]).is_empty());
+    // The window's maximum counts, not the last scrape.
+    assert!(bench.scrape(28, &[0]).is_empty());
+    let back = bench.scrape(81, &[0]);
+    assert!(
+        matches!(&back[..], [EventKind::MetricCrossed { average_milli: 0, above: false, .. }]),
+        "{back:?}"
+    );
+}
+
+#[test]
+fn more_connections_than_the_target_add_a_replica_and_the_event_says_why() {
+    let mut bench = Bench::new();
+    bench.scrape(0, &[7_012]);
+    bench.scrape(7, &[7_012]);
+    let (events, desired) = bench.sync(15, 1);
+    assert_eq!(desired, Some(2));
+    let Some(EventKind::DesiredChanged { from: 1, to: 2, reason, metrics, .. }) = events.last() else {
+        panic!("{events:?}");
+    };
+    assert!(reason.contains("pods metric tcp_state_established above target"), "{reason}");
+    let connections = metrics.iter().find(|metric| metric.metric == "tcp_state_established").unwrap();
+    assert_eq!((connections.value_milli, connections.target_milli), (Some(7_012_000), 5_000_000));
+    assert!(matches!(&events[0], EventKind::HpaSynced { current: 1, desired: 2, .. }), "{events:?}");
+}
+
+#[test]
+fn a_scale_down_that_is_held_is_told_with_its_end() {
+    let mut bench = Bench::new();
+    bench.replicas.push(replica(1, bench.start));
+    bench.scrape(0, &[4_000, 4_000]);
+    bench.scrape(7, &[4_000, 4_000]);
+    assert_eq!(bench.sync(15, 2).1, None);
+    bench.scrape(70, &[0, 0]);
+    let (events, desired) = bench.sync(75, 2);
+    // Only the seed and the sync at 15 s are in memory; 45 s later neither holds.
+    assert_eq!(desired, Some(1), "{events:?}");
+
+    let mut bench = Bench::new();
+    bench.replicas.push(replica(1, bench.start));
+    bench.scrape(0, &[4_000, 4_000]);
+    bench.scrape(7, &[4_000, 4_000]);
+    bench.sync(60, 2);
+    bench.scrape(70, &[0, 0]);
+    let (events, desired) = bench.sync(75, 2);
+    assert_eq!(desired, None);
+    let held: Vec<_> =
+        events.iter().filter(|event| matches!(event, EventKind::ScaleDownHeld { .. })).collect();
+    let [EventKind::ScaleDownHeld { held_at: 2, until_ms, .. }] = held[..] else { panic!("{events:?}") };
+    assert!((104_000..=106_000).contains(until_ms), "45 s after the sync at 60 s: {until_ms}");
+    let (again, _) = bench.sync(90, 2);
+    assert!(!again.iter().any(|event| matches!(event, EventKind::ScaleDownHeld { .. })), "{again:?}");
+}
+
+#[test]
+fn without_a_sample_nothing_is_decided() {
+    let mut bench = Bench::new();
+    let (events, desired) = bench.sync(15, 1);
+    assert_eq!(desired, None);
+    let EventKind::HpaSynced { metrics, conditions, .. } = &events[0] else { panic!("{events:?}") };
+    assert!(metrics.iter().all(|metric| metric.value_milli.is_none()), "{metrics:?}");
+    assert_eq!(conditions["ScalingActive"][0], "False");
+}

@@ -1,0 +1,311 @@
+//! One client of the control socket: its request, and what it is answered.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    os::unix::net::UnixStream,
+    time::Duration,
+};
+
+use ::platform::{
+    TargetError,
+    target::{EventsFrom, LogQuery, Snapshot},
+};
+use serde::Deserialize;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::unix::{OwnedReadHalf, OwnedWriteHalf},
+    sync::{mpsc, oneshot},
+};
+
+use super::{Answer, Command, Message, output, sample};
+use crate::{
+    control::{REQUEST_MAX, Reply, Request},
+    journal::{Source, Tail},
+};
+
+/// A client that says nothing is let go after this.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a conversation needs of the supervisor.
+#[derive(Debug, Clone)]
+pub(crate) struct Talk {
+    pub(crate) messages: mpsc::Sender<Message>,
+    pub(crate) events: Source,
+    pub(crate) logs: Source,
+}
+
+impl Talk {
+    /// `first`: the conversation that came with the start of the supervisor; when it ends before everything is up,
+    /// nobody wants the platform any more.
+    pub(crate) async fn converse(self, stream: UnixStream, first: bool) {
+        let messages = self.messages.clone();
+        if let Err(error) = self.talk(stream).await {
+            tracing::debug!(%error, "a client is gone");
+        }
+        if first {
+            // Once the actor has ended nobody needs to be told.
+            let _ = messages.send(Message::Command(Command::Abandoned)).await;
+        }
+    }
+
+    async fn talk(self, stream: UnixStream) -> io::Result<()> {
+        stream.set_nonblocking(true)?;
+        let (reader, writer) = tokio::net::UnixStream::from_std(stream)?.into_split();
+        let mut client = Client { reader: BufReader::new(reader), writer };
+        let request = match client.request().await? {
+            Ok(request) => request,
+            Err(error) => return client.send(&Reply::Failed(error)).await,
+        };
+        match request {
+            Request::Apply { values, nodes } => {
+                let mut tail = self.events.tail();
+                // The events of a bring-up from its beginning, of a change from now on.
+                let changes_running = tail.next_present()?.is_some();
+                if changes_running {
+                    while tail.next_present()?.is_some() {}
+                }
+                let answer = self.ask(|answer| Command::Apply { values, nodes, answer }).await;
+                client.stream_until(tail, answer).await
+            }
+            Request::Events { from } => client.events(self.events.tail(), from).await,
+            Request::Logs { query } => client.logs(self.logs.tail(), &query).await,
+            Request::Teardown { grace } => {
+                let answer = self.ask(|answer| Command::Teardown { grace, answer }).await;
+                client.answer(answer, Reply::Down).await
+            }
+            Request::Snapshot => {
+                let answer = self.ask(|answer| Command::Snapshot { answer }).await;
+                let snapshot = match wait(answer).await {
+                    Ok(snapshot) => Reply::Snapshot(Box::new(fresh(snapshot).await)),
+                    Err(error) => Reply::Failed(error),
+                };
+                client.send(&snapshot).await
+            }
+            Request::Scale { service, replicas } => {
+                let answer = self.ask(|answer| Command::Scale { service, replicas, answer }).await;
+                client.answer(answer, Reply::Scaled).await
+            }
+            Request::Kill { service, replica, restart } => {
+                let answer = self.ask(|answer| Command::Kill { service, replica, restart, answer }).await;
+                client.answer(answer, Reply::Killed).await
+            }
+            Request::Endpoint { service } => {
+                let answer = self.ask(|answer| Command::Endpoint { service, answer }).await;
+                client.answer(answer, Reply::Endpoint).await
+            }
+            Request::Autoscaler { service } => {
+                let answer = self.ask(|answer| Command::Autoscaler { service, answer }).await;
+                client.answer(answer, |state| Reply::Autoscaler(Box::new(state))).await
+            }
+        }
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(Answer<T>) -> Command,
+    ) -> oneshot::Receiver<Result<T, TargetError>> {
+        let (answer, answered) = oneshot::channel();
+        // When the actor has ended the answer's sender is dropped, and that is what the client is told.
+        let _ = self.messages.send(Message::Command(command(answer))).await;
+        answered
+    }
+}
+
+async fn wait<T>(answer: oneshot::Receiver<Result<T, TargetError>>) -> Result<T, TargetError> {
+    answer
+        .await
+        .unwrap_or_else(|_| Err(TargetError::Other { message: "the platform has gone down".to_owned() }))
+}
+
+/// The kernel's present count of connections instead of the last scrape's.
+async fn fresh(mut snapshot: Snapshot) -> Snapshot {
+    let replicas = || snapshot.services.iter().flat_map(|service| &service.replicas);
+    let ports = replicas().map(|replica| replica.address.port()).collect();
+    let targets = sample::Targets { ports, pids: Vec::new() };
+    if let Ok(scrape) = tokio::task::spawn_blocking(move || sample::Scrape::take(&targets)).await {
+        for replica in snapshot.services.iter_mut().flat_map(|service| &mut service.replicas) {
+            replica.connections = replica.pid.map(|_| scrape.connections(replica.address));
+        }
+    }
+    snapshot
+}
+
+struct Client {
+    reader: BufReader<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
+}
+
+impl Client {
+    async fn request(&mut self) -> io::Result<Result<Request, TargetError>> {
+        let mut line = Vec::new();
+        let mut bounded = (&mut self.reader).take(REQUEST_MAX as u64);
+        let read = tokio::time::timeout(REQUEST_TIMEOUT, bounded.read_until(b'\n', &mut line));
+        if read.await?? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(serde_json::from_slice(&line).map_err(|error| TargetError::Invalid {
+            message: format!("the supervisor does not understand that: {error}"),
+        }))
+    }
+
+    async fn send(&mut self, reply: &Reply) -> io::Result<()> {
+        let mut line = serde_json::to_vec(reply)?;
+        line.push(b'\n');
+        self.writer.write_all(&line).await
+    }
+
+    async fn answer<T>(
+        &mut self,
+        answer: oneshot::Receiver<Result<T, TargetError>>,
+        reply: impl FnOnce(T) -> Reply,
+    ) -> io::Result<()> {
+        let answer = tokio::select! {
+            answer = wait(answer) => answer,
+            gone = hung_up(&mut self.reader) => return gone,
+        };
+        self.send(&answer.map_or_else(Reply::Failed, reply)).await
+    }
+
+    /// Events while a change is carried out, then what came of it.
+    async fn stream_until(
+        &mut self,
+        mut tail: Tail,
+        answer: oneshot::Receiver<Result<::platform::target::Applied, TargetError>>,
+    ) -> io::Result<()> {
+        let mut answer = std::pin::pin!(wait(answer));
+        let answer = loop {
+            tokio::select! {
+                biased;
+                answer = &mut answer => break answer,
+                line = tail.next() => match line? {
+                    Some(line) => self.event(&line).await?,
+                    // The recording has ended, the answer is on its way.
+                    None => break answer.await,
+                },
+                gone = hung_up(&mut self.reader) => return gone,
+            }
+        };
+        while let Some(line) = tail.next_present()? {
+            self.event(&line).await?;
+        }
+        self.send(&answer.map_or_else(Reply::Failed, Reply::Applied)).await
+    }
+
+    async fn events(&mut self, mut tail: Tail, from: EventsFrom) -> io::Result<()> {
+        if from == EventsFrom::Now {
+            let mut present = Present::default();
+            while let Some(line) = tail.next_present()? {
+                present.observe(line);
+            }
+            for line in present.lines() {
+                self.event(line).await?;
+            }
+        }
+        loop {
+            let line = tokio::select! {
+                line = tail.next() => line?,
+                gone = hung_up(&mut self.reader) => return gone,
+            };
+            match line {
+                Some(line) if is_wanted(&line, from) => self.event(&line).await?,
+                Some(_) => {}
+                None => return self.send(&Reply::End).await,
+            }
+        }
+    }
+
+    /// Sends a recorded event as it is, without taking it apart.
+    async fn event(&mut self, line: &str) -> io::Result<()> {
+        self.writer.write_all(format!("{{\"reply\":\"event\",\"with\":{line}}}\n").as_bytes()).await
+    }
+
+    async fn logs(&mut self, mut tail: Tail, query: &LogQuery) -> io::Result<()> {
+        let mut kept = VecDeque::new();
+        while let Some(line) = tail.next_present()? {
+            let Some(line) = output::matching(&line, query) else {
+                continue;
+            };
+            let Some(most) = query.tail else {
+                self.send(&Reply::Log(line)).await?;
+                continue;
+            };
+            kept.push_back(line);
+            if kept.len() > most {
+                kept.pop_front();
+            }
+        }
+        for line in kept {
+            self.send(&Reply::Log(line)).await?;
+        }
+        if query.follow {
+            self.follow_logs(tail, query).await?;
+        }
+        self.send(&Reply::End).await
+    }
+
+    async fn follow_logs(&mut self, mut tail: Tail, query: &LogQuery) -> io::Result<()> {
+        loop {
+            let line = tokio::select! {
+                line = tail.next() => line?,
+                gone = hung_up(&mut self.reader) => return gone,
+            };
+            let Some(line) = line else { return Ok(()) };
+            if let Some(line) = output::matching(&line, query) {
+                self.send(&Reply::Log(line)).await?;
+            }
+        }
+    }
+}
+
+/// Waits for the client's end; whatever it still says does not matter.
+async fn hung_up(reader: &mut BufReader<OwnedReadHalf>) -> io::Result<()> {
+    let mut ignored = [0; 64];
+    while reader.read(&mut ignored).await? > 0 {}
+    Err(io::ErrorKind::UnexpectedEof.into())
+}
+
+/// Of what was recorded, the lines that a reader needs who begins now: see [`EventsFrom::Now`].
+#[derive(Default)]
+struct Present {
+    platform: Option<String>,
+    endpoints: BTreeMap<String, String>,
+}
+
+impl Present {
+    fn observe(&mut self, line: String) {
+        #[derive(Deserialize)]
+        struct Typed<'a> {
+            #[serde(rename = "type")]
+            kind: &'a str,
+            service: Option<String>,
+        }
+        match serde_json::from_str(&line) {
+            Ok(Typed { kind: "PlatformStarted", .. }) => self.platform = Some(line),
+            Ok(Typed { kind: "EndpointsChanged", service: Some(service) }) => {
+                self.endpoints.insert(service, line);
+            }
+            _ => {}
+        }
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &str> {
+        self.platform.iter().chain(self.endpoints.values()).map(String::as_str)
+    }
+}
+
+fn is_wanted(line: &str, from: EventsFrom) -> bool {
+    #[derive(Deserialize)]
+    struct Numbered {
+        seq: u64,
+    }
+    match from {
+        EventsFrom::Start | EventsFrom::Now => true,
+        EventsFrom::Seq(first) => {
+            serde_json::from_str::<Numbered>(line).is_ok_and(|event| event.seq >= first)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,56 @@
+//! Where clients come in: the listeners of one gateway port, on all addresses that the platform answers at.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    os::fd::BorrowedFd,
+};
+
+use ::platform::values;
+
+use crate::{
+    listeners::{ListenError, Listeners},
+    slot::Addresses,
+};
+
+/// The platform of this name is reachable at 127.0.0.1 too.
+pub(crate) const DEFAULT_PLATFORM: &str = "playground";
+
+#[derive(Debug)]
+pub(crate) struct Entrance {
+    pub(crate) listener: values::Listener,
+    /// The address that is told to clients comes first.
+    listeners: Vec<Listeners>,
+}
+
+impl Entrance {
+    pub(crate) fn open(
+        platform: &str,
+        addresses: Addresses,
+        listener: &values::Listener,
+        nodes: u32,
+    ) -> Result<Self, ListenError> {
+        let mut ips = vec![addresses.clients()];
+        if platform == DEFAULT_PLATFORM {
+            ips.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        }
+        let bind = |ip| Listeners::bind(SocketAddr::new(ip, listener.port), nodes);
+        Ok(Self {
+            listener: listener.clone(),
+            listeners: ips.into_iter().map(bind).collect::<Result<_, _>>()?,
+        })
+    }
+
+    pub(crate) fn resize(&mut self, nodes: u32) -> Result<(), ListenError> {
+        self.listeners.iter_mut().try_for_each(|listeners| listeners.resize(nodes))
+    }
+
+    /// What clients are told.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.listeners.last().map(Listeners::address)
+    }
+
+    /// What a node's gateway is lent.
+    pub(crate) fn of_node(&self, node: u32) -> Vec<BorrowedFd<'_>> {
+        self.listeners.iter().filter_map(|listeners| listeners.of_node(node)).collect()
+    }
+}

@@ -1,0 +1,332 @@
+//! What there should be: taking over values, for the first time or changed.
+
+use std::time::Instant;
+
+use ::platform::{
+    EventKind, TargetError,
+    target::{Applied, ReplicaPhase},
+    values::{self, GatewayKind, Protocol, Values},
+};
+
+use super::{Answer, CHANGE_DEADLINE, Message, Pending, Platform, World};
+use crate::{
+    slot::{NODES_MAX, Ordinals, SERVICES_MAX, Slot},
+    supervisor::{
+        autoscaling::Hpa,
+        endpoints::EndpointsFile,
+        entrance::Entrance,
+        environment,
+        gateway::Gateways,
+        parts::Parts,
+        service::{Service, Template},
+    },
+};
+
+/// Services that this program can run so far.
+const KNOWN_SERVICES: [&str; 1] = ["tcp"];
+
+impl Platform {
+    pub(super) fn apply(&mut self, values: Values, nodes: u32, answer: Answer<Applied>) {
+        let since = Instant::now();
+        if self.stopping.is_some() {
+            drop(
+                answer
+                    .send(Err(TargetError::Other { message: format!("{} is being taken down", self.name) })),
+            );
+            return;
+        }
+        if let Err(error) = possible(&values, nodes) {
+            drop(answer.send(Err(error)));
+            return;
+        }
+        let changed = match self.world.take() {
+            None => self.build(values, nodes).map(|world| {
+                let started = self.started_event(&world);
+                self.recorder.emit(started);
+                for (part, detail) in world.parts.in_words() {
+                    let after_ms = self.recorder.run_ms(Instant::now());
+                    self.recorder.emit(EventKind::PartReady { part: part.to_owned(), detail, after_ms });
+                }
+                self.world = Some(world);
+                let plural = if nodes == 1 { "" } else { "s" };
+                vec![format!("{} brought up on {nodes} node{plural}", self.name)]
+            }),
+            Some(mut world) => {
+                let changes = self.change(&mut world, values, nodes);
+                self.world = Some(world);
+                changes
+            }
+        };
+        self.changes += 1;
+        let change = self.changes;
+        match changed {
+            Ok(changes) => {
+                self.pending.push(Pending { change, answer, since, changes });
+                self.starter.later(CHANGE_DEADLINE, Message::Overdue { change });
+            }
+            Err(message) => {
+                self.pending.push(Pending { change, answer, since, changes: Vec::new() });
+                self.change_failed(&message);
+            }
+        }
+    }
+
+    fn build(&self, values: Values, nodes: u32) -> Result<World, String> {
+        let in_words = |error: &dyn std::fmt::Display| error.to_string();
+        let slot = Slot::take(&self.paths.slots(), &self.name).map_err(|error| in_words(&error))?;
+        let addresses = slot.addresses();
+        let open = |listener| Entrance::open(&self.name, addresses, listener, nodes);
+        let entrances: Vec<Entrance> =
+            values.listeners().map(open).collect::<Result<_, _>>().map_err(|error| in_words(&error))?;
+        let parts = Parts::start(&values, addresses).map_err(|error| in_words(&error))?;
+        let services = values
+            .services()
+            .enumerate()
+            .filter(|(_, service)| service.enabled)
+            .map(|(index, service)| new_service(index, service, &values, &parts))
+            .collect::<Result<Vec<_>, _>>()?;
+        let names: Vec<String> = services.iter().map(|service| service.name.clone()).collect();
+        let endpoints =
+            EndpointsFile::create(self.own.endpoints(), &names).map_err(|error| in_words(&error))?;
+        let now = Instant::now();
+        let gateway_templates = gateway_templates(&entrances, &values, endpoints.path());
+        Ok(World {
+            slot,
+            nodes,
+            parts,
+            entrances,
+            services,
+            gateways: Gateways::default(),
+            gateway_templates,
+            endpoints_version: tokio::sync::watch::Sender::new(endpoints.version()),
+            endpoints,
+            next_uid: 0,
+            next_scrape: now + values.metrics.scrape_interval,
+            next_sync: now + values.metrics.sync_period,
+            scraping: false,
+            values,
+        })
+    }
+
+    /// Takes over what changed; returns it in words.
+    fn change(&mut self, world: &mut World, values: Values, nodes: u32) -> Result<Vec<String>, String> {
+        let mut changes = Vec::new();
+        self.change_entrances(world, &values, nodes, &mut changes)?;
+        let addresses = world.addresses();
+        changes.extend(world.parts.change(&values, addresses).map_err(|error| error.to_string())?);
+        for (index, wanted) in values.services().enumerate() {
+            let known = world.services.iter().position(|service| service.name == wanted.name);
+            match (known, wanted.enabled) {
+                (None, false) => {}
+                (None, true) => {
+                    changes.push(format!("{}: switched on", wanted.name));
+                    let service = new_service(index, wanted, &values, &world.parts)?;
+                    world.services.push(service);
+                }
+                (Some(known), false) => {
+                    let service = &mut world.services[known];
+                    if service.desired > 0 {
+                        changes.push(format!("{}: switched off", wanted.name));
+                        (service.desired, service.hpa) = (0, None);
+                    }
+                }
+                (Some(known), true) => {
+                    let template = template(wanted, &values, &world.parts);
+                    let before = world.values.service(&wanted.name).cloned();
+                    change_service(
+                        &mut world.services[known],
+                        wanted,
+                        before.as_ref(),
+                        template,
+                        &mut changes,
+                    )?;
+                    restart_stopped(&mut world.services[known], &mut changes);
+                }
+            }
+        }
+        let templates = gateway_templates(&world.entrances, &values, world.endpoints.path());
+        if templates != world.gateway_templates {
+            world.gateway_templates = templates;
+            world.gateways.revision += 1;
+            changes.push("gateway: settings changed, gateways are replaced".to_owned());
+        }
+        if world.values.metrics != values.metrics {
+            let now = Instant::now();
+            world.next_scrape = world.next_scrape.min(now + values.metrics.scrape_interval);
+            world.next_sync = world.next_sync.min(now + values.metrics.sync_period);
+            for replica in world.services.iter_mut().flat_map(|service| &mut service.replicas) {
+                replica.series.set_window(values.metrics.window);
+            }
+            changes.push("metrics: intervals changed".to_owned());
+        }
+        world.values = values;
+        Ok(changes)
+    }
+
+    fn change_entrances(
+        &self,
+        world: &mut World,
+        values: &Values,
+        nodes: u32,
+        changes: &mut Vec<String>,
+    ) -> Result<(), String> {
+        if world.nodes != nodes {
+            changes.push(format!("nodes {} → {nodes}", world.nodes));
+            for entrance in &mut world.entrances {
+                entrance.resize(nodes).map_err(|error| error.to_string())?;
+            }
+            world.nodes = nodes;
+        }
+        let wanted: Vec<values::Listener> = values.listeners().cloned().collect();
+        if wanted.iter().eq(world.entrances.iter().map(|entrance| &entrance.listener)) {
+            return Ok(());
+        }
+        changes.push("gateway: listeners changed".to_owned());
+        let addresses = world.addresses();
+        let mut old = std::mem::take(&mut world.entrances);
+        for listener in &wanted {
+            let entrance = match old.iter().position(|entrance| entrance.listener.port == listener.port) {
+                Some(same_port) => {
+                    let mut entrance = old.swap_remove(same_port);
+                    entrance.listener = listener.clone();
+                    entrance
+                }
+                None => Entrance::open(&self.name, addresses, listener, nodes)
+                    .map_err(|error| error.to_string())?,
+            };
+            world.entrances.push(entrance);
+        }
+        Ok(())
+    }
+}
+
+/// What this target cannot do is said before anything is touched.
+fn possible(values: &Values, nodes: u32) -> Result<(), TargetError> {
+    let not_yet = |what: String, why: &str| Err(TargetError::Unsupported { what, why: why.to_owned() });
+    if nodes == 0 || nodes > NODES_MAX {
+        return Err(TargetError::Invalid { message: format!("{nodes} nodes: expected 1 to {NODES_MAX}") });
+    }
+    if values.services().count() > SERVICES_MAX {
+        return Err(TargetError::Invalid {
+            message: format!("at most {SERVICES_MAX} services fit one platform"),
+        });
+    }
+    if values.gateway.kind != GatewayKind::Playctl {
+        let what = format!("gateway.kind {} on this machine", values.gateway.kind.as_str());
+        return not_yet(what, "this version starts its own gateway only; set gateway.kind=playctl");
+    }
+    for service in values.enabled_services() {
+        if !KNOWN_SERVICES.contains(&service.name.as_str()) {
+            return not_yet(
+                format!("service {}", service.name),
+                &format!(
+                    "this version runs {} only; set {}.enabled=false",
+                    KNOWN_SERVICES.join(", "),
+                    service.name
+                ),
+            );
+        }
+    }
+    if let Some(listener) = values.listeners().find(|listener| listener.protocol != Protocol::Tcp) {
+        return not_yet(
+            format!("gateway listener {}", listener.name),
+            "this version's gateway takes TCP only",
+        );
+    }
+    Ok(())
+}
+
+fn new_service(
+    index: usize,
+    service: &values::Service,
+    values: &Values,
+    parts: &Parts,
+) -> Result<Service, String> {
+    Ok(Service {
+        name: service.name.clone(),
+        index: u8::try_from(index).map_err(|_| "too many services".to_owned())?,
+        template: template(service, values, parts),
+        revision: 1,
+        desired: service.initial_replicas(),
+        replicas: Vec::new(),
+        ordinals: Ordinals::default(),
+        hpa: new_hpa(service)?,
+    })
+}
+
+fn new_hpa(service: &values::Service) -> Result<Option<Hpa>, String> {
+    let spec = service.autoscaling.as_ref();
+    spec.map(Hpa::new).transpose().map_err(|error| format!("{}.autoscaling: {error}", service.name))
+}
+
+fn template(service: &values::Service, values: &Values, parts: &Parts) -> Template {
+    Template {
+        environment: environment::of_service(service, values, parts),
+        port: service.port,
+        admin_port: service.admin_port,
+        readiness: service.readiness.clone(),
+        grace: service.termination_grace_period,
+        resources: service.resources.clone(),
+        annotations: service.pod_annotations.clone(),
+    }
+}
+
+fn change_service(
+    service: &mut Service,
+    wanted: &values::Service,
+    before: Option<&values::Service>,
+    template: Template,
+    changes: &mut Vec<String>,
+) -> Result<(), String> {
+    let name = &wanted.name;
+    if service.template != template {
+        service.template = template;
+        service.revision += 1;
+        changes.push(format!("{name}: template changed, its replicas are replaced one by one"));
+    }
+    match (&mut service.hpa, &wanted.autoscaling) {
+        (None, None) => {}
+        (hpa @ None, Some(_)) => {
+            *hpa = new_hpa(wanted)?;
+            changes.push(format!("{name}: autoscaling switched on"));
+        }
+        (hpa @ Some(_), None) => {
+            *hpa = None;
+            changes.push(format!("{name}: autoscaling switched off"));
+        }
+        (Some(hpa), Some(spec)) => {
+            if hpa.set_spec(spec).map_err(|error| format!("{name}.autoscaling: {error}"))? {
+                changes.push(format!("{name}: autoscaling changed"));
+            }
+        }
+    }
+    // As with Helm: a number that was not changed in the values does not undo a `scale`.
+    let was_off = before.is_none_or(|before| !before.enabled);
+    let number_changed = before.is_some_and(|before| before.replicas != wanted.replicas);
+    let replicas = wanted.initial_replicas();
+    if (was_off || number_changed && wanted.autoscaling.is_none()) && service.desired != replicas {
+        changes.push(format!("{name} {} → {replicas}", service.desired));
+        service.desired = replicas;
+    }
+    Ok(())
+}
+
+/// `up` wants all replicas to run: those that were killed for good come back.
+fn restart_stopped(service: &mut Service, changes: &mut Vec<String>) {
+    for replica in &mut service.replicas {
+        if replica.phase == ReplicaPhase::Stopped {
+            replica.stay_dead = false;
+            changes.push(format!("{}: started again", replica.name));
+        }
+    }
+}
+
+fn gateway_templates(
+    entrances: &[Entrance],
+    values: &Values,
+    endpoints: &std::path::Path,
+) -> Vec<std::collections::BTreeMap<String, String>> {
+    let template =
+        |entrance: &Entrance| environment::of_gateway(&values.gateway, &entrance.listener.service, endpoints);
+    entrances.iter().map(template).collect()
+}

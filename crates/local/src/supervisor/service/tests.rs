@@ -1,0 +1,87 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn view(uid: u64, current: bool, ready: bool, now: Instant) -> View {
+    View {
+        current,
+        candidate: Candidate {
+            uid,
+            node: 0,
+            running: true,
+            ready_since: ready.then_some(now),
+            deletion_cost: 0,
+            restarts: 0,
+            created: now,
+        },
+    }
+}
+
+#[test]
+fn scaling_starts_what_is_missing_and_drains_what_is_too_much() {
+    let now = Instant::now();
+    assert_eq!(plan(3, &[view(0, true, true, now)], now), Plan { start: 2, drain: vec![] });
+    let three = [view(0, true, true, now), view(1, true, false, now), view(2, true, true, now)];
+    assert_eq!(plan(2, &three, now), Plan { start: 0, drain: vec![1] });
+    assert_eq!(plan(0, &three, now).drain.len(), 3);
+    assert_eq!(plan(3, &three, now), Plan::default());
+}
+
+#[test]
+fn a_replacement_is_started_before_the_old_one_goes() {
+    let now = Instant::now();
+    assert_eq!(plan(1, &[view(0, false, true, now)], now), Plan { start: 1, drain: vec![] });
+    let starting = [view(0, false, true, now), view(1, true, false, now)];
+    assert_eq!(plan(1, &starting, now), Plan::default());
+    let ready = [view(0, false, true, now), view(1, true, true, now)];
+    assert_eq!(plan(1, &ready, now), Plan { start: 0, drain: vec![0] });
+}
+
+#[test]
+fn an_old_one_that_is_not_ready_gives_way_at_once() {
+    let now = Instant::now();
+    let replicas = [view(0, false, false, now), view(1, true, false, now)];
+    assert_eq!(plan(1, &replicas, now), Plan { start: 0, drain: vec![0] });
+}
+
+proptest! {
+    /// Carrying out plan after plan, with every new replica becoming ready, ends with the desired number of current
+    /// ones; on the way there are never more than one too many, nor fewer ready ones than before or desired.
+    #[test]
+    fn rollouts_converge_and_stay_within_their_bounds(
+        desired in 0_u32..6,
+        replicas in proptest::collection::vec((any::<bool>(), any::<bool>()), 0..8),
+    ) {
+        let now = Instant::now() + Duration::from_secs(100);
+        let mut views: Vec<View> = replicas
+            .iter()
+            .enumerate()
+            .map(|(uid, (current, ready))| view(uid as u64, *current, *ready, now))
+            .collect();
+        let ready = |views: &[View]| views.iter().filter(|view| view.candidate.ready_since.is_some()).count();
+        let mut next_uid = 100;
+        for _ in 0..40 {
+            let step = plan(desired, &views, now);
+            if step == Plan::default() && views.iter().all(|view| view.candidate.ready_since.is_some()) {
+                break;
+            }
+            let (before, many) = (ready(&views), views.len());
+            views.retain(|view| !step.drain.contains(&view.candidate.uid));
+            prop_assert!(ready(&views) >= before.min(desired as usize));
+            for _ in 0..step.start {
+                views.push(view(next_uid, true, false, now));
+                next_uid += 1;
+            }
+            prop_assert!(views.len() <= many.max(desired as usize + 1));
+            if step == Plan::default() {
+                for view in &mut views {
+                    view.candidate.ready_since = Some(now);
+                }
+            }
+        }
+        prop_assert_eq!(views.len(), desired as usize);
+        prop_assert!(views.iter().all(|view| view.current));
+    }
+}

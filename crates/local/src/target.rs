@@ -1,0 +1,334 @@
+//! [`LocalTarget`]: the platform of this machine as a [`Target`], by conversations with its supervisor.
+
+mod launch;
+mod teardown;
+
+use std::{
+    net::SocketAddr,
+    ops::ControlFlow,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use platform::{
+    Event, Target, TargetError,
+    target::{Applied, EventStream, EventsFrom, Killed, LogQuery, LogStream, Scaled, Snapshot},
+    values::Values,
+};
+
+use crate::{
+    control::{self, Connection, Incoming, Reply, Request},
+    leftovers,
+    lock::FileLock,
+    paths::{Paths, PlatformPaths},
+};
+
+/// Longest name of a platform.
+const NAME_MAX: usize = 40;
+/// A supervisor that was killed, or is being started by somebody else, is given so long to be gone or there.
+const CHANGE_OF_SUPERVISOR: Duration = Duration::from_secs(10);
+/// How often whoever waits for a change is asked whether to go on.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+
+/// What a platform of this machine can be told beside its values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// How many nodes to pretend: one gateway runs on each.
+    pub nodes: u32,
+    /// The program that has the commands `supervisor` and `serve`; this very one by default.
+    pub executable: Option<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { nodes: 2, executable: None }
+    }
+}
+
+/// What [`LocalTarget::up`] tells while it waits.
+#[derive(Debug)]
+pub enum Progress<'a> {
+    Event(&'a Event),
+    /// Nothing has happened for a while; a chance to break off.
+    Waiting,
+}
+
+/// One platform of this machine, running or not.
+#[derive(Debug, Clone)]
+pub struct LocalTarget {
+    name: String,
+    options: Options,
+    paths: Paths,
+    own: PlatformPaths,
+}
+
+impl LocalTarget {
+    /// # Errors
+    /// A name that cannot be part of a file's name.
+    pub fn new(name: &str, options: Options) -> Result<Self, TargetError> {
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if name.is_empty() || name.len() > NAME_MAX || !name.bytes().all(allowed) || name.starts_with('-') {
+            let message = format!(
+                "platform name {name:?}: expected 1 to {NAME_MAX} of a-z, 0-9 and -, beginning with a letter or digit"
+            );
+            return Err(TargetError::Invalid { message });
+        }
+        let paths = Paths::from_env();
+        let own = paths.platform(name);
+        Ok(Self { name: name.to_owned(), options, paths, own })
+    }
+
+    /// Names of the platforms that run.
+    pub fn platforms() -> Vec<String> {
+        let paths = Paths::from_env();
+        let mut names = paths.known();
+        names.retain(|name| matches!(FileLock::holder(&paths.platform(name).lock), Ok(Some(_))));
+        names
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it has a supervisor.
+    pub fn is_running(&self) -> bool {
+        matches!(FileLock::holder(&self.own.lock), Ok(Some(_)))
+    }
+
+    /// Makes the platform what `values` say and waits until it is.
+    ///
+    /// `progress` may break off. If the platform was not up before, everything of it is then taken down again before
+    /// this returns; on a platform that was up the change goes on.
+    pub fn up(
+        &self,
+        values: &Values,
+        progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+    ) -> Result<Applied, TargetError> {
+        let request = Request::Apply { values: Box::new(values.clone()), nodes: self.options.nodes };
+        let started = Instant::now();
+        loop {
+            if let Some(applied) = self.try_up(&request, progress)? {
+                return Ok(applied);
+            }
+            if started.elapsed() >= CHANGE_OF_SUPERVISOR {
+                let message =
+                    format!("the supervisor of {} runs but does not answer at its socket", self.name);
+                return Err(TargetError::Other { message });
+            }
+            leftovers::pause();
+        }
+    }
+
+    /// `None`: the supervisor that was there is on its way out, or another is on its way in; to be tried again.
+    fn try_up(
+        &self,
+        request: &Request,
+        progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+    ) -> Result<Option<Applied>, TargetError> {
+        if let Some(mut connection) = self.connect()? {
+            if connection.send(request).is_err() {
+                return Ok(None);
+            }
+            return match follow(&mut connection, progress)? {
+                Ended::Reply(Reply::Applied(applied)) => Ok(Some(applied)),
+                Ended::Reply(_) => Err(unexpected()),
+                Ended::Closed { heard: false } => Ok(None),
+                Ended::Closed { heard: true } => {
+                    Err(TargetError::Other { message: format!("{} was taken down meanwhile", self.name) })
+                }
+            };
+        }
+        let (mut connection, mut supervisor) = self.launch()?;
+        // If it does not listen any more, it may have said why.
+        let _ = connection.send(request);
+        let error = match follow(&mut connection, progress) {
+            Ok(Ended::Reply(Reply::Applied(applied))) => return Ok(Some(applied)),
+            Ok(Ended::Reply(Reply::Taken { .. })) => {
+                supervisor.wait();
+                return Ok(None);
+            }
+            Ok(Ended::Reply(_)) => unexpected(),
+            Ok(Ended::Closed { .. }) => {
+                supervisor.wait();
+                self.explained(TargetError::BringUp { message: "the supervisor ended".to_owned() })
+            }
+            Err(error) => error,
+        };
+        connection.hang_up();
+        supervisor.wait();
+        Err(error)
+    }
+
+    /// The autoscaler of a service with its memory and what it last saw, for `autoscale::explain`: an object with
+    /// `autoscaler` (an [`autoscale::Snapshot`]), `nowMs` and `observed` (an [`autoscale::Observation`]; null before
+    /// the first sync).
+    pub fn autoscaler(&self, service: &str) -> Result<serde_json::Value, TargetError> {
+        match self.ask(&Request::Autoscaler { service: service.to_owned() })? {
+            Reply::Autoscaler(state) => Ok(*state),
+            _ => Err(unexpected()),
+        }
+    }
+
+    fn connect(&self) -> Result<Option<Connection>, TargetError> {
+        match control::connect(&self.own.socket) {
+            Ok(stream) => Ok(Some(Connection::new(stream))),
+            // Nobody there, or a socket that a killed supervisor left.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(error) => {
+                let message =
+                    format!("cannot reach the supervisor at {}: {error}", self.own.socket.display());
+                Err(TargetError::Other { message })
+            }
+        }
+    }
+
+    fn running(&self) -> Result<Connection, TargetError> {
+        self.connect()?.ok_or_else(|| TargetError::NotRunning { platform: self.name.clone() })
+    }
+
+    fn ask(&self, request: &Request) -> Result<Reply, TargetError> {
+        let mut connection = self.running()?;
+        connection.send(request).map_err(TargetError::other)?;
+        connection.reply()
+    }
+
+    /// What comes until `End`.
+    fn stream<T: 'static>(
+        &self,
+        request: &Request,
+        take: impl Fn(Reply) -> Option<T> + Send + 'static,
+    ) -> Result<Box<dyn Iterator<Item = Result<T, TargetError>> + Send>, TargetError> {
+        let mut connection = Some(self.running()?);
+        if let Some(connection) = &mut connection {
+            connection.send(request).map_err(TargetError::other)?;
+        }
+        Ok(Box::new(std::iter::from_fn(move || {
+            let item = match connection.as_mut()?.reply() {
+                Ok(Reply::End) => None,
+                Ok(reply) => Some(take(reply).ok_or_else(unexpected)),
+                Err(error) => Some(Err(error)),
+            };
+            if !matches!(item, Some(Ok(_))) {
+                connection = None;
+            }
+            item
+        })))
+    }
+}
+
+/// How a conversation ended.
+#[derive(Debug)]
+enum Ended {
+    Reply(Reply),
+    Closed {
+        /// Something was said before.
+        heard: bool,
+    },
+}
+
+/// Hands on events until the answer comes.
+fn follow(
+    connection: &mut Connection,
+    progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+) -> Result<Ended, TargetError> {
+    connection.set_patience(Some(ASK_EVERY)).map_err(TargetError::other)?;
+    let mut heard = false;
+    loop {
+        let go_on = match connection.read().map_err(TargetError::other)? {
+            Incoming::Reply(Reply::Event(event)) => {
+                heard = true;
+                progress(Progress::Event(&event))
+            }
+            Incoming::Reply(Reply::Failed(error)) => return Err(error),
+            Incoming::Reply(reply) => return Ok(Ended::Reply(reply)),
+            Incoming::Nothing => progress(Progress::Waiting),
+            Incoming::Closed => return Ok(Ended::Closed { heard }),
+        };
+        if go_on.is_break() {
+            return Err(TargetError::BringUp { message: "interrupted".to_owned() });
+        }
+    }
+}
+
+fn unexpected() -> TargetError {
+    TargetError::Other {
+        message: "the supervisor gave an answer of another kind than was asked for".to_owned(),
+    }
+}
+
+impl Target for LocalTarget {
+    fn apply(&self, values: &Values) -> Result<Applied, TargetError> {
+        self.up(values, &mut |_| ControlFlow::Continue(()))
+    }
+
+    fn teardown(&self, grace: bool) -> Result<(), TargetError> {
+        self.take_down(grace)
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, TargetError> {
+        match self.ask(&Request::Snapshot)? {
+            Reply::Snapshot(snapshot) => Ok(*snapshot),
+            _ => Err(unexpected()),
+        }
+    }
+
+    fn events(&self, from: EventsFrom) -> Result<EventStream, TargetError> {
+        self.stream(&Request::Events { from }, |reply| match reply {
+            Reply::Event(event) => Some(*event),
+            _ => None,
+        })
+    }
+
+    fn scale(&self, service: &str, replicas: u32) -> Result<Scaled, TargetError> {
+        match self.ask(&Request::Scale { service: service.to_owned(), replicas })? {
+            Reply::Scaled(scaled) => Ok(scaled),
+            _ => Err(unexpected()),
+        }
+    }
+
+    fn kill(&self, service: &str, replica: Option<&str>, restart: bool) -> Result<Killed, TargetError> {
+        let request =
+            Request::Kill { service: service.to_owned(), replica: replica.map(str::to_owned), restart };
+        match self.ask(&request)? {
+            Reply::Killed(killed) => Ok(killed),
+            _ => Err(unexpected()),
+        }
+    }
+
+    fn logs(&self, query: &LogQuery) -> Result<LogStream, TargetError> {
+        self.stream(&Request::Logs { query: query.clone() }, |reply| match reply {
+            Reply::Log(line) => Some(line),
+            _ => None,
+        })
+    }
+
+    fn endpoint(&self, service: &str) -> Result<SocketAddr, TargetError> {
+        match self.ask(&Request::Endpoint { service: service.to_owned() })? {
+            Reply::Endpoint(address) => Ok(address),
+            _ => Err(unexpected()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked() {
+        for good in ["playground", "a", "blue-2", "0"] {
+            assert!(LocalTarget::new(good, Options::default()).is_ok(), "{good}");
+        }
+        for bad in ["", "Blue", "a/b", "..", "-a", "a b", &"x".repeat(41)] {
+            let error = LocalTarget::new(bad, Options::default()).unwrap_err();
+            assert_eq!(error.exit_code(), platform::exit::USAGE, "{bad}");
+        }
+    }
+}
