@@ -1,0 +1,125 @@
+//! The workers of a run, be they threads or processes.
+
+use std::{
+    io,
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use crate::{
+    control::Stop,
+    error::LoadError,
+    limits::Layout,
+    remote::{Commander, Remote, WorkerCommand},
+    worker::{Commands, Report, Spec, Worker},
+};
+
+/// Reports on their way. When they are not taken, workers go on measuring and report later.
+pub(crate) const REPORTS_QUEUED: usize = 256;
+
+/// The running workers. Dropped, they are stopped at once and waited for.
+pub(crate) struct Crew {
+    commanders: Commanders,
+    reports: Option<mpsc::Receiver<(u32, Report)>>,
+    threads: Vec<thread::JoinHandle<()>>,
+    processes: Vec<Remote>,
+}
+
+/// Tells all workers what to do, from any thread.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Commanders {
+    threads: Vec<Arc<Commands>>,
+    processes: Vec<Commander>,
+}
+
+impl Commanders {
+    pub(crate) fn close_at(&self, ms: u32) {
+        self.threads.iter().for_each(|commands| commands.close_at(ms));
+        self.processes.iter().for_each(|commander| commander.close_at(ms));
+    }
+
+    pub(crate) fn stop(&self, how: Stop) {
+        self.threads.iter().for_each(|commands| commands.stop(how));
+        self.processes.iter().for_each(|commander| commander.stop(how));
+    }
+}
+
+impl Crew {
+    /// Starts a worker per share. `spec`'s worker number is replaced.
+    pub(crate) fn start(
+        spec: &Spec,
+        layout: &Layout,
+        process: Option<&WorkerCommand>,
+    ) -> Result<Self, LoadError> {
+        let (sender, reports) = mpsc::sync_channel(REPORTS_QUEUED);
+        let mut crew = Self {
+            commanders: Commanders::default(),
+            reports: Some(reports),
+            threads: Vec::new(),
+            processes: Vec::new(),
+        };
+        for worker in 0..layout.workers {
+            let spec = Spec { worker, ..spec.clone() };
+            if let Some(command) = process.filter(|_| layout.processes) {
+                let remote = Remote::start(command, &spec, sender.clone()).map_err(LoadError::Start)?;
+                crew.commanders.processes.push(remote.commander());
+                crew.processes.push(remote);
+            } else {
+                let commands = Arc::new(Commands::new().map_err(LoadError::Start)?);
+                crew.commanders.threads.push(Arc::clone(&commands));
+                crew.threads.push(spawn_worker(spec, commands, sender.clone()).map_err(LoadError::Start)?);
+            }
+        }
+        Ok(crew)
+    }
+
+    pub(crate) fn commanders(&self) -> &Commanders {
+        &self.commanders
+    }
+
+    /// The next report of any worker; `None`: all have ended.
+    pub(crate) fn next_report(&self) -> Option<(u32, Report)> {
+        self.reports.as_ref()?.recv().ok()
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        self.commanders.stop(Stop::AtOnce);
+        // Nobody waits for room in a channel that nobody reads.
+        self.reports = None;
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+        self.processes.clear();
+    }
+}
+
+/// Starts a worker on a thread of its own. Its last report says that it is done, or why it failed.
+pub(crate) fn spawn_worker(
+    spec: Spec,
+    commands: Arc<Commands>,
+    reports: mpsc::SyncSender<(u32, Report)>,
+) -> io::Result<thread::JoinHandle<()>> {
+    let worker = spec.worker;
+    thread::Builder::new().name(format!("load-{worker}")).spawn(move || {
+        let mut last_words = LastWords { worker, reports, words: Some("it ended unexpectedly".to_owned()) };
+        let result = Worker::new(spec, commands, last_words.reports.clone()).and_then(Worker::run);
+        last_words.words = result.err().map(|error| error.to_string());
+    })
+}
+
+/// Reports the failure of a worker, a panic included.
+struct LastWords {
+    worker: u32,
+    reports: mpsc::SyncSender<(u32, Report)>,
+    words: Option<String>,
+}
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        if let Some(words) = self.words.take() {
+            let _ = self.reports.send((self.worker, Report::Failed(words)));
+        }
+    }
+}

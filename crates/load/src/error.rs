@@ -1,0 +1,39 @@
+//! Why a load could not be run.
+
+use std::io;
+
+use platform::exit;
+
+/// Why a run did not take place, or ended early.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// One process cannot have so many connections, and worker processes are not possible here.
+    #[error(
+        "{connections} connections need {needed} open files, but the limit is {limit}; \
+         raise it with: ulimit -n {needed} (the hard limit with root)"
+    )]
+    OpenFiles { connections: u64, needed: u64, limit: u64 },
+    /// One pair of addresses has only so many ephemeral ports.
+    #[error(
+        "{connections} connections to {target} need {connections} ephemeral ports, but {available} are there; \
+         widen net.ipv4.ip_local_port_range, or give several targets"
+    )]
+    Ports { target: String, connections: u64, available: u64 },
+    #[error("a load worker cannot be started: {0}")]
+    Start(#[source] io::Error),
+    #[error("load worker {worker} failed: {message}")]
+    Worker { worker: u32, message: String },
+    /// What a worker process was told makes no sense.
+    #[error("load worker: {0}")]
+    Protocol(String),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl LoadError {
+    /// The exit code that belongs to this error.
+    pub fn exit_code(&self) -> u8 {
+        exit::FAILED
+    }
+}

@@ -1,0 +1,128 @@
+//! What a run must show, as one line each, and the verdict over it.
+//!
+//! The lines of a scenario and the flags of the command line (`--expect-lost 0`) make the same [`Expectation`]s. An
+//! [`Evaluator`] judges them over the merged stream of events: the load's own and those of the platform.
+//!
+//! ```text
+//! lost = 0                      connected >= 10000         p99 <= 50ms        connect p99 <= 1s
+//! tcp 1 → 2                     tcp 1 → 2 within 30s of crossing              tcp 2 → 1 within 130s of close
+//! ```
+
+mod evaluate;
+mod measure;
+mod parse;
+
+use std::{fmt, time::Duration};
+
+pub use self::{
+    evaluate::Evaluator,
+    measure::{Count, Latency},
+    parse::ExpectationError,
+};
+use crate::duration::format_duration;
+
+/// One thing that a run must show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Expectation {
+    /// A counter of the summary is at most, or at least, so much.
+    Count { what: Count, bound: Bound, limit: u64 },
+    /// A latency of the summary is at most so long. Not met if nothing was measured.
+    Latency { what: Latency, at_most: Duration },
+    /// The autoscaler changed a service's replicas so.
+    Scale { service: String, from: u32, to: u32, within: Option<Within> },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    AtMost,
+    AtLeast,
+}
+
+/// How soon, and after what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Within {
+    pub time: Duration,
+    pub of: Anchor,
+}
+
+/// What a time counts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Anchor {
+    /// The first connect.
+    Start,
+    /// The service's metric going above its target and tolerance, the last time before the change.
+    Crossing,
+    /// The close of the client's connections.
+    Close,
+}
+
+impl Anchor {
+    const NAMES: [(&'static str, Self); 3] =
+        [("start", Self::Start), ("crossing", Self::Crossing), ("close", Self::Close)];
+
+    fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, anchor)| *anchor == self).map_or("", |(name, _)| name)
+    }
+}
+
+impl Expectation {
+    /// At most so many connections lost.
+    pub fn lost(at_most: u64) -> Self {
+        Self::Count { what: Count::Lost, bound: Bound::AtMost, limit: at_most }
+    }
+
+    /// At most so many attempts refused.
+    pub fn refused(at_most: u64) -> Self {
+        Self::Count { what: Count::Refused, bound: Bound::AtMost, limit: at_most }
+    }
+
+    /// At least so many of the plan's connections were open at least once.
+    pub fn connected(at_least: u64) -> Self {
+        Self::Count { what: Count::Connected, bound: Bound::AtLeast, limit: at_least }
+    }
+
+    /// The 99th percentile of the messages' latency, from the due time.
+    pub fn p99(at_most: Duration) -> Self {
+        Self::Latency { what: Latency::MESSAGE_P99, at_most }
+    }
+
+    pub fn scale(service: impl Into<String>, from: u32, to: u32) -> Self {
+        Self::Scale { service: service.into(), from, to, within: None }
+    }
+
+    /// Speaks of the same thing, with another limit or the same.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Count { what, bound, .. }, Self::Count { what: other, bound: other_bound, .. }) => {
+                what == other && bound == other_bound
+            }
+            (Self::Latency { what, .. }, Self::Latency { what: other, .. }) => what == other,
+            (
+                Self::Scale { service, from, to, .. },
+                Self::Scale { service: other, from: other_from, to: other_to, .. },
+            ) => (service, from, to) == (other, other_from, other_to),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Expectation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count { what, bound: Bound::AtMost, limit: 0 } => write!(formatter, "{what} = 0"),
+            Self::Count { what, bound: Bound::AtMost, limit } => write!(formatter, "{what} <= {limit}"),
+            Self::Count { what, bound: Bound::AtLeast, limit } => write!(formatter, "{what} >= {limit}"),
+            Self::Latency { what, at_most } => write!(formatter, "{what} <= {}", format_duration(*at_most)),
+            Self::Scale { service, from, to, within } => {
+                write!(formatter, "{service} {from} → {to}")?;
+                match within {
+                    None => Ok(()),
+                    Some(Within { time, of }) => {
+                        write!(formatter, " within {} of {}", format_duration(*time), of.name())
+                    }
+                }
+            }
+        }
+    }
+}

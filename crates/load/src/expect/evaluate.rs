@@ -1,0 +1,189 @@
+//! Judges expectations over the merged stream of events.
+
+use std::{collections::HashMap, time::Duration};
+
+use platform::event::{Event, EventKind, ExpectationResult, LoadSummary};
+
+use super::{Anchor, Bound, Expectation, Within};
+use crate::duration::format_duration;
+
+/// A change of replicas by the autoscaler, and when what it may be measured from happened.
+#[derive(Debug, Clone)]
+struct Change {
+    service: String,
+    from: u32,
+    to: u32,
+    at_ms: u64,
+    start_ms: Option<u64>,
+    crossing_ms: Option<u64>,
+    close_ms: Option<u64>,
+}
+
+impl Change {
+    fn anchored(&self, anchor: Anchor) -> Option<u64> {
+        match anchor {
+            Anchor::Start => self.start_ms,
+            Anchor::Crossing => self.crossing_ms,
+            Anchor::Close => self.close_ms,
+        }
+    }
+}
+
+/// Fed with every event of a run, in order, and asked at the end.
+#[derive(Debug, Clone)]
+pub struct Evaluator {
+    expectations: Vec<Expectation>,
+    changes: Vec<Change>,
+    start_ms: Option<u64>,
+    close_ms: Option<u64>,
+    /// When a service's metric last went above its target and tolerance.
+    crossings_ms: HashMap<String, u64>,
+    summary: Option<Box<LoadSummary>>,
+    now_ms: u64,
+}
+
+/// Bounded also against a platform that scales to and fro for ever; the first changes are the ones that count.
+const CHANGES_MAX: usize = 10_000;
+
+impl Evaluator {
+    pub fn new(expectations: &[Expectation]) -> Self {
+        Self {
+            expectations: expectations.to_vec(),
+            changes: Vec::new(),
+            start_ms: None,
+            close_ms: None,
+            crossings_ms: HashMap::new(),
+            summary: None,
+            now_ms: 0,
+        }
+    }
+
+    /// Takes in the next event.
+    pub fn observe(&mut self, event: &Event) {
+        let at_ms = event.t_ms;
+        self.now_ms = self.now_ms.max(at_ms);
+        match &event.kind {
+            EventKind::LoadStarted { .. } => self.start_ms = Some(at_ms),
+            EventKind::LoadClosed { .. } => self.close_ms = Some(at_ms),
+            EventKind::LoadFinished { summary } => self.summary = Some(summary.clone()),
+            EventKind::MetricCrossed { service, above: true, .. } => {
+                self.crossings_ms.insert(service.clone(), at_ms);
+            }
+            EventKind::DesiredChanged { service, from, to, .. } if self.changes.len() < CHANGES_MAX => {
+                self.changes.push(Change {
+                    service: service.clone(),
+                    from: *from,
+                    to: *to,
+                    at_ms,
+                    start_ms: self.start_ms,
+                    crossing_ms: self.crossings_ms.get(service).copied(),
+                    close_ms: self.close_ms,
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// Expectations that are not met yet and still can be, if the run goes on: changes of replicas.
+    pub fn pending(&self) -> Vec<String> {
+        self.expectations
+            .iter()
+            .filter(|expectation| self.is_pending(expectation))
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    fn is_pending(&self, expectation: &Expectation) -> bool {
+        let Expectation::Scale { within, .. } = expectation else {
+            return false;
+        };
+        if self.judge_scale(expectation).met {
+            return false;
+        }
+        // A time that has run out does not come back, except from a crossing, which can happen again.
+        let anchor_ms = match within {
+            Some(Within { of: Anchor::Start, .. }) => self.start_ms,
+            Some(Within { of: Anchor::Close, .. }) => self.close_ms,
+            Some(Within { of: Anchor::Crossing, .. }) | None => None,
+        };
+        match (within, anchor_ms) {
+            (Some(within), Some(anchor_ms)) => self.now_ms <= anchor_ms + within.time.as_millis() as u64,
+            _ => true,
+        }
+    }
+
+    /// The verdicts, in the order of the expectations.
+    pub fn results(&self) -> Vec<ExpectationResult> {
+        self.expectations.iter().map(|expectation| self.judge(expectation)).collect()
+    }
+
+    fn judge(&self, expectation: &Expectation) -> ExpectationResult {
+        let (seen, met) = match (expectation, &self.summary) {
+            (Expectation::Scale { .. }, _) => return self.judge_scale(expectation),
+            (_, None) => ("the load did not finish".to_owned(), false),
+            (Expectation::Count { what, bound, limit }, Some(summary)) => {
+                let value = what.of(summary);
+                let met = match bound {
+                    Bound::AtMost => value <= *limit,
+                    Bound::AtLeast => value >= *limit,
+                };
+                (value.to_string(), met)
+            }
+            (Expectation::Latency { what, at_most }, Some(summary)) => match what.of(summary) {
+                (0, _) => ("nothing was measured".to_owned(), false),
+                (_, value_us) => {
+                    let value = Duration::from_micros(value_us);
+                    (format_duration(value), value <= *at_most)
+                }
+            },
+        };
+        ExpectationResult { expectation: expectation.to_string(), seen, met }
+    }
+
+    /// Met by the first change that fits. Otherwise, what came nearest is told.
+    fn judge_scale(&self, expectation: &Expectation) -> ExpectationResult {
+        let Expectation::Scale { service, from, to, within } = expectation else {
+            unreachable!("called for changes of replicas only")
+        };
+        let mut seen = None;
+        let mut met = false;
+        for change in self.changes.iter().filter(|change| change.service == *service) {
+            if (change.from, change.to) != (*from, *to) {
+                continue;
+            }
+            let Some(Within { time, of }) = within else {
+                seen = Some(format!("{from} → {to}"));
+                met = true;
+                break;
+            };
+            match change.anchored(*of) {
+                None => seen = Some(format!("{from} → {to}, but not after {}", of.name())),
+                Some(anchor_ms) => {
+                    let took = Duration::from_millis(change.at_ms.saturating_sub(anchor_ms));
+                    seen = Some(format!("{from} → {to} after {}", format_duration(took)));
+                    met = took <= *time;
+                }
+            }
+            if met {
+                break;
+            }
+        }
+        let seen = seen.unwrap_or_else(|| self.changes_in_words(service));
+        ExpectationResult { expectation: expectation.to_string(), seen, met }
+    }
+
+    fn changes_in_words(&self, service: &str) -> String {
+        const SHOWN: usize = 5;
+        let changes: Vec<&Change> = self.changes.iter().filter(|change| change.service == service).collect();
+        let shown: Vec<String> =
+            changes.iter().take(SHOWN).map(|change| format!("{} → {}", change.from, change.to)).collect();
+        match changes.len() {
+            0 => "no change of replicas".to_owned(),
+            count if count > SHOWN => format!("only {}, …", shown.join(", ")),
+            _ => format!("only {}", shown.join(", ")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+use platform::event::{Counters, LatencySummary, LoadPlan, Source, VERSION};
+
+use super::*;
+
+fn event(t_ms: u64, kind: EventKind) -> Event {
+    Event {
+        v: VERSION,
+        seq: 0,
+        run: uuid::Uuid::nil(),
+        source: Source::Local,
+        t_ms,
+        wall: "1970-01-01T00:00:00Z".parse().unwrap(),
+        kind,
+    }
+}
+
+fn plan() -> LoadPlan {
+    crate::plan::Request { targets: vec!["127.0.0.1:1".to_owned()], ..Default::default() }
+        .resolve(None)
+        .unwrap()
+        .describe()
+}
+
+fn changed(from: u32, to: u32) -> EventKind {
+    EventKind::DesiredChanged {
+        service: "tcp".to_owned(),
+        from,
+        to,
+        reason: String::new(),
+        explanation: String::new(),
+        metrics: Vec::new(),
+    }
+}
+
+fn crossed() -> EventKind {
+    EventKind::MetricCrossed {
+        service: "tcp".to_owned(),
+        metric: "connections".to_owned(),
+        average_milli: 5_504_000,
+        target_milli: 5_000_000,
+        above: true,
+        next_sync_ms: 2_400,
+    }
+}
+
+fn finished(totals: Counters, message: LatencySummary) -> EventKind {
+    let summary = LoadSummary {
+        plan: plan(),
+        took_ms: 0,
+        totals,
+        connect: LatencySummary::default(),
+        first_byte: LatencySummary::default(),
+        message,
+        lateness: LatencySummary::default(),
+        reconnect: LatencySummary::default(),
+        message_histogram: Vec::new(),
+        open_max: 0,
+        shares: Vec::new(),
+        skew: None,
+        scale_up: None,
+        scale_down: None,
+        expectations: Vec::new(),
+        interrupted: false,
+    };
+    EventKind::LoadFinished { summary: Box::new(summary) }
+}
+
+fn evaluator(texts: &[&str]) -> Evaluator {
+    let expectations: Vec<Expectation> = texts.iter().map(|text| text.parse().unwrap()).collect();
+    Evaluator::new(&expectations)
+}
+
+fn verdicts(evaluator: &Evaluator) -> Vec<(String, bool)> {
+    evaluator.results().into_iter().map(|result| (result.seen, result.met)).collect()
+}
+
+#[test]
+fn counts_and_latencies_come_from_the_summary() {
+    let mut evaluator = evaluator(&["lost = 0", "connected >= 10", "p99 <= 5ms", "connect p99 <= 1s"]);
+    assert!(evaluator.results().iter().all(|result| !result.met));
+    let totals = Counters { lost: 1, connected_first: 10, ..Counters::default() };
+    let message = LatencySummary { count: 3, p99_us: 4_900, ..LatencySummary::default() };
+    evaluator.observe(&event(0, finished(totals, message)));
+    let expected = [("1", false), ("10", true), ("4ms900us", true), ("nothing was measured", false)];
+    assert_eq!(verdicts(&evaluator), expected.map(|(seen, met)| (seen.to_owned(), met)));
+    assert_eq!(evaluator.pending(), [] as [&str; 0]);
+}
+
+#[test]
+fn a_change_is_pending_until_it_is_seen() {
+    let mut evaluator = evaluator(&["tcp 1 → 2", "tcp 2 → 1"]);
+    evaluator.observe(&event(10, changed(1, 2)));
+    assert_eq!(evaluator.pending(), ["tcp 2 → 1"]);
+    assert_eq!(verdicts(&evaluator), [("1 → 2".to_owned(), true), ("only 1 → 2".to_owned(), false)]);
+    evaluator.observe(&event(20, changed(2, 1)));
+    assert_eq!(evaluator.pending(), [] as [&str; 0]);
+}
+
+#[test]
+fn times_count_from_their_anchors() {
+    let texts = [
+        "tcp 1 → 2 within 30s of crossing",
+        "tcp 2 → 1 within 130s of close",
+        "tcp 1 → 2 within 5s of start",
+    ];
+    let mut evaluator = evaluator(&texts);
+    evaluator.observe(&event(1_000, EventKind::LoadStarted { plan: plan() }));
+    evaluator.observe(&event(27_900, crossed()));
+    evaluator.observe(&event(36_200, changed(1, 2)));
+    // Too late to be within 5 s of the start, ever.
+    assert_eq!(evaluator.pending(), ["tcp 2 → 1 within 2m10s of close"]);
+    evaluator.observe(&event(80_000, EventKind::LoadClosed { closed: 10_000 }));
+    evaluator.observe(&event(186_300, changed(2, 1)));
+    let expected =
+        [("1 → 2 after 8s300ms", true), ("2 → 1 after 1m46s300ms", true), ("1 → 2 after 35s200ms", false)];
+    assert_eq!(verdicts(&evaluator), expected.map(|(seen, met)| (seen.to_owned(), met)));
+}
+
+#[test]
+fn a_change_before_its_anchor_is_none() {
+    let mut evaluator = evaluator(&["tcp 2 → 1 within 130s of close"]);
+    evaluator.observe(&event(10, changed(2, 1)));
+    assert_eq!(verdicts(&evaluator), [("2 → 1, but not after close".to_owned(), false)]);
+    assert_eq!(evaluator.pending().len(), 1);
+    evaluator.observe(&event(1_000, EventKind::LoadClosed { closed: 1 }));
+    evaluator.observe(&event(200_000, crossed()));
+    assert_eq!(evaluator.pending(), [] as [&str; 0], "130 s after the close are over");
+}

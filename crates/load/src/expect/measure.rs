@@ -1,0 +1,164 @@
+//! The numbers of a summary that an expectation can speak of.
+
+use std::fmt;
+
+use platform::event::{LatencySummary, LoadSummary};
+
+/// A counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Count {
+    /// Of the plan's connections, those that were open at least once.
+    Connected,
+    Lost,
+    Refused,
+    Reset,
+    ConnectErrors,
+    ConnectTimeouts,
+    Answered,
+    Unanswered,
+    Wrong,
+    Timeouts,
+    Late,
+    Reconnected,
+    Notices,
+}
+
+impl Count {
+    pub(super) const NAMES: [(&'static str, Self); 13] = [
+        ("connected", Self::Connected),
+        ("lost", Self::Lost),
+        ("refused", Self::Refused),
+        ("reset", Self::Reset),
+        ("connect-errors", Self::ConnectErrors),
+        ("connect-timeouts", Self::ConnectTimeouts),
+        ("answered", Self::Answered),
+        ("unanswered", Self::Unanswered),
+        ("wrong", Self::Wrong),
+        ("timeouts", Self::Timeouts),
+        ("late", Self::Late),
+        ("reconnected", Self::Reconnected),
+        ("notices", Self::Notices),
+    ];
+
+    pub(super) fn of(self, summary: &LoadSummary) -> u64 {
+        let totals = &summary.totals;
+        match self {
+            Self::Connected => totals.connected_first,
+            Self::Lost => totals.lost,
+            Self::Refused => totals.refused,
+            Self::Reset => totals.reset,
+            Self::ConnectErrors => totals.connect_errors,
+            Self::ConnectTimeouts => totals.connect_timeouts,
+            Self::Answered => totals.messages_answered,
+            Self::Unanswered => totals.messages_unanswered,
+            Self::Wrong => totals.messages_wrong,
+            Self::Timeouts => totals.message_timeouts,
+            Self::Late => totals.messages_late,
+            Self::Reconnected => totals.reconnected,
+            Self::Notices => totals.notices,
+        }
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(Self::NAMES.iter().find(|(_, count)| count == self).map_or("", |(name, _)| name))
+    }
+}
+
+/// A percentile of a distribution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Latency {
+    distribution: Distribution,
+    percentile: Percentile,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Distribution {
+    Message,
+    Connect,
+    FirstByte,
+    Lateness,
+    Reconnect,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Percentile {
+    P50,
+    P90,
+    P99,
+    P999,
+    Max,
+}
+
+/// The first is what a percentile without a name is of.
+const DISTRIBUTIONS: [(&str, Distribution); 5] = [
+    ("message", Distribution::Message),
+    ("connect", Distribution::Connect),
+    ("first-byte", Distribution::FirstByte),
+    ("lateness", Distribution::Lateness),
+    ("reconnect", Distribution::Reconnect),
+];
+
+const PERCENTILES: [(&str, Percentile); 5] = [
+    ("p50", Percentile::P50),
+    ("p90", Percentile::P90),
+    ("p99", Percentile::P99),
+    ("p999", Percentile::P999),
+    ("max", Percentile::Max),
+];
+
+impl Latency {
+    /// Of messages, from their due time.
+    pub const MESSAGE_P99: Self = Self { distribution: Distribution::Message, percentile: Percentile::P99 };
+
+    /// Reads `p99` or `connect p99`.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (distribution, percentile) = text.rsplit_once(char::is_whitespace).unwrap_or(("message", text));
+        let find =
+            |name: &str| DISTRIBUTIONS.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+        let percentile = PERCENTILES.iter().find(|(known, _)| *known == percentile)?.1;
+        Some(Self { distribution: find(distribution.trim())?, percentile })
+    }
+
+    /// How many values there are, and the percentile in µs.
+    pub(super) fn of(self, summary: &LoadSummary) -> (u64, u64) {
+        let LatencySummary { count, p50_us, p90_us, p99_us, p999_us, max_us, .. } = match self.distribution {
+            Distribution::Message => summary.message,
+            Distribution::Connect => summary.connect,
+            Distribution::FirstByte => summary.first_byte,
+            Distribution::Lateness => summary.lateness,
+            Distribution::Reconnect => summary.reconnect,
+        };
+        let value_us = match self.percentile {
+            Percentile::P50 => p50_us,
+            Percentile::P90 => p90_us,
+            Percentile::P99 => p99_us,
+            Percentile::P999 => p999_us,
+            Percentile::Max => max_us,
+        };
+        (count, value_us)
+    }
+}
+
+impl fmt::Display for Latency {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percentile =
+            PERCENTILES.iter().find(|(_, value)| *value == self.percentile).map_or("", |(name, _)| name);
+        if self.distribution == Distribution::Message {
+            return formatter.write_str(percentile);
+        }
+        let distribution =
+            DISTRIBUTIONS.iter().find(|(_, value)| *value == self.distribution).map_or("", |(name, _)| name);
+        write!(formatter, "{distribution} {percentile}")
+    }
+}
+
+/// All that can stand before a bound, for messages.
+pub(super) fn names() -> impl Iterator<Item = String> {
+    let counts = Count::NAMES.iter().map(|(name, _)| (*name).to_owned());
+    let latencies = PERCENTILES.iter().map(|(name, _)| (*name).to_owned());
+    let of_others = DISTRIBUTIONS[1..].iter().map(|(name, _)| format!("{name} p99"));
+    counts.chain(latencies).chain(of_others)
+}

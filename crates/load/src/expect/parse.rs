@@ -1,0 +1,148 @@
+//! The text of an expectation.
+
+use std::{str::FromStr, time::Duration};
+
+use super::{Anchor, Bound, Count, Expectation, Latency, Within, measure};
+use crate::duration::parse_duration;
+
+/// Why a text is no expectation.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expectation `{text}`: {reason}")]
+pub struct ExpectationError {
+    text: String,
+    reason: String,
+}
+
+impl FromStr for Expectation {
+    type Err = ExpectationError;
+
+    fn from_str(text: &str) -> Result<Self, ExpectationError> {
+        let parsed = if text.contains('→') || text.contains("->") { scale(text) } else { measured(text) };
+        parsed.map_err(|reason| ExpectationError { text: text.to_owned(), reason })
+    }
+}
+
+/// `lost = 0`, `connected >= 10000`, `connect p99 <= 1s`.
+fn measured(text: &str) -> Result<Expectation, String> {
+    let shape =
+        || "expected a name, <=, >= or =, and a limit, such as `lost = 0`; or a change such as `tcp 1 → 2`";
+    let (at, sign) = ["<=", ">=", "="]
+        .iter()
+        .filter_map(|sign| Some((text.find(sign)?, *sign)))
+        .min_by_key(|(at, sign)| (*at, usize::MAX - sign.len()))
+        .ok_or_else(shape)?;
+    let (name, limit) = (text[..at].trim(), text[at + sign.len()..].trim());
+    if let Some((_, what)) = Count::NAMES.iter().find(|(known, _)| *known == name) {
+        let limit: u64 = limit.parse().map_err(|_| format!("`{limit}` is not a whole number"))?;
+        let bound = match sign {
+            ">=" => Bound::AtLeast,
+            // Equality means something only where less than the limit is not possible.
+            "=" if limit != 0 => return Err("use <= or >=; = is for 0 only".to_owned()),
+            _ => Bound::AtMost,
+        };
+        return Ok(Expectation::Count { what: *what, bound, limit });
+    }
+    if let Some(what) = Latency::parse(name) {
+        if sign != "<=" {
+            return Err("a latency has an upper limit: use <=".to_owned());
+        }
+        let at_most = parse_duration(limit).map_err(|error| error.to_string())?;
+        return Ok(Expectation::Latency { what, at_most });
+    }
+    let nearest = measure::names()
+        .map(|known| (strsim::damerau_levenshtein(&known, name), known))
+        .min()
+        .filter(|(distance, _)| *distance <= 3)
+        .map(|(_, known)| format!("; did you mean `{known}`?"));
+    Err(format!("`{name}` is not measured{}", nearest.unwrap_or_default()))
+}
+
+/// `tcp 1 → 2`, `tcp 1 -> 2 within 30s of crossing`.
+fn scale(text: &str) -> Result<Expectation, String> {
+    const SHAPE: &str = "expected a change such as `tcp 1 → 2`, or `tcp 1 → 2 within 30s of crossing`";
+    let spaced = text.replace("->", "→").replace('→', " → ");
+    let words: Vec<&str> = spaced.split_whitespace().collect();
+    let [service, from, "→", to, rest @ ..] = words.as_slice() else {
+        return Err(SHAPE.to_owned());
+    };
+    let number = |text: &str| text.parse::<u32>().map_err(|_| format!("`{text}` is no number of replicas"));
+    let (from, to) = (number(from)?, number(to)?);
+    if from == to {
+        return Err(format!("{from} → {to} is no change"));
+    }
+    let within = match rest {
+        [] => None,
+        ["within", time, "of", anchor] => Some(Within { time: duration(time)?, of: self::anchor(anchor)? }),
+        _ => return Err(SHAPE.to_owned()),
+    };
+    Ok(Expectation::Scale { service: (*service).to_owned(), from, to, within })
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|error| error.to_string())
+}
+
+fn anchor(text: &str) -> Result<Anchor, String> {
+    Anchor::NAMES
+        .iter()
+        .find(|(name, _)| *name == text)
+        .map(|(_, anchor)| *anchor)
+        .ok_or_else(|| format!("`{text}` is none of start, crossing, close"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_is_read_prints_the_same() {
+        for text in [
+            "lost = 0",
+            "refused <= 5",
+            "connected >= 10000",
+            "p99 <= 50ms",
+            "connect p99 <= 1s",
+            "lateness max <= 2ms",
+            "tcp 1 → 2",
+            "tcp 2 → 1 within 2m10s of close",
+            "tcp 1 → 2 within 30s of crossing",
+        ] {
+            let expectation: Expectation = text.parse().unwrap();
+            assert_eq!(expectation.to_string(), text);
+        }
+        assert_eq!("tcp 1->2".parse::<Expectation>().unwrap(), Expectation::scale("tcp", 1, 2));
+        assert_eq!("lost <= 0".parse::<Expectation>().unwrap(), Expectation::lost(0));
+        assert_eq!(
+            "message p99 <= 1s".parse::<Expectation>().unwrap(),
+            Expectation::p99(Duration::from_secs(1))
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (text, reason) in [
+            ("lots = 0", "did you mean `lost`?"),
+            ("lost = many", "`many` is not a whole number"),
+            ("lost = 3", "= is for 0 only"),
+            ("p99 >= 5ms", "use <="),
+            ("p99 <= 5", "has no unit"),
+            ("lost", "such as `lost = 0`"),
+            ("tcp 1 →", "expected a change"),
+            ("tcp x → 2", "`x` is no number of replicas"),
+            ("tcp 2 → 2", "is no change"),
+            ("tcp 1 → 2 within 3s of noon", "`noon` is none of"),
+        ] {
+            let error = text.parse::<Expectation>().expect_err(text).to_string();
+            assert!(error.contains(text) && error.contains(reason), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_answered(text in ".*") {
+            let _ = text.parse::<Expectation>();
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Latencies in HDR histograms: three significant digits from 1 µs to an hour, in a fixed amount of memory.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use platform::event::{HistogramBucket, LatencySummary};
+use serde::{Deserialize, Serialize};
+
+/// What is longer counts as an hour.
+const LONGEST_US: u64 = 3_600_000_000;
+
+/// A histogram of microseconds.
+#[derive(Debug, Clone)]
+pub(crate) struct Latencies {
+    histogram: Histogram<u64>,
+}
+
+impl Latencies {
+    pub(crate) fn new() -> Self {
+        let histogram =
+            Histogram::new_with_bounds(1, LONGEST_US, 3).expect("the bounds are constants that fit together");
+        Self { histogram }
+    }
+
+    pub(crate) fn record_ns(&mut self, ns: u64) {
+        // Rounded to the nearest microsecond; what took less than one counts as one.
+        self.histogram.saturating_record((ns.saturating_add(500) / 1000).max(1));
+    }
+
+    pub(crate) fn merge(&mut self, sparse: &Sparse) {
+        for (value_us, count) in &sparse.0 {
+            self.histogram.saturating_record_n(*value_us, *count);
+        }
+    }
+
+    /// What was recorded since the last time.
+    pub(crate) fn take(&mut self) -> Sparse {
+        let sparse =
+            self.histogram.iter_recorded().map(|at| (at.value_iterated_to(), at.count_at_value())).collect();
+        self.histogram.reset();
+        Sparse(sparse)
+    }
+
+    pub(crate) fn summary(&self) -> LatencySummary {
+        let histogram = &self.histogram;
+        if histogram.is_empty() {
+            return LatencySummary::default();
+        }
+        LatencySummary {
+            count: histogram.len(),
+            min_us: histogram.min(),
+            mean_us: histogram.mean().round() as u64,
+            p50_us: histogram.value_at_quantile(0.5),
+            p90_us: histogram.value_at_quantile(0.9),
+            p99_us: histogram.value_at_quantile(0.99),
+            p999_us: histogram.value_at_quantile(0.999),
+            max_us: histogram.max(),
+        }
+    }
+
+    /// The distribution over bounds of 1, 2, 5, 10, 20, 50… µs, without the empty ones.
+    pub(crate) fn buckets(&self) -> Vec<HistogramBucket> {
+        let mut buckets: Vec<HistogramBucket> = Vec::new();
+        let mut bounds = (0..10).flat_map(|power| [1, 2, 5].map(|step| step * 10_u64.pow(power)));
+        let mut bound = bounds.next().unwrap_or(LONGEST_US);
+        for at in self.histogram.iter_recorded() {
+            let value = at.value_iterated_to();
+            while value > bound {
+                let Some(next) = bounds.next() else { break };
+                bound = next;
+            }
+            match buckets.last_mut() {
+                Some(bucket) if bucket.up_to_us == bound => bucket.count += at.count_at_value(),
+                _ => buckets.push(HistogramBucket { up_to_us: bound, count: at.count_at_value() }),
+            }
+        }
+        buckets
+    }
+}
+
+/// A histogram on its way between workers: the values that occurred, in µs, and how often. Nothing is lost, since
+/// all histograms have the same bounds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sparse(Vec<(u64, u64)>);
+
+/// The distributions of a run, or of a part of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Distributions {
+    pub(crate) connect: Latencies,
+    pub(crate) first_byte: Latencies,
+    pub(crate) message: Latencies,
+    pub(crate) lateness: Latencies,
+    pub(crate) reconnect: Latencies,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SparseDistributions {
+    connect: Sparse,
+    first_byte: Sparse,
+    message: Sparse,
+    lateness: Sparse,
+    reconnect: Sparse,
+}
+
+impl Distributions {
+    pub(crate) fn new() -> Self {
+        Self {
+            connect: Latencies::new(),
+            first_byte: Latencies::new(),
+            message: Latencies::new(),
+            lateness: Latencies::new(),
+            reconnect: Latencies::new(),
+        }
+    }
+
+    pub(crate) fn take(&mut self) -> SparseDistributions {
+        SparseDistributions {
+            connect: self.connect.take(),
+            first_byte: self.first_byte.take(),
+            message: self.message.take(),
+            lateness: self.lateness.take(),
+            reconnect: self.reconnect.take(),
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: &SparseDistributions) {
+        self.connect.merge(&other.connect);
+        self.first_byte.merge(&other.first_byte);
+        self.message.merge(&other.message);
+        self.lateness.merge(&other.lateness);
+        self.reconnect.merge(&other.reconnect);
+    }
+}
+
+/// Milliseconds of a duration, as events carry them.
+pub(crate) fn whole_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merging_loses_nothing() {
+        let (mut direct, mut part, mut merged) = (Latencies::new(), Latencies::new(), Latencies::new());
+        for ns in [0, 1_400, 999_999, 7_654_321, 123_456_789_000, u64::MAX] {
+            direct.record_ns(ns);
+            part.record_ns(ns);
+            merged.merge(&part.take());
+        }
+        assert_eq!(direct.summary(), merged.summary());
+        assert_eq!(direct.summary().count, 6);
+        assert_eq!(part.summary(), LatencySummary::default());
+        assert!(direct.summary().max_us >= LONGEST_US);
+    }
+
+    #[test]
+    fn buckets_cover_everything() {
+        let mut latencies = Latencies::new();
+        for us in [1, 2, 3, 5, 6, 900, 1_100, 4_000_000_000] {
+            latencies.record_ns(us * 1_000);
+        }
+        let buckets = latencies.buckets();
+        assert_eq!(buckets.iter().map(|bucket| bucket.count).sum::<u64>(), 8);
+        let bounds: Vec<u64> = buckets.iter().map(|bucket| bucket.up_to_us).collect();
+        assert_eq!(bounds, [1, 2, 5, 10, 1_000, 2_000, 5_000_000_000]);
+    }
+}

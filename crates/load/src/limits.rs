@@ -1,0 +1,147 @@
+//! What this machine allows: open files per process, ephemeral ports per pair of addresses.
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::{error::LoadError, plan::Plan};
+
+/// Open files kept for everything but connections.
+const FILES_KEPT: u64 = 128;
+/// Of a source's ephemeral ports, the share that is planned with. A connect first looks among half of the ports (the
+/// even ones), and when they are nearly used up the search takes most of a ramp's CPU.
+const PORTS_USED_PERCENT: u64 = 40;
+/// The range that Linux has unless it is configured.
+const PORTS_DEFAULT: (u16, u16) = (32_768, 60_999);
+/// More source addresses than these are never made.
+const SOURCES_MAX: u64 = 250;
+
+/// How a plan's connections are spread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Layout {
+    pub(crate) workers: u32,
+    /// Workers are processes of their own, each with its own limit on open files.
+    pub(crate) processes: bool,
+    /// Empty: the kernel's choice.
+    pub(crate) sources: Vec<IpAddr>,
+}
+
+/// Raises this process's limit on open files as far as it goes. Returns the limit.
+pub(crate) fn raise_open_files() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        // A refusal leaves the old limit, which is what is returned then.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Spreads `plan` over workers and source addresses.
+pub(crate) fn lay_out(plan: &Plan, files_max: u64, processes_possible: bool) -> Result<Layout, LoadError> {
+    let sources = sources(plan, ephemeral_ports(), std::process::id())?;
+    let wanted = plan.workers.unwrap_or(1);
+    let open_now = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
+    if plan.connections + open_now + FILES_KEPT <= files_max {
+        // Several workers that were asked for are processes as well where that is possible: one way to be several.
+        return Ok(Layout { workers: wanted, processes: processes_possible && wanted > 1, sources });
+    }
+    if !processes_possible || files_max <= 2 * FILES_KEPT {
+        return Err(LoadError::OpenFiles {
+            connections: plan.connections,
+            needed: plan.connections + open_now + FILES_KEPT,
+            limit: files_max,
+        });
+    }
+    let needed = plan.connections.div_ceil(files_max - FILES_KEPT);
+    let needed = u32::try_from(needed).unwrap_or(u32::MAX);
+    Ok(Layout { workers: wanted.max(needed), processes: true, sources })
+}
+
+/// The source addresses that `plan` needs. On loopback any address of 127/8 can be one; elsewhere the machine's
+/// own address is all there is.
+fn sources(plan: &Plan, ports: u64, process: u32) -> Result<Vec<IpAddr>, LoadError> {
+    let per_target = plan.connections.div_ceil(plan.targets.len().max(1) as u64);
+    let per_source = (ports * PORTS_USED_PERCENT / 100).max(1);
+    if per_target <= per_source {
+        return Ok(Vec::new());
+    }
+    let loopback = plan.targets.iter().all(|target| target.is_ipv4() && target.ip().is_loopback());
+    let count = per_target.div_ceil(per_source);
+    if loopback && count <= SOURCES_MAX {
+        // Of each process its own, above the range of platforms on this machine.
+        let (high, low) = ((process >> 8) as u8 & 0x3f, process as u8);
+        return Ok((1..=count)
+            .map(|host| IpAddr::from(Ipv4Addr::new(127, 192 + high, low, host as u8)))
+            .collect());
+    }
+    if !loopback && per_target <= ports {
+        return Ok(Vec::new());
+    }
+    let available = if loopback { per_source * SOURCES_MAX } else { ports };
+    let target = plan.targets.first().map(SocketAddr::to_string).unwrap_or_default();
+    Err(LoadError::Ports { target, connections: per_target, available })
+}
+
+/// How many ephemeral ports a source address has.
+fn ephemeral_ports() -> u64 {
+    let (low, high) = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
+        .ok()
+        .and_then(|text| {
+            let mut bounds = text.split_ascii_whitespace().map(str::parse::<u16>);
+            Some((bounds.next()?.ok()?, bounds.next()?.ok()?))
+        })
+        .unwrap_or(PORTS_DEFAULT);
+    u64::from(high.saturating_sub(low)) + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Request;
+
+    const PORTS: u64 = 28_232;
+
+    fn plan(connections: u64, targets: &[&str]) -> Plan {
+        let targets = targets.iter().map(|target| (*target).to_owned()).collect();
+        Request { targets, connections: Some(connections), ..Request::default() }.resolve(None).unwrap()
+    }
+
+    #[test]
+    fn few_connections_leave_the_source_to_the_kernel() {
+        assert_eq!(sources(&plan(10_000, &["127.0.0.1:1"]), PORTS, 1).unwrap(), [] as [IpAddr; 0]);
+        let ten: Vec<String> = (1..=10).map(|host| format!("127.0.0.{host}:1")).collect();
+        let ten: Vec<&str> = ten.iter().map(String::as_str).collect();
+        assert_eq!(sources(&plan(100_000, &ten), PORTS, 1).unwrap(), [] as [IpAddr; 0]);
+    }
+
+    #[test]
+    fn a_hundred_thousand_to_one_address_come_from_several() {
+        let sources = sources(&plan(100_000, &["127.0.0.1:1"]), PORTS, 0x0102).unwrap();
+        assert_eq!(sources.len(), 9);
+        assert_eq!(sources[0], IpAddr::from([127, 193, 2, 1]));
+    }
+
+    #[test]
+    fn elsewhere_the_ports_are_the_limit_and_the_error_says_so() {
+        assert!(sources(&plan(25_000, &["192.0.2.1:1"]), PORTS, 1).unwrap().is_empty());
+        let error = sources(&plan(30_000, &["192.0.2.1:1"]), PORTS, 1).unwrap_err().to_string();
+        assert!(
+            error.contains("30000") && error.contains("28232") && error.contains("192.0.2.1:1"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn open_files_decide_on_processes() {
+        let plan = plan(100_000, &["127.0.0.1:1"]);
+        let layout = lay_out(&plan, 20_000, true).unwrap();
+        assert!(layout.processes);
+        assert_eq!(layout.workers, 6);
+        let error = lay_out(&plan, 20_000, false).unwrap_err().to_string();
+        assert!(error.contains("100000 connections") && error.contains("ulimit -n"), "{error}");
+        assert!(!lay_out(&plan, 1_000_000, false).unwrap().processes);
+    }
+}

@@ -1,0 +1,123 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn feed_all(matcher: &Matcher, pieces: &[&[u8]]) -> (Vec<Answer>, usize) {
+    let mut progress = Progress::START;
+    let (mut answers, mut notices) = (Vec::new(), 0);
+    for piece in pieces {
+        let seen = matcher.feed(&mut progress, piece, answers.is_empty());
+        answers.extend(seen.answer);
+        notices += usize::from(seen.notice);
+    }
+    (answers, notices)
+}
+
+fn echo(payload: &str) -> Matcher {
+    Matcher::new(Expect::Echo, payload.as_bytes())
+}
+
+#[test]
+fn our_protocol_and_a_plain_echo_are_both_echoes() {
+    let matcher = echo("msg:12345:rest ");
+    assert_eq!(feed_all(&matcher, &[b"12345"]), (vec![Answer::Right], 0));
+    assert_eq!(feed_all(&matcher, &[b"msg:12345:rest "]), (vec![Answer::Right], 0));
+    assert_eq!(feed_all(&matcher, &[b"12346"]), (vec![Answer::Wrong], 0));
+    assert_eq!(feed_all(&echo("hello"), &[b"hello"]), (vec![Answer::Right], 0));
+}
+
+#[test]
+fn a_reply_and_a_notice_in_one_packet_are_told_apart() {
+    let matcher = echo("msg:12345");
+    assert_eq!(feed_all(&matcher, &[b"12345reconnect"]), (vec![Answer::Right], 1));
+    assert_eq!(feed_all(&matcher, &[b"reconnect12345"]), (vec![Answer::Right], 1));
+    assert_eq!(feed_all(&matcher, &[b"12345\nreconnect\n"]), (vec![Answer::Right], 1));
+    assert_eq!(feed_all(&matcher, &[b"recon", b"nect"]), (vec![], 1));
+}
+
+#[test]
+fn a_reply_that_looks_like_a_notice_is_a_reply() {
+    let matcher = echo("msg:reconnect");
+    assert_eq!(feed_all(&matcher, &[b"reconnect"]), (vec![Answer::Right], 0));
+    assert_eq!(feed_all(&matcher, &[b"reconnectreconnect"]), (vec![Answer::Right], 1));
+    let matcher = echo("msg:reX");
+    assert_eq!(feed_all(&matcher, &[b"reX"]), (vec![Answer::Right], 0));
+    assert_eq!(feed_all(&matcher, &[b"reconnectreX"]), (vec![Answer::Right], 1));
+    assert_eq!(feed_all(&matcher, &[b"reconfigure"]), (vec![Answer::Wrong], 0));
+}
+
+#[test]
+fn a_notice_behind_a_broadcast_is_seen() {
+    let matcher = echo("msg:12345");
+    let mut progress = Progress::START;
+    assert_eq!(
+        matcher.feed(&mut progress, b"all of you: rereconnect", false),
+        Seen { answer: None, notice: true }
+    );
+}
+
+#[test]
+fn any_bytes_answer_any_but_a_notice_does_not() {
+    let matcher = Matcher::new(Expect::Any, b"GET / HTTP/1.1\r\n\r\n");
+    assert_eq!(feed_all(&matcher, &[b"HTTP/1.1 200 OK"]), (vec![Answer::Right], 0));
+    assert_eq!(feed_all(&matcher, &[b"reconnect"]), (vec![], 1));
+    assert_eq!(feed_all(&matcher, &[b"r"]), (vec![Answer::Right], 0));
+    assert_eq!(feed_all(&matcher, &[b"okreconnect"]), (vec![Answer::Right], 1));
+}
+
+#[test]
+fn nothing_answers_none() {
+    let matcher = Matcher::new(Expect::None, b"x");
+    assert_eq!(feed_all(&matcher, &[b"x", b"reconnect"]), (vec![], 1));
+}
+
+#[test]
+fn names_are_read_and_printed() {
+    for name in ["echo", "any", "none"] {
+        assert_eq!(name.parse::<Expect>().unwrap().to_string(), name);
+    }
+    assert!("all".parse::<Expect>().unwrap_err().contains("`all`"));
+}
+
+/// Cuts `stream` at `cuts`.
+fn pieces<'a>(stream: &'a [u8], cuts: &[prop::sample::Index]) -> Vec<&'a [u8]> {
+    let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).collect();
+    at.extend([0, stream.len()]);
+    at.sort_unstable();
+    at.dedup();
+    at.windows(2).map(|pair| &stream[pair[0]..pair[1]]).collect()
+}
+
+proptest! {
+    /// However the network cuts a reply and a notice, in either order, both are seen and nothing else is.
+    #[test]
+    fn cuts_change_nothing(
+        content in "[a-z0-9]{1,24}",
+        notice_first: bool,
+        line_mode: bool,
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+    ) {
+        // A reply that begins like the notice can only be told apart once it ends; one that is part of it, never.
+        prop_assume!(!content.starts_with('r'));
+        let matcher = echo(&format!("msg:{content}"));
+        let end: &[u8] = if line_mode { b"\n" } else { b"" };
+        let reply = [content.as_bytes(), end].concat();
+        let notice = [NOTICE, end].concat();
+        let stream = if notice_first { [notice, reply].concat() } else { [reply, notice].concat() };
+        prop_assert_eq!(feed_all(&matcher, &pieces(&stream, &cuts)), (vec![Answer::Right], 1));
+    }
+
+    /// Any bytes at all, cut anywhere, give the same verdict as in one piece, for one awaited answer.
+    #[test]
+    fn rubbish_is_judged_alike_however_it_is_cut(
+        stream in prop::collection::vec(prop::sample::select(b"reconnect12345\n:msg".to_vec()), 0..60),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+    ) {
+        let matcher = echo("msg:12345");
+        let whole = feed_all(&matcher, &[&stream]);
+        let cut = feed_all(&matcher, &pieces(&stream, &cuts));
+        prop_assert_eq!(&whole.0, &cut.0);
+        // One piece reports at most one notice, however often it says so.
+        prop_assert_eq!(whole.1 > 0, cut.1 > 0);
+    }
+}

@@ -1,0 +1,189 @@
+//! What several workers measured, as one.
+
+use std::collections::BTreeMap;
+
+use platform::event::{Counters, EventKind, LoadSummary, LoadTick, ReplicaShare, Skew};
+use uuid::Uuid;
+
+use super::ReplicaNames;
+use crate::{histogram::Distributions, plan::Plan, worker::Measured};
+
+/// How replicas are called that do not say who they are.
+const UNKNOWN: &str = "unknown";
+
+pub(super) struct Merge {
+    names: Names,
+    /// The latest of each worker.
+    latest: Vec<Measured>,
+    /// Workers that reported regularly since the last tick, and those that are done.
+    fresh: Vec<bool>,
+    done: Vec<bool>,
+    ramps_done: u32,
+    ramp_end_ms: u32,
+    took_ms: u32,
+    tick: Distributions,
+    run: Distributions,
+    open_max: u64,
+    /// When the most were open.
+    fullest: BTreeMap<String, u64>,
+}
+
+impl Merge {
+    pub(super) fn new(workers: u32, names: Option<ReplicaNames>) -> Self {
+        let workers = workers as usize;
+        Self {
+            names: Names { lookup: names, known: BTreeMap::new() },
+            latest: vec![Measured::default(); workers],
+            fresh: vec![false; workers],
+            done: vec![false; workers],
+            ramps_done: 0,
+            ramp_end_ms: 0,
+            took_ms: 0,
+            tick: Distributions::new(),
+            run: Distributions::new(),
+            open_max: 0,
+            fullest: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn totals(&self) -> Counters {
+        let mut totals = Counters::default();
+        for measured in &self.latest {
+            totals += measured.totals;
+        }
+        totals
+    }
+
+    pub(super) fn open(&self) -> u64 {
+        self.latest.iter().map(|measured| measured.open).sum()
+    }
+
+    /// Takes in a report. Returns the tick that it completes, if every worker has had its turn.
+    pub(super) fn progress(&mut self, worker: u32, measured: Measured, regular: bool) -> Option<LoadTick> {
+        self.take(worker, measured);
+        if !regular {
+            return None;
+        }
+        self.fresh[worker as usize] = true;
+        if !self.fresh.iter().zip(&self.done).all(|(fresh, done)| *fresh || *done) {
+            return None;
+        }
+        self.fresh.fill(false);
+        let by_replica = self.by_replica();
+        let tick = LoadTick {
+            open: self.open(),
+            connecting: self.latest.iter().map(|measured| measured.connecting).sum(),
+            totals: self.totals(),
+            connect: self.tick.connect.summary(),
+            message: self.tick.message.summary(),
+            skew: skew(&by_replica),
+            by_replica,
+        };
+        self.tick = Distributions::new();
+        Some(tick)
+    }
+
+    /// One worker's ramp is done. Returns when the last one's was.
+    pub(super) fn ramp_done(&mut self, at_ms: u32) -> Option<u32> {
+        self.ramps_done += 1;
+        self.ramp_end_ms = self.ramp_end_ms.max(at_ms);
+        (self.ramps_done as usize == self.latest.len()).then_some(self.ramp_end_ms)
+    }
+
+    pub(super) fn done(&mut self, worker: u32, at_ms: u32, measured: Measured) {
+        self.take(worker, measured);
+        self.done[worker as usize] = true;
+        self.took_ms = self.took_ms.max(at_ms);
+    }
+
+    fn take(&mut self, worker: u32, measured: Measured) {
+        self.tick.merge(&measured.distributions);
+        self.run.merge(&measured.distributions);
+        self.latest[worker as usize] = measured;
+        let open = self.open();
+        // Also at the same height: the later one has had more time to say who serves it.
+        if open >= self.open_max && open > 0 {
+            self.fullest = self.by_replica();
+        }
+        // The workers' own maxima need not have been at one time, but for one worker the maximum is exact.
+        self.open_max = self.open_max.max(open);
+        if let [only] = self.latest.as_slice() {
+            self.open_max = self.open_max.max(only.open_max);
+        }
+    }
+
+    fn by_replica(&mut self) -> BTreeMap<String, u64> {
+        let mut counts = BTreeMap::new();
+        for (uuid, open) in self.latest.iter().flat_map(|measured| &measured.replicas) {
+            let name = uuid.map_or_else(|| UNKNOWN.to_owned(), |uuid| self.names.of(uuid));
+            *counts.entry(name).or_default() += open;
+        }
+        counts
+    }
+
+    /// An event of a single connection, with its replica's name.
+    pub(super) fn named(&mut self, mut event: EventKind) -> EventKind {
+        if let EventKind::ConnectionOpened { replica: Some(replica), .. } = &mut event
+            && let Ok(uuid) = replica.parse()
+        {
+            *replica = self.names.of(uuid);
+        }
+        event
+    }
+
+    pub(super) fn summary(self, plan: &Plan, interrupted: bool) -> LoadSummary {
+        let all: u64 = self.fullest.values().sum();
+        LoadSummary {
+            plan: plan.describe(),
+            took_ms: u64::from(self.took_ms),
+            totals: self.totals(),
+            connect: self.run.connect.summary(),
+            first_byte: self.run.first_byte.summary(),
+            message: self.run.message.summary(),
+            lateness: self.run.lateness.summary(),
+            reconnect: self.run.reconnect.summary(),
+            message_histogram: self.run.message.buckets(),
+            open_max: self.open_max,
+            skew: skew(&self.fullest),
+            shares: self
+                .fullest
+                .into_iter()
+                .map(|(replica, connections)| ReplicaShare {
+                    replica,
+                    connections,
+                    share: connections as f64 / all.max(1) as f64,
+                })
+                .collect(),
+            scale_up: None,
+            scale_down: None,
+            expectations: Vec::new(),
+            interrupted,
+        }
+    }
+}
+
+/// Over the replicas that are known by name; a target that does not say has no skew.
+fn skew(by_replica: &BTreeMap<String, u64>) -> Option<Skew> {
+    Skew::of(by_replica.iter().filter(|(name, _)| *name != UNKNOWN).map(|(_, count)| *count))
+}
+
+/// Replicas' names, looked up until they are found.
+struct Names {
+    lookup: Option<ReplicaNames>,
+    known: BTreeMap<Uuid, String>,
+}
+
+impl Names {
+    fn of(&mut self, uuid: Uuid) -> String {
+        if let Some(name) = self.known.get(&uuid) {
+            return name.clone();
+        }
+        match self.lookup.as_ref().and_then(|lookup| lookup(uuid)) {
+            Some(name) => {
+                self.known.insert(uuid, name.clone());
+                name
+            }
+            None => uuid.simple().to_string()[..8].to_owned(),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The state of one connection, as small as it gets: the socket's own memory in the kernel is what counts.
+
+use std::os::fd::OwnedFd;
+
+use crate::reply::Progress;
+
+/// No tick: the connection waits for nothing in the wheel.
+pub(super) const NEVER: u32 = u32::MAX;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// Not started yet, or ended and not coming back.
+    Absent,
+    Connecting,
+    /// Open; asked which replica serves it.
+    Identifying,
+    Open,
+    /// Between two connections.
+    Away,
+}
+
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a connection, one byte each")]
+pub(super) struct Connection {
+    pub(super) socket: Option<OwnedFd>,
+    pub(super) state: State,
+    /// Was open at least once.
+    pub(super) opened_before: bool,
+    /// Its first attempt came to an end, whichever.
+    pub(super) resolved: bool,
+    /// Got a `reconnect` notice.
+    pub(super) noticed: bool,
+    /// The first byte of this connection has come.
+    pub(super) answered: bool,
+    /// A message is outstanding.
+    pub(super) awaiting: bool,
+    /// A request is written in part; the rest goes when the socket takes it.
+    pub(super) writing: bool,
+    /// Index into the worker's replicas.
+    pub(super) replica: u16,
+    pub(super) progress: Progress,
+    /// Bytes of the current request that are written.
+    pub(super) written: u32,
+    /// When message 0 of this connection was due.
+    pub(super) base_ms: u32,
+    /// Messages started on this connection.
+    pub(super) sequence: u32,
+    /// When the outstanding message was due.
+    pub(super) due_ms: u32,
+    /// When the outstanding request was begun.
+    pub(super) sent_ms: u32,
+    /// The tick of its valid entry in the wheel.
+    pub(super) wake_ms: u32,
+    /// When the present attempt began.
+    pub(super) started_ns: u64,
+    /// When the previous connection ended; 0: there was none.
+    pub(super) ended_ns: u64,
+}
+
+impl Connection {
+    pub(super) fn new() -> Self {
+        Self {
+            socket: None,
+            state: State::Absent,
+            opened_before: false,
+            resolved: false,
+            noticed: false,
+            answered: false,
+            awaiting: false,
+            writing: false,
+            replica: 0,
+            progress: Progress::START,
+            written: 0,
+            base_ms: 0,
+            sequence: 0,
+            due_ms: 0,
+            sent_ms: 0,
+            wake_ms: NEVER,
+            started_ns: 0,
+            ended_ns: 0,
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.state, State::Open | State::Identifying)
+    }
+
+    /// Nothing of it is on its way in either direction.
+    pub(super) fn is_idle(&self) -> bool {
+        self.state == State::Open && !self.awaiting && !self.writing
+    }
+
+    /// A request is outstanding or not even written.
+    pub(super) fn is_waiting_for_peer(&self) -> bool {
+        self.is_open() && !self.is_idle()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_takes_at_most_64_bytes() {
+        assert!(size_of::<Connection>() <= 64, "{}", size_of::<Connection>());
+    }
+}

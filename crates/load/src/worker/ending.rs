@@ -1,0 +1,150 @@
+//! How connections end, and which come back.
+
+use platform::event::EventKind;
+use rand::RngExt as _;
+
+use super::{BATCH, NEVER, State, Worker};
+use crate::clock::{MS, ceil_ms};
+
+/// Why a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The other side closed it.
+    Eof,
+    Reset,
+    /// By this side, as planned, or because a notice asked for it.
+    Planned,
+    /// By this side, since an answer did not come in time.
+    GivenUp,
+}
+
+impl Worker {
+    /// Ends an open connection. It comes back later unless the run is closing.
+    pub(super) fn end(&mut self, index: u32, end: End) {
+        let now_ns = self.clock.now_ns();
+        let closing = self.closing;
+        let connection = &mut self.connections[index as usize];
+        if !connection.is_open() {
+            return;
+        }
+        // Closing the socket also takes it out of epoll.
+        connection.socket = None;
+        connection.ended_ns = now_ns;
+        let totals = &mut self.tally.totals;
+        totals.messages_unanswered += u64::from(connection.awaiting);
+        let noticed = connection.noticed;
+        let reason = match end {
+            End::Eof if noticed => {
+                totals.eof_after_notice += 1;
+                "closed by the server after its notice"
+            }
+            End::Eof => {
+                totals.eof += 1;
+                "closed by the server"
+            }
+            End::Reset => {
+                totals.reset += 1;
+                "reset"
+            }
+            End::Planned => {
+                totals.closed += 1;
+                if noticed { "left on notice" } else { "closed" }
+            }
+            End::GivenUp => {
+                totals.given_up += 1;
+                "given up: no answer in time"
+            }
+        };
+        let by_peer = matches!(end, End::Eof | End::Reset);
+        totals.lost += u64::from(by_peer && !noticed && !closing);
+        let replica = connection.replica;
+        self.tally.ended(replica);
+        self.partial_identities.remove(&index);
+        self.trace(|worker| EventKind::ConnectionClosed {
+            id: worker.spec.number(index as usize),
+            reason: reason.to_owned(),
+        });
+        self.come_back(index);
+    }
+
+    /// Plans the next attempt of a connection that is none.
+    pub(super) fn come_back(&mut self, index: u32) {
+        let closing = self.closing;
+        let jittered = self
+            .spec
+            .come_back_ms
+            .map(|(delay_ms, jitter_ms)| delay_ms.saturating_add(self.random.random_range(0..=jitter_ms)));
+        let now_ms = ceil_ms(self.clock.now_ns());
+        let connection = &mut self.connections[index as usize];
+        connection.awaiting = false;
+        connection.writing = false;
+        match jittered {
+            Some(delay_ms) if !closing => {
+                connection.state = State::Away;
+                connection.wake_ms = self.wheel.insert(index, now_ms.saturating_add(delay_ms));
+            }
+            _ => {
+                connection.state = State::Absent;
+                connection.wake_ms = NEVER;
+            }
+        }
+    }
+
+    /// Finds what waited for too long.
+    pub(super) fn sweep(&mut self, now_ms: u32) {
+        for at in 0..self.started {
+            let connection = &self.connections[at];
+            let index = at as u32;
+            if connection.state == State::Connecting {
+                let since_ms = (connection.started_ns / MS) as u32;
+                if now_ms.saturating_sub(since_ms) > self.spec.connect_timeout_ms {
+                    self.tally.totals.connect_timeouts += 1;
+                    self.give_up_connecting(index);
+                }
+            } else if connection.is_waiting_for_peer()
+                && now_ms.saturating_sub(connection.sent_ms) > self.spec.message_timeout_ms
+            {
+                self.time_out(index);
+            }
+        }
+    }
+
+    /// A request was not answered, or not even taken, in time. Its latency counts as the time waited: percentiles
+    /// must not look better because the slowest answers never came.
+    fn time_out(&mut self, index: u32) {
+        let connection = &self.connections[index as usize];
+        if connection.state == State::Open {
+            let waited_ns = self.clock.now_ns().saturating_sub(u64::from(connection.due_ms) * MS);
+            self.tally.totals.message_timeouts += 1;
+            self.tally.distributions.message.record_ns(waited_ns);
+        }
+        self.end(index, End::GivenUp);
+    }
+
+    /// Closes the next few connections. Those with an outstanding message are left until it is answered or times
+    /// out, or, with a stop at once, not left at all.
+    pub(super) fn close_some(&mut self) {
+        let at_once = self.commands.is_at_once();
+        if at_once && self.close_cursor >= self.started && self.tally.open() > 0 {
+            // Stopped for good while answers were waited for: once more from the start.
+            self.close_cursor = 0;
+        }
+        let end = (self.close_cursor + BATCH).min(self.started);
+        for at in self.close_cursor..end {
+            let index = at as u32;
+            let connection = &mut self.connections[at];
+            match connection.state {
+                State::Connecting => self.give_up_connecting(index),
+                State::Away => {
+                    connection.state = State::Absent;
+                    connection.wake_ms = NEVER;
+                }
+                State::Open | State::Identifying if at_once || connection.is_idle() => {
+                    self.end(index, End::Planned);
+                }
+                State::Open | State::Identifying | State::Absent => {}
+            }
+        }
+        self.close_cursor = end;
+    }
+}

@@ -1,0 +1,160 @@
+//! Messages and their answers.
+
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, SendFlags, recv, send},
+};
+
+use super::{State, Worker, ending::End, opening::WHERE};
+use crate::{clock::MS, reply::Answer};
+
+/// Reads of one connection in a row: a server that never stops talking does not starve the others.
+const READS: usize = 16;
+/// Messages of one connection in a row, where none is waited for.
+const SENDS: usize = 16;
+
+impl Worker {
+    /// Sends what is due on a connection, or notes when the next message is. `behind`: an earlier message was
+    /// outstanding until now.
+    pub(super) fn advance(&mut self, index: u32, behind: bool) {
+        for _ in 0..SENDS {
+            let connection = &mut self.connections[index as usize];
+            if !connection.is_idle() || connection.noticed || self.closing {
+                return;
+            }
+            let Some(due_ms) = self.spec.message_due_ms(connection.base_ms, connection.sequence) else {
+                return;
+            };
+            if u64::from(due_ms) * MS > self.clock.now_ns() {
+                connection.wake_ms = self.wheel.insert(index, due_ms);
+                return;
+            }
+            self.send_message(index, due_ms, behind);
+        }
+        let connection = &mut self.connections[index as usize];
+        if connection.is_idle() {
+            connection.wake_ms = self.wheel.insert(index, 0);
+        }
+    }
+
+    fn send_message(&mut self, index: u32, due_ms: u32, behind: bool) {
+        let now_ns = self.clock.now_ns();
+        let late_ns = now_ns.saturating_sub(u64::from(due_ms) * MS);
+        self.tally.distributions.lateness.record_ns(late_ns);
+        self.tally.totals.messages_late += u64::from(behind && late_ns > MS);
+        self.tally.totals.messages_sent += 1;
+        let connection = &mut self.connections[index as usize];
+        connection.sequence += 1;
+        connection.due_ms = due_ms;
+        connection.sent_ms = (now_ns / MS) as u32;
+        connection.awaiting = self.matcher.expects_answers();
+        connection.written = 0;
+        self.write(index);
+    }
+
+    /// Writes the current request, or what is left of it.
+    pub(super) fn write(&mut self, index: u32) {
+        let connection = &mut self.connections[index as usize];
+        let request =
+            if connection.state == State::Identifying { WHERE } else { self.spec.payload.as_bytes() };
+        let Some(socket) = &connection.socket else { return };
+        loop {
+            let rest = &request[connection.written as usize..];
+            match send(socket, rest, SendFlags::NOSIGNAL) {
+                Ok(sent) => {
+                    self.tally.totals.bytes_sent += sent as u64;
+                    connection.written += sent as u32;
+                    connection.writing = sent < rest.len();
+                    return;
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    connection.writing = true;
+                    return;
+                }
+                Err(_) => return self.end(index, End::Reset),
+            }
+        }
+    }
+
+    /// Reads what a connection has. `to_the_end`: its end is known to have come, so read up to that.
+    pub(super) fn read(&mut self, index: u32, to_the_end: bool) {
+        // Taken out and put back: what is read is judged while the worker changes.
+        let mut buffer = std::mem::take(&mut self.buffer);
+        self.read_into(index, to_the_end, &mut buffer);
+        self.buffer = buffer;
+    }
+
+    fn read_into(&mut self, index: u32, to_the_end: bool, buffer: &mut [u8]) {
+        for _ in 0..READS {
+            let Some(socket) = &self.connections[index as usize].socket else {
+                return;
+            };
+            match recv(socket, &mut *buffer, RecvFlags::empty()) {
+                Ok((0, _)) => return self.end(index, End::Eof),
+                Ok((read, _)) => {
+                    self.received(index, &buffer[..read]);
+                    // Less than there was room for: the socket is empty, and what comes next is a new event.
+                    if read < buffer.len() && !to_the_end {
+                        return;
+                    }
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                Err(_) => return self.end(index, End::Reset),
+            }
+        }
+        self.unfinished.push(index);
+    }
+
+    fn received(&mut self, index: u32, piece: &[u8]) {
+        self.tally.totals.bytes_received += piece.len() as u64;
+        let now_ns = self.clock.now_ns();
+        let connection = &mut self.connections[index as usize];
+        if !connection.answered {
+            connection.answered = true;
+            self.tally.distributions.first_byte.record_ns(now_ns.saturating_sub(connection.started_ns));
+        }
+        if connection.state == State::Identifying {
+            self.read_identity(index, piece);
+            return self.settle(index, false);
+        }
+        let seen = self.matcher.feed(&mut connection.progress, piece, connection.awaiting);
+        if let Some(answer) = seen.answer {
+            connection.awaiting = false;
+            match answer {
+                Answer::Right => {
+                    let latency_ns = now_ns.saturating_sub(u64::from(connection.due_ms) * MS);
+                    self.tally.totals.messages_answered += 1;
+                    self.tally.distributions.message.record_ns(latency_ns);
+                }
+                Answer::Wrong => self.tally.totals.messages_wrong += 1,
+            }
+        }
+        if seen.notice {
+            self.notice(index);
+        }
+        if seen.answer.is_some() || seen.notice {
+            self.settle(index, seen.answer.is_some());
+        }
+    }
+
+    /// Notes a `reconnect` notice.
+    pub(super) fn notice(&mut self, index: u32) {
+        self.tally.totals.notices += 1;
+        self.connections[index as usize].noticed = true;
+    }
+
+    /// Goes on when nothing is outstanding any more: leaves, closes, or, where a message is `over`, sends what is due.
+    pub(super) fn settle(&mut self, index: u32, over: bool) {
+        let connection = &self.connections[index as usize];
+        if !connection.is_idle() {
+            return;
+        }
+        if connection.noticed || self.closing {
+            self.end(index, End::Planned);
+        } else if over {
+            self.advance(index, true);
+        }
+    }
+}

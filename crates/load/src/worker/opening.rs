@@ -1,0 +1,231 @@
+//! Opening connections, and asking them who serves them.
+
+use rustix::{
+    event::epoll::{self, EventFlags as F},
+    io::Errno,
+    net::sockopt,
+};
+use uuid::Uuid;
+
+use platform::event::EventKind;
+
+use super::{BATCH, Connection, State, Worker, socket};
+use crate::{
+    clock::ceil_ms,
+    reply::{NOTICE, Progress},
+};
+
+/// The question which replica serves a connection, of our protocol.
+pub(crate) const WHERE: &[u8] = b"WHERE";
+/// The answer: a UUID in its usual form.
+pub(crate) const IDENTITY_BYTES: usize = 36;
+
+impl Worker {
+    /// Starts the connections whose first time has come.
+    pub(super) fn start_due(&mut self) {
+        for _ in 0..BATCH {
+            if self.started >= self.connections.len()
+                || self.clock.until_origin_ns() > 0
+                || self.spec.start_due_ns(self.started) > self.clock.now_ns()
+            {
+                return;
+            }
+            self.started += 1;
+            self.start((self.started - 1) as u32);
+        }
+    }
+
+    /// Begins an attempt to connect.
+    pub(super) fn start(&mut self, index: u32) {
+        let at = index as usize;
+        self.tally.totals.attempted += 1;
+        let started_ns = self.clock.now_ns();
+        let connection = &mut self.connections[at];
+        // All but what reaches across connections begins anew.
+        *connection = Connection {
+            started_ns,
+            state: State::Connecting,
+            opened_before: connection.opened_before,
+            resolved: connection.resolved,
+            ended_ns: connection.ended_ns,
+            ..Connection::new()
+        };
+        self.tally.connecting += 1;
+        let socket = match socket::begin(self.spec.target(at), self.spec.source(at)) {
+            socket::Attempt::Pending(socket) => socket,
+            socket::Attempt::Failed(error) => return self.failed(index, error),
+        };
+        let flags = F::IN | F::OUT | F::RDHUP | F::ET;
+        match epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(u64::from(index)), flags) {
+            Ok(()) => self.connections[at].socket = Some(socket),
+            Err(error) => self.failed(index, error),
+        }
+    }
+
+    /// The network said something about a connection.
+    pub(super) fn on_event(&mut self, index: u32, flags: epoll::EventFlags) {
+        let connection = &self.connections[index as usize];
+        if connection.state == State::Connecting {
+            if flags.intersects(F::ERR | F::HUP) {
+                let error =
+                    connection.socket.as_ref().and_then(|socket| match sockopt::socket_error(socket) {
+                        Ok(Ok(())) => None,
+                        Ok(Err(error)) | Err(error) => Some(error),
+                    });
+                if let Some(error) = error {
+                    return self.failed(index, error);
+                }
+            } else if !flags.contains(F::OUT) {
+                return;
+            }
+            self.established(index);
+        } else if connection.writing && flags.contains(F::OUT) {
+            self.write(index);
+            self.settle(index, true);
+        }
+        let over = flags.intersects(F::RDHUP | F::HUP | F::ERR);
+        if over || flags.contains(F::IN) {
+            self.read(index, over);
+        }
+    }
+
+    fn established(&mut self, index: u32) {
+        let now_ns = self.clock.now_ns();
+        self.decided(index);
+        self.tally.connecting -= 1;
+        self.tally.opened();
+        let connection = &mut self.connections[index as usize];
+        let (totals, distributions) = (&mut self.tally.totals, &mut self.tally.distributions);
+        totals.connected += 1;
+        distributions.connect.record_ns(now_ns.saturating_sub(connection.started_ns));
+        if connection.opened_before {
+            totals.reconnected += 1;
+            distributions.reconnect.record_ns(now_ns.saturating_sub(connection.ended_ns));
+        } else {
+            totals.connected_first += 1;
+        }
+        connection.opened_before = true;
+        if self.spec.identify {
+            connection.state = State::Identifying;
+            connection.sent_ms = (now_ns / crate::clock::MS) as u32;
+            self.tally.totals.where_sent += 1;
+            self.write(index);
+        } else {
+            self.ready(index);
+        }
+    }
+
+    /// The connection begins its schedule.
+    pub(super) fn ready(&mut self, index: u32) {
+        let now_ns = self.clock.now_ns();
+        let connection = &mut self.connections[index as usize];
+        connection.state = State::Open;
+        connection.progress = Progress::START;
+        // Nothing of a message is written, even where the question was answered before it was written.
+        connection.written = 0;
+        connection.writing = false;
+        connection.base_ms = ceil_ms(now_ns);
+        if self.spec.every_ns.is_some() {
+            connection.wake_ms = self.wheel.insert(index, connection.base_ms);
+        }
+        self.trace(|worker| worker.opened_event(index, now_ns));
+    }
+
+    fn opened_event(&self, index: u32, now_ns: u64) -> EventKind {
+        let connection = &self.connections[index as usize];
+        let local = connection.socket.as_ref().and_then(|socket| rustix::net::getsockname(socket).ok());
+        EventKind::ConnectionOpened {
+            id: self.spec.number(index as usize),
+            local: local
+                .and_then(|local| local.try_into().ok())
+                .unwrap_or_else(|| std::net::SocketAddr::from(([0, 0, 0, 0], 0))),
+            connect_us: now_ns.saturating_sub(connection.started_ns) / 1_000,
+            replica: self.tally.replica(connection.replica).map(|uuid| uuid.to_string()),
+        }
+    }
+
+    /// Reads the answer to `WHERE`. Whatever else comes leaves the replica unknown.
+    pub(super) fn read_identity(&mut self, index: u32, piece: &[u8]) {
+        let mut answer = self.partial_identities.remove(&index).unwrap_or_default();
+        // More than a notice, an identity and line ends is not looked at.
+        let room = (NOTICE.len() + IDENTITY_BYTES + 4).saturating_sub(answer.len());
+        answer.extend_from_slice(&piece[..piece.len().min(room)]);
+        let mut rest = answer.trim_ascii_start();
+        if let Some(behind) = rest.strip_prefix(NOTICE) {
+            self.notice(index);
+            rest = behind.trim_ascii_start();
+        }
+        if rest.len() < IDENTITY_BYTES && might_become_identity_or_notice(rest) {
+            self.partial_identities.insert(index, rest.to_vec());
+            return;
+        }
+        let identity = rest.get(..IDENTITY_BYTES).and_then(parse_identity);
+        let behind = identity.map_or(rest, |_| &rest[IDENTITY_BYTES..]).to_vec();
+        if let Some(uuid) = identity {
+            self.tally.totals.where_answered += 1;
+            self.connections[index as usize].replica = self.tally.identified(uuid);
+        }
+        self.ready(index);
+        let progress = &mut self.connections[index as usize].progress;
+        if self.matcher.feed(progress, &behind, false).notice {
+            self.notice(index);
+        }
+    }
+
+    fn failed(&mut self, index: u32, error: Errno) {
+        let totals = &mut self.tally.totals;
+        match error {
+            Errno::CONNREFUSED => totals.refused += 1,
+            Errno::TIMEDOUT => totals.connect_timeouts += 1,
+            _ => totals.connect_errors += 1,
+        }
+        if !self.warned && !matches!(error, Errno::CONNREFUSED | Errno::TIMEDOUT) {
+            self.warned = true;
+            let target = self.spec.target(index as usize);
+            self.warn(format!("connecting to {target} failed: {}", explain(error)));
+        }
+        self.give_up_connecting(index);
+    }
+
+    /// An attempt is over without a connection.
+    pub(super) fn give_up_connecting(&mut self, index: u32) {
+        self.decided(index);
+        self.tally.connecting -= 1;
+        self.connections[index as usize].socket = None;
+        self.come_back(index);
+    }
+
+    fn decided(&mut self, index: u32) {
+        let connection = &mut self.connections[index as usize];
+        if !connection.resolved {
+            connection.resolved = true;
+            self.undecided -= 1;
+        }
+    }
+}
+
+/// Reads a UUID in its usual form.
+pub(crate) fn parse_identity(text: &[u8]) -> Option<Uuid> {
+    (text.len() == IDENTITY_BYTES).then(|| Uuid::try_parse_ascii(text).ok()).flatten()
+}
+
+fn might_become_identity_or_notice(begun: &[u8]) -> bool {
+    NOTICE.starts_with(begun)
+        || begun.iter().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => *byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+fn explain(error: Errno) -> String {
+    let advice = match error {
+        Errno::ADDRNOTAVAIL => {
+            "; no ephemeral port is free for this pair of addresses (net.ipv4.ip_local_port_range)"
+        }
+        Errno::MFILE | Errno::NFILE => "; raise the limit on open files (ulimit -n)",
+        Errno::NOBUFS | Errno::NOMEM => "; the machine is out of memory for sockets",
+        Errno::NETUNREACH | Errno::HOSTUNREACH => "; there is no route to it",
+        _ => "",
+    };
+    format!("{error}{advice}")
+}

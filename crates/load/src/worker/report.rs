@@ -1,0 +1,129 @@
+//! What a worker tells the coordinator: counts and distributions, never single samples.
+
+use std::collections::HashMap;
+
+use platform::event::{Counters, EventKind};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::histogram::{Distributions, SparseDistributions};
+
+/// Beyond so many replicas, further ones count as unknown: a target that invents one per connection costs no memory.
+const REPLICAS_MAX: usize = 4096;
+
+/// A message of a worker.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Report {
+    /// All of its connections were started and decided. `at_ms`: of the run.
+    RampDone {
+        at_ms: u32,
+    },
+    /// The state now and what was measured since the last report. `regular`: once per tick, not between.
+    Progress {
+        regular: bool,
+        measured: Box<Measured>,
+    },
+    /// It begins to close its connections.
+    Closing {
+        at_ms: u32,
+    },
+    Trace(Box<EventKind>),
+    Warning(String),
+    /// The last report of a worker: all is closed.
+    Done {
+        at_ms: u32,
+        measured: Box<Measured>,
+    },
+    /// It cannot go on.
+    Failed(String),
+}
+
+/// A worker's state and measurements.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Measured {
+    pub(crate) open: u64,
+    pub(crate) connecting: u64,
+    /// The most that were open at once.
+    pub(crate) open_max: u64,
+    /// Since the run began.
+    pub(crate) totals: Counters,
+    /// Since the last report.
+    pub(crate) distributions: SparseDistributions,
+    /// Open connections by replica; `None`: the target does not say.
+    pub(crate) replicas: Vec<(Option<Uuid>, u64)>,
+}
+
+/// Where a worker counts.
+#[derive(Debug)]
+pub(super) struct Tally {
+    pub(super) totals: Counters,
+    pub(super) distributions: Distributions,
+    pub(super) connecting: u64,
+    open: u64,
+    open_max: u64,
+    /// Open connections by index; index 0 is the unknown replica.
+    replicas: Vec<(Option<Uuid>, u64)>,
+    indices: HashMap<Uuid, u16>,
+}
+
+impl Tally {
+    pub(super) fn new() -> Self {
+        Self {
+            totals: Counters::default(),
+            distributions: Distributions::new(),
+            connecting: 0,
+            open: 0,
+            open_max: 0,
+            replicas: vec![(None, 0)],
+            indices: HashMap::new(),
+        }
+    }
+
+    pub(super) fn open(&self) -> u64 {
+        self.open
+    }
+
+    /// A connection opened; nobody knows yet who serves it.
+    pub(super) fn opened(&mut self) {
+        self.open += 1;
+        self.open_max = self.open_max.max(self.open);
+        self.replicas[0].1 += 1;
+    }
+
+    pub(super) fn ended(&mut self, replica: u16) {
+        self.open -= 1;
+        self.replicas[usize::from(replica)].1 -= 1;
+    }
+
+    /// The connection, counted as unknown until now, is served by `uuid`. Returns its index.
+    pub(super) fn identified(&mut self, uuid: Uuid) -> u16 {
+        let index = match self.indices.get(&uuid) {
+            Some(index) => *index,
+            None if self.replicas.len() < REPLICAS_MAX => {
+                let index = self.replicas.len() as u16;
+                self.replicas.push((Some(uuid), 0));
+                self.indices.insert(uuid, index);
+                index
+            }
+            None => 0,
+        };
+        self.replicas[0].1 -= 1;
+        self.replicas[usize::from(index)].1 += 1;
+        index
+    }
+
+    pub(super) fn replica(&self, index: u16) -> Option<Uuid> {
+        self.replicas[usize::from(index)].0
+    }
+
+    pub(super) fn take(&mut self) -> Box<Measured> {
+        Box::new(Measured {
+            open: self.open,
+            connecting: self.connecting,
+            open_max: self.open_max,
+            totals: self.totals,
+            distributions: self.distributions.take(),
+            replicas: self.replicas.iter().filter(|(_, open)| *open > 0).copied().collect(),
+        })
+    }
+}

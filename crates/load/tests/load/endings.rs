@@ -1,0 +1,166 @@
+//! How connections end, and come back.
+
+use std::{net::TcpListener, time::Duration};
+
+use load::Request;
+use platform::event::EventKind;
+
+use crate::server::{Server, receive, request, run, send, soon, wait_for_end};
+
+#[test]
+fn a_notice_in_the_packet_of_a_reply_moves_the_connection_and_loses_nothing() {
+    let server = Server::start(|mut stream, number| {
+        while receive(&mut stream).is_some() {
+            send(&mut stream, if number < 10 { b"12345reconnect" } else { b"12345" });
+        }
+    });
+    let (summary, _) = run(Request { reconnect: Some(soon()), ..request(server.address(), 10) });
+    let totals = summary.totals;
+    assert_eq!((totals.notices, totals.reconnected, totals.connected), (10, 10, 20));
+    assert_eq!((totals.lost, totals.eof, totals.reset), (0, 0, 0));
+    assert_eq!((totals.messages_unanswered, totals.messages_wrong), (0, 0));
+    assert_eq!((summary.reconnect.count, server.accepted()), (10, 20));
+    assert!(summary.reconnect.min_us >= 20_000, "not before the delay: {:?}", summary.reconnect);
+}
+
+#[test]
+fn after_a_notice_the_outstanding_answer_is_waited_for() {
+    let server = Server::start(|mut stream, number| {
+        if number > 0 {
+            while receive(&mut stream).is_some() {
+                send(&mut stream, b"12345");
+            }
+            return;
+        }
+        receive(&mut stream).unwrap();
+        send(&mut stream, b"reconnect");
+        // A client that left on the notice alone would be seen here.
+        stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let mut byte = [0];
+        let left = std::io::Read::read(&mut stream, &mut byte);
+        assert!(left.is_err(), "neither the end nor another message: {left:?}");
+        send(&mut stream, b"12345");
+        stream.set_read_timeout(None).unwrap();
+        wait_for_end(&mut stream);
+    });
+    let totals = run(Request { reconnect: Some(soon()), ..request(server.address(), 1) }).0.totals;
+    assert_eq!((totals.notices, totals.reconnected, totals.lost), (1, 1, 0));
+    assert_eq!(totals.messages_unanswered, 0);
+    assert_eq!(totals.closed, 2, "the client closed both: {totals:?}");
+}
+
+#[test]
+fn a_notice_between_messages_moves_the_connection() {
+    let server = Server::start(|mut stream, number| {
+        if number < 5 {
+            send(&mut stream, b"reconnect");
+        }
+        wait_for_end(&mut stream);
+    });
+    let request = Request { silent: true, reconnect: Some(soon()), ..request(server.address(), 5) };
+    let totals = run(request).0.totals;
+    assert_eq!((totals.notices, totals.reconnected, totals.closed, totals.lost), (5, 5, 10, 0));
+}
+
+#[test]
+fn an_end_after_a_notice_is_not_lost() {
+    let server = Server::start(|mut stream, number| {
+        if number < 4 {
+            // The answer never comes: the server closes first.
+            receive(&mut stream).unwrap();
+            send(&mut stream, b"reconnect");
+            return;
+        }
+        while let Some(request) = receive(&mut stream) {
+            send(&mut stream, &request);
+        }
+    });
+    let totals = run(Request { reconnect: Some(soon()), ..request(server.address(), 4) }).0.totals;
+    assert_eq!((totals.notices, totals.eof_after_notice, totals.eof), (4, 4, 0));
+    assert_eq!((totals.lost, totals.messages_unanswered, totals.reconnected), (0, 4, 4));
+}
+
+#[test]
+fn an_end_without_notice_is_lost_and_comes_back() {
+    let server = Server::start(|mut stream, number| {
+        if number < 6 {
+            return;
+        }
+        while let Some(request) = receive(&mut stream) {
+            send(&mut stream, &request);
+        }
+    });
+    let request = Request { silent: true, reconnect: Some(soon()), ..request(server.address(), 6) };
+    let totals = run(request).0.totals;
+    assert_eq!((totals.eof, totals.lost, totals.reconnected, totals.attempted), (6, 6, 6, 12));
+}
+
+#[test]
+fn a_reset_is_told_from_an_end() {
+    let server = Server::start(|mut stream, _| {
+        receive(&mut stream).unwrap();
+        // Closing with unread bytes waiting resets the connection; so does a linger of zero, always.
+        rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+    });
+    let totals = run(request(server.address(), 7)).0.totals;
+    assert_eq!((totals.reset, totals.eof, totals.lost), (7, 0, 7));
+    assert_eq!((totals.messages_sent, totals.messages_unanswered), (7, 7));
+}
+
+#[test]
+fn a_refusal_is_counted_and_tried_again() {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let totals = run(request(address, 9)).0.totals;
+    assert_eq!((totals.attempted, totals.refused, totals.connected, totals.lost), (9, 9, 0, 0));
+    let totals = run(Request { reconnect: Some(soon()), ..request(address, 2) }).0.totals;
+    // The close cuts off an attempt that is just being made.
+    assert!(totals.refused > 2 && totals.attempted - totals.refused <= 2, "{totals:?}");
+}
+
+#[test]
+fn a_message_that_is_not_answered_in_time_ends_its_connection() {
+    let server = Server::start(|mut stream, _| wait_for_end(&mut stream));
+    let request =
+        Request { message_timeout: Some(Duration::from_millis(80)), ..request(server.address(), 5) };
+    let (summary, _) = run(request);
+    let totals = summary.totals;
+    assert_eq!((totals.messages_sent, totals.message_timeouts, totals.messages_unanswered), (5, 5, 5));
+    assert_eq!((totals.given_up, totals.lost), (5, 0));
+    assert!(summary.message.min_us >= 80_000, "the time waited is a latency: {:?}", summary.message);
+}
+
+#[test]
+fn outstanding_messages_are_answered_before_the_close() {
+    let server = Server::start(|mut stream, _| {
+        while receive(&mut stream).is_some() {
+            #[expect(clippy::disallowed_methods, reason = "a slow server is what is tested")]
+            std::thread::sleep(Duration::from_millis(400));
+            send(&mut stream, b"12345");
+        }
+    });
+    let totals = run(request(server.address(), 3)).0.totals;
+    assert_eq!((totals.messages_answered, totals.messages_unanswered, totals.closed), (3, 0, 3));
+}
+
+#[test]
+fn single_connections_are_traced_on_request() {
+    let server = Server::echo();
+    let (_, events) = run(Request { trace_connections: true, ..request(server.address(), 4) });
+    let mut opened = Vec::new();
+    let mut closed = Vec::new();
+    for event in &events {
+        match event {
+            EventKind::ConnectionOpened { id, local, .. } => {
+                assert!(local.ip().is_loopback() && local.port() != 0);
+                opened.push(*id);
+            }
+            EventKind::ConnectionClosed { id, reason } => {
+                assert_eq!(reason, "closed");
+                closed.push(*id);
+            }
+            _ => {}
+        }
+    }
+    closed.sort_unstable();
+    assert_eq!((opened, closed), (vec![0, 1, 2, 3], vec![0, 1, 2, 3]));
+}

@@ -1,0 +1,97 @@
+//! Which replica serves a connection.
+
+use std::{net::TcpStream, sync::Arc, thread};
+
+use load::{Identify, Options, Request};
+use platform::event::Counters;
+use uuid::Uuid;
+
+use crate::server::{Server, receive, request, run, run_with, send};
+
+/// A replica of our protocol, as far as it matters here.
+fn serve(stream: &mut TcpStream, identity: &[u8]) {
+    while let Some(request) = receive(stream) {
+        send(stream, if request == b"WHERE" { identity } else { b"12345" });
+    }
+}
+
+fn shares(summary: &platform::event::LoadSummary) -> Vec<(String, u64)> {
+    summary.shares.iter().map(|share| (share.replica.clone(), share.connections)).collect()
+}
+
+#[test]
+fn connections_are_counted_by_the_replica_that_serves_them() {
+    let identities = [Uuid::from_u128(1), Uuid::from_u128(2)];
+    let server = Server::start(move |mut stream, number| {
+        // The first connection is the probe's.
+        let identity = identities[usize::from(number % 4 == 0)].to_string();
+        serve(&mut stream, identity.as_bytes());
+    });
+    let plan =
+        Request { identify: Some(Identify::Auto), ..request(server.address(), 20) }.resolve(None).unwrap();
+    let options = Options {
+        replica_names: Some(Arc::new(|uuid: Uuid| (uuid.as_u128() == 1).then(|| "tcp-0".to_owned()))),
+        ..Options::default()
+    };
+    let (summary, _) = run_with(&plan, &options);
+    assert_eq!(shares(&summary), [("00000000".to_owned(), 5), ("tcp-0".to_owned(), 15)]);
+    let skew = summary.skew.unwrap();
+    assert!((skew.max_over_mean - 1.5).abs() < 1e-9 && (skew.jain - 0.8).abs() < 1e-9, "{skew:?}");
+    let Counters { where_sent, where_answered, messages_wrong, connected, .. } = summary.totals;
+    assert_eq!((where_sent, where_answered, messages_wrong, connected), (20, 20, 0, 20));
+    assert_eq!(server.accepted(), 21);
+}
+
+#[test]
+fn an_identity_may_come_in_pieces_and_with_a_notice() {
+    let identity = Uuid::from_u128(7).to_string();
+    let server = Server::start(move |mut stream, number| {
+        stream.set_nodelay(true).unwrap();
+        if number == 0 {
+            receive(&mut stream).unwrap();
+            send(&mut stream, &identity.as_bytes()[..10]);
+            thread::yield_now();
+            send(&mut stream, &identity.as_bytes()[10..]);
+            send(&mut stream, b"reconnect");
+        }
+        serve(&mut stream, format!("{identity}\n").as_bytes());
+    });
+    let request = Request {
+        identify: Some(Identify::Always),
+        reconnect: Some(crate::server::soon()),
+        ..request(server.address(), 1)
+    };
+    let (summary, _) = run(request);
+    assert_eq!((summary.totals.where_answered, summary.totals.notices, summary.totals.lost), (2, 1, 0));
+    assert_eq!(shares(&summary), [("00000000".to_owned(), 1)]);
+}
+
+#[test]
+fn a_foreign_target_is_asked_once_and_is_unknown() {
+    let server = Server::echo();
+    let (summary, _) = run(Request { identify: Some(Identify::Auto), ..request(server.address(), 3) });
+    assert_eq!(shares(&summary), [("unknown".to_owned(), 3)]);
+    assert_eq!((summary.totals.where_sent, server.accepted()), (0, 4));
+}
+
+#[test]
+fn a_target_with_another_payload_is_not_asked() {
+    let server = Server::echo();
+    let request = Request {
+        identify: Some(Identify::Auto),
+        payload: Some("ping".to_owned()),
+        ..request(server.address(), 3)
+    };
+    assert_eq!(run(request).0.totals.messages_wrong, 0);
+    assert_eq!(server.accepted(), 3);
+}
+
+#[test]
+fn a_target_that_answers_something_else_is_used_all_the_same() {
+    let server = Server::start(|mut stream, _| serve(&mut stream, b"error: unknown command"));
+    let request = Request { identify: Some(Identify::Always), ..request(server.address(), 3) };
+    let (summary, _) = run(request);
+    assert_eq!((summary.totals.where_sent, summary.totals.where_answered), (3, 0));
+    assert_eq!((summary.totals.messages_wrong, summary.totals.messages_unanswered), (0, 0));
+    assert!(summary.totals.messages_answered >= 6);
+}

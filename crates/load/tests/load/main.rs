@@ -1,0 +1,11 @@
+//! The load generator against servers that behave in known ways: every count must be exact.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod endings;
+mod exchange;
+mod identity;
+mod open_model;
+mod processes;
+mod running;
+mod server;

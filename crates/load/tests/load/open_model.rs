@@ -1,0 +1,78 @@
+//! No coordinated omission: what was due during a stall shows the stall.
+
+use std::{
+    sync::{Arc, Barrier},
+    thread,
+    time::Duration,
+};
+
+use load::{LoadDuration, Request};
+
+use crate::server::{Server, receive, request, run, send};
+
+/// A server that answers at once, but stops for a second before its third answer. A closed-loop client would see one
+/// slow message; twenty were due meanwhile, and each of them waited.
+#[test]
+fn a_stall_shows_in_every_message_that_was_due_meanwhile() {
+    let server = Server::start(|mut stream, _| {
+        let mut answered = 0;
+        while receive(&mut stream).is_some() {
+            if answered == 2 {
+                #[expect(clippy::disallowed_methods, reason = "the stall is what is tested")]
+                thread::sleep(Duration::from_secs(1));
+            }
+            send(&mut stream, b"12345");
+            answered += 1;
+        }
+    });
+    let request = Request {
+        every: Some(Duration::from_millis(50)),
+        duration: Some(LoadDuration::FromRampEnd(Duration::from_secs(3))),
+        ..request(server.address(), 1)
+    };
+    let (summary, _) = run(request);
+    let slow: u64 = summary
+        .message_histogram
+        .iter()
+        .filter(|bucket| bucket.up_to_us > 500_000)
+        .map(|bucket| bucket.count)
+        .sum();
+    assert!(slow >= 9, "of 20 that were due during the second, those of its first half: {summary:?}");
+    assert!(summary.message.max_us >= 950_000, "{:?}", summary.message);
+    assert!(summary.totals.messages_late >= 18, "{:?}", summary.totals);
+    // None was skipped: 3 s at one per 50 ms, but for what the close cut off.
+    assert!(summary.totals.messages_sent >= 50, "{:?}", summary.totals);
+}
+
+/// A message is never sent while another is outstanding: the server sees one at a time.
+#[test]
+fn messages_of_a_connection_do_not_overlap() {
+    let server = Server::start(|mut stream, _| {
+        while let Some(request) = receive(&mut stream) {
+            assert_eq!(request, b"msg:12345", "one message per read, however slow the answers are");
+            #[expect(clippy::disallowed_methods, reason = "answers that take longer than the interval")]
+            thread::sleep(Duration::from_millis(45));
+            send(&mut stream, b"12345");
+        }
+    });
+    let totals = run(request(server.address(), 2)).0.totals;
+    assert_eq!((totals.messages_wrong, totals.messages_unanswered), (0, 0));
+    assert!(totals.messages_late > 0);
+}
+
+/// Connections start by schedule even while none of those before them was answered.
+#[test]
+fn the_ramp_does_not_wait_for_answers() {
+    let everybody = Arc::new(Barrier::new(20));
+    let server = Server::start(move |mut stream, _| {
+        receive(&mut stream).unwrap();
+        // Nobody is answered before all twenty have asked.
+        everybody.wait();
+        send(&mut stream, b"12345");
+        while receive(&mut stream).is_some() {
+            send(&mut stream, b"12345");
+        }
+    });
+    let totals = run(request(server.address(), 20)).0.totals;
+    assert_eq!((totals.connected_first, totals.messages_unanswered, totals.lost), (20, 0, 0));
+}
