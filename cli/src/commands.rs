@@ -1,0 +1,118 @@
+//! The commands, one file each: its arguments and what it does with the engines.
+
+pub(crate) mod completion;
+pub(crate) mod demo;
+pub(crate) mod doctor;
+pub(crate) mod down;
+pub(crate) mod explain;
+pub(crate) mod kill;
+pub(crate) mod load;
+pub(crate) mod load_worker;
+pub(crate) mod logs;
+pub(crate) mod scale;
+pub(crate) mod serve;
+pub(crate) mod status;
+pub(crate) mod supervisor;
+pub(crate) mod up;
+pub(crate) mod watch;
+
+use std::process::ExitCode;
+
+use platform::{TargetError, exit};
+
+use crate::{
+    args::{Cli, Command, Global},
+    interrupt::Interrupt,
+    printer::Printer,
+};
+
+/// What every command gets.
+pub(crate) struct Context {
+    pub global: Global,
+    pub printer: Printer,
+    pub interrupt: Interrupt,
+}
+
+/// Why a command failed, with its exit code.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub code: u8,
+    pub message: String,
+}
+
+/// `Ok` carries the exit code, since an unmet expectation is a result and not an error.
+pub(crate) type Outcome = Result<u8, Failure>;
+
+impl Failure {
+    pub(crate) fn new(code: u8, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    /// A wrong command line, setting or file.
+    pub(crate) fn usage(message: impl std::fmt::Display) -> Self {
+        Self::new(exit::USAGE, message.to_string())
+    }
+
+    pub(crate) fn failed(message: impl std::fmt::Display) -> Self {
+        Self::new(exit::FAILED, message.to_string())
+    }
+
+    pub(crate) fn interrupted() -> Self {
+        Self::new(exit::INTERRUPTED, "interrupted")
+    }
+}
+
+impl From<TargetError> for Failure {
+    fn from(error: TargetError) -> Self {
+        Self::new(error.exit_code(), error.to_string())
+    }
+}
+
+/// Runs the command and turns its outcome into an exit code.
+pub(crate) fn run(cli: Cli) -> ExitCode {
+    let Cli { global, command } = cli;
+    // These run for as long as their process lives and take signals themselves.
+    let command = match command {
+        Command::Serve(args) => return report(&Printer::new(&global), serve::run(args)),
+        Command::Supervisor(args) => return report(&Printer::new(&global), supervisor::run(&args)),
+        Command::LoadWorker(args) => return report(&Printer::new(&global), load_worker::run(&args)),
+        Command::Completion(args) => return report(&Printer::new(&global), completion::run(&args)),
+        other => other,
+    };
+    let printer = Printer::new(&global);
+    let interrupt = match Interrupt::install() {
+        Ok(interrupt) => interrupt,
+        Err(error) => {
+            return report(&printer, Err(Failure::failed(format!("could not take signals: {error}"))));
+        }
+    };
+    let context = Context { global, printer, interrupt };
+    let outcome = match command {
+        Command::Demo(args) => demo::run(&context, args),
+        Command::Up(args) => up::run(&context, args),
+        Command::Down(args) => down::run(&context, &args),
+        Command::Status(args) => status::run(&context, &args),
+        Command::Load(args) => load::run(&context, args),
+        Command::Watch(args) => watch::run(&context, &args),
+        Command::Scale(args) => scale::run(&context, &args),
+        Command::Kill(args) => kill::run(&context, &args),
+        Command::Logs(args) => logs::run(&context, args),
+        Command::Doctor(args) => doctor::run(&context, &args),
+        Command::Explain(args) => explain::run(&context, &args),
+        Command::Serve(_) | Command::Supervisor(_) | Command::LoadWorker(_) | Command::Completion(_) => {
+            Ok(exit::DONE)
+        }
+    };
+    context.printer.progress().clear();
+    report(&context.printer, outcome)
+}
+
+fn report(printer: &Printer, outcome: Outcome) -> ExitCode {
+    match outcome {
+        Ok(code) => code.into(),
+        Err(failure) => {
+            printer.error(&format!("playctl: {}", failure.message));
+            failure.code.into()
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! `playctl down`
+
+use platform::{Target, exit};
+
+use super::{Context, Outcome};
+use crate::platform_source;
+
+/// Take the platform down, and prove that nothing is left
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  playctl down              at once: connections are cut
+  playctl down --graceful   replicas drain first, for as long as their grace periods allow")]
+pub(crate) struct Args {
+    /// Drain first: clients get their notices, replicas their grace periods
+    #[arg(long)]
+    graceful: bool,
+}
+
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    let target = platform_source::existing(&context.global)?;
+    let detail = if args.graceful {
+        "draining and taking down (as long as the grace periods allow)"
+    } else {
+        "taking down"
+    };
+    context.printer.progress().show("down", detail);
+    let was_up = target.is_running();
+    target.teardown(args.graceful)?;
+    context.printer.progress().clear();
+    let platform = &context.global.platform;
+    context.printer.line(&if was_up {
+        format!("{platform} is down; nothing is left")
+    } else {
+        format!("{platform} was not up; nothing is left")
+    });
+    context.printer.document(&serde_json::json!({ "platform": platform, "was_up": was_up, "left": [] }));
+    Ok(exit::DONE)
+}

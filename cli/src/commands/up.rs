@@ -1,0 +1,116 @@
+//! `playctl up`
+
+use std::{ops::ControlFlow, path::PathBuf, time::Duration};
+
+use local::LocalTarget;
+use platform::{
+    Target, exit,
+    target::{Applied, Snapshot},
+    values::{Values, ValuesSource},
+};
+
+use super::{Context, Failure, Outcome};
+use crate::{args::Output, platform_source};
+
+/// Bring the platform up on this machine
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  playctl up
+  playctl up -f my-values.yaml --set tcp.autoscaling.maxReplicas=3
+  playctl --platform blue up --nodes 3
+
+A second `up` changes nothing, or applies what changed. Values are merged as Helm does.")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub bring_up: BringUp,
+}
+
+/// What is brought up.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct BringUp {
+    /// A values file, merged over the chart's own; may be given several times
+    #[arg(long = "values", short = 'f', value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// A value: key=value, with Helm's syntax
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// The same, always as a string
+    #[arg(long, value_name = "KEY=VALUE")]
+    set_string: Vec<String>,
+    /// A value as JSON: key=JSON
+    #[arg(long, value_name = "KEY=JSON")]
+    set_json: Vec<String>,
+    /// The chart to take values from, instead of the built-in one
+    #[arg(long, value_name = "DIR")]
+    chart: Option<PathBuf>,
+    /// Nodes; one gateway runs on each
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16))]
+    nodes: u32,
+}
+
+impl BringUp {
+    fn values(self) -> Result<Values, Failure> {
+        let source = ValuesSource {
+            chart_dir: self.chart,
+            files: self.files,
+            set: self.set,
+            set_string: self.set_string,
+            set_json: self.set_json,
+            ..ValuesSource::default()
+        };
+        Values::load(&source).map_err(Failure::usage)
+    }
+}
+
+pub(crate) fn run(context: &Context, args: Args) -> Outcome {
+    let (target, applied) = bring_up(context, args.bring_up)?;
+    let snapshot = target.snapshot()?;
+    context.printer.line(&in_words(&snapshot, &applied));
+    if context.printer.output() == Output::Json {
+        context.printer.document(&serde_json::json!({ "applied": applied, "snapshot": snapshot }));
+    }
+    Ok(exit::DONE)
+}
+
+/// Brings the platform up and shows how it goes. After an interruption, or a failure, nothing is left of a
+/// platform that was not up before.
+pub(crate) fn bring_up(context: &Context, what: BringUp) -> Result<(LocalTarget, Applied), Failure> {
+    let options = local::Options { nodes: what.nodes, ..local::Options::default() };
+    let values = what.values()?;
+    let target = LocalTarget::new(&context.global.platform, options)?;
+    let mut timeline = platform_source::timeline(context);
+    let applied = target.up(&values, &mut |progress| {
+        if let local::Progress::Event(event) = progress {
+            context.printer.json_line(event);
+            for line in timeline.feed(event) {
+                context.printer.note(&line);
+            }
+        }
+        if context.interrupt.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    if context.interrupt.is_set() {
+        return Err(Failure::interrupted());
+    }
+    Ok((target, applied?))
+}
+
+fn in_words(snapshot: &Snapshot, applied: &Applied) -> String {
+    let mut lines = Vec::new();
+    if applied.changes.is_empty() {
+        lines.push(format!("{} is up already; nothing changed", snapshot.platform));
+    } else {
+        lines.push(format!("{} is up after {}", snapshot.platform, in_seconds(applied.took)));
+    }
+    for service in &snapshot.services {
+        if let Some(endpoint) = service.endpoint {
+            lines.push(format!("  {:<10} {endpoint}", service.name));
+        }
+    }
+    lines.push("next: playctl status · playctl load tcp-10k · playctl watch · playctl down".to_owned());
+    lines.join("\n")
+}
+
+fn in_seconds(took: Duration) -> String {
+    format!("{:.2} s", took.as_secs_f64())
+}

@@ -1,0 +1,75 @@
+//! From the command line to a platform that can be acted upon.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use local::LocalTarget;
+use parking_lot::Mutex;
+use platform::{Target, TargetError};
+use report::{Style, Timeline};
+use uuid::Uuid;
+
+use crate::{
+    args::Global,
+    commands::{Context, Failure},
+    interrupt::Interrupt,
+};
+
+/// The platform that `--platform` names, running or not.
+pub(crate) fn existing(global: &Global) -> Result<LocalTarget, Failure> {
+    Ok(LocalTarget::new(&global.platform, local::Options::default())?)
+}
+
+/// Hands on the items of a blocking stream until it ends or the user interrupts.
+///
+/// The stream is read by a thread of its own, since a blocking read cannot be interrupted; the thread ends with
+/// the stream or with the process.
+pub(crate) fn until_interrupted<T: Send + 'static>(
+    interrupt: &Interrupt,
+    stream: Box<dyn Iterator<Item = Result<T, TargetError>> + Send>,
+) -> impl Iterator<Item = Result<T, TargetError>> {
+    let (sender, receiver) = mpsc::sync_channel(1024);
+    let spawned = std::thread::Builder::new().name("stream".into()).spawn(move || {
+        for item in stream {
+            if sender.send(item).is_err() {
+                break;
+            }
+        }
+    });
+    let mut failed = spawned.err().map(TargetError::other);
+    let interrupt = interrupt.clone();
+    std::iter::from_fn(move || {
+        if let Some(error) = failed.take() {
+            return Some(Err(error));
+        }
+        loop {
+            match receiver.recv_timeout(Duration::from_millis(100)) {
+                Ok(item) => return Some(item),
+                Err(mpsc::RecvTimeoutError::Timeout) if !interrupt.is_set() => {}
+                Err(_) => return None,
+            }
+        }
+    })
+}
+
+/// Which replica a server's own UUID (its answer to `WHERE`) belongs to.
+pub(crate) fn replica_names(target: LocalTarget) -> load::ReplicaNames {
+    let known: Mutex<HashMap<Uuid, String>> = Mutex::default();
+    Arc::new(move |server| {
+        let mut known = known.lock();
+        if !known.contains_key(&server) {
+            let snapshot = target.snapshot().ok()?;
+            let replicas = snapshot.services.into_iter().flat_map(|service| service.replicas);
+            known.extend(replicas.filter_map(|replica| Some((replica.server_id?, replica.name))));
+        }
+        known.get(&server).cloned()
+    })
+}
+
+/// A time line that draws for this invocation's stdout.
+pub(crate) fn timeline(context: &Context) -> Timeline {
+    Timeline::new(Style { color: context.printer.color(), width: context.printer.width() })
+}

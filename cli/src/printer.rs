@@ -1,0 +1,133 @@
+//! The one place that prints: results to stdout, everything else to stderr.
+//!
+//! A reader that goes away (`playctl watch | head`) is no error: printing stops and [`Printer::closed`] tells
+//! long-running commands to end.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use serde::Serialize;
+
+use crate::{
+    args::{Global, Output, When},
+    progress::Progress,
+};
+
+/// How this invocation prints.
+pub(crate) struct Printer {
+    output: Output,
+    color: bool,
+    quiet: bool,
+    progress: Progress,
+    closed: AtomicBool,
+}
+
+impl Printer {
+    pub(crate) fn new(global: &Global) -> Self {
+        let color = match global.color {
+            When::Always => true,
+            When::Never => false,
+            When::Auto => io::stdout().is_terminal() && no_color_unset(),
+        };
+        Self {
+            output: global.output,
+            color,
+            quiet: global.quiet,
+            progress: Progress::new(!global.quiet),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn output(&self) -> Output {
+        self.output
+    }
+
+    pub(crate) fn color(&self) -> bool {
+        self.color
+    }
+
+    /// Columns to draw in: the terminal's, or 110 where there is none.
+    pub(crate) fn width(&self) -> usize {
+        let columns = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col));
+        if columns == 0 { 110 } else { columns.clamp(60, 200) }
+    }
+
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Whoever read stdout went away.
+    pub(crate) fn closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Part of the result, for people: goes to stdout with `--output human` only.
+    pub(crate) fn line(&self, text: &str) {
+        if self.output == Output::Human {
+            self.write_out(text);
+        }
+    }
+
+    /// The result as a JSON document (`--output json` and, on one line, `jsonl`); nothing for people.
+    pub(crate) fn document<T: Serialize>(&self, value: &T) {
+        let text = match self.output {
+            Output::Human => return,
+            Output::Json => serde_json::to_string_pretty(value),
+            Output::Jsonl => serde_json::to_string(value),
+        };
+        match text {
+            Ok(text) => self.write_out(&text),
+            Err(error) => self.note(&format!("could not write the result as JSON: {error}")),
+        }
+    }
+
+    /// One line of a JSON stream (`--output jsonl` only).
+    pub(crate) fn json_line<T: Serialize>(&self, value: &T) {
+        if self.output == Output::Jsonl {
+            self.document(value);
+        }
+    }
+
+    /// For people who wait: to stderr, unless `--quiet`.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.quiet {
+            self.write_err(text);
+        }
+    }
+
+    /// A failure: to stderr, always.
+    pub(crate) fn error(&self, text: &str) {
+        self.write_err(text);
+    }
+
+    fn write_out(&self, text: &str) {
+        if self.closed() {
+            return;
+        }
+        self.progress.suspend(|| {
+            let mut out = io::stdout().lock();
+            let written = out.write_all(text.as_bytes()).and_then(|()| {
+                if !text.ends_with('\n') {
+                    out.write_all(b"\n")?;
+                }
+                out.flush()
+            });
+            if written.is_err() {
+                self.closed.store(true, Ordering::Relaxed);
+            }
+        });
+    }
+
+    fn write_err(&self, text: &str) {
+        self.progress.suspend(|| {
+            // Nobody is left to tell when stderr is gone too.
+            let _ = writeln!(io::stderr().lock(), "{text}");
+        });
+    }
+}
+
+fn no_color_unset() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}

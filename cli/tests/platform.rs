@@ -1,0 +1,202 @@
+//! The platform on this machine, as its users bring it up, look at it and take it down.
+
+mod support;
+
+use std::{collections::BTreeSet, fs, net::TcpListener, time::Duration};
+
+use rustix::process::{Pid, Signal, kill_process};
+use support::{Lab, QUICK, both, echo, eventually, lossy};
+
+const SOON: Duration = Duration::from_secs(30);
+
+#[test]
+fn up_twice_changes_nothing_and_down_leaves_nothing() {
+    let lab = Lab::new("twice");
+    lab.up(&[]);
+    let before = lab.status();
+    assert_eq!(echo(lab.endpoint(), "hello").expect("an answer"), "hello");
+
+    let mut again = vec!["up"];
+    again.extend(QUICK);
+    let said = lab.ok(&again);
+    assert!(said.contains("nothing changed"), "{said}");
+    let after = lab.status();
+    assert_eq!(before["services"][0]["replicas"][0]["pid"], after["services"][0]["replicas"][0]["pid"]);
+
+    let endpoint = lab.endpoint();
+    assert!(lab.ok(&["down"]).contains("nothing is left"));
+    assert!(lab.processes().is_empty());
+    assert!(echo(endpoint, "hello").is_err());
+    assert!(lab.ok(&["down"]).contains("was not up"), "down is idempotent");
+}
+
+#[test]
+fn up_again_applies_what_changed() {
+    let lab = Lab::new("apply");
+    lab.up(&[]);
+    let said = lab.ok(&[&["up"], &QUICK[..], &["--set", "tcp.env.BUFF_SIZE=64"]].concat());
+    assert!(!said.contains("nothing changed"), "{said}");
+    eventually(SOON, || {
+        let answer = echo(lab.endpoint(), &"x".repeat(100)).unwrap_or_default();
+        if answer.starts_with("error: packet too long") { Ok(()) } else { Err(answer) }
+    })
+    .expect("the replica was replaced by one with the new setting");
+}
+
+#[test]
+fn two_platforms_never_meet() {
+    let (one, two) = (Lab::new("one"), Lab::new("two"));
+    std::thread::scope(|scope| {
+        scope.spawn(|| one.up(&[]));
+        scope.spawn(|| two.up(&[]));
+    });
+    assert_ne!(one.endpoint().ip(), two.endpoint().ip());
+    one.ok(&["down"]);
+    assert_eq!(echo(two.endpoint(), "still").expect("an answer"), "still");
+}
+
+#[test]
+fn a_taken_port_is_named_with_the_process_that_holds_it() {
+    let holder = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = holder.local_addr().expect("bound").port();
+    // Only the platform of this name listens on 127.0.0.1 too; its folders are the test's own.
+    let lab = Lab::named("playground");
+    let output =
+        lab.run(&[&["up"], &QUICK[..], &["--set", &format!("gateway.listeners[0].port={port}")]].concat());
+    assert_eq!(output.status.code(), Some(4), "{}", both(&output));
+    let said = lossy(&output.stderr);
+    assert!(said.contains(&format!("127.0.0.1:{port}")), "{said}");
+    assert!(said.contains(&std::process::id().to_string()), "the holder's pid is missing: {said}");
+    lab.wait_for_no_process(SOON);
+}
+
+#[test]
+fn a_supervisor_killed_leaves_nothing_and_up_starts_clean() {
+    let lab = Lab::new("killed");
+    lab.up(&["--set", "tcp.autoscaling.minReplicas=2"]);
+    let endpoint = lab.endpoint().to_string();
+    let load =
+        lab.spawn(&["load", "--conns", "200", "--rate", "2ms", "--for", "60s", "--no-reconnect", &endpoint]);
+    eventually(SOON, || {
+        let held: u64 = established(&lab);
+        if held >= 200 { Ok(()) } else { Err(held) }
+    })
+    .expect("the platform is under load");
+
+    let supervisor = supervisor_pid(&lab);
+    kill_process(supervisor, Signal::KILL).expect("it runs");
+    let load_pid = load.pid().as_raw_nonzero().get().cast_unsigned();
+    let left = eventually(Duration::from_secs(1), || {
+        let left: Vec<u32> = lab.processes().into_iter().filter(|pid| *pid != load_pid).collect();
+        if left.is_empty() { Ok(()) } else { Err(left) }
+    });
+    assert_eq!(left, Ok(()), "processes left a second after the supervisor was killed");
+
+    load.signal(Signal::INT);
+    load.finish(SOON);
+    lab.up(&[]);
+    assert_eq!(echo(lab.endpoint(), "again").expect("an answer"), "again");
+}
+
+#[test]
+fn a_killed_replica_comes_back_in_place() {
+    let lab = Lab::new("kill");
+    lab.up(&[]);
+    let before = lab.status()["services"][0]["replicas"][0].clone();
+    let said = lab.ok(&["kill", "tcp"]);
+    assert!(said.contains("killed tcp-0"), "{said}");
+    eventually(SOON, || {
+        let replica = lab.status()["services"][0]["replicas"][0].clone();
+        if replica["phase"] == "ready" && replica["pid"] != before["pid"] { Ok(()) } else { Err(replica) }
+    })
+    .expect("started again");
+    let after = lab.status()["services"][0]["replicas"][0].clone();
+    assert_eq!(after["restarts"], 1);
+    assert_eq!(after["address"], before["address"], "in place");
+
+    lab.ok(&["kill", "tcp/tcp-0", "--no-restart"]);
+    eventually(SOON, || {
+        let phase = lab.status()["services"][0]["replicas"][0]["phase"].clone();
+        if phase == "stopped" { Ok(()) } else { Err(phase) }
+    })
+    .expect("stays dead");
+}
+
+#[test]
+fn unknown_services_and_replicas_are_named_with_the_known_ones() {
+    let lab = Lab::new("unknown");
+    lab.up(&[]);
+    for (arguments, known) in
+        [(&["scale", "tpc", "2"][..], "tcp"), (&["kill", "tcp/tcp-7"], "tcp-0"), (&["logs", "tpc"], "tcp")]
+    {
+        let output = lab.run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", both(&output));
+        assert!(lossy(&output.stderr).contains(known), "{arguments:?}: {}", both(&output));
+    }
+}
+
+#[test]
+fn scale_says_that_the_autoscaler_goes_on() {
+    let lab = Lab::new("scale");
+    lab.up(&[]);
+    let said = lab.ok(&["scale", "tcp", "2"]);
+    assert!(said.contains("tcp 1 → 2") && said.contains("autoscaler"), "{said}");
+    eventually(SOON, || if lab.ready() == 2 { Ok(()) } else { Err(lab.replicas()) }).expect("two are ready");
+    let names: BTreeSet<String> = lab.replicas().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+}
+
+#[test]
+fn logs_have_what_replicas_wrote() {
+    let lab = Lab::new("logs");
+    lab.up(&[]);
+    let lines = eventually(SOON, || {
+        let text = lab.ok(&["logs", "tcp"]);
+        if text.lines().count() > 0 { Ok(text) } else { Err(text) }
+    })
+    .expect("a replica says that it started");
+    assert!(lines.lines().all(|line| line.starts_with("tcp-0")), "{lines}");
+    let json = lab.json(&["logs", "tcp", "--tail", "1"]);
+    assert_eq!(json.as_array().map(Vec::len), Some(1), "{json}");
+}
+
+#[test]
+fn down_graceful_drains_first() {
+    let lab = Lab::new("graceful");
+    lab.up(&[]);
+    let mut client = std::net::TcpStream::connect(lab.endpoint()).expect("connects");
+    client.set_read_timeout(Some(SOON)).expect("set");
+    std::io::Write::write_all(&mut client, b"msg:here").expect("sent");
+    let mut answer = [0; 64];
+    let n = std::io::Read::read(&mut client, &mut answer).expect("answered");
+    assert_eq!(&answer[..n], b"here");
+    let down = lab.spawn(&["down", "--graceful"]);
+    let mut rest = Vec::new();
+    std::io::Read::read_to_end(&mut client, &mut rest).expect("ends in order");
+    assert_eq!(lossy(&rest), "reconnect");
+    assert_eq!(down.finish(SOON).status.code(), Some(0));
+}
+
+fn established(lab: &Lab) -> u64 {
+    // From the kernel's table, so that it does not depend on the platform's scrape interval.
+    let port = format!(":{:04X}", lab.endpoint().port());
+    let table = fs::read_to_string("/proc/net/tcp").expect("/proc/net/tcp");
+    let ip = match lab.endpoint().ip() {
+        std::net::IpAddr::V4(ip) => u32::from_ne_bytes(ip.octets()),
+        std::net::IpAddr::V6(_) => return 0,
+    };
+    let local = format!("{ip:08X}{port}");
+    let row = |line: &str| {
+        let mut fields = line.split_whitespace().skip(1);
+        fields.next() == Some(local.as_str()) && fields.nth(1) == Some("01")
+    };
+    table.lines().filter(|line| row(line)).count() as u64
+}
+
+fn supervisor_pid(lab: &Lab) -> Pid {
+    let found = lab.processes().into_iter().find(|pid| {
+        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        words.split(|byte| *byte == 0).any(|word| word == b"supervisor")
+    });
+    found.and_then(|pid| Pid::from_raw(pid.cast_signed())).expect("a supervisor runs")
+}

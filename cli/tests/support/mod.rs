@@ -1,0 +1,244 @@
+//! A `playctl` of its own for every test: own state and runtime folders, own platform names, taken down at the end
+//! whatever happens.
+
+#![allow(dead_code, reason = "each test binary uses its part of this module")]
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub const BINARY: &str = env!("CARGO_BIN_EXE_playctl");
+
+/// Quick settings: a drain takes three seconds at most, and the platform has one node.
+pub const QUICK: [&str; 8] = [
+    "--nodes",
+    "1",
+    "--set",
+    "tcp.env.SIGTERM_TIMEOUT=1",
+    "--set",
+    "tcp.env.DRAIN_SPREAD=1",
+    "--set",
+    "tcp.terminationGracePeriodSeconds=20",
+];
+
+/// A place where platforms live, and a name for one.
+pub struct Lab {
+    home: TempDir,
+    pub platform: String,
+}
+
+impl Lab {
+    /// `name` must differ between the tests of the workspace.
+    pub fn new(name: &str) -> Self {
+        Self::named(&format!("{name}-{}", std::process::id()))
+    }
+
+    /// The same for a platform whose name matters.
+    pub fn named(name: &str) -> Self {
+        let home = tempfile::Builder::new().prefix("pc").tempdir().expect("a temporary folder");
+        Self { home, platform: name.to_owned() }
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(BINARY);
+        command
+            .env("XDG_STATE_HOME", self.home.path().join("state"))
+            .env("XDG_RUNTIME_DIR", self.home.path())
+            .env("PLAYCTL_PLATFORM", &self.platform)
+            .env_remove("NO_COLOR")
+            .args(arguments)
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("playctl starts")
+    }
+
+    /// Runs and demands exit code 0.
+    pub fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}\n{}", both(&output));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let mut arguments = arguments.to_vec();
+        arguments.extend(["--output", "json"]);
+        serde_json::from_str(&self.ok(&arguments)).expect("JSON")
+    }
+
+    pub fn spawn(&self, arguments: &[&str]) -> Running {
+        let child = self
+            .command(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("playctl starts");
+        Running { child: Some(child) }
+    }
+
+    pub fn up(&self, more: &[&str]) {
+        let mut arguments = vec!["up"];
+        arguments.extend(QUICK);
+        arguments.extend(more);
+        self.ok(&arguments);
+    }
+
+    pub fn status(&self) -> Value {
+        self.json(&["status"])
+    }
+
+    pub fn endpoint(&self) -> SocketAddr {
+        let status = self.status();
+        status["services"][0]["endpoint"].as_str().expect("an endpoint").parse().expect("an address")
+    }
+
+    /// The replicas of `tcp` with their phases, in the order of `status`.
+    pub fn replicas(&self) -> Vec<(String, String)> {
+        let status = self.status();
+        let replicas = status["services"][0]["replicas"].as_array().expect("replicas").clone();
+        let text = |value: &Value| value.as_str().expect("a string").to_owned();
+        replicas.iter().map(|replica| (text(&replica["name"]), text(&replica["phase"]))).collect()
+    }
+
+    pub fn ready(&self) -> usize {
+        self.replicas().iter().filter(|(_, phase)| phase == "ready").count()
+    }
+
+    /// Processes of this lab's platforms: those that carry its state folder in their environment.
+    pub fn processes(&self) -> Vec<u32> {
+        let marker = self.home.path().as_os_str().as_encoded_bytes().to_vec();
+        let own = std::process::id();
+        let mut found = Vec::new();
+        for entry in fs::read_dir("/proc").expect("/proc").flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+                continue;
+            };
+            let read = |file: &str| fs::read(entry.path().join(file)).unwrap_or_default();
+            let carries = |bytes: &[u8]| bytes.windows(marker.len()).any(|window| window == marker);
+            // A zombie's environment is empty, so it is not counted: it holds nothing any more.
+            if pid != own && (carries(&read("environ")) || carries(&read("cmdline"))) {
+                found.push(pid);
+            }
+        }
+        found
+    }
+
+    pub fn wait_for_no_process(&self, within: Duration) {
+        let left = eventually(within, || {
+            let left = self.processes();
+            if left.is_empty() { Ok(()) } else { Err(left) }
+        });
+        assert!(left.is_ok(), "processes left: {left:?}");
+    }
+
+    pub fn home(&self) -> PathBuf {
+        self.home.path().to_owned()
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let output = self.run(&["down"]);
+        if !std::thread::panicking() {
+            assert_eq!(output.status.code(), Some(0), "down: {}", both(&output));
+            self.wait_for_no_process(Duration::from_secs(10));
+        }
+    }
+}
+
+/// A `playctl` in the background; killed when dropped.
+pub struct Running {
+    child: Option<Child>,
+}
+
+impl Running {
+    pub fn pid(&self) -> rustix::process::Pid {
+        let child = self.child.as_ref().expect("not finished");
+        rustix::process::Pid::from_child(child)
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(self.pid(), signal).expect("the process runs");
+    }
+
+    /// Waits for its end; panics after `within`.
+    pub fn finish(mut self, within: Duration) -> Output {
+        let mut child = self.child.take().expect("not finished");
+        // Pipes are read while waiting, or a talkative child would never end.
+        let mut out = child.stdout.take().expect("piped");
+        let mut err = child.stderr.take().expect("piped");
+        let stdout = std::thread::spawn(move || read_all(&mut out));
+        let stderr = std::thread::spawn(move || read_all(&mut err));
+        let status = eventually(within, || child.try_wait().expect("can be waited for").ok_or(()));
+        if status.is_err() {
+            child.kill().expect("can be killed");
+            child.wait().expect("ends");
+        }
+        let output = |thread: std::thread::JoinHandle<Vec<u8>>| thread.join().expect("reads");
+        let (stdout, stderr) = (output(stdout), output(stderr));
+        let Ok(status) = status else {
+            panic!("did not end within {within:?}\n{}\n{}", lossy(&stdout), lossy(&stderr));
+        };
+        Output { status, stdout, stderr }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn read_all(from: &mut impl Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    from.read_to_end(&mut bytes).expect("a pipe");
+    bytes
+}
+
+/// Tries until it works or `within` is over; then the last failure.
+pub fn eventually<T, E>(within: Duration, mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+    let deadline = Instant::now() + within;
+    loop {
+        match attempt() {
+            Ok(value) => return Ok(value),
+            Err(error) if Instant::now() >= deadline => return Err(error),
+            Err(_) => pause(),
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "between two looks at a condition that nothing announces")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(20));
+}
+
+/// One `msg` over a connection of its own; the answer.
+pub fn echo(address: SocketAddr, text: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(format!("msg:{text}").as_bytes())?;
+    let mut answer = [0; 256];
+    let n = stream.read(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer[..n]).into_owned())
+}
+
+pub fn both(output: &Output) -> String {
+    format!("status {:?}\n{}\n{}", output.status.code(), lossy(&output.stdout), lossy(&output.stderr))
+}
+
+pub fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
