@@ -1,0 +1,91 @@
+//! Who is measured, and how each is started.
+
+mod direct;
+mod envoy;
+mod haproxy;
+mod proxy;
+
+use std::{
+    cell::OnceCell,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Result;
+pub(crate) use direct::{Direct, MESSAGE};
+pub(crate) use proxy::{Backend, Proxy, Setup, gateways};
+use serde::{Deserialize, Serialize};
+
+use crate::{install, playctl};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Contestant {
+    /// What this repository builds.
+    Playctl,
+    /// The least that does the same work ([`crate::reference`]).
+    Reference,
+    HaProxy,
+    Envoy,
+}
+
+impl Contestant {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Playctl => "playctl",
+            Self::Reference => "reference",
+            Self::HaProxy => "HAProxy",
+            Self::Envoy => "Envoy",
+        }
+    }
+}
+
+/// The programs of the contestants, each built or installed when it is first asked for.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    build: bool,
+    playctl: OnceCell<PathBuf>,
+    haproxy: OnceCell<PathBuf>,
+    envoy: OnceCell<PathBuf>,
+}
+
+impl Programs {
+    /// `build` brings playctl up to date first.
+    pub(crate) fn new(build: bool) -> Self {
+        Self { build, playctl: OnceCell::new(), haproxy: OnceCell::new(), envoy: OnceCell::new() }
+    }
+
+    pub(crate) fn playctl(&self) -> Result<&Path> {
+        once(&self.playctl, || playctl::program(self.build))
+    }
+
+    fn haproxy(&self) -> Result<&Path> {
+        once(&self.haproxy, || install::program("haproxy"))
+    }
+
+    fn envoy(&self) -> Result<&Path> {
+        once(&self.envoy, || install::program("envoy"))
+    }
+
+    /// What each program that was used says of its version, by the contestant's name.
+    pub(crate) fn versions(&self) -> Vec<(Contestant, String)> {
+        let of = |contestant, program: &OnceCell<PathBuf>, flag| {
+            Some((contestant, install::version(program.get()?, flag)?))
+        };
+        [
+            of(Contestant::Playctl, &self.playctl, "--version"),
+            of(Contestant::HaProxy, &self.haproxy, "-v"),
+            of(Contestant::Envoy, &self.envoy, "--version"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+fn once(cell: &OnceCell<PathBuf>, find: impl FnOnce() -> Result<PathBuf>) -> Result<&Path> {
+    if let Some(path) = cell.get() {
+        return Ok(path);
+    }
+    let path = find()?;
+    Ok(cell.get_or_init(|| path))
+}

@@ -1,0 +1,40 @@
+//! Side-by-side measurements of everything here that carries connections, and of the autoscaler's engine.
+//!
+//! One *work* ([`work`]) is one row of the table: a load, the contestants that take it in turn, what is measured
+//! and the goal. Contestants are processes of their own ([`contestant`]); the load comes from this process
+//! ([`traffic`]), the same code for all of them. Nothing is compared across runs: a ratio is made of two
+//! contestants that alternated within one, so that a slow or busy machine slows both.
+//!
+//! What decides is work per CPU-second of the contestant, read from the kernel ([`measure`]), not work per second:
+//! on a small machine the load shares the CPUs with what it loads.
+
+mod args;
+mod contestant;
+mod document;
+mod figures;
+mod install;
+mod machine;
+mod measure;
+mod playctl;
+mod poll;
+mod printer;
+mod process;
+mod reference;
+mod results;
+mod run;
+mod stats;
+mod strace;
+mod traffic;
+mod work;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match args::parse().and_then(run::run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            printer::note(&format!("bench: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Waiting for events, the same way in every loop here.
+
+use std::{io, os::fd::OwnedFd};
+
+use rustix::{
+    buffer::spare_capacity,
+    event::{
+        Timespec,
+        epoll::{self, Event},
+    },
+    io::Errno,
+};
+
+/// How many events one wait takes.
+const BATCH: usize = 256;
+
+/// Room for what one wait gives.
+pub(crate) fn events() -> Vec<Event> {
+    Vec::with_capacity(BATCH)
+}
+
+/// Puts into `events` what has happened; nothing if the time is over or a signal came, as when a tracer attaches.
+pub(crate) fn wait(epoll: &OwnedFd, events: &mut Vec<Event>, timeout: Option<&Timespec>) -> io::Result<()> {
+    events.clear();
+    match epoll::wait(epoll, spare_capacity(events), timeout) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,212 @@
+//! Child processes that end with this one.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal};
+
+use crate::measure::wait;
+
+/// How long a contestant may take until it serves.
+const START_WITHIN: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(5);
+
+/// A running program. Ends with SIGKILL when dropped: what a contestant does on its way out is not measured.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+/// What is to be started.
+#[derive(Debug)]
+pub(crate) struct Start<'a> {
+    command: Command,
+    name: &'a str,
+    dialogue: bool,
+}
+
+impl<'a> Start<'a> {
+    /// `name` is that of its log file. The program runs through this program's own `reference contained`, which
+    /// asks the kernel to end it with us, whatever ends us.
+    pub(crate) fn program(name: &'a str, program: impl AsRef<OsStr>) -> Result<Self> {
+        let mut command = Command::new(this_program()?);
+        command.args(["reference", "contained", "--"]).arg(program);
+        Ok(Self { command, name, dialogue: false })
+    }
+
+    /// One of our own reference programs.
+    pub(crate) fn reference(name: &'a str, subcommand: &str) -> Result<Self> {
+        let mut start = Self::program(name, this_program()?)?;
+        start.command.args(["reference", subcommand]);
+        Ok(start)
+    }
+
+    pub(crate) fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Keeps pipes to its standard input and output, for [`Process::talk`] and [`Process::output`].
+    pub(crate) fn with_dialogue(mut self) -> Self {
+        self.dialogue = true;
+        self
+    }
+
+    /// Starts it; it may not serve yet.
+    pub(crate) fn spawn(mut self) -> Result<Process> {
+        let log = scratch()?.join(format!("{}.log", self.name));
+        let file = File::create(&log).with_context(|| log.display().to_string())?;
+        let (input, output) = if self.dialogue {
+            (Stdio::piped(), Stdio::piped())
+        } else {
+            (Stdio::null(), file.try_clone()?.into())
+        };
+        let child = (self.command.stdin(input).stdout(output).stderr(file))
+            .spawn()
+            .with_context(|| format!("cannot start {}", self.name))?;
+        Ok(Process { child, log })
+    }
+
+    /// Starts it and waits until it takes connections at `address`.
+    pub(crate) fn serving(self, address: SocketAddr) -> Result<Process> {
+        self.until(|| TcpStream::connect(address).is_ok(), &format!("takes connections at {address}"))
+    }
+
+    /// Starts it and waits until `GET path` at `address` is answered with 200.
+    pub(crate) fn answering(self, address: SocketAddr, path: &str) -> Result<Process> {
+        self.until(
+            || http_get(address, path).is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")),
+            &format!("answers http://{address}{path} with 200"),
+        )
+    }
+
+    fn until(self, ready: impl Fn() -> bool, what: &str) -> Result<Process> {
+        let mut process = self.spawn()?;
+        let deadline = Instant::now() + START_WITHIN;
+        while !ready() {
+            if let Some(status) = process.child.try_wait()? {
+                bail!("ended at once ({status}): {}", process.last_words());
+            }
+            if Instant::now() > deadline {
+                bail!("does not get to where it {what} within {START_WITHIN:?}: {}", process.last_words());
+            }
+            wait(POLL);
+        }
+        Ok(process)
+    }
+}
+
+impl Process {
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Takes the pipes to a program started with [`Start::with_dialogue`].
+    pub(crate) fn talk(&mut self) -> Result<Dialogue> {
+        let input = self.child.stdin.take().context("no pipe to the program's input")?;
+        let output = self.child.stdout.take().context("no pipe from the program's output")?;
+        Ok(Dialogue { input, output: BufReader::new(output) })
+    }
+
+    /// Waits for the end of a program started with [`Start::with_dialogue`] and gives what it printed.
+    pub(crate) fn output(mut self) -> Result<String> {
+        let mut text = String::new();
+        let mut output = self.child.stdout.take().context("no pipe from the program's output")?;
+        output.read_to_string(&mut text)?;
+        let status = self.child.wait()?;
+        if !status.success() {
+            bail!("{status}: {}", self.last_words());
+        }
+        Ok(text)
+    }
+
+    /// Asks it to end (SIGTERM).
+    pub(crate) fn ask_to_end(&self) -> Result<()> {
+        Ok(rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM)?)
+    }
+
+    /// Waits for its end, which must be an orderly one.
+    pub(crate) fn ended(mut self, within: Duration) -> Result<()> {
+        let deadline = Instant::now() + within;
+        loop {
+            match self.child.try_wait()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => bail!("{status}: {}", self.last_words()),
+                None if Instant::now() > deadline => bail!("did not end within {within:?}"),
+                None => wait(POLL),
+            }
+        }
+    }
+
+    /// The end of its log, for error messages.
+    fn last_words(&self) -> String {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<_> = text.lines().collect();
+        format!("{} (all of it: {})", lines[lines.len().saturating_sub(5)..].join(" | "), self.log.display())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only if it has ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Lines to a program and lines from it.
+#[derive(Debug)]
+pub(crate) struct Dialogue {
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Dialogue {
+    pub(crate) fn ask(&mut self, line: &str) -> Result<String> {
+        writeln!(self.input, "{line}")?;
+        let mut answer = String::new();
+        if self.output.read_line(&mut answer)? == 0 {
+            bail!("the program ended without an answer to {line:?}");
+        }
+        Ok(answer.trim_end().to_owned())
+    }
+}
+
+/// A whole HTTP response, from a server that closes after it.
+pub(crate) fn http_get(address: SocketAddr, path: &str) -> Result<String> {
+    let timeout = Duration::from_secs(2);
+    let mut stream = TcpStream::connect_timeout(&address, timeout)?;
+    stream.set_read_timeout(Some(timeout))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// This program's own file.
+pub(crate) fn this_program() -> Result<PathBuf> {
+    std::env::current_exe().context("cannot tell which file this program was started from")
+}
+
+/// Where logs and configurations of contestants are kept: `target/bench`.
+pub(crate) fn scratch() -> Result<PathBuf> {
+    let program = this_program()?;
+    let target = program.ancestors().nth(2).unwrap_or(Path::new("."));
+    let scratch = target.join("bench");
+    fs::create_dir_all(&scratch).with_context(|| scratch.display().to_string())?;
+    Ok(scratch)
+}

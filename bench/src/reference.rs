@@ -1,0 +1,127 @@
+//! The least that does the same work: what a contestant of ours is measured against.
+//!
+//! One read and one write per echo, level-triggered epoll, no features, no limits. Each runs as a process of its own,
+//! started through hidden subcommands of this program.
+
+mod broadcast;
+mod client;
+mod contained;
+mod echo;
+mod health;
+mod sink;
+
+use std::{
+    ffi::OsString,
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    num::NonZeroUsize,
+    thread,
+};
+
+use anyhow::{Result, anyhow};
+pub(crate) use client::Summary;
+use socket2::{Domain, Socket, Type};
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Program {
+    /// Echoes what it reads
+    Echo(Serve),
+    /// Reads and forgets
+    Sink(Serve),
+    /// Sends a line of its input to all who are connected and prints how many those are
+    Broadcast {
+        #[arg(long)]
+        listen: SocketAddr,
+    },
+    /// Connections that send a message once a second each
+    Client(client::Arguments),
+    /// Runs a program that ends with the one that started it
+    Contained {
+        #[arg(required = true, last = true)]
+        command: Vec<OsString>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Serve {
+    /// Addresses to take connections at
+    #[arg(long, required = true)]
+    listen: Vec<SocketAddr>,
+    /// Port at which `GET` is answered with 200, on the addresses of `--listen`
+    #[arg(long)]
+    health: Option<u16>,
+    /// Threads, each with listeners of its own
+    #[arg(long, default_value = "1")]
+    threads: NonZeroUsize,
+}
+
+pub(crate) fn run(program: Program) -> Result<()> {
+    match program {
+        Program::Echo(serve) => serve.on_threads(echo::serve),
+        Program::Sink(serve) => serve.on_threads(sink::serve),
+        Program::Broadcast { listen } => broadcast::serve(listen),
+        Program::Client(arguments) => client::run(&arguments),
+        Program::Contained { command } => contained::run(&command),
+    }
+}
+
+impl Serve {
+    fn on_threads(&self, serve: fn(&[TcpListener]) -> io::Result<()>) -> Result<()> {
+        if let Some(port) = self.health {
+            for address in &self.listen {
+                health::answer(SocketAddr::new(address.ip(), port))?;
+            }
+        }
+        // Each ends only with an error, and then what is measured is not what was asked for.
+        let (failed, failure) = std::sync::mpsc::channel();
+        for _ in 0..self.threads.get() {
+            let (listeners, failed) = (self.listeners()?, failed.clone());
+            thread::spawn(move || failed.send(serve(&listeners)));
+        }
+        failure.recv()??;
+        Ok(())
+    }
+
+    fn listeners(&self) -> Result<Vec<TcpListener>> {
+        self.listen.iter().map(|&address| listener(address, self.threads.get() > 1)).collect()
+    }
+}
+
+/// A non-blocking listener. `shared` lets several listen at the same address, among whom the kernel spreads
+/// connections.
+fn listener(address: SocketAddr, shared: bool) -> Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    // Accepted sockets inherit it, which saves a call for each.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into()).map_err(|error| anyhow!("cannot listen at {address}: {error}"))?;
+    socket.listen(4096)?;
+    Ok(socket.into())
+}
+
+/// An address of this program's part of loopback, 127.70.0.0/16.
+pub(crate) const fn loopback(third: u8, fourth: u8, port: u16) -> SocketAddr {
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(127, 70, third, fourth)), port)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A server on a thread that ends with the process.
+    fn spawn(serve: fn(&[TcpListener]) -> io::Result<()>) -> SocketAddr {
+        let listener = listener(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0), false).unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || serve(&[listener]));
+        address
+    }
+
+    pub(crate) fn echo() -> SocketAddr {
+        spawn(echo::serve)
+    }
+
+    pub(crate) fn sink() -> SocketAddr {
+        spawn(sink::serve)
+    }
+}

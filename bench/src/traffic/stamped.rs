@@ -1,0 +1,92 @@
+//! When the kernel received something, whoever reads it and whenever.
+
+use std::{
+    io,
+    io::IoSliceMut,
+    net::TcpStream,
+    os::fd::AsRawFd,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    cmsg_space,
+    errno::Errno,
+    sys::{
+        socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt::ReceiveTimestampns},
+        time::TimeSpec,
+    },
+};
+
+use super::unexpected_end;
+use crate::measure::wait;
+
+/// Makes the kernel note when data came.
+pub(crate) fn enable(streams: &[TcpStream]) -> io::Result<()> {
+    for stream in streams {
+        stream.set_nonblocking(true)?;
+        setsockopt(stream, ReceiveTimestampns, &true)?;
+    }
+    Ok(())
+}
+
+/// When each stream had been sent `length` bytes, since 1970. On loopback a segment is received within the call that
+/// sends it, so these are the sender's times.
+///
+/// Nobody waits on the streams until `quiet` has gone by, so that readers take no CPU from the sender; a stream that
+/// has less by `deadline` is an error, and so is one that has more.
+pub(crate) fn times(
+    streams: &[TcpStream],
+    length: usize,
+    quiet: Duration,
+    deadline: Duration,
+) -> io::Result<Vec<Duration>> {
+    let begun = Instant::now();
+    let mut buffer = vec![0; length + 1];
+    wait(quiet);
+    let mut times = Vec::with_capacity(streams.len());
+    for stream in streams {
+        let mut read = 0;
+        while read < length {
+            if let Some((bytes, time)) = received(stream, &mut buffer)? {
+                read += bytes;
+                if read == length {
+                    times.push(time);
+                } else if read > length {
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "a client got more than was sent",
+                    ));
+                }
+            } else if begun.elapsed() > deadline {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "a client did not get all that was sent",
+                ));
+            } else {
+                wait(Duration::from_millis(1));
+            }
+        }
+    }
+    Ok(times)
+}
+
+/// Reads what is there and says how much it is and when the last of it came; `None` if there is nothing.
+fn received(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<Option<(usize, Duration)>> {
+    let mut control = cmsg_space!(TimeSpec);
+    let mut pieces = [IoSliceMut::new(buffer)];
+    let message = match recvmsg::<()>(stream.as_raw_fd(), &mut pieces, Some(&mut control), MsgFlags::empty())
+    {
+        Ok(message) => message,
+        Err(Errno::EAGAIN) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    if message.bytes == 0 {
+        return Err(unexpected_end());
+    }
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmTimestampns(time) = control {
+            return Ok(Some((message.bytes, Duration::from(time))));
+        }
+    }
+    Err(io::Error::other("the kernel gave no time of reception"))
+}

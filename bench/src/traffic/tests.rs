@@ -1,0 +1,102 @@
+//! Every pattern against the minimal servers, both in this process.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Traffic, blocks::Blocks, connects::Connects, dial, held::Held, ping_pong::PingPong, stamped,
+    stream::Stream, trickle,
+};
+use crate::{measure::wait, reference};
+
+const MESSAGE: &[u8] = b"msg:12345";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until the traffic has come to that much.
+fn expect(traffic: &Traffic, units: u64) {
+    let deadline = Instant::now() + PATIENCE;
+    while traffic.units() < units {
+        traffic.check().unwrap();
+        assert!(Instant::now() < deadline, "{} of {units} after {PATIENCE:?}", traffic.units());
+        wait(Duration::from_millis(1));
+    }
+}
+
+fn echo() -> SocketAddr {
+    reference::tests::echo()
+}
+
+#[test]
+fn ping_pong_goes_on_for_ever() {
+    let pattern = PingPong { target: echo(), connections: 10, message: MESSAGE, reply: MESSAGE.len() };
+    let traffic = Traffic::start(2, move |meter| pattern.run(meter)).unwrap();
+    expect(&traffic, 1000);
+}
+
+#[test]
+fn an_answer_that_is_too_long_fails() {
+    let pattern = PingPong { target: echo(), connections: 1, message: MESSAGE, reply: 5 };
+    let traffic = Traffic::start(1, move |meter| pattern.run(meter)).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while traffic.check().is_ok() {
+        assert!(Instant::now() < deadline, "the failure was not noticed");
+        wait(Duration::from_millis(1));
+    }
+    assert!(traffic.check().unwrap_err().to_string().contains("longer than expected"));
+}
+
+#[test]
+fn nobody_listening_is_an_error() {
+    let target = reference::loopback(200, 1, 1);
+    let pattern = PingPong { target, connections: 1, message: MESSAGE, reply: 9 };
+    let error = Traffic::start(1, move |meter| pattern.run(meter)).unwrap_err();
+    assert!(error.to_string().contains("the load failed"), "{error}");
+}
+
+#[test]
+fn connections_come_and_go_by_close_and_by_abort() {
+    for abort in [false, true] {
+        let pattern = Connects { target: echo(), at_once: 4, message: MESSAGE, abort };
+        let traffic = Traffic::start(1, move |meter| pattern.run(meter)).unwrap();
+        expect(&traffic, 200);
+    }
+}
+
+#[test]
+fn blocks_come_back_whole() {
+    // Larger than the socket buffers, so that both sides have to wait in between.
+    let pattern = Blocks { target: echo(), connections: 2, size: 16 << 20 };
+    let traffic = Traffic::start(1, move |meter| pattern.run(meter)).unwrap();
+    expect(&traffic, 4 * (16 << 20));
+}
+
+#[test]
+fn streams_flow_into_a_sink() {
+    let pattern = Stream { target: reference::tests::sink(), connections: 2, piece: 64 * 1024 };
+    let traffic = Traffic::start(1, move |meter| pattern.run(meter)).unwrap();
+    expect(&traffic, 64 << 20);
+}
+
+#[test]
+fn trickled_messages_are_all_answered() {
+    let target = echo();
+    let traffic = Traffic::start(1, move |meter| {
+        let streams = dial::many(target, 50)?;
+        trickle::flow(&streams, MESSAGE, Duration::from_millis(100), meter)
+    })
+    .unwrap();
+    expect(&traffic, 200);
+}
+
+#[test]
+fn held_connections_were_answered_and_their_times_are_the_kernels() {
+    let held = Held::open(echo(), 20, MESSAGE).unwrap();
+    stamped::enable(held.streams()).unwrap();
+    for mut stream in held.streams() {
+        std::io::Write::write_all(&mut stream, MESSAGE).unwrap();
+    }
+    let times = stamped::times(held.streams(), MESSAGE.len(), Duration::ZERO, PATIENCE).unwrap();
+    assert!(times.len() == 20 && times.is_sorted(), "{times:?}");
+}
