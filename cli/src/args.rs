@@ -38,7 +38,7 @@ pub(crate) struct Global {
     /// What the result looks like
     #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t = Output::Human)]
     pub output: Output,
-    /// When to use colours (NO_COLOR is honoured)
+    /// When to use colours (`NO_COLOR` is honoured)
     #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
     pub color: When,
     /// No progress on stderr

@@ -97,7 +97,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Scale(args) => scale::run(&context, &args),
         Command::Kill(args) => kill::run(&context, &args),
         Command::Logs(args) => logs::run(&context, args),
-        Command::Doctor(args) => doctor::run(&context, &args),
+        Command::Doctor(args) => Ok(doctor::run(&context, &args)),
         Command::Explain(args) => explain::run(&context, &args),
         Command::Serve(_) | Command::Supervisor(_) | Command::LoadWorker(_) | Command::Completion(_) => {
             Ok(exit::DONE)

@@ -19,6 +19,7 @@ use crate::{
 pub(crate) struct Printer {
     output: Output,
     color: bool,
+    width: usize,
     quiet: bool,
     progress: Progress,
     closed: AtomicBool,
@@ -34,6 +35,7 @@ impl Printer {
         Self {
             output: global.output,
             color,
+            width: stdout_width(),
             quiet: global.quiet,
             progress: Progress::new(!global.quiet),
             closed: AtomicBool::new(false),
@@ -50,8 +52,7 @@ impl Printer {
 
     /// Columns to draw in: the terminal's, or 110 where there is none.
     pub(crate) fn width(&self) -> usize {
-        let columns = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col));
-        if columns == 0 { 110 } else { columns.clamp(60, 200) }
+        self.width
     }
 
     pub(crate) fn progress(&self) -> &Progress {
@@ -126,6 +127,11 @@ impl Printer {
             let _ = writeln!(io::stderr().lock(), "{text}");
         });
     }
+}
+
+fn stdout_width() -> usize {
+    let columns = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col));
+    if columns == 0 { 110 } else { columns.clamp(60, 200) }
 }
 
 fn no_color_unset() -> bool {

@@ -91,8 +91,10 @@ impl<'a> Session<'a> {
                         message: format!("the platform's events ended: {error}"),
                     });
                 }
-                // Comes again at the very end, with delays and verdicts.
-                Ok(Incoming::Load(_, EventKind::LoadFinished { .. })) => {}
+                Ok(Incoming::Load(wall, kind @ EventKind::LoadFinished { .. })) => {
+                    // Decides expectations now; readers get it at the very end, with delays and verdicts.
+                    self.evaluator.observe(&self.stamper.clone().stamp(wall, kind));
+                }
                 Ok(Incoming::Load(wall, kind)) => {
                     let event = self.stamper.stamp(wall, kind);
                     self.take(&event);

@@ -61,8 +61,9 @@ fn a_taken_port_is_named_with_the_process_that_holds_it() {
     let port = holder.local_addr().expect("bound").port();
     // Only the platform of this name listens on 127.0.0.1 too; its folders are the test's own.
     let lab = Lab::named("playground");
-    let output =
-        lab.run(&[&["up"], &QUICK[..], &["--set", &format!("gateway.listeners[0].port={port}")]].concat());
+    let listeners =
+        format!(r#"gateway.listeners=[{{"name":"tcp","protocol":"TCP","service":"tcp","port":{port}}}]"#);
+    let output = lab.run(&[&["up"], &QUICK[..], &["--set-json", &listeners]].concat());
     assert_eq!(output.status.code(), Some(4), "{}", both(&output));
     let said = lossy(&output.stderr);
     assert!(said.contains(&format!("127.0.0.1:{port}")), "{said}");

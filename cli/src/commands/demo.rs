@@ -23,7 +23,7 @@ Examples:
   playctl demo --svg run.svg          with a picture of the run
   playctl demo --output jsonl         the events themselves
 
-It takes about four minutes, because the metric's minute and the windows are the real ones. Exit status 3
+It takes about three minutes, because the metric's minute and the windows are the real ones. Exit status 3
 unless 10,000 connected, none was lost, and 1 → 2 and 2 → 1 were seen.")]
 pub(crate) struct Args {
     #[command(flatten)]

@@ -3,7 +3,7 @@
 use local::doctor::{Check, Verdict, checks};
 use platform::exit;
 
-use super::{Context, Outcome};
+use super::Context;
 
 /// Say what this machine has, what is missing, and how to get it
 #[derive(Debug, clap::Args)]
@@ -15,14 +15,14 @@ Examples:
 Exit status 1 if something is missing without which the platform does not come up.")]
 pub(crate) struct Args {}
 
-pub(crate) fn run(context: &Context, _args: &Args) -> Outcome {
+pub(crate) fn run(context: &Context, _args: &Args) -> u8 {
     let checks = checks();
     for check in &checks {
         context.printer.line(&in_words(check, context.printer.color()));
     }
     context.printer.document(&checks);
     let failed = checks.iter().any(|check| check.ok == Verdict::Fail);
-    Ok(if failed { exit::FAILED } else { exit::DONE })
+    if failed { exit::FAILED } else { exit::DONE }
 }
 
 fn in_words(check: &Check, color: bool) -> String {

@@ -158,7 +158,7 @@ fn scenario_named(name: &str) -> Result<Scenario, Failure> {
     load::scenario::find(name).map_err(|error| Failure::new(error.exit_code(), error.to_string()))
 }
 
-/// Scenario names have no colon; addresses have one (HOST:PORT, [::1]:PORT, tcp://HOST:PORT).
+/// Scenario names have no colon; addresses have one (`HOST:PORT`, `[::1]:PORT`, `tcp://HOST:PORT`).
 fn is_address(text: &str) -> bool {
     text.contains(':')
 }

@@ -15,10 +15,10 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-pub const BINARY: &str = env!("CARGO_BIN_EXE_playctl");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_playctl");
 
 /// Quick settings: a drain takes three seconds at most, and the platform has one node.
-pub const QUICK: [&str; 8] = [
+pub(crate) const QUICK: [&str; 8] = [
     "--nodes",
     "1",
     "--set",
@@ -30,24 +30,24 @@ pub const QUICK: [&str; 8] = [
 ];
 
 /// A place where platforms live, and a name for one.
-pub struct Lab {
+pub(crate) struct Lab {
     home: TempDir,
-    pub platform: String,
+    pub(crate) platform: String,
 }
 
 impl Lab {
     /// `name` must differ between the tests of the workspace.
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         Self::named(&format!("{name}-{}", std::process::id()))
     }
 
     /// The same for a platform whose name matters.
-    pub fn named(name: &str) -> Self {
+    pub(crate) fn named(name: &str) -> Self {
         let home = tempfile::Builder::new().prefix("pc").tempdir().expect("a temporary folder");
         Self { home, platform: name.to_owned() }
     }
 
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(BINARY);
         command
             .env("XDG_STATE_HOME", self.home.path().join("state"))
@@ -59,24 +59,24 @@ impl Lab {
         command
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().expect("playctl starts")
     }
 
     /// Runs and demands exit code 0.
-    pub fn ok(&self, arguments: &[&str]) -> String {
+    pub(crate) fn ok(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert_eq!(output.status.code(), Some(0), "{arguments:?}\n{}", both(&output));
         String::from_utf8(output.stdout).expect("UTF-8")
     }
 
-    pub fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let mut arguments = arguments.to_vec();
         arguments.extend(["--output", "json"]);
         serde_json::from_str(&self.ok(&arguments)).expect("JSON")
     }
 
-    pub fn spawn(&self, arguments: &[&str]) -> Running {
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Running {
         let child = self
             .command(arguments)
             .stdout(Stdio::piped())
@@ -86,36 +86,36 @@ impl Lab {
         Running { child: Some(child) }
     }
 
-    pub fn up(&self, more: &[&str]) {
+    pub(crate) fn up(&self, more: &[&str]) {
         let mut arguments = vec!["up"];
         arguments.extend(QUICK);
         arguments.extend(more);
         self.ok(&arguments);
     }
 
-    pub fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         self.json(&["status"])
     }
 
-    pub fn endpoint(&self) -> SocketAddr {
+    pub(crate) fn endpoint(&self) -> SocketAddr {
         let status = self.status();
         status["services"][0]["endpoint"].as_str().expect("an endpoint").parse().expect("an address")
     }
 
     /// The replicas of `tcp` with their phases, in the order of `status`.
-    pub fn replicas(&self) -> Vec<(String, String)> {
+    pub(crate) fn replicas(&self) -> Vec<(String, String)> {
         let status = self.status();
         let replicas = status["services"][0]["replicas"].as_array().expect("replicas").clone();
         let text = |value: &Value| value.as_str().expect("a string").to_owned();
         replicas.iter().map(|replica| (text(&replica["name"]), text(&replica["phase"]))).collect()
     }
 
-    pub fn ready(&self) -> usize {
+    pub(crate) fn ready(&self) -> usize {
         self.replicas().iter().filter(|(_, phase)| phase == "ready").count()
     }
 
     /// Processes of this lab's platforms: those that carry its state folder in their environment.
-    pub fn processes(&self) -> Vec<u32> {
+    pub(crate) fn processes(&self) -> Vec<u32> {
         let marker = self.home.path().as_os_str().as_encoded_bytes().to_vec();
         let own = std::process::id();
         let mut found = Vec::new();
@@ -133,7 +133,7 @@ impl Lab {
         found
     }
 
-    pub fn wait_for_no_process(&self, within: Duration) {
+    pub(crate) fn wait_for_no_process(&self, within: Duration) {
         let left = eventually(within, || {
             let left = self.processes();
             if left.is_empty() { Ok(()) } else { Err(left) }
@@ -141,7 +141,7 @@ impl Lab {
         assert!(left.is_ok(), "processes left: {left:?}");
     }
 
-    pub fn home(&self) -> PathBuf {
+    pub(crate) fn home(&self) -> PathBuf {
         self.home.path().to_owned()
     }
 }
@@ -157,22 +157,22 @@ impl Drop for Lab {
 }
 
 /// A `playctl` in the background; killed when dropped.
-pub struct Running {
+pub(crate) struct Running {
     child: Option<Child>,
 }
 
 impl Running {
-    pub fn pid(&self) -> rustix::process::Pid {
+    pub(crate) fn pid(&self) -> rustix::process::Pid {
         let child = self.child.as_ref().expect("not finished");
         rustix::process::Pid::from_child(child)
     }
 
-    pub fn signal(&self, signal: rustix::process::Signal) {
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         rustix::process::kill_process(self.pid(), signal).expect("the process runs");
     }
 
     /// Waits for its end; panics after `within`.
-    pub fn finish(mut self, within: Duration) -> Output {
+    pub(crate) fn finish(mut self, within: Duration) -> Output {
         let mut child = self.child.take().expect("not finished");
         // Pipes are read while waiting, or a talkative child would never end.
         let mut out = child.stdout.take().expect("piped");
@@ -209,7 +209,7 @@ fn read_all(from: &mut impl Read) -> Vec<u8> {
 }
 
 /// Tries until it works or `within` is over; then the last failure.
-pub fn eventually<T, E>(within: Duration, mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+pub(crate) fn eventually<T, E>(within: Duration, mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, E> {
     let deadline = Instant::now() + within;
     loop {
         match attempt() {
@@ -226,7 +226,7 @@ fn pause() {
 }
 
 /// One `msg` over a connection of its own; the answer.
-pub fn echo(address: SocketAddr, text: &str) -> std::io::Result<String> {
+pub(crate) fn echo(address: SocketAddr, text: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     stream.write_all(format!("msg:{text}").as_bytes())?;
@@ -235,10 +235,10 @@ pub fn echo(address: SocketAddr, text: &str) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&answer[..n]).into_owned())
 }
 
-pub fn both(output: &Output) -> String {
+pub(crate) fn both(output: &Output) -> String {
     format!("status {:?}\n{}\n{}", output.status.code(), lossy(&output.stdout), lossy(&output.stderr))
 }
 
-pub fn lossy(bytes: &[u8]) -> String {
+pub(crate) fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

@@ -78,7 +78,11 @@ impl fmt::Display for MetricWords<'_> {
         match &outcome.result {
             Ok(proposal) => {
                 write_value(f, planned.metric.target, proposal)?;
-                write!(f, " of {}: ", TargetWords(planned.metric.target))?;
+                let before = match planned.metric.target {
+                    Some(Target::Utilization(_)) => ", target",
+                    _ => " of",
+                };
+                write!(f, "{before} {}: ", TargetWords(planned.metric.target))?;
                 match proposal.verdict {
                     Verdict::Change => write!(f, "wants {}", proposal.replicas),
                     Verdict::WithinTolerance => write!(f, "within tolerance, keeps {}", proposal.replicas),

@@ -23,6 +23,8 @@ use crate::{
     paths::{Paths, PlatformPaths},
 };
 
+/// What the gateways' log lines go by.
+const GATEWAY: &str = "gateway";
 /// Longest name of a platform.
 const NAME_MAX: usize = 40;
 /// A supervisor that was killed, or is being started by somebody else, is given so long to be gone or there.
@@ -263,6 +265,16 @@ fn unexpected() -> TargetError {
     }
 }
 
+/// Whether there can be log lines of `service`. Replicas are not checked: those that are gone have lines too.
+fn check_service(snapshot: &Snapshot, service: &str) -> Result<(), TargetError> {
+    let mut known: Vec<String> = snapshot.services.iter().map(|service| service.name.clone()).collect();
+    known.push(GATEWAY.to_owned());
+    if known.iter().any(|known| known == service) {
+        return Ok(());
+    }
+    Err(TargetError::UnknownService { service: service.to_owned(), known })
+}
+
 impl Target for LocalTarget {
     fn apply(&self, values: &Values) -> Result<Applied, TargetError> {
         self.up(values, &mut |_| ControlFlow::Continue(()))
@@ -303,6 +315,9 @@ impl Target for LocalTarget {
     }
 
     fn logs(&self, query: &LogQuery) -> Result<LogStream, TargetError> {
+        if let Some(service) = &query.service {
+            check_service(&self.snapshot()?, service)?;
+        }
         self.stream(&Request::Logs { query: query.clone() }, |reply| match reply {
             Reply::Log(line) => Some(line),
             _ => None,

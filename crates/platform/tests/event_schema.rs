@@ -94,7 +94,6 @@ fn summary() -> LoadSummary {
 }
 
 /// One of each kind. A kind that is missing here makes [`every_kind_has_a_sample`] fail.
-#[expect(clippy::too_many_lines, reason = "a list")]
 fn samples() -> Vec<EventKind> {
     let tcp = || "tcp".to_owned();
     let pod = || "tcp-0".to_owned();

@@ -74,19 +74,22 @@ pub(super) fn connections(canvas: &mut Canvas, frame: Frame, series: &Series) {
     for (index, (label, names)) in groups(&samples).into_iter().enumerate() {
         let mut lower = Vec::new();
         let mut upper = Vec::new();
+        let mut most = 0.0_f64;
         for (t_ms, seen) in &samples {
             let base = below.entry(*t_ms).or_default();
             lower.push((frame.x(*t_ms), frame.y(*base, top)));
-            *base += names
-                .iter()
-                .filter_map(|name| seen.by_replica.get(*name))
-                .map(|open| *open as f64)
-                .sum::<f64>();
+            let open =
+                names.iter().filter_map(|name| seen.by_replica.get(*name)).map(|open| *open as f64).sum();
+            most = most.max(open);
+            *base += open;
             upper.push((frame.x(*t_ms), frame.y(*base, top)));
         }
         let class = format!("a{} area", index % AREAS);
         canvas.path(&class, upper.into_iter().chain(lower.into_iter().rev()), true);
-        legend.push((class, label));
+        // What nobody can see needs no name: connections of the last moment, whose replica is not known yet.
+        if most * frame.height / top >= 1.0 {
+            legend.push((class, label));
+        }
     }
     let line = thinned(&open).into_iter().map(|(t_ms, open)| (frame.x(*t_ms), frame.y(*open, top)));
     canvas.path("open", line, false);

@@ -100,7 +100,7 @@ fn get(command: &Command<'_>, store: &mut Store, now: Instant, answer: &mut Vec<
         match flag {
             b't' => write(answer, format_args!(" t{}", remaining(item, now).unwrap_or(-1))),
             b'l' => {
-                write(answer, format_args!(" l{}", now.saturating_duration_since(item.accessed).as_secs()))
+                write(answer, format_args!(" l{}", now.saturating_duration_since(item.accessed).as_secs()));
             }
             b'h' => write(answer, format_args!(" h{}", u8::from(item.fetched))),
             _ => returned(command, item, *flag, token, answer),
