@@ -91,10 +91,18 @@ proptest! {
                         engine().reconcile(NOW_MS, &observed)
                     };
                     match direction {
+                        Direction::Up if !at_once => {
+                            let max = case.autoscaler.spec.max_replicas;
+                            prop_assert!(at(*edge).proposal.expect("it works").min(max) <= current);
+                            let above = at(*edge + 1);
+                            prop_assert_eq!(above.proposal.map(|to| to.min(max)), Some(*to));
+                            prop_assert!(*to > current);
+                            prop_assert!(above.scaled_to.is_none_or(|set| set != *to), "a limit holds it");
+                        }
                         Direction::Up => {
                             prop_assert!(at(*edge).scaled_to.is_none_or(|to| to < current));
                             prop_assert_eq!(at(*edge + 1).scaled_to, Some(*to));
-                            prop_assert!(*to > current && *at_once);
+                            prop_assert!(*to > current);
                         }
                         Direction::Down => {
                             prop_assert!(at(*edge).proposal.expect("it works") >= current);

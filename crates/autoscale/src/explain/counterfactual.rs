@@ -143,12 +143,6 @@ fn edge(
         let observed = with_value(before, &case.observed, metric, value)?;
         Some(before.clone().reconcile(case.now_ms, &observed))
     };
-    // Up: what is set at once, since nothing but limits stands in between. Down: what is asked for, since windows
-    // nearly always delay it.
-    let outcome = |value: i64| match direction {
-        Direction::Up => run(value)?.scaled_to.filter(|to| *to > current),
-        Direction::Down => run(value)?.proposal.map(|to| to.max(0)).filter(|to| *to < current),
-    };
     let whole = planned.metric.target.map_or(1, |target| match target {
         Target::Utilization(per_cent) => i64::from(per_cent),
         Target::AverageValue(milli) | Target::Value(milli) => milli,
@@ -158,6 +152,19 @@ fn edge(
     let beyond = match direction {
         Direction::Up => value.max(far),
         Direction::Down => 0,
+    };
+    // What is set, if limits leave room for it now. Otherwise what is asked for: on the way down windows nearly
+    // always delay it, on the way up a policy may.
+    let up_at_once = direction == Direction::Up && run(beyond)?.scaled_to.is_some_and(|to| to > current);
+    let outcome = |value: i64| {
+        let decision = run(value)?;
+        let to =
+            if up_at_once { decision.scaled_to? } else { decision.proposal?.clamp(0, before.plan().max) };
+        let changes = match direction {
+            Direction::Up => to > current,
+            Direction::Down => to < current,
+        };
+        changes.then_some(to)
     };
     outcome(beyond)?;
     let start = match direction {

@@ -102,6 +102,36 @@ history: {scaleUps: [{at: 85000, by: 1}]}
 }
 
 #[test]
+fn while_a_policy_holds_it_the_edge_says_what_is_asked_for() {
+    let case = case(
+        "
+now: 100000
+replicas: 2
+pods: [{name: tcp-0}, {name: tcp-1}]
+metrics: [{pods: {tcp-0: 6000, tcp-1: 0}}]
+history: {scaleUps: [{at: 85000, by: 1}]}
+",
+    );
+    let explanation = explain(&case).unwrap();
+    let Some(Counterfactual::Value { metric, direction: Direction::Up, edge, to, at_once, .. }) =
+        explanation.what_would_change.first()
+    else {
+        panic!("{:?}", explanation.what_would_change)
+    };
+    assert_eq!((*edge, *to, *at_once), (5_500_000, 3, false));
+    let run = |now_ms, value| {
+        let observed = with_value(&engine(&case), &case.observed, *metric, value).unwrap();
+        engine(&case).reconcile(now_ms, &observed)
+    };
+    assert_eq!(run(case.now_ms, *edge).proposal, Some(2));
+    assert_eq!(
+        (run(case.now_ms, *edge + 1).proposal, run(case.now_ms, *edge + 1).scaled_to),
+        (Some(3), None)
+    );
+    assert_eq!(run(115_000, *edge + 1).scaled_to, Some(3), "as soon as the policy lets it");
+}
+
+#[test]
 fn utilization_edges_are_per_cent_of_the_request() {
     let spec = serde_yaml::from_str("{maxReplicas: 10}").unwrap();
     let case = state::read(
