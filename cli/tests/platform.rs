@@ -148,6 +148,28 @@ fn scale_says_that_the_autoscaler_goes_on() {
 }
 
 #[test]
+fn explain_says_where_the_autoscaler_stands_and_what_would_change_it() {
+    let lab = Lab::new("explain");
+    lab.up(&["--set", "metrics.scrapeInterval=1s", "--set", "metrics.syncPeriod=1s"]);
+    let text = eventually(SOON, || {
+        let output = lab.run(&["explain", "tcp"]);
+        let text = lossy(&output.stdout);
+        // The first look may come before the first scrape.
+        if text.contains("counted: tcp-0") { Ok(text) } else { Err(both(&output)) }
+    })
+    .expect("it has looked after a second, at values after another");
+    assert!(text.starts_with("tcp keeps 1 replica"), "{text}");
+    assert!(text.contains("scales up to 2 when the average of tcp_state_established passes 5,500"), "{text}");
+    let json = lab.json(&["explain", "tcp"]);
+    assert_eq!(
+        (&json["name"], &json["current"], &json["desired"]),
+        (&"tcp".into(), &1.into(), &1.into()),
+        "{json}"
+    );
+    assert_eq!(json["metrics"][0]["pods"][0]["name"], "tcp-0", "{json}");
+}
+
+#[test]
 fn logs_have_what_replicas_wrote() {
     let lab = Lab::new("logs");
     lab.up(&[]);

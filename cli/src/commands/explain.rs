@@ -95,10 +95,12 @@ fn print(context: &Context, explained: &Named) {
 
 /// What the autoscaler of a running service would do if it looked now and saw what it last saw.
 fn from_platform(context: &Context, service: &str) -> Result<Named, Failure> {
-    let state = platform_source::existing(&context.global)?.autoscaler(service)?;
+    let target = platform_source::existing(&context.global)?;
+    let state = target.autoscaler(service)?;
     if state.get("observed").is_none_or(serde_json::Value::is_null) {
         return Err(Failure::failed(format!(
-            "the autoscaler of {service} has not looked yet: the first time is one sync period after bring-up"
+            "the autoscaler of {service} has not looked yet; it does one sync period after bring-up (15 s by default): \
+             try again then"
         )));
     }
     let mut case: Case = serde_json::from_value(state).map_err(|error| {
@@ -107,8 +109,10 @@ fn from_platform(context: &Context, service: &str) -> Result<Named, Failure> {
         ))
     })?;
     case.now_ms = case.now_ms.max(Timestamp::now().as_millisecond());
-    // It looked before it wrote the scale.
-    case.observed.spec_replicas = case.autoscaler.status.desired_replicas;
+    // It looked before it wrote the scale, and somebody may have set another since.
+    let services = target.snapshot()?.services;
+    let now = services.iter().find(|of| of.name == service).and_then(|of| i32::try_from(of.desired).ok());
+    case.observed.spec_replicas = now.unwrap_or(case.observed.spec_replicas);
     explain(service, &case)
 }
 
