@@ -15,7 +15,6 @@ use uuid::Uuid;
 use crate::{
     args::Global,
     commands::{Context, Failure},
-    interrupt::Interrupt,
 };
 
 /// The platform that `--platform` names, running or not.
@@ -23,14 +22,14 @@ pub(crate) fn existing(global: &Global) -> Result<LocalTarget, Failure> {
     Ok(LocalTarget::new(&global.platform, local::Options::default())?)
 }
 
-/// Hands on the items of a blocking stream until it ends or the user interrupts.
+/// Hands on the items of a blocking stream until it ends, the user interrupts or nobody reads what is printed.
 ///
 /// The stream is read by a thread of its own, since a blocking read cannot be interrupted; the thread ends with
 /// the stream or with the process.
-pub(crate) fn until_interrupted<T: Send + 'static>(
-    interrupt: &Interrupt,
+pub(crate) fn while_wanted<T: Send + 'static>(
+    context: &Context,
     stream: Box<dyn Iterator<Item = Result<T, TargetError>> + Send>,
-) -> impl Iterator<Item = Result<T, TargetError>> {
+) -> impl Iterator<Item = Result<T, TargetError>> + use<'_, T> {
     let (sender, receiver) = mpsc::sync_channel(1024);
     let spawned = std::thread::Builder::new().name("stream".into()).spawn(move || {
         for item in stream {
@@ -40,7 +39,6 @@ pub(crate) fn until_interrupted<T: Send + 'static>(
         }
     });
     let mut failed = spawned.err().map(TargetError::other);
-    let interrupt = interrupt.clone();
     std::iter::from_fn(move || {
         if let Some(error) = failed.take() {
             return Some(Err(error));
@@ -48,7 +46,8 @@ pub(crate) fn until_interrupted<T: Send + 'static>(
         loop {
             match receiver.recv_timeout(Duration::from_millis(100)) {
                 Ok(item) => return Some(item),
-                Err(mpsc::RecvTimeoutError::Timeout) if !interrupt.is_set() => {}
+                Err(mpsc::RecvTimeoutError::Timeout)
+                    if !context.interrupt.is_set() && !context.printer.closed() => {}
                 Err(_) => return None,
             }
         }

@@ -8,6 +8,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use crate::{
@@ -59,8 +60,11 @@ impl Printer {
         &self.progress
     }
 
-    /// Whoever read stdout went away.
+    /// Whoever read stdout went away: seen at a write, or, while there is nothing to write, by asking.
     pub(crate) fn closed(&self) -> bool {
+        if !self.closed.load(Ordering::Relaxed) && reader_is_gone() {
+            self.closed.store(true, Ordering::Relaxed);
+        }
         self.closed.load(Ordering::Relaxed)
     }
 
@@ -132,6 +136,15 @@ impl Printer {
 fn stdout_width() -> usize {
     let columns = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col));
     if columns == 0 { 110 } else { columns.clamp(60, 200) }
+}
+
+/// A pipe without a reader reports an error before anything is written to it.
+fn reader_is_gone() -> bool {
+    let stdout = io::stdout();
+    let mut asked = [PollFd::new(&stdout, PollFlags::empty())];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut asked, Some(&at_once)).is_ok_and(|ready| ready > 0)
+        && asked[0].revents().contains(PollFlags::ERR)
 }
 
 fn no_color_unset() -> bool {

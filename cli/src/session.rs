@@ -183,8 +183,19 @@ impl Run {
 
     /// The exit code of the run.
     pub(crate) fn outcome(&self) -> Outcome {
+        let totals = &self.summary.totals;
         if self.summary.interrupted {
             Err(Failure::interrupted())
+        } else if totals.attempted > 0 && totals.connected == 0 {
+            Err(Failure::failed(format!(
+                "none of {} attempts to connect to {} succeeded: {} refused, {} timed out, {} failed otherwise; \
+                 does a server listen there?",
+                totals.attempted,
+                self.summary.plan.target,
+                totals.refused,
+                totals.connect_timeouts,
+                totals.connect_errors
+            )))
         } else if self.summary.expectations.iter().all(|result| result.met) {
             Ok(exit::DONE)
         } else {

@@ -65,6 +65,17 @@ fn expectations_decide_the_exit_status() {
 }
 
 #[test]
+fn nobody_listening_is_a_failure_with_the_address() {
+    let lab = Lab::new("nobody");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let address = free.expect("a port").to_string();
+    let output = lab.run(&["load", "--conns", "5", "--rate", "1ms", "--for", "1s", &address]);
+    assert_eq!(output.status.code(), Some(1), "{}", both(&output));
+    let said = lossy(&output.stderr);
+    assert!(said.contains(&address) && said.contains("does a server listen there?"), "{said}");
+}
+
+#[test]
 fn colours_only_where_asked_for() {
     let lab = Lab::new("colour");
     lab.up(&[]);

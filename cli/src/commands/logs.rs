@@ -38,7 +38,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     };
     let query = LogQuery { service, replica, tail: Some(args.tail), follow: args.follow };
     let mut all = Vec::new();
-    for line in platform_source::until_interrupted(&context.interrupt, target.logs(&query)?) {
+    for line in platform_source::while_wanted(context, target.logs(&query)?) {
         let line: LogLine = line?;
         match context.printer.output() {
             Output::Human => context.printer.line(&format!("{:<12} {}", line.replica, line.text)),

@@ -23,7 +23,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let from = if args.from_start { EventsFrom::Start } else { EventsFrom::Now };
     let mut timeline = platform_source::timeline(context);
     let mut all = Vec::new();
-    for event in platform_source::until_interrupted(&context.interrupt, target.events(from)?) {
+    for event in platform_source::while_wanted(context, target.events(from)?) {
         let event = event?;
         match context.printer.output() {
             Output::Human => timeline.feed(&event).iter().for_each(|line| context.printer.line(line)),

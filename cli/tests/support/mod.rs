@@ -5,7 +5,7 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
@@ -169,6 +169,21 @@ impl Running {
 
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         rustix::process::kill_process(self.pid(), signal).expect("the process runs");
+    }
+
+    /// Closes our end of its stdout after a line and waits for its end; its exit code.
+    pub(crate) fn finish_unread(mut self, within: Duration) -> Option<i32> {
+        let mut child = self.child.take().expect("not finished");
+        let mut first_line = String::new();
+        let mut out = BufReader::new(child.stdout.take().expect("piped"));
+        out.read_line(&mut first_line).expect("a line");
+        drop(out);
+        let status = eventually(within, || child.try_wait().expect("can be waited for").ok_or(()));
+        if status.is_err() {
+            child.kill().expect("can be killed");
+            child.wait().expect("ends");
+        }
+        status.expect("ends by itself").code()
     }
 
     /// Waits for its end; panics after `within`.
