@@ -134,6 +134,19 @@ impl Rejection {
             Self::ValueTooLong => "error: value longer than 256 bytes",
         }
     }
+
+    /// The same in at most [`BRIEF_BYTES_MAX`](crate::limits::BRIEF_BYTES_MAX) bytes: for services whose replies must not be longer than requests,
+    /// since their clients' addresses may be forged.
+    pub fn brief(self) -> &'static str {
+        match self {
+            Self::MissingField => "error: missing field",
+            Self::TokenLength => "error: token not 36 characters",
+            Self::TokenBytes => "error: token not of [0-9A-Za-z-]",
+            Self::KeyTooLong => "error: key too long",
+            Self::KeyBytes => "error: key has space or control",
+            Self::ValueTooLong => "error: value too long",
+        }
+    }
 }
 
 impl fmt::Display for Rejection {

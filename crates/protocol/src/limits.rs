@@ -8,3 +8,5 @@ pub const TOKEN_BYTES: usize = 36;
 pub const KEY_BYTES_MAX: usize = 64;
 /// The longest value of `mcset`.
 pub const VALUE_BYTES_MAX: usize = 256;
+/// The longest error of [`Rejection::brief`](crate::Rejection::brief), and of the fixed replies.
+pub const BRIEF_BYTES_MAX: usize = 32;

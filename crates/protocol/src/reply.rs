@@ -53,7 +53,7 @@ mod tests {
     fn errors_start_with_error() {
         for error in [PACKET_TOO_LONG, TOKEN_INVALID, KEY_NOT_FOUND, CACHE_UNAVAILABLE, BROADCAST_UNAVAILABLE]
         {
-            assert!(error.starts_with(b"error"));
+            assert!(error.starts_with(b"error") && error.len() <= crate::limits::BRIEF_BYTES_MAX);
         }
     }
 }

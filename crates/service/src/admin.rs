@@ -43,6 +43,17 @@ impl Pages {
         Self { router: self.router.route(path, get(move || std::future::ready(text()))) }
     }
 
+    /// Adds `/info`: which service this is, the name of the replica and, where the service has one, the server's UUID.
+    #[must_use]
+    pub fn with_info(self, service: &str, pod: &str, server: Option<&str>) -> Self {
+        let version = env!("CARGO_PKG_VERSION");
+        let info = serde_json::json!({
+            "service": service, "pod": pod, "server": server, "version": version,
+        });
+        let text = format!("{info}\n");
+        self.with_json("/info", move || text.clone())
+    }
+
     /// Adds a page of JSON that is made anew for each request. `path` starts with `/`.
     #[must_use]
     pub fn with_json(self, path: &str, json: impl Fn() -> String + Clone + Send + Sync + 'static) -> Self {
@@ -142,7 +153,9 @@ mod tests {
         let counter: Counter = Counter::default();
         let mut metrics = Registry::default();
         metrics.register("messages", "Messages", counter.clone());
-        let pages = Pages::new(readiness.clone(), metrics).with("/version", || "7\n".into());
+        let pages = Pages::new(readiness.clone(), metrics)
+            .with("/version", || "7\n".into())
+            .with_info("tcp", "tcp-0", None);
         let admin = Admin::start(TcpListener::bind("127.0.0.1:0").unwrap(), pages).unwrap();
         let address = admin.address();
 
@@ -159,6 +172,8 @@ mod tests {
         counter.inc();
         assert!(get(address, "/metrics").contains("messages_total 1\n"));
         assert!(get(address, "/version").ends_with("\r\n\r\n7\n"));
+        let info = get(address, "/info");
+        assert!(info.contains(r#""pod":"tcp-0","server":null,"service":"tcp""#), "{info}");
         assert!(get(address, "/other").starts_with("HTTP/1.1 404"));
 
         drop(admin);

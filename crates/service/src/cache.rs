@@ -8,6 +8,7 @@
 //! Connections come from a small pool of the `memcache` crate's asynchronous client, which speaks the meta
 //! protocol (memcached 1.6 or newer).
 
+mod commands;
 mod settings;
 
 use std::net::SocketAddr;
@@ -20,7 +21,8 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info, warn};
 
-pub use self::settings::{MEMCACHED_PORT, MEMCACHED_SERVICE, Settings};
+pub use self::commands::{Holder, Refusal};
+pub use self::settings::{CACHE_TIMEOUT, MEMCACHED_PORT, MEMCACHED_SERVICE, Settings};
 use crate::backoff::Backoff;
 use crate::readiness::Readiness;
 

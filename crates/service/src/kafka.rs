@@ -12,11 +12,11 @@ mod settings;
 
 pub use self::broadcasts::{PART, broadcasts};
 pub(crate) use self::context::TARGET;
-pub use self::context::Watch;
+pub use self::context::{Context, Watch};
 pub use self::producer::{Delivery, Producer, Undelivered};
 pub use self::settings::{
     KAFKA_BCAST_TOPIC, KAFKA_BROKERS, KAFKA_FETCH_WAIT, KAFKA_LOGGING_TOPIC, KAFKA_MESSAGE_TIMEOUT,
-    KAFKA_SASL_PASSWORD, KAFKA_SASL_USER, Sasl, Settings,
+    KAFKA_SASL_PASSWORD, KAFKA_SASL_USER, Sasl, Settings, read_topic,
 };
 
 /// The Kafka client refuses its configuration.

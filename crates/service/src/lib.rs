@@ -4,7 +4,9 @@
 //! * [`shutdown`]: running → draining → forced, for event loops and for asynchronous code alike.
 //! * [`admin`]: `/healthz`, `/readyz` and `/metrics` on a thread and a port of their own; [`readiness`] is what
 //!   `/readyz` says.
-//! * [`listen`], [`limits`]: sockets and the limit on open files.
+//! * [`listen`], [`limits`]: sockets and the limit on open files; [`datagrams`]: UDP in batches; [`mailbox`]: how
+//!   other threads tell an event loop.
+//! * [`workers`]: the threads of the event loops; [`background`]: that of the backends beside them.
 //! * [`cache`]: memcached, with a deadline for each command and a circuit breaker.
 //! * [`kafka`]: broadcasts to all instances, and the producer behind [`logs`].
 //! * [`logs`]: structured lines on stderr, and to Kafka where it is set.
@@ -12,15 +14,19 @@
 //! No service starts a backend or needs one to start: what is down degrades what depends on it and nothing else.
 
 pub mod admin;
+pub mod background;
 pub mod backoff;
 pub mod cache;
+pub mod datagrams;
 pub mod kafka;
 pub mod limits;
 pub mod listen;
 pub mod logs;
+pub mod mailbox;
 pub mod readiness;
 pub mod settings;
 pub mod shutdown;
+pub mod workers;
 
 pub use readiness::Readiness;
 pub use shutdown::{Phase, Shutdown};

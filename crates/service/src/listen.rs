@@ -1,7 +1,8 @@
-//! Listening sockets.
+//! Sockets that clients come to.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -18,6 +19,52 @@ const BACKLOG: i32 = 4096;
 /// # Errors
 /// What the kernel says, with the address.
 pub fn tcp(host: Host, port: u16) -> io::Result<TcpListener> {
+    on(host, port, bind_tcp)
+}
+
+/// How sockets for datagrams are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UdpOptions {
+    /// Sockets on the port; the kernel spreads peers over them, each peer to one.
+    pub sockets: usize,
+    /// Bytes of datagrams that may wait in each. The kernel lowers it to `net.core.rmem_max`.
+    pub receive_buffer: usize,
+    /// How long a send may wait for room.
+    pub write_timeout: Duration,
+}
+
+/// Blocking sockets for datagrams on `host` and `port` (0: any free port).
+///
+/// `::` takes both families; where the machine has no IPv6 it becomes `0.0.0.0`. A socket of another process on the
+/// port is an error even if it would share the port.
+///
+/// # Errors
+/// What the kernel says, with the address.
+pub fn udp(host: Host, port: u16, options: UdpOptions) -> io::Result<Vec<UdpSocket>> {
+    on(host, port, |address| {
+        if options.sockets == 1 {
+            return Ok(vec![bind_udp(address, false, options)?]);
+        }
+        // First without SO_REUSEPORT: with it, a foreign socket that has it too would take its share silently.
+        let address = bind_udp(address, false, options)?.local_addr()?;
+        (0..options.sockets).map(|_| bind_udp(address, true, options)).collect()
+    })
+}
+
+fn bind_udp(address: SocketAddr, shared: bool, options: UdpOptions) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_port(shared)?;
+    socket.set_recv_buffer_size(options.receive_buffer)?;
+    socket.set_write_timeout(Some(options.write_timeout))?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+/// Binds `host`, and `0.0.0.0` instead of `::` where there is no IPv6.
+fn on<T>(host: Host, port: u16, bind: impl Fn(SocketAddr) -> io::Result<T>) -> io::Result<T> {
     let address = SocketAddr::new(host.0, port);
     match bind(address) {
         Err(error) if host == Host::ANY && ipv6_is_off(&error) => {
@@ -28,7 +75,7 @@ pub fn tcp(host: Host, port: u16) -> io::Result<TcpListener> {
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
@@ -71,5 +118,32 @@ mod tests {
         let error = tcp(Host::LOOPBACK, address.port()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         assert!(error.to_string().contains(&address.to_string()), "{error}");
+    }
+
+    const UDP: UdpOptions =
+        UdpOptions { sockets: 1, receive_buffer: 1 << 16, write_timeout: Duration::from_millis(100) };
+
+    #[test]
+    fn datagrams_of_ipv4_clients_reach_any_host() {
+        let sockets = udp(Host::ANY, 0, UDP).unwrap();
+        let [socket] = &sockets[..] else { panic!("{sockets:?}") };
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        client.send_to(b"x", (Ipv4Addr::LOCALHOST, port)).unwrap();
+        assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_group_shares_its_port_with_nobody_else() {
+        let group = udp(Host::LOOPBACK, 0, UdpOptions { sockets: 3, ..UDP }).unwrap();
+        let address = group[0].local_addr().unwrap();
+        assert_eq!(group.len(), 3);
+        assert!(group.iter().all(|socket| socket.local_addr().unwrap() == address));
+        for sockets in [1, 2] {
+            let error = udp(Host::LOOPBACK, address.port(), UdpOptions { sockets, ..UDP }).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+            assert!(error.to_string().contains(&address.to_string()), "{error}");
+        }
     }
 }

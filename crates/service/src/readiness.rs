@@ -7,8 +7,18 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+use tracing::{info, warn};
+
+/// How long readiness waits for the first word of the backends.
+const READY_WITHOUT_AFTER: Duration = Duration::from_secs(2);
+
+/// A part of a service, and the word that its backend was reached or not.
+pub type Awaited = (&'static str, oneshot::Receiver<()>);
 
 /// Where a server stands towards new work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +49,19 @@ impl Readiness {
         if inner.state == State::Starting {
             inner.state = State::Ready;
         }
+    }
+
+    /// Goes ready when all backends have said their first word, or after two seconds without those that have not.
+    pub async fn ready_after(&self, awaited: Vec<Awaited>) {
+        let deadline = Instant::now() + READY_WITHOUT_AFTER;
+        for (part, word) in awaited {
+            if timeout_at(deadline, word).await.is_err() {
+                warn!(part, "not waited for any longer");
+                self.degrade(part, "no answer yet");
+            }
+        }
+        self.ready();
+        info!("ready");
     }
 
     /// No new work from now on.
@@ -101,6 +124,21 @@ mod tests {
         readiness.draining();
         readiness.ready();
         assert_eq!(readiness.state(), State::Draining);
+    }
+
+    #[tokio::test]
+    async fn a_server_is_ready_when_its_backends_have_said_something() {
+        let readiness = Readiness::new();
+        let (said, word) = oneshot::channel();
+        let waiting = tokio::spawn({
+            let readiness = readiness.clone();
+            async move { readiness.ready_after(vec![("cache", word)]).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!readiness.is_ready());
+        said.send(()).unwrap();
+        waiting.await.unwrap();
+        assert_eq!(readiness.describe(), "ready\n");
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! Reading never stops at the first bad value: [`Reader::finish`] gives all of them at once, each with the
 //! variable, the value and what was expected.
 
+pub mod common;
 mod host;
 mod problem;
 mod value;
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 
 pub use host::Host;
 pub use problem::{Invalid, Problem};
-pub use value::{Seconds, Setting};
+pub use value::{Seconds, Setting, Workers};
 
 /// One setting, as it is documented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

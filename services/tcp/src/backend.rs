@@ -4,7 +4,6 @@
 //! its worker. What is on its way is bounded: beyond that a request is refused, which is answered as a backend that
 //! is down is.
 
-mod cached;
 mod published;
 mod thread;
 
@@ -15,7 +14,7 @@ use std::time::Instant;
 use protocol::{Token, reply};
 use tokio::sync::mpsc;
 
-pub(crate) use self::thread::{Parts, Running, start};
+pub(crate) use self::thread::{Parts, start};
 use crate::metrics::Metrics;
 use crate::worker::Handle;
 

@@ -16,9 +16,6 @@ pub enum Error {
     /// The Kafka client refuses its configuration; an unreachable broker is not an error here.
     #[error(transparent)]
     Kafka(#[from] service::kafka::ConfigError),
-    #[error("the event loop failed: {0}")]
-    Poll(#[source] io::Error),
-    /// A worker thread panicked; the panic's message is on stderr.
-    #[error("a worker thread panicked")]
-    Worker,
+    #[error(transparent)]
+    Workers(#[from] service::workers::Error),
 }

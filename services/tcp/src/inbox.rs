@@ -9,8 +9,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mio::net::TcpStream;
-use mio::{Poll, Token, Waker};
+use mio::{Poll, Token};
 use parking_lot::Mutex;
+use service::mailbox::Mailbox;
 use tokio::sync::Notify;
 
 use crate::backend::Completion;
@@ -49,47 +50,26 @@ impl Broadcast {
     }
 }
 
-#[derive(Default)]
-struct Waiting {
-    news: Vec<News>,
-    broadcasts: VecDeque<Broadcast>,
-}
-
 /// The inbox of one worker.
 pub(crate) struct Inbox {
-    waiting: Mutex<Waiting>,
-    waker: Waker,
+    news: Mailbox<News>,
+    broadcasts: Mutex<VecDeque<Broadcast>>,
     room: Notify,
 }
 
 impl Inbox {
     /// The inbox of the worker that polls `poll` and knows its waker as `token`.
     pub(crate) fn new(poll: &Poll, token: Token) -> io::Result<Self> {
-        Ok(Self {
-            waiting: Mutex::default(),
-            waker: Waker::new(poll.registry(), token)?,
-            room: Notify::new(),
-        })
+        Ok(Self { news: Mailbox::new(poll, token)?, broadcasts: Mutex::default(), room: Notify::new() })
     }
 
     /// Makes the worker look around, for instance at the shutdown's phase.
     pub(crate) fn wake(&self) {
-        if let Err(error) = self.waker.wake() {
-            // An eventfd's counter cannot overflow here and the descriptor lives as long as `self`.
-            tracing::error!(%error, "cannot wake a worker");
-        }
+        self.news.wake();
     }
 
     pub(crate) fn tell(&self, news: News) {
-        let was_empty = {
-            let mut waiting = self.waiting.lock();
-            waiting.news.push(news);
-            waiting.news.len() == 1
-        };
-        // The first one wakes; the worker takes all that are there.
-        if was_empty {
-            self.wake();
-        }
+        self.news.put(news);
     }
 
     /// Queues a broadcast; waits while too many are queued.
@@ -97,10 +77,10 @@ impl Inbox {
         loop {
             let room = self.room.notified();
             {
-                let mut waiting = self.waiting.lock();
-                if waiting.broadcasts.len() < BROADCASTS_MAX {
-                    waiting.broadcasts.push_back(broadcast);
-                    let was_empty = waiting.broadcasts.len() == 1;
+                let mut waiting = self.broadcasts.lock();
+                if waiting.len() < BROADCASTS_MAX {
+                    waiting.push_back(broadcast);
+                    let was_empty = waiting.len() == 1;
                     drop(waiting);
                     if was_empty {
                         self.wake();
@@ -114,14 +94,14 @@ impl Inbox {
 
     /// Takes all news into `news`, which must be empty.
     pub(crate) fn take(&self, news: &mut Vec<News>) {
-        std::mem::swap(&mut self.waiting.lock().news, news);
+        self.news.take(news);
     }
 
     /// Takes the next broadcast.
     pub(crate) fn next_broadcast(&self) -> Option<Broadcast> {
         let (next, left) = {
-            let mut waiting = self.waiting.lock();
-            (waiting.broadcasts.pop_front(), waiting.broadcasts.len())
+            let mut waiting = self.broadcasts.lock();
+            (waiting.pop_front(), waiting.len())
         };
         if next.is_some() && left == BROADCASTS_MAX - 1 {
             self.room.notify_one();

@@ -2,16 +2,16 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use mio::Poll;
 use prometheus_client::registry::Registry;
 use service::admin::{Admin, Pages};
-use service::{Readiness, Shutdown, listen, logs};
+use service::background::Background;
+use service::{Readiness, Shutdown, listen, logs, workers};
 use tracing::info;
 use uuid::Uuid;
 
-use crate::backend::{self, Parts, Running};
+use crate::backend::{self, Parts};
 use crate::error::Error;
 use crate::inbox::Inbox;
 use crate::metrics::Metrics;
@@ -25,7 +25,7 @@ pub struct Server {
     admin: Admin,
     readiness: Readiness,
     workers: Vec<Worker>,
-    backend: Option<Running>,
+    backend: Option<Background>,
     shared: Arc<Shared>,
 }
 
@@ -57,10 +57,10 @@ impl Server {
             let inbox = Arc::clone(inbox);
             shutdown.subscribe(move |_| inbox.wake());
         }
-        let admin =
-            Admin::start(admin_listener, Pages::new(readiness.clone(), registry)).map_err(Error::Admin)?;
         let server_id = Uuid::new_v4().to_string();
         let pod = logs::pod_name(settings.pod_name.as_deref());
+        let pages = Pages::new(readiness.clone(), registry).with_info("tcp", &pod, Some(&server_id));
+        let admin = Admin::start(admin_listener, pages).map_err(Error::Admin)?;
         info!(%pod, server = %server_id, %address, admin = %admin.address(), "started");
         let (backend, running) =
             backend::start(parts, inboxes.clone(), Arc::clone(&metrics)).map_err(Error::Start)?;
@@ -109,31 +109,8 @@ impl Server {
     /// # Errors
     /// An event loop failed, or a thread could not be made.
     pub fn run(self) -> Result<(), Error> {
-        let mut workers = self.workers.into_iter();
-        let first = workers.next();
-        let mut threads: Vec<JoinHandle<std::io::Result<()>>> = Vec::new();
-        let mut outcome = Ok(());
-        for (number, worker) in (1..).zip(workers) {
-            match std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || worker.run()) {
-                Ok(thread) => threads.push(thread),
-                Err(error) => outcome = outcome.and(Err(Error::Start(error))),
-            }
-        }
-        if outcome.is_ok()
-            && let Some(first) = first
-        {
-            outcome = first.run().map_err(Error::Poll);
-        }
-        if outcome.is_err() {
-            // The other workers must not go on without this one.
-            self.shared.shutdown.force();
-        }
-        for thread in threads {
-            outcome = outcome.and(match thread.join() {
-                Ok(result) => result.map_err(Error::Poll),
-                Err(_) => Err(Error::Worker),
-            });
-        }
+        let workers = self.workers.into_iter().map(|worker| || worker.run());
+        let outcome = workers::run(workers, &self.shared.shutdown);
         match &outcome {
             Ok(()) => info!(server = %self.shared.server_id, phase = ?self.shared.shutdown.phase(), "ended"),
             Err(error) => tracing::error!(%error, "ended"),
@@ -141,6 +118,6 @@ impl Server {
         if let Some(backend) = self.backend {
             backend.end();
         }
-        outcome
+        Ok(outcome?)
     }
 }

@@ -5,18 +5,16 @@ use std::time::Duration;
 
 use protocol::Dialect;
 use protocol::limits::PACKET_BYTES_MAX;
-use service::settings::{Env, Host, Invalid, Reader, Seconds, Variable};
+use service::cache::CACHE_TIMEOUT;
+use service::settings::common::{ADMIN_PORT, HOST, POD_NAME, WORKERS};
+use service::settings::{Env, Host, Invalid, Reader, Seconds, Variable, Workers};
 use service::{cache, kafka, logs, settings};
 
-pub(crate) const HOST: Variable =
-    Variable::new("HOST", "::", "Address to listen on; `::` is every address of both families.");
 pub(crate) const PORT: Variable = Variable::new(
     "PORT",
     "40000",
     "TCP port of the service, 5151 for the dialect `socketz`; 0 is any free one.",
 );
-pub(crate) const ADMIN_PORT: Variable =
-    Variable::new("ADMIN_PORT", "9100", "TCP port of /healthz, /readyz and /metrics; 0 is any free one.");
 pub(crate) const BUFF_SIZE: Variable =
     Variable::new("BUFF_SIZE", "512", "Longest packet or line in bytes, without its line end.");
 pub(crate) const DIALECT: Variable = Variable::new(
@@ -24,8 +22,6 @@ pub(crate) const DIALECT: Variable = Variable::new(
     "playground",
     "`playground`, or `socketz`, which greets and ends every reply with a line end.",
 );
-pub(crate) const WORKERS: Variable =
-    Variable::new("WORKERS", "1", "I/O threads. More replicas are the better way to use more cores.");
 pub(crate) const SIGTERM_TIMEOUT: Variable = Variable::new(
     "SIGTERM_TIMEOUT",
     "20",
@@ -52,10 +48,6 @@ pub(crate) const IDLE_TIMEOUT: Variable =
     Variable::new("IDLE_TIMEOUT", "600", "A client silent for so long is closed; seconds.");
 pub(crate) const IDLE_CHECK: Variable =
     Variable::new("IDLE_CHECK", "120", "How often silent clients are looked for; seconds, 10ms at least.");
-pub(crate) const CACHE_TIMEOUT: Variable =
-    Variable::new("CACHE_TIMEOUT", "500ms", "What a command that needs memcached may take in all.");
-pub(crate) const POD_NAME: Variable =
-    Variable::optional("POD_NAME", "Name of this replica in logs; the host's name if not set.");
 
 /// The least write queue: room for a packet, its reply and the notices of a drain.
 const WRITE_QUEUE_BYTES_MIN: usize = 8192;
@@ -150,7 +142,7 @@ impl Settings {
             admin_port: reader.get(&ADMIN_PORT),
             packet_bytes_max: packet_bytes_max(&mut reader),
             dialect,
-            workers: workers(&mut reader),
+            workers: reader.get::<Workers>(&WORKERS).0,
             sigterm_timeout: reader.get::<Seconds>(&SIGTERM_TIMEOUT).0,
             drain_spread: reader.get::<Seconds>(&DRAIN_SPREAD).0,
             drain_grace: reader.get::<Seconds>(&DRAIN_GRACE).0,
@@ -188,15 +180,6 @@ fn packet_bytes_max(reader: &mut Reader<'_>) -> usize {
     let expected = format!("a number of bytes from 16 to {}", crate::worker::READ_BUFFER_BYTES / 2);
     reader.refuse(&BUFF_SIZE, bytes.to_string(), expected);
     PACKET_BYTES_MAX
-}
-
-fn workers(reader: &mut Reader<'_>) -> NonZeroUsize {
-    const WORKERS_MAX: usize = 64;
-    let workers: NonZeroUsize = reader.get(&WORKERS);
-    if workers.get() > WORKERS_MAX {
-        reader.refuse(&WORKERS, workers.to_string(), format!("a number of threads from 1 to {WORKERS_MAX}"));
-    }
-    workers
 }
 
 fn write_queue_bytes_max(reader: &mut Reader<'_>) -> usize {

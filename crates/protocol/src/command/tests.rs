@@ -24,6 +24,21 @@ fn messages_give_their_second_field() {
 }
 
 #[test]
+fn brief_errors_are_brief() {
+    for rejection in [
+        Rejection::MissingField,
+        Rejection::TokenLength,
+        Rejection::TokenBytes,
+        Rejection::KeyTooLong,
+        Rejection::KeyBytes,
+        Rejection::ValueTooLong,
+    ] {
+        let brief = rejection.brief();
+        assert!(brief.starts_with("error: ") && brief.len() <= crate::limits::BRIEF_BYTES_MAX, "{brief}");
+    }
+}
+
+#[test]
 fn names_are_matched_by_start_and_in_order() {
     assert_eq!(parse("login"), Ok(Command::Login));
     assert_eq!(parse("token"), Ok(Command::Login));

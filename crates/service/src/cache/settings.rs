@@ -9,6 +9,8 @@ pub const MEMCACHED_SERVICE: Variable = Variable::optional(
     "Host of memcached (1.6 or newer); if not set, commands that need it answer `error: cache unavailable`.",
 );
 pub const MEMCACHED_PORT: Variable = Variable::new("MEMCACHED_PORT", "11211", "TCP port of memcached.");
+pub const CACHE_TIMEOUT: Variable =
+    Variable::new("CACHE_TIMEOUT", "500ms", "What a command that needs memcached may take in all.");
 
 /// Where memcached is. The name is looked up at each attempt to reach it.
 #[derive(Debug, Clone, PartialEq, Eq)]

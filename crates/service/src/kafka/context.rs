@@ -43,12 +43,12 @@ impl Watch {
     }
 
     /// The last error that the clients reported since the brokers last answered.
-    pub(super) fn last_error(&self) -> Option<String> {
+    pub fn last_error(&self) -> Option<String> {
         self.0.last_error.lock().clone()
     }
 
     /// The brokers have answered.
-    pub(super) fn clear(&self) {
+    pub fn clear(&self) {
         *self.0.last_error.lock() = None;
     }
 
@@ -58,9 +58,15 @@ impl Watch {
     }
 }
 
-/// Callbacks of a client.
-pub(super) struct Context {
+/// Callbacks of a client. Services with clients of their own make it, or have it do a part of theirs.
+pub struct Context {
     pub(super) watch: Watch,
+}
+
+impl Context {
+    pub fn new(watch: Watch) -> Self {
+        Self { watch }
+    }
 }
 
 impl ClientContext for Context {

@@ -77,8 +77,8 @@ impl Settings {
         };
         let settings = Self {
             brokers: brokers.clone().unwrap_or_default(),
-            broadcast_topic: topic(reader, &KAFKA_BCAST_TOPIC),
-            logging_topic: topic(reader, &KAFKA_LOGGING_TOPIC),
+            broadcast_topic: read_topic(reader, &KAFKA_BCAST_TOPIC),
+            logging_topic: read_topic(reader, &KAFKA_LOGGING_TOPIC),
             sasl,
             message_timeout: positive(reader, &KAFKA_MESSAGE_TIMEOUT),
             fetch_wait: positive(reader, &KAFKA_FETCH_WAIT),
@@ -94,8 +94,8 @@ impl Settings {
         Some(settings)
     }
 
-    /// What producer and consumer have in common.
-    pub(super) fn client_config(&self) -> ClientConfig {
+    /// What all clients have in common: where the brokers are, and how to authenticate.
+    pub fn client_config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config
             .set("bootstrap.servers", &self.brokers)
@@ -117,8 +117,8 @@ impl Settings {
     }
 }
 
-/// The rules of Kafka itself.
-fn topic(reader: &mut Reader<'_>, variable: &Variable) -> String {
+/// Reads the name of a topic, by the rules of Kafka itself.
+pub fn read_topic(reader: &mut Reader<'_>, variable: &Variable) -> String {
     const NAME_BYTES_MAX: usize = 249;
     let name: String = reader.get(variable);
     let fits = name.len() <= NAME_BYTES_MAX && name != "." && name != "..";

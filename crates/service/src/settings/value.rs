@@ -52,6 +52,20 @@ impl Setting for NonZeroUsize {
     }
 }
 
+/// How many threads carry the traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Workers(pub NonZeroUsize);
+
+/// More threads than any machine has use for; more replicas are the better way long before.
+const WORKERS_MAX: usize = 64;
+
+impl Setting for Workers {
+    fn parse(text: &str) -> Result<Self, String> {
+        let workers = text.parse().ok().filter(|workers: &NonZeroUsize| workers.get() <= WORKERS_MAX);
+        workers.map(Self).ok_or_else(|| format!("a number of threads from 1 to {WORKERS_MAX}"))
+    }
+}
+
 /// A duration: a number of seconds, or a number with a unit (`500ms`, `20s`, `10m`, `1h`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seconds(pub Duration);
@@ -102,6 +116,9 @@ mod tests {
     fn numbers_say_their_range() {
         assert_eq!(u16::parse("65536"), Err("a whole number from 0 to 65535".into()));
         assert!(NonZeroUsize::parse("0").is_err());
+        assert_eq!(Workers::parse("64"), Ok(Workers(NonZeroUsize::new(64).unwrap())));
+        assert_eq!(Workers::parse("65"), Err("a number of threads from 1 to 64".into()));
+        assert!(Workers::parse("0").is_err());
         assert_eq!(bool::parse("on"), Ok(true));
         assert!(bool::parse("maybe").is_err());
     }

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use protocol::reply;
+use service::cache::{Holder, Refusal};
 use service::kafka::{Delivery, Producer};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
 
-use super::cached::{self, Refusal};
 use super::thread::Context;
 use super::{Reply, Request};
 
@@ -50,7 +50,7 @@ impl Lane {
             let context = Arc::clone(context);
             async move {
                 let cache = context.parts.cache.as_ref().ok_or(reply::CACHE_UNAVAILABLE)?;
-                cached::check(cache, client, &token, deadline).await
+                cache.check(Holder::Client(client), &token, deadline).await
             }
         });
         // Fails only while the runtime ends.

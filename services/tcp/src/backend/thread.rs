@@ -1,19 +1,19 @@
 //! The backend thread: its runtime, its tasks and its end.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use protocol::reply;
-use service::cache::Cache;
+use service::background::Background;
+use service::cache::{Cache, Holder, Refusal};
 use service::kafka::{self, Producer};
 use service::{Readiness, cache, logs};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::time::{Instant, timeout, timeout_at};
-use tracing::{error, info, warn};
+use tokio::time::{Instant, timeout};
+use tracing::{error, info};
 
-use super::cached;
 use super::published::Lane;
 use super::{Backend, Completion, REQUESTS_MAX, Reply, Request, Work};
 use crate::inbox::{Broadcast, Inbox, News};
@@ -22,8 +22,8 @@ use crate::settings::Settings;
 
 /// Requests on their way at a time, besides those that wait for the thread.
 const REQUESTS_AT_A_TIME: usize = 16_384;
-/// How long readiness waits for the first word of the backends.
-const READY_WITHOUT_AFTER: Duration = Duration::from_secs(2);
+/// The longest value that is sent back.
+const FOUND_BYTES_MAX: usize = 1024;
 /// How long the last log lines may take.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
@@ -87,23 +87,6 @@ impl Context {
     }
 }
 
-/// The thread, to be ended when the workers have.
-pub(crate) struct Running {
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Running {
-    /// Ends the thread and waits for it: for the last log lines, a second at most.
-    pub(crate) fn end(mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic there was reported by the panic hook.
-            let _ = thread.join();
-        }
-    }
-}
-
 /// Starts the thread, if there is a backend for it. Readiness comes from it: once the backends were reached or the
 /// time for that is over; without any, at once.
 ///
@@ -113,27 +96,16 @@ pub(crate) fn start(
     parts: Parts,
     inboxes: Vec<Arc<Inbox>>,
     metrics: Arc<Metrics>,
-) -> io::Result<(Backend, Option<Running>)> {
+) -> io::Result<(Backend, Option<Background>)> {
     let (has_cache, has_kafka) = (parts.cache.is_some(), parts.kafka.is_some());
     if !has_cache && !has_kafka {
         parts.readiness.ready();
         info!("ready");
         return Ok((Backend { requests: None, has_cache, has_kafka, metrics }, None));
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .thread_name("backend-blocking")
-        .max_blocking_threads(4)
-        .build()?;
     let (sender, requests) = mpsc::channel(REQUESTS_MAX);
-    let (stop, stopped) = oneshot::channel();
     let context = Arc::new(Context { parts, inboxes, metrics: Arc::clone(&metrics) });
-    let thread = std::thread::Builder::new().name("backend".into()).spawn(move || {
-        runtime.block_on(serve(context, requests, stopped));
-        // Lookups in progress are not waited for.
-        runtime.shutdown_background();
-    })?;
-    let running = Running { stop: Some(stop), thread: Some(thread) };
+    let running = Background::start("backend", |stopped| serve(context, requests, stopped))?;
     Ok((Backend { requests: Some(sender), has_cache, has_kafka, metrics }, Some(running)))
 }
 
@@ -154,7 +126,8 @@ async fn serve(context: Arc<Context>, requests: mpsc::Receiver<Request>, stopped
     }
     let (assigned, told) = oneshot::channel();
     awaited.extend(context.parts.kafka.is_some().then_some((kafka::PART, told)));
-    tokio::spawn(become_ready(context.parts.readiness.clone(), awaited));
+    let readiness = context.parts.readiness.clone();
+    tokio::spawn(async move { readiness.ready_after(awaited).await });
     tokio::spawn(carry_out(Arc::clone(&context), requests));
 
     tokio::select! {
@@ -167,22 +140,6 @@ async fn serve(context: Arc<Context>, requests: mpsc::Receiver<Request>, stopped
         // Lines that are late are lost: the end does not wait for a broker.
         let _ = timeout(LAST_LINES, shipping).await;
     }
-}
-
-/// A part of the service, and the word that its backend was reached or not.
-type Awaited = (&'static str, oneshot::Receiver<()>);
-
-/// Goes ready when all backends have said their first word, or without those that have not in time.
-async fn become_ready(readiness: Readiness, awaited: Vec<Awaited>) {
-    let deadline = Instant::now() + READY_WITHOUT_AFTER;
-    for (part, word) in awaited {
-        if timeout_at(deadline, word).await.is_err() {
-            warn!(part, "not waited for any longer");
-            readiness.degrade(part, "no answer yet");
-        }
-    }
-    readiness.ready();
-    info!("ready");
 }
 
 /// Takes broadcasts from Kafka to the workers. Never returns.
@@ -224,15 +181,27 @@ async fn carry_out(context: Arc<Context>, mut requests: mpsc::Receiver<Request>)
 
 async fn ask_cache(context: Arc<Context>, request: Request, work: Work, permit: OwnedSemaphorePermit) {
     let deadline = context.deadline(&request);
-    let client = request.client;
-    let answer = match (&context.parts.cache, &work) {
-        (Some(cache), Work::Login) => cached::login(cache, client, deadline).await,
-        (Some(cache), Work::Store { token, key, value }) => {
-            cached::store(cache, client, token, key, value, deadline).await
-        }
-        (Some(cache), Work::Fetch { token, key }) => cached::fetch(cache, client, token, key, deadline).await,
-        (Some(_), Work::Broadcast { .. }) | (None, _) => Err(reply::CACHE_UNAVAILABLE),
+    let answer = match &context.parts.cache {
+        Some(cache) => ask(cache, request.client, &work, deadline).await,
+        None => Err(reply::CACHE_UNAVAILABLE),
     };
     context.complete(&request, answer.unwrap_or_else(Reply::Fixed));
     drop(permit);
+}
+
+async fn ask(cache: &Cache, client: SocketAddr, work: &Work, deadline: Instant) -> Result<Reply, Refusal> {
+    let holder = Holder::Client(client);
+    match work {
+        Work::Login => cache.issue(client, deadline).await.map(|token| Reply::Made(token.into())),
+        Work::Store { token, key, value } => {
+            cache.store(holder, token, key, value, deadline).await?;
+            Ok(Reply::Fixed(reply::SUCCESS))
+        }
+        Work::Fetch { token, key } => {
+            let value = cache.fetch(holder, token, key, FOUND_BYTES_MAX, deadline).await?;
+            Ok(Reply::Made(value.into()))
+        }
+        // Goes by the lane.
+        Work::Broadcast { .. } => Err(reply::BROADCAST_UNAVAILABLE),
+    }
 }

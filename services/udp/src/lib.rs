@@ -1,0 +1,42 @@
+//! The `udp` service: `msg`, `mcset` and `mcget` over UDP; one datagram is one packet.
+//!
+//! ```text
+//!            ┌──────── worker (one thread, one socket) ────────┐         ┌─ backend (one thread, tokio) ─┐
+//!  peers ───▶│ recvmmsg · parse · sendmmsg, 64 datagrams a time │───────▶│ memcached · log shipping      │
+//!            │ replies are parts of the requests' own memory    │◀───────│                               │
+//!            └──────────────────────────────────────────────────┘ mailbox └───────────────────────────────┘
+//! ```
+//!
+//! A *worker* answers what it can at once and hands what needs memcached to the *backend* through a bounded queue.
+//! With several workers, each has a socket of its own and the kernel spreads the peers over them.
+//!
+//! A source address proves nothing here, so this service is no use to whoever forges one: replies are short unless
+//! the request has a token that exists (`amplification`), and a datagram from the service's own port is not answered,
+//! or two servers could be made to answer each other for ever.
+//!
+//! What it does not do: where it listens on every address of a machine that has several, a reply goes out from the
+//! one that the kernel's route to the peer has. Give it one `HOST` there.
+//!
+//! [`run`] is the whole service; [`Server::bind`] and [`Server::run`] are its two halves, for those who need the
+//! real addresses in between. [`Settings`] is what can be set, [`metrics`] what is counted.
+
+mod amplification;
+mod backend;
+mod error;
+pub mod metrics;
+mod server;
+mod settings;
+mod worker;
+
+pub use error::Error;
+pub use server::Server;
+use service::Shutdown;
+pub use settings::Settings;
+
+/// Runs the service on this thread and those it starts, until `shutdown` has run its course.
+///
+/// # Errors
+/// What kept it from starting ([`Server::bind`]), or a fault of the event loop.
+pub fn run(settings: Settings, shutdown: Shutdown) -> Result<(), Error> {
+    Server::bind(settings, shutdown)?.run()
+}

@@ -1,0 +1,190 @@
+//! What is counted, under which names.
+//!
+//! | metric | meaning |
+//! |---|---|
+//! | `udp_packets_received_total` | packets that a worker received; the autoscaler's metric is its rate |
+//! | `udp_packets_answered_total` | replies that the kernel took |
+//! | `udp_packets_dropped_total{reason}` | not answered: `kernel`: never received, the receive queue was full; `unknown`: no command of this service; `send`: the kernel did not take the reply |
+//! | `udp_commands_total{command}` | commands by name; `refused` are those with a grammar error |
+//! | `udp_packets_too_long_total` | packets above `BUFF_SIZE` |
+//! | `udp_received_bytes_total`, `udp_sent_bytes_total` | what was received (of packets that are too long, what was kept) and sent |
+//! | `udp_backend_failures_total{backend}` | commands answered with an error because `cache` was down |
+//!
+//! What was received and is neither answered nor dropped is with the cache. Workers count in plain integers and add
+//! them up here once per turn of their loop; the kernel is asked at each scrape.
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+use service::datagrams::KernelDrops;
+
+/// A command, as it is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CommandName {
+    Message,
+    Store,
+    Fetch,
+    Refused,
+}
+
+impl CommandName {
+    const ALL: [(Self, &'static str); 4] =
+        [(Self::Message, "msg"), (Self::Store, "mcset"), (Self::Fetch, "mcget"), (Self::Refused, "refused")];
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CommandLabel {
+    command: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BackendLabel {
+    backend: &'static str,
+}
+
+/// The counters that all workers add to.
+pub(crate) struct Metrics {
+    received: Counter,
+    answered: Counter,
+    unknown: Counter,
+    unsent: Counter,
+    commands: [Counter; CommandName::ALL.len()],
+    too_long: Counter,
+    received_bytes: Counter,
+    sent_bytes: Counter,
+    pub(crate) cache_failures: Counter,
+}
+
+impl Metrics {
+    pub(crate) fn register(registry: &mut Registry, kernel: KernelDrops) -> Self {
+        let registry = registry.sub_registry_with_prefix("udp");
+        let commands: Family<CommandLabel, Counter> = Family::default();
+        registry.register("commands", "Commands, by name", commands.clone());
+        let failures: Family<BackendLabel, Counter> = Family::default();
+        registry.register(
+            "backend_failures",
+            "Commands that failed because a backend was down",
+            failures.clone(),
+        );
+        let (unknown, unsent) = (Counter::default(), Counter::default());
+        let drops = Drops { kernel, unknown: unknown.clone(), unsent: unsent.clone() };
+        registry.register_collector(Box::new(drops));
+
+        let mut counter = |name: &str, help: &str| {
+            let counter = Counter::default();
+            registry.register(name, help, counter.clone());
+            counter
+        };
+        Self {
+            received: counter("packets_received", "Packets received"),
+            answered: counter("packets_answered", "Replies sent"),
+            too_long: counter("packets_too_long", "Packets above the limit"),
+            received_bytes: counter("received_bytes", "Bytes received"),
+            sent_bytes: counter("sent_bytes", "Bytes sent"),
+            unknown,
+            unsent,
+            commands: CommandName::ALL
+                .map(|(_, command)| commands.get_or_create_owned(&CommandLabel { command })),
+            cache_failures: failures.get_or_create_owned(&BackendLabel { backend: "cache" }),
+        }
+    }
+}
+
+/// Packets that were not answered, by reason; the kernel's are looked up at each scrape.
+#[derive(Debug)]
+struct Drops {
+    kernel: KernelDrops,
+    unknown: Counter,
+    unsent: Counter,
+}
+
+impl Collector for Drops {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        let help = "Packets that were not answered, by reason";
+        let mut family = encoder.encode_descriptor("packets_dropped", help, None, MetricType::Counter)?;
+        let counts =
+            [("kernel", self.kernel.count()), ("unknown", self.unknown.get()), ("send", self.unsent.get())];
+        for (reason, count) in counts {
+            ConstCounter::new(count).encode(family.encode_family(&[("reason", reason)])?)?;
+        }
+        Ok(())
+    }
+}
+
+/// What one worker counted since it last added it up.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) received: u64,
+    pub(crate) answered: u64,
+    pub(crate) unknown: u64,
+    pub(crate) unsent: u64,
+    commands: [u64; CommandName::ALL.len()],
+    pub(crate) too_long: u64,
+    pub(crate) received_bytes: u64,
+    pub(crate) sent_bytes: u64,
+}
+
+impl Tally {
+    #[inline]
+    pub(crate) fn command(&mut self, name: CommandName) {
+        self.commands[name as usize] += 1;
+    }
+
+    /// Adds everything to `metrics` and starts from nothing.
+    pub(crate) fn settle(&mut self, metrics: &Metrics) {
+        let Self { received, answered, unknown, unsent, commands, too_long, received_bytes, sent_bytes } =
+            std::mem::take(self);
+        let add = |counter: &Counter, count: u64| {
+            if count > 0 {
+                counter.inc_by(count);
+            }
+        };
+        add(&metrics.received, received);
+        add(&metrics.answered, answered);
+        add(&metrics.unknown, unknown);
+        add(&metrics.unsent, unsent);
+        add(&metrics.too_long, too_long);
+        add(&metrics.received_bytes, received_bytes);
+        add(&metrics.sent_bytes, sent_bytes);
+        metrics.commands.iter().zip(commands).for_each(|(counter, count)| add(counter, count));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+
+    #[test]
+    fn labels_are_in_the_order_of_their_numbers() {
+        assert!(CommandName::ALL.iter().enumerate().all(|(index, (name, _))| *name as usize == index));
+    }
+
+    #[test]
+    fn what_was_tallied_is_added_once_and_the_kernel_is_asked() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry, KernelDrops::of([&socket]).unwrap());
+        let mut tally = Tally { received: 3, answered: 1, unknown: 2, ..Tally::default() };
+        tally.command(CommandName::Message);
+        tally.settle(&metrics);
+        tally.settle(&metrics);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [
+            "# TYPE udp_packets_dropped counter\n",
+            "udp_packets_received_total 3\n",
+            "udp_packets_answered_total 1\n",
+            "udp_packets_dropped_total{reason=\"kernel\"} 0\n",
+            "udp_packets_dropped_total{reason=\"unknown\"} 2\n",
+            "udp_packets_dropped_total{reason=\"send\"} 0\n",
+            "udp_commands_total{command=\"msg\"} 1\n",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+    }
+}

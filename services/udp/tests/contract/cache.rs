@@ -1,0 +1,141 @@
+//! Values in memcached, and memcached going away.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+
+use crate::support::{DEADLINE, Memcached, Running, eventually, settings, start};
+
+/// A token as `tcp` issues it: to another address than any peer here has.
+const TOKEN: &str = "123e4567-e89b-12d3-a456-426614174000";
+
+fn start_with(memcached: &Memcached) -> Running {
+    let server = start(udp::Settings { cache: Some(memcached.settings()), ..settings() });
+    eventually("memcached is reached", || server.page("/readyz") == (200, "ready\n".into()));
+    server
+}
+
+/// Stores something as another client of memcached does.
+fn put(memcached: &Memcached, key: &str, value: &str) {
+    let settings = memcached.settings();
+    let mut stream = TcpStream::connect((settings.host.as_str(), settings.port)).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    write!(stream, "set {key} 0 600 {}\r\n{value}\r\n", value.len()).unwrap();
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).unwrap();
+    assert_eq!(answer, "STORED\r\n");
+}
+
+fn with_token(memcached: &Memcached) -> Running {
+    put(memcached, TOKEN, "192.0.2.1:1234");
+    start_with(memcached)
+}
+
+#[test]
+fn values_are_stored_and_fetched_with_any_token_that_exists() {
+    let memcached = Memcached::start();
+    let server = with_token(&memcached);
+    let peer = server.peer();
+    assert_eq!(peer.ask(format!("mcset:{TOKEN}:colour:blue")), "success");
+    assert_eq!(server.peer().ask(format!("mcget:{TOKEN}:colour")), "blue");
+    assert_eq!(peer.ask(format!("mcset:{TOKEN}:time:10:30")), "success");
+    assert_eq!(peer.ask(format!("mcget:{TOKEN}:time\n")), "10:30");
+    assert_eq!(peer.ask(format!("mcget:{TOKEN}:nothing")), "error: key not found");
+    let (key, value) = ("k".repeat(64), "v".repeat(256));
+    assert_eq!(peer.ask(format!("mcset:{TOKEN}:{key}:{value}")), "success");
+    assert_eq!(peer.ask(format!("mcget:{TOKEN}:{key}")), value);
+
+    let unknown = "0".repeat(36);
+    assert_eq!(peer.ask(format!("mcget:{unknown}:colour")), "error: token not valid");
+    assert_eq!(peer.ask(format!("mcset:{unknown}:colour:red")), "error: token not valid");
+    assert_eq!(peer.ask(format!("mcget:{TOKEN}:colour")), "blue");
+}
+
+#[test]
+fn nothing_is_injected_into_memcached() {
+    let memcached = Memcached::start();
+    let server = with_token(&memcached);
+    let peer = server.peer();
+    for key in ["k 0 360 1", "k\rset c-evil 0 0 4\r", "k\n\nx", "k\0", "k\tx", "\x7f", " "] {
+        for packet in [format!("mcset:{TOKEN}:{key}:evil"), format!("mcget:{TOKEN}:{key}:")] {
+            assert_eq!(peer.ask(&packet), "error: key has space or control", "{packet:?}");
+        }
+    }
+    let spaced = format!("{} 0 0 1\r\n", "a".repeat(28));
+    assert_eq!(peer.ask(format!("mcget:{spaced}:k")), "error: token not of [0-9A-Za-z-]");
+    assert_eq!(peer.ask(format!("mcget:{TOKEN}:evil")), "error: key not found");
+
+    // A value is data: whatever is in it comes back.
+    assert_eq!(peer.ask(format!("mcset:{TOKEN}:data:x\r\nset c-evil 0 0 4\r\nEN:D")), "success");
+    assert_eq!(peer.ask(format!("mcget:{TOKEN}:data")), "x\r\nset c-evil 0 0 4\r\nEN:D");
+    assert_eq!(peer.ask(format!("mcget:{TOKEN}:evil")), "error: key not found");
+}
+
+#[test]
+fn a_reply_is_at_most_256_bytes_longer_than_its_request() {
+    let memcached = Memcached::start();
+    let server = with_token(&memcached);
+    let peer = server.peer();
+    let request = format!("mcget:{TOKEN}:k");
+    let longest = "v".repeat(request.len() + 256);
+    put(&memcached, "c-k", &longest);
+    assert_eq!(peer.ask(&request), longest);
+    put(&memcached, "c-k", &format!("{longest}v"));
+    assert_eq!(peer.ask(&request), "error: value too long");
+}
+
+#[test]
+fn two_servers_cannot_be_made_to_answer_each_other_for_ever() {
+    let memcached = Memcached::start();
+    let server = with_token(&memcached);
+    let peer = server.peer();
+    let request = format!("mcget:{TOKEN}:loop");
+    assert_eq!(peer.ask(format!("mcset:{TOKEN}:loop:{request}")), "success");
+    assert_eq!(peer.ask(&request), "error: value is a request");
+    // No other reply is a request that is answered.
+    for harmless in ["success", "error: key not found", "msg", ""] {
+        assert!(
+            matches!(peer.reply(harmless).as_deref(), None | Some(b"error: missing field")),
+            "{harmless}"
+        );
+    }
+    assert_eq!(peer.ask(format!("mcset:{TOKEN}:text:mcget is a word")), "success");
+    assert_eq!(peer.ask(format!("mcget:{TOKEN}:text")), "mcget is a word");
+}
+
+#[test]
+fn memcached_may_go_and_come_back() {
+    let mut memcached = Memcached::start();
+    let server = with_token(&memcached);
+    let peer = server.peer();
+    assert_eq!(peer.ask(format!("mcset:{TOKEN}:k:v")), "success");
+
+    memcached.down();
+    assert_eq!(peer.ask(format!("mcget:{TOKEN}:k")), "error: cache unavailable");
+    assert_eq!(peer.ask("msg:echo"), "echo");
+    let (status, body) = server.page("/readyz");
+    assert_eq!(status, 200);
+    assert!(body.starts_with("ready\ndegraded: cache: "), "{body}");
+
+    memcached.up();
+    put(&memcached, TOKEN, "192.0.2.1:1234");
+    eventually("values are stored again", || peer.ask(format!("mcset:{TOKEN}:k:v")) == "success");
+    assert_eq!(peer.ask(format!("mcget:{TOKEN}:k")), "v");
+    eventually("nothing is degraded any more", || server.page("/readyz") == (200, "ready\n".into()));
+}
+
+#[test]
+fn a_memcached_that_never_answers_does_not_hold_up_the_echo() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let cache =
+        service::cache::Settings { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
+    let server = start(udp::Settings { cache: Some(cache), ..settings() });
+    let peer = server.peer();
+    for _ in 0..20 {
+        peer.send(format!("mcget:{TOKEN}:k"));
+    }
+    peer.send("msg:echo");
+    let mut replies: Vec<_> = (0..21).map(|_| peer.receive()).collect();
+    replies.sort_unstable();
+    assert_eq!(replies.remove(0), b"echo");
+    assert!(replies.iter().all(|reply| reply == b"error: cache unavailable"));
+}

@@ -1,0 +1,13 @@
+//! The contract of the `udp` service, over real sockets.
+//!
+//! Every test has a server of its own on free ports; memcached is a real server of its protocol. Nothing is decided by
+//! how long something took: conditions are waited for, with a deadline. Peers never have more on its way than the
+//! smallest receive buffer holds, so nothing is lost unless a test wants it.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod amplification;
+mod batches;
+mod cache;
+mod commands;
+mod drain;
+mod support;
