@@ -56,6 +56,13 @@ pub(crate) struct Routing {
     pub(crate) eligible: Vec<Arc<Backend>>,
 }
 
+impl Routing {
+    /// True if `backend` may take something new.
+    pub(crate) fn has(&self, backend: &Arc<Backend>) -> bool {
+        self.eligible.iter().any(|eligible| Arc::ptr_eq(eligible, backend))
+    }
+}
+
 #[derive(Debug, Default)]
 struct Members {
     version: Option<u64>,
@@ -199,6 +206,11 @@ impl Cluster {
             self.publish(&members);
         }
         members.list.iter().filter_map(|member| member.ejected_until).min()
+    }
+
+    /// True if `address` is that of a replica, of one that is gone too as long as it has sessions.
+    pub(crate) fn is_replica(&self, address: SocketAddr) -> bool {
+        self.members.lock().list.iter().any(|member| member.backend.address == address)
     }
 
     /// How many ejections there were.

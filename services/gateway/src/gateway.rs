@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,12 +17,12 @@ use crate::cluster::selection::Selector;
 use crate::cluster::{Cluster, Ejection};
 use crate::control::Control;
 use crate::endpoints::watch::Watch;
-use crate::listeners::Bound;
+use crate::log_lines::LogLines;
 use crate::metrics;
-use crate::settings::Settings;
+use crate::settings::{Protocol, Settings};
 use crate::stats::Stats;
-use crate::tcp::sessions::Limits;
-use crate::tcp::worker::{Context, Plan, Worker};
+use crate::tcp::worker::Context;
+use crate::{listeners, tcp, udp};
 
 /// Pipes for bulk data of the whole process. Their open files come out of what the limit on connections leaves.
 const PIPES_MAX: usize = 48;
@@ -35,14 +36,66 @@ pub enum Error {
     Admin(#[source] io::Error),
     #[error("cannot watch the directory of {file}: {source}")]
     Endpoints { file: PathBuf, source: io::Error },
+    #[error("cannot use the sessions file {file}: {source}")]
+    Sessions { file: PathBuf, source: io::Error },
     #[error("cannot make an event loop: {0}")]
     EventLoop(#[source] io::Error),
     #[error("the control plane failed: {0}")]
     Control(#[source] io::Error),
+    /// The Kafka client refuses its configuration; an unreachable broker is not an error here.
+    #[error(transparent)]
+    Kafka(#[from] service::kafka::ConfigError),
     #[error("a worker failed: {0}")]
     Worker(#[source] io::Error),
     #[error("a part of it panicked: {0}")]
     Panicked(#[source] JoinError),
+}
+
+/// One event loop.
+#[derive(Debug)]
+enum Worker {
+    Tcp(Box<tcp::worker::Worker>),
+    Udp(Box<udp::worker::Worker>),
+}
+
+impl Worker {
+    fn run(self) -> io::Result<()> {
+        match self {
+            Self::Tcp(worker) => worker.run(),
+            Self::Udp(worker) => worker.run(),
+        }
+    }
+}
+
+/// What clients come to.
+#[derive(Debug)]
+enum Bound {
+    Tcp(listeners::Bound),
+    Udp(udp::sockets::Bound),
+}
+
+impl Bound {
+    fn new(settings: &Settings) -> io::Result<Self> {
+        Ok(match settings.protocol {
+            Protocol::Tcp => Self::Tcp(listeners::Bound::new(settings.listeners)?),
+            Protocol::Udp => Self::Udp(udp::sockets::Bound::new(settings.listeners, settings.workers.get())?),
+        })
+    }
+
+    fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        match self {
+            Self::Tcp(bound) => bound.addresses(),
+            Self::Udp(bound) => bound.addresses(),
+        }
+    }
+
+    /// The socket whose end says that the supervisor is gone.
+    fn into_supervisor(self) -> Option<OwnedFd> {
+        match self {
+            Self::Tcp(bound) => bound.supervisor,
+            Self::Udp(bound) => bound.supervisor,
+        }
+    }
 }
 
 /// A gateway that listens but does not accept yet.
@@ -53,6 +106,7 @@ pub struct Gateway {
     workers: Vec<Worker>,
     control: Control,
     first_endpoints: oneshot::Receiver<()>,
+    log_lines: Option<LogLines>,
 }
 
 impl Gateway {
@@ -63,7 +117,7 @@ impl Gateway {
     /// What could not be had, with its address or path.
     pub fn bind(settings: Settings, shutdown: Shutdown) -> Result<Self, Error> {
         let open_files = service::limits::raise_open_files();
-        let bound = Bound::new(settings.listeners).map_err(Error::Listeners)?;
+        let bound = Bound::new(&settings).map_err(Error::Listeners)?;
         let addresses = bound.addresses().map_err(Error::Listeners)?;
         let watch = Watch::new(&settings.endpoints_file)
             .map_err(|source| Error::Endpoints { file: settings.endpoints_file.clone(), source })?;
@@ -75,10 +129,16 @@ impl Gateway {
             stats: Arc::new(Stats::default()),
             shutdown,
         };
-        let workers = workers(&settings, &bound, &context, open_files).map_err(Error::EventLoop)?;
+        let workers = match &bound {
+            Bound::Tcp(bound) => {
+                tcp_workers(&settings, bound, &context, open_files).map_err(Error::EventLoop)?
+            }
+            Bound::Udp(bound) => udp_workers(&settings, bound, &context, open_files)?,
+        };
 
+        let log_lines = LogLines::new(&settings)?;
         let readiness = Readiness::new();
-        let admin = admin(&settings, &context, readiness.clone()).map_err(Error::Admin)?;
+        let admin = admin(&settings, &context, &bound, readiness.clone()).map_err(Error::Admin)?;
         info!(?addresses, admin = %admin.address(), policy = ?settings.policy, "listening");
         let (told, first_endpoints) = oneshot::channel();
         let control = Control {
@@ -88,10 +148,10 @@ impl Gateway {
             cluster_name: settings.cluster,
             watch,
             health: settings.health,
-            supervisor: bound.supervisor,
+            supervisor: bound.into_supervisor(),
             first_endpoints: told,
         };
-        Ok(Self { addresses, admin, workers, control, first_endpoints })
+        Ok(Self { addresses, admin, workers, control, first_endpoints, log_lines })
     }
 
     /// Where it listens; the first of them if it was handed more than one listener.
@@ -114,7 +174,7 @@ impl Gateway {
     /// # Errors
     /// If an event loop or the control plane fails; the connections are closed then.
     pub fn run(self) -> Result<(), Error> {
-        let Self { admin, workers, control, first_endpoints, .. } = self;
+        let Self { admin, workers, control, first_endpoints, log_lines, .. } = self;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .thread_name("worker")
@@ -122,7 +182,7 @@ impl Gateway {
             .build()
             .map_err(Error::Control)?;
         let shutdown = control.context.shutdown.clone();
-        let result = runtime.block_on(async {
+        let work = async {
             let control = tokio::spawn(control.run());
             let control_failed = async {
                 match control.await {
@@ -134,6 +194,12 @@ impl Gateway {
             tokio::select! {
                 result = carry(workers, first_endpoints, &shutdown) => result,
                 error = control_failed => Err(error),
+            }
+        };
+        let result = runtime.block_on(async {
+            match log_lines {
+                Some(lines) => lines.shipped_during(work).await,
+                None => work.await,
             }
         });
         // After a failure the other workers must not hold up the end.
@@ -165,14 +231,14 @@ async fn carry(
     Ok(())
 }
 
-fn workers(
+fn tcp_workers(
     settings: &Settings,
-    bound: &Bound,
+    bound: &listeners::Bound,
     context: &Context,
     open_files: u64,
 ) -> io::Result<Vec<Worker>> {
-    let plan = Plan {
-        limits: Limits {
+    let plan = tcp::worker::Plan {
+        limits: tcp::sessions::Limits {
             source: settings.upstream_bind,
             connections_max: settings.connections_max(open_files),
             connect_timeout: settings.connect_timeout,
@@ -185,16 +251,53 @@ fn workers(
     (0..settings.workers.get())
         .map(|_| {
             let selector = Selector::new(settings.policy, rand::random());
-            Worker::new(bound.copies()?, selector, context.clone(), plan.clone())
+            let worker = tcp::worker::Worker::new(bound.copies()?, selector, context.clone(), plan.clone())?;
+            Ok(Worker::Tcp(Box::new(worker)))
         })
         .collect()
 }
 
-fn admin(settings: &Settings, context: &Context, readiness: Readiness) -> io::Result<Admin> {
+fn udp_workers(
+    settings: &Settings,
+    bound: &udp::sockets::Bound,
+    context: &Context,
+    open_files: u64,
+) -> Result<Vec<Worker>, Error> {
+    let ledger = settings.udp.sessions_file.as_ref().map(|file| {
+        udp::Ledger::open(file, settings.udp.idle_timeout)
+            .map_err(|source| Error::Sessions { file: file.clone(), source })
+    });
+    let ledger = ledger.transpose()?;
+    let hands = bound.dealt(settings.workers.get()).map_err(Error::Listeners)?;
+    let sessions_max = (settings.sessions_max(open_files) / hands.len()).max(1);
+    let worker = |sockets| {
+        let plan = udp::worker::Plan {
+            limits: udp::Limits {
+                source: settings.upstream_bind,
+                sessions_max,
+                idle_timeout: settings.udp.idle_timeout,
+            },
+            circuit_max: settings.circuit_max.get() as u64,
+            drain_timeout: settings.drain_timeout,
+            succeeded: bound.supervisor.is_some(),
+            ledger: ledger.as_ref().map(udp::Ledger::copy).transpose()?,
+        };
+        let selector = Selector::new(settings.policy, rand::random());
+        let worker = udp::worker::Worker::new(sockets, selector, context.clone(), plan)?;
+        Ok(Worker::Udp(Box::new(worker)))
+    };
+    hands.into_iter().map(worker).collect::<io::Result<_>>().map_err(Error::EventLoop)
+}
+
+fn admin(settings: &Settings, context: &Context, bound: &Bound, readiness: Readiness) -> io::Result<Admin> {
     let address = SocketAddr::new(settings.admin_host.0, settings.admin_port);
     let listener = TcpListener::bind(address)
         .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?;
-    let registry = metrics::registry(Arc::clone(&context.stats), Arc::clone(&context.cluster));
+    let (stats, cluster) = (Arc::clone(&context.stats), Arc::clone(&context.cluster));
+    let registry = match bound {
+        Bound::Tcp(_) => metrics::registry(stats, cluster),
+        Bound::Udp(bound) => metrics::packets::registry(stats, cluster, bound.kernel_drops()?),
+    };
     let cluster = Arc::clone(&context.cluster);
     let pages = Pages::new(readiness, registry).with_json("/endpoints", move || {
         serde_json::to_string_pretty(&cluster.view()).expect("the view has neither maps nor foreign types")

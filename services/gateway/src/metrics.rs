@@ -2,6 +2,8 @@
 //!
 //! All names begin with `gateway_`. Counters of backends have the label `backend` and go away with the backend.
 
+pub(crate) mod packets;
+
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
@@ -33,7 +35,7 @@ impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
         self.connections(&mut encoder)?;
         let view = self.cluster.view();
-        self.endpoints(&mut encoder, &view)?;
+        endpoints(&mut encoder, &view, &self.stats, &self.cluster)?;
         backends(&mut encoder, &view.endpoints)
     }
 }
@@ -65,29 +67,33 @@ impl Metrics {
         }
         Ok(())
     }
-
-    fn endpoints(&self, encoder: &mut DescriptorEncoder<'_>, view: &ClusterView) -> std::fmt::Result {
-        let help = "Version of the endpoints file in use";
-        gauge(encoder, "endpoints_version", help, view.version.unwrap_or(0))?;
-        let help = "1 if the endpoints file as it is now could not be used";
-        gauge(encoder, "endpoints_stale", help, u64::from(self.stats.endpoints_stale()))?;
-        for (name, help, count) in [
-            (
-                "endpoints_rejected",
-                "Endpoints files that could not be used",
-                self.stats.endpoints_rejected.get(),
-            ),
-            ("ejections", "Backends ejected after connects that failed in a row", self.cluster.ejections()),
-        ] {
-            let encoder = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            ConstCounter::new(count).encode(encoder)?;
-        }
-        Ok(())
-    }
 }
 
+/// What is known of the endpoints file and of the backends as a whole.
+fn endpoints(
+    encoder: &mut DescriptorEncoder<'_>,
+    view: &ClusterView,
+    stats: &Stats,
+    cluster: &Cluster,
+) -> std::fmt::Result {
+    let help = "Version of the endpoints file in use";
+    gauge(encoder, "endpoints_version", help, view.version.unwrap_or(0))?;
+    let help = "1 if the endpoints file as it is now could not be used";
+    gauge(encoder, "endpoints_stale", help, u64::from(stats.endpoints_stale()))?;
+    counter(
+        encoder,
+        "endpoints_rejected",
+        "Endpoints files that could not be used",
+        stats.endpoints_rejected.get(),
+    )?;
+    let help = "Backends ejected after connects that failed in a row";
+    counter(encoder, "ejections", help, cluster.ejections())
+}
+
+/// Reads one count of a backend.
+type Read = fn(&BackendCounts) -> u64;
+
 fn backends(encoder: &mut DescriptorEncoder<'_>, endpoints: &[EndpointView]) -> std::fmt::Result {
-    type Read = fn(&BackendCounts) -> u64;
     type Look = fn(&EndpointView) -> u64;
     let counters: [(&str, &str, Read); 5] = [
         ("backend_sessions_opened", "Sessions given to a backend", |counts| counts.opened),
@@ -96,13 +102,7 @@ fn backends(encoder: &mut DescriptorEncoder<'_>, endpoints: &[EndpointView]) -> 
         ("backend_sent_bytes", "Bytes passed on to a backend", |counts| counts.bytes_to),
         ("backend_received_bytes", "Bytes passed on from a backend", |counts| counts.bytes_from),
     ];
-    for (name, help, read) in counters {
-        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for endpoint in endpoints {
-            let label = [("backend", endpoint.name.as_str())];
-            ConstCounter::new(read(&endpoint.counts)).encode(family.encode_family(&label)?)?;
-        }
-    }
+    backend_counters(encoder, endpoints, &counters)?;
     let gauges: [(&str, &str, Look); 2] = [
         ("backend_sessions_active", "Sessions that a backend has", |endpoint| endpoint.counts.active),
         ("backend_healthy", "1 if a backend's health check passes", |endpoint| {
@@ -121,4 +121,23 @@ fn backends(encoder: &mut DescriptorEncoder<'_>, endpoints: &[EndpointView]) -> 
 
 fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> std::fmt::Result {
     ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
+}
+
+fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> std::fmt::Result {
+    ConstCounter::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)
+}
+
+fn backend_counters(
+    encoder: &mut DescriptorEncoder<'_>,
+    endpoints: &[EndpointView],
+    counters: &[(&str, &str, Read)],
+) -> std::fmt::Result {
+    for (name, help, read) in counters {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for endpoint in endpoints {
+            let label = [("backend", endpoint.name.as_str())];
+            ConstCounter::new(read(&endpoint.counts)).encode(family.encode_family(&label)?)?;
+        }
+    }
+    Ok(())
 }

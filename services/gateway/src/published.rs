@@ -49,6 +49,11 @@ impl<T> View<T> {
         }
         &self.value
     }
+
+    /// Another number after each value that was seen; to find out cheaply whether something is to be done again.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use service::kafka;
 use service::settings::{Env, Host, Invalid, Reader, Seconds, Setting, Variable};
 
 use crate::cluster::selection::Policy;
@@ -17,11 +18,18 @@ const CONNECTIONS_MAX: u64 = 50_000;
 
 /// Every variable, as it is documented.
 pub mod variables {
+    use service::kafka;
     use service::settings::Variable;
 
     pub const HOST: Variable =
         Variable::new("HOST", "127.0.0.1", "Address to listen on, unless LISTENERS is set.");
-    pub const PORT: Variable = Variable::new("PORT", "10000", "TCP port; 0 takes any free one.");
+    pub const PROTOCOL: Variable = Variable::new(
+        "PROTOCOL",
+        "TCP",
+        "What it carries: TCP connections or UDP packets. One process carries one.",
+    );
+    pub const PORT: Variable =
+        Variable::optional("PORT", "Port; 0 takes any free one. Unset: 10000 for TCP, 10001 for UDP.");
     pub const ADMIN_HOST: Variable =
         Variable::optional("ADMIN_HOST", "Address of the admin port; HOST unless it is set.");
     pub const ADMIN_PORT: Variable = Variable::new(
@@ -37,8 +45,10 @@ pub mod variables {
         "ENDPOINTS_FILE",
         "JSON file of the replicas behind the gateway, replaced by renaming. Must be set.",
     );
-    pub const CLUSTER: Variable =
-        Variable::new("CLUSTER", "tcp", "Which cluster of the endpoints file takes the connections.");
+    pub const CLUSTER: Variable = Variable::optional(
+        "CLUSTER",
+        "Which cluster of the endpoints file takes what comes. Unset: tcp for TCP, udp for UDP.",
+    );
     pub const POLICY: Variable = Variable::new(
         "POLICY",
         "least-request",
@@ -52,10 +62,21 @@ pub mod variables {
         "MAX_CONNECTIONS",
         "Clients' connections at a time; accepting pauses at it. Unset: min(50000, (open files - 256) / 2).",
     );
+    pub const MAX_SESSIONS: Variable = Variable::optional(
+        "MAX_SESSIONS",
+        "UDP sessions at a time; at it the one idle for longest makes room. Unset: min(50000, open files - 256).",
+    );
+    pub const IDLE_TIMEOUT: Variable =
+        Variable::new("IDLE_TIMEOUT", "60s", "How long a UDP session lives without a packet of either side.");
+    pub const SESSIONS_FILE: Variable = Variable::optional(
+        "SESSIONS_FILE",
+        "File in which the gateways of one group keep which replica each UDP client has, so that it keeps it when \
+         the group changes. Made if it is not there; unset: each gateway knows only its own sessions.",
+    );
     pub const CIRCUIT_MAX_CONNECTIONS: Variable = Variable::new(
         "CIRCUIT_MAX_CONNECTIONS",
         "50000",
-        "Connections to one replica at a time; above it, it is passed over.",
+        "Connections or sessions of one replica at a time; above it, it is passed over.",
     );
     pub const CONNECT_TIMEOUT: Variable =
         Variable::new("CONNECT_TIMEOUT", "5s", "How long a connect to a replica may take.");
@@ -74,12 +95,16 @@ pub mod variables {
     );
     pub const EJECT_TIME: Variable = Variable::new("EJECT_TIME", "10s", "How long a replica stays ejected.");
     pub const DRAIN_TIMEOUT: Variable =
-        Variable::new("DRAIN_TIMEOUT", "60s", "How long connections may go on after SIGTERM.");
+        Variable::new("DRAIN_TIMEOUT", "60s", "How long connections and sessions may go on after SIGTERM.");
     pub const WORKERS: Variable =
         Variable::new("WORKERS", "1", "Event loops. More processes scale better than more loops in one.");
 
+    pub const POD_NAME: Variable =
+        Variable::optional("POD_NAME", "Name of this gateway in logs; the host's name if not set.");
+
     /// All of them, in the order of the documentation.
-    pub const ALL: [&Variable; 20] = [
+    pub const ALL: [&Variable; 29] = [
+        &PROTOCOL,
         &HOST,
         &PORT,
         &ADMIN_HOST,
@@ -90,6 +115,9 @@ pub mod variables {
         &POLICY,
         &UPSTREAM_BIND,
         &MAX_CONNECTIONS,
+        &MAX_SESSIONS,
+        &IDLE_TIMEOUT,
+        &SESSIONS_FILE,
         &CIRCUIT_MAX_CONNECTIONS,
         &CONNECT_TIMEOUT,
         &HEALTH_INTERVAL,
@@ -100,7 +128,37 @@ pub mod variables {
         &EJECT_TIME,
         &DRAIN_TIMEOUT,
         &WORKERS,
+        &POD_NAME,
+        &kafka::KAFKA_BROKERS,
+        &kafka::KAFKA_LOGGING_TOPIC,
+        &kafka::KAFKA_SASL_USER,
+        &kafka::KAFKA_SASL_PASSWORD,
     ];
+}
+
+/// What a gateway carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    Tcp,
+    Udp,
+}
+
+impl Protocol {
+    /// Where it listens unless it is told otherwise.
+    fn port(self) -> u16 {
+        match self {
+            Self::Tcp => 10_000,
+            Self::Udp => 10_001,
+        }
+    }
+
+    /// The cluster that it leads to unless it is told otherwise.
+    fn cluster(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
 }
 
 /// Where the listeners come from.
@@ -123,9 +181,20 @@ pub struct HealthSettings {
     pub rise: NonZeroU32,
 }
 
+/// What holds for UDP only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UdpSettings {
+    /// None: as many as the limit on open files allows, see [`Settings::sessions_max`].
+    pub sessions_max: Option<NonZeroUsize>,
+    pub idle_timeout: Duration,
+    /// Shared by the gateways of a group.
+    pub sessions_file: Option<PathBuf>,
+}
+
 /// What the gateway is told. [`Settings::from_env`] reads it; [`variables`] says what each value means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
+    pub protocol: Protocol,
     pub listeners: Listeners,
     pub admin_host: Host,
     pub admin_port: u16,
@@ -135,6 +204,7 @@ pub struct Settings {
     pub upstream_bind: Option<IpAddr>,
     /// None: as many as the limit on open files allows, see [`Settings::connections_max`].
     pub connections_max: Option<NonZeroUsize>,
+    pub udp: UdpSettings,
     /// Connections to one replica.
     pub circuit_max: NonZeroUsize,
     pub connect_timeout: Duration,
@@ -144,6 +214,10 @@ pub struct Settings {
     pub eject_time: Duration,
     pub drain_timeout: Duration,
     pub workers: NonZeroUsize,
+    /// This gateway's name in logs.
+    pub pod_name: Option<String>,
+    /// Where log lines go beside stderr; `None`: nowhere.
+    pub kafka: Option<kafka::Settings>,
 }
 
 impl Settings {
@@ -155,21 +229,28 @@ impl Settings {
         use variables as v;
         let mut reader = Reader::new(env);
         let host: Host = reader.get(&v::HOST);
-        let port = reader.get(&v::PORT);
+        let protocol: Protocol = reader.get(&v::PROTOCOL);
+        let port = reader.optional(&v::PORT).unwrap_or(protocol.port());
         let from_stdin = reader.optional(&v::LISTENERS).is_some_and(|FromStdin| true);
         let endpoints_file = reader.optional::<String>(&v::ENDPOINTS_FILE).unwrap_or_default();
         if endpoints_file.is_empty() {
             reader.refuse(&v::ENDPOINTS_FILE, "", "the path of a JSON file of endpoints");
         }
         let settings = Self {
+            protocol,
             listeners: if from_stdin { Listeners::Stdin } else { Listeners::Bind { host, port } },
             admin_host: reader.optional(&v::ADMIN_HOST).unwrap_or(host),
             admin_port: reader.get(&v::ADMIN_PORT),
             endpoints_file: endpoints_file.into(),
-            cluster: reader.get(&v::CLUSTER),
+            cluster: reader.optional(&v::CLUSTER).unwrap_or_else(|| protocol.cluster().to_owned()),
             policy: reader.get(&v::POLICY),
             upstream_bind: reader.optional(&v::UPSTREAM_BIND).map(|Host(address)| address),
             connections_max: reader.optional(&v::MAX_CONNECTIONS),
+            udp: UdpSettings {
+                sessions_max: reader.optional(&v::MAX_SESSIONS),
+                idle_timeout: positive(&mut reader, &v::IDLE_TIMEOUT),
+                sessions_file: reader.optional::<String>(&v::SESSIONS_FILE).map(PathBuf::from),
+            },
             circuit_max: reader.get(&v::CIRCUIT_MAX_CONNECTIONS),
             connect_timeout: positive(&mut reader, &v::CONNECT_TIMEOUT),
             health: HealthSettings {
@@ -182,6 +263,8 @@ impl Settings {
             eject_time: positive(&mut reader, &v::EJECT_TIME),
             drain_timeout: reader.get::<Seconds>(&v::DRAIN_TIMEOUT).0,
             workers: reader.get(&v::WORKERS),
+            pod_name: reader.optional(&v::POD_NAME),
+            kafka: kafka::Settings::read(&mut reader),
         };
         reader.finish(settings)
     }
@@ -191,6 +274,22 @@ impl Settings {
     pub fn connections_max(&self, open_files: u64) -> usize {
         let fitting = (open_files.saturating_sub(FILES_RESERVED) / 2).clamp(1, CONNECTIONS_MAX);
         self.connections_max.map_or(fitting as usize, NonZeroUsize::get)
+    }
+
+    /// How many UDP sessions the process keeps when it may have so many files open. A session takes one.
+    pub fn sessions_max(&self, open_files: u64) -> usize {
+        let fitting = open_files.saturating_sub(FILES_RESERVED).clamp(1, CONNECTIONS_MAX);
+        self.udp.sessions_max.map_or(fitting as usize, NonZeroUsize::get)
+    }
+}
+
+impl Setting for Protocol {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "TCP" | "tcp" => Ok(Self::Tcp),
+            "UDP" | "udp" => Ok(Self::Udp),
+            _ => Err("TCP or UDP".into()),
+        }
     }
 }
 

@@ -58,6 +58,31 @@ pub(crate) struct Stats {
     pub(crate) endpoints_rejected: Counter,
     /// The endpoints file as it is now could not be read, so an older state is in use.
     endpoints_stale: AtomicBool,
+    /// What only UDP has.
+    pub(crate) packets: PacketStats,
+}
+
+/// Counts of packets and of the ends of their sessions.
+#[derive(Debug, Default)]
+pub(crate) struct PacketStats {
+    /// Packets that came from clients.
+    pub(crate) received: Counter,
+    /// Packets that were sent to clients.
+    pub(crate) answered: Counter,
+    /// Packets of clients for which there is no session and no room for one.
+    pub(crate) no_session: Counter,
+    /// Packets from addresses that are no client's: an answer to them would go round for ever.
+    pub(crate) loops: Counter,
+    /// Packets that the kernel did not take.
+    pub(crate) unsent: Counter,
+    /// Sessions that ended because they were idle.
+    pub(crate) expired: Counter,
+    /// Sessions that made room for others.
+    pub(crate) evicted: Counter,
+    /// Sessions that went to another replica.
+    pub(crate) moved: Counter,
+    /// Sessions that began at the replica that they had through another gateway.
+    pub(crate) resumed: Counter,
 }
 
 impl Stats {

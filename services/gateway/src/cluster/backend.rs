@@ -25,8 +25,12 @@ struct Counters {
     opened: Counter,
     closed: Counter,
     failed: Counter,
+    expired: Counter,
     bytes_to: Counter,
     bytes_from: Counter,
+    packets_to: Counter,
+    packets_from: Counter,
+    packets_dropped: Counter,
 }
 
 /// The counts of one backend at one moment. `opened = closed + failed + active` once nothing is in motion.
@@ -38,12 +42,20 @@ pub struct BackendCounts {
     pub opened: u64,
     /// Sessions that ended after the connect succeeded.
     pub closed: u64,
-    /// Connects that were refused, reset or timed out.
+    /// Connects that were refused, reset or timed out; of UDP, sessions whose packets nobody took.
     pub failed: u64,
+    /// UDP only: those of the closed ones that ended because they were idle.
+    pub expired: u64,
     /// Bytes passed on from clients to it.
     pub bytes_to: u64,
     /// Bytes passed on from it to clients.
     pub bytes_from: u64,
+    /// UDP only: packets passed on to it.
+    pub packets_to: u64,
+    /// UDP only: packets that came from it.
+    pub packets_from: u64,
+    /// UDP only: packets for it that could not be sent.
+    pub packets_dropped: u64,
 }
 
 impl Backend {
@@ -100,14 +112,37 @@ impl Backend {
         self.counters.bytes_from.add(bytes);
     }
 
+    pub(crate) fn session_expired(&self) {
+        self.counters.expired.increment();
+        self.session_closed();
+    }
+
+    pub(crate) fn packets_passed_to(&self, packets: u64, bytes: u64) {
+        self.counters.packets_to.add(packets);
+        self.passed_to(bytes);
+    }
+
+    pub(crate) fn packets_passed_from(&self, packets: u64, bytes: u64) {
+        self.counters.packets_from.add(packets);
+        self.passed_from(bytes);
+    }
+
+    pub(crate) fn packets_dropped(&self, packets: u64) {
+        self.counters.packets_dropped.add(packets);
+    }
+
     pub(crate) fn counts(&self) -> BackendCounts {
         BackendCounts {
             active: self.active(),
             opened: self.counters.opened.get(),
             closed: self.counters.closed.get(),
             failed: self.counters.failed.get(),
+            expired: self.counters.expired.get(),
             bytes_to: self.counters.bytes_to.get(),
             bytes_from: self.counters.bytes_from.get(),
+            packets_to: self.counters.packets_to.get(),
+            packets_from: self.counters.packets_from.get(),
+            packets_dropped: self.counters.packets_dropped.get(),
         }
     }
 }

@@ -8,7 +8,7 @@ fn env(pairs: &[(&str, &str)]) -> Env {
 fn defaults_are_the_contract() {
     let settings = Settings::from_env(&env(&[])).unwrap();
     assert_eq!(settings.listeners, Listeners::Bind { host: Host::LOOPBACK, port: 10_000 });
-    assert_eq!(settings.cluster, "tcp");
+    assert_eq!((settings.protocol, settings.cluster.as_str()), (Protocol::Tcp, "tcp"));
     assert_eq!(settings.policy, Policy::LeastRequest);
     assert_eq!(settings.circuit_max.get(), 50_000);
     assert_eq!(settings.health.interval, Duration::from_secs(1));
@@ -32,11 +32,14 @@ fn every_variable_is_documented_once_and_its_default_is_a_value() {
 fn all_bad_values_are_reported_together() {
     let bad = [
         ("HOST", "nowhere"),
+        ("PROTOCOL", "SCTP"),
         ("PORT", "65536"),
         ("LISTENERS", "stdout"),
         ("POLICY", "fastest"),
         ("UPSTREAM_BIND", "tcp-0"),
         ("MAX_CONNECTIONS", "0"),
+        ("MAX_SESSIONS", "none"),
+        ("IDLE_TIMEOUT", "0"),
         ("HEALTH_INTERVAL", "0"),
         ("HEALTH_FALL", "0"),
         ("WORKERS", "-1"),
@@ -65,4 +68,17 @@ fn the_limit_follows_the_open_files_unless_it_is_set() {
     assert_eq!(settings.connections_max(10), 1);
     let settings = Settings::from_env(&env(&[("MAX_CONNECTIONS", "7")])).unwrap();
     assert_eq!(settings.connections_max(20_000), 7);
+}
+
+#[test]
+fn udp_has_defaults_of_its_own() {
+    let settings = Settings::from_env(&env(&[("PROTOCOL", "UDP")])).unwrap();
+    assert_eq!(settings.listeners, Listeners::Bind { host: Host::LOOPBACK, port: 10_001 });
+    assert_eq!(settings.cluster, "udp");
+    assert_eq!(settings.udp.idle_timeout, Duration::from_mins(1));
+    assert_eq!(settings.udp.sessions_file, None);
+    assert_eq!(settings.sessions_max(20_000), 19_744);
+    assert_eq!(settings.sessions_max(10), 1);
+    let settings = Settings::from_env(&env(&[("MAX_SESSIONS", "7")])).unwrap();
+    assert_eq!(settings.sessions_max(20_000), 7);
 }

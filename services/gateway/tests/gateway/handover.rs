@@ -1,71 +1,11 @@
-//! A gateway as a process of its own, with listeners that its supervisor keeps.
-//!
-//! The process is this test program once more, running only [`gateway_process`].
+//! Listeners that a supervisor keeps: what a gateway leaves behind, its successor serves.
 
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
 
-use gateway::{Settings, handover};
-use rustix::process::{Pid, Signal, kill_process};
-use service::Shutdown;
-use service::settings::Env;
+use rustix::process::Signal;
 
-use crate::support::{EndpointsFile, Replica, assert_echo, connect, endpoint, wait_until};
-
-/// Set in the environment of the gateway's process only.
-const MARKER: &str = "GATEWAY_TEST_PROCESS";
-
-#[test]
-#[ignore = "not a test: what the gateway's process runs"]
-fn gateway_process() {
-    if std::env::var_os(MARKER).is_some() {
-        let settings = Settings::from_env(&Env::of_process()).unwrap();
-        gateway::run(settings, Shutdown::on_signals().unwrap()).unwrap();
-    }
-}
-
-/// A gateway's process and the supervisor's end of its standard input.
-struct Process {
-    child: Child,
-    supervisor: Option<UnixStream>,
-}
-
-impl Process {
-    fn start(listeners: &[TcpListener], file: &EndpointsFile) -> Self {
-        let (supervisor, stdin) = UnixStream::pair().unwrap();
-        handover::send(&supervisor, listeners).unwrap();
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "handover::gateway_process", "--ignored", "--nocapture"])
-            .env(MARKER, "1")
-            .env("LISTENERS", "stdin")
-            .env("ADMIN_PORT", "0")
-            .env("ENDPOINTS_FILE", file.path())
-            .stdin(Stdio::from(std::os::fd::OwnedFd::from(stdin)))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self { child, supervisor: Some(supervisor) }
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    #[track_caller]
-    fn assert_ends_well(&mut self) {
-        wait_until("the process ended", || self.child.try_wait().unwrap().is_some());
-        assert!(self.child.wait().unwrap().success());
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::process::Process;
+use crate::support::{EndpointsFile, Replica, assert_echo, connect, endpoint};
 
 fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -82,8 +22,7 @@ fn what_a_killed_gateway_left_in_the_queue_is_served_by_its_successor() {
     let mut first = Process::start(&listeners, &file);
     assert_echo(&connect(address), "by the first");
 
-    first.signal(Signal::KILL);
-    first.child.wait().unwrap();
+    first.kill();
     let waiting = connect(address);
     let _second = Process::start(&listeners, &file);
     assert_echo(&waiting, "by the second");
@@ -129,7 +68,7 @@ fn a_gateway_does_not_outlive_its_supervisor() {
     let mut process = Process::start(&[listener], &file);
     let client = connect(address);
     assert_echo(&client, "while it lives");
-    process.supervisor = None;
+    process.lose_supervisor();
     process.assert_ends_well();
     assert!(crate::support::is_closed(&client));
 }

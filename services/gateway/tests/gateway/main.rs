@@ -9,5 +9,7 @@ mod ends;
 mod handover;
 mod health;
 mod limits;
+mod process;
 mod relay;
 mod support;
+mod udp;

@@ -165,8 +165,8 @@ impl EndpointsFile {
     /// Replaces the file, as the supervisor does; returns the new version.
     pub(crate) fn write(&mut self, endpoints: &[Endpoint]) -> u64 {
         self.version += 1;
-        let cluster = Cluster { name: "tcp".into(), endpoints: endpoints.to_vec() };
-        let document = Endpoints { version: self.version, clusters: vec![cluster] };
+        let cluster = |name: &str| Cluster { name: name.into(), endpoints: endpoints.to_vec() };
+        let document = Endpoints { version: self.version, clusters: vec![cluster("tcp"), cluster("udp")] };
         self.write_text(&serde_json::to_string(&document).unwrap());
         self.version
     }

@@ -1,0 +1,104 @@
+//! A gateway as a process of its own, with listeners that its supervisor, the test, keeps.
+//!
+//! The process is this test program once more, running only the one test of this file, which is told by its environment
+//! that it is the gateway.
+
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+
+use gateway::{Settings, handover};
+use rustix::process::{Pid, Signal, kill_process};
+use service::Shutdown;
+use service::settings::Env;
+
+use crate::support::{EndpointsFile, Replica, assert_echo, connect, endpoint, wait_until};
+
+/// Set in the environment of the gateway's process only.
+const MARKER: &str = "GATEWAY_TEST_PROCESS";
+
+#[test]
+fn a_process_serves_and_ends_on_a_signal() {
+    if std::env::var_os(MARKER).is_some() {
+        let settings = Settings::from_env(&Env::of_process()).unwrap();
+        return gateway::run(settings, Shutdown::on_signals().unwrap()).unwrap();
+    }
+    let replica = Replica::echo();
+    let file = EndpointsFile::new(&[endpoint("tcp-0", replica.address)]);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut process = Process::start(&[listener], &file);
+    assert_echo(&connect(address), "served");
+    process.signal(Signal::TERM);
+    process.assert_ends_well();
+}
+
+/// A gateway's process and the supervisor's end of its standard input. Killed when dropped.
+pub(crate) struct Process {
+    child: Child,
+    supervisor: Option<UnixStream>,
+}
+
+impl Process {
+    /// One that carries connections.
+    pub(crate) fn start(listeners: &[TcpListener], file: &EndpointsFile) -> Self {
+        Self::spawn(file, &[], |supervisor| handover::send(supervisor, listeners))
+    }
+
+    /// One that carries packets.
+    pub(crate) fn start_udp(sockets: &[UdpSocket], file: &EndpointsFile, settings: &[(&str, &str)]) -> Self {
+        let settings = [settings, &[("PROTOCOL", "UDP")]].concat();
+        Self::spawn(file, &settings, |supervisor| handover::send_udp(supervisor, sockets))
+    }
+
+    fn spawn(
+        file: &EndpointsFile,
+        settings: &[(&str, &str)],
+        hand_over: impl FnOnce(&UnixStream) -> std::io::Result<()>,
+    ) -> Self {
+        let (supervisor, stdin) = UnixStream::pair().unwrap();
+        hand_over(&supervisor).unwrap();
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "process::a_process_serves_and_ends_on_a_signal", "--nocapture"])
+            .env(MARKER, "1")
+            .env("LISTENERS", "stdin")
+            .env("ADMIN_PORT", "0")
+            .env("ENDPOINTS_FILE", file.path())
+            .envs(settings.iter().copied())
+            .stdin(Stdio::from(OwnedFd::from(stdin)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self { child, supervisor: Some(supervisor) }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Ends it without a chance to clean up.
+    pub(crate) fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        self.child.wait().unwrap();
+    }
+
+    /// Closes the supervisor's end of its standard input.
+    pub(crate) fn lose_supervisor(&mut self) {
+        self.supervisor = None;
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_ends_well(&mut self) {
+        wait_until("the process ended", || self.child.try_wait().unwrap().is_some());
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,68 @@
+//! What comes from sources that are not there, or should not be.
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+
+use super::{Client, ask_all, clients, endpoints, gateway, replicas};
+use crate::support::wait_until;
+
+/// One packet each from `count` sources.
+fn flood(gateway: SocketAddr, count: u32) {
+    for source in 0..count {
+        let [_, _, c, d] = source.to_be_bytes();
+        let socket = UdpSocket::bind((Ipv4Addr::new(127, 99, c, d), 0)).unwrap();
+        socket.send_to(b"spoofed", gateway).unwrap();
+    }
+}
+
+#[test]
+fn spoofed_sources_displace_each_other_and_no_client() {
+    const SESSIONS_MAX: u64 = 64;
+    let replicas = replicas(2);
+    let (running, _file) = gateway(&endpoints(&replicas), &[("MAX_SESSIONS", "64")]);
+    let clients = clients(20, running.address);
+    let before = ask_all(&clients, "first");
+    // Heard again after an answer: somebody is there.
+    assert_eq!(ask_all(&clients, "first"), before);
+
+    for round in 1..=5 {
+        flood(running.address, 300);
+        wait_until("all of the flood was seen", || {
+            running.metric("gateway_packets_received_total") >= 40 + round * 300
+        });
+        assert!(running.metric("gateway_sessions_active") <= SESSIONS_MAX);
+    }
+    assert_eq!(ask_all(&clients, "first"), before, "the same sessions, by their sockets");
+    let evicted = running.metric("gateway_sessions_evicted_total");
+    assert_eq!(evicted, 1_500 + 20 - SESSIONS_MAX);
+    let opened = running.metric("gateway_sessions_opened_total");
+    let closed = running.metric("gateway_sessions_closed_total");
+    assert_eq!(opened - closed, running.metric("gateway_sessions_active"));
+}
+
+#[test]
+fn of_equals_the_one_idle_for_longest_makes_room() {
+    let replicas = replicas(1);
+    let (running, _file) = gateway(&endpoints(&replicas), &[("MAX_SESSIONS", "3")]);
+    let clients = clients(3, running.address);
+    ask_all(&clients, "x");
+    let first = ask_all(&clients, "x");
+    assert_eq!(clients[0].ask("x"), first[0]);
+    let new = Client::new(running.address);
+    new.ask("x");
+    new.ask("x");
+    assert_eq!(running.metric("gateway_sessions_evicted_total"), 1);
+    assert_eq!(clients[0].ask("x"), first[0]);
+    assert_eq!(clients[2].ask("x"), first[2]);
+    assert_ne!(clients[1].ask("x").source, first[1].source);
+}
+
+#[test]
+fn packets_that_would_go_round_for_ever_are_dropped() {
+    let replica = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let listed = [crate::support::endpoint("udp-0", replica.local_addr().unwrap())];
+    let (running, _file) = gateway(&listed, &[]);
+    replica.send_to(b"as if from a client", running.address).unwrap();
+    wait_until("it is counted", || running.metric("gateway_packets_dropped_total{reason=\"loop\"}") == 1);
+    assert_eq!(running.metric("gateway_sessions_opened_total"), 0);
+    assert!(Client(replica).hears_nothing());
+}
