@@ -1,5 +1,6 @@
 //! Who is measured, and how each is started.
 
+mod datagrams;
 mod direct;
 mod envoy;
 mod haproxy;
@@ -11,6 +12,7 @@ use std::{
 };
 
 use anyhow::Result;
+pub(crate) use datagrams::{DatagramProxy, DatagramServer};
 pub(crate) use direct::{Direct, MESSAGE};
 pub(crate) use proxy::{Backend, Proxy, Setup, gateways};
 use serde::{Deserialize, Serialize};

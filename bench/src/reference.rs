@@ -6,6 +6,7 @@
 mod broadcast;
 mod client;
 mod contained;
+mod datagrams;
 mod echo;
 mod health;
 mod sink;
@@ -26,6 +27,8 @@ use socket2::{Domain, Socket, Type};
 pub(crate) enum Program {
     /// Echoes what it reads
     Echo(Serve),
+    /// Echoes datagrams
+    Datagrams(datagrams::Arguments),
     /// Reads and forgets
     Sink(Serve),
     /// Sends a line of its input to all who are connected and prints how many those are
@@ -58,6 +61,7 @@ pub(crate) struct Serve {
 pub(crate) fn run(program: Program) -> Result<()> {
     match program {
         Program::Echo(serve) => serve.on_threads(echo::serve),
+        Program::Datagrams(arguments) => datagrams::serve(&arguments),
         Program::Sink(serve) => serve.on_threads(sink::serve),
         Program::Broadcast { listen } => broadcast::serve(listen),
         Program::Client(arguments) => client::run(&arguments),
@@ -119,6 +123,13 @@ pub(crate) mod tests {
 
     pub(crate) fn echo() -> SocketAddr {
         spawn(echo::serve)
+    }
+
+    pub(crate) fn datagrams() -> SocketAddr {
+        let socket = datagrams::bind(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)).unwrap();
+        let address = socket.local_addr().unwrap();
+        thread::spawn(move || datagrams::echo(&socket));
+        address
     }
 
     pub(crate) fn sink() -> SocketAddr {

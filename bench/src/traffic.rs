@@ -2,6 +2,7 @@
 
 pub(crate) mod blocks;
 pub(crate) mod connects;
+pub(crate) mod datagrams;
 pub(crate) mod dial;
 pub(crate) mod held;
 pub(crate) mod ping_pong;

@@ -11,6 +11,7 @@ mod steps;
 mod tcp;
 mod tcp_drain;
 mod tcp_idle;
+mod udp;
 
 use std::{
     any::Any,
@@ -60,6 +61,9 @@ pub(crate) fn all() -> Vec<Work> {
         gateway::blocks(),
         gateway::stream(),
         gateway_idle::work(),
+        udp::echo(),
+        udp::through_gateway(udp::FEW),
+        udp::through_gateway(udp::MANY),
         load::work(),
         load_many::direct(),
         load_many::through_gateways(),
@@ -155,6 +159,7 @@ type SceneOf = Box<dyn Fn(&Programs, Contestant) -> Result<Scene>>;
 pub(crate) fn traced() -> Vec<Traced> {
     let mut all = vec![tcp::traced()];
     all.extend(gateway::traced());
+    all.extend(udp::traced());
     all.push(load::traced());
     all
 }

@@ -7,6 +7,7 @@ use std::{fs, net::SocketAddr, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
 use platform::endpoints::{Cluster, Endpoint, Endpoints};
+use serde_json::Value;
 
 use super::{Contestant, Programs, envoy, haproxy};
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
 
 /// Where the load connects.
 const FRONT: SocketAddr = loopback(0, 1, 10_000);
-const ADMIN: SocketAddr = loopback(0, 1, 9100);
+pub(super) const ADMIN: SocketAddr = loopback(0, 1, 9100);
 
 /// What the replicas do.
 #[derive(Debug, Clone, Copy)]
@@ -66,19 +67,7 @@ impl Proxy {
                     .args(["-db".as_ref(), "-f".as_ref(), file.as_os_str()])
                     .serving(FRONT)?
             }
-            Contestant::Envoy => {
-                let file = write("envoy.json", &envoy::configuration(FRONT, ADMIN).to_string())?;
-                Start::program("envoy", programs.envoy()?)?
-                    .args(["--config-path".as_ref(), file.as_os_str()])
-                    .args([
-                        "--concurrency",
-                        &threads.to_string(),
-                        "--log-level",
-                        "warn",
-                        "--use-dynamic-base-id",
-                    ])
-                    .answering(ADMIN, "/ready")?
-            }
+            Contestant::Envoy => start_envoy(programs, threads, &envoy::configuration(FRONT, ADMIN))?,
             Contestant::Reference => bail!("there is no minimal proxy"),
         };
         Ok(Self { process, address: FRONT, _replicas: replicas })
@@ -91,6 +80,15 @@ impl Proxy {
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
     }
+}
+
+/// Envoy with that bootstrap, its admin port at [`ADMIN`].
+pub(super) fn start_envoy(programs: &Programs, threads: usize, bootstrap: &Value) -> Result<Process> {
+    let file = write("envoy.json", &bootstrap.to_string())?;
+    Start::program("envoy", programs.envoy()?)?
+        .args(["--config-path".as_ref(), file.as_os_str()])
+        .args(["--concurrency", &threads.to_string(), "--log-level", "warn", "--use-dynamic-base-id"])
+        .answering(ADMIN, "/ready")
 }
 
 fn start_replicas(threads: usize, backend: Backend) -> Result<Process> {
@@ -107,7 +105,7 @@ fn start_replicas(threads: usize, backend: Backend) -> Result<Process> {
 }
 
 fn playctl(programs: &Programs, threads: usize) -> Result<Process> {
-    let file = write_endpoints(REPLICAS.map(|replica| (replica.address, replica.health)))?;
+    let file = write_endpoints("tcp", REPLICAS.map(|replica| (replica.address, replica.health)))?;
     gateway(programs, FRONT, file)?.env("WORKERS", threads.to_string()).answering(ADMIN, "/readyz")
 }
 
@@ -118,7 +116,7 @@ pub(crate) fn gateways(
     replicas: &[SocketAddr],
 ) -> Result<Vec<(Process, SocketAddr)>> {
     let health = |address: SocketAddr| SocketAddr::new(address.ip(), ADMIN.port());
-    let file = write_endpoints(replicas.iter().map(|&address| (address, health(address))))?;
+    let file = write_endpoints("tcp", replicas.iter().map(|&address| (address, health(address))))?;
     (1..=count)
         .map(|number| {
             let front = loopback(0, number, FRONT.port());
@@ -128,7 +126,7 @@ pub(crate) fn gateways(
         .collect()
 }
 
-fn gateway(programs: &Programs, front: SocketAddr, endpoints: PathBuf) -> Result<Start<'static>> {
+pub(super) fn gateway(programs: &Programs, front: SocketAddr, endpoints: PathBuf) -> Result<Start<'static>> {
     let start = Start::program("gateway", programs.playctl()?)?
         .args(["serve", "gateway"])
         .env("HOST", front.ip().to_string())
@@ -139,17 +137,20 @@ fn gateway(programs: &Programs, front: SocketAddr, endpoints: PathBuf) -> Result
 }
 
 /// Each replica with where its health is asked.
-fn write_endpoints(replicas: impl IntoIterator<Item = (SocketAddr, SocketAddr)>) -> Result<PathBuf> {
+pub(super) fn write_endpoints(
+    cluster: &str,
+    replicas: impl IntoIterator<Item = (SocketAddr, SocketAddr)>,
+) -> Result<PathBuf> {
     let endpoints = (0..)
         .zip(replicas)
         .map(|(ordinal, (address, health))| Endpoint {
-            name: format!("tcp-{ordinal}"),
+            name: format!("{cluster}-{ordinal}"),
             address,
             health: Some(health),
             draining: false,
         })
         .collect();
-    let clusters = vec![Cluster { name: "tcp".to_owned(), endpoints }];
+    let clusters = vec![Cluster { name: cluster.to_owned(), endpoints }];
     write("endpoints.json", &serde_json::to_string(&Endpoints { version: 1, clusters })?)
 }
 

@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    Traffic, blocks::Blocks, connects::Connects, dial, held::Held, ping_pong::PingPong, stamped,
-    stream::Stream, trickle,
+    Traffic, blocks::Blocks, connects::Connects, datagrams::Datagrams, dial, held::Held, ping_pong::PingPong,
+    stamped, stream::Stream, trickle,
 };
 use crate::{measure::wait, reference};
 
@@ -77,6 +77,27 @@ fn streams_flow_into_a_sink() {
     let pattern = Stream { target: reference::tests::sink(), connections: 2, piece: 64 * 1024 };
     let traffic = Traffic::start(1, move |meter| pattern.run(meter)).unwrap();
     expect(&traffic, 64 << 20);
+}
+
+#[test]
+fn windows_of_datagrams_go_round() {
+    let target = reference::tests::datagrams();
+    let pattern = Datagrams { target, peers: 4, window: 100, message: MESSAGE, reply: MESSAGE };
+    let traffic = Traffic::start(1, move |meter| pattern.run(meter)).unwrap();
+    expect(&traffic, 10_000);
+}
+
+#[test]
+fn a_datagram_that_is_no_answer_fails() {
+    let target = reference::tests::datagrams();
+    let pattern = Datagrams { target, peers: 1, window: 1, message: MESSAGE, reply: b"another" };
+    let traffic = Traffic::start(1, move |meter| pattern.run(meter)).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while traffic.check().is_ok() {
+        assert!(Instant::now() < deadline, "the failure was not noticed");
+        wait(Duration::from_millis(1));
+    }
+    assert!(traffic.check().unwrap_err().to_string().contains("a wrong answer: \"msg:12345\""));
 }
 
 #[test]

@@ -10,8 +10,9 @@ use crate::{
     control::Stop,
     error::LoadError,
     limits::Layout,
+    protocol::Protocol,
     remote::{Commander, Remote, WorkerCommand},
-    worker::{Commands, Report, Spec, Worker},
+    worker::{Commands, DatagramWorker, Report, Spec, Worker},
 };
 
 /// Reports on their way. When they are not taken, workers go on measuring and report later.
@@ -104,7 +105,11 @@ pub(crate) fn spawn_worker(
     let worker = spec.worker;
     thread::Builder::new().name(format!("load-{worker}")).spawn(move || {
         let mut last_words = LastWords { worker, reports, words: Some("it ended unexpectedly".to_owned()) };
-        let result = Worker::new(spec, commands, last_words.reports.clone()).and_then(Worker::run);
+        let reports = last_words.reports.clone();
+        let result = match spec.protocol {
+            Protocol::Tcp => Worker::new(spec, commands, reports).and_then(Worker::run),
+            Protocol::Udp => DatagramWorker::new(spec, commands, reports).and_then(DatagramWorker::run),
+        };
         last_words.words = result.err().map(|error| error.to_string());
     })
 }

@@ -7,7 +7,7 @@ use std::{
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::{error::LoadError, plan::Plan};
+use crate::{error::LoadError, plan::Plan, protocol::Protocol};
 
 /// Open files kept for everything but connections.
 const FILES_KEPT: u64 = 128;
@@ -63,7 +63,9 @@ pub(crate) fn lay_out(plan: &Plan, files_max: u64, processes_possible: bool) -> 
 /// The source addresses that `plan` needs. On loopback any address of 127/8 can be one; elsewhere the machine's
 /// own address is all there is.
 fn sources(plan: &Plan, ports: u64, process: u32) -> Result<Vec<IpAddr>, LoadError> {
-    let per_target = plan.connections.div_ceil(plan.targets.len().max(1) as u64);
+    // A port serves one connection to each target, but only one UDP socket.
+    let sharing = if plan.protocol == Protocol::Udp { 1 } else { plan.targets.len().max(1) as u64 };
+    let per_target = plan.connections.div_ceil(sharing);
     let per_source = (ports * PORTS_USED_PERCENT / 100).max(1);
     if per_target <= per_source {
         return Ok(Vec::new());

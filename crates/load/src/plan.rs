@@ -8,7 +8,9 @@ use std::{net::SocketAddr, str::FromStr, time::Duration};
 use platform::event::LoadPlan;
 
 pub use self::request::{PlanError, Request};
-use crate::{expect::Expectation, histogram::whole_ms, rate::Rate, reply::Expect};
+use crate::{
+    expect::Expectation, histogram::whole_ms, profile::Profile, protocol::Protocol, rate::Rate, reply::Expect,
+};
 
 /// How long a load lasts, and from when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,13 +59,20 @@ impl FromStr for Identify {
 pub struct Plan {
     /// The scenario's name, or `load`.
     pub name: String,
+    pub protocol: Protocol,
     /// Connected to in turn.
     pub targets: Vec<SocketAddr>,
+    /// Over UDP: peers.
     pub connections: u64,
-    /// Of connection starts.
+    /// Of connection starts. With a profile the peers open at once.
     pub rate: Rate,
-    /// Between two messages of one connection; `None`: the connections stay silent.
+    /// Between two messages of one connection; `None`: a profile says, or the connections stay silent. Zero, with a
+    /// window: as fast as answers come.
     pub every: Option<Duration>,
+    /// UDP: how many messages all peers together send.
+    pub profile: Option<Profile>,
+    /// UDP: the most messages of one peer that are outstanding at once.
+    pub window: Option<u32>,
     pub payload: String,
     pub expect: Expect,
     pub duration: LoadDuration,
@@ -93,7 +102,7 @@ impl Plan {
         let targets: Vec<String> = self.targets.iter().map(SocketAddr::to_string).collect();
         LoadPlan {
             name: self.name.clone(),
-            protocol: "tcp".to_owned(),
+            protocol: self.protocol.name().to_owned(),
             target: targets.join(", "),
             connections: self.connections,
             connect_interval_us: u64::try_from(self.rate.interval().as_micros()).unwrap_or(u64::MAX),
@@ -101,6 +110,13 @@ impl Plan {
             payload: self.payload.clone(),
             duration_ms: whole_ms(duration),
             duration_from_ramp,
+            window: self.window,
+            stages: self.profile.as_ref().map(Profile::events).unwrap_or_default(),
         }
+    }
+
+    /// Messages are sent at all.
+    pub(crate) fn sends(&self) -> bool {
+        self.every.is_some() || self.profile.is_some()
     }
 }

@@ -178,7 +178,7 @@ impl Matcher {
 }
 
 /// The replies that echo `payload`: what our protocol answers to `msg:CONTENT`, and the payload itself.
-fn replies_to(payload: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn replies_to(payload: &[u8]) -> Vec<Vec<u8>> {
     let mut replies = Vec::new();
     if let Some(content) = payload.strip_prefix(b"msg:") {
         // Trailing white space of a packet is trimmed by the server, and CONTENT ends with the next `:`.

@@ -19,6 +19,7 @@ use crate::{
     limits::{self, Layout},
     plan::{Identify, LoadDuration, Plan, Reconnect},
     probe,
+    protocol::Protocol,
     remote::WorkerCommand,
     worker::{Report, Spec, at_least_one_ms},
 };
@@ -66,7 +67,11 @@ pub fn run(
     if let LoadDuration::FromFirstConnect(duration) = plan.duration {
         crew.commanders().close_at(at_least_one_ms(duration));
     }
-    let ramp = format!("{} connections, {}", plan.connections, plan.rate);
+    let ramp = match (plan.protocol, &plan.profile) {
+        (_, Some(_)) => format!("{} peers at once", plan.connections),
+        (Protocol::Udp, None) => format!("{} peers, {}", plan.connections, plan.rate),
+        (Protocol::Tcp, None) => format!("{} connections, {}", plan.connections, plan.rate),
+    };
     sink(EventKind::PhaseStarted { phase: "ramp".to_owned(), detail: ramp });
     let mut merge = Merge::new(layout.workers, options.replica_names.clone());
     let mut conductor =
@@ -106,6 +111,12 @@ impl Conductor<'_> {
                     self.ramp_done(at_ms, commanders);
                 }
             }
+            Report::Stage { index } => {
+                if let Some(stage) = self.plan.profile.as_ref().and_then(|all| all.stages().get(index)) {
+                    let phase = "stage".to_owned();
+                    (self.sink)(EventKind::PhaseStarted { phase, detail: stage.describe() });
+                }
+            }
             Report::Closing { .. } => self.closing(),
             Report::Trace(event) => (self.sink)(self.merge.named(*event)),
             Report::Warning(message) => (self.sink)(EventKind::Warning { message }),
@@ -132,7 +143,9 @@ impl Conductor<'_> {
                 format!("until {} from the first connect", format_duration(duration))
             }
         };
-        (self.sink)(EventKind::PhaseStarted { phase: "hold".to_owned(), detail });
+        if self.plan.profile.is_none() {
+            (self.sink)(EventKind::PhaseStarted { phase: "hold".to_owned(), detail });
+        }
     }
 
     fn closing(&mut self) {
@@ -141,7 +154,8 @@ impl Conductor<'_> {
         }
         self.closing = Some(self.merge.totals().closed);
         self.interrupted = self.control.is_stopped();
-        let detail = format!("{} connections", self.merge.open());
+        let what = if self.plan.protocol == Protocol::Udp { "peers" } else { "connections" };
+        let detail = format!("{} {what}", self.merge.open());
         (self.sink)(EventKind::PhaseStarted { phase: "close".to_owned(), detail });
     }
 }
@@ -151,7 +165,8 @@ fn specify(plan: &Plan, layout: &Layout) -> Spec {
         Identify::Always => true,
         Identify::Never => false,
         Identify::Auto => {
-            plan.payload.starts_with("msg:")
+            plan.protocol == Protocol::Tcp
+                && plan.payload.starts_with("msg:")
                 && plan.targets.first().is_some_and(|target| probe::says_where(*target))
         }
     };
@@ -159,13 +174,17 @@ fn specify(plan: &Plan, layout: &Layout) -> Spec {
     let lead_ns = if layout.processes { PROCESSES_LEAD_NS } else { THREADS_LEAD_NS };
     Spec {
         origin_ns: monotonic_ns() + lead_ns,
+        protocol: plan.protocol,
         worker: 0,
         workers: layout.workers,
         connections: plan.connections,
-        interval_ns: plan.rate.interval().as_nanos() as u64,
+        // The whole rate is that of the profile from its first moment on.
+        interval_ns: if plan.profile.is_some() { 0 } else { plan.rate.interval().as_nanos() as u64 },
         targets: plan.targets.clone(),
         sources: layout.sources.clone(),
         every_ns: plan.every.map(|every| every.as_nanos() as u64),
+        profile: plan.profile.clone(),
+        window: plan.window,
         payload: plan.payload.clone(),
         expect: plan.expect,
         message_timeout_ms: at_least_one_ms(plan.message_timeout),

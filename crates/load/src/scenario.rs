@@ -4,11 +4,15 @@
 //! name: tcp-10k
 //! about: One line for lists.
 //! service: tcp                # whose gateway is the target, unless one is given
+//! protocol: tcp               # or udp
 //! phases:
 //!   ramp: { connections: 10000, rate: 5ms }
 //!   hold: { for: 240s }       # from the first connect; or after-ramp: 30s, from the ramp's end
+//!   send:                     # udp: what all peers together send, in place of an interval for each
+//!     - { from: 1000/s, to: 30000/s, for: 120s }
+//!     - { at: 30000/s, for: 60s }
 //!   wait: { at-most: 180s }   # after the close, for changes of replicas that are still expected
-//! messages: { every: 1s, payload: "msg:12345", expect: echo, timeout: 5s }
+//! messages: { every: 1s, payload: "msg:12345", expect: echo, timeout: 5s, window: 8 }
 //! reconnect: { delay: 1s, jitter: 0s }
 //! expectations:
 //!   - lost = 0
@@ -24,13 +28,17 @@ use platform::exit;
 use crate::{
     expect::Expectation,
     plan::{LoadDuration, Reconnect},
+    profile::Profile,
+    protocol::Protocol,
     rate::Rate,
     reply::Expect,
 };
 
 /// The scenarios that are built in, by name.
-const EMBEDDED: [(&str, &str); 1] =
-    [("tcp-10k", include_str!("../../../infrastructure/scenarios/tcp-10k.yaml"))];
+const EMBEDDED: [(&str, &str); 2] = [
+    ("tcp-10k", include_str!("../../../infrastructure/scenarios/tcp-10k.yaml")),
+    ("udp-burst", include_str!("../../../infrastructure/scenarios/udp-burst.yaml")),
+];
 /// A larger file is no scenario.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -42,6 +50,7 @@ pub struct Scenario {
     pub about: String,
     /// The service whose endpoint is the default target.
     pub service: String,
+    pub protocol: Option<Protocol>,
     pub connections: Option<u64>,
     pub rate: Option<Rate>,
     pub duration: Option<LoadDuration>,
@@ -50,6 +59,10 @@ pub struct Scenario {
     /// The connections send nothing.
     pub silent: bool,
     pub every: Option<Duration>,
+    /// UDP: what all peers together send.
+    pub profile: Option<Profile>,
+    /// UDP: the most messages of one peer that are outstanding at once.
+    pub window: Option<u32>,
     pub payload: Option<String>,
     pub expect: Option<Expect>,
     pub message_timeout: Option<Duration>,

@@ -10,31 +10,31 @@
 
 mod commands;
 mod connection;
+mod datagram;
 mod ending;
 mod exchange;
 mod opening;
 mod report;
 mod socket;
 mod spec;
+mod wait;
 
 use std::{collections::HashMap, io, mem::MaybeUninit, num::NonZeroU64, sync::Arc, sync::mpsc};
 
 use platform::event::EventKind;
 use rand_pcg::Pcg64Mcg;
-use rustix::{
-    event::{Timespec, epoll},
-    io::Errno,
-};
+use rustix::event::{Timespec, epoll};
 
 pub(crate) use self::{
     commands::Commands,
+    datagram::DatagramWorker,
     opening::{IDENTITY_BYTES, WHERE, parse_identity},
     report::{Measured, Report},
     spec::{Spec, at_least_one_ms},
 };
 use self::{
     connection::{Connection, NEVER, State},
-    report::Tally,
+    report::{Outbox, Tally},
 };
 use crate::{
     clock::{Clock, MS},
@@ -56,7 +56,7 @@ const TIMER_SLACK_NS: NonZeroU64 = NonZeroU64::new(1_000).expect("not zero");
 pub(crate) struct Worker {
     spec: Spec,
     commands: Arc<Commands>,
-    reports: mpsc::SyncSender<(u32, Report)>,
+    reports: Outbox,
     clock: Clock,
     epoll: rustix::fd::OwnedFd,
     connections: Vec<Connection>,
@@ -115,9 +115,9 @@ impl Worker {
             unfinished: Vec::new(),
             traces_dropped: 0,
             warned: false,
+            reports: Outbox::new(spec.worker, reports),
             spec,
             commands,
-            reports,
         })
     }
 
@@ -133,12 +133,7 @@ impl Worker {
                 break;
             }
             let timeout = self.time_to_next();
-            let happened = match epoll::wait(&self.epoll, &mut events, Some(&timeout)) {
-                Ok((happened, _)) => &*happened,
-                Err(Errno::INTR) => &[],
-                Err(error) => return Err(error.into()),
-            };
-            for event in happened {
+            for event in wait::for_events(&self.epoll, &mut events, &timeout)? {
                 let (data, flags) = (event.data, event.flags);
                 if data.u64() != WAKER {
                     self.on_event(data.u64() as u32, flags);
@@ -155,7 +150,7 @@ impl Worker {
         }
         let at_ms = self.now_ms();
         let measured = self.tally.take();
-        self.report(Report::Done { at_ms, measured });
+        self.reports.send(Report::Done { at_ms, measured });
         Ok(())
     }
 
@@ -172,8 +167,8 @@ impl Worker {
         }
         if !self.closing && now_ms >= self.commands.close_time_ms() {
             // The state before the close is the one worth seeing.
-            self.report_progress(false);
-            self.report(Report::Closing { at_ms: now_ms });
+            self.reports.progress(&mut self.tally, false);
+            self.reports.send(Report::Closing { at_ms: now_ms });
             self.closing = true;
         }
         if self.closing {
@@ -187,11 +182,11 @@ impl Worker {
         }
         if !self.ramp_reported && self.undecided == 0 && !self.closing {
             self.ramp_reported = true;
-            self.report_progress(false);
-            self.report(Report::RampDone { at_ms: now_ms });
+            self.reports.progress(&mut self.tally, false);
+            self.reports.send(Report::RampDone { at_ms: now_ms });
         }
         if now_ms >= self.next_report_ms {
-            self.report_progress(true);
+            self.reports.progress(&mut self.tally, true);
             // After a stall the next one comes on the grid, not at once for each that was missed.
             self.next_report_ms = (now_ms / self.spec.tick_ms + 1) * self.spec.tick_ms;
         }
@@ -236,23 +231,8 @@ impl Worker {
             && self.tally.connecting == 0
     }
 
-    /// Reports the state; what was measured waits for the next time if the coordinator is behind.
-    fn report_progress(&mut self, regular: bool) {
-        let measured = self.tally.take();
-        if let Err(mpsc::TrySendError::Full((_, Report::Progress { measured, .. }))) =
-            self.reports.try_send((self.spec.worker, Report::Progress { regular, measured }))
-        {
-            self.tally.distributions.merge(&measured.distributions);
-        }
-    }
-
-    fn report(&mut self, report: Report) {
-        // Only a coordinator that is gone does not take it, and then nobody is left to tell.
-        let _ = self.reports.send((self.spec.worker, report));
-    }
-
-    fn warn(&mut self, message: String) {
-        self.report(Report::Warning(message));
+    fn warn(&self, message: String) {
+        self.reports.send(Report::Warning(message));
     }
 
     /// Reports an event of a single connection, if such were asked for and the coordinator keeps up.
@@ -261,7 +241,7 @@ impl Worker {
             return;
         }
         let event = event(self);
-        if self.reports.try_send((self.spec.worker, Report::Trace(Box::new(event)))).is_err() {
+        if !self.reports.try_send(Report::Trace(Box::new(event))) {
             self.traces_dropped += 1;
         }
     }

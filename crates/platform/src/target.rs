@@ -114,6 +114,9 @@ pub struct ReplicaSnapshot {
     pub restarts: u32,
     /// Established connections, counted from the kernel.
     pub connections: Option<u64>,
+    /// Packets received per second over the metrics' window, as the service itself counts them (`udp`).
+    #[serde(default)]
+    pub packets_per_second: Option<f64>,
     /// CPU in cores, over the last scrape interval.
     pub cpu_cores: Option<f64>,
     /// Resident memory in bytes.
@@ -176,6 +179,10 @@ pub enum PartOrigin {
 pub struct LogQuery {
     pub service: Option<String>,
     pub replica: Option<String>,
+    /// Only lines from then on.
+    pub since: Option<jiff::Timestamp>,
+    /// Only lines with this text in them.
+    pub text: Option<String>,
     /// Only the last so many lines that match.
     pub tail: Option<usize>,
     pub follow: bool,
@@ -184,6 +191,8 @@ pub struct LogQuery {
 /// One line that a replica, or a part, wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
+    /// When it was written, or came from its writer.
+    pub time: jiff::Timestamp,
     pub replica: String,
     /// As it was written, without its line end.
     pub text: String,

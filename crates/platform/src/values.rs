@@ -21,14 +21,14 @@ use serde_json::Value;
 
 pub use error::{Problem, ValuesError};
 pub use gateway::{Gateway, GatewayKind, Health, Listener, Policy, Protocol};
-pub use parts::{Kafka, Memcached, Metrics};
+pub use parts::{Elasticsearch, Kafka, Memcached, Metrics, MetricsSource, Prometheus};
 pub use service::{Probe, Resources, Service};
 pub use source::ValuesSource;
 
 use reader::Reader;
 
 /// The names of the services, in the order in which they are shown.
-pub const SERVICES: [&str; 5] = ["tcp", "udp", "ws", "stream", "directory"];
+pub const SERVICES: [&str; 6] = ["tcp", "udp", "ws", "stream", "directory", "logger"];
 
 /// The values of one platform: merged, checked, typed.
 ///
@@ -40,6 +40,8 @@ pub struct Values {
     pub gateway: Gateway,
     pub kafka: Kafka,
     pub memcached: Memcached,
+    pub elasticsearch: Elasticsearch,
+    pub prometheus: Prometheus,
     pub metrics: Metrics,
     merged: helm::Table,
 }
@@ -99,9 +101,21 @@ impl Values {
         let gateway = Gateway::read(top.required_table("gateway"));
         let kafka = Kafka::read(top.required_table("kafka"));
         let memcached = Memcached::read(top.required_table("memcached"));
+        let elasticsearch = Elasticsearch::read(top.required_table("elasticsearch"));
+        let prometheus = Prometheus::read(top.required_table("prometheus"));
         let metrics = Metrics::read(top.required_table("metrics"));
+        if metrics.source == MetricsSource::Prometheus && !prometheus.enabled {
+            let expected = "kernel, or prometheus.enabled=true beside it";
+            problems.add("metrics.source".to_owned(), Some(&"prometheus".into()), expected);
+        }
         for (index, listener) in gateway.listeners.iter().enumerate() {
-            if !services.iter().any(|service| service.name == listener.service) {
+            let service = services.iter().find(|service| service.name == listener.service);
+            if let Some(service) = service.filter(|service| service.protocol() != listener.protocol) {
+                let key = format!("gateway.listeners[{index}].protocol");
+                let expected = format!("{}, as {} speaks", service.protocol().as_str(), service.name);
+                problems.add(key, Some(&listener.protocol.as_str().into()), &expected);
+            }
+            if service.is_none() {
                 let known: Vec<_> = services.iter().map(|service| service.name.as_str()).collect();
                 let key = format!("gateway.listeners[{index}].service");
                 problems.add(
@@ -119,7 +133,16 @@ impl Values {
         top.finish();
         match problems.into_error() {
             Some(error) => Err(error),
-            None => Ok(Self { services, gateway, kafka, memcached, metrics, merged }),
+            None => Ok(Self {
+                services,
+                gateway,
+                kafka,
+                memcached,
+                elasticsearch,
+                prometheus,
+                metrics,
+                merged,
+            }),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, env, fs, path::PathBuf};
 use jiff::Timestamp;
 use platform::event::{
     self, Counters, Event, EventKind, ExpectationResult, GatewayInfo, HistogramBucket, LatencySummary,
-    LoadPlan, LoadSummary, LoadTick, MetricProposal, ReplicaShare, ScaleDelays, ServiceInfo, Skew, Source,
+    LoadPlan, LoadStage, LoadSummary, LoadTick, MetricProposal, ReplicaShare, ScaleDelays, ServiceInfo, Skew, Source,
     Stamper,
 };
 use serde_json::{Value, json};
@@ -40,6 +40,8 @@ fn plan() -> LoadPlan {
         payload: "msg:12345".to_owned(),
         duration_ms: 30_000,
         duration_from_ramp: true,
+        window: Some(8),
+        stages: vec![LoadStage { from_milli_per_s: 1_000_000, to_milli_per_s: 30_000_000, ms: 120_000 }],
     }
 }
 

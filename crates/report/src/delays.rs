@@ -5,7 +5,7 @@ use platform::{
     event::{MetricProposal, ScaleDelays},
 };
 
-use crate::series::total;
+use crate::series::{MessageRate, total};
 
 /// The controller's tolerance: a ratio within it of 1 changes nothing.
 const TOLERANCE: f64 = 0.1;
@@ -62,14 +62,23 @@ fn up(events: &[Event]) -> Option<ScaleDelays> {
     sum(&moments)
 }
 
-/// When the number of open connections passed a line, between two ticks by proportion.
+/// When the number of open connections, or of datagrams a second, passed a line; between two ticks by proportion.
 fn passed(events: &[Event], line: f64) -> Option<u64> {
     let mut before: Option<(u64, f64)> = None;
+    let mut datagrams: Option<MessageRate> = None;
     for event in events {
-        let EventKind::LoadTick(tick) = &event.kind else {
-            continue;
+        let tick = match &event.kind {
+            EventKind::LoadStarted { plan } if plan.is_udp() => {
+                datagrams = Some(MessageRate::begun(event.t_ms));
+                continue;
+            }
+            EventKind::LoadTick(tick) => tick,
+            _ => continue,
         };
-        let open = tick.open as f64;
+        let open = match &mut datagrams {
+            Some(rate) => rate.between(event.t_ms, tick.totals.messages_sent).unwrap_or_default(),
+            None => tick.open as f64,
+        };
         if open > line {
             let Some((t_ms, below)) = before else {
                 return Some(event.t_ms);

@@ -102,6 +102,11 @@ impl Replicas {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Series {
     pub(crate) connections: Samples<Connections>,
+    /// Of a load of datagrams: messages a second, which is what its service is scaled by.
+    messages: Samples<f64>,
+    rate: MessageRate,
+    /// What the load speaks; a service of ours is called by it.
+    protocol: String,
     services: BTreeMap<String, Replicas>,
     /// Time of the last event.
     pub(crate) end_ms: u64,
@@ -159,7 +164,16 @@ impl Series {
                     replicas.scraped.push(t_ms, total(values_milli));
                 }
             }
+            EventKind::LoadStarted { plan } => {
+                self.protocol.clone_from(&plan.protocol);
+                self.rate = MessageRate::begun(t_ms);
+            }
             EventKind::LoadTick(tick) => {
+                if let Some(rate) =
+                    self.rate.between(t_ms, tick.totals.messages_sent).filter(|_| self.is_udp())
+                {
+                    self.messages.push(t_ms, rate);
+                }
                 self.connections
                     .push(t_ms, Connections { open: tick.open, by_replica: tick.by_replica.clone() });
             }
@@ -174,22 +188,55 @@ impl Series {
         Some(self.services.entry(name.to_owned()).or_default())
     }
 
-    /// The service to draw: the one whose replicas changed most.
+    fn is_udp(&self) -> bool {
+        self.protocol == "udp"
+    }
+
+    /// The service to draw: the one whose replicas changed most, or that is loaded.
     pub(crate) fn busiest(&self) -> Option<(&str, &Replicas)> {
         let known = self.services.iter().filter(|(_, replicas)| !replicas.desired.is_empty());
         known
             .rev()
-            .max_by_key(|(_, replicas)| replicas.changes)
+            .max_by_key(|(name, replicas)| (replicas.changes, **name == self.protocol))
             .map(|(name, replicas)| (name.as_str(), replicas))
     }
 
-    /// Open connections over time: the load's own count, or what was scraped when nothing loads.
-    pub(crate) fn open(&self) -> Vec<(u64, f64)> {
+    /// What [`load`](Self::load) counts.
+    pub(crate) fn unit(&self) -> &'static str {
+        if self.is_udp() { "messages per second" } else { "connections" }
+    }
+
+    /// Open connections over time: the load's own count, or what was scraped when nothing loads. Of a load of
+    /// datagrams, messages a second.
+    pub(crate) fn load(&self) -> Vec<(u64, f64)> {
+        if self.is_udp() {
+            return self.messages.list().to_vec();
+        }
         if self.connections.list().is_empty() {
             let scraped = self.busiest().map(|(_, replicas)| replicas.scraped.list()).unwrap_or_default();
             return scraped.iter().map(|(t_ms, milli)| (*t_ms, *milli as f64 / 1000.0)).collect();
         }
         self.connections.list().iter().map(|(t_ms, seen)| (*t_ms, seen.open as f64)).collect()
+    }
+}
+
+/// Makes a rate of a counter that is looked at now and then.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct MessageRate {
+    before: Option<(u64, u64)>,
+}
+
+impl MessageRate {
+    /// Nothing is sent yet.
+    pub(crate) fn begun(t_ms: u64) -> Self {
+        Self { before: Some((t_ms, 0)) }
+    }
+
+    /// Messages a second since the look before, from the number so far; `None` at the first.
+    pub(crate) fn between(&mut self, t_ms: u64, sent: u64) -> Option<f64> {
+        let (since, before) = self.before.replace((t_ms, sent))?;
+        let apart = t_ms.saturating_sub(since);
+        (apart > 0).then(|| sent.saturating_sub(before) as f64 * 1000.0 / apart as f64)
     }
 }
 

@@ -60,7 +60,10 @@ fn title(recording: &Recording) -> String {
     });
     match (plan, platform) {
         (Some(plan), Some(platform)) => format!("{} · {platform}", plan.name),
-        (Some(plan), None) => format!("{}: {} connections", plan.name, thousands(plan.connections)),
+        (Some(plan), None) => {
+            let what = if plan.is_udp() { "peers" } else { "connections" };
+            format!("{}: {} {what}", plan.name, thousands(plan.connections))
+        }
         (None, Some(platform)) => platform,
         (None, None) => "Time line".to_owned(),
     }
@@ -70,12 +73,13 @@ fn title(recording: &Recording) -> String {
 fn subtitle(recording: &Recording) -> Option<String> {
     let summary = summary(recording)?;
     let delay = |delays: &Option<ScaleDelays>| delays.as_ref().map(|delays| seconds(delays.total_ms));
+    let totals = &summary.totals;
     let parts = [
-        Some(format!(
-            "{} connected, {} lost",
-            thousands(summary.totals.connected_first),
-            thousands(summary.totals.lost)
-        )),
+        Some(if summary.plan.is_udp() {
+            format!("{} sent, {} lost", thousands(totals.messages_sent), thousands(totals.datagrams_lost()))
+        } else {
+            format!("{} connected, {} lost", thousands(totals.connected_first), thousands(totals.lost))
+        }),
         delay(&summary.scale_up).map(|delay| format!("scaled up in {delay}")),
         delay(&summary.scale_down).map(|delay| format!("down {delay} after the close")),
         (summary.message.count > 0).then(|| {

@@ -10,6 +10,7 @@ use platform::event::{LatencySummary, LoadSummary};
 pub enum Count {
     /// Of the plan's connections, those that were open at least once.
     Connected,
+    /// Connections; over UDP, messages, but for what this side's own sockets had no room for.
     Lost,
     Refused,
     Reset,
@@ -22,10 +23,15 @@ pub enum Count {
     Late,
     Reconnected,
     Notices,
+    Duplicated,
+    Reordered,
+    Overdue,
+    Stray,
+    ReceiveDrops,
 }
 
 impl Count {
-    pub(super) const NAMES: [(&'static str, Self); 13] = [
+    pub(super) const NAMES: [(&'static str, Self); 18] = [
         ("connected", Self::Connected),
         ("lost", Self::Lost),
         ("refused", Self::Refused),
@@ -39,12 +45,18 @@ impl Count {
         ("late", Self::Late),
         ("reconnected", Self::Reconnected),
         ("notices", Self::Notices),
+        ("duplicated", Self::Duplicated),
+        ("reordered", Self::Reordered),
+        ("overdue", Self::Overdue),
+        ("stray", Self::Stray),
+        ("receive-drops", Self::ReceiveDrops),
     ];
 
     pub(super) fn of(self, summary: &LoadSummary) -> u64 {
         let totals = &summary.totals;
         match self {
             Self::Connected => totals.connected_first,
+            Self::Lost if summary.plan.is_udp() => totals.datagrams_lost(),
             Self::Lost => totals.lost,
             Self::Refused => totals.refused,
             Self::Reset => totals.reset,
@@ -57,6 +69,11 @@ impl Count {
             Self::Late => totals.messages_late,
             Self::Reconnected => totals.reconnected,
             Self::Notices => totals.notices,
+            Self::Duplicated => totals.messages_duplicated,
+            Self::Reordered => totals.messages_reordered,
+            Self::Overdue => totals.messages_overdue,
+            Self::Stray => totals.messages_stray,
+            Self::ReceiveDrops => totals.receive_drops,
         }
     }
 }

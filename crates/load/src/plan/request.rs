@@ -8,6 +8,9 @@ use super::{Identify, LoadDuration, Plan, Reconnect, target};
 use crate::{
     duration::{LONGEST, format_duration},
     expect::Expectation,
+    frequency::Frequency,
+    profile::{Profile, Stage},
+    protocol::Protocol,
     rate::Rate,
     reply::Expect,
     scenario::Scenario,
@@ -22,6 +25,11 @@ const PAYLOAD_DEFAULT: &str = "msg:12345";
 const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
 const HOLD_DEFAULT: Duration = Duration::from_secs(30);
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+/// A datagram that was not answered by then is lost.
+const UDP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(1);
+/// Answers longer than a buffer are not understood, and ours are as long as what was asked.
+const UDP_PAYLOAD_BYTES_MAX: usize = 1_900;
+const WINDOW_MAX: u32 = 65_536;
 const TIMEOUT_MAX: Duration = Duration::from_hours(1);
 /// What the client everybody starts with does.
 const RECONNECT_DEFAULT: Reconnect =
@@ -32,6 +40,8 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Request {
     pub scenario: Option<Scenario>,
+    /// Default: what a target says (`udp://…`), otherwise tcp.
+    pub protocol: Option<Protocol>,
     /// `host:port`, each; several are connected to in turn. Empty: the default target.
     pub targets: Vec<String>,
     /// Default 100.
@@ -40,6 +50,10 @@ pub struct Request {
     pub rate: Option<Rate>,
     /// Between two messages of one connection. Default 1 s.
     pub every: Option<Duration>,
+    /// UDP: messages of all peers together, in place of an interval for each.
+    pub send: Option<Frequency>,
+    /// UDP: the most messages of one peer that are outstanding at once. Alone, it makes each answer send the next.
+    pub window: Option<u32>,
     /// The connections send nothing at all, whatever the scenario says.
     pub silent: bool,
     /// Default `msg:12345`.
@@ -47,7 +61,7 @@ pub struct Request {
     pub expect: Option<Expect>,
     /// Default 30 s from the end of the ramp.
     pub duration: Option<LoadDuration>,
-    /// Default 5 s.
+    /// Default 5 s; over UDP 1 s.
     pub message_timeout: Option<Duration>,
     /// Default 5 s.
     pub connect_timeout: Option<Duration>,
@@ -84,11 +98,49 @@ impl PlanError {
 impl Request {
     /// Makes the plan. Only names among the targets make it look anything up.
     pub fn resolve(self, default_target: Option<SocketAddr>) -> Result<Plan, PlanError> {
+        let protocol = self.protocol();
         let scenario = self.scenario.unwrap_or_default();
         let targets = match (self.targets.as_slice(), default_target) {
             ([], None) => return Err(PlanError::NoTarget),
             ([], Some(target)) => vec![target],
-            (texts, _) => texts.iter().map(|text| target::resolve(text)).collect::<Result<_, _>>()?,
+            (texts, _) => {
+                texts.iter().map(|text| target::resolve(text, protocol)).collect::<Result<_, _>>()?
+            }
+        };
+        let window = self.window.or(scenario.window);
+        let duration = self.duration.or(scenario.duration);
+        let (every, profile) = match (self.silent, self.send, self.every) {
+            (true, _, _) => (None, None),
+            (_, Some(_), Some(_)) => {
+                return Err(PlanError::Value {
+                    what: "send",
+                    value: "and a message interval".to_owned(),
+                    expected: "one of them".to_owned(),
+                });
+            }
+            (_, Some(rate), None) => {
+                let (LoadDuration::FromFirstConnect(length) | LoadDuration::FromRampEnd(length)) =
+                    duration.unwrap_or(LoadDuration::FromFirstConnect(HOLD_DEFAULT));
+                (None, Some(Profile::new(vec![Stage::steady(rate, length)])))
+            }
+            (_, None, Some(every)) => (Some(every), None),
+            (_, None, None) => match (scenario.every, scenario.profile) {
+                (_, Some(profile)) => (None, Some(profile)),
+                (None, None) if scenario.silent => (None, None),
+                (None, None) if window.is_some() => (Some(Duration::ZERO), None),
+                (every, None) => (Some(every.unwrap_or(EVERY_DEFAULT)), None),
+            },
+        };
+        let duration = match (duration, &profile) {
+            // Peers open at once, so that both durations are the same.
+            (Some(LoadDuration::FromRampEnd(length)), Some(_)) => LoadDuration::FromFirstConnect(length),
+            (Some(duration), _) => duration,
+            (None, Some(profile)) => LoadDuration::FromFirstConnect(profile.length()),
+            (None, None) => LoadDuration::FromRampEnd(HOLD_DEFAULT),
+        };
+        let timeout = match protocol {
+            Protocol::Tcp => TIMEOUT_DEFAULT,
+            Protocol::Udp => UDP_TIMEOUT_DEFAULT,
         };
         let mut expectations = scenario.expectations;
         for expectation in self.expectations {
@@ -101,18 +153,17 @@ impl Request {
         };
         let plan = Plan {
             name: if scenario.name.is_empty() { "load".to_owned() } else { scenario.name },
+            protocol,
             targets,
             connections: self.connections.or(scenario.connections).unwrap_or(CONNECTIONS_DEFAULT),
             rate,
-            every: match (self.silent, self.every.or(scenario.every)) {
-                (true, _) => None,
-                (false, None) if scenario.silent => None,
-                (false, every) => Some(every.unwrap_or(EVERY_DEFAULT)),
-            },
+            every,
+            profile,
+            window,
             payload: self.payload.or(scenario.payload).unwrap_or_else(|| PAYLOAD_DEFAULT.to_owned()),
             expect: self.expect.or(scenario.expect).unwrap_or_default(),
-            duration: self.duration.or(scenario.duration).unwrap_or(LoadDuration::FromRampEnd(HOLD_DEFAULT)),
-            message_timeout: self.message_timeout.or(scenario.message_timeout).unwrap_or(TIMEOUT_DEFAULT),
+            duration,
+            message_timeout: self.message_timeout.or(scenario.message_timeout).unwrap_or(timeout),
             connect_timeout: self.connect_timeout.or(scenario.connect_timeout).unwrap_or(TIMEOUT_DEFAULT),
             reconnect: self.reconnect.or(scenario.reconnect).unwrap_or(RECONNECT_DEFAULT),
             identify: self.identify.unwrap_or_default(),
@@ -124,6 +175,14 @@ impl Request {
         };
         validate(&plan)?;
         Ok(plan)
+    }
+
+    /// What was typed, then what a target says, then what the scenario says.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+            .or_else(|| self.targets.iter().find_map(|text| target::protocol(text)))
+            .or_else(|| self.scenario.as_ref().and_then(|scenario| scenario.protocol))
+            .unwrap_or_default()
     }
 }
 
@@ -146,15 +205,16 @@ fn validate(plan: &Plan) -> Result<(), PlanError> {
     {
         return value("workers", workers.to_string(), "between 1 and 256");
     }
-    if plan.payload.is_empty() && plan.every.is_some() {
+    if plan.payload.is_empty() && plan.sends() {
         return value("payload", "``".to_owned(), "at least one byte");
     }
     if plan.payload.len() > PAYLOAD_BYTES_MAX {
         return value("payload", format!("of {} bytes", plan.payload.len()), "at most 65536 bytes");
     }
-    if let Some(every) = plan.every {
+    if let Some(every) = plan.every.filter(|every| *every != Duration::ZERO || plan.window.is_none()) {
         between("message interval", every, MILLISECOND, LONGEST)?;
     }
+    validate_datagrams(plan)?;
     between("message time-out", plan.message_timeout, MILLISECOND, TIMEOUT_MAX)?;
     between("connect time-out", plan.connect_timeout, MILLISECOND, TIMEOUT_MAX)?;
     if let Reconnect::After { delay, jitter } = plan.reconnect {
@@ -167,6 +227,40 @@ fn validate(plan: &Plan) -> Result<(), PlanError> {
     if ramp > LONGEST {
         let ramp = format!("of {} connections at {}", plan.connections, plan.rate);
         return value("ramp", ramp, "at most 30 days");
+    }
+    Ok(())
+}
+
+/// What only datagrams can do, and what they cannot.
+fn validate_datagrams(plan: &Plan) -> Result<(), PlanError> {
+    let value = |what, value: String, expected: &str| {
+        Err(PlanError::Value { what, value, expected: expected.to_owned() })
+    };
+    if plan.protocol == Protocol::Tcp {
+        return match (plan.window, &plan.profile) {
+            (Some(window), _) => value("window", window.to_string(), "protocol udp: over tcp it is always 1"),
+            (_, Some(_)) => value("a rate of all", "messages".to_owned(), "protocol udp"),
+            (None, None) => Ok(()),
+        };
+    }
+    if let Some(window) = plan.window
+        && !(1..=WINDOW_MAX).contains(&window)
+    {
+        return value("window", window.to_string(), "between 1 and 65536");
+    }
+    if plan.window.is_some() && plan.expect == Expect::None {
+        return value("window", "without expected answers".to_owned(), "expect echo or any");
+    }
+    if plan.identify == Identify::Always {
+        return value("identify", "always".to_owned(), "never: datagrams are not asked who serves them");
+    }
+    if plan.payload.len() > UDP_PAYLOAD_BYTES_MAX {
+        return value("payload", format!("of {} bytes", plan.payload.len()), "at most 1900 bytes over udp");
+    }
+    for stage in plan.profile.iter().flat_map(Profile::stages) {
+        if !(MILLISECOND..=LONGEST).contains(&stage.length) {
+            return value("stage", stage.describe(), "a length between 1ms and 720h");
+        }
     }
     Ok(())
 }

@@ -8,7 +8,10 @@ use super::{Scenario, keys};
 use crate::{
     duration::parse_duration,
     expect::Expectation,
+    frequency::Frequency,
     plan::{LoadDuration, Reconnect},
+    profile::{Profile, Stage},
+    protocol::Protocol,
     rate::Rate,
     reply::Expect,
 };
@@ -21,6 +24,7 @@ struct File {
     about: String,
     #[serde(default = "default_service")]
     service: String,
+    protocol: Option<Text<Protocol>>,
     #[serde(default)]
     phases: Phases,
     #[serde(default)]
@@ -37,6 +41,7 @@ struct File {
 struct Phases {
     #[serde(default)]
     ramp: Ramp,
+    send: Option<Vec<StageForm>>,
     #[serde(default)]
     hold: Hold,
     #[serde(default)]
@@ -48,6 +53,27 @@ struct Phases {
 struct Ramp {
     connections: Option<u64>,
     rate: Option<Text<Rate>>,
+}
+
+/// `from` and `to`, or `at`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StageForm {
+    from: Option<Text<Frequency>>,
+    to: Option<Text<Frequency>>,
+    at: Option<Text<Frequency>>,
+    #[serde(rename = "for", deserialize_with = "length")]
+    length: Duration,
+}
+
+impl StageForm {
+    fn read(self) -> Result<Stage, String> {
+        match (self.from, self.to, self.at) {
+            (Some(from), Some(to), None) => Ok(Stage { from: from.0, to: to.0, length: self.length }),
+            (None, None, Some(at)) => Ok(Stage::steady(at.0, self.length)),
+            _ => Err("a stage has `from` and `to`, or `at`".to_owned()),
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -74,6 +100,7 @@ struct Messages {
     expect: Option<Text<Expect>>,
     #[serde(default, deserialize_with = "time")]
     timeout: Option<Duration>,
+    window: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -118,6 +145,11 @@ fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, 
     parse_duration(&text).map(Some).map_err(D::Error::custom)
 }
 
+fn length<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_duration(&text).map_err(D::Error::custom)
+}
+
 fn default_service() -> String {
     "tcp".to_owned()
 }
@@ -142,6 +174,17 @@ pub(super) fn parse(text: &str) -> Result<Scenario, String> {
         (None, Some(duration)) => Some(LoadDuration::FromRampEnd(duration)),
         (None, None) => None,
     };
+    let profile = match file.phases.send {
+        Some(forms) if forms.is_empty() => return Err("phases.send: has no stage".to_owned()),
+        Some(forms) => {
+            let stages = forms
+                .into_iter()
+                .enumerate()
+                .map(|(index, form)| form.read().map_err(|error| format!("phases.send[{index}]: {error}")));
+            Some(Profile::new(stages.collect::<Result<_, _>>()?))
+        }
+        None => None,
+    };
     let (silent, every) = match file.messages.every {
         None => (false, None),
         Some(Text(Every::Never)) => (true, None),
@@ -151,12 +194,15 @@ pub(super) fn parse(text: &str) -> Result<Scenario, String> {
         name: file.name,
         about: file.about,
         service: file.service,
+        protocol: file.protocol.map(|protocol| protocol.0),
         connections: file.phases.ramp.connections,
         rate: file.phases.ramp.rate.map(|rate| rate.0),
         duration,
         wait: file.phases.wait.at_most.unwrap_or_default(),
         silent,
         every,
+        profile,
+        window: file.messages.window,
         payload: file.messages.payload,
         expect: file.messages.expect.map(|expect| expect.0),
         message_timeout: file.messages.timeout,

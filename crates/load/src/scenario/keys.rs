@@ -4,12 +4,25 @@ use serde_yaml::Value;
 
 /// Every mapping of a scenario file and its keys.
 const KNOWN: [(&str, &[&str]); 7] = [
-    ("", &["name", "about", "service", "phases", "messages", "reconnect", "connect-timeout", "expectations"]),
-    ("phases", &["ramp", "hold", "wait"]),
+    (
+        "",
+        &[
+            "name",
+            "about",
+            "service",
+            "protocol",
+            "phases",
+            "messages",
+            "reconnect",
+            "connect-timeout",
+            "expectations",
+        ],
+    ),
+    ("phases", &["ramp", "send", "hold", "wait"]),
     ("phases.ramp", &["connections", "rate"]),
     ("phases.hold", &["for", "after-ramp"]),
     ("phases.wait", &["at-most"]),
-    ("messages", &["every", "payload", "expect", "timeout"]),
+    ("messages", &["every", "payload", "expect", "timeout", "window"]),
     ("reconnect", &["delay", "jitter"]),
 ];
 

@@ -1,6 +1,6 @@
 //! What a worker tells the coordinator: counts and distributions, never single samples.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::mpsc};
 
 use platform::event::{Counters, EventKind};
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,10 @@ pub(crate) enum Report {
     Progress {
         regular: bool,
         measured: Box<Measured>,
+    },
+    /// The next stage of the profile begins. Said by one worker for all.
+    Stage {
+        index: usize,
     },
     /// It begins to close its connections.
     Closing {
@@ -53,6 +57,39 @@ pub(crate) struct Measured {
     pub(crate) replicas: Vec<(Option<Uuid>, u64)>,
 }
 
+/// The way from a worker to the coordinator.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    worker: u32,
+    reports: mpsc::SyncSender<(u32, Report)>,
+}
+
+impl Outbox {
+    pub(super) fn new(worker: u32, reports: mpsc::SyncSender<(u32, Report)>) -> Self {
+        Self { worker, reports }
+    }
+
+    pub(super) fn send(&self, report: Report) {
+        // Only a coordinator that is gone does not take it, and then nobody is left to tell.
+        let _ = self.reports.send((self.worker, report));
+    }
+
+    /// Sends it if the coordinator keeps up. Returns whether it does.
+    pub(super) fn try_send(&self, report: Report) -> bool {
+        self.reports.try_send((self.worker, report)).is_ok()
+    }
+
+    /// Reports the state; what was measured waits for the next time if the coordinator is behind.
+    pub(super) fn progress(&self, tally: &mut Tally, regular: bool) {
+        let measured = tally.take();
+        if let Err(mpsc::TrySendError::Full((_, Report::Progress { measured, .. }))) =
+            self.reports.try_send((self.worker, Report::Progress { regular, measured }))
+        {
+            tally.distributions.merge(&measured.distributions);
+        }
+    }
+}
+
 /// Where a worker counts.
 #[derive(Debug)]
 pub(super) struct Tally {
@@ -63,6 +100,8 @@ pub(super) struct Tally {
     open_max: u64,
     /// Open connections by index; index 0 is the unknown replica.
     replicas: Vec<(Option<Uuid>, u64)>,
+    /// A peer is served by no replica in particular.
+    peers: bool,
     indices: HashMap<Uuid, u16>,
 }
 
@@ -75,8 +114,14 @@ impl Tally {
             open: 0,
             open_max: 0,
             replicas: vec![(None, 0)],
+            peers: false,
             indices: HashMap::new(),
         }
+    }
+
+    /// For datagrams.
+    pub(super) fn of_peers() -> Self {
+        Self { peers: true, ..Self::new() }
     }
 
     pub(super) fn open(&self) -> u64 {
@@ -123,7 +168,7 @@ impl Tally {
             open_max: self.open_max,
             totals: self.totals,
             distributions: self.distributions.take(),
-            replicas: self.replicas.iter().filter(|(_, open)| *open > 0).copied().collect(),
+            replicas: self.replicas.iter().filter(|(_, open)| *open > 0 && !self.peers).copied().collect(),
         })
     }
 }

@@ -11,6 +11,9 @@ use rustix::{
     net::{AddressFamily, SocketFlags, SocketType, bind, connect, ipproto, socket_with, sockopt},
 };
 
+/// For the answers to some thousands of datagrams.
+const RECEIVE_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+
 /// How an attempt began.
 pub(super) enum Attempt {
     /// Writable once it is decided.
@@ -27,6 +30,20 @@ pub(super) fn begin(target: SocketAddr, source: Option<IpAddr>) -> Attempt {
         },
         Err(error) => Attempt::Failed(error),
     }
+}
+
+/// A socket for datagrams to and from `target`.
+pub(super) fn peer(target: SocketAddr, source: Option<IpAddr>) -> Result<OwnedFd, Errno> {
+    let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(family, SocketType::DGRAM, flags, Some(ipproto::UDP))?;
+    // As far as the system allows; what it does not is seen in the drops.
+    let _ = sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER_BYTES);
+    if let Some(source) = source {
+        bind(&socket, &SocketAddr::new(source, 0))?;
+    }
+    connect(&socket, &target)?;
+    Ok(socket)
 }
 
 fn open(target: SocketAddr, source: Option<IpAddr>) -> Result<OwnedFd, Errno> {

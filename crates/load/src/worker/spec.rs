@@ -7,13 +7,14 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::reply::Expect;
+use crate::{profile::Profile, protocol::Protocol, reply::Expect};
 
 /// What one worker does. All workers of a run get the same, but for `worker`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Spec {
     /// When the run's first connection is due, on the machine's monotonic clock.
     pub(crate) origin_ns: u64,
+    pub(crate) protocol: Protocol,
     pub(crate) worker: u32,
     pub(crate) workers: u32,
     /// Of the whole run. Connection `i` belongs to worker `i mod workers`.
@@ -23,8 +24,12 @@ pub(crate) struct Spec {
     pub(crate) targets: Vec<SocketAddr>,
     /// Source addresses, taken in turn; empty: the kernel's choice.
     pub(crate) sources: Vec<IpAddr>,
-    /// Between two messages of one connection; `None`: the connections stay silent.
+    /// Between two messages of one connection; `None`: a profile says, or the connections stay silent.
     pub(crate) every_ns: Option<u64>,
+    /// UDP: what all peers of the run send together.
+    pub(crate) profile: Option<Profile>,
+    /// UDP: the most messages of one peer that are outstanding at once.
+    pub(crate) window: Option<u32>,
     pub(crate) payload: String,
     #[serde(with = "expect_name")]
     pub(crate) expect: Expect,
@@ -107,6 +112,7 @@ mod tests {
     pub(crate) fn spec(connections: u64, worker: u32, workers: u32) -> Spec {
         Spec {
             origin_ns: 0,
+            protocol: Protocol::Tcp,
             worker,
             workers,
             connections,
@@ -114,6 +120,8 @@ mod tests {
             targets: vec!["127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap()],
             sources: vec!["127.1.0.1".parse().unwrap(), "127.1.0.2".parse().unwrap()],
             every_ns: Some(1_500_000),
+            profile: None,
+            window: None,
             payload: "x".to_owned(),
             expect: Expect::Echo,
             message_timeout_ms: 5_000,

@@ -7,7 +7,7 @@ use load::{Control, LoadError, Options, Request, WorkerCommand};
 use crate::server::{Server, request, run_with};
 
 /// The example that is a worker process, built by the same `cargo test`.
-fn worker_program() -> PathBuf {
+pub(crate) fn worker_program() -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let profile = tests.parent().and_then(|deps| deps.parent()).unwrap();
     let program = profile.join("examples/load-worker");

@@ -24,6 +24,28 @@ pub struct LoadPlan {
     pub duration_ms: u64,
     /// The duration counts from the end of the ramp.
     pub duration_from_ramp: bool,
+    /// UDP: the most messages of one peer that are outstanding at once; absent: no limit is meant.
+    #[serde(default)]
+    pub window: Option<u32>,
+    /// UDP: how many messages all peers together send, over time. Empty: each peer has its own interval.
+    #[serde(default)]
+    pub stages: Vec<LoadStage>,
+}
+
+impl LoadPlan {
+    /// The load consists of datagrams: its connections are peers, and what is lost is single messages.
+    pub fn is_udp(&self) -> bool {
+        self.protocol == "udp"
+    }
+}
+
+/// A part of a load whose rate goes evenly from one value to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LoadStage {
+    /// Messages per 1,000 s.
+    pub from_milli_per_s: u64,
+    pub to_milli_per_s: u64,
+    pub ms: u64,
 }
 
 /// Everything counted since the run began. Each number only grows.
@@ -36,6 +58,7 @@ pub struct Counters {
     pub connected_first: u64,
     /// Came back after a notice, an EOF or an error.
     pub reconnected: u64,
+    /// UDP: how often the other machine said that nobody listens there.
     pub refused: u64,
     pub connect_timeouts: u64,
     /// Other failures to connect (no address, unreachable…).
@@ -59,7 +82,8 @@ pub struct Counters {
     pub messages_answered: u64,
     /// No answer within the time-out.
     pub message_timeouts: u64,
-    /// Sent, and the connection ended before the answer came.
+    /// Sent, and the connection ended before the answer came; UDP: all that were not answered in time, or before the
+    /// load was stopped.
     pub messages_unanswered: u64,
     /// Answered with other bytes than were expected.
     pub messages_wrong: u64,
@@ -72,6 +96,28 @@ pub struct Counters {
     pub where_answered: u64,
     pub bytes_sent: u64,
     pub bytes_received: u64,
+    /// UDP: answers to a message that was answered before.
+    #[serde(default)]
+    pub messages_duplicated: u64,
+    /// UDP: answers that came after the answer to a later message of the same peer (as RFC 4737 defines it).
+    #[serde(default)]
+    pub messages_reordered: u64,
+    /// UDP: answers that came after their time-out. Their messages are among `message_timeouts`.
+    #[serde(default)]
+    pub messages_overdue: u64,
+    /// UDP: datagrams that answer no message of this load, such as errors.
+    #[serde(default)]
+    pub messages_stray: u64,
+    /// UDP: datagrams that the kernel dropped at this side's own sockets, which were full. Counted at the end.
+    #[serde(default)]
+    pub receive_drops: u64,
+}
+
+impl Counters {
+    /// UDP: messages without an answer in time, but for what this side's own sockets had no room for.
+    pub fn datagrams_lost(&self) -> u64 {
+        self.message_timeouts.saturating_sub(self.receive_drops)
+    }
 }
 
 impl AddAssign for Counters {
@@ -101,6 +147,11 @@ impl AddAssign for Counters {
             where_answered,
             bytes_sent,
             bytes_received,
+            messages_duplicated,
+            messages_reordered,
+            messages_overdue,
+            messages_stray,
+            receive_drops,
         } = other;
         self.attempted += attempted;
         self.connected += connected;
@@ -126,6 +177,11 @@ impl AddAssign for Counters {
         self.where_answered += where_answered;
         self.bytes_sent += bytes_sent;
         self.bytes_received += bytes_received;
+        self.messages_duplicated += messages_duplicated;
+        self.messages_reordered += messages_reordered;
+        self.messages_overdue += messages_overdue;
+        self.messages_stray += messages_stray;
+        self.receive_drops += receive_drops;
     }
 }
 
@@ -195,7 +251,8 @@ pub struct LoadSummary {
     pub connect: LatencySummary,
     /// From the start of the connect to the first byte of an answer.
     pub first_byte: LatencySummary,
-    /// From a message's due time to its complete answer; one that timed out counts with the time waited for it.
+    /// From a message's due time to its complete answer. One that timed out counts with the time waited for it, but
+    /// not over UDP, where loss is counted by itself.
     pub message: LatencySummary,
     /// From a message's due time to its actual start.
     pub lateness: LatencySummary,

@@ -10,6 +10,8 @@ pub struct Kafka {
     pub enabled: bool,
     /// `host:port,…` of an existing Kafka; absent: the platform brings one.
     pub brokers: Option<String>,
+    /// On this machine: what the platform brings is a real one, not the embedded one.
+    pub real: bool,
     /// Topic of the broadcasts between clients.
     pub broadcast_topic: String,
     /// Topic that every service logs to.
@@ -23,11 +25,43 @@ pub struct Memcached {
     /// Host of an existing memcached; absent: the platform brings one.
     pub host: Option<String>,
     pub port: u16,
+    /// As for Kafka.
+    pub real: bool,
+}
+
+/// `elasticsearch:`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Elasticsearch {
+    pub enabled: bool,
+    /// `http://…` of an existing one; absent: the platform brings one.
+    pub url: Option<String>,
+    /// As for Kafka.
+    pub real: bool,
+}
+
+/// `prometheus:`; there is no embedded one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prometheus {
+    pub enabled: bool,
+    /// `http://…` of an existing one; absent: the platform brings one.
+    pub url: Option<String>,
+}
+
+/// Where the autoscaler's custom metrics come from; CPU and memory always come from the kernel, as metrics-server has
+/// them from the kubelet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MetricsSource {
+    /// Looked at by the platform itself.
+    #[default]
+    Kernel,
+    /// Asked of the Prometheus of `prometheus:`, by the queries of prometheus-adapter.
+    Prometheus,
 }
 
 /// `metrics:`: the delays between what happens and what the autoscaler sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metrics {
+    pub source: MetricsSource,
     /// Between two looks at the replicas.
     pub scrape_interval: Duration,
     /// The autoscaler sees the maximum of so long.
@@ -45,6 +79,7 @@ impl Kafka {
         let kafka = Self {
             enabled: values.bool("enabled", true),
             brokers: values.text("brokers").filter(|brokers| !brokers.is_empty()),
+            real: values.bool("real", false),
             broadcast_topic: values.required("broadcastTopic", TOPIC, topic),
             logging_topic: values.required("loggingTopic", TOPIC, topic),
         };
@@ -64,15 +99,51 @@ impl Memcached {
             enabled: values.bool("enabled", true),
             host: values.text("host").filter(|host| !host.is_empty()),
             port: values.port("port"),
+            real: values.bool("real", false),
         };
         values.finish();
         memcached
     }
 }
 
+impl Elasticsearch {
+    pub(super) fn read(mut values: Reader<'_>) -> Self {
+        let elasticsearch = Self {
+            enabled: values.bool("enabled", false),
+            url: url(&mut values),
+            real: values.bool("real", false),
+        };
+        values.finish();
+        elasticsearch
+    }
+}
+
+impl Prometheus {
+    pub(super) fn read(mut values: Reader<'_>) -> Self {
+        let prometheus = Self { enabled: values.bool("enabled", false), url: url(&mut values) };
+        values.finish();
+        prometheus
+    }
+}
+
+/// The key `url`; an empty one counts as absent.
+fn url(values: &mut Reader<'_>) -> Option<String> {
+    let url = values.optional("url", "a URL that begins with http:// or https://", |value| {
+        let known = |url: &&str| url.is_empty() || url.starts_with("http://") || url.starts_with("https://");
+        value.as_str().filter(known).map(str::to_owned)
+    });
+    url.filter(|url| !url.is_empty())
+}
+
 impl Metrics {
     pub(super) fn read(mut values: Reader<'_>) -> Self {
+        let source = values.optional("source", "kernel or prometheus", |value| match value.as_str()? {
+            "kernel" => Some(MetricsSource::Kernel),
+            "prometheus" => Some(MetricsSource::Prometheus),
+            _ => None,
+        });
         let metrics = Self {
+            source: source.unwrap_or_default(),
             scrape_interval: values.duration("scrapeInterval"),
             window: values.duration("window"),
             sync_period: values.duration("syncPeriod"),

@@ -4,10 +4,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use autoscale::{quantity::Quantity, spec::HpaSpec};
 
-use super::{autoscaling, reader::Reader};
+use super::{Protocol, autoscaling, reader::Reader};
 
 /// Most replicas of a service; a service's loopback network has 254 addresses.
 const REPLICAS_MAX: u32 = 250;
+/// Services that no client connects to.
+const WITHOUT_CLIENTS: [&str; 1] = ["logger"];
 /// Longest grace period, in seconds.
 const GRACE_SECONDS_MAX: u32 = 3_600;
 
@@ -19,7 +21,7 @@ pub struct Service {
     pub enabled: bool,
     /// A fixed number of replicas; absent when an autoscaler owns it.
     pub replicas: Option<u32>,
-    /// Where clients connect, on every replica.
+    /// Where clients connect, on every replica; the admin port of a service that has no clients.
     pub port: u16,
     /// Where a replica answers `/healthz`, `/readyz` and `/metrics`.
     pub admin_port: u16,
@@ -61,6 +63,11 @@ impl Service {
         }
     }
 
+    /// What its clients speak.
+    pub fn protocol(&self) -> Protocol {
+        Protocol::of_service(&self.name)
+    }
+
     /// The autoscaler's bounds.
     pub fn autoscaled(&self) -> Option<[u32; 2]> {
         let spec = self.autoscaling.as_ref()?;
@@ -84,9 +91,9 @@ impl Service {
             let key = format!("{}.maxReplicas", values.path_of("autoscaling"));
             problems.add(key, Some(&spec.max_replicas.into()), &format!("at most {REPLICAS_MAX}"));
         }
-        let port = values.port("port");
         let admin_port = values.port("adminPort");
-        if port == admin_port && port != 0 {
+        let port = if WITHOUT_CLIENTS.contains(&name) { admin_port } else { values.port("port") };
+        if port == admin_port && port != 0 && !WITHOUT_CLIENTS.contains(&name) {
             problems.add(
                 values.path_of("adminPort"),
                 Some(&admin_port.into()),

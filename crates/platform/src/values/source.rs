@@ -20,6 +20,9 @@ use super::{
 /// The chart's own values, as part of the program.
 const BUILTIN: &str = include_str!("../../../../helm-chart/values.yaml");
 
+/// The top-level keys that are no service's.
+const PARTS: [&str; 6] = ["gateway", "kafka", "memcached", "elasticsearch", "prometheus", "metrics"];
+
 /// What the user gives, with Helm's meaning. Whatever their order on the command line: files first, then
 /// `set_json`, `set`, `set_string`, `set_file`, `set_literal`, each in the order given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -107,7 +110,7 @@ impl ValuesSource {
         };
         origins.add_chart(&chart, "");
         let ours = |name: &str| {
-            SERVICES.contains(&name) || ["gateway", "kafka", "memcached", "metrics"].contains(&name)
+            SERVICES.contains(&name) || PARTS.contains(&name)
         };
         let required = chart.requirements.iter().flatten().map(|requirement| requirement.name.clone());
         let unpacked = chart.charts.iter().map(|subchart| subchart.name.clone());

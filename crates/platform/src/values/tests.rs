@@ -36,11 +36,19 @@ fn the_built_in_values_are_those_of_the_contracts() {
     let listeners: Vec<_> =
         values.listeners().map(|listener| (listener.name.as_str(), listener.port)).collect();
     assert_eq!(listeners, [("tcp", 10_000)]);
-    let bounds: Vec<_> = values.services().map(|service| service.autoscaled().unwrap()).collect();
+    let bounds: Vec<_> = values.services().filter_map(Service::autoscaled).collect();
     assert_eq!(bounds, [[1, 5], [1, 5], [1, 10], [1, 5], [1, 3]]);
     assert_eq!(values.metrics.scrape_interval, Duration::from_secs(7));
+    assert_eq!(values.metrics.source, MetricsSource::Kernel);
     assert_eq!(values.gateway.policy, Policy::LeastRequest);
     assert_eq!(values.kafka.brokers, None);
+}
+
+#[test]
+fn a_service_without_clients_has_its_admin_port_alone() {
+    let logger = with(&["logger.adminPort=9200"]).unwrap().service("logger").unwrap().clone();
+    assert_eq!((logger.port, logger.admin_port, logger.initial_replicas()), (9200, 9200, 1));
+    assert!(problems(&["logger.port=1"]).starts_with("logger.port: unknown key"));
 }
 
 #[test]
@@ -77,7 +85,7 @@ fn every_mistake_is_reported_at_once() {
         "gateway.listeners[0].service=tpc",
     ]);
     for part in [
-        "gateway.listeners[0].service: expected one of tcp, udp, ws, stream, directory, got \"tpc\"",
+        "gateway.listeners[0].service: expected one of tcp, udp, ws, stream, directory, logger, got \"tpc\"",
         "gateway.policy: expected one of least-request, least-request-full-scan, round-robin, random, got \"best\" (--set gateway.policy=best)",
         "metrics.window: expected a duration above zero, such as 7s or 1m30s, got 1",
         "tcp.enabled: expected true or false, got \"maybe\"",
@@ -85,6 +93,23 @@ fn every_mistake_is_reported_at_once() {
         "tcp.resources.requests.cpu: expected a quantity of zero or more, such as 500m or 128Mi, got \"lots\"",
     ] {
         assert!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+}
+
+#[test]
+fn a_listener_speaks_what_its_service_speaks() {
+    for (service, wrong, right) in [("tcp", "UDP", "TCP"), ("udp", "TCP", "UDP")] {
+        let listener = |key: &str, value: &str| format!("gateway.listeners[0].{key}={value}");
+        let listeners = [
+            listener("name", "x"),
+            listener("port", "1"),
+            listener("service", service),
+            listener("protocol", wrong),
+        ];
+        let text = problems(&[&listeners.join(",")]);
+        let expected =
+            format!("gateway.listeners[0].protocol: expected {right}, as {service} speaks, got \"{wrong}\"");
+        assert!(text.contains(&expected), "{text}");
     }
 }
 
@@ -166,4 +191,14 @@ fn the_trees_of_other_peoples_charts_are_left_alone() {
     let values = Values::load(&source).unwrap();
     assert_eq!(values.service("tcp").unwrap().env["FROM_SUBCHART"], "1");
     assert_eq!(values.merged()["redis"]["anything"], json!({"goes": "here"}));
+}
+
+#[test]
+fn metrics_come_from_a_prometheus_that_is_there() {
+    let values = with(&["metrics.source=prometheus", "prometheus.enabled=true"]).unwrap();
+    assert_eq!(values.metrics.source, MetricsSource::Prometheus);
+    let text = problems(&["metrics.source=prometheus"]);
+    assert!(text.contains("metrics.source: expected kernel, or prometheus.enabled=true beside it"), "{text}");
+    let text = problems(&["metrics.source=graphite"]);
+    assert!(text.contains("metrics.source: expected kernel or prometheus, got \"graphite\""), "{text}");
 }

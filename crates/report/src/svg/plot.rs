@@ -52,9 +52,9 @@ impl Frame {
     }
 }
 
-/// Stacked areas of the replicas' connections, and the target times the replicas.
+/// Stacked areas of the replicas' connections, or messages a second, and the target times the replicas.
 pub(super) fn connections(canvas: &mut Canvas, frame: Frame, series: &Series) {
-    let open = series.open();
+    let open = series.load();
     let busiest = series.busiest();
     let target = busiest.and_then(|(_, of)| Some((of, of.target.as_ref()?.1 as f64 / 1000.0)));
     let wanted = target.map_or(0.0, |(of, target)| {
@@ -97,7 +97,7 @@ pub(super) fn connections(canvas: &mut Canvas, frame: Frame, series: &Series) {
         let value = |replicas: u32| frame.y(f64::from(replicas) * target, top);
         canvas.path("target", steps(&of.desired, frame, value), false);
     }
-    draw_legend(canvas, frame, &legend, target.map(|(_, target)| target));
+    draw_legend(canvas, frame, series.unit(), &legend, target.map(|(_, target)| target));
 }
 
 /// Which replicas share an area: one each, but those beyond the limit are drawn as one.
@@ -113,14 +113,20 @@ fn groups<'a>(samples: &[&'a (u64, Connections)]) -> Vec<(String, Vec<&'a String
     groups
 }
 
-fn draw_legend(canvas: &mut Canvas, frame: Frame, areas: &[(String, String)], target: Option<f64>) {
+fn draw_legend(
+    canvas: &mut Canvas,
+    frame: Frame,
+    unit: &str,
+    areas: &[(String, String)],
+    target: Option<f64>,
+) {
     const SHOWN: usize = 8;
     // Wide enough for any glyph of a system font at this size.
     let advance = |text: &str| 30.0 + 7.0 * text.chars().count() as f64;
     let y = frame.top - 22.0;
     let mut x = frame.left;
-    canvas.text(x, y, "text", "start", "connections");
-    x += advance("connections");
+    canvas.text(x, y, "text", "start", unit);
+    x += advance(unit);
     for (class, name) in areas.iter().take(SHOWN) {
         canvas.rect(class, (x, y - 9.0), (10.0, 10.0));
         canvas.text(x + 15.0, y, "faint", "start", name);

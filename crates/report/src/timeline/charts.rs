@@ -1,4 +1,4 @@
-//! The charts below a time line: connections against the target, and replicas.
+//! The charts below a time line: connections, or messages a second, against the target, and replicas.
 
 use crate::{
     chart::{Chart, Line, round_up},
@@ -12,7 +12,7 @@ const HEIGHT: usize = 9;
 const GAP: usize = 4;
 
 pub(super) fn draw(series: &Series, style: Style) -> Vec<String> {
-    let open = series.open();
+    let open = series.load();
     let busiest = series.busiest();
     if open.len() < 2 && busiest.is_none() {
         return Vec::new();
@@ -21,7 +21,7 @@ pub(super) fn draw(series: &Series, style: Style) -> Vec<String> {
     let wide = width >= SIDE_BY_SIDE && busiest.is_some() && open.len() > 1;
     let left = if wide { (width - GAP) * 3 / 5 } else { width };
     let range = (0, series.end_ms.max(1));
-    let connections = (open.len() > 1).then(|| connections(&open, busiest, range, left));
+    let connections = (open.len() > 1).then(|| connections(series.unit(), &open, busiest, range, left));
     let replicas =
         busiest.map(|(name, of)| replicas(name, of, range, if wide { width - GAP - left } else { width }));
     let lines = match (connections, replicas) {
@@ -38,12 +38,13 @@ pub(super) fn draw(series: &Series, style: Style) -> Vec<String> {
 }
 
 fn connections<'a>(
+    unit: &str,
     open: &'a [(u64, f64)],
     busiest: Option<(&'a str, &'a Replicas)>,
     range: (u64, u64),
     width: usize,
 ) -> Chart<'a> {
-    let mut title = vec![("connections".to_owned(), Tone::Load)];
+    let mut title = vec![(unit.to_owned(), Tone::Load)];
     let mut lines = Vec::new();
     let mut most = open.iter().map(|(_, open)| *open).fold(0.0, f64::max);
     let mut labels = vec![0.0];

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use platform::{
     Event, EventKind,
-    event::{GatewayInfo, LoadPlan, LoadTick, ServiceInfo},
+    event::{GatewayInfo, LoadPlan, LoadStage, LoadTick, ServiceInfo},
 };
 
 use super::Entry;
@@ -17,6 +17,8 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 pub(super) struct Context {
     gateway: Option<GatewayInfo>,
+    /// The load consists of datagrams.
+    udp: bool,
     tick: Option<LoadTick>,
     /// Ready replicas by service, as the gateways know them.
     ready: BTreeMap<String, Vec<String>>,
@@ -26,6 +28,7 @@ impl Context {
     pub(super) fn observe(&mut self, event: &Event) {
         match &event.kind {
             EventKind::PlatformStarted { gateway, .. } => self.gateway = Some(gateway.clone()),
+            EventKind::LoadStarted { plan } => self.udp = plan.is_udp(),
             EventKind::LoadTick(tick) => self.tick = Some(tick.clone()),
             EventKind::LoadClosed { .. } => self.tick = None,
             EventKind::EndpointsChanged { service, ready, .. } => {
@@ -44,8 +47,9 @@ impl Context {
         // The gateways may have been told before or after.
         let replicas = ready.iter().filter(|name| *name != pod).count() + 1;
         let of = replicas * replicas;
+        let what = if self.udp { "sessions" } else { "connections" };
         (draws_two && loaded && replicas > 1)
-            .then(|| format!("gets {} of {of} new connections while it is emptier", 2 * replicas - 1))
+            .then(|| format!("gets {} of {of} new {what} while it is emptier", 2 * replicas - 1))
     }
 }
 
@@ -179,6 +183,9 @@ fn load(kind: &EventKind, context: &Context) -> Option<Entry> {
             "ramp" | "close" => return None,
             phase => Entry::new("load", Tone::Load, format!("{phase}: {detail}")),
         },
+        EventKind::RampDone { open, .. } if context.udp => {
+            Entry::new("load", Tone::Load, format!("{} open", plural(*open, "peer", "peers")))
+        }
         EventKind::RampDone { open, refused, lost, .. } => {
             let what = format!(
                 "ramp done: {} open, {} refused, {} lost",
@@ -191,6 +198,9 @@ fn load(kind: &EventKind, context: &Context) -> Option<Entry> {
                 Some(spread) => entry.more(spread),
                 None => entry,
             }
+        }
+        EventKind::LoadClosed { closed } if context.udp => {
+            Entry::new("load", Tone::Load, format!("{} closed", plural(*closed, "peer", "peers")))
         }
         EventKind::LoadClosed { closed } => Entry::new(
             "load",
@@ -211,6 +221,9 @@ fn load(kind: &EventKind, context: &Context) -> Option<Entry> {
 }
 
 fn plan_words(plan: &LoadPlan) -> String {
+    if plan.is_udp() {
+        return datagram_words(plan);
+    }
     let messages = match plan.message_interval_ms {
         Some(every) => format!("each {} every {}", plan.payload, interval(every.saturating_mul(1000))),
         None => "silent".to_owned(),
@@ -224,6 +237,41 @@ fn plan_words(plan: &LoadPlan) -> String {
         interval(plan.connect_interval_us),
         interval(plan.duration_ms.saturating_mul(1000)),
     )
+}
+
+/// `64 udp peers to 127.0.0.1:10001, msg:12345, 1,000/s → 30,000/s in 120 s, then …, at most 8 of each without an
+/// answer`
+fn datagram_words(plan: &LoadPlan) -> String {
+    let length = interval(plan.duration_ms.saturating_mul(1000));
+    let from = if plan.duration_from_ramp { " after the ramp" } else { "" };
+    let pace = match (plan.stages.as_slice(), plan.message_interval_ms) {
+        ([], None) => format!("silent, for {length}{from}"),
+        ([], Some(0)) => format!("each {} as fast as answers come, for {length}{from}", plan.payload),
+        ([], Some(every)) => {
+            let every = interval(every.saturating_mul(1000));
+            format!("each {} every {every}, for {length}{from}", plan.payload)
+        }
+        (stages, _) => {
+            let stages: Vec<_> = stages.iter().map(stage_words).collect();
+            format!("together {} {}", plan.payload, stages.join(", then "))
+        }
+    };
+    let window = plan.window.map(|window| format!(", at most {window} of each without an answer"));
+    let peers = plural(plan.connections, "udp peer", "udp peers");
+    format!("{peers} to {}, {pace}{}", plan.target, window.unwrap_or_default())
+}
+
+fn stage_words(stage: &LoadStage) -> String {
+    let rate = |milli: u64| format!("{}/s", milli_words(milli));
+    let length = interval(stage.ms.saturating_mul(1000));
+    if stage.from_milli_per_s == stage.to_milli_per_s {
+        return format!("{} for {length}", rate(stage.from_milli_per_s));
+    }
+    format!("{} → {} in {length}", rate(stage.from_milli_per_s), rate(stage.to_milli_per_s))
+}
+
+fn milli_words(value: u64) -> String {
+    milli(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
 /// Which replica holds how many: `tcp-0 7,745 · tcp-1 2,255 · skew 1.55 · Jain 0.77`.

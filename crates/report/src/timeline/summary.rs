@@ -16,8 +16,13 @@ pub(super) fn lines(summary: &LoadSummary, target: Option<i64>, style: Style) ->
     if summary.interrupted {
         block.row("interrupted", "the figures are those up to the interruption", Tone::Bad);
     }
-    connections(summary, &mut block);
-    messages(summary, &mut block);
+    if summary.plan.is_udp() {
+        peers(summary, &mut block);
+        datagrams(summary, &mut block);
+    } else {
+        connections(summary, &mut block);
+        messages(summary, &mut block);
+    }
     if let Some(delays) = &summary.scale_up {
         let line = target.map_or_else(
             || "target and tolerance".to_owned(),
@@ -78,11 +83,7 @@ fn connections(summary: &LoadSummary, block: &mut Block) {
         (totals.notices, "told to reconnect"),
         (totals.reconnected, "came back"),
     ];
-    parts.extend(
-        more.iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, what)| format!("{} {what}", thousands(*count))),
-    );
+    parts.extend(seen(&more));
     parts.push(format!("at most {} open at once", thousands(summary.open_max)));
     let tone = if totals.lost > 0 { Tone::Bad } else { Tone::Plain };
     block.row("connections", &parts.join(" · "), tone);
@@ -103,12 +104,63 @@ fn messages(summary: &LoadSummary, block: &mut Block) {
         (totals.messages_unanswered, "cut off"),
         (totals.messages_wrong, "wrong"),
     ];
-    parts.extend(
-        more.iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, what)| format!("{} {what}", thousands(*count))),
-    );
+    parts.extend(seen(&more));
     block.row("messages", &parts.join(" · "), Tone::Plain);
+}
+
+fn peers(summary: &LoadSummary, block: &mut Block) {
+    let totals = &summary.totals;
+    let mut parts = vec![format!(
+        "{} of {} open",
+        thousands(totals.connected_first),
+        thousands(summary.plan.connections)
+    )];
+    let more = [
+        (totals.refused, "times told that nobody listens there"),
+        (totals.connect_errors, "errors of the network"),
+    ];
+    parts.extend(seen(&more));
+    block.row("peers", &parts.join(" · "), Tone::Plain);
+}
+
+/// What became of the datagrams: loss and its kin are told also where there was none.
+fn datagrams(summary: &LoadSummary, block: &mut Block) {
+    let totals = &summary.totals;
+    if totals.messages_sent == 0 {
+        return;
+    }
+    let lost = totals.datagrams_lost();
+    let mut parts = vec![
+        format!("{} sent", thousands(totals.messages_sent)),
+        format!("{} answered", thousands(totals.messages_answered)),
+        format!("{} lost ({})", thousands(lost), per_cent(lost, totals.messages_sent)),
+        format!("{} duplicated", thousands(totals.messages_duplicated)),
+        format!("{} reordered", thousands(totals.messages_reordered)),
+        format!("{} late", thousands(totals.messages_late)),
+    ];
+    let cut_off = totals.messages_unanswered.saturating_sub(totals.message_timeouts);
+    let more = [
+        (totals.receive_drops, "dropped at our own sockets"),
+        (totals.messages_overdue, "answers too late"),
+        (totals.messages_wrong, "wrong"),
+        (totals.messages_stray, "datagrams that answer nothing"),
+        (cut_off, "cut off"),
+    ];
+    parts.extend(seen(&more));
+    block.row("datagrams", &parts.join(" · "), if lost > 0 { Tone::Bad } else { Tone::Plain });
+}
+
+/// What there was of things that should not be.
+fn seen(counts: &[(u64, &str)]) -> impl Iterator<Item = String> {
+    counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{} {what}", thousands(*count)))
+}
+
+/// Also of very few among many, which are not none.
+fn per_cent(part: u64, of: u64) -> String {
+    match part as f64 * 100.0 / of.max(1) as f64 {
+        share if part > 0 && share < 0.01 => "< 0.01 %".to_owned(),
+        share => format!("{share:.2} %"),
+    }
 }
 
 /// `8.3 s after … = scrape 2.4 + sync 5.5 + pod 0.4`
@@ -125,8 +177,8 @@ fn latencies(summary: &LoadSummary, block: &mut Block) {
         ("lateness", &summary.lateness, ""),
         ("reconnect", &summary.reconnect, ""),
     ];
-    let seen = kinds.into_iter().filter(|(_, latency, _)| latency.count > 0);
-    for (index, (name, latency, note)) in seen.enumerate() {
+    let measured = kinds.into_iter().filter(|(_, latency, _)| latency.count > 0);
+    for (index, (name, latency, note)) in measured.enumerate() {
         let text = format!("{name:<10}  {} ms{note}", percentiles(latency));
         block.row(if index == 0 { "latency" } else { "" }, &text, Tone::Plain);
     }

@@ -1,0 +1,331 @@
+//! Datagrams: every fate of a message is counted, exactly.
+
+use std::{
+    collections::HashMap,
+    net::{SocketAddr, UdpSocket},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use load::{Control, Expect, LoadDuration, Options, Protocol, Request, Scenario, WorkerCommand};
+use platform::event::{Counters, EventKind};
+
+use crate::{
+    processes::worker_program,
+    server::{run, run_with},
+};
+
+/// A server on a port of its own, whose answers one function makes. Dropped, it ends.
+struct Server {
+    address: SocketAddr,
+    received: Arc<AtomicU64>,
+    stopping: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Server {
+    /// `serve` is called for each datagram, with its number and the function that sends an answer.
+    fn start(mut serve: impl FnMut(u64, &[u8], SocketAddr, &dyn Fn(&[u8])) + Send + 'static) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let (received, stopping) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (counter, stop) = (Arc::clone(&received), Arc::clone(&stopping));
+        let thread = thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            loop {
+                let (length, from) = socket.recv_from(&mut buffer).unwrap();
+                if stop.load(Ordering::Acquire) {
+                    return;
+                }
+                let number = counter.fetch_add(1, Ordering::AcqRel);
+                serve(number, &buffer[..length], from, &|answer| {
+                    // A client that is gone is none of the server's business.
+                    let _ = socket.send_to(answer, from);
+                });
+            }
+        });
+        Self { address, received, stopping, thread: Some(thread) }
+    }
+
+    /// Answers as our own service does: `msg:` is left out.
+    fn ours() -> Self {
+        Self::start(|_, datagram, _, answer| answer(&datagram[4..]))
+    }
+
+    fn received(&self) -> u64 {
+        self.received.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Release);
+        UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"end", self.address).unwrap();
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+/// Peers that send every 5 ms for 300 ms and wait 200 ms for answers.
+fn request(server: &Server, peers: u64) -> Request {
+    Request {
+        protocol: Some(Protocol::Udp),
+        targets: vec![server.address.to_string()],
+        connections: Some(peers),
+        rate: Some("1ms".parse().unwrap()),
+        every: Some(Duration::from_millis(5)),
+        message_timeout: Some(Duration::from_millis(200)),
+        duration: Some(LoadDuration::FromRampEnd(Duration::from_millis(300))),
+        ..Request::default()
+    }
+}
+
+/// Nothing but what was expected went wrong.
+fn only(totals: &Counters, expected: &[(&str, u64)]) {
+    let named = [
+        ("timeouts", totals.message_timeouts),
+        ("wrong", totals.messages_wrong),
+        ("duplicated", totals.messages_duplicated),
+        ("reordered", totals.messages_reordered),
+        ("overdue", totals.messages_overdue),
+        ("stray", totals.messages_stray),
+        ("drops", totals.receive_drops),
+        ("refused", totals.refused),
+        ("errors", totals.connect_errors),
+    ];
+    for (name, seen) in named {
+        let wanted = expected.iter().find(|(known, _)| *known == name).map_or(0, |(_, wanted)| *wanted);
+        assert_eq!(seen, wanted, "{name}: {totals:?}");
+    }
+}
+
+#[test]
+fn all_is_answered_by_a_server_that_does() {
+    let server = Server::ours();
+    let (summary, events) = run(request(&server, 8));
+    let totals = summary.totals;
+    only(&totals, &[]);
+    assert_eq!((totals.connected_first, totals.closed, summary.open_max), (8, 8, 8));
+    assert!(totals.messages_sent >= 8 * 55, "one per 5 ms: {totals:?}");
+    assert_eq!((totals.messages_sent, totals.messages_answered), (server.received(), server.received()));
+    assert_eq!(totals.lost, 0);
+    assert!(summary.shares.is_empty(), "datagrams are not asked who serves them");
+    let ramp = events.iter().any(|event| matches!(event, EventKind::RampDone { open: 8, .. }));
+    assert!(ramp, "{events:?}");
+}
+
+#[test]
+fn what_is_not_answered_is_lost() {
+    let dropped = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&dropped);
+    let server = Server::start(move |number, datagram, _, answer| {
+        if number % 5 == 3 {
+            counter.fetch_add(1, Ordering::AcqRel);
+        } else {
+            answer(&datagram[4..]);
+        }
+    });
+    let totals = run(request(&server, 8)).0.totals;
+    let dropped = dropped.load(Ordering::Acquire);
+    only(&totals, &[("timeouts", dropped)]);
+    assert!(dropped >= 80);
+    assert_eq!((totals.datagrams_lost(), totals.messages_unanswered), (dropped, dropped));
+}
+
+#[test]
+fn duplicates_are_counted_and_answer_nothing() {
+    let server = Server::start(|number, datagram, _, answer| {
+        let times = if number % 3 == 0 { 3 } else { 1 };
+        (0..times).for_each(|_| answer(&datagram[4..]));
+    });
+    let totals = run(request(&server, 4)).0.totals;
+    let received = server.received();
+    only(&totals, &[("duplicated", 2 * received.div_ceil(3))]);
+    assert_eq!(totals.messages_answered, received);
+}
+
+/// Of each pair of a peer's messages the second one is answered first.
+#[test]
+fn answers_that_overtake_make_the_others_reordered() {
+    let overtaken = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&overtaken);
+    let mut waiting: HashMap<SocketAddr, Vec<u8>> = HashMap::new();
+    let server = Server::start(move |_, datagram, from, answer| match waiting.remove(&from) {
+        Some(earlier) => {
+            counter.fetch_add(1, Ordering::AcqRel);
+            answer(&datagram[4..]);
+            answer(&earlier);
+        }
+        None => {
+            waiting.insert(from, datagram[4..].to_vec());
+        }
+    });
+    let totals = run(request(&server, 3)).0.totals;
+    let overtaken = overtaken.load(Ordering::Acquire);
+    // A peer's last message may have no second one that has it answered.
+    only(&totals, &[("reordered", overtaken), ("timeouts", server.received() - 2 * overtaken)]);
+    assert!(overtaken >= 80, "{overtaken}");
+}
+
+#[test]
+fn an_answer_after_its_time_out_is_overdue() {
+    let mut waiting = Vec::new();
+    let server = Server::start(move |number, datagram, _, answer| {
+        // The first five are answered with the sixtieth, which is 300 ms later.
+        match number {
+            0..5 => waiting.push(datagram[4..].to_vec()),
+            59 => {
+                answer(&datagram[4..]);
+                for earlier in &waiting {
+                    answer(earlier);
+                }
+            }
+            _ => answer(&datagram[4..]),
+        }
+    });
+    let request = Request {
+        duration: Some(LoadDuration::FromRampEnd(Duration::from_millis(500))),
+        ..request(&server, 1)
+    };
+    let totals = run(request).0.totals;
+    only(&totals, &[("timeouts", 5), ("overdue", 5)]);
+}
+
+#[test]
+fn what_answers_nothing_is_stray_and_other_bytes_are_wrong() {
+    let server = Server::start(|number, datagram, _, answer| match number {
+        1 => answer(b"error: who are you?"),
+        2 => answer(&datagram[4..datagram.len() - 1]),
+        _ => answer(&datagram[4..]),
+    });
+    let totals = run(request(&server, 2)).0.totals;
+    only(&totals, &[("stray", 1), ("wrong", 1), ("timeouts", 1)]);
+}
+
+/// A server that is not ours gets the payload as it is.
+#[test]
+fn a_payload_without_numbers_is_answered_in_order() {
+    let server = Server::start(|number, datagram, _, answer| {
+        assert_eq!(datagram, b"ping");
+        if number != 7 {
+            answer(datagram);
+        }
+    });
+    let (summary, _) = run(Request { payload: Some("ping".to_owned()), ..request(&server, 1) });
+    only(&summary.totals, &[("timeouts", 1)]);
+    assert_eq!(summary.totals.messages_answered, server.received() - 1);
+}
+
+#[test]
+fn messages_that_nobody_answers_are_sent_all_the_same() {
+    let server = Server::start(|_, _, _, _| {});
+    let plan = Request { expect: Some(Expect::None), ..request(&server, 2) }.resolve(None).unwrap();
+    let totals = load::run(&plan, &Options::default(), &Control::new(), &mut |_| {}).unwrap().totals;
+    only(&totals, &[]);
+    assert!(totals.messages_sent >= 110, "{totals:?}");
+    assert_eq!((totals.messages_answered, totals.messages_unanswered), (0, 0));
+}
+
+/// No more than the window is ever on its way, and what was due meanwhile goes later and is late.
+#[test]
+fn a_window_bounds_what_is_outstanding() {
+    let server = Server::start(|_, _, _, _| {});
+    let silent = Request { window: Some(3), ..request(&server, 2) };
+    let totals = run(silent).0.totals;
+    // Two windows: the second when the first has timed out after 200 ms.
+    only(&totals, &[("timeouts", 12)]);
+    assert_eq!(server.received(), 12);
+    assert_eq!(totals.messages_late, 6);
+}
+
+/// A window and no interval: each answer sends the next message.
+#[test]
+fn with_a_window_alone_answers_set_the_pace() {
+    let server = Server::ours();
+    let request = Request { window: Some(16), every: None, ..request(&server, 4) };
+    let (summary, _) = run(request);
+    only(&summary.totals, &[]);
+    assert!(summary.totals.messages_answered > 4 * 16 * 3, "{:?}", summary.totals);
+    assert_eq!(summary.totals.messages_late, 0);
+    assert_eq!(summary.plan.window, Some(16));
+}
+
+/// The stages of a profile say how many messages all peers send together, to the message.
+#[test]
+fn a_profile_is_kept_to_the_message() {
+    let server = Server::ours();
+    let text = "name: burst
+service: udp
+protocol: udp
+phases:
+  ramp: { connections: 7 }
+  send: [{ from: 100/s, to: 3900/s, for: 300ms }, { at: 2000/s, for: 200ms }]";
+    let scenario = Scenario::parse(text, "burst.yaml").unwrap();
+    let request = Request {
+        scenario: Some(scenario),
+        targets: vec![format!("udp://{}", server.address)],
+        ..Request::default()
+    };
+    let (summary, events) = run(request);
+    only(&summary.totals, &[]);
+    // The last of them are due in the millisecond in which the load closes.
+    assert!((995..=1000).contains(&summary.totals.messages_sent), "{:?}", summary.totals);
+    let stages: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            EventKind::PhaseStarted { phase, detail } if phase == "stage" => Some(detail.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(stages, ["100/s → 3900/s over 300ms", "2000/s for 200ms"]);
+    assert_eq!(summary.plan.stages.len(), 2);
+}
+
+#[test]
+fn nobody_there_is_said_and_all_is_lost() {
+    let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let server = Server::ours();
+    let request = Request { targets: vec![nobody.to_string()], ..request(&server, 1) };
+    let totals = run(request).0.totals;
+    assert!(totals.refused > 10, "{totals:?}");
+    assert_eq!(totals.messages_answered, 0);
+    assert_eq!(totals.message_timeouts, totals.messages_sent);
+}
+
+#[test]
+fn worker_processes_share_the_peers() {
+    let server = Server::ours();
+    let request = Request {
+        workers: Some(2),
+        every: None,
+        send: Some("1000/s".parse().unwrap()),
+        duration: Some(LoadDuration::FromFirstConnect(Duration::from_millis(500))),
+        ..request(&server, 5)
+    };
+    let worker = Some(WorkerCommand { program: worker_program(), args: Vec::new() });
+    let (summary, _) = run_with(&request.resolve(None).unwrap(), &Options { worker, ..Options::default() });
+    only(&summary.totals, &[]);
+    assert_eq!((summary.totals.connected_first, summary.totals.closed), (5, 5));
+    assert!((490..=500).contains(&summary.totals.messages_sent), "{:?}", summary.totals);
+}
+
+#[test]
+fn what_datagrams_cannot_do_is_refused() {
+    let server = Server::ours();
+    let base = || request(&server, 1);
+    let cases = [
+        (Request { window: Some(0), ..base() }, "window 0"),
+        (Request { window: Some(2), protocol: Some(Protocol::Tcp), ..base() }, "window 2"),
+        (Request { send: Some("5/s".parse().unwrap()), ..base() }, "send"),
+        (Request { payload: Some("x".repeat(1901)), ..base() }, "1901 bytes"),
+        (Request { window: Some(2), expect: Some(Expect::None), ..base() }, "window"),
+        (Request { targets: vec!["tcp://127.0.0.1:1".to_owned()], ..base() }, "the load speaks udp"),
+    ];
+    for (request, expected) in cases {
+        let error = request.resolve(None).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
