@@ -1,0 +1,236 @@
+//! How fast the logger brings a backlog into Elasticsearch, against the same documents posted to `_bulk` directly.
+//!
+//! ```text
+//! infrastructure/testbed/testbed up kafka elasticsearch
+//! eval "$(infrastructure/testbed/testbed env)"
+//! cargo run --release -p logger --example throughput -- [RECORDS [ROUNDS]]
+//! ```
+//!
+//! Both sides send the same lines with ids of the same shape, in bulks of the same size, as many at a time, into
+//! indices made by the same template. The bodies of the direct side are made before its clock starts; the logger's
+//! time includes joining its group. The sides take turns, because Elasticsearch grows faster while it warms up.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io::{Read, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use elasticsearch::Elasticsearch;
+use elasticsearch::http::Method;
+use elasticsearch::http::headers::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use elasticsearch::http::transport::{SingleNodeConnectionPool, TransportBuilder};
+use elasticsearch::indices::IndicesDeleteParts;
+use jiff::Timestamp;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
+use service::Shutdown;
+use service::settings::Env;
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+
+type Failed = Box<dyn Error + Send + Sync>;
+
+/// Both sides use the service's defaults.
+const BULK_BYTES: usize = 2 * 1024 * 1024;
+const IN_FLIGHT: usize = 4;
+const PARTITIONS: i32 = 3;
+
+fn main() -> Result<(), Failed> {
+    let mut arguments = std::env::args().skip(1);
+    let mut number = |default: usize| arguments.next().map_or(Ok(default), |text| text.parse());
+    let (records, rounds) = (number(1_000_000)?, number(3)?);
+    let (brokers, url) = (std::env::var("KAFKA_BROKERS")?, std::env::var("ELASTICSEARCH_URL")?);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let bench = Bench {
+        runtime,
+        client: client(&url)?,
+        url,
+        brokers,
+        records,
+        run: std::process::id(),
+        now: Timestamp::now(),
+    };
+
+    let topic = format!("throughput-{}", bench.run);
+    let mut out = std::io::stdout();
+    writeln!(out, "{records} records into {topic}, {PARTITIONS} partitions")?;
+    bench.fill(&topic)?;
+    let (mut direct, mut logger) = (Vec::new(), Vec::new());
+    for round in 1..=rounds {
+        // The logger goes first: it brings the template, and what it costs to warm up is not the other side's.
+        logger.push(bench.logger(&topic, round)?);
+        direct.push(bench.direct(&topic, round)?);
+        let line = format!(
+            "round {round}: logger {:.0}/s, _bulk directly {:.0}/s",
+            logger[round - 1],
+            direct[round - 1]
+        );
+        writeln!(out, "{line}")?;
+    }
+    let (logger, direct) = (median(&mut logger), median(&mut direct));
+    writeln!(
+        out,
+        "median: logger {logger:.0}/s, _bulk directly {direct:.0}/s, ratio {:.2}",
+        logger / direct
+    )?;
+    Ok(())
+}
+
+fn median(rates: &mut [f64]) -> f64 {
+    rates.sort_by(f64::total_cmp);
+    rates.get(rates.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn client(url: &str) -> Result<Elasticsearch, Failed> {
+    let pool = SingleNodeConnectionPool::new(url.parse()?);
+    let plain = HeaderValue::from_static("identity");
+    let transport = TransportBuilder::new(pool).header(ACCEPT_ENCODING, plain).disable_proxy().build()?;
+    Ok(Elasticsearch::new(transport))
+}
+
+/// A line as services write them.
+fn line(number: usize, now: Timestamp) -> String {
+    format!(
+        r#"{{"pod":"tcp-{}","text":"INFO tcp::worker: connection closed reason=client client=127.77.0.1:{} sent={number}","timestamp":"{now}"}}"#,
+        number % 5,
+        10_000 + number % 20_000,
+    )
+}
+
+struct Bench {
+    runtime: Runtime,
+    client: Elasticsearch,
+    url: String,
+    brokers: String,
+    records: usize,
+    run: u32,
+    /// The time stamp of all records.
+    now: Timestamp,
+}
+
+impl Bench {
+    fn fill(&self, topic: &str) -> Result<(), Failed> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers);
+        let admin: AdminClient<DefaultClientContext> = config.create()?;
+        let new = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1));
+        self.runtime.block_on(admin.create_topics(&[new], &AdminOptions::new()))?;
+        let producer: ThreadedProducer<DefaultProducerContext> =
+            config.set("linger.ms", "50").create_with_context(DefaultProducerContext)?;
+        for number in 0..self.records {
+            let value = line(number, self.now);
+            let mut record = BaseRecord::<(), str>::to(topic).payload(&value);
+            while let Err((_, back)) = producer.send(record) {
+                // The queue is full.
+                producer.flush(Duration::from_secs(1)).ok();
+                record = back;
+            }
+        }
+        producer.flush(Duration::from_mins(2))?;
+        Ok(())
+    }
+
+    /// Documents per second of a logger with a group of its own.
+    fn logger(&self, topic: &str, round: usize) -> Result<f64, Failed> {
+        let index = format!("throughput-{}-logger-{round}", self.run);
+        let env: Env = [
+            ("HOST", "127.0.0.1"),
+            ("ADMIN_PORT", "0"),
+            ("KAFKA_BROKERS", &self.brokers),
+            ("KAFKA_LOGGING_TOPIC", topic),
+            ("KAFKA_GROUP", &index),
+            ("ELASTICSEARCH_URL", &self.url),
+            ("ELASTICSEARCH_INDEX", &index),
+        ]
+        .into_iter()
+        .collect();
+        let began = Instant::now();
+        let shutdown = Shutdown::new();
+        let server = logger::Server::bind(logger::Settings::from_env(&env)?, shutdown.clone())?;
+        let admin = server.admin_address();
+        let running = std::thread::spawn(move || server.run());
+        while created(admin)? < self.records {
+            pause();
+        }
+        let rate = self.records as f64 / began.elapsed().as_secs_f64();
+        shutdown.drain();
+        running.join().map_err(|_| "the logger has panicked")??;
+        self.delete(&format!("{index}-{}", self.now.strftime("%Y.%m.%d")))?;
+        Ok(rate)
+    }
+
+    /// Documents per second of bulks that are posted as fast as they are taken.
+    fn direct(&self, topic: &str, round: usize) -> Result<f64, Failed> {
+        // Covered by the template of the logger of this round.
+        let prefix = format!("throughput-{}-logger-{round}", self.run);
+        let bodies = self.bodies(topic, &format!("{prefix}-direct"));
+        let began = Instant::now();
+        self.runtime.block_on(async {
+            let mut on_their_way = JoinSet::new();
+            for body in bodies {
+                if on_their_way.len() == IN_FLIGHT {
+                    on_their_way.join_next().await.transpose()?.transpose()?;
+                }
+                on_their_way.spawn(post(self.client.clone(), body));
+            }
+            while let Some(posted) = on_their_way.join_next().await {
+                posted??;
+            }
+            Ok::<_, Failed>(())
+        })?;
+        let rate = self.records as f64 / began.elapsed().as_secs_f64();
+        self.delete(&format!("{prefix}-direct"))?;
+        Ok(rate)
+    }
+
+    fn bodies(&self, topic: &str, index: &str) -> Vec<Bytes> {
+        let mut bodies = Vec::new();
+        let mut body = String::new();
+        for number in 0..self.records {
+            let id = format!("{topic}-0-{number}-{:08x}", number.wrapping_mul(0x9e37_79b9) as u32);
+            // Writing to a string cannot fail.
+            let _ = writeln!(body, r#"{{"create":{{"_index":"{index}","_id":"{id}"}}}}"#);
+            let _ = writeln!(body, "{}", line(number, self.now));
+            if body.len() >= BULK_BYTES {
+                bodies.push(Bytes::from(std::mem::take(&mut body)));
+            }
+        }
+        bodies.push(Bytes::from(body));
+        bodies
+    }
+
+    fn delete(&self, index: &str) -> Result<(), Failed> {
+        let indices = self.client.indices();
+        self.runtime.block_on(indices.delete(IndicesDeleteParts::Index(&[index])).send())?;
+        Ok(())
+    }
+}
+
+async fn post(client: Elasticsearch, body: Bytes) -> Result<(), Failed> {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    let brief = [("filter_path", "errors")];
+    let answer =
+        client.transport().send(Method::Post, "_bulk", headers, Some(&brief), Some(body), None).await?;
+    let answer = answer.error_for_status_code()?.text().await?;
+    if answer.contains("true") { Err(answer.into()) } else { Ok(()) }
+}
+
+/// Documents that the logger has written so far.
+fn created(admin: SocketAddr) -> Result<usize, Failed> {
+    let mut stream = TcpStream::connect(admin)?;
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+    let mut page = String::new();
+    stream.read_to_string(&mut page)?;
+    let value = page.lines().find_map(|line| line.strip_prefix("logger_documents_created_total "));
+    Ok(value.ok_or("no such metric")?.trim().parse()?)
+}
+
+#[expect(clippy::disallowed_methods, reason = "between two looks at a counter")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(20));
+}

@@ -1,0 +1,78 @@
+//! The topic for records that cannot be documents.
+//!
+//! A dead letter has the record's value as it came, and headers that say why it is there and where it comes from. It
+//! counts as done when Kafka has acknowledged it. Like documents it is delivered at least once; a replay may deliver
+//! it again, which the headers show.
+
+use std::time::Duration;
+
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use service::backoff::Backoff;
+use service::kafka::{self, Context, Watch};
+use tracing::warn;
+
+use crate::bulk::DeadLetter;
+
+/// Values are cut to this, so that a letter with its headers is never larger than what brokers take by default.
+const VALUE_BYTES_MAX: usize = 512 * 1024;
+/// Waits between attempts.
+const RETRY_LEAST: Duration = Duration::from_millis(100);
+const RETRY_LONGEST: Duration = Duration::from_secs(5);
+
+/// Where dead letters go.
+pub(crate) struct DeadLetters {
+    producer: FutureProducer<Context>,
+    /// Where the records come from.
+    source: String,
+    topic: String,
+}
+
+impl DeadLetters {
+    /// Makes the producer; reaches nobody yet.
+    ///
+    /// # Errors
+    /// The client refuses its configuration.
+    pub(crate) fn new(
+        kafka: &kafka::Settings,
+        topic: String,
+        watch: Watch,
+    ) -> Result<Self, rdkafka::error::KafkaError> {
+        let producer = kafka
+            .client_config()
+            .set("enable.idempotence", "true")
+            .set("message.timeout.ms", kafka.message_timeout.as_millis().to_string())
+            .set("queue.buffering.max.ms", "5")
+            .create_with_context(Context::new(watch))?;
+        Ok(Self { producer, source: kafka.logging_topic.clone(), topic })
+    }
+
+    /// Delivers all of them, however long that takes.
+    pub(crate) async fn deliver(&self, letters: &[DeadLetter]) {
+        let mut backoff = Backoff::new(RETRY_LEAST, RETRY_LONGEST);
+        for letter in letters {
+            while let Err(error) = self.deliver_one(letter).await {
+                warn!(%error, topic = self.topic, "a dead letter is not delivered yet");
+                tokio::time::sleep(backoff.wait()).await;
+            }
+            backoff.reset();
+        }
+    }
+
+    async fn deliver_one(&self, letter: &DeadLetter) -> Result<(), rdkafka::error::KafkaError> {
+        let value = &letter.value[..letter.value.len().min(VALUE_BYTES_MAX)];
+        let (partition, offset) = (letter.origin.partition.to_string(), letter.origin.offset.to_string());
+        let mut headers = OwnedHeaders::new()
+            .insert(Header { key: "reason", value: Some(&letter.reason) })
+            .insert(Header { key: "topic", value: Some(&self.source) })
+            .insert(Header { key: "partition", value: Some(&partition) })
+            .insert(Header { key: "offset", value: Some(&offset) });
+        if value.len() < letter.value.len() {
+            let whole = letter.value.len().to_string();
+            headers = headers.insert(Header { key: "cut-from-bytes", value: Some(&whole) });
+        }
+        let record = FutureRecord::<(), _>::to(&self.topic).payload(value).headers(headers);
+        // Waits for room in the producer's queue; the message time-out bounds the rest.
+        self.producer.send(record, Duration::MAX).await.map(drop).map_err(|(error, _)| error)
+    }
+}

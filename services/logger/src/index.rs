@@ -1,0 +1,176 @@
+//! Reading what was written: the last lines that match, and those that come.
+//!
+//! Elasticsearch chooses by time and pod; a text is looked for here, as it stands in the line, because an index
+//! only knows words. Pages are cut by time: the next one begins at the time of the last hit and leaves out what was
+//! seen of that instant. So it works alike against Elasticsearch, OpenSearch and the embedded end point, and needs
+//! nothing to be kept open there.
+
+mod follow;
+mod hit;
+
+use std::collections::HashSet;
+
+use elasticsearch::{Elasticsearch, SearchParts};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+pub use self::follow::Follow;
+use self::hit::{Found, Hit};
+use crate::{settings, sink};
+
+/// Lines of one request.
+const PAGE_LINES: usize = 1000;
+/// Pages of one question: a rare text is not looked for in more lines than these.
+const PAGES_MAX: usize = 100;
+
+/// The index could not be read; in words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot read the log's index: {0}")]
+pub struct IndexError(String);
+
+/// A line of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    pub timestamp: Timestamp,
+    pub pod: String,
+    pub text: String,
+}
+
+/// Whose lines are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Pods {
+    #[default]
+    All,
+    /// Pods of a service: `tcp-0`, `tcp-6d8f-x2x`….
+    Service(String),
+    Pod(String),
+}
+
+/// Which lines are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Question {
+    pub pods: Pods,
+    pub since: Option<Timestamp>,
+    pub before: Option<Timestamp>,
+    /// Only lines with this text in them.
+    pub text: Option<String>,
+}
+
+/// Reads the index. Its calls block.
+pub struct Reader {
+    runtime: Runtime,
+    client: Elasticsearch,
+    pattern: String,
+}
+
+impl Reader {
+    /// Makes the client; reaches nobody yet.
+    ///
+    /// # Errors
+    /// The client refuses its configuration.
+    pub fn new(settings: &settings::Elasticsearch) -> Result<Self, IndexError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        Ok(Self {
+            runtime: runtime.map_err(|error| IndexError(error.to_string()))?,
+            client: sink::client(settings).map_err(IndexError)?,
+            pattern: format!("{}-*", settings.index_prefix),
+        })
+    }
+
+    /// The last `count` lines that match, oldest first.
+    ///
+    /// # Errors
+    /// Elasticsearch does not answer, or not with lines.
+    pub fn last(&self, question: &Question, count: usize) -> Result<Vec<Line>, IndexError> {
+        let mut lines = Vec::new();
+        let mut page = Page { newest_first: true, from: question.since, to: None };
+        // Those of the instant at which the last page ended.
+        let mut seen: HashSet<String> = HashSet::new();
+        for _ in 0..PAGES_MAX {
+            let hits = self.page(question, &page)?;
+            let is_last = hits.len() < PAGE_LINES;
+            let Some(end) = hits.last().map(|hit| hit.line.timestamp) else { break };
+            let new: Vec<Hit> = hits.into_iter().filter(|hit| !seen.contains(&hit.id)).collect();
+            let no_news = new.is_empty();
+            if page.to != Some(end) {
+                seen.clear();
+            }
+            for hit in new {
+                if hit.line.timestamp == end {
+                    seen.insert(hit.id);
+                }
+                if question.matches(&hit.line) {
+                    lines.push(hit.line);
+                }
+            }
+            // More lines of one instant than fit a page: it cannot be told which were seen.
+            if is_last || no_news || lines.len() >= count {
+                break;
+            }
+            page.to = Some(end);
+        }
+        lines.truncate(count);
+        lines.reverse();
+        Ok(lines)
+    }
+
+    /// Lines that come from now on.
+    pub fn follow(self, question: Question) -> Follow {
+        Follow::new(self, question)
+    }
+
+    fn page(&self, question: &Question, page: &Page) -> Result<Vec<Hit>, IndexError> {
+        let pattern = [self.pattern.as_str()];
+        self.runtime.block_on(async {
+            let search = self
+                .client
+                .search(SearchParts::Index(&pattern))
+                // Before the first line there is no index, and that is no error.
+                .ignore_unavailable(true)
+                .allow_no_indices(true)
+                .body(question.body(page))
+                .send();
+            let found =
+                sink::accepted(search.await).await.map_err(|failure| IndexError(failure.to_string()))?;
+            let found: Found =
+                serde_json::from_slice(&found).map_err(|error| IndexError(format!("not hits: {error}")))?;
+            Ok(found.hits())
+        })
+    }
+}
+
+/// A piece of the answer.
+struct Page {
+    newest_first: bool,
+    /// Both are part of it.
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+}
+
+impl Question {
+    fn body(&self, page: &Page) -> Value {
+        let mut filters = Vec::new();
+        match &self.pods {
+            Pods::All => {}
+            Pods::Service(service) => filters.push(json!({ "prefix": { "pod": format!("{service}-") } })),
+            Pods::Pod(pod) => filters.push(json!({ "term": { "pod": pod } })),
+        }
+        let bounds = [("gte", page.from), ("lte", page.to), ("lt", self.before)];
+        let range: serde_json::Map<String, Value> =
+            bounds.into_iter().filter_map(|(name, time)| Some((name.to_owned(), json!(time?)))).collect();
+        if !range.is_empty() {
+            filters.push(json!({ "range": { "timestamp": range } }));
+        }
+        json!({
+            "size": PAGE_LINES,
+            "track_total_hits": false,
+            "query": { "bool": { "filter": filters } },
+            "sort": [{ "timestamp": { "order": if page.newest_first { "desc" } else { "asc" } } }],
+        })
+    }
+
+    fn matches(&self, line: &Line) -> bool {
+        self.text.as_ref().is_none_or(|text| line.text.contains(text.as_str()))
+    }
+}

@@ -1,0 +1,49 @@
+//! The `logger` service: log lines from Kafka to Elasticsearch.
+//!
+//! ```text
+//!  Kafka            pump                                  deliver (a few at a time)
+//!  general-logs ──▶ consume · judge · fill a bulk ──────▶ POST _bulk until acknowledged ──▶ Elasticsearch
+//!       ▲           │ a bulk is full, or old enough       │ refused records ───────────────▶ dead letters (Kafka)
+//!       └─ commit ◀─┴─ progress: what is acknowledged ◀───┘
+//!                      without a gap
+//! ```
+//!
+//! Every record is written at least once, and a replay writes nothing twice: its document's id and index follow from
+//! the record alone ([`record`]). An offset is committed only when all records before it are acknowledged
+//! ([`progress`]), by Elasticsearch or, for those that cannot be documents, by the dead-letter topic.
+//!
+//! While Elasticsearch is away nothing is lost and nothing piles up: the bulks on their way are tried again with
+//! growing, jittered waits, and beyond them consuming is paused. What waits, waits in Kafka.
+//!
+//! One thread does all of it; librdkafka and the admin port have theirs. Memory is bounded by the bulks
+//! (`BULK_BYTES` × (`BULKS_IN_FLIGHT` + 1)) and what was fetched ahead.
+//!
+//! [`Settings`] is what can be set, [`metrics`] what is counted, [`index`] reads what was written.
+
+mod bulk;
+mod dead_letters;
+mod deliver;
+mod error;
+pub mod index;
+pub mod metrics;
+mod progress;
+mod pump;
+mod record;
+mod server;
+mod settings;
+mod sink;
+mod source;
+
+pub use error::Error;
+pub use server::Server;
+use service::Shutdown;
+pub use settings::{Credentials, Elasticsearch, Settings};
+
+/// Runs the service on this thread and those it starts, until `shutdown` has run its course: what was consumed is
+/// delivered and committed, and the group is left.
+///
+/// # Errors
+/// What kept it from starting ([`Server::bind`]).
+pub fn run(settings: Settings, shutdown: Shutdown) -> Result<(), Error> {
+    Server::bind(settings, shutdown)?.run()
+}

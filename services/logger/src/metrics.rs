@@ -1,0 +1,92 @@
+//! What is counted, under which names.
+//!
+//! | metric | meaning |
+//! |---|---|
+//! | `logger_records_consumed_total` | records taken from Kafka |
+//! | `logger_records_skipped_total` | of these, older than `MAX_RECORD_AGE` |
+//! | `logger_documents_created_total` | documents that Elasticsearch has written |
+//! | `logger_documents_duplicate_total` | documents that it had already: records that were consumed again |
+//! | `logger_dead_letters_total{cause}` | records delivered to the dead-letter topic: `malformed`, or `refused` by Elasticsearch |
+//! | `logger_bulks_opened_total`, `logger_bulks_closed_total` | bulks begun to be sent, and those acknowledged in full |
+//! | `logger_bulk_requests_total` | requests, retries included |
+//! | `logger_bulk_retries_total{cause}` | requests sent again: `unavailable`, `busy` (some documents refused for now), `split` (too large) |
+//! | `logger_bulk_bytes_total` | bytes of all requests' bodies |
+//! | `logger_pauses_total`, `logger_resumes_total` | times that consuming was paused because nothing more could be sent, and taken up again |
+//! | `logger_rebalances_total` | times that partitions were assigned |
+//! | `logger_lag_records{partition}` | records that are not acknowledged yet, as of the last 5 s |
+//!
+//! What is on its way is opened less closed, what is paused pauses less resumes: counters, because a gauge hides what
+//! happens between two scrapes.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CauseLabel {
+    cause: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct PartitionLabel {
+    pub(crate) partition: i32,
+}
+
+/// See the module.
+pub(crate) struct Metrics {
+    pub(crate) consumed: Counter,
+    pub(crate) skipped: Counter,
+    pub(crate) created: Counter,
+    pub(crate) duplicates: Counter,
+    pub(crate) malformed: Counter,
+    pub(crate) refused: Counter,
+    pub(crate) bulks_opened: Counter,
+    pub(crate) bulks_closed: Counter,
+    pub(crate) requests: Counter,
+    pub(crate) unavailable: Counter,
+    pub(crate) busy: Counter,
+    pub(crate) split: Counter,
+    pub(crate) bulk_bytes: Counter,
+    pub(crate) pauses: Counter,
+    pub(crate) resumes: Counter,
+    pub(crate) rebalances: Counter,
+    pub(crate) lag: Family<PartitionLabel, Gauge>,
+}
+
+impl Metrics {
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let registry = registry.sub_registry_with_prefix("logger");
+        let dead_letters: Family<CauseLabel, Counter> = Family::default();
+        registry.register("dead_letters", "Records in the dead-letter topic, by cause", dead_letters.clone());
+        let retries: Family<CauseLabel, Counter> = Family::default();
+        registry.register("bulk_retries", "Requests that were sent again, by cause", retries.clone());
+        let lag = Family::default();
+        registry.register("lag_records", "Records that are not acknowledged yet", lag.clone());
+        let mut counter = |name: &str, help: &str| {
+            let counter = Counter::default();
+            registry.register(name, help, counter.clone());
+            counter
+        };
+        Self {
+            consumed: counter("records_consumed", "Records taken from Kafka"),
+            skipped: counter("records_skipped", "Records that were too old"),
+            created: counter("documents_created", "Documents that were written"),
+            duplicates: counter("documents_duplicate", "Documents that were there already"),
+            bulks_opened: counter("bulks_opened", "Bulks begun to be sent"),
+            bulks_closed: counter("bulks_closed", "Bulks acknowledged in full"),
+            requests: counter("bulk_requests", "Bulk requests, retries included"),
+            bulk_bytes: counter("bulk_bytes", "Bytes of all bulk requests"),
+            pauses: counter("pauses", "Times that consuming was paused"),
+            resumes: counter("resumes", "Times that consuming was taken up again"),
+            rebalances: counter("rebalances", "Times that partitions were assigned"),
+            malformed: dead_letters.get_or_create_owned(&CauseLabel { cause: "malformed" }),
+            refused: dead_letters.get_or_create_owned(&CauseLabel { cause: "refused" }),
+            unavailable: retries.get_or_create_owned(&CauseLabel { cause: "unavailable" }),
+            busy: retries.get_or_create_owned(&CauseLabel { cause: "busy" }),
+            split: retries.get_or_create_owned(&CauseLabel { cause: "split" }),
+            lag,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! How far each partition is done.
+//!
+//! Bulks are acknowledged in any order, but an offset may be committed only when nothing before it is outstanding.
+//! Records of a partition come in order and go into bulks in order, so that of each partition a bulk holds one run of
+//! records: it is enough to remember, for every bulk that is not acknowledged yet, where its run ends.
+//!
+//! A partition that is taken away is forgotten at once. What is still on its way then will be consumed again by its
+//! next owner, who begins at the committed offset.
+
+use std::collections::{BTreeMap, VecDeque};
+
+/// Numbers bulks in the order in which they were filled.
+pub(crate) type BulkNumber = u64;
+
+/// The end of one bulk's run of records.
+#[derive(Debug)]
+struct Run {
+    bulk: BulkNumber,
+    /// The offset after its last record.
+    next: i64,
+    done: bool,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    partitions: BTreeMap<i32, VecDeque<Run>>,
+}
+
+impl Progress {
+    /// A partition is ours from now on.
+    pub(crate) fn assigned(&mut self, partition: i32) {
+        self.partitions.insert(partition, VecDeque::new());
+    }
+
+    /// A partition is not ours any more.
+    pub(crate) fn revoked(&mut self, partition: i32) {
+        self.partitions.remove(&partition);
+    }
+
+    /// A record was put into a bulk. Bulks are filled one after the other, with ascending numbers.
+    pub(crate) fn taken(&mut self, bulk: BulkNumber, partition: i32, offset: i64) {
+        let Some(runs) = self.partitions.get_mut(&partition) else {
+            return;
+        };
+        match runs.back_mut() {
+            Some(last) if last.bulk == bulk => last.next = offset + 1,
+            _ => runs.push_back(Run { bulk, next: offset + 1, done: false }),
+        }
+    }
+
+    /// A bulk was acknowledged. Returns the partitions of which more can be committed, each with the offset to
+    /// commit: that of the first record that is not done.
+    pub(crate) fn acknowledged(&mut self, bulk: BulkNumber) -> Vec<(i32, i64)> {
+        let mut advanced = Vec::new();
+        for (partition, runs) in &mut self.partitions {
+            let Ok(place) = runs.binary_search_by_key(&bulk, |run| run.bulk) else {
+                continue;
+            };
+            runs[place].done = true;
+            let mut next = None;
+            while runs.front().is_some_and(|run| run.done) {
+                next = runs.pop_front().map(|run| run.next);
+            }
+            advanced.extend(next.map(|next| (*partition, next)));
+        }
+        advanced
+    }
+
+    /// Partitions that are ours.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = i32> {
+        self.partitions.keys().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_is_acknowledged_out_of_order_waits_for_what_is_before_it() {
+        let mut progress = Progress::default();
+        progress.assigned(0);
+        progress.assigned(1);
+        progress.taken(1, 0, 10);
+        progress.taken(1, 0, 12);
+        progress.taken(2, 0, 13);
+        progress.taken(2, 1, 7);
+        assert_eq!(progress.acknowledged(2), [(1, 8)]);
+        assert_eq!(progress.acknowledged(1), [(0, 14)]);
+        assert_eq!(progress.acknowledged(1), []);
+    }
+
+    #[test]
+    fn a_partition_that_comes_back_does_not_remember_what_was_on_its_way() {
+        let mut progress = Progress::default();
+        progress.assigned(0);
+        progress.taken(1, 0, 10);
+        progress.taken(2, 0, 11);
+        progress.revoked(0);
+        progress.taken(2, 0, 12);
+        progress.assigned(0);
+        assert_eq!(progress.acknowledged(1), []);
+        // The committed offset was 10: consumed again, into the bulk that is still open.
+        progress.taken(2, 0, 10);
+        assert_eq!(progress.acknowledged(2), [(0, 11)]);
+    }
+
+    proptest! {
+        /// Whatever the order of acknowledgements: never beyond a record that is outstanding, and all in the end.
+        #[test]
+        fn never_beyond_an_outstanding_record(
+            records in prop::collection::vec((0i32..3, 0u64..3), 1..200),
+            order in any::<prop::sample::Index>(),
+            seed in any::<u64>(),
+        ) {
+            let mut progress = Progress::default();
+            (0..3).for_each(|partition| progress.assigned(partition));
+            let (mut bulk, mut offsets) = (0, [0i64; 3]);
+            let mut outstanding = BTreeMap::<i32, BTreeMap<i64, u64>>::new();
+            for (partition, step) in records {
+                bulk += u64::from(step == 0);
+                let offset = &mut offsets[partition as usize];
+                progress.taken(bulk, partition, *offset);
+                outstanding.entry(partition).or_default().insert(*offset, bulk);
+                *offset += 1 + step as i64;
+            }
+            let mut bulks: Vec<u64> = (0..=bulk).collect();
+            let start = order.index(bulks.len());
+            bulks.rotate_left(start);
+            if seed % 2 == 0 {
+                bulks.reverse();
+            }
+            let mut committed = BTreeMap::new();
+            let mut done = BTreeSet::new();
+            for bulk in bulks {
+                done.insert(bulk);
+                for (partition, next) in progress.acknowledged(bulk) {
+                    prop_assert!(committed.insert(partition, next).is_none_or(|before| before < next));
+                    let before = outstanding[&partition].range(..next);
+                    prop_assert!(before.into_iter().all(|(_, bulk)| done.contains(bulk)));
+                }
+            }
+            for (partition, records) in &outstanding {
+                let last = records.keys().next_back().copied();
+                prop_assert_eq!(committed.get(partition).copied(), last.map(|last| last + 1));
+            }
+        }
+    }
+}

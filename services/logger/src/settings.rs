@@ -1,0 +1,189 @@
+//! What can be set, by which variable, and what holds otherwise.
+
+mod elasticsearch;
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+pub use elasticsearch::{Credentials, Elasticsearch};
+use service::settings::{Env, Host, Invalid, Reader, Seconds, Variable};
+use service::{kafka, logs};
+
+pub(crate) const HOST: Variable =
+    Variable::new("HOST", "::", "Address of the admin port; `::` is every address of both families.");
+pub(crate) const ADMIN_PORT: Variable = Variable::new(
+    "ADMIN_PORT",
+    "9100",
+    "TCP port of /healthz, /readyz, /metrics and /info; 0 is any free one.",
+);
+pub(crate) const POD_NAME: Variable =
+    Variable::optional("POD_NAME", "Name of this replica in logs; the host's name if not set.");
+pub(crate) const KAFKA_GROUP: Variable =
+    Variable::new("KAFKA_GROUP", "logger", "Consumer group; its members share the topic's partitions.");
+pub(crate) const KAFKA_SESSION_TIMEOUT: Variable = Variable::new(
+    "KAFKA_SESSION_TIMEOUT",
+    "10",
+    "After how long a member that was killed loses its partitions to the others; seconds.",
+);
+pub(crate) const KAFKA_DEAD_LETTER_TOPIC: Variable = Variable::new(
+    "KAFKA_DEAD_LETTER_TOPIC",
+    "general-logs-dead-letters",
+    "Topic for records that cannot be documents, each with the reason in a header.",
+);
+pub(crate) const MAX_RECORD_AGE: Variable = Variable::new(
+    "MAX_RECORD_AGE",
+    "168h",
+    "Records older than that, by their own time stamp, are skipped; a year at most.",
+);
+pub(crate) const BULK_BYTES: Variable =
+    Variable::new("BULK_BYTES", "2097152", "A bulk request is sent when it has so many bytes.");
+pub(crate) const BULK_AGE: Variable =
+    Variable::new("BULK_AGE", "500ms", "A bulk request is sent when its first record waits for so long.");
+pub(crate) const BULKS_IN_FLIGHT: Variable =
+    Variable::new("BULKS_IN_FLIGHT", "4", "Bulk requests on their way at a time, 64 at most.");
+pub(crate) const DRAIN_TIMEOUT: Variable = Variable::new(
+    "DRAIN_TIMEOUT",
+    "20",
+    "How long what was consumed may take to be delivered after SIGTERM; what is not will be consumed again. Seconds.",
+);
+
+/// The bounds of `BULK_BYTES`: a record with its action, and what Elasticsearch takes by default.
+const BULK_BYTES_RANGE: std::ops::RangeInclusive<usize> = 4096..=64 * 1024 * 1024;
+const BULKS_IN_FLIGHT_MAX: usize = 64;
+/// The range of brokers' own bounds on a session.
+const SESSION_TIMEOUT_RANGE: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(6)..=Duration::from_mins(5);
+
+/// Everything that can be set.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub host: Host,
+    pub admin_port: u16,
+    /// This replica's name in logs.
+    pub pod_name: Option<String>,
+    pub kafka: kafka::Settings,
+    /// The consumer group.
+    pub group: String,
+    /// After how long a member that was killed loses its partitions.
+    pub session_timeout: Duration,
+    pub dead_letter_topic: String,
+    /// Records older than that, by their own time stamp, are skipped.
+    pub record_age_max: Duration,
+    /// A bulk is sent when it has so many bytes…
+    pub bulk_bytes: usize,
+    /// …or when its first record waits for so long.
+    pub bulk_age: Duration,
+    pub bulks_in_flight: NonZeroUsize,
+    /// How long what was consumed may take to be delivered at the end.
+    pub drain_timeout: Duration,
+    pub elasticsearch: Elasticsearch,
+}
+
+impl Settings {
+    /// Every variable the service reads, for documentation and help.
+    pub const VARIABLES: &[&Variable] = &[
+        &HOST,
+        &ADMIN_PORT,
+        &POD_NAME,
+        &logs::RUST_LOG,
+        &kafka::KAFKA_BROKERS,
+        &kafka::KAFKA_LOGGING_TOPIC,
+        &kafka::KAFKA_SASL_USER,
+        &kafka::KAFKA_SASL_PASSWORD,
+        &kafka::KAFKA_MESSAGE_TIMEOUT,
+        &kafka::KAFKA_FETCH_WAIT,
+        &KAFKA_GROUP,
+        &KAFKA_SESSION_TIMEOUT,
+        &KAFKA_DEAD_LETTER_TOPIC,
+        &MAX_RECORD_AGE,
+        &BULK_BYTES,
+        &BULK_AGE,
+        &BULKS_IN_FLIGHT,
+        &DRAIN_TIMEOUT,
+        &elasticsearch::ELASTICSEARCH_URL,
+        &elasticsearch::ELASTICSEARCH_INDEX,
+        &elasticsearch::ELASTICSEARCH_USER,
+        &elasticsearch::ELASTICSEARCH_PASSWORD,
+        &elasticsearch::ELASTICSEARCH_API_KEY,
+        &elasticsearch::ELASTICSEARCH_CA_FILE,
+        &elasticsearch::ELASTICSEARCH_TIMEOUT,
+    ];
+
+    /// Reads the settings.
+    ///
+    /// # Errors
+    /// Every variable with a bad value.
+    pub fn from_env(env: &Env) -> Result<Self, Invalid> {
+        let mut reader = Reader::new(env);
+        let kafka = kafka::Settings::read(&mut reader);
+        if kafka.is_none() && !reader.is_set(&kafka::KAFKA_BROKERS) {
+            reader.refuse(&kafka::KAFKA_BROKERS, "", "host:port separated by commas: logs come from there");
+        }
+        let dead_letter_topic = kafka::read_topic(&mut reader, &KAFKA_DEAD_LETTER_TOPIC);
+        if kafka.as_ref().is_some_and(|kafka| kafka.logging_topic == dead_letter_topic) {
+            let expected = "another topic than KAFKA_LOGGING_TOPIC: dead letters would be consumed again";
+            reader.refuse(&KAFKA_DEAD_LETTER_TOPIC, &dead_letter_topic, expected);
+        }
+        let elasticsearch = Elasticsearch::read(&mut reader);
+        let host = reader.get(&HOST);
+        let admin_port = reader.get(&ADMIN_PORT);
+        let pod_name = reader.optional(&POD_NAME);
+        let group = reader.get(&KAFKA_GROUP);
+        let session_timeout = session_timeout(&mut reader);
+        let record_age_max = reader.get::<Seconds>(&MAX_RECORD_AGE).0;
+        let bulk_bytes = bulk_bytes(&mut reader);
+        let bulk_age = reader.get::<Seconds>(&BULK_AGE).0;
+        let bulks_in_flight = bulks_in_flight(&mut reader);
+        let drain_timeout = reader.get::<Seconds>(&DRAIN_TIMEOUT).0;
+        // Without brokers there is nothing to run, and that was refused above.
+        let settings = kafka.map(|kafka| Self {
+            host,
+            admin_port,
+            pod_name,
+            kafka,
+            group,
+            session_timeout,
+            dead_letter_topic,
+            record_age_max,
+            bulk_bytes,
+            bulk_age,
+            bulks_in_flight,
+            drain_timeout,
+            elasticsearch,
+        });
+        match (reader.finish(()), settings) {
+            (Ok(()), Some(settings)) => Ok(settings),
+            (Err(invalid), _) => Err(invalid),
+            (Ok(()), None) => Err(Invalid(Vec::new())),
+        }
+    }
+}
+
+fn session_timeout(reader: &mut Reader<'_>) -> Duration {
+    let Seconds(timeout) = reader.get(&KAFKA_SESSION_TIMEOUT);
+    if !SESSION_TIMEOUT_RANGE.contains(&timeout) {
+        reader.refuse(&KAFKA_SESSION_TIMEOUT, format!("{timeout:?}"), "a duration from 6s to 5m");
+    }
+    timeout
+}
+
+fn bulk_bytes(reader: &mut Reader<'_>) -> usize {
+    let bytes: usize = reader.get(&BULK_BYTES);
+    if !BULK_BYTES_RANGE.contains(&bytes) {
+        let (least, most) = BULK_BYTES_RANGE.into_inner();
+        reader.refuse(&BULK_BYTES, bytes.to_string(), format!("a number of bytes from {least} to {most}"));
+    }
+    bytes
+}
+
+fn bulks_in_flight(reader: &mut Reader<'_>) -> NonZeroUsize {
+    let bulks: NonZeroUsize = reader.get(&BULKS_IN_FLIGHT);
+    if bulks.get() > BULKS_IN_FLIGHT_MAX {
+        let expected = format!("a number from 1 to {BULKS_IN_FLIGHT_MAX}");
+        reader.refuse(&BULKS_IN_FLIGHT, bulks.to_string(), expected);
+    }
+    bulks
+}
+
+#[cfg(test)]
+mod tests;

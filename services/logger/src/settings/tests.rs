@@ -1,0 +1,81 @@
+use super::*;
+
+const LEAST: [(&str, &str); 2] = [("KAFKA_BROKERS", "kafka:9092"), ("ELASTICSEARCH_URL", "http://es:9200")];
+
+fn read(more: &[(&str, &str)]) -> Result<Settings, Invalid> {
+    Settings::from_env(&LEAST.iter().chain(more).copied().collect())
+}
+
+#[test]
+fn kafka_and_elasticsearch_are_all_it_has_to_be_told() {
+    let settings = read(&[]).unwrap();
+    assert_eq!(settings.kafka.logging_topic, "general-logs");
+    assert_eq!(settings.group, "logger");
+    assert_eq!(settings.record_age_max, Duration::from_hours(7 * 24));
+    assert_eq!(settings.bulk_bytes, 2 * 1024 * 1024);
+    assert_eq!(settings.elasticsearch.index_prefix, "general-logs");
+}
+
+#[test]
+fn every_bad_variable_is_named() {
+    let env: Env = [
+        ("KAFKA_DEAD_LETTER_TOPIC", "a b"),
+        ("ELASTICSEARCH_URL", "ftp://es"),
+        ("ELASTICSEARCH_INDEX", "Logs"),
+        ("ELASTICSEARCH_USER", "me"),
+        ("ELASTICSEARCH_CA_FILE", "/nowhere/ca.pem"),
+        ("KAFKA_SESSION_TIMEOUT", "1s"),
+        ("BULK_BYTES", "1"),
+        ("BULKS_IN_FLIGHT", "65"),
+        ("DRAIN_TIMEOUT", "soon"),
+    ]
+    .into_iter()
+    .collect();
+    let invalid = Settings::from_env(&env).unwrap_err();
+    let named: Vec<_> = invalid.0.iter().map(|problem| problem.variable).collect();
+    assert_eq!(
+        named,
+        [
+            "KAFKA_BROKERS",
+            "KAFKA_DEAD_LETTER_TOPIC",
+            "ELASTICSEARCH_URL",
+            "ELASTICSEARCH_INDEX",
+            "ELASTICSEARCH_PASSWORD",
+            "ELASTICSEARCH_CA_FILE",
+            "KAFKA_SESSION_TIMEOUT",
+            "BULK_BYTES",
+            "BULKS_IN_FLIGHT",
+            "DRAIN_TIMEOUT",
+        ]
+    );
+}
+
+#[test]
+fn dead_letters_do_not_go_round_in_circles() {
+    let invalid = read(&[("KAFKA_DEAD_LETTER_TOPIC", "general-logs")]).unwrap_err().to_string();
+    assert!(invalid.contains("another topic than KAFKA_LOGGING_TOPIC"), "{invalid}");
+}
+
+#[test]
+fn secrets_are_neither_taken_from_the_url_nor_printed() {
+    let invalid = read(&[("ELASTICSEARCH_URL", "http://me:hunter2@es:9200")]).unwrap_err().to_string();
+    assert!(invalid.contains("ELASTICSEARCH_PASSWORD") && !invalid.contains("hunter2"), "{invalid}");
+    let settings = read(&[("ELASTICSEARCH_USER", "me"), ("ELASTICSEARCH_PASSWORD", "hunter2")]).unwrap();
+    assert!(!format!("{settings:?}").contains("hunter2"));
+    let settings = read(&[("ELASTICSEARCH_API_KEY", "hunter2")]).unwrap();
+    assert!(!format!("{settings:?}").contains("hunter2"));
+    let both =
+        [("ELASTICSEARCH_API_KEY", "k"), ("ELASTICSEARCH_USER", "me"), ("ELASTICSEARCH_PASSWORD", "p")];
+    let invalid = read(&both).unwrap_err().to_string();
+    assert!(invalid.contains("ELASTICSEARCH_API_KEY"), "{invalid}");
+}
+
+#[test]
+fn every_variable_is_listed_once_and_described() {
+    let mut names: Vec<_> = Settings::VARIABLES.iter().map(|variable| variable.name).collect();
+    assert!(Settings::VARIABLES.iter().all(|variable| variable.meaning.ends_with('.')));
+    names.sort_unstable();
+    let count = names.len();
+    names.dedup();
+    assert_eq!(names.len(), count);
+}

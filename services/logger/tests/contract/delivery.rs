@@ -1,0 +1,106 @@
+//! What becomes of records while everything works.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rdkafka::Message as _;
+use serde_json::json;
+
+use crate::elasticsearch::{Elasticsearch, Fault};
+use crate::support::{Kafka, Logger, eventually, header, line};
+
+#[test]
+fn lines_become_documents_and_a_drain_delivers_commits_and_leaves() {
+    let (kafka, elasticsearch) = (Kafka::start(), Elasticsearch::start());
+    let logger = Logger::start(&kafka, &elasticsearch, &[]);
+    kafka.publish_line(0, "first");
+    kafka.publish_line(1, "second");
+    eventually("both are written", || elasticsearch.texts().len() == 2);
+    {
+        let contents = elasticsearch.contents.lock();
+        let today = Timestamp::now().strftime("general-logs-%Y.%m.%d").to_string();
+        let ids: Vec<&String> = contents
+            .documents
+            .keys()
+            .map(|(index, id)| {
+                // Midnight may pass in between.
+                assert_eq!(index.len(), today.len());
+                id
+            })
+            .collect();
+        assert!(
+            ids[0].starts_with("general-logs-0-0-") && ids[1].starts_with("general-logs-1-0-"),
+            "{ids:?}"
+        );
+        let template = &contents.templates["general-logs"];
+        assert_eq!(template["index_patterns"], json!(["general-logs-*"]));
+        assert_eq!(template["template"]["mappings"]["properties"]["timestamp"]["type"], "date_nanos");
+    }
+    assert!(logger.page("/readyz").ends_with("ready\n"));
+    assert!(logger.page("/info").contains(r#""service":"logger""#));
+    assert_eq!(logger.metric("logger_records_consumed_total"), 2);
+
+    // Too young for a bulk of its own: the drain sends it.
+    kafka.publish_line(0, "last");
+    eventually("it is consumed", || logger.metric("logger_records_consumed_total") == 3);
+    logger.drain();
+    logger.join();
+    assert_eq!(elasticsearch.texts(), ["first", "last", "second"]);
+    assert_eq!((kafka.committed(0), kafka.committed(1)), (Some(2), Some(1)));
+
+    // Its successor gets the partitions at once, and nothing again.
+    let logger = Logger::start(&kafka, &elasticsearch, &[]);
+    kafka.publish_line(1, "new");
+    eventually("it goes on", || elasticsearch.texts().len() == 4);
+    assert_eq!(logger.metric("logger_records_consumed_total"), 1);
+    assert_eq!(logger.metric("logger_documents_duplicate_total"), 0);
+}
+
+#[test]
+fn old_records_are_skipped_and_malformed_ones_do_not_stop_the_rest() {
+    let (kafka, elasticsearch) = (Kafka::start(), Elasticsearch::start());
+    let refused = Fault::Document { text: "poison", status: 400, kind: "document_parsing_exception" };
+    elasticsearch.fail(std::iter::repeat_n(refused, 10));
+    let logger = Logger::start(&kafka, &elasticsearch, &[("MAX_RECORD_AGE", "1h")]);
+    let now = Timestamp::now();
+    kafka.publish(0, &line("yesterday", now - Duration::from_hours(24)));
+    kafka.publish(0, "no JSON at all");
+    kafka.publish(0, &line("poison", now));
+    kafka.publish(0, &line("good", now));
+    eventually("the rest is written", || elasticsearch.texts() == ["good"]);
+
+    let letters = kafka.dead_letters(2);
+    let malformed = &letters[0];
+    assert_eq!(malformed.payload(), Some(&b"no JSON at all"[..]));
+    assert!(header(malformed, "reason").contains("not a JSON object"));
+    let from = |letter| ["topic", "partition", "offset"].map(|name| header(letter, name));
+    assert_eq!(from(malformed), ["general-logs", "0", "1"]);
+    let poison = letters.iter().find(|letter| header(letter, "offset") == "2").expect("refused");
+    assert_eq!(poison.payload(), Some(line("poison", now).as_bytes()));
+    assert!(header(poison, "reason").starts_with("document_parsing_exception"));
+
+    eventually("all is committed", || kafka.committed(0) == Some(4));
+    assert_eq!(logger.metric("logger_records_skipped_total"), 1);
+    assert_eq!(logger.metric("logger_dead_letters_total{cause=\"malformed\"}"), 1);
+    assert_eq!(logger.metric("logger_dead_letters_total{cause=\"refused\"}"), 1);
+}
+
+#[test]
+fn bulks_are_bounded_by_bytes_and_split_where_they_are_too_large() {
+    let (kafka, elasticsearch) = (Kafka::start(), Elasticsearch::start());
+    elasticsearch.contents.lock().documents_max = Some(3);
+    let text = "x".repeat(1000);
+    let now = Timestamp::now();
+    for number in 0..40 {
+        kafka.publish(0, &line(&format!("{number:02} {text}"), now));
+    }
+    let logger = Logger::start(&kafka, &elasticsearch, &[("BULK_BYTES", "8192"), ("BULK_AGE", "30")]);
+    eventually("full bulks are sent without waiting for their age", || elasticsearch.texts().len() >= 35);
+    logger.drain();
+    logger.join();
+    assert_eq!(elasticsearch.texts().len(), 40);
+    let bulks = elasticsearch.contents.lock().bulks.clone();
+    assert!(bulks.iter().all(|documents| *documents <= 8), "{bulks:?}");
+    assert!(bulks.iter().any(|documents| *documents <= 3), "{bulks:?}");
+    assert_eq!(kafka.committed(0), Some(40));
+}

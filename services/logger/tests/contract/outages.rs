@@ -1,0 +1,80 @@
+//! Elasticsearch refuses, loses answers, and goes away.
+
+use crate::elasticsearch::{Elasticsearch, Fault};
+use crate::support::{Kafka, Logger, eventually};
+
+#[test]
+fn what_fails_is_sent_again_and_nothing_is_written_twice() {
+    let (kafka, elasticsearch) = (Kafka::start(), Elasticsearch::start());
+    let busy = Fault::Document { text: "second", status: 429, kind: "es_rejected_execution_exception" };
+    elasticsearch.fail([Fault::Status(500), Fault::Status(429), Fault::WrittenWithoutAnswer, busy]);
+    for text in ["first", "second", "third"] {
+        kafka.publish_line(0, text);
+    }
+    let logger = Logger::start(&kafka, &elasticsearch, &[]);
+    eventually("all is committed", || kafka.committed(0) == Some(3));
+    assert_eq!(elasticsearch.texts(), ["first", "second", "third"]);
+    assert!(logger.metric("logger_bulk_retries_total{cause=\"unavailable\"}") >= 3);
+    assert!(logger.metric("logger_documents_duplicate_total") >= 1, "those of the lost answer");
+    assert_eq!(logger.metric("logger_bulks_opened_total"), logger.metric("logger_bulks_closed_total"));
+    assert!(logger.page("/readyz").ends_with("ready\n"), "{}", logger.page("/readyz"));
+}
+
+#[test]
+fn only_the_documents_that_were_busy_are_sent_again() {
+    let (kafka, elasticsearch) = (Kafka::start(), Elasticsearch::start());
+    let busy = Fault::Document { text: "second", status: 503, kind: "unavailable_shards_exception" };
+    elasticsearch.fail([busy]);
+    for text in ["first", "second", "third"] {
+        kafka.publish_line(0, text);
+    }
+    let logger = Logger::start(&kafka, &elasticsearch, &[("BULK_AGE", "1")]);
+    eventually("all is written", || elasticsearch.texts().len() == 3);
+    assert_eq!(elasticsearch.contents.lock().bulks.last(), Some(&1));
+    assert_eq!(logger.metric("logger_bulk_retries_total{cause=\"busy\"}"), 1);
+    assert_eq!(logger.metric("logger_documents_duplicate_total"), 0);
+}
+
+#[test]
+fn while_it_is_away_consuming_pauses_and_everything_waits_in_kafka() {
+    let (kafka, elasticsearch) = (Kafka::start(), Elasticsearch::start());
+    elasticsearch.contents.lock().down = true;
+    let text = "x".repeat(2000);
+    for number in 0..100 {
+        kafka.publish_line(number % 2, &format!("{number} {text}"));
+    }
+    let settings = [("BULK_BYTES", "8192"), ("BULKS_IN_FLIGHT", "2")];
+    let logger = Logger::start(&kafka, &elasticsearch, &settings);
+    eventually("it pauses", || logger.metric("logger_pauses_total") == 1);
+    let consumed = logger.metric("logger_records_consumed_total");
+    assert!(consumed <= 20, "{consumed} records of 2 kB for three bulks of 8 KiB");
+    assert_eq!((kafka.committed(0), kafka.committed(1)), (None, None));
+    let readyz = logger.page("/readyz");
+    assert!(readyz.contains("200 OK") && readyz.contains("degraded: elasticsearch: "), "{readyz}");
+
+    elasticsearch.contents.lock().down = false;
+    eventually("all is committed", || (kafka.committed(0), kafka.committed(1)) == (Some(50), Some(50)));
+    assert_eq!(elasticsearch.texts().len(), 100);
+    assert_eq!(logger.metric("logger_resumes_total"), 1);
+    assert!(logger.page("/readyz").ends_with("ready\n"));
+}
+
+#[test]
+fn what_a_drain_cannot_deliver_is_not_committed() {
+    let (kafka, elasticsearch) = (Kafka::start(), Elasticsearch::start());
+    let logger = Logger::start(&kafka, &elasticsearch, &[("DRAIN_TIMEOUT", "200ms")]);
+    kafka.publish_line(0, "first");
+    eventually("it is committed", || kafka.committed(0) == Some(1));
+    elasticsearch.contents.lock().down = true;
+    kafka.publish_line(0, "second");
+    eventually("it is on its way", || logger.metric("logger_bulks_opened_total") == 2);
+    logger.drain();
+    logger.join();
+    assert_eq!(kafka.committed(0), Some(1));
+
+    elasticsearch.contents.lock().down = false;
+    let logger = Logger::start(&kafka, &elasticsearch, &[]);
+    eventually("its successor writes it", || elasticsearch.texts() == ["first", "second"]);
+    logger.force();
+    logger.join();
+}

@@ -1,0 +1,30 @@
+//! SASL/PLAIN: with the right password it works, with a wrong one it says so at once.
+
+use std::time::Duration;
+
+use crate::process::Logger;
+use crate::testbed::{environment, variable};
+
+const WRONG: &str = "not-the-password-4711";
+
+#[test]
+fn a_wrong_password_is_named_within_five_seconds_and_never_printed() {
+    let sasl = environment(&["--sasl", "kafka"]);
+    let url = variable("ELASTICSEARCH_URL");
+    let settings = |password: &str| {
+        let own = [("KAFKA_SASL_PASSWORD", password), ("ELASTICSEARCH_URL", url.as_str())];
+        let kafka = ["KAFKA_BROKERS", "KAFKA_SASL_USER"].map(|name| (name, sasl[name].as_str()));
+        Logger::start(&[&own[..], &kafka[..], &[("RUST_LOG", "debug"), ("KAFKA_GROUP", "sasl")]].concat())
+    };
+
+    let logger = settings(WRONG);
+    logger.wait_for_line("started", Duration::from_secs(5));
+    let seen =
+        logger.wait_for_line("refuses KAFKA_SASL_USER and KAFKA_SASL_PASSWORD", Duration::from_secs(5));
+    assert!(!seen.contains(WRONG), "{seen}");
+
+    let right = &sasl["KAFKA_SASL_PASSWORD"];
+    let logger = settings(right);
+    let seen = logger.wait_for_line("partitions assigned", Duration::from_secs(30));
+    assert!(!seen.contains(right.as_str()), "the password is in the log");
+}
