@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    completion, demo, doctor, down, explain, kill, load, load_worker, logs, scale, serve, status, supervisor,
+    completion, demo, doctor, down, explain, kill, load, load_worker, logs, run_child, scale, serve, status, supervisor,
     up, watch,
 };
 
@@ -80,6 +80,8 @@ pub(crate) enum Command {
     Completion(completion::Args),
     #[command(hide = true)]
     Supervisor(supervisor::Args),
+    #[command(hide = true)]
+    RunChild(run_child::Args),
     #[command(hide = true)]
     LoadWorker(load_worker::Args),
 }

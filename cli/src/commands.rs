@@ -9,6 +9,7 @@ pub(crate) mod kill;
 pub(crate) mod load;
 pub(crate) mod load_worker;
 pub(crate) mod logs;
+pub(crate) mod run_child;
 pub(crate) mod scale;
 pub(crate) mod serve;
 pub(crate) mod status;
@@ -75,6 +76,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     let command = match command {
         Command::Serve(args) => return report(&Printer::new(&global), serve::run(args)),
         Command::Supervisor(args) => return report(&Printer::new(&global), supervisor::run(&args)),
+        Command::RunChild(args) => return report(&Printer::new(&global), run_child::run(args)),
         Command::LoadWorker(args) => return report(&Printer::new(&global), load_worker::run(&args)),
         Command::Completion(args) => return report(&Printer::new(&global), completion::run(&args)),
         other => other,
@@ -99,9 +101,11 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Logs(args) => logs::run(&context, args),
         Command::Doctor(args) => Ok(doctor::run(&context, &args)),
         Command::Explain(args) => explain::run(&context, &args),
-        Command::Serve(_) | Command::Supervisor(_) | Command::LoadWorker(_) | Command::Completion(_) => {
-            Ok(exit::DONE)
-        }
+        Command::Serve(_)
+        | Command::Supervisor(_)
+        | Command::RunChild(_)
+        | Command::LoadWorker(_)
+        | Command::Completion(_) => Ok(exit::DONE),
     };
     context.printer.progress().clear();
     report(&context.printer, outcome)

@@ -13,6 +13,9 @@ pub(crate) struct Waiting {
     phase: Phase,
     open: u64,
     connected: u64,
+    /// Messages sent, and when that was counted: now and at the tick before.
+    sent: [(u64, Timestamp); 2],
+    lost: u64,
     /// Per service under autoscaling: the last thing it was seen to do.
     held: Option<Held>,
 }
@@ -39,6 +42,8 @@ impl Waiting {
             phase: Phase::Before,
             open: 0,
             connected: 0,
+            sent: [(0, Timestamp::UNIX_EPOCH); 2],
+            lost: 0,
             held: None,
         }
     }
@@ -51,6 +56,8 @@ impl Waiting {
             EventKind::LoadTick(tick) => {
                 self.open = tick.open;
                 self.connected = tick.totals.connected_first;
+                self.sent = [self.sent[1], (tick.totals.messages_sent, event.wall)];
+                self.lost = tick.totals.message_timeouts;
             }
             EventKind::ScaleDownHeld { service, recommended, until_ms, .. } => {
                 // Times inside an event count from its own stream's beginning; only the distance is of use here.
@@ -73,21 +80,33 @@ impl Waiting {
                 Some((
                     "ramp",
                     format!(
-                        "ramp: {} of {} connections, {} left",
+                        "ramp: {} of {} {}, {} left",
                         self.connected,
                         plan.connections,
+                        if plan.is_udp() { "peers" } else { "connections" },
                         seconds(whole.saturating_sub(elapsed(since, now)))
                     ),
                 ))
             }
             Phase::Hold { since } => {
                 let mut whole = Duration::from_millis(plan.duration_ms);
-                if !plan.duration_from_ramp {
+                // With stages all peers open at once.
+                if !plan.duration_from_ramp && plan.stages.is_empty() {
                     let ramp =
                         Duration::from_micros(plan.connect_interval_us.saturating_mul(plan.connections));
                     whole = whole.saturating_sub(ramp);
                 }
                 let left = seconds(whole.saturating_sub(elapsed(since, now)));
+                if plan.is_udp() {
+                    let rate = self.messages_per_second();
+                    return Some((
+                        "hold",
+                        format!(
+                            "{} peers send {rate} messages/s, {} without an answer, {left} left",
+                            self.open, self.lost
+                        ),
+                    ));
+                }
                 Some(("hold", format!("holding {} connections, {left} left", self.open)))
             }
             Phase::After { since } => {
@@ -111,10 +130,82 @@ impl Waiting {
     }
 }
 
+impl Waiting {
+    /// Between the last two ticks.
+    fn messages_per_second(&self) -> u64 {
+        let [(before, since), (now, at)] = self.sent;
+        let apart = elapsed(since, at).as_secs_f64();
+        if since == Timestamp::UNIX_EPOCH || apart <= 0.0 {
+            return 0;
+        }
+        (now.saturating_sub(before) as f64 / apart).round() as u64
+    }
+}
+
 fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(since)).unwrap_or_default()
 }
 
 fn seconds(duration: Duration) -> String {
     format!("{} s", duration.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use load::{Protocol, Request};
+    use platform::event::{Counters, LatencySummary, LoadTick, Source, Stamper};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn event(second: i64, kind: EventKind) -> Event {
+        let began = Timestamp::UNIX_EPOCH;
+        let now = began + jiff::SignedDuration::from_secs(second);
+        Stamper::new(Uuid::nil(), Source::Load, began).stamp(now, kind)
+    }
+
+    fn tick(sent: u64, timeouts: u64) -> EventKind {
+        EventKind::LoadTick(LoadTick {
+            open: 64,
+            connecting: 0,
+            totals: Counters {
+                connected_first: 64,
+                messages_sent: sent,
+                message_timeouts: timeouts,
+                ..Counters::default()
+            },
+            connect: LatencySummary::default(),
+            message: LatencySummary::default(),
+            by_replica: [].into(),
+            skew: None,
+        })
+    }
+
+    fn hold(protocol: Protocol) -> String {
+        let request = Request {
+            protocol: Some(protocol),
+            targets: vec!["127.0.0.1:1".to_owned()],
+            connections: Some(64),
+            ..Request::default()
+        };
+        let plan = request.resolve(None).unwrap();
+        let mut waiting = Waiting::new(&plan);
+        let ramp_done = EventKind::RampDone { open: 64, refused: 0, lost: 0, after_ms: 10 };
+        for (second, kind) in [
+            (10, EventKind::LoadStarted { plan: plan.describe() }),
+            (11, ramp_done),
+            (12, tick(20_000, 0)),
+            (14, tick(80_000, 7)),
+        ] {
+            waiting.observe(&event(second, kind));
+        }
+        let now = Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(15);
+        waiting.line(now, &[]).unwrap().1
+    }
+
+    #[test]
+    fn connections_are_held_and_datagrams_sent() {
+        assert_eq!(hold(Protocol::Tcp), "holding 64 connections, 26 s left");
+        assert_eq!(hold(Protocol::Udp), "64 peers send 30000 messages/s, 7 without an answer, 26 s left");
+    }
 }

@@ -179,6 +179,62 @@ fn scaling_under_load_loses_nothing() {
     assert_eq!(lab.replicas().len(), 1);
 }
 
+/// Datagrams through the gateways, while a replica comes and another goes: none is lost, doubled or overtaken.
+#[test]
+fn datagrams_survive_a_drain() {
+    let lab = Lab::new("datagrams");
+    let two = ["--set", "udp.enabled=true", "--set", "udp.autoscaling=null", "--set", "udp.replicas=2"];
+    lab.up(&two);
+    let load = lab.spawn(&[
+        "load",
+        "--protocol",
+        "udp",
+        "--conns",
+        "32",
+        "--send",
+        "2000/s",
+        "--window",
+        "16",
+        "--for",
+        "6s",
+        // Of a busy machine; a lost datagram is not answered at all.
+        "--timeout",
+        "5s",
+        "--output",
+        "jsonl",
+        "--expect-lost",
+        "0",
+    ]);
+    let replicas = |count: usize| {
+        eventually(SOON, || {
+            let status = lab.status();
+            let services = status["services"].as_array().expect("services");
+            let udp = services.iter().find(|service| service["name"] == "udp").expect("the service");
+            let replicas = udp["replicas"].as_array().expect("replicas");
+            let ready = replicas.iter().filter(|replica| replica["phase"] == "ready").count();
+            if ready == count { Ok(()) } else { Err(status.to_string()) }
+        })
+    };
+    replicas(2).expect("two are ready");
+    lab.ok(&["scale", "udp", "3"]);
+    replicas(3).expect("three are ready");
+    lab.ok(&["scale", "udp", "2"]);
+    replicas(2).expect("one drains");
+    let output = load.finish(SOON);
+    assert_eq!(output.status.code(), Some(0), "{}", both(&output));
+    let events = events(&output.stdout);
+    let summary = summary(&events);
+    let totals = &summary["totals"];
+    assert!(totals["messages_sent"].as_u64() > Some(11_000), "{totals}");
+    assert_eq!(totals["messages_answered"], totals["messages_sent"], "{totals}");
+    for none in ["message_timeouts", "messages_duplicated", "messages_wrong", "messages_stray", "refused"] {
+        assert_eq!(totals[none], 0, "{none}: {totals}");
+    }
+    assert_eq!(summary["plan"]["protocol"], "udp");
+    let drained = of_type(&events, "PodDraining").iter().any(|event| event["service"] == "udp");
+    assert!(drained, "a replica drained under the load");
+}
+
 /// How many clients the replica that this connection got says it has.
 fn who(stream: &mut std::net::TcpStream) -> u64 {
     use std::io::{Read, Write};

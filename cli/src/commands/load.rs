@@ -6,7 +6,8 @@ use std::{
 };
 
 use load::{
-    Expect, Expectation, Identify, LoadDuration, Options, Plan, Rate, Reconnect, Request, scenario::Scenario,
+    Expect, Expectation, Frequency, Identify, LoadDuration, Options, Plan, Protocol, Rate, Reconnect,
+    Request, scenario::Scenario,
 };
 use local::LocalTarget;
 use platform::{Target, target::EventsFrom};
@@ -23,10 +24,13 @@ Examples:
   playctl load tcp-10k --hold 30s --svg run.svg          shorter, with a picture
   playctl load --conns 500 --rate 200/s 127.0.0.1:7000   any TCP server
   playctl load --conns 100 --for 30s --expect-lost 0 --expect-p99 50ms
+  playctl load udp-burst                                 datagrams, from 1,000 a second to 30,000 and back
+  playctl load --protocol udp --conns 64 --send 30000/s --window 8
+  playctl load --conns 16 --window 32 udp://127.0.0.1:7000
 
 Expectations that fail make the exit status 3. Latency counts from the moment a message was due.")]
 pub(crate) struct Args {
-    /// A scenario (a built-in name or a YAML file) and/or addresses to load (HOST:PORT)
+    /// A scenario (a built-in name or a YAML file) and/or addresses to load (HOST:PORT, udp://HOST:PORT)
     #[arg(value_name = "SCENARIO|TARGET")]
     what: Vec<String>,
     #[command(flatten)]
@@ -39,7 +43,10 @@ pub(crate) struct Args {
 /// What a scenario says and a command line may say differently.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Shape {
-    /// How many connections
+    /// What is spoken
+    #[arg(long, value_name = "tcp|udp")]
+    pub protocol: Option<Protocol>,
+    /// How many connections; over udp, peers (sockets with a port each)
     #[arg(long, value_name = "N")]
     pub conns: Option<u64>,
     /// Time between two connects, or connects per second: 5ms, 200/s
@@ -48,6 +55,12 @@ pub(crate) struct Shape {
     /// Time between two messages of one connection
     #[arg(long, value_name = "TIME", value_parser = load::parse_duration)]
     pub every: Option<Duration>,
+    /// Messages of all peers together (udp), in place of an interval for each: 30000/s
+    #[arg(long, value_name = "FREQUENCY", conflicts_with_all = ["every", "silent"])]
+    pub send: Option<Frequency>,
+    /// At most so many messages of a peer without an answer (udp); alone, each answer sends the next message
+    #[arg(long, value_name = "N")]
+    pub window: Option<u32>,
     /// Connections send nothing
     #[arg(long, conflicts_with_all = ["every", "payload"])]
     pub silent: bool,
@@ -87,7 +100,7 @@ pub(crate) struct Shape {
     /// Report every connection by itself (--output jsonl)
     #[arg(long)]
     pub trace_connections: bool,
-    /// At most so many connections lost
+    /// At most so many connections lost; over udp, messages without an answer
     #[arg(long, value_name = "N")]
     pub expect_lost: Option<u64>,
     /// At most so many connects refused
@@ -137,7 +150,7 @@ pub(crate) fn scenario(
 }
 
 fn against(context: &Context, target: Option<LocalTarget>, request: Request, svg: Option<&Path>) -> Outcome {
-    let service = request.scenario.as_ref().map_or("tcp", |scenario| scenario.service.as_str());
+    let service = request.scenario.as_ref().map_or(request.protocol().name(), |scenario| &scenario.service);
     let endpoint = target.as_ref().map(|target| target.endpoint(service)).transpose()?;
     let plan: Plan =
         request.resolve(endpoint).map_err(|error| Failure::new(error.exit_code(), error.to_string()))?;
@@ -158,7 +171,7 @@ fn scenario_named(name: &str) -> Result<Scenario, Failure> {
     load::scenario::find(name).map_err(|error| Failure::new(error.exit_code(), error.to_string()))
 }
 
-/// Scenario names have no colon; addresses have one (`HOST:PORT`, `[::1]:PORT`, `tcp://HOST:PORT`).
+/// Scenario names have no colon; addresses have one (`HOST:PORT`, `[::1]:PORT`, `udp://HOST:PORT`).
 fn is_address(text: &str) -> bool {
     text.contains(':')
 }
@@ -182,9 +195,12 @@ impl Shape {
             None
         };
         Request {
+            protocol: self.protocol,
             connections: self.conns,
             rate: self.rate,
             every: self.every,
+            send: self.send,
+            window: self.window,
             silent: self.silent,
             payload: self.payload,
             expect: self.expect,

@@ -1,20 +1,30 @@
 //! `playctl logs [SERVICE[/REPLICA]]`
 
+use clap::ValueEnum;
+use jiff::Timestamp;
+use logger::index::{self, Pods, Question};
 use platform::{
-    Target, exit,
-    target::{LogLine, LogQuery},
+    Target, TargetError, exit,
+    target::{LogLine, LogQuery, LogStream},
 };
+use service::settings::{Env, Reader};
 
-use super::{Context, Outcome};
+use super::{Context, Failure, Outcome};
 use crate::{args::Output, platform_source};
 
 /// Print what replicas and parts wrote
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  playctl logs                     everything, the last 100 lines
-  playctl logs tcp --tail 20       one service
-  playctl logs -f tcp/tcp-1        one replica, and what it goes on to write")]
+  playctl logs                             everything, the last 100 lines
+  playctl logs tcp --tail 20               one service
+  playctl logs -f tcp/tcp-1                one replica, and what it goes on to write
+  playctl logs --since 5m --grep draining  of the last five minutes, lines with this text
+  playctl logs --from index                what the logger wrote to Elasticsearch
+
+What replicas print is kept by the supervisor, the last 16 to 32 MiB of it. With a logger their log lines are in
+Elasticsearch too; lines from before what the supervisor keeps are taken from there. An Elasticsearch with users is
+asked as ELASTICSEARCH_USER and ELASTICSEARCH_PASSWORD, or with ELASTICSEARCH_API_KEY.")]
 pub(crate) struct Args {
     /// Only this service or replica
     #[arg(value_name = "SERVICE[/REPLICA]")]
@@ -25,20 +35,81 @@ pub(crate) struct Args {
     /// How many of the last lines
     #[arg(long, short = 'n', value_name = "LINES", default_value_t = 100)]
     tail: usize,
+    /// Only lines of the last so long (5m, 1h30m), or since a time (2026-11-21T10:00:00Z)
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<Timestamp>,
+    /// Only lines with this text in them
+    #[arg(long, value_name = "TEXT")]
+    grep: Option<String>,
+    /// Where lines are taken from
+    #[arg(long, value_name = "SOURCE", value_enum, default_value_t = From::Both)]
+    from: From,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum From {
+    /// What replicas printed, and before that the index
+    Both,
+    /// What replicas printed
+    Output,
+    /// What the logger wrote to Elasticsearch
+    Index,
+}
+
+/// A duration before now, or a time.
+fn since(text: &str) -> Result<Timestamp, String> {
+    if let Ok(time) = text.parse() {
+        return Ok(time);
+    }
+    let expected =
+        |_| "expected a duration with units (5m, 1h30m) or a time (2026-11-21T10:00:00Z)".to_owned();
+    let ago = load::parse_duration(text).map_err(|error| expected(error.to_string()))?;
+    Timestamp::now().checked_sub(ago).map_err(|error| expected(error.to_string()))
 }
 
 pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     let target = platform_source::existing(&context.global)?;
-    let (service, replica) = match args.what {
-        None => (None, None),
-        Some(what) => match what.split_once('/') {
-            Some((service, replica)) => (Some(service.to_owned()), Some(replica.to_owned())),
-            None => (Some(what), None),
-        },
+    let query = query(&args);
+    let lines: LogStream = match args.from {
+        From::Output => target.logs(&query)?,
+        From::Index => {
+            let index = index_of(&target)?.ok_or_else(|| {
+                Failure::failed("there is no index: the platform has no logger; up --set logger.enabled=true")
+            })?;
+            let last = last(&index, &question(&query), args.tail)?;
+            if args.follow {
+                // Those that were just printed are not given again.
+                let from = last.last().map_or_else(Timestamp::now, |line| line.time);
+                let known: Vec<LogLine> = last.iter().filter(|line| line.time == from).cloned().collect();
+                let question = Question { since: Some(from), ..question(&query) };
+                let new = index.follow(question).map(|line| line.map(line_of).map_err(TargetError::other));
+                let new = new.filter(move |line| !line.as_ref().is_ok_and(|line| known.contains(line)));
+                Box::new(last.into_iter().map(Ok).chain(new))
+            } else {
+                Box::new(last.into_iter().map(Ok))
+            }
+        }
+        From::Both => {
+            let present = LogQuery { follow: false, ..query.clone() };
+            let present = target.logs(&present)?.collect::<Result<Vec<_>, _>>()?;
+            let before = match index_of(&target)? {
+                Some(index) => earlier(&target, &index, &query, args.tail.saturating_sub(present.len()))?,
+                None => Vec::new(),
+            };
+            let before = before.into_iter().map(Ok);
+            if args.follow {
+                Box::new(before.chain(target.logs(&query)?))
+            } else {
+                Box::new(before.chain(present.into_iter().map(Ok)))
+            }
+        }
     };
-    let query = LogQuery { service, replica, tail: Some(args.tail), follow: args.follow };
+    print(context, lines)
+}
+
+fn print(context: &Context, lines: LogStream) -> Outcome {
     let mut all = Vec::new();
-    for line in platform_source::while_wanted(context, target.logs(&query)?) {
+    for line in platform_source::while_wanted(context, lines) {
         let line: LogLine = line?;
         match context.printer.output() {
             Output::Human => context.printer.line(&format!("{:<12} {}", line.replica, line.text)),
@@ -53,4 +124,83 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
         context.printer.document(&all);
     }
     Ok(exit::DONE)
+}
+
+fn query(args: &Args) -> LogQuery {
+    let (service, replica) = match args.what.as_deref().map(|what| what.split_once('/').ok_or(what)) {
+        None => (None, None),
+        Some(Ok((service, replica))) => (Some(service.to_owned()), Some(replica.to_owned())),
+        Some(Err(service)) => (Some(service.to_owned()), None),
+    };
+    LogQuery {
+        service,
+        replica,
+        since: args.since,
+        text: args.grep.clone(),
+        tail: Some(args.tail),
+        follow: args.follow,
+    }
+}
+
+/// The same, asked of the index.
+fn question(query: &LogQuery) -> Question {
+    let pods = match (&query.replica, &query.service) {
+        (Some(replica), _) => Pods::Pod(replica.clone()),
+        (None, Some(service)) => Pods::Service(service.clone()),
+        (None, None) => Pods::All,
+    };
+    Question { pods, since: query.since, before: None, text: query.text.clone() }
+}
+
+/// The platform's Elasticsearch, embedded or not; `None` if it has none.
+fn index_of(target: &dyn Target) -> Result<Option<index::Reader>, Failure> {
+    let parts = target.snapshot()?.parts;
+    let address = parts.into_iter().find(|part| part.name == "elasticsearch").and_then(|part| part.address);
+    let Some(address) = address else { return Ok(None) };
+    let env = Env::of_process().with("ELASTICSEARCH_URL", address);
+    let mut reader = Reader::new(&env);
+    let settings = logger::Elasticsearch::read(&mut reader);
+    let settings = reader.finish(settings).map_err(Failure::usage)?;
+    index::Reader::new(&settings).map(Some).map_err(Failure::failed)
+}
+
+/// The last `count` lines from before the first one that the supervisor keeps. Those that it keeps are in the index
+/// as well.
+fn earlier(
+    target: &dyn Target,
+    index: &index::Reader,
+    query: &LogQuery,
+    count: usize,
+) -> Result<Vec<LogLine>, Failure> {
+    let oldest = target.logs(&LogQuery::default())?.next().transpose()?.map(|line| line.time);
+    let all_kept = oldest.zip(query.since).is_some_and(|(oldest, since)| oldest <= since);
+    if count == 0 || all_kept {
+        return Ok(Vec::new());
+    }
+    last(index, &Question { before: oldest, ..question(query) }, count)
+}
+
+fn last(index: &index::Reader, question: &Question, count: usize) -> Result<Vec<LogLine>, Failure> {
+    let lines = index.last(question, count).map_err(Failure::failed)?;
+    Ok(lines.into_iter().map(line_of).collect())
+}
+
+fn line_of(line: index::Line) -> LogLine {
+    LogLine { time: line.timestamp, replica: line.pod, text: line.text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn since_is_a_time_or_a_time_ago() {
+        let time = "2026-11-21T10:00:00Z";
+        assert_eq!(since(time), Ok(time.parse().unwrap()));
+        let ago = Timestamp::now().duration_since(since("1h30m").unwrap()).as_secs();
+        assert!((5400..5460).contains(&ago), "{ago}");
+        for bad in ["", "5", "yesterday", "-5m"] {
+            assert!(since(bad).is_err(), "{bad}");
+        }
+    }
 }

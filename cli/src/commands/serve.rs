@@ -13,7 +13,9 @@ Examples:
   playctl serve tcp                                        port 40000, all interfaces, no backends
   PORT=5151 DIALECT=socketz playctl serve tcp
   KAFKA_BROKERS=127.0.0.1:9092 MEMCACHED_SERVICE=127.0.0.1 MEMCACHED_PORT=11211 playctl serve tcp -H 127.0.0.1
+  MEMCACHED_SERVICE=127.0.0.1 playctl serve udp -p 50000   tokens are issued by tcp
   ENDPOINTS_FILE=endpoints.json playctl serve gateway
+  KAFKA_BROKERS=127.0.0.1:9092 ELASTICSEARCH_URL=http://127.0.0.1:9200 playctl serve logger
 
 A backend that is not configured or not reachable degrades the commands that need it and nothing else.")]
 pub(crate) struct Args {
@@ -25,8 +27,12 @@ pub(crate) struct Args {
 enum Service {
     /// Text commands over TCP
     Tcp(Listen),
+    /// The same words over UDP
+    Udp(Listen),
     /// The L4 gateway
     Gateway(Listen),
+    /// Log lines from Kafka to Elasticsearch
+    Logger,
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -49,9 +55,17 @@ pub(crate) fn run(args: Args) -> Outcome {
             let settings = tcp::Settings::from_env(&listen.over(env)).map_err(Failure::usage)?;
             tcp::run(settings, shutdown()?).map_err(Failure::failed)?;
         }
+        Service::Udp(listen) => {
+            let settings = udp::Settings::from_env(&listen.over(env)).map_err(Failure::usage)?;
+            udp::run(settings, shutdown()?).map_err(Failure::failed)?;
+        }
         Service::Gateway(listen) => {
             let settings = gateway::Settings::from_env(&listen.over(env)).map_err(Failure::usage)?;
             gateway::run(settings, shutdown()?).map_err(Failure::failed)?;
+        }
+        Service::Logger => {
+            let settings = logger::Settings::from_env(&env).map_err(Failure::usage)?;
+            logger::run(settings, shutdown()?).map_err(Failure::failed)?;
         }
     }
     Ok(exit::DONE)

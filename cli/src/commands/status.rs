@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use platform::{
     Target, exit,
     target::{PartOrigin, ReplicaPhase, ReplicaSnapshot, ServiceSnapshot, Snapshot},
+    values::Protocol,
 };
 
 use super::{Context, Outcome};
@@ -77,10 +78,14 @@ fn service_lines(text: &mut String, service: &ServiceSnapshot, now: Timestamp) {
     if service.replicas.is_empty() {
         return;
     }
+    let load = match Protocol::of_service(&service.name) {
+        Protocol::Tcp => "CONNECTIONS",
+        Protocol::Udp => "PACKETS",
+    };
     let _ = writeln!(
         text,
         "  {:<10} {:<8} {:<9} {:<22} {:>7} {:>11} {:>7} {:>9} {:>8}",
-        "REPLICA", "NODE", "PHASE", "ADDRESS", "PID", "CONNECTIONS", "CPU", "MEMORY", "RESTARTS"
+        "REPLICA", "NODE", "PHASE", "ADDRESS", "PID", load, "CPU", "MEMORY", "RESTARTS"
     );
     for replica in &service.replicas {
         replica_line(text, replica, now);
@@ -108,12 +113,18 @@ fn replica_line(text: &mut String, replica: &ReplicaSnapshot, now: Timestamp) {
         replica.node,
         replica.address.to_string(),
         replica.pid.map_or_else(dash, |pid| pid.to_string()),
-        replica.connections.map_or_else(dash, |n| n.to_string()),
+        load(replica).unwrap_or_else(dash),
         replica.cpu_cores.map_or_else(dash, |cores| format!("{:.0}m", cores * 1000.0)),
         replica.memory_bytes.map_or_else(dash, |bytes| format!("{:.1}Mi", bytes as f64 / (1024.0 * 1024.0))),
         replica.restarts,
         age(replica.since, now),
     );
+}
+
+/// What the clients do to it: connections, or packets where there are none.
+fn load(replica: &ReplicaSnapshot) -> Option<String> {
+    let packets = replica.packets_per_second.map(|packets| format!("{packets:.0}/s"));
+    packets.or(replica.connections.map(|connections| connections.to_string()))
 }
 
 fn age(since: Timestamp, now: Timestamp) -> String {

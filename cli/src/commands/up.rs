@@ -1,5 +1,7 @@
 //! `playctl up`
 
+mod with;
+
 use std::{ops::ControlFlow, path::PathBuf, time::Duration};
 
 use local::LocalTarget;
@@ -9,6 +11,7 @@ use platform::{
     values::{Values, ValuesSource},
 };
 
+use self::with::With;
 use super::{Context, Failure, Outcome};
 use crate::{args::Output, platform_source};
 
@@ -19,6 +22,9 @@ Examples:
   playctl up
   playctl up -f my-values.yaml --set tcp.autoscaling.maxReplicas=3
   playctl --platform blue up --nodes 3
+  playctl up --with kafka,memcached            real servers in place of the embedded ones
+  playctl up --with kafka=127.0.0.1:9092       one that runs already
+  playctl up --gateway haproxy
 
 A second `up` changes nothing, or applies what changed. Values are merged as Helm does.")]
 pub(crate) struct Args {
@@ -47,16 +53,66 @@ pub(crate) struct BringUp {
     /// Nodes; one gateway runs on each
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16))]
     nodes: u32,
+    /// Real servers in place of embedded parts: kafka, memcached, elasticsearch, prometheus; found on PATH or among the
+    /// testbed's, or where PART=ADDRESS says
+    #[arg(long, value_name = "PART[=ADDRESS],…", value_parser = with::parse)]
+    with: Vec<Vec<With>>,
+    /// The gateway: our own, or a real proxy from PATH or the testbed
+    #[arg(long, value_name = "KIND", value_enum)]
+    gateway: Option<GatewayKind>,
+    /// Where the autoscaler's custom metrics come from; CPU and memory always come from the kernel
+    #[arg(long, value_name = "SOURCE", value_enum)]
+    metrics: Option<MetricsFrom>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum MetricsFrom {
+    /// The platform looks itself
+    Kernel,
+    /// A real Prometheus is asked, by the queries that prometheus-adapter serves in a cluster
+    Prometheus,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum GatewayKind {
+    Playctl,
+    Envoy,
+    Haproxy,
+}
+
+impl GatewayKind {
+    /// What it stands for in `values.yaml`.
+    fn set(self) -> &'static str {
+        match self {
+            Self::Playctl => "gateway.kind=playctl",
+            Self::Envoy => "gateway.kind=envoy",
+            Self::Haproxy => "gateway.kind=haproxy",
+        }
+    }
+}
+
+impl MetricsFrom {
+    /// What it stands for in `values.yaml`.
+    fn set(self) -> &'static [&'static str] {
+        match self {
+            Self::Kernel => &["metrics.source=kernel"],
+            Self::Prometheus => &["metrics.source=prometheus", "prometheus.enabled=true"],
+        }
+    }
 }
 
 impl BringUp {
     fn values(self) -> Result<Values, Failure> {
+        // What is set by hand comes last and counts.
+        let metrics = self.metrics.map_or(&[][..], MetricsFrom::set).iter();
+        let from_flags = metrics.copied().chain(self.gateway.map(GatewayKind::set)).map(str::to_owned);
+        let real = self.with.iter().flatten().flat_map(With::settings);
         let source = ValuesSource {
             chart_dir: self.chart,
             files: self.files,
-            set: self.set,
+            set: from_flags.chain(self.set).collect(),
             set_string: self.set_string,
-            set_json: self.set_json,
+            set_json: real.chain(self.set_json).collect(),
             ..ValuesSource::default()
         };
         Values::load(&source).map_err(Failure::usage)

@@ -1,10 +1,30 @@
 //! The child's side of "children die with the supervisor".
 //!
+//! A service of ours calls [`bind_to_parent`] first of all. A program that is not ours is started through [`Wrapped`],
+//! which does the same and then becomes that program: the parent-death signal outlives an `exec`.
+//!
 //! The kernel's parent-death signal must be asked for by the child itself: asking in the parent, between fork and
 //! exec, would need unsafe code. Between the start of the child and its asking the parent may already be dead,
 //! hence the second look at who the parent is.
 
-use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+use std::{
+    convert::Infallible,
+    ffi::OsString,
+    io,
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::process::CommandExt as _,
+    },
+    path::PathBuf,
+    process::Command,
+};
+
+use rustix::{
+    io::{FdFlags, fcntl_setfd},
+    process::{Resource, Rlimit, Signal, getppid, getrlimit, set_parent_process_death_signal, setrlimit},
+};
+
+use crate::listeners;
 
 /// Names the process whose end ends this one.
 pub const PARENT_VARIABLE: &str = "PLAYCTL_PARENT_PID";
@@ -35,5 +55,50 @@ pub fn bind_to_parent() -> Result<(), BindError> {
     if getppid().is_none_or(|found| found.as_raw_nonzero().get() != parent) {
         return Err(BindError::ParentGone { parent });
     }
+    Ok(())
+}
+
+/// The command of this program that becomes another program; what follows is for [`Wrapped`].
+pub const WRAPPER_COMMAND: &str = "run-child";
+/// The variables that tell a wrapped program the descriptors of its listeners: this, and a number from 0.
+pub(crate) const LISTENER_VARIABLE: &str = "LISTENER_";
+
+/// A program that is not ours, started as if it were.
+#[derive(Debug)]
+pub struct Wrapped {
+    /// Where it runs.
+    pub directory: Option<PathBuf>,
+    /// Takes listeners from standard input, and says where they are in `LISTENER_0`, `LISTENER_1`….
+    pub listeners: bool,
+    pub program: OsString,
+    pub arguments: Vec<OsString>,
+}
+
+impl Wrapped {
+    /// Becomes the program; returns only if that does not work. To be called before other threads exist.
+    pub fn exec(self) -> io::Result<Infallible> {
+        bind_to_parent().map_err(io::Error::other)?;
+        raise_open_files()?;
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments);
+        if let Some(directory) = &self.directory {
+            command.current_dir(directory);
+        }
+        // They must live until the exec, and are closed only if it fails.
+        let listeners: Vec<OwnedFd> =
+            if self.listeners { listeners::receive(io::stdin())? } else { Vec::new() };
+        for (index, listener) in listeners.iter().enumerate() {
+            fcntl_setfd(listener, FdFlags::empty())?;
+            command.env(format!("{LISTENER_VARIABLE}{index}"), listener.as_raw_fd().to_string());
+        }
+        let error = command.exec();
+        Err(io::Error::new(error.kind(), format!("cannot run {}: {error}", self.program.display())))
+    }
+}
+
+/// As many open files as are allowed; our own services do the same.
+fn raise_open_files() -> io::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
     Ok(())
 }

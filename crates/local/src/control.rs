@@ -4,7 +4,7 @@
 mod client;
 mod socket;
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use platform::{
     Event, TargetError,
@@ -87,6 +87,8 @@ pub(crate) struct Traces {
     pub(crate) supervisor: u32,
     /// Second byte of all its addresses.
     pub(crate) slot: Option<u8>,
+    /// Where the supervisor listens.
+    pub(crate) socket: PathBuf,
 }
 
 /// Marks every process of one run.

@@ -6,6 +6,7 @@ use std::{
     path::Path,
 };
 
+use platform::values::Protocol;
 use rustix::process::{Resource, getrlimit};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,7 @@ use crate::{
     kernel::{port, proc, sockets},
     lock::FileLock,
     paths::{Paths, private_directory},
+    programs::{Finder, NotFound, Program},
 };
 
 /// Open files that `demo` needs in one process, with room to spare: half of 10,000 proxied connections.
@@ -20,12 +22,6 @@ const OPEN_FILES_WANTED: u64 = 12_000;
 const MEMORY_WANTED: u64 = 1 << 30;
 /// The port of the default platform's gateway.
 const GATEWAY_PORT: u16 = 10_000;
-/// Real parts that can take the place of embedded ones.
-const TOOLS: [(&str, &str); 2] = [
-    ("memcached", "apt-get install memcached, then set memcached.host"),
-    ("kcat", "apt-get install kcat; looks into Kafka topics"),
-];
-
 /// How a check went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -74,7 +70,8 @@ pub fn checks() -> Vec<Check> {
         platforms(&paths),
         gateway_port(&paths),
     ];
-    checks.extend(TOOLS.iter().map(|(name, fix)| tool(name, fix)));
+    let finder = Finder::from_env();
+    checks.extend(Program::ALL.map(|program| real_part(&finder, program)));
     checks
 }
 
@@ -179,22 +176,25 @@ fn gateway_port(paths: &Paths) -> Check {
     if matches!(FileLock::holder(&paths.platform(default).lock), Ok(Some(_))) {
         return Check::new(name, Verdict::Ok, format!("{address} is {default}'s"));
     }
-    let holder = port::holder(address).unwrap_or_else(|| "somebody".to_owned());
+    let holder = port::holder(Protocol::Tcp, address).unwrap_or_else(|| "somebody".to_owned());
     Check::new(name, Verdict::Fail, format!("{address} is taken by {holder}")).with_fix(
         "end it, or use another platform name (only playground needs it): playctl --platform blue up",
     )
 }
 
-fn tool(name: &str, fix: &str) -> Check {
-    let found = std::env::var_os("PATH").and_then(|path| {
-        std::env::split_paths(&path).map(|directory| directory.join(name)).find(|program| program.is_file())
-    });
-    match found {
-        Some(program) => Check::new(name, Verdict::Ok, program.display().to_string()),
-        None => {
-            Check::new(name, Verdict::Ok, "not on PATH; not needed, the embedded part serves").with_fix(fix)
-        }
-    }
+/// A program that can take the place of an embedded part. None is needed, so none is missing.
+fn real_part(finder: &Finder, program: Program) -> Check {
+    let name = program.name();
+    let flag = match program {
+        Program::Envoy | Program::Haproxy => format!("--gateway {name}"),
+        _ => format!("--with {name}"),
+    };
+    let detail = match finder.find(program) {
+        Ok(found) => format!("{}, for {flag}", found.in_words(program)),
+        Err(NotFound::Nowhere { .. }) => format!("not found; only for {flag}: {}", program.remedy()),
+        Err(error) => format!("not for {flag}: {error}"),
+    };
+    Check::new(name, Verdict::Ok, detail)
 }
 
 #[cfg(test)]
@@ -206,7 +206,15 @@ mod tests {
         for check in [loopback(), processes(), connections()] {
             assert_eq!(check.ok, Verdict::Ok, "{check:?}");
         }
-        assert!(tool("no-such-program-anywhere", "fix").detail.contains("not on PATH"));
+    }
+
+    #[test]
+    fn what_could_be_real_is_said_and_fails_nothing() {
+        for program in Program::ALL {
+            let check = real_part(&Finder::from_env(), program);
+            assert_eq!((check.name.as_str(), check.ok), (program.name(), Verdict::Ok));
+            assert!(check.detail.contains(program.name()), "{check:?}");
+        }
     }
 
     #[test]

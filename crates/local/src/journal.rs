@@ -61,6 +61,11 @@ impl Journal {
         Ok(())
     }
 
+    /// Number of the segment that is written, from 0: it and the one before it are there.
+    pub(crate) fn segment(&self) -> u64 {
+        self.written.borrow().segment
+    }
+
     /// For readers to come.
     pub(crate) fn source(&self) -> Source {
         Source { path: self.path.clone(), written: self.written.subscribe() }

@@ -38,6 +38,13 @@ pub(crate) fn end(traces: &Traces, deadline: Duration) -> Vec<u32> {
     }
 }
 
+/// Kills the run's processes but `own`.
+pub(crate) fn kill_others(traces: &Traces, own: u32) {
+    for pid in processes(traces).into_iter().filter(|pid| *pid != own) {
+        kill(pid, traces);
+    }
+}
+
 fn kill(pid: u32, traces: &Traces) {
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
         return;
@@ -51,9 +58,10 @@ fn kill(pid: u32, traces: &Traces) {
     }
 }
 
-/// Listeners on addresses of the slot, in words.
+/// Listeners on addresses of the slot, for connections and for packets, in words.
 pub(crate) fn listeners(slot: u8) -> Vec<String> {
-    let all = sockets::listening().unwrap_or_default();
+    let mut all = sockets::listening().unwrap_or_default();
+    all.extend(sockets::receiving().unwrap_or_default());
     let on_slot = |ip: IpAddr| matches!(ip, IpAddr::V4(v4) if v4.octets()[..2] == [127, slot]);
     all.iter()
         .filter(|found| on_slot(found.local.ip()))

@@ -27,6 +27,8 @@ mod listeners;
 mod lock;
 mod paths;
 mod process;
+mod programs;
+mod prometheus;
 mod slot;
 mod target;
 mod window;

@@ -1,28 +1,39 @@
 //! The gateway's listeners: made once, kept by the supervisor, lent to the gateway processes.
 //!
 //! All nodes' gateways share one port by `SO_REUSEPORT`, one listener each. Since the supervisor keeps them open, a
-//! gateway that drains or dies closes none: what is queued waits for its successor.
+//! gateway that drains or dies closes none: what is queued waits for its successor. For UDP the same holds of sockets
+//! that take packets.
+//!
+//! A gateway that cannot be lent listeners (Envoy) makes its own. The port is then merely reserved: a socket that is
+//! bound and does not listen gets no connections, and lets only this user's own processes share the port.
 
 use std::{
-    io::{self, IoSlice},
+    io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
     net::SocketAddr,
     os::{
-        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
     },
 };
 
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use ::platform::values;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
+};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::kernel::port;
 
 const BACKLOG: i32 = 4096;
+/// Bytes of packets that may wait for a gateway; the kernel lowers it to `net.core.rmem_max`.
+const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 /// Listeners in one message.
 const LENT_MAX: usize = 8;
-/// How a TCP listener is announced in the message's payload.
+/// How listeners for connections, and sockets for packets, are announced in the message's payload.
 const TCP: u8 = b't';
+const UDP: u8 = b'u';
 
 /// Why a port cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -33,19 +44,35 @@ pub(crate) enum ListenError {
     Failed { address: SocketAddr, source: io::Error },
 }
 
+/// What the supervisor does with a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// Has listeners, to be lent.
+    Listening,
+    /// Keeps it from others; whoever is to listen makes its own listener.
+    Reserved,
+}
+
 /// The listeners of one address, one per node.
 #[derive(Debug)]
 pub(crate) struct Listeners {
     address: SocketAddr,
+    protocol: values::Protocol,
+    hold: Hold,
     per_node: Vec<Socket>,
 }
 
 impl Listeners {
     /// Takes the port for `nodes` gateways.
-    pub(crate) fn bind(address: SocketAddr, nodes: u32) -> Result<Self, ListenError> {
+    pub(crate) fn bind(
+        address: SocketAddr,
+        protocol: values::Protocol,
+        nodes: u32,
+        hold: Hold,
+    ) -> Result<Self, ListenError> {
         // First without SO_REUSEPORT: with it, a foreign listener that has it too would share the traffic silently.
-        drop(listen(address, false)?);
-        let mut listeners = Self { address, per_node: Vec::new() };
+        drop(open(address, protocol, false, Hold::Listening)?);
+        let mut listeners = Self { address, protocol, hold, per_node: Vec::new() };
         listeners.grow(nodes)?;
         Ok(listeners)
     }
@@ -59,8 +86,23 @@ impl Listeners {
 
     fn grow(&mut self, nodes: u32) -> Result<(), ListenError> {
         while self.per_node.len() < nodes as usize {
-            self.per_node.push(listen(self.address, true)?);
+            self.per_node.push(open(self.address, self.protocol, true, self.hold)?);
         }
+        Ok(())
+    }
+
+    /// Goes over to another kind of gateway. Ours are opened before the old ones go, so that the port stays ours; what
+    /// gateways were lent they keep.
+    pub(crate) fn hold(&mut self, hold: Hold) -> Result<(), ListenError> {
+        if self.hold == hold {
+            return Ok(());
+        }
+        let opened = self
+            .per_node
+            .iter()
+            .map(|_| open(self.address, self.protocol, true, hold))
+            .collect::<Result<_, _>>()?;
+        (self.hold, self.per_node) = (hold, opened);
         Ok(())
     }
 
@@ -68,28 +110,49 @@ impl Listeners {
         self.address
     }
 
+    /// `None`: no such node, or nothing to lend.
     pub(crate) fn of_node(&self, node: u32) -> Option<BorrowedFd<'_>> {
-        self.per_node.get(node as usize).map(std::os::fd::AsFd::as_fd)
+        self.per_node.get(node as usize).filter(|_| self.hold == Hold::Listening).map(AsFd::as_fd)
     }
 }
 
-fn listen(address: SocketAddr, shared: bool) -> Result<Socket, ListenError> {
-    let bound = || -> io::Result<Socket> {
+fn open(
+    address: SocketAddr,
+    protocol: values::Protocol,
+    shared: bool,
+    hold: Hold,
+) -> Result<Socket, ListenError> {
+    let for_packets = || -> io::Result<Socket> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_reuse_port(shared)?;
+        socket.set_nonblocking(true)?;
+        socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
+        socket.bind(&address.into())?;
+        Ok(socket)
+    };
+    let for_connections = || -> io::Result<Socket> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        // Connections of a platform that was here before may still be in TIME-WAIT.
-        socket.set_reuse_address(true)?;
+        // Connections of a platform that was here before may still be in TIME-WAIT. Not where it does not listen: the
+        // kernel lets anybody share a port with an address like that.
+        socket.set_reuse_address(hold == Hold::Listening)?;
         socket.set_reuse_port(shared)?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
         socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
+        if hold == Hold::Listening {
+            socket.listen(BACKLOG)?;
+        }
         Ok(socket)
     };
-    bound().map_err(|source| {
+    let bound = match protocol {
+        values::Protocol::Tcp => for_connections(),
+        values::Protocol::Udp => for_packets(),
+    };
+    bound.map_err(|source| {
         if source.kind() != io::ErrorKind::AddrInUse {
             return ListenError::Failed { address, source };
         }
-        match port::holder(address) {
+        match port::holder(protocol, address) {
             Some(holder) => ListenError::Taken { address, holder },
             None => ListenError::Failed { address, source },
         }
@@ -98,9 +161,17 @@ fn listen(address: SocketAddr, shared: bool) -> Result<Socket, ListenError> {
 
 /// Hands listeners to the process at the other end of `socket`: one message whose payload has one byte per listener,
 /// with the descriptors in the same order.
-pub(crate) fn lend(socket: &UnixStream, listeners: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub(crate) fn lend(
+    socket: &UnixStream,
+    protocol: values::Protocol,
+    listeners: &[BorrowedFd<'_>],
+) -> io::Result<()> {
     let listeners = &listeners[..listeners.len().min(LENT_MAX)];
-    let payload = [TCP; LENT_MAX];
+    let kind = match protocol {
+        values::Protocol::Tcp => TCP,
+        values::Protocol::Udp => UDP,
+    };
+    let payload = [kind; LENT_MAX];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LENT_MAX))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !control.push(SendAncillaryMessage::ScmRights(listeners)) {
@@ -108,6 +179,28 @@ pub(crate) fn lend(socket: &UnixStream, listeners: &[BorrowedFd<'_>]) -> io::Res
     }
     sendmsg(socket, &[IoSlice::new(&payload[..listeners.len()])], &mut control, SendFlags::NOSIGNAL)?;
     Ok(())
+}
+
+/// Takes what [`lend`] hands over.
+pub(crate) fn receive(socket: impl AsFd) -> io::Result<Vec<OwnedFd>> {
+    let mut payload = [0; LENT_MAX];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LENT_MAX))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let message =
+        recvmsg(socket, &mut [IoSliceMut::new(&mut payload)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let lent: Vec<OwnedFd> = control
+        .drain()
+        .filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    if message.bytes == 0 || lent.len() != message.bytes {
+        let found = format!("{} listeners were announced and {} came", message.bytes, lent.len());
+        return Err(io::Error::new(io::ErrorKind::InvalidData, found));
+    }
+    Ok(lent)
 }
 
 /// The two ends of the line on which listeners are lent: ours, and the one that becomes the gateway's stdin.
@@ -118,14 +211,14 @@ pub(crate) fn line() -> io::Result<(UnixStream, OwnedFd)> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::IoSliceMut,
-        net::{TcpListener, TcpStream},
+    use std::net::{TcpListener, TcpStream};
+
+    use std::net::UdpSocket;
+
+    use super::{
+        values::Protocol::{Tcp as TCP, Udp as UDP},
+        *,
     };
-
-    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-
-    use super::*;
 
     fn free(ip: &str) -> SocketAddr {
         TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap()
@@ -134,42 +227,24 @@ mod tests {
     #[test]
     fn a_port_that_is_taken_is_named_with_its_holder_even_if_it_would_share() {
         let address = free("127.76.6.1");
-        let holder = listen(address, true).unwrap();
-        let error = Listeners::bind(address, 2).unwrap_err().to_string();
+        let holder = open(address, TCP, true, Hold::Listening).unwrap();
+        let error = Listeners::bind(address, TCP, 2, Hold::Listening).unwrap_err().to_string();
         assert!(error.contains(&address.to_string()), "{error}");
         assert!(error.contains(&format!("(pid {})", std::process::id())), "{error}");
         drop(holder);
-        Listeners::bind(address, 2).unwrap();
+        Listeners::bind(address, TCP, 2, Hold::Listening).unwrap();
     }
 
     #[test]
     fn lent_listeners_outlive_their_borrower() {
         let address = free("127.76.6.2");
-        let mut listeners = Listeners::bind(address, 1).unwrap();
+        let mut listeners = Listeners::bind(address, TCP, 1, Hold::Listening).unwrap();
         listeners.resize(2).unwrap();
         listeners.resize(1).unwrap();
         let (ours, theirs) = line().unwrap();
-        lend(&ours, &[listeners.of_node(0).unwrap()]).unwrap();
+        lend(&ours, TCP, &[listeners.of_node(0).unwrap()]).unwrap();
 
-        let mut payload = [0; 16];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LENT_MAX))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let message = recvmsg(
-            theirs.as_fd(),
-            &mut [IoSliceMut::new(&mut payload)],
-            &mut control,
-            RecvFlags::CMSG_CLOEXEC,
-        )
-        .unwrap();
-        assert_eq!(&payload[..message.bytes], b"t");
-        let lent: Vec<OwnedFd> = control
-            .drain()
-            .filter_map(|message| match message {
-                RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
-                _ => None,
-            })
-            .flatten()
-            .collect();
+        let lent = receive(&theirs).unwrap();
         let [lent] = <[OwnedFd; 1]>::try_from(lent).unwrap();
         let lent = TcpListener::from(lent);
         lent.set_nonblocking(false).unwrap();
@@ -179,5 +254,47 @@ mod tests {
         // Nobody accepts now, and yet nobody is refused.
         let _second = TcpStream::connect(address).unwrap();
         assert!(listeners.of_node(1).is_none());
+    }
+
+    #[test]
+    fn a_reserved_port_is_shared_by_our_own_alone_and_takes_no_connection() {
+        let address = free("127.76.6.3");
+        let mut listeners = Listeners::bind(address, TCP, 1, Hold::Reserved).unwrap();
+        assert!(listeners.of_node(0).is_none());
+        assert_eq!(TcpStream::connect(address).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        assert!(TcpListener::bind(address).is_err());
+
+        let gateway = TcpListener::from(OwnedFd::from(open(address, TCP, true, Hold::Listening).unwrap()));
+        gateway.set_nonblocking(false).unwrap();
+        for _ in 0..8 {
+            let _client = TcpStream::connect(address).unwrap();
+            gateway.accept().unwrap();
+        }
+        // Back to listeners of our own, while that gateway is still there.
+        listeners.hold(Hold::Listening).unwrap();
+        assert!(listeners.of_node(0).is_some());
+    }
+
+    #[test]
+    fn packets_wait_for_the_next_gateway() {
+        let address = free("127.76.6.4");
+        let holder = UdpSocket::bind(address).unwrap();
+        let error = Listeners::bind(address, UDP, 1, Hold::Listening).unwrap_err().to_string();
+        assert!(error.contains(&format!("(pid {})", std::process::id())), "{error}");
+        drop(holder);
+
+        let listeners = Listeners::bind(address, UDP, 1, Hold::Listening).unwrap();
+        let client = UdpSocket::bind("127.76.6.4:0").unwrap();
+        for expected in [b"one", b"two"] {
+            let (ours, theirs) = line().unwrap();
+            lend(&ours, UDP, &[listeners.of_node(0).unwrap()]).unwrap();
+            client.send_to(expected, address).unwrap();
+            let [lent] = <[OwnedFd; 1]>::try_from(receive(&theirs).unwrap()).unwrap();
+            let lent = UdpSocket::from(lent);
+            lent.set_nonblocking(false).unwrap();
+            let mut packet = [0; 8];
+            assert_eq!(lent.recv(&mut packet).unwrap(), 3);
+            assert_eq!(&packet[..3], expected);
+        }
     }
 }

@@ -1,8 +1,10 @@
 //! Where a platform keeps its files.
 //!
-//! * State (`$XDG_STATE_HOME/playctl/NAME`, else `~/.local/state/playctl/NAME`): recording, logs, endpoints.
-//! * Runtime (`$XDG_RUNTIME_DIR/playctl`, else `/tmp/playctl-UID`): control sockets and locks, shared by all
-//!   platforms of the user.
+//! * State (`$XDG_STATE_HOME/playctl/NAME`, else `~/.local/state/playctl/NAME`): recording, logs, endpoints. The
+//!   platform's lock is beside it, for it is the state that must have one owner: a login session, a cron job and a
+//!   container's `exec` of one user have different runtime directories and the same state.
+//! * Runtime (`$XDG_RUNTIME_DIR/playctl`, else `/tmp/playctl-UID`): control sockets, and the locks of the slots. Which
+//!   socket is a platform's stands in its run record, so that it is found from any session.
 //!
 //! Every directory is private (0700) and owned by the user: a directory in `/tmp` that somebody else made first is
 //! refused, not used.
@@ -63,13 +65,13 @@ impl Paths {
         PlatformPaths {
             state: self.state.join(name),
             socket: self.runtime.join(format!("{name}.sock")),
-            lock: self.runtime.join(format!("{name}.lock")),
+            lock: self.state.join(format!("{name}.lock")),
         }
     }
 
     /// Names of the platforms that have a lock file, in order; whether they run is another question.
     pub(crate) fn known(&self) -> Vec<String> {
-        let mut names: Vec<String> = fs::read_dir(&self.runtime)
+        let mut names: Vec<String> = fs::read_dir(&self.state)
             .into_iter()
             .flatten()
             .filter_map(|entry| {
@@ -85,6 +87,7 @@ impl Paths {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PlatformPaths {
     pub(crate) state: PathBuf,
+    /// Where a supervisor of this session would listen; where one does, says the run record.
     pub(crate) socket: PathBuf,
     pub(crate) lock: PathBuf,
 }
@@ -104,9 +107,34 @@ impl PlatformPaths {
         self.endpoints_directory().join("endpoints.json")
     }
 
+    /// Configuration and data of real servers, each in a folder of its own.
+    pub(crate) fn parts_directory(&self) -> PathBuf {
+        self.state.join("parts")
+    }
+
+    /// Configuration of a Prometheus for this platform, and its data if the platform starts one.
+    pub(crate) fn prometheus_directory(&self) -> PathBuf {
+        self.parts_directory().join("prometheus")
+    }
+
+    /// Configuration of gateways that are not ours, each in a folder of its own.
+    pub(crate) fn gateways_directory(&self) -> PathBuf {
+        self.state.join("gateways")
+    }
+
+    /// Where the gateways of one UDP port keep which replica each client has.
+    pub(crate) fn sessions(&self, port: u16) -> PathBuf {
+        self.state.join(format!("sessions-{port}"))
+    }
+
     /// The recording of the event stream.
     pub(crate) fn events(&self) -> PathBuf {
         self.state.join("events.jsonl")
+    }
+
+    /// The documents of the embedded Elasticsearch.
+    pub(crate) fn documents(&self) -> PathBuf {
+        self.state.join("documents.jsonl")
     }
 
     /// The log lines of all replicas and parts.
@@ -166,7 +194,7 @@ mod tests {
         let platform = paths.platform("playground");
         assert_eq!(platform.state, Path::new("/s/playctl/playground"));
         assert_eq!(platform.socket, Path::new("/r/playctl/playground.sock"));
-        assert_eq!(platform.lock, Path::new("/r/playctl/playground.lock"));
+        assert_eq!(platform.lock, Path::new("/s/playctl/playground.lock"));
         assert_eq!(paths.slots(), Path::new("/r/playctl/slots"));
     }
 

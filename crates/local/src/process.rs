@@ -114,6 +114,16 @@ impl Process {
         self.signal(Signal::TERM);
     }
 
+    /// Asks it to end with its last connection: HAProxy's word for that.
+    pub(crate) fn stop_softly(&self) {
+        self.signal(Signal::USR1);
+    }
+
+    /// Asks it to read its configuration anew.
+    pub(crate) fn reload(&self) {
+        self.signal(Signal::HUP);
+    }
+
     /// Ends it at once.
     pub(crate) fn kill(&self) {
         self.signal(Signal::KILL);

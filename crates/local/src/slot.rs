@@ -88,6 +88,11 @@ impl Addresses {
         Ipv4Addr::new(127, self.slot, 0, 1).into()
     }
 
+    /// Where the supervisor has its admin port.
+    pub(crate) fn supervisor(self) -> IpAddr {
+        Ipv4Addr::new(127, self.slot, 0, 2).into()
+    }
+
     /// Where the gateway of a node (counted from 0) has its admin port and connects from.
     pub(crate) fn gateway(self, node: u32) -> IpAddr {
         Ipv4Addr::new(127, self.slot, V_GATEWAY, last_byte(node)).into()

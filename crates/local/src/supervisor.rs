@@ -7,18 +7,23 @@
 
 mod autoscaling;
 mod conversation;
+mod counted;
 mod endpoints;
 mod entrance;
 mod environment;
 mod gateway;
+mod given;
 mod output;
 mod parts;
 mod platform;
 mod probe;
+mod proxy;
 mod recorder;
 mod sample;
+mod servers;
 mod service;
 mod start;
+mod telemetry;
 
 use std::{
     fs, io,
@@ -40,12 +45,12 @@ use tokio::{
 use uuid::Uuid;
 
 pub(crate) use self::entrance::DEFAULT_PLATFORM;
-use self::{conversation::Talk, platform::Platform};
+use self::{conversation::Talk, parts::Programs, platform::Platform};
 use crate::{
-    control::{self, RUN_VARIABLE, Reply, Traces},
-    kernel::proc,
+    control::{self, Reply, Traces},
     lock::FileLock,
     paths::{Paths, PlatformPaths},
+    programs::Program,
 };
 
 /// Messages on their way to the actor; senders wait when it is full.
@@ -94,12 +99,19 @@ enum Message {
         how: String,
     },
     Scraped(sample::Scrape),
+    /// What Prometheus said for a sync.
+    Answered {
+        answers: platform::Answers,
+    },
     /// A back-off is over; names the replica by its uid.
     Restart {
         uid: u64,
     },
     RestartGateway {
         ordinal: u16,
+    },
+    RestartServer {
+        program: Program,
     },
     /// A grace period is over.
     GraceOver {
@@ -119,6 +131,8 @@ enum Command {
     Apply {
         values: Box<Values>,
         nodes: u32,
+        /// What the values ask for, and was found.
+        programs: Programs,
         answer: Answer<Applied>,
     },
     Teardown {
@@ -181,7 +195,7 @@ pub fn run(name: &str) -> Result<(), Error> {
     };
     clear_state(&own)?;
     let run = Uuid::now_v7();
-    let traces = Traces { run, supervisor: std::process::id(), slot: None };
+    let traces = Traces { run, supervisor: std::process::id(), slot: None, socket: own.socket.clone() };
     fs::write(own.run_record(), serde_json::to_vec(&traces).unwrap_or_default())
         .map_err(files(&own.run_record()))?;
 
@@ -282,9 +296,4 @@ async fn at(instant: Option<Instant>) {
         Some(instant) => tokio::time::sleep_until(instant).await,
         None => std::future::pending().await,
     }
-}
-
-/// Processes of this run, by their marker.
-fn processes_of(run: Uuid) -> Vec<u32> {
-    proc::with_variable(RUN_VARIABLE, &run.to_string()).unwrap_or_default()
 }

@@ -12,7 +12,7 @@ use std::{
 
 use platform::{
     Event, Target, TargetError,
-    target::{Applied, EventStream, EventsFrom, Killed, LogQuery, LogStream, Scaled, Snapshot},
+    target::{Applied, EventStream, EventsFrom, Killed, LogQuery, LogStream, PartOrigin, Scaled, Snapshot},
     values::Values,
 };
 
@@ -269,6 +269,9 @@ fn unexpected() -> TargetError {
 fn check_service(snapshot: &Snapshot, service: &str) -> Result<(), TargetError> {
     let mut known: Vec<String> = snapshot.services.iter().map(|service| service.name.clone()).collect();
     known.push(GATEWAY.to_owned());
+    // Real servers go by their own names; embedded parts have no output.
+    let found = snapshot.parts.iter().filter(|part| part.origin == PartOrigin::Found);
+    known.extend(found.map(|part| part.name.clone()).filter(|name| !name.starts_with(GATEWAY)));
     if known.iter().any(|known| known == service) {
         return Ok(());
     }

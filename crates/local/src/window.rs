@@ -1,4 +1,4 @@
-//! What Prometheus' `max_over_time(metric[1m])` gives, for one series.
+//! What Prometheus' `max_over_time(metric[1m])` and `rate(metric[1m])` give, for one series.
 
 use std::{
     collections::VecDeque,
@@ -45,6 +45,68 @@ impl MaxOver {
     }
 }
 
+/// The rate per second of a counter over the last `length`, as Prometheus computes it: a counter that fell has begun
+/// anew, and what was counted between the first and the last sample is extrapolated to the edges of the window, but
+/// by no more than half a sample's distance where a series begins or ends within it, and never to below zero.
+#[derive(Debug, Clone)]
+pub(crate) struct RateOver {
+    length: Duration,
+    samples: VecDeque<(Instant, u64)>,
+}
+
+/// An edge further away than so many distances between samples is one at which the series does not go on.
+const GOES_ON_WITHIN: f64 = 1.1;
+
+impl RateOver {
+    pub(crate) fn new(length: Duration) -> Self {
+        Self { length, samples: VecDeque::new() }
+    }
+
+    /// Adds a sample; `at` must not lie before the last one's.
+    pub(crate) fn push(&mut self, at: Instant, count: u64) {
+        self.samples.push_back((at, count));
+        self.forget(at);
+    }
+
+    /// The count of the last sample that is not forgotten.
+    pub(crate) fn last(&self) -> Option<u64> {
+        self.samples.back().map(|(_, count)| *count)
+    }
+
+    /// `None`: fewer than two samples in the window.
+    pub(crate) fn per_second(&mut self, now: Instant) -> Option<f64> {
+        self.forget(now);
+        let ((first_at, first), (last_at, _)) = (*self.samples.front()?, *self.samples.back()?);
+        let sampled = last_at.saturating_duration_since(first_at).as_secs_f64();
+        if sampled <= 0.0 {
+            return None;
+        }
+        let pairs = self.samples.iter().zip(self.samples.iter().skip(1));
+        let counted: u64 =
+            pairs.map(|((_, before), (_, after))| after.checked_sub(*before).unwrap_or(*after)).sum();
+        let counted = counted as f64;
+
+        let distance = sampled / (self.samples.len() - 1) as f64;
+        let beyond = |edge: f64| if edge < distance * GOES_ON_WITHIN { edge } else { distance / 2.0 };
+        let to_end = now.saturating_duration_since(last_at).as_secs_f64();
+        let to_start = self.length.as_secs_f64() - to_end - sampled;
+        // At its rate, so long before the first sample the counter was zero.
+        let to_zero = if counted > 0.0 { sampled * first as f64 / counted } else { f64::INFINITY };
+        let extrapolated = sampled + beyond(to_start).min(to_zero) + beyond(to_end);
+        Some(counted * extrapolated / sampled / self.length.as_secs_f64())
+    }
+
+    pub(crate) fn set_length(&mut self, length: Duration) {
+        self.length = length;
+    }
+
+    fn forget(&mut self, now: Instant) {
+        while self.samples.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) >= self.length) {
+            self.samples.pop_front();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -78,5 +140,57 @@ mod tests {
                 prop_assert_eq!(window.max(now), expected);
             }
         }
+    }
+
+    /// `(seconds, count)` samples looked at after `now` seconds, over a minute.
+    fn rate(samples: &[(u64, u64)], now: u64) -> Option<f64> {
+        let start = Instant::now();
+        let mut window = RateOver::new(Duration::from_mins(1));
+        for (seconds, count) in samples {
+            window.push(start + Duration::from_secs(*seconds), *count);
+        }
+        window.per_second(start + Duration::from_secs(now))
+    }
+
+    #[test]
+    fn a_steady_counter_has_its_rate_wherever_the_samples_lie() {
+        let samples: Vec<(u64, u64)> =
+            (0..30).map(|number| (number * 7, 1_000_000 + number * 7 * 500)).collect();
+        for now in 203..209 {
+            let found = rate(&samples, now).unwrap();
+            assert!((found - 500.0).abs() < 1e-6, "{found} after {now} s");
+        }
+    }
+
+    #[test]
+    fn two_samples_are_needed() {
+        assert_eq!(rate(&[], 10), None);
+        assert_eq!(rate(&[(0, 5)], 10), None);
+        assert_eq!(rate(&[(0, 5), (7, 5)], 8), Some(0.0));
+        assert_eq!(rate(&[(0, 5), (7, 5)], 60), None, "the first one is out of the window");
+    }
+
+    /// Figures of Prometheus' `rate(x[1m])` for these samples (`promql/functions.go`, `extrapolatedRate`).
+    #[test]
+    fn edges_are_extrapolated_as_prometheus_does() {
+        let close = |found: Option<f64>, expected: f64| {
+            assert!((found.unwrap() - expected).abs() < 1e-9, "{found:?}, expected {expected}");
+        };
+        // Begins within the window with a high count: half a distance before the first, all of the 3 s after the last.
+        close(rate(&[(0, 10_000), (10, 10_100), (20, 10_200)], 23), 200.0 * (20.0 + 5.0 + 3.0) / 20.0 / 60.0);
+        // From zero on nothing can have been counted before.
+        close(rate(&[(0, 0), (10, 100), (20, 200)], 23), 200.0 * (20.0 + 3.0) / 20.0 / 60.0);
+        // It was zero 2 s before the first sample.
+        close(rate(&[(0, 20), (10, 120), (20, 220)], 23), 200.0 * (20.0 + 2.0 + 3.0) / 20.0 / 60.0);
+        // Ended long ago: half a distance behind the last.
+        close(rate(&[(0, 10_000), (10, 10_100)], 40), 100.0 * (10.0 + 5.0 + 5.0) / 10.0 / 60.0);
+    }
+
+    #[test]
+    fn a_counter_that_fell_has_begun_anew() {
+        let steady: Vec<(u64, u64)> = (0..10).map(|number| (number * 10, 7_000 + number * 100)).collect();
+        let restarted: Vec<(u64, u64)> =
+            steady.iter().map(|(at, count)| (*at, if *at < 60 { *count } else { *at * 10 - 500 })).collect();
+        assert_eq!(rate(&restarted, 90), rate(&steady, 90));
     }
 }

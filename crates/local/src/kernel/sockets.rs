@@ -1,4 +1,4 @@
-//! TCP sockets as the kernel lists them, by netlink's `sock_diag` (what `ss` uses).
+//! Sockets as the kernel lists them, by netlink's `sock_diag` (what `ss` uses).
 //!
 //! A dump asks for one state and one local port, so that the kernel hands out the server's side alone: of a proxied
 //! connection that is one socket of four.
@@ -11,7 +11,7 @@ use std::{
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_sock_diag::{
     SockDiagMessage,
-    constants::{AF_INET, AF_INET6, IPPROTO_TCP},
+    constants::{AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP},
     inet::{ExtensionFlags, InetRequest, SocketId, StateFlags},
 };
 use netlink_sys::{Socket, protocols::NETLINK_SOCK_DIAG};
@@ -29,7 +29,7 @@ pub(crate) struct Found {
 
 /// Visits every established TCP socket whose local port is `port`, of both families.
 pub(crate) fn established(port: u16, mut visit: impl FnMut(IpAddr)) -> io::Result<()> {
-    dump(&StateFlags::ESTABLISHED, port, &mut |found| {
+    dump(IPPROTO_TCP, &StateFlags::ESTABLISHED, port, &mut |found| {
         visit(found.local.ip());
     })
 }
@@ -37,15 +37,23 @@ pub(crate) fn established(port: u16, mut visit: impl FnMut(IpAddr)) -> io::Resul
 /// Every listening TCP socket, of both families.
 pub(crate) fn listening() -> io::Result<Vec<Found>> {
     let mut all = Vec::new();
-    dump(&StateFlags::LISTEN, 0, &mut |found| all.push(found))?;
+    dump(IPPROTO_TCP, &StateFlags::LISTEN, 0, &mut |found| all.push(found))?;
     Ok(all)
 }
 
-fn dump(states: &StateFlags, port: u16, visit: &mut dyn FnMut(Found)) -> io::Result<()> {
+/// Every UDP socket that takes packets from anybody, of both families.
+pub(crate) fn receiving() -> io::Result<Vec<Found>> {
+    let mut all = Vec::new();
+    // Without a peer a UDP socket is in the state that TCP calls closed.
+    dump(IPPROTO_UDP, &StateFlags::CLOSE, 0, &mut |found| all.push(found))?;
+    Ok(all)
+}
+
+fn dump(protocol: u8, states: &StateFlags, port: u16, visit: &mut dyn FnMut(Found)) -> io::Result<()> {
     for (family, any) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
         let request = InetRequest {
             family,
-            protocol: IPPROTO_TCP,
+            protocol,
             extensions: ExtensionFlags::empty(),
             states: states.clone(),
             socket_id: SocketId { source_port: port, ..any },
@@ -95,7 +103,7 @@ fn dump_family(request: InetRequest, visit: &mut dyn FnMut(Found)) -> io::Result
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, TcpStream};
+    use std::net::{TcpListener, TcpStream, UdpSocket};
 
     use super::*;
 
@@ -139,5 +147,14 @@ mod tests {
             std::fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&listener)))
                 .unwrap();
         assert_eq!(link.to_str().unwrap(), format!("socket:[{}]", found.inode));
+    }
+
+    #[test]
+    fn sockets_for_packets_are_found_unless_they_have_a_peer() {
+        let (one, two) = (UdpSocket::bind("127.76.3.2:0").unwrap(), UdpSocket::bind("127.76.3.2:0").unwrap());
+        two.connect(one.local_addr().unwrap()).unwrap();
+        let all = receiving().unwrap();
+        let found = |socket: &UdpSocket| all.iter().any(|found| found.local == socket.local_addr().unwrap());
+        assert!(found(&one) && !found(&two));
     }
 }

@@ -15,7 +15,7 @@ use autoscale::{Autoscaler, ControllerSettings, Decision, HpaSpec, InvalidSpec, 
 
 use super::{recorder::Recorder, service::Replica};
 use metric::{average_target, is_utilization, label, pods_metric, target_milli};
-pub(crate) use observe::Seen;
+pub(crate) use observe::{CONNECTIONS, PACKETS, Seen};
 use observe::{active, custom_metric};
 
 #[derive(Debug)]
@@ -49,6 +49,22 @@ impl Hpa {
         Ok(before != *self.engine.spec())
     }
 
+    /// The custom metrics that it looks at.
+    pub(crate) fn pods_metrics(&self) -> impl Iterator<Item = &str> {
+        self.engine.spec().metrics.iter().filter_map(pods_metric)
+    }
+
+    /// Replicas and metrics as it saw them last.
+    pub(crate) fn seen(&self) -> (u32, &[MetricProposal]) {
+        let metrics = self.last.as_ref().map_or(&[][..], |last| &last.metrics);
+        (unsigned(self.engine.status().current_replicas), metrics)
+    }
+
+    /// How many metrics could not be read at the last sync.
+    pub(crate) fn failures(&self) -> u64 {
+        self.seen().1.iter().filter(|metric| metric.value_milli.is_none()).count() as u64
+    }
+
     /// Smallest and largest number of replicas.
     pub(crate) fn bounds(&self) -> (u32, u32) {
         let spec = self.engine.spec();
@@ -64,7 +80,7 @@ impl Hpa {
         now: Instant,
     ) -> (Vec<EventKind>, Option<u32>) {
         let now_ms = clock.unix_ms(now);
-        let observed = observe::observation(&self.engine.spec().metrics, &mut seen, clock, now);
+        let observed = observe::observation(service, &self.engine.spec().metrics, &mut seen, clock, now);
         let decision = self.engine.reconcile(now_ms, &observed);
         let metrics = self.proposals(&decision);
         let reason = decision.reason().to_string();

@@ -10,6 +10,7 @@ use std::{
 use ::platform::{
     TargetError,
     target::{EventsFrom, LogQuery, Snapshot},
+    values::{Protocol, Values},
 };
 use serde::Deserialize;
 use tokio::{
@@ -18,10 +19,11 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-use super::{Answer, Command, Message, output, sample};
+use super::{Answer, Command, Message, given, output, parts::Programs, sample};
 use crate::{
     control::{REQUEST_MAX, Reply, Request},
     journal::{Source, Tail},
+    programs::{Finder, NotFound, Program},
 };
 
 /// A client that says nothing is let go after this.
@@ -65,7 +67,11 @@ impl Talk {
                 if changes_running {
                     while tail.next_present()?.is_some() {}
                 }
-                let answer = self.ask(|answer| Command::Apply { values, nodes, answer }).await;
+                let programs = match find_programs(&values).await {
+                    Ok(programs) => programs,
+                    Err(error) => return client.send(&Reply::Failed(error)).await,
+                };
+                let answer = self.ask(|answer| Command::Apply { values, nodes, programs, answer }).await;
                 client.stream_until(tail, answer).await
             }
             Request::Events { from } => client.events(self.events.tail(), from).await,
@@ -112,22 +118,37 @@ impl Talk {
     }
 }
 
+/// Looks for what the values ask for, beside the actor: programs are asked for their versions.
+async fn find_programs(values: &Values) -> Result<Programs, TargetError> {
+    let wanted = Program::wanted(values);
+    let find = move || {
+        let finder = Finder::from_env();
+        wanted.into_iter().map(|program| Ok((program, finder.find(program)?))).collect()
+    };
+    let found: Result<Programs, NotFound> =
+        tokio::task::spawn_blocking(find).await.map_err(TargetError::other)?;
+    found.map_err(|error| TargetError::BringUp { message: error.to_string() })
+}
+
 async fn wait<T>(answer: oneshot::Receiver<Result<T, TargetError>>) -> Result<T, TargetError> {
     answer
         .await
         .unwrap_or_else(|_| Err(TargetError::Other { message: "the platform has gone down".to_owned() }))
 }
 
-/// The kernel's present count of connections instead of the last scrape's.
+/// The kernel's present count of connections instead of the last scrape's, and what given parts say of themselves.
 async fn fresh(mut snapshot: Snapshot) -> Snapshot {
-    let replicas = || snapshot.services.iter().flat_map(|service| &service.replicas);
-    let ports = replicas().map(|replica| replica.address.port()).collect();
+    let connected =
+        snapshot.services.iter().filter(|service| Protocol::of_service(&service.name) == Protocol::Tcp);
+    let ports =
+        connected.flat_map(|service| &service.replicas).map(|replica| replica.address.port()).collect();
     let targets = sample::Targets { ports, pids: Vec::new() };
     if let Ok(scrape) = tokio::task::spawn_blocking(move || sample::Scrape::take(&targets)).await {
         for replica in snapshot.services.iter_mut().flat_map(|service| &mut service.replicas) {
-            replica.connections = replica.pid.map(|_| scrape.connections(replica.address));
+            replica.connections = replica.pid.and_then(|_| scrape.connections(replica.address));
         }
     }
+    given::look(&mut snapshot.parts).await;
     snapshot
 }
 

@@ -23,12 +23,16 @@ impl EndpointsFile {
         Ok(file)
     }
 
-    pub(crate) fn version(&self) -> u64 {
-        self.current.version
-    }
-
     pub(crate) fn path(&self) -> &std::path::Path {
         &self.path
+    }
+
+    pub(crate) fn current(&self) -> &Endpoints {
+        &self.current
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        self.current.version
     }
 
     /// Writes the file if anything changed; returns the clusters that did.

@@ -5,10 +5,10 @@ use std::{
     os::fd::BorrowedFd,
 };
 
-use ::platform::values;
+use ::platform::values::{self, GatewayKind, Protocol};
 
 use crate::{
-    listeners::{ListenError, Listeners},
+    listeners::{Hold, ListenError, Listeners},
     slot::Addresses,
 };
 
@@ -28,12 +28,14 @@ impl Entrance {
         addresses: Addresses,
         listener: &values::Listener,
         nodes: u32,
+        kind: GatewayKind,
     ) -> Result<Self, ListenError> {
         let mut ips = vec![addresses.clients()];
         if platform == DEFAULT_PLATFORM {
             ips.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
         }
-        let bind = |ip| Listeners::bind(SocketAddr::new(ip, listener.port), nodes);
+        let hold = hold(kind, listener.protocol);
+        let bind = |ip| Listeners::bind(SocketAddr::new(ip, listener.port), listener.protocol, nodes, hold);
         Ok(Self {
             listener: listener.clone(),
             listeners: ips.into_iter().map(bind).collect::<Result<_, _>>()?,
@@ -44,6 +46,17 @@ impl Entrance {
         self.listeners.iter_mut().try_for_each(|listeners| listeners.resize(nodes))
     }
 
+    /// Goes over to another kind of gateway.
+    pub(crate) fn serve_by(&mut self, kind: GatewayKind) -> Result<(), ListenError> {
+        let hold = hold(kind, self.listener.protocol);
+        self.listeners.iter_mut().try_for_each(|listeners| listeners.hold(hold))
+    }
+
+    /// All addresses that clients come in at.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.listeners.iter().map(Listeners::address)
+    }
+
     /// What clients are told.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.listeners.last().map(Listeners::address)
@@ -52,5 +65,14 @@ impl Entrance {
     /// What a node's gateway is lent.
     pub(crate) fn of_node(&self, node: u32) -> Vec<BorrowedFd<'_>> {
         self.listeners.iter().filter_map(|listeners| listeners.of_node(node)).collect()
+    }
+}
+
+/// Envoy makes its own listeners. Packets are always taken by our own gateway: HAProxy does not take any, and a port for
+/// packets cannot be reserved without getting some.
+fn hold(kind: GatewayKind, protocol: Protocol) -> Hold {
+    match (kind, protocol) {
+        (GatewayKind::Envoy, Protocol::Tcp) => Hold::Reserved,
+        _ => Hold::Listening,
     }
 }

@@ -1,11 +1,11 @@
 //! The environment of the processes that the supervisor starts: nothing of its own but what is named here.
 
-use std::{collections::BTreeMap, ffi::OsString, net::SocketAddr, path::Path, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, net::SocketAddr, time::Duration};
 
 use ::platform::values::{self, Values};
 
 use super::parts::Parts;
-use crate::{child::PARENT_VARIABLE, control::RUN_VARIABLE};
+use crate::{child::PARENT_VARIABLE, control::RUN_VARIABLE, paths::PlatformPaths};
 
 /// Handed on from the supervisor's own environment.
 const INHERITED: [&str; 9] =
@@ -42,6 +42,9 @@ pub(crate) fn of_service(
         set("MEMCACHED_SERVICE", host);
         set("MEMCACHED_PORT", port.to_string());
     }
+    if let Some(url) = parts.elasticsearch_url() {
+        set("ELASTICSEARCH_URL", url);
+    }
     environment
 }
 
@@ -64,15 +67,18 @@ pub(crate) fn of_replica(
 
 /// What all gateways of one entrance share.
 pub(crate) fn of_gateway(
-    gateway: &values::Gateway,
-    cluster: &str,
-    endpoints: &Path,
+    values: &Values,
+    listener: &values::Listener,
+    parts: &Parts,
+    paths: &PlatformPaths,
 ) -> BTreeMap<String, String> {
+    let gateway = &values.gateway;
     let health = &gateway.health;
     let own = [
         ("LISTENERS", "stdin".to_owned()),
-        ("CLUSTER", cluster.to_owned()),
-        ("ENDPOINTS_FILE", endpoints.display().to_string()),
+        ("PROTOCOL", listener.protocol.as_str().to_owned()),
+        ("CLUSTER", listener.service.clone()),
+        ("ENDPOINTS_FILE", paths.endpoints().display().to_string()),
         ("POLICY", gateway.policy.as_str().to_owned()),
         ("ADMIN_PORT", gateway.admin_port.to_string()),
         ("CIRCUIT_MAX_CONNECTIONS", gateway.max_connections.to_string()),
@@ -84,6 +90,14 @@ pub(crate) fn of_gateway(
     ];
     let mut environment: BTreeMap<String, String> =
         own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    if listener.protocol == values::Protocol::Udp {
+        let sessions = paths.sessions(listener.port).display().to_string();
+        environment.insert("SESSIONS_FILE".to_owned(), sessions);
+    }
+    if let Some(brokers) = parts.kafka_brokers() {
+        environment.insert("KAFKA_BROKERS".to_owned(), brokers);
+        environment.insert("KAFKA_LOGGING_TOPIC".to_owned(), values.kafka.logging_topic.clone());
+    }
     environment.extend(gateway.env.clone());
     environment
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::service::Running;
+use super::{proxy::Proxied, service::Running};
 use crate::slot::Ordinals;
 
 /// A gateway that died is started again at once, since its share of the new connections waits for it; if it goes on
@@ -30,6 +30,8 @@ pub(crate) struct Gateway {
     pub(crate) ordinal: u16,
     pub(crate) ip: std::net::IpAddr,
     pub(crate) revision: u64,
+    /// If its process is not ours.
+    pub(crate) proxied: Option<Proxied>,
     pub(crate) running: Option<Running>,
     pub(crate) ready: bool,
     /// The version of the endpoints that it has taken over.
@@ -57,6 +59,7 @@ impl Gateway {
             ordinal,
             ip,
             revision,
+            proxied: None,
             running: None,
             ready: false,
             version: 0,

@@ -4,6 +4,7 @@
 
 use std::{cell::RefCell, io, os::fd::OwnedFd, rc::Rc};
 
+use jiff::Timestamp;
 use platform::target::{LogLine, LogQuery};
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -22,6 +23,8 @@ const LINE_MAX: u64 = 16 * 1024;
 /// A line as it is kept.
 #[derive(Debug, Serialize, Deserialize)]
 struct Kept {
+    /// When it came.
+    time: Timestamp,
     /// `tcp`, or `gateway`.
     service: String,
     replica: String,
@@ -56,7 +59,8 @@ impl Output {
         let mut line = Vec::new();
         while (&mut reader).take(LINE_MAX).read_until(b'\n', &mut line).await? > 0 {
             let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(&line)).into_owned();
-            let kept = Kept { service: service.to_owned(), replica: replica.to_owned(), text };
+            let time = Timestamp::now();
+            let kept = Kept { time, service: service.to_owned(), replica: replica.to_owned(), text };
             self.0.borrow_mut().append(&serde_json::to_string(&kept)?)?;
             line.clear();
         }
@@ -84,8 +88,10 @@ impl Output {
 pub(crate) fn matching(line: &str, query: &LogQuery) -> Option<LogLine> {
     let kept: Kept = serde_json::from_str(line).ok()?;
     let wanted = query.service.as_ref().is_none_or(|service| *service == kept.service)
-        && query.replica.as_ref().is_none_or(|replica| *replica == kept.replica);
-    wanted.then_some(LogLine { replica: kept.replica, text: kept.text })
+        && query.replica.as_ref().is_none_or(|replica| *replica == kept.replica)
+        && query.since.is_none_or(|since| kept.time >= since)
+        && query.text.as_ref().is_none_or(|text| kept.text.contains(text.as_str()));
+    wanted.then_some(LogLine { time: kept.time, replica: kept.replica, text: kept.text })
 }
 
 #[cfg(test)]
@@ -119,7 +125,20 @@ mod tests {
             .await;
         assert_eq!(output.last_lines("tcp-0", 3)[0], "two \u{fffd}");
         assert!(output.last_lines("tcp-1", 3).is_empty());
-        let other = LogQuery { service: Some("udp".to_owned()), ..LogQuery::default() };
-        assert!(matching(r#"{"service":"tcp","replica":"tcp-0","text":"x"}"#, &other).is_none());
+    }
+
+    #[test]
+    fn lines_are_chosen_by_service_replica_time_and_text() {
+        let line = r#"{"time":"2026-11-21T10:00:00Z","service":"tcp","replica":"tcp-0","text":"a word"}"#;
+        let is_chosen = |query: LogQuery| matching(line, &query).is_some();
+        let text = |text: &str| Some(text.to_owned());
+        let time = |time: &str| Some(time.parse().unwrap());
+        assert!(is_chosen(LogQuery { service: text("tcp"), ..LogQuery::default() }));
+        assert!(!is_chosen(LogQuery { service: text("udp"), ..LogQuery::default() }));
+        assert!(!is_chosen(LogQuery { replica: text("tcp-1"), ..LogQuery::default() }));
+        assert!(is_chosen(LogQuery { since: time("2026-11-21T10:00:00Z"), ..LogQuery::default() }));
+        assert!(!is_chosen(LogQuery { since: time("2026-11-21T10:00:01Z"), ..LogQuery::default() }));
+        assert!(is_chosen(LogQuery { text: text("word"), ..LogQuery::default() }));
+        assert!(!is_chosen(LogQuery { text: text("Word"), ..LogQuery::default() }));
     }
 }

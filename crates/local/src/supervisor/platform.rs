@@ -6,9 +6,13 @@
 mod apply;
 mod gateways;
 mod metrics;
+mod prometheus;
+mod proxies;
 mod replicas;
 mod requests;
+mod servers;
 mod stop;
+mod telemetry;
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +28,8 @@ use ::platform::{
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use self::stop::Stopping;
+pub(crate) use self::prometheus::Answers;
+use self::{prometheus::CustomMetrics, stop::Stopping};
 use super::{
     Answer, Command, Error, Message,
     endpoints::EndpointsFile,
@@ -34,16 +39,22 @@ use super::{
     output::{self, Output},
     parts::Parts,
     probe,
+    proxy::Proxy,
     recorder::{self, Recorder},
+    servers::Server,
     service::Service,
     start::Starter,
+    telemetry::{Counts, Telemetry},
 };
 use crate::{
     journal::{Journal, Source},
     paths::{Paths, PlatformPaths},
+    prometheus::targets::TargetFiles,
     slot::{Addresses, Slot},
 };
 
+/// What the gateways' log lines go by.
+const GATEWAY: &str = "gateway";
 /// Whoever waits for a change is told after this that it does not come about.
 const CHANGE_DEADLINE: Duration = Duration::from_mins(1);
 
@@ -73,11 +84,14 @@ struct World {
     nodes: u32,
     values: Values,
     parts: Parts,
+    servers: Vec<Server>,
     entrances: Vec<Entrance>,
     services: Vec<Service>,
     gateways: Gateways,
     /// What gateways are started from, by entrance.
     gateway_templates: Vec<BTreeMap<String, String>>,
+    /// Who serves connections in place of our own gateway.
+    proxy: Option<Proxy>,
     endpoints: EndpointsFile,
     /// Told to the tasks that ask gateways how far they are.
     endpoints_version: tokio::sync::watch::Sender<u64>,
@@ -86,6 +100,12 @@ struct World {
     next_sync: Instant,
     /// A scrape is under way.
     scraping: bool,
+    /// Where the autoscalers' custom metrics come from.
+    custom_metrics: CustomMetrics,
+    counts: Counts,
+    telemetry: Telemetry,
+    /// What Prometheus scrapes.
+    targets: TargetFiles,
 }
 
 #[derive(Debug)]
@@ -165,8 +185,10 @@ impl Platform {
             Message::CaughtUp { key, version } => self.gateway_caught_up(key, version),
             Message::Ended { key, how } => self.ended(key, &how),
             Message::Scraped(scrape) => self.scraped(&scrape),
+            Message::Answered { answers } => self.answered(answers),
             Message::Restart { uid } => self.restart(uid),
             Message::RestartGateway { ordinal } => self.restart_gateway(ordinal),
+            Message::RestartServer { program } => self.restart_server(program),
             Message::GraceOver { key } => self.grace_over(key),
             Message::Overdue { change } => self.overdue(change),
         }
@@ -176,7 +198,9 @@ impl Platform {
     fn command(&mut self, command: Command) {
         // An answer that nobody waits for any more is no error.
         match command {
-            Command::Apply { values, nodes, answer } => self.apply(*values, nodes, answer),
+            Command::Apply { values, nodes, programs, answer } => {
+                self.apply(*values, nodes, &programs, answer);
+            }
             Command::Teardown { grace, answer } => self.stop(grace, Some(answer)),
             Command::Snapshot { answer } => drop(answer.send(self.snapshot())),
             Command::Scale { service, replicas, answer } => drop(answer.send(self.scale(&service, replicas))),
@@ -195,6 +219,11 @@ impl Platform {
 
     /// Does what has to be done next, and tells whoever waits when nothing has.
     pub(crate) fn settle(&mut self) {
+        self.take_steps();
+        self.publish();
+    }
+
+    fn take_steps(&mut self) {
         if self.stopping.is_some() {
             self.settle_stop();
             return;
@@ -202,7 +231,11 @@ impl Platform {
         if self.world.is_none() {
             return;
         }
-        self.settle_replicas();
+        self.settle_servers();
+        // What services lean on comes first. It is waited for once: whoever dies later does not hold up the rest.
+        if self.world.as_ref().is_some_and(World::servers_came_up) {
+            self.settle_replicas();
+        }
         self.settle_endpoints();
         self.settle_gateways();
         if self.is_settled() {
@@ -212,7 +245,8 @@ impl Platform {
 
     fn is_settled(&self) -> bool {
         let Some(world) = &self.world else { return false };
-        world.services.iter().all(Service::is_settled)
+        world.servers_came_up()
+            && world.services.iter().all(Service::is_settled)
             && world.gateways.are_settled(world.endpoints.version())
     }
 
@@ -256,8 +290,10 @@ impl Platform {
         let Some(world) = &self.world else { return };
         let replicas = world.services.iter().flat_map(Service::active).filter(|replica| !replica.is_ready());
         let gateways = world.gateways.all.iter().filter(|gateway| !gateway.ready && gateway.told.is_none());
-        let waiting: Vec<String> = replicas
-            .map(|replica| replica.name.clone())
+        let waiting: Vec<String> = world
+            .servers_awaited()
+            .map(str::to_owned)
+            .chain(replicas.map(|replica| replica.name.clone()))
             .chain(gateways.map(|gateway| gateway.name.clone()))
             .collect();
         let seconds = CHANGE_DEADLINE.as_secs();
@@ -272,7 +308,8 @@ impl Platform {
     pub(crate) fn next_ticks(&self) -> (Option<tokio::time::Instant>, Option<tokio::time::Instant>) {
         match &self.world {
             Some(world) if self.came_up && self.stopping.is_none() => {
-                ((!world.scraping).then(|| world.next_scrape.into()), Some(world.next_sync.into()))
+                let scrape = (!world.scraping).then(|| world.next_scrape.into());
+                (scrape, (!world.custom_metrics.is_asking()).then(|| world.next_sync.into()))
             }
             _ => (None, None),
         }
@@ -334,7 +371,9 @@ impl Platform {
         let services =
             world.services.iter().map(|service| requests::service(world, service, recorder)).collect();
         let mut parts = world.parts.snapshot();
+        parts.extend(world.server_snapshots());
         parts.extend(requests::gateways(world));
+        parts.push(telemetry::supervisor(world));
         Ok(Snapshot {
             platform: name,
             target: "local".to_owned(),

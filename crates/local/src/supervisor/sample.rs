@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     kernel::{proc, sockets},
-    window::MaxOver,
+    window::{MaxOver, RateOver},
 };
 
 /// What to look at.
@@ -22,9 +22,13 @@ pub(crate) struct Targets {
 #[derive(Debug)]
 pub(crate) struct Scrape {
     pub(crate) at: Instant,
+    /// The ports whose connections were counted.
+    ports: HashSet<u16>,
     /// Established connections by the server's address; none: not in here.
     connections: HashMap<SocketAddr, u64>,
     usage: HashMap<u32, proc::Usage>,
+    /// What services count themselves, by process and when they were asked.
+    packets: HashMap<u32, (Instant, u64)>,
 }
 
 impl Scrape {
@@ -41,18 +45,38 @@ impl Scrape {
         }
         // A process that ended in the meantime has no usage.
         let usage = targets.pids.iter().filter_map(|pid| Some((*pid, proc::usage(*pid).ok()?))).collect();
-        Self { at: Instant::now(), connections, usage }
+        let ports = targets.ports.clone();
+        Self { at: Instant::now(), ports, connections, usage, packets: HashMap::new() }
+    }
+
+    /// With what the services say that they have counted.
+    pub(crate) fn with_packets(self, packets: HashMap<u32, (Instant, u64)>) -> Self {
+        Self { packets, ..self }
     }
 
     /// One in which all processes use next to nothing.
     #[cfg(test)]
     pub(crate) fn of_connections(at: Instant, connections: HashMap<SocketAddr, u64>, pids: &[u32]) -> Self {
         let little = proc::Usage { cpu: Duration::ZERO, resident: 1 << 20 };
-        Self { at, connections, usage: pids.iter().map(|pid| (*pid, little)).collect() }
+        let ports = connections.keys().map(SocketAddr::port).collect();
+        Self {
+            at,
+            ports,
+            connections,
+            usage: pids.iter().map(|pid| (*pid, little)).collect(),
+            packets: HashMap::new(),
+        }
     }
 
-    pub(crate) fn connections(&self, address: SocketAddr) -> u64 {
-        self.connections.get(&address).copied().unwrap_or(0)
+    /// `None`: not counted, since nothing connects to that port.
+    pub(crate) fn connections(&self, address: SocketAddr) -> Option<u64> {
+        let counted = self.ports.contains(&address.port());
+        counted.then(|| self.connections.get(&address).copied().unwrap_or(0))
+    }
+
+    /// `None`: there is no such process any more.
+    pub(crate) fn usage(&self, pid: u32) -> Option<proc::Usage> {
+        self.usage.get(&pid).copied()
     }
 }
 
@@ -64,6 +88,9 @@ pub(crate) struct Series {
     cpu: Option<(u32, Instant, Duration)>,
     pub(crate) cpu_milli: Option<CpuSample>,
     pub(crate) memory_bytes: Option<u64>,
+    packets: RateOver,
+    /// Packets per second over the window, at the last scrape.
+    packets_per_second: Option<f64>,
 }
 
 /// A rate of CPU use.
@@ -83,6 +110,8 @@ impl Series {
             cpu: None,
             cpu_milli: None,
             memory_bytes: None,
+            packets: RateOver::new(window),
+            packets_per_second: None,
         }
     }
 
@@ -91,11 +120,17 @@ impl Series {
         let Some(pid) = process else {
             // Nothing to scrape: no sample, as a container that does not run has none.
             (self.connections, self.cpu, self.cpu_milli, self.memory_bytes) = (None, None, None, None);
+            self.packets_per_second = None;
             return;
         };
-        let connections = scrape.connections(address);
-        self.connections = Some(connections);
-        self.windowed.push(scrape.at, connections);
+        if let Some((at, count)) = scrape.packets.get(&pid) {
+            self.packets.push(*at, *count);
+        }
+        self.packets_per_second = self.packets.per_second(scrape.at);
+        self.connections = scrape.connections(address);
+        if let Some(connections) = self.connections {
+            self.windowed.push(scrape.at, connections);
+        }
         let Some(usage) = scrape.usage.get(&pid) else {
             return;
         };
@@ -118,8 +153,24 @@ impl Series {
         self.windowed.max(now)
     }
 
+    /// What the service had counted at the last scrape that it answered.
+    pub(crate) fn packets_received(&self) -> Option<u64> {
+        self.packets.last()
+    }
+
+    /// At the last scrape; `None`: the service does not count packets, or has been asked only once.
+    pub(crate) fn packets_per_second(&self) -> Option<f64> {
+        self.packets_per_second
+    }
+
+    /// At this moment; `None`: as above, or nothing was scraped for the whole window.
+    pub(crate) fn packets_per_second_windowed(&mut self, now: Instant) -> Option<f64> {
+        self.packets.per_second(now)
+    }
+
     pub(crate) fn set_window(&mut self, window: Duration) {
         self.windowed.set_length(window);
+        self.packets.set_length(window);
     }
 }
 
@@ -139,8 +190,10 @@ mod tests {
         (
             Scrape {
                 at,
+                ports: HashSet::from([address.port()]),
                 connections: HashMap::from([(address, connections)]),
                 usage: HashMap::from([(7, usage)]),
+                packets: HashMap::new(),
             },
             address,
         )

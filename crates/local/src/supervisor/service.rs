@@ -22,6 +22,7 @@ use crate::{
 pub(crate) struct Template {
     /// All variables but those that differ from replica to replica.
     pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) protocol: values::Protocol,
     pub(crate) port: u16,
     pub(crate) admin_port: u16,
     pub(crate) readiness: values::Probe,

@@ -11,8 +11,11 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{Message, ProcessKey, output::Output, service::Running};
-use crate::process::{self, Spawner, Start};
+use super::{Message, ProcessKey, output::Output, servers::Launch, service::Running};
+use crate::{
+    child::WRAPPER_COMMAND,
+    process::{self, Spawner, Start},
+};
 
 /// So long the output of an ended process is waited for.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -45,13 +48,48 @@ impl Starter {
         stdin: Option<OwnedFd>,
         watch: impl FnOnce(ProcessKey) -> Watch,
     ) -> io::Result<Running> {
+        let arguments = vec!["serve".into(), service.into()];
+        self.start(service, name, arguments, environment, stdin, watch)
+    }
+
+    /// Starts a program that is not ours, through the wrapper that binds it to this process. `stdin`: listeners that it
+    /// is lent. `service`: what its log lines go by, beside its name.
+    pub(crate) fn wrapped<Watch: Future<Output = ()> + 'static>(
+        &mut self,
+        service: &str,
+        name: &str,
+        launch: Launch,
+        stdin: Option<OwnedFd>,
+        watch: impl FnOnce(ProcessKey) -> Watch,
+    ) -> io::Result<Running> {
+        let mut arguments: Vec<OsString> = vec![WRAPPER_COMMAND.into()];
+        if let Some(directory) = launch.directory {
+            arguments.extend(["--directory".into(), directory.into_os_string()]);
+        }
+        if stdin.is_some() {
+            arguments.push("--listeners".into());
+        }
+        arguments.extend(["--".into(), launch.program.into_os_string()]);
+        arguments.extend(launch.arguments);
+        self.start(service, name, arguments, launch.environment, stdin, watch)
+    }
+
+    fn start<Watch: Future<Output = ()> + 'static>(
+        &mut self,
+        service: &str,
+        name: &str,
+        arguments: Vec<OsString>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        stdin: Option<OwnedFd>,
+        watch: impl FnOnce(ProcessKey) -> Watch,
+    ) -> io::Result<Running> {
         self.keys += 1;
         let key = ProcessKey(self.keys);
         let mut whole = self.common.clone();
         whole.extend(environment.into_iter().map(|(name, value)| (name.into(), value.into())));
         let started = self.spawner.start(Start {
             program: self.executable.clone(),
-            arguments: vec!["serve".into(), service.into()],
+            arguments,
             environment: whole,
             stdin,
         })?;

@@ -9,12 +9,13 @@ use autoscale::{
 };
 
 use super::{
-    super::{recorder::Recorder, service::Replica},
+    super::{platform::Answers, recorder::Recorder, service::Replica},
     metric::{pods_metric, resource},
 };
 
-/// The custom metric that counts connections, as it is named in the cluster.
-const CONNECTIONS: &str = "tcp_state_established";
+/// The custom metrics, as they are named in the cluster: established connections, and packets received per second.
+pub(crate) const CONNECTIONS: &str = "tcp_state_established";
+pub(crate) const PACKETS: &str = "udp_packets_received";
 
 /// What the autoscaler sees of its service.
 #[derive(Debug)]
@@ -22,11 +23,14 @@ pub(crate) struct Seen<'a> {
     pub(crate) replicas: &'a mut [Replica],
     pub(crate) desired: u32,
     pub(crate) resources: &'a Resources,
+    /// Prometheus', if custom metrics come from there.
+    pub(crate) answers: Option<&'a Answers>,
 }
 
 /// Everything one sync reads: all replicas, those that drain included, since the selector of a Deployment matches
 /// terminating pods too.
 pub(super) fn observation(
+    service: &str,
     metrics: &[MetricSpec],
     seen: &mut Seen<'_>,
     clock: &Recorder,
@@ -37,7 +41,15 @@ pub(super) fn observation(
     let containers: Arc<[Container]> =
         Arc::from([Container { name: "service".into(), kind: ContainerKind::Regular, requests }]);
     let pods = seen.replicas.iter().map(|replica| pod(replica, &containers, clock)).collect();
-    let metrics = metrics.iter().map(|metric| reading(metric, seen.replicas, clock, now)).collect();
+    let metrics = metrics
+        .iter()
+        .map(|metric| match (pods_metric(metric), seen.answers) {
+            (Some(name), Some(answers)) => {
+                answered(service, name, answers, seen.replicas, clock.unix_ms(now))
+            }
+            _ => reading(metric, seen.replicas, clock, now),
+        })
+        .collect();
     let active = seen.replicas.iter().filter(|replica| replica.told.is_none()).count();
     Observation {
         spec_replicas: signed(seen.desired),
@@ -60,6 +72,23 @@ fn pod(replica: &Replica, containers: &Arc<[Container]>, clock: &Recorder) -> Po
         containers: Arc::clone(containers),
         requests: Requests::default(),
     }
+}
+
+/// A custom metric as Prometheus has it: a pod without a value is a missing sample, an error a failed metric.
+fn answered(
+    service: &str,
+    metric: &str,
+    answers: &Answers,
+    replicas: &[Replica],
+    now_ms: i64,
+) -> MetricReading {
+    let Some(Ok(by_pod)) = answers.get(&(service.to_owned(), metric.to_owned())) else {
+        return MetricReading::Failed;
+    };
+    let sample = |replica: &Replica| {
+        by_pod.get(&replica.name).map(|milli| Sample { milli: *milli, at_ms: now_ms, window_ms: 0 })
+    };
+    MetricReading::Pods(PodSamples { listed: replicas.iter().map(sample).collect(), unlisted: Vec::new() })
 }
 
 fn reading(metric: &MetricSpec, replicas: &mut [Replica], clock: &Recorder, now: Instant) -> MetricReading {
@@ -90,10 +119,14 @@ fn reading(metric: &MetricSpec, replicas: &mut [Replica], clock: &Recorder, now:
 
 /// A replica's value of a custom metric, as the pipeline has it: what was scraped, over the pipeline's window.
 pub(super) fn custom_metric(name: &str, replica: &mut Replica, now: Instant) -> Option<i64> {
-    if name != CONNECTIONS {
-        return None;
+    match name {
+        CONNECTIONS => {
+            let connections = replica.series.connections_windowed(now)?;
+            Some(i64::try_from(connections).ok()?.saturating_mul(1000))
+        }
+        PACKETS => Some((replica.series.packets_per_second_windowed(now)? * 1000.0).round() as i64),
+        _ => None,
     }
-    Some(i64::try_from(replica.series.connections_windowed(now)?).ok()?.saturating_mul(1000))
 }
 
 pub(super) fn active(replicas: &mut [Replica]) -> impl Iterator<Item = &mut Replica> {

@@ -3,7 +3,7 @@ use std::{collections::HashMap, net::SocketAddr, time::Duration};
 use ::platform::{target::ReplicaPhase, values::Values};
 use uuid::Uuid;
 
-use super::*;
+use super::{super::platform::Answers, *};
 use crate::{
     backoff::BackOff,
     journal::Journal,
@@ -12,7 +12,7 @@ use crate::{
 
 const PID: u32 = 1;
 
-/// `tcp` of the chart with one ready replica, and a clock that the test moves.
+/// A service of the chart with one ready replica, and a clock that the test moves.
 struct Bench {
     hpa: Hpa,
     replicas: Vec<Replica>,
@@ -24,8 +24,12 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::of("tcp")
+    }
+
+    fn of(service: &str) -> Self {
         let values = Values::builtin();
-        let service = values.service("tcp").unwrap();
+        let service = values.service(service).unwrap();
         let directory = tempfile::tempdir().unwrap();
         let journal = Journal::create(directory.path().join("events.jsonl"), 1_000_000).unwrap();
         let clock = Recorder::new(Uuid::nil(), journal);
@@ -60,9 +64,29 @@ impl Bench {
         self.hpa.crossings("tcp", &mut self.replicas, at, 0)
     }
 
+    /// Scrapes how many packets the first replica has counted so far.
+    fn scrape_packets(&mut self, seconds: u64, counted: u64) -> Vec<EventKind> {
+        let at = self.at(seconds);
+        let scrape = Scrape::of_connections(at, HashMap::new(), &[PID])
+            .with_packets(HashMap::from([(PID, (at, counted))]));
+        let address = address(&self.replicas[0]);
+        self.replicas[0].series.take(&scrape, address, Some(PID));
+        self.hpa.crossings("udp", &mut self.replicas, at, 0)
+    }
+
     fn sync(&mut self, seconds: u64, desired: u32) -> (Vec<EventKind>, Option<u32>) {
+        self.sync_with(seconds, desired, None)
+    }
+
+    /// `answers`: what Prometheus says of `tcp_state_established`.
+    fn sync_with(
+        &mut self,
+        seconds: u64,
+        desired: u32,
+        answers: Option<&Answers>,
+    ) -> (Vec<EventKind>, Option<u32>) {
         let now = self.at(seconds);
-        let seen = Seen { replicas: &mut self.replicas, desired, resources: &self.resources };
+        let seen = Seen { replicas: &mut self.replicas, desired, resources: &self.resources, answers };
         self.hpa.sync("tcp", seen, &self.clock, now)
     }
 }
@@ -167,4 +191,72 @@ fn without_a_sample_nothing_is_decided() {
     let EventKind::HpaSynced { metrics, conditions, .. } = &events[0] else { panic!("{events:?}") };
     assert!(metrics.iter().all(|metric| metric.value_milli.is_none()), "{metrics:?}");
     assert_eq!(conditions["ScalingActive"][0], "False");
+}
+
+#[test]
+fn more_packets_a_second_than_the_target_add_a_replica() {
+    let mut bench = Bench::of("udp");
+    let mut crossed = Vec::new();
+    for seconds in (0..=70).step_by(7) {
+        crossed.extend(bench.scrape_packets(seconds, 1_000_000 + seconds * 6_000));
+    }
+    let [EventKind::MetricCrossed { metric, average_milli, target_milli: 5_000_000, above: true, .. }] =
+        &crossed[..]
+    else {
+        panic!("{crossed:?}");
+    };
+    assert_eq!(metric, "udp_packets_received");
+    assert!((5_500_000..=6_000_000).contains(average_milli), "{average_milli}");
+
+    let (events, desired) = bench.sync(75, 1);
+    assert_eq!(desired, Some(2), "{events:?}");
+    let EventKind::HpaSynced { metrics, .. } = &events[0] else { panic!("{events:?}") };
+    assert_eq!(
+        (metrics[0].metric.as_str(), metrics[0].value_milli),
+        ("udp_packets_received", Some(6_000_000))
+    );
+    assert_eq!(bench.replicas[0].series.connections(), None, "nothing connects to it");
+}
+
+fn answers(answer: Result<&[(&str, i64)], &str>) -> Answers {
+    let by_pod = |pods: &[(&str, i64)]| pods.iter().map(|(pod, milli)| ((*pod).to_owned(), *milli)).collect();
+    let of = ("tcp".to_owned(), "tcp_state_established".to_owned());
+    Answers::from([(of, answer.map(by_pod).map_err(str::to_owned))])
+}
+
+fn connections(events: &[EventKind]) -> MetricProposal {
+    let EventKind::HpaSynced { metrics, .. } = &events[0] else { panic!("{events:?}") };
+    metrics.iter().find(|metric| metric.metric == "tcp_state_established").unwrap().clone()
+}
+
+#[test]
+fn prometheus_decides_and_not_what_the_kernel_counts() {
+    let mut bench = Bench::new();
+    bench.scrape(0, &[9_000]);
+    bench.scrape(7, &[9_000]);
+    let (events, desired) = bench.sync_with(15, 1, Some(&answers(Ok(&[("tcp-0", 4_000_000)]))));
+    assert_eq!((desired, connections(&events).value_milli), (None, Some(4_000_000)));
+
+    let (events, desired) = bench.sync_with(30, 1, Some(&answers(Ok(&[("tcp-0", 7_000_000)]))));
+    assert_eq!((desired, connections(&events).value_milli), (Some(2), Some(7_000_000)));
+}
+
+#[test]
+fn a_pod_without_a_value_holds_back_and_an_error_makes_the_metric_unavailable() {
+    let mut bench = Bench::new();
+    bench.replicas.extend([replica(1, bench.start), replica(2, bench.start)]);
+    bench.scrape(0, &[0, 0, 0]);
+    bench.scrape(7, &[0, 0, 0]);
+    // Of two the value is missing: that is no reason to take one away…
+    let some = answers(Ok(&[("tcp-0", 7_000_000)]));
+    assert_eq!(bench.sync_with(15, 3, Some(&some)).1, None);
+    assert_eq!(bench.sync_with(200, 3, Some(&some)).1, None);
+    // …nor is an error, or no answer at all…
+    let (events, desired) = bench.sync_with(300, 3, Some(&answers(Err("connection refused"))));
+    assert_eq!((desired, connections(&events).value_milli), (None, None));
+    let (events, desired) = bench.sync_with(400, 3, Some(&Answers::new()));
+    assert_eq!((desired, connections(&events).value_milli), (None, None));
+    // …but nothing to do is.
+    let all = answers(Ok(&[("tcp-0", 7_000_000), ("tcp-1", 0), ("tcp-2", 0)]));
+    assert_eq!(bench.sync_with(500, 3, Some(&all)).1, Some(2));
 }

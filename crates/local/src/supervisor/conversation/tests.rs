@@ -108,7 +108,9 @@ async fn events_come_from_where_they_are_wanted_and_end_with_the_platform() {
 async fn logs_are_filtered_and_cut_to_the_last_lines() {
     on_stage(async |mut stage| {
         for (replica, text) in [("tcp-0", "a"), ("tcp-1", "b"), ("tcp-0", "c"), ("tcp-0", "d")] {
-            let line = format!(r#"{{"service":"tcp","replica":"{replica}","text":"{text}"}}"#);
+            let time = "2026-11-21T10:00:00Z";
+            let line =
+                format!(r#"{{"time":"{time}","service":"tcp","replica":"{replica}","text":"{text}"}}"#);
             stage.logs.append(&line).unwrap();
         }
         let query = LogQuery { replica: Some("tcp-0".to_owned()), tail: Some(2), ..LogQuery::default() };

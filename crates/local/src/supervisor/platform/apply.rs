@@ -1,32 +1,42 @@
 //! What there should be: taking over values, for the first time or changed.
 
-use std::time::Instant;
+use std::{net::SocketAddr, time::Instant};
 
 use ::platform::{
     EventKind, TargetError,
     target::{Applied, ReplicaPhase},
-    values::{self, GatewayKind, Protocol, Values},
+    values::{self, Values},
 };
 
-use super::{Answer, CHANGE_DEADLINE, Message, Pending, Platform, World};
+use super::{Answer, CHANGE_DEADLINE, Message, CustomMetrics, Pending, Platform, World};
 use crate::{
-    slot::{NODES_MAX, Ordinals, SERVICES_MAX, Slot},
+    paths::PlatformPaths,
+    prometheus::{config, targets::TargetFiles},
+    slot::{Addresses, NODES_MAX, Ordinals, SERVICES_MAX, Slot},
     supervisor::{
         autoscaling::Hpa,
         endpoints::EndpointsFile,
         entrance::Entrance,
         environment,
         gateway::Gateways,
-        parts::Parts,
+        parts::{Ground, Parts, Programs},
+        proxy::Proxy,
         service::{Service, Template},
+        telemetry::{self, Counts, Telemetry},
     },
 };
 
 /// Services that this program can run so far.
-const KNOWN_SERVICES: [&str; 1] = ["tcp"];
+const KNOWN_SERVICES: [&str; 3] = ["tcp", "udp", "logger"];
 
 impl Platform {
-    pub(super) fn apply(&mut self, values: Values, nodes: u32, answer: Answer<Applied>) {
+    pub(super) fn apply(
+        &mut self,
+        values: Values,
+        nodes: u32,
+        programs: &Programs,
+        answer: Answer<Applied>,
+    ) {
         let since = Instant::now();
         if self.stopping.is_some() {
             drop(
@@ -40,7 +50,7 @@ impl Platform {
             return;
         }
         let changed = match self.world.take() {
-            None => self.build(values, nodes).map(|world| {
+            None => self.build(values, nodes, programs).map(|world| {
                 let started = self.started_event(&world);
                 self.recorder.emit(started);
                 for (part, detail) in world.parts.in_words() {
@@ -52,7 +62,7 @@ impl Platform {
                 vec![format!("{} brought up on {nodes} node{plural}", self.name)]
             }),
             Some(mut world) => {
-                let changes = self.change(&mut world, values, nodes);
+                let changes = self.change(&mut world, values, nodes, programs);
                 self.world = Some(world);
                 changes
             }
@@ -71,14 +81,17 @@ impl Platform {
         }
     }
 
-    fn build(&self, values: Values, nodes: u32) -> Result<World, String> {
+    fn build(&self, values: Values, nodes: u32, programs: &Programs) -> Result<World, String> {
         let in_words = |error: &dyn std::fmt::Display| error.to_string();
         let slot = Slot::take(&self.paths.slots(), &self.name).map_err(|error| in_words(&error))?;
         let addresses = slot.addresses();
-        let open = |listener| Entrance::open(&self.name, addresses, listener, nodes);
+        let proxy = Proxy::of(&values, programs)?;
+        let kind = values.gateway.kind;
+        let open = |listener| Entrance::open(&self.name, addresses, listener, nodes, kind);
         let entrances: Vec<Entrance> =
             values.listeners().map(open).collect::<Result<_, _>>().map_err(|error| in_words(&error))?;
-        let parts = Parts::start(&values, addresses).map_err(|error| in_words(&error))?;
+        let ground = Ground { addresses, programs, documents: &self.own.documents() };
+        let parts = Parts::start(&values, ground).map_err(|error| in_words(&error))?;
         let services = values
             .services()
             .enumerate()
@@ -88,32 +101,49 @@ impl Platform {
         let names: Vec<String> = services.iter().map(|service| service.name.clone()).collect();
         let endpoints =
             EndpointsFile::create(self.own.endpoints(), &names).map_err(|error| in_words(&error))?;
+        let custom_metrics = CustomMetrics::new(&values, &parts)?;
+        let telemetry = start_telemetry(addresses)?;
+        let prometheus = self.own.prometheus_directory();
+        config::write(&prometheus, values.metrics.scrape_interval).map_err(|error| in_words(&error))?;
         let now = Instant::now();
-        let gateway_templates = gateway_templates(&entrances, &values, endpoints.path());
+        let gateway_templates = gateway_templates(&entrances, &values, &parts, &self.own);
         Ok(World {
             slot,
             nodes,
             parts,
+            servers: Vec::new(),
             entrances,
             services,
             gateways: Gateways::default(),
             gateway_templates,
+            proxy,
             endpoints_version: tokio::sync::watch::Sender::new(endpoints.version()),
             endpoints,
             next_uid: 0,
             next_scrape: now + values.metrics.scrape_interval,
             next_sync: now + values.metrics.sync_period,
             scraping: false,
+            custom_metrics,
+            counts: Counts::default(),
+            telemetry,
+            targets: TargetFiles::new(&prometheus),
             values,
         })
     }
 
     /// Takes over what changed; returns it in words.
-    fn change(&mut self, world: &mut World, values: Values, nodes: u32) -> Result<Vec<String>, String> {
+    fn change(
+        &mut self,
+        world: &mut World,
+        values: Values,
+        nodes: u32,
+        programs: &Programs,
+    ) -> Result<Vec<String>, String> {
         let mut changes = Vec::new();
+        let proxy = Proxy::of(&values, programs)?;
         self.change_entrances(world, &values, nodes, &mut changes)?;
-        let addresses = world.addresses();
-        changes.extend(world.parts.change(&values, addresses).map_err(|error| error.to_string())?);
+        let ground = Ground { addresses: world.addresses(), programs, documents: &self.own.documents() };
+        changes.extend(world.parts.change(&values, ground).map_err(|error| error.to_string())?);
         for (index, wanted) in values.services().enumerate() {
             let known = world.services.iter().position(|service| service.name == wanted.name);
             match (known, wanted.enabled) {
@@ -144,12 +174,16 @@ impl Platform {
                 }
             }
         }
-        let templates = gateway_templates(&world.entrances, &values, world.endpoints.path());
-        if templates != world.gateway_templates {
-            world.gateway_templates = templates;
+        let templates = gateway_templates(&world.entrances, &values, &world.parts, &self.own);
+        // Entrances that came or went leave the gateways of the others alone.
+        let changed = templates.iter().zip(&world.gateway_templates).any(|(new, old)| new != old)
+            || world.proxy != proxy;
+        (world.gateway_templates, world.proxy) = (templates, proxy);
+        if changed {
             world.gateways.revision += 1;
             changes.push("gateway: settings changed, gateways are replaced".to_owned());
         }
+        world.custom_metrics.change(CustomMetrics::new(&values, &world.parts)?);
         if world.values.metrics != values.metrics {
             let now = Instant::now();
             world.next_scrape = world.next_scrape.min(now + values.metrics.scrape_interval);
@@ -157,7 +191,8 @@ impl Platform {
             for replica in world.services.iter_mut().flat_map(|service| &mut service.replicas) {
                 replica.series.set_window(values.metrics.window);
             }
-            changes.push("metrics: intervals changed".to_owned());
+            self.reconfigure_prometheus(world, values.metrics.scrape_interval)?;
+            changes.push("metrics: intervals or source changed".to_owned());
         }
         world.values = values;
         Ok(changes)
@@ -177,6 +212,10 @@ impl Platform {
             }
             world.nodes = nodes;
         }
+        let kind = values.gateway.kind;
+        for entrance in &mut world.entrances {
+            entrance.serve_by(kind).map_err(|error| error.to_string())?;
+        }
         let wanted: Vec<values::Listener> = values.listeners().cloned().collect();
         if wanted.iter().eq(world.entrances.iter().map(|entrance| &entrance.listener)) {
             return Ok(());
@@ -185,13 +224,16 @@ impl Platform {
         let addresses = world.addresses();
         let mut old = std::mem::take(&mut world.entrances);
         for listener in &wanted {
-            let entrance = match old.iter().position(|entrance| entrance.listener.port == listener.port) {
+            let same = |old: &Entrance| {
+                (old.listener.port, old.listener.protocol) == (listener.port, listener.protocol)
+            };
+            let entrance = match old.iter().position(same) {
                 Some(same_port) => {
                     let mut entrance = old.swap_remove(same_port);
                     entrance.listener = listener.clone();
                     entrance
                 }
-                None => Entrance::open(&self.name, addresses, listener, nodes)
+                None => Entrance::open(&self.name, addresses, listener, nodes, kind)
                     .map_err(|error| error.to_string())?,
             };
             world.entrances.push(entrance);
@@ -211,10 +253,6 @@ fn possible(values: &Values, nodes: u32) -> Result<(), TargetError> {
             message: format!("at most {SERVICES_MAX} services fit one platform"),
         });
     }
-    if values.gateway.kind != GatewayKind::Playctl {
-        let what = format!("gateway.kind {} on this machine", values.gateway.kind.as_str());
-        return not_yet(what, "this version starts its own gateway only; set gateway.kind=playctl");
-    }
     for service in values.enabled_services() {
         if !KNOWN_SERVICES.contains(&service.name.as_str()) {
             return not_yet(
@@ -227,13 +265,13 @@ fn possible(values: &Values, nodes: u32) -> Result<(), TargetError> {
             );
         }
     }
-    if let Some(listener) = values.listeners().find(|listener| listener.protocol != Protocol::Tcp) {
-        return not_yet(
-            format!("gateway listener {}", listener.name),
-            "this version's gateway takes TCP only",
-        );
-    }
     Ok(())
+}
+
+fn start_telemetry(addresses: Addresses) -> Result<Telemetry, String> {
+    let address = SocketAddr::new(addresses.supervisor(), telemetry::PORT);
+    Telemetry::start(address)
+        .map_err(|error| format!("the supervisor's metrics cannot be served on {address}: {error}"))
 }
 
 fn new_service(
@@ -262,6 +300,7 @@ fn new_hpa(service: &values::Service) -> Result<Option<Hpa>, String> {
 fn template(service: &values::Service, values: &Values, parts: &Parts) -> Template {
     Template {
         environment: environment::of_service(service, values, parts),
+        protocol: service.protocol(),
         port: service.port,
         admin_port: service.admin_port,
         readiness: service.readiness.clone(),
@@ -324,9 +363,10 @@ fn restart_stopped(service: &mut Service, changes: &mut Vec<String>) {
 fn gateway_templates(
     entrances: &[Entrance],
     values: &Values,
-    endpoints: &std::path::Path,
+    parts: &Parts,
+    own: &PlatformPaths,
 ) -> Vec<std::collections::BTreeMap<String, String>> {
     let template =
-        |entrance: &Entrance| environment::of_gateway(&values.gateway, &entrance.listener.service, endpoints);
+        |entrance: &Entrance| environment::of_gateway(values, &entrance.listener, parts, own);
     entrances.iter().map(template).collect()
 }

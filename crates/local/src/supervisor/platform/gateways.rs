@@ -1,6 +1,7 @@
 //! The life of gateways: one process per entrance and node, replaced without closing a listener.
 
 use std::{
+    io,
     net::SocketAddr,
     os::unix::net::UnixStream,
     time::{Duration, Instant},
@@ -10,13 +11,14 @@ use ::platform::{EventKind, values::Probe};
 use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
 
-use super::{Platform, World, node_name};
+use super::{GATEWAY, Platform, World, node_name};
 use crate::{
-    http, listeners,
+    http,
     supervisor::{
         Message, ProcessKey, endpoints, environment,
         gateway::{Gateway, Gateways},
         probe,
+        service::Running,
     },
 };
 
@@ -121,40 +123,25 @@ impl Platform {
     }
 
     fn start_gateway(&mut self, ordinal: u16) {
+        let folders = self.own.gateways_directory();
         let Some(world) = &mut self.world else { return };
-        let Some(gateway) = world.gateways.all.iter_mut().find(|gateway| gateway.ordinal == ordinal) else {
+        let Some(index) = world.gateways.all.iter().position(|gateway| gateway.ordinal == ordinal) else {
             return;
         };
-        let (Some(entrance), Some(template)) =
-            (world.entrances.get(gateway.entrance), world.gateway_templates.get(gateway.entrance))
-        else {
+        let proxied = world.proxied(&world.gateways.all[index], &folders);
+        let gateway = &mut world.gateways.all[index];
+        (gateway.ready, gateway.version) = (false, 0);
+        gateway.proxied.clone_from(&proxied);
+        let started = match proxied {
+            Some(proxied) => self.start_proxied(ordinal, &proxied),
+            None => self.start_own(index),
+        };
+        let Some(gateway) = self.world.as_mut().and_then(|world| world.gateways.all.get_mut(index)) else {
             return;
         };
-        let admin = SocketAddr::new(gateway.ip, world.values.gateway.admin_port);
-        let mut variables = template.clone();
-        let clients = SocketAddr::new(gateway.ip, entrance.listener.port);
-        variables.extend(environment::of_replica(
-            &gateway.name,
-            &node_name(gateway.node),
-            clients,
-            admin.port(),
-        ));
-        variables.insert("UPSTREAM_BIND".to_owned(), gateway.ip.to_string());
-        let lent = listeners::line().and_then(|(ours, theirs)| {
-            listeners::lend(&ours, &entrance.of_node(gateway.node))?;
-            Ok((ours, theirs))
-        });
-        let started = lent.and_then(|(ours, theirs): (UnixStream, _)| {
-            let (messages, versions) = (self.starter.messages(), world.endpoints_version.subscribe());
-            let watch = |key| follow(key, admin, messages, versions);
-            let running = self.starter.serve("gateway", &gateway.name, variables, Some(theirs), watch)?;
-            Ok((ours, running))
-        });
-        gateway.ready = false;
-        gateway.version = 0;
         match started {
-            Ok((ours, running)) => {
-                gateway.line = Some(ours);
+            Ok((line, running)) => {
+                gateway.line = line;
                 gateway.running = Some(running);
             }
             Err(error) => {
@@ -164,6 +151,25 @@ impl Platform {
                 self.gateway_failed(&name, &format!("cannot be started: {error}"));
             }
         }
+    }
+
+    fn start_own(&mut self, index: usize) -> io::Result<(Option<UnixStream>, Running)> {
+        let gone = || io::Error::other("its place is gone");
+        let world = self.world.as_ref().ok_or_else(gone)?;
+        let gateway = &world.gateways.all[index];
+        let entrance = world.entrances.get(gateway.entrance).ok_or_else(gone)?;
+        let template = world.gateway_templates.get(gateway.entrance).ok_or_else(gone)?;
+        let admin = SocketAddr::new(gateway.ip, world.values.gateway.admin_port);
+        let clients = SocketAddr::new(gateway.ip, entrance.listener.port);
+        let mut variables = template.clone();
+        let node = node_name(gateway.node);
+        variables.extend(environment::of_replica(&gateway.name, &node, clients, admin.port()));
+        variables.insert("UPSTREAM_BIND".to_owned(), gateway.ip.to_string());
+        let (ours, theirs) = world.lend_listeners(gateway)?;
+        let (messages, versions) = (self.starter.messages(), world.endpoints_version.subscribe());
+        let watch = |key| follow(key, admin, messages, versions);
+        let running = self.starter.serve(GATEWAY, &gateway.name, variables, Some(theirs), watch)?;
+        Ok((Some(ours), running))
     }
 
     /// Whether the process is a gateway.
@@ -241,7 +247,10 @@ impl Platform {
         let gateway = &mut world.gateways.all[index];
         gateway.told = Some(Instant::now());
         if let Some(running) = &gateway.running {
-            running.process.terminate();
+            match &gateway.proxied {
+                Some(proxied) => proxied.drain(running),
+                None => running.process.terminate(),
+            }
             self.starter.later(GRACE, Message::GraceOver { key: running.key });
         }
     }

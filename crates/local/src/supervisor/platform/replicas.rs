@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::platform::{EventKind, target::ReplicaPhase};
+use ::platform::{EventKind, target::ReplicaPhase, values::Protocol};
 use uuid::Uuid;
 
 use super::{Platform, World, node_name};
@@ -110,7 +110,9 @@ impl Platform {
             restarts: replica.restarts,
         });
         let (readiness, messages) = (template.readiness.clone(), self.starter.messages());
-        let watch = |key| probe::run(key, admin, Some(clients), readiness, messages);
+        // Who it is, it can only be asked over TCP, and only where it takes clients.
+        let identity = (template.protocol == Protocol::Tcp && clients != admin).then_some(clients);
+        let watch = |key| probe::run(key, admin, identity, readiness, messages);
         match self.starter.serve(&service.name, &replica.name, variables, None, watch) {
             Ok(running) => replica.running = Some(running),
             Err(error) => {
@@ -122,7 +124,7 @@ impl Platform {
 
     pub(super) fn ready(&mut self, key: ProcessKey, server_id: Option<Uuid>) {
         let now = Instant::now();
-        if self.gateway_ready(key) {
+        if self.server_ready(key) || self.gateway_ready(key) {
             return;
         }
         let Some((service, index)) = self.world.as_mut().and_then(|world| find_running(world, key)) else {
@@ -143,6 +145,9 @@ impl Platform {
     }
 
     pub(super) fn unready(&mut self, key: ProcessKey, reason: String) {
+        if self.server_unready(key, &reason) {
+            return;
+        }
         let Some((service, index)) = self.world.as_mut().and_then(|world| find_running(world, key)) else {
             return;
         };
@@ -172,7 +177,9 @@ impl Platform {
         self.recorder.emit(EventKind::PodDraining {
             service: service.name.clone(),
             pod: replica.name.clone(),
-            connections: replica.running.as_ref().map(|_| connections_now(clients)),
+            connections: (service.template.protocol == Protocol::Tcp && replica.running.is_some())
+                .then(|| connections_now(clients))
+                .flatten(),
         });
         let grace = service.template.grace;
         let Some((key, process)) =
@@ -187,7 +194,7 @@ impl Platform {
     }
 
     pub(super) fn grace_over(&mut self, key: ProcessKey) {
-        if self.gateway_grace_over(key) {
+        if self.server_grace_over(key) || self.gateway_grace_over(key) {
             return;
         }
         let Some((service, index)) = self.world.as_mut().and_then(|world| find_running(world, key)) else {
@@ -201,7 +208,7 @@ impl Platform {
     }
 
     pub(super) fn ended(&mut self, key: ProcessKey, how: &str) {
-        if self.gateway_ended(key, how) {
+        if self.server_ended(key, how) || self.gateway_ended(key, how) {
             return;
         }
         let Some((service, index)) = self.world.as_mut().and_then(|world| find_running(world, key)) else {
@@ -293,7 +300,7 @@ impl Platform {
 }
 
 /// What the kernel counts at this moment; the last scrape may be seconds old.
-fn connections_now(address: SocketAddr) -> u64 {
+fn connections_now(address: SocketAddr) -> Option<u64> {
     let targets = Targets { ports: HashSet::from([address.port()]), pids: Vec::new() };
     Scrape::take(&targets).connections(address)
 }

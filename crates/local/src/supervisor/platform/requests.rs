@@ -98,6 +98,7 @@ pub(super) fn service(world: &World, service: &Service, recorder: &Recorder) -> 
             since: recorder.wall(replica.since),
             restarts: replica.restarts,
             connections: replica.series.connections(),
+            packets_per_second: replica.series.packets_per_second(),
             cpu_cores: replica.series.cpu_milli.map(|cpu| cpu.milli as f64 / 1000.0),
             memory_bytes: replica.series.memory_bytes,
         })
@@ -113,7 +114,11 @@ pub(super) fn service(world: &World, service: &Service, recorder: &Recorder) -> 
 
 pub(super) fn gateways(world: &World) -> Vec<PartSnapshot> {
     let of = |gateway: &Gateway| {
-        let mut detail = format!("{}, {}", world.values.gateway.policy.words(), node_name(gateway.node));
+        let (origin, mut detail) = match &gateway.proxied {
+            Some(proxied) => (PartOrigin::Found, proxied.in_words()),
+            None => (PartOrigin::Embedded, world.values.gateway.policy.words().to_owned()),
+        };
+        detail.extend([", ", &node_name(gateway.node)]);
         if gateway.told.is_some() {
             detail.push_str(", draining");
         }
@@ -122,7 +127,7 @@ pub(super) fn gateways(world: &World) -> Vec<PartSnapshot> {
         }
         PartSnapshot {
             name: gateway.name.clone(),
-            origin: PartOrigin::Embedded,
+            origin,
             address: world
                 .entrances
                 .get(gateway.entrance)

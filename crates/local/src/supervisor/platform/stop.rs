@@ -7,7 +7,8 @@ use ::platform::{EventKind, TargetError, target::Applied};
 use super::{Platform, World};
 use crate::{
     control::Traces,
-    supervisor::{Answer, Message, processes_of},
+    leftovers,
+    supervisor::{Answer, Message},
 };
 
 /// Gateways that end in order get so long; nobody is connected any more.
@@ -19,6 +20,8 @@ pub(crate) struct Stopping {
     grace: bool,
     /// The gateways were told.
     gateways_told: bool,
+    /// The real servers were told, after the gateways were gone.
+    servers_told: bool,
     finished: bool,
     answers: Vec<Answer<Traces>>,
     /// Whoever waited for the platform to come up, and why it did not.
@@ -58,6 +61,7 @@ impl Platform {
         let stopping = self.stopping.get_or_insert_with(|| Stopping {
             grace,
             gateways_told: false,
+            servers_told: false,
             finished: false,
             answers: Vec::new(),
             failed: Vec::new(),
@@ -108,6 +112,11 @@ impl Platform {
                 running.process.kill();
             }
         }
+        for server in &world.servers {
+            if let Some(running) = &server.running {
+                running.process.kill();
+            }
+        }
     }
 
     pub(super) fn settle_stop(&mut self) {
@@ -125,15 +134,19 @@ impl Platform {
         if replicas_left {
             return;
         }
-        if world.gateways.all.is_empty() {
-            self.all_gone();
-        } else if let Some(stopping) = &mut self.stopping
-            && !std::mem::replace(&mut stopping.gateways_told, true)
-        {
-            for running in world.gateways.all.iter().filter_map(|gateway| gateway.running.as_ref()) {
-                running.process.terminate();
-                self.starter.later(GATEWAY_GRACE, Message::GraceOver { key: running.key });
+        world.servers.retain(|server| server.running.is_some());
+        let Some(stopping) = &mut self.stopping else { return };
+        if !world.gateways.all.is_empty() {
+            if !std::mem::replace(&mut stopping.gateways_told, true) {
+                for running in world.gateways.all.iter().filter_map(|gateway| gateway.running.as_ref()) {
+                    running.process.terminate();
+                    self.starter.later(GATEWAY_GRACE, Message::GraceOver { key: running.key });
+                }
             }
+        } else if world.servers.is_empty() {
+            self.all_gone();
+        } else if !std::mem::replace(&mut stopping.servers_told, true) {
+            self.terminate_servers();
         }
     }
 
@@ -154,13 +167,12 @@ impl Platform {
         let run = self.recorder.run();
         let slot = self.world.as_ref().map(|world: &World| world.slot.number());
         drop(self.world);
-        let own = std::process::id();
-        let left: Vec<u32> = processes_of(run).into_iter().filter(|pid| *pid != own).collect();
-        if !left.is_empty() {
-            tracing::error!(?left, "processes of this run are left");
-        }
+        let traces = Traces { run, supervisor: std::process::id(), slot, socket: self.own.socket.clone() };
+        // A server may have processes of its own making (Elasticsearch's launcher does); they end with it, but not at
+        // once, and what they still write would be left.
+        leftovers::kill_others(&traces, traces.supervisor);
         let (answers, failed) =
             self.stopping.map(|stopping| (stopping.answers, stopping.failed)).unwrap_or_default();
-        Farewell { traces: Traces { run, supervisor: own, slot }, answers, failed }
+        Farewell { traces, answers, failed }
     }
 }

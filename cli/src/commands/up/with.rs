@@ -1,0 +1,175 @@
+//! `--with PART,PART=ADDRESS…`: real servers in place of embedded parts, as settings of `values.yaml`.
+
+use serde_json::{Value, json};
+
+/// A part that can be real, and where it is if somebody has it already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct With {
+    part: Part,
+    address: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Kafka,
+    Memcached,
+    Elasticsearch,
+    Prometheus,
+}
+
+impl Part {
+    const ALL: [(&'static str, Self); 4] = [
+        ("kafka", Self::Kafka),
+        ("memcached", Self::Memcached),
+        ("elasticsearch", Self::Elasticsearch),
+        ("prometheus", Self::Prometheus),
+    ];
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, part)| *part)
+    }
+}
+
+/// The parts of one `--with`. What is no part's name goes on with the address before it: a Kafka has several brokers.
+pub(super) fn parse(text: &str) -> Result<Vec<With>, String> {
+    let mut parsed: Vec<With> = Vec::new();
+    for word in text.split(',') {
+        let (name, address) = match word.split_once('=') {
+            Some((name, address)) => (name, Some(address)),
+            None => (word, None),
+        };
+        if let Some(part) = Part::named(name) {
+            if address == Some("") {
+                return Err(format!("{word:?}: expected an address after the =, or no ="));
+            }
+            parsed.push(With { part, address: address.map(str::to_owned) });
+        } else if let Some(With { part: Part::Kafka, address: Some(brokers) }) = parsed.last_mut()
+            && !word.is_empty()
+            && address.is_none()
+        {
+            brokers.push(',');
+            brokers.push_str(word);
+        } else {
+            let known: Vec<&str> = Part::ALL.iter().map(|(name, _)| *name).collect();
+            return Err(format!(
+                "{word:?}: expected PART or PART=ADDRESS, PART being one of {}",
+                known.join(", ")
+            ));
+        }
+    }
+    parsed.iter().try_for_each(With::check)?;
+    Ok(parsed)
+}
+
+impl With {
+    /// What can be said of an address without asking for it.
+    fn check(&self) -> Result<(), String> {
+        let Some(address) = &self.address else { return Ok(()) };
+        let expected = |what: &str| Err(format!("{address:?}: expected {what}"));
+        match self.part {
+            Part::Kafka if address.split(',').any(|broker| host_and_port(broker).is_none()) => {
+                expected("host:port, several with commas between them")
+            }
+            Part::Memcached if host_and_port(address).is_none() => expected("host:port"),
+            Part::Elasticsearch | Part::Prometheus
+                if host_and_port(address).is_none() && !address.starts_with("http") =>
+            {
+                expected("a URL such as http://127.0.0.1:9200, or host:port")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// As `--set-json` takes it.
+    pub(super) fn settings(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        let mut set = |key: &str, value: Value| all.push(format!("{key}={value}"));
+        let address = self.address.as_deref();
+        match self.part {
+            Part::Kafka => {
+                set("kafka.enabled", json!(true));
+                set("kafka.real", json!(true));
+                set("kafka.brokers", json!(address.unwrap_or_default()));
+            }
+            Part::Memcached => {
+                set("memcached.enabled", json!(true));
+                set("memcached.real", json!(true));
+                let given = address.and_then(host_and_port);
+                set("memcached.host", json!(given.map_or("", |(host, _)| host)));
+                if let Some((_, port)) = given {
+                    set("memcached.port", json!(port));
+                }
+            }
+            Part::Elasticsearch => {
+                set("elasticsearch.enabled", json!(true));
+                set("elasticsearch.real", json!(true));
+                set("elasticsearch.url", json!(address.map(as_url).unwrap_or_default()));
+                // It is the logger that writes there.
+                set("logger.enabled", json!(true));
+            }
+            Part::Prometheus => {
+                set("prometheus.enabled", json!(true));
+                set("prometheus.url", json!(address.map(as_url).unwrap_or_default()));
+            }
+        }
+        all
+    }
+}
+
+fn host_and_port(address: &str) -> Option<(&str, u16)> {
+    let (host, port) = address.rsplit_once(':')?;
+    let host_is_plain = !host.is_empty() && !host.contains(['/', ' ']);
+    port.parse().ok().filter(|port| *port > 0 && host_is_plain).map(|port| (host, port))
+}
+
+fn as_url(address: &str) -> String {
+    if address.contains("://") { address.to_owned() } else { format!("http://{address}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use platform::values::{Values, ValuesSource};
+
+    use super::*;
+
+    fn values(text: &str) -> Values {
+        let set_json = parse(text).unwrap().iter().flat_map(With::settings).collect();
+        Values::load(&ValuesSource { set_json, ..ValuesSource::default() }).unwrap()
+    }
+
+    #[test]
+    fn names_alone_ask_for_real_ones() {
+        let values = values("kafka,memcached,elasticsearch,prometheus");
+        assert!(values.kafka.real && values.memcached.real && values.elasticsearch.real);
+        assert!(values.elasticsearch.enabled && values.prometheus.enabled);
+        assert_eq!((&values.kafka.brokers, &values.memcached.host), (&None, &None));
+        assert!(values.service("logger").is_some_and(|logger| logger.enabled));
+    }
+
+    #[test]
+    fn addresses_are_taken_over() {
+        let values =
+            values("kafka=a:9092,b:9093,memcached=[::1]:11212,elasticsearch=es:9200,prometheus=http://p");
+        assert_eq!(values.kafka.brokers.as_deref(), Some("a:9092,b:9093"));
+        assert_eq!((values.memcached.host.as_deref(), values.memcached.port), (Some("[::1]"), 11212));
+        assert_eq!(values.elasticsearch.url.as_deref(), Some("http://es:9200"));
+        assert_eq!(values.prometheus.url.as_deref(), Some("http://p"));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, part) in [
+            ("kafak", "\"kafak\": expected PART"),
+            ("kafka=", "expected an address after"),
+            ("kafka=here", "expected host:port"),
+            ("kafka=a:1,", "\"\": expected PART"),
+            ("memcached=a:0", "expected host:port"),
+            ("memcached=a:1,b:2", "\"b:2\": expected PART"),
+            ("elasticsearch=es", "expected a URL"),
+            ("", "\"\": expected PART"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Elasticsearch: a small end point for `_bulk` and `_search`, for platforms that have no real one.
+//!
+//! It speaks what `playctl serve logger` writes with and `playctl logs` reads with, so that both are the same
+//! against the real server: index templates (accepted), bulks of `create`, searches by time and pod.
+//! Documents are lines of JSON in two files, of which the older one is dropped when the newer one is full; a document
+//! whose id is still kept is not written again. Not there: analysis and scoring, other queries, updates, deletes,
+//! fsync, users.
+
+mod bulk;
+mod search;
+mod store;
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Path, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post, put},
+};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use self::{search::Query, store::Store};
+
+/// Bytes of each of the two files.
+const SEGMENT_MAX: u64 = 16 * 1024 * 1024;
+/// Longest request.
+const REQUEST_MAX: usize = 64 * 1024 * 1024;
+/// What it can and cannot do, in words.
+pub const LIMITS: &str = "on disk, the last 16 to 32 MiB";
+
+type Shared = Arc<Mutex<Store>>;
+
+/// A server that runs until it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Listens at `address` (port 0 takes a free one) and keeps its documents in `file` and its neighbour `.1`, which
+    /// are made anew.
+    pub fn bind(address: SocketAddr, file: PathBuf) -> io::Result<Self> {
+        Self::with_disk(address, file, SEGMENT_MAX)
+    }
+
+    /// The same with another bound on each of the two files, in bytes.
+    pub fn with_disk(address: SocketAddr, file: PathBuf, segment_max: u64) -> io::Result<Self> {
+        let store = Shared::new(Mutex::new(Store::create(file, segment_max)?));
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let listener = {
+            let _inside = runtime.enter();
+            tokio::net::TcpListener::from_std(listener)?
+        };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = thread::Builder::new().name("elasticsearch".into()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    served = axum::serve(listener, router(store)).into_future() => {
+                        if let Err(error) = served {
+                            tracing::error!(%error, "the embedded Elasticsearch has ended");
+                        }
+                    }
+                    // Both a message and the sender's end mean: stop.
+                    _ = stopped => {}
+                }
+            });
+        })?;
+        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // Its panic was reported when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn router(store: Shared) -> Router {
+    Router::new()
+        .route("/", get(about))
+        .route("/_index_template/{name}", put(template))
+        .route("/_bulk", post(write))
+        .route("/_search", post(find_in_all).get(find_in_all))
+        .route("/{indices}/_search", post(find).get(find))
+        .fallback(unknown)
+        .layer(DefaultBodyLimit::max(REQUEST_MAX))
+        .with_state(store)
+}
+
+async fn about() -> Response {
+    answer(
+        StatusCode::OK,
+        &json!({
+            "name": "playctl",
+            "tagline": "the embedded end point of playctl: _bulk and _search only",
+            "version": { "number": env!("CARGO_PKG_VERSION"), "distribution": "playctl" },
+        }),
+    )
+}
+
+/// There is one mapping, that of log lines; what a template says of it is what it is.
+async fn template(Path(_): Path<String>) -> Response {
+    answer(StatusCode::OK, &json!({ "acknowledged": true }))
+}
+
+async fn write(State(store): State<Shared>, body: String) -> Response {
+    let actions = match bulk::parse(&body) {
+        Ok(actions) => actions,
+        Err(reason) => return refused(StatusCode::BAD_REQUEST, "illegal_argument_exception", &reason),
+    };
+    let mut store = store.lock();
+    let mut items = Vec::with_capacity(actions.len());
+    let mut errors = false;
+    for action in &actions {
+        match store.write(action) {
+            Ok(written) => {
+                errors |= written.is_error();
+                items.push(written.item(action));
+            }
+            Err(error) => {
+                return refused(StatusCode::SERVICE_UNAVAILABLE, "io_exception", &error.to_string());
+            }
+        }
+    }
+    answer(StatusCode::OK, &json!({ "took": 0, "errors": errors, "items": items }))
+}
+
+async fn find_in_all(state: State<Shared>, body: String) -> Response {
+    find(state, Path("*".to_owned()), body).await
+}
+
+async fn find(State(store): State<Shared>, Path(indices): Path<String>, body: String) -> Response {
+    let query = match Query::parse(&indices, &body) {
+        Ok(query) => query,
+        Err(reason) => return refused(StatusCode::BAD_REQUEST, "parsing_exception", &reason),
+    };
+    match query.run(&store.lock()) {
+        Ok(found) => answer(StatusCode::OK, &found),
+        Err(error) => refused(StatusCode::SERVICE_UNAVAILABLE, "io_exception", &error.to_string()),
+    }
+}
+
+async fn unknown() -> Response {
+    let reason = "this is the embedded end point of playctl: it knows _bulk, _search and _index_template";
+    refused(StatusCode::BAD_REQUEST, "illegal_argument_exception", reason)
+}
+
+fn refused(status: StatusCode, kind: &str, reason: &str) -> Response {
+    answer(status, &json!({ "error": { "type": kind, "reason": reason }, "status": status.as_u16() }))
+}
+
+fn answer(status: StatusCode, body: &Value) -> Response {
+    let headers = [(header::CONTENT_TYPE, "application/json"), PRODUCT];
+    (status, headers, body.to_string()).into_response()
+}
+
+/// By this header clients know whom they talk to.
+const PRODUCT: (header::HeaderName, &str) =
+    (header::HeaderName::from_static("x-elastic-product"), "Elasticsearch");

@@ -1,0 +1,265 @@
+//! Searches: by time and pod, sorted by time.
+//!
+//! Of the query language this is understood: `match_all`, `bool` with `filter`, `term` and `prefix` on `pod`, `range`
+//! on `timestamp`; `size`, and `sort` by `timestamp`. Anything else is refused, never ignored: an answer to another
+//! question would be worse than none.
+
+use std::{cmp::Reverse, io};
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::store::{Kept, Store};
+
+/// Without `size`, as in Elasticsearch.
+const SIZE: u64 = 10;
+/// As in Elasticsearch (`index.max_result_window`).
+const SIZE_MAX: u64 = 10_000;
+/// So many more than twice the answer are held before they are cut to it.
+const SPARE: usize = 1000;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Query {
+    /// Names of indices; one that ends in `*` means all that begin so.
+    indices: Vec<String>,
+    filters: Vec<Filter>,
+    size: usize,
+    newest_first: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Filter {
+    Pod(String),
+    PodPrefix(String),
+    From(Timestamp),
+    After(Timestamp),
+    To(Timestamp),
+    Before(Timestamp),
+}
+
+impl Query {
+    /// Reads a request, or says what is not understood.
+    pub(super) fn parse(indices: &str, body: &str) -> Result<Self, String> {
+        let body: Map<String, Value> = match body.trim() {
+            "" => Map::new(),
+            body => serde_json::from_str(body).map_err(|error| error.to_string())?,
+        };
+        let mut query = Self {
+            indices: indices.split(',').map(str::to_owned).collect(),
+            filters: Vec::new(),
+            size: SIZE as usize,
+            newest_first: false,
+        };
+        for (key, value) in &body {
+            match key.as_str() {
+                "query" => query.clause(value)?,
+                "size" => {
+                    let size = value.as_u64().filter(|size| *size <= SIZE_MAX);
+                    query.size =
+                        size.ok_or_else(|| format!("size: expected 0 to {SIZE_MAX}, got {value}"))? as usize;
+                }
+                "sort" => query.newest_first = newest_first(value)?,
+                // All members come back, and all hits are counted.
+                "_source" | "track_total_hits" => {}
+                other => return Err(format!("{other}: not understood by this end point")),
+            }
+        }
+        Ok(query)
+    }
+
+    fn clause(&mut self, clause: &Value) -> Result<(), String> {
+        let (kind, what) = only(clause)?;
+        match kind {
+            "match_all" => Ok(()),
+            "bool" => {
+                let (key, filters) = only(what)?;
+                let filters = filters.as_array().filter(|_| key == "filter");
+                let filters = filters.ok_or("bool: expected a list under filter, and nothing else")?;
+                filters.iter().try_for_each(|filter| self.clause(filter))
+            }
+            "term" | "prefix" => {
+                let (field, value) = only(what)?;
+                let value = value.get("value").unwrap_or(value);
+                let text = value.as_str().filter(|_| field == "pod");
+                let text =
+                    text.ok_or_else(|| format!("{kind}: expected pod and a text, got {what}"))?.to_owned();
+                self.filters.push(if kind == "term" { Filter::Pod(text) } else { Filter::PodPrefix(text) });
+                Ok(())
+            }
+            "range" => {
+                let (field, bounds) = only(what)?;
+                let bounds = bounds.as_object().filter(|_| field == "timestamp");
+                for (bound, value) in
+                    bounds.ok_or_else(|| format!("range: expected timestamp, got {what}"))?
+                {
+                    let time = value.as_str().and_then(|text| text.parse::<Timestamp>().ok());
+                    let time = time.ok_or_else(|| format!("range: expected a time, got {value}"))?;
+                    self.filters.push(match bound.as_str() {
+                        "gte" => Filter::From(time),
+                        "gt" => Filter::After(time),
+                        "lte" => Filter::To(time),
+                        "lt" => Filter::Before(time),
+                        other => return Err(format!("range: {other} is not understood")),
+                    });
+                }
+                Ok(())
+            }
+            other => Err(format!("query {other}: not understood by this end point")),
+        }
+    }
+
+    /// The answer.
+    pub(super) fn run(&self, store: &Store) -> io::Result<Value> {
+        let mut found: Vec<(Timestamp, Kept)> = Vec::new();
+        let mut total: u64 = 0;
+        for kept in store.documents() {
+            let kept = kept?;
+            let time = time_of(&kept.source);
+            let wanted = self.indices.iter().any(|pattern| matches(pattern, &kept.index))
+                && self.filters.iter().all(|filter| filter.passes(time, &kept.source));
+            if !wanted {
+                continue;
+            }
+            total += 1;
+            found.push((time.unwrap_or_default(), kept));
+            if found.len() >= 2 * self.size + SPARE {
+                self.cut(&mut found);
+            }
+        }
+        self.cut(&mut found);
+        let hits: Vec<Value> = found
+            .into_iter()
+            .map(|(_, kept)| json!({ "_index": kept.index, "_id": kept.id, "_score": null, "_source": kept.source }))
+            .collect();
+        Ok(json!({
+            "took": 0,
+            "timed_out": false,
+            "_shards": { "total": 1, "successful": 1, "skipped": 0, "failed": 0 },
+            "hits": { "total": { "value": total, "relation": "eq" }, "max_score": null, "hits": hits },
+        }))
+    }
+}
+
+impl Query {
+    /// Sorts, and keeps what can be part of the answer.
+    fn cut(&self, found: &mut Vec<(Timestamp, Kept)>) {
+        // Stable: those of the same time stay in the order in which they were written.
+        if self.newest_first {
+            found.sort_by_key(|(time, _)| Reverse(*time));
+        } else {
+            found.sort_by_key(|(time, _)| *time);
+        }
+        found.truncate(self.size);
+    }
+}
+
+impl Filter {
+    fn passes(&self, time: Option<Timestamp>, source: &Value) -> bool {
+        let pod = source["pod"].as_str().unwrap_or_default();
+        match self {
+            Self::Pod(wanted) => pod == wanted,
+            Self::PodPrefix(prefix) => pod.starts_with(prefix.as_str()),
+            Self::From(bound) => time.is_some_and(|time| time >= *bound),
+            Self::After(bound) => time.is_some_and(|time| time > *bound),
+            Self::To(bound) => time.is_some_and(|time| time <= *bound),
+            Self::Before(bound) => time.is_some_and(|time| time < *bound),
+        }
+    }
+}
+
+fn time_of(source: &Value) -> Option<Timestamp> {
+    source["timestamp"].as_str()?.parse().ok()
+}
+
+fn matches(pattern: &str, index: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(beginning) => index.starts_with(beginning),
+        None => index == pattern,
+    }
+}
+
+/// The only member of an object.
+fn only(value: &Value) -> Result<(&str, &Value), String> {
+    let mut members = value.as_object().into_iter().flatten();
+    match (members.next(), members.next()) {
+        (Some((key, value)), None) => Ok((key, value)),
+        _ => Err(format!("expected an object with one member, got {value}")),
+    }
+}
+
+/// `"timestamp"`, `{"timestamp":"desc"}`, `{"timestamp":{"order":"desc",…}}`, or a list of one of these.
+fn newest_first(sort: &Value) -> Result<bool, String> {
+    let not_understood = || format!("sort: expected timestamp with asc or desc, got {sort}");
+    let one = match sort {
+        Value::Array(list) if list.len() == 1 => &list[0],
+        Value::Array(_) => return Err(not_understood()),
+        one => one,
+    };
+    if one == "timestamp" {
+        return Ok(false);
+    }
+    let (field, order) = only(one)?;
+    match order.get("order").unwrap_or(order).as_str() {
+        Some("asc") if field == "timestamp" => Ok(false),
+        Some("desc") if field == "timestamp" => Ok(true),
+        _ => Err(not_understood()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::bulk, *};
+
+    /// `(pod, minute)` of what is found, in order.
+    fn search(body: &Value) -> Result<Vec<(String, String)>, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::create(directory.path().join("documents"), 10_000).unwrap();
+        let pods = ["tcp-0", "tcp-1", "udp-0", "tcp-0"];
+        for (minute, pod) in [(2, pods[0]), (0, pods[1]), (3, pods[2]), (1, pods[3])] {
+            let timestamp = format!("2026-11-21T10:0{minute}:00.5Z");
+            let lines = format!(
+                "{{\"create\":{{\"_index\":\"logs-a\",\"_id\":\"{minute}\"}}}}\n{}\n",
+                json!({"pod": pod, "text": "x", "timestamp": timestamp})
+            );
+            store.write(&bulk::parse(&lines).unwrap()[0]).unwrap();
+        }
+        let answer = Query::parse("logs-*", &body.to_string())?.run(&store).unwrap();
+        let hits = answer["hits"]["hits"].as_array().unwrap();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        Ok(hits.iter().map(|hit| (text(&hit["_source"]["pod"]), text(&hit["_id"]))).collect())
+    }
+
+    fn minutes(body: &Value) -> Vec<String> {
+        search(body).unwrap().into_iter().map(|(_, minute)| minute).collect()
+    }
+
+    #[test]
+    fn hits_are_filtered_sorted_and_cut() {
+        assert_eq!(minutes(&json!({})), ["0", "1", "2", "3"]);
+        assert_eq!(minutes(&json!({"size": 2, "sort": [{"timestamp": "desc"}]})), ["3", "2"]);
+        let filter = json!([
+            {"prefix": {"pod": "tcp-"}},
+            {"range": {"timestamp": {"gte": "2026-11-21T10:01:00.5Z", "lt": "2026-11-21T10:02:00.5Z"}}},
+        ]);
+        assert_eq!(minutes(&json!({"query": {"bool": {"filter": filter}}})), ["1"]);
+        assert_eq!(minutes(&json!({"query": {"term": {"pod": {"value": "udp-0"}}}})), ["3"]);
+        assert_eq!(Query::parse("other", "").unwrap().indices, ["other"]);
+        assert!(!matches("logs", "logs-a") && matches("logs-a", "logs-a"));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        for (body, reason) in [
+            (json!({"aggs": {}}), "aggs: not understood"),
+            (json!({"size": 10_001}), "expected 0 to 10000"),
+            (json!({"sort": ["pod"]}), "expected"),
+            (json!({"query": {"match": {"text": "x"}}}), "query match: not understood"),
+            (json!({"query": {"range": {"timestamp": {"gte": "now-1h"}}}}), "expected a time"),
+            (json!({"query": {"bool": {"should": []}}}), "bool: expected a list under filter"),
+        ] {
+            let error = search(&body).unwrap_err();
+            assert!(error.contains(reason), "{body}: {error}");
+        }
+    }
+}

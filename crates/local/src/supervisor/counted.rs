@@ -1,0 +1,83 @@
+//! What the kernel does not count per process, so the services do: read from their admin ports, as a scraper would.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use tokio::task::JoinSet;
+
+use crate::http;
+
+/// The counter of packets, as `udp` has it.
+const PACKETS: &str = "udp_packets_received_total";
+/// A replica that does not answer within this has no sample at this scrape.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Packets that each process has received so far, and when it said so. `replicas`: pid and admin port.
+pub(crate) async fn packets(
+    replicas: impl IntoIterator<Item = (u32, SocketAddr)>,
+) -> HashMap<u32, (Instant, u64)> {
+    let mut asked = JoinSet::new();
+    for (pid, admin) in replicas {
+        asked.spawn_local(async move {
+            let answer = http::get(admin, "/metrics", TIMEOUT).await.ok()?;
+            // The count is of the moment at which it was said.
+            Some((pid, (Instant::now(), counter(&answer.body, PACKETS)?)))
+        });
+    }
+    let mut counted = HashMap::new();
+    while let Some(answered) = asked.join_next().await {
+        counted.extend(answered.ok().flatten());
+    }
+    counted
+}
+
+/// The value of a counter without labels in Prometheus' text format.
+fn counter(text: &str, name: &str) -> Option<u64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+    // A time stamp may follow.
+    value.split_ascii_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+        task::LocalSet,
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_counter_is_found_by_its_whole_name() {
+        let text = "# TYPE udp_packets_received counter\nudp_packets_received_total_x 1\n\
+                    udp_packets_received_total 42\nother 7\n";
+        assert_eq!(counter(text, PACKETS), Some(42));
+        assert_eq!(counter("udp_packets_received_total 42 1700000000\n", PACKETS), Some(42));
+        assert_eq!(counter("udp_packets_received_total{a=\"b\"} 42\n", PACKETS), None);
+        assert_eq!(counter("udp_packets_received_total 4.2\n", PACKETS), None);
+    }
+
+    #[tokio::test]
+    async fn those_that_do_not_answer_are_left_out() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (there, gone) = (listener.local_addr().unwrap(), SocketAddr::from(([127, 0, 0, 1], 1)));
+        let counted = LocalSet::new()
+            .run_until(async {
+                tokio::task::spawn_local(async move {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    let mut request = [0; 1024];
+                    assert!(stream.read(&mut request).await.unwrap() > 0);
+                    let answer =
+                        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nudp_packets_received_total 42\n";
+                    stream.write_all(answer).await.unwrap();
+                });
+                packets([(7, there), (8, gone)]).await
+            })
+            .await;
+        assert_eq!(counted.into_iter().map(|(pid, (_, count))| (pid, count)).collect::<Vec<_>>(), [(7, 42)]);
+    }
+}

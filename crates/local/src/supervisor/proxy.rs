@@ -1,0 +1,230 @@
+//! Gateways that are not ours: Envoy and HAProxy, one process per node like ours.
+//!
+//! | | Envoy | HAProxy |
+//! |---|---|---|
+//! | listens | by itself, sharing the port by `SO_REUSEPORT` | on the supervisor's listeners, which it inherits |
+//! | learns of replicas | from a file that is replaced (EDS) | by commands over its runtime socket |
+//! | ends in order | listeners drained over its admin port, SIGTERM when nobody is left | SIGUSR1 |
+//!
+//! Either way a change of replicas restarts nothing and cuts no connection, and the gateway connects from its own
+//! loopback address, so that all nodes' gateways together have ports enough.
+
+mod envoy;
+mod haproxy;
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use ::platform::{
+    endpoints::Endpoints,
+    values::{Gateway, GatewayKind, Probe, Values},
+};
+use rustix::process::{Resource, getrlimit};
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep,
+};
+
+use super::{Message, ProcessKey, parts::Programs, probe, servers::Launch, service::Running};
+use crate::programs::{Found, Program};
+
+/// Open files of a process that are not connections.
+const OTHER_FILES: u64 = 256;
+/// How often a gateway is asked how far it is, while it is behind.
+const ASK_EVERY: Duration = Duration::from_millis(10);
+/// A gateway that cannot be told is tried again this often.
+const TRY_EVERY: Duration = Duration::from_millis(250);
+
+/// What the proxies of a platform are started from; those that were started from another are replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Proxy {
+    kind: Kind,
+    found: Found,
+    /// Without listeners and our own gateway's environment.
+    settings: Gateway,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Envoy,
+    Haproxy,
+}
+
+/// One process of a proxy: where it stands in the platform.
+#[derive(Debug, Clone)]
+pub(crate) struct Site {
+    pub(crate) name: String,
+    /// Of its admin port, and where its connections to replicas come from.
+    pub(crate) ip: IpAddr,
+    /// Where clients come in.
+    pub(crate) clients: Vec<SocketAddr>,
+    /// The service behind it.
+    pub(crate) cluster: String,
+    /// Its own files.
+    pub(crate) folder: PathBuf,
+    /// What all gateways are told; see [`Endpoints`].
+    pub(crate) endpoints: PathBuf,
+}
+
+/// A proxy at its site.
+#[derive(Debug, Clone)]
+pub(crate) struct Proxied {
+    pub(crate) proxy: Proxy,
+    pub(crate) site: Site,
+}
+
+impl Proxy {
+    /// `None`: the platform's gateway is our own.
+    pub(crate) fn of(values: &Values, programs: &Programs) -> Result<Option<Self>, String> {
+        let (kind, program) = match values.gateway.kind {
+            GatewayKind::Playctl => return Ok(None),
+            GatewayKind::Envoy => (Kind::Envoy, Program::Envoy),
+            GatewayKind::Haproxy => (Kind::Haproxy, Program::Haproxy),
+        };
+        let found = programs.get(&program).cloned();
+        let found = found.ok_or_else(|| format!("{} is wanted, and was not looked for", program.name()))?;
+        if kind == Kind::Haproxy {
+            haproxy::check_version(&found)?;
+        }
+        let settings =
+            Gateway { listeners: Vec::new(), env: std::iter::empty().collect(), ..values.gateway.clone() };
+        Ok(Some(Self { kind, found, settings }))
+    }
+
+    /// Whether it is lent the supervisor's listeners.
+    pub(crate) fn takes_listeners(&self) -> bool {
+        self.kind == Kind::Haproxy
+    }
+
+    /// Writes the configuration of a process and says how it is started.
+    pub(crate) fn prepare(&self, site: &Site, endpoints: &Endpoints) -> io::Result<Launch> {
+        crate::paths::private_directory(&site.folder)?;
+        match self.kind {
+            Kind::Envoy => envoy::prepare(self, site, endpoints),
+            Kind::Haproxy => haproxy::prepare(self, site),
+        }
+    }
+
+    fn admin(&self, site: &Site) -> SocketAddr {
+        SocketAddr::new(site.ip, self.settings.admin_port)
+    }
+
+    /// Most connections of one process: two open files each.
+    fn connections_max(&self) -> u64 {
+        let files = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+        u64::from(self.settings.max_connections).min(files.saturating_sub(OTHER_FILES) / 2).max(1)
+    }
+}
+
+impl Proxied {
+    /// Version, place, and how it chooses replicas.
+    pub(crate) fn in_words(&self) -> String {
+        let (found, policy) = (&self.proxy.found, self.proxy.settings.policy.words());
+        let own = format!("{}, {}, {policy}", found.version, found.executable.display());
+        match self.proxy.kind {
+            Kind::Envoy => own,
+            Kind::Haproxy => {
+                let password = haproxy::password_file(&self.site.folder);
+                let (admin, user) = (self.proxy.admin(&self.site), haproxy::USER);
+                let password = password.display();
+                format!("{own}, statistics at http://{admin}/stats (user {user}, password in {password})")
+            }
+        }
+    }
+
+    /// Probes a process and tells it of every change of the endpoints, until it has ended.
+    pub(crate) async fn follow(
+        self,
+        key: ProcessKey,
+        messages: mpsc::Sender<Message>,
+        mut versions: watch::Receiver<u64>,
+    ) {
+        let admin = self.proxy.admin(&self.site);
+        let readiness = Probe {
+            path: match self.proxy.kind {
+                Kind::Envoy => envoy::READY.to_owned(),
+                Kind::Haproxy => haproxy::READY.to_owned(),
+            },
+            period: Duration::from_secs(5),
+            timeout: Duration::from_secs(1),
+            failure_threshold: 3,
+            success_threshold: 1,
+        };
+        let told = messages.clone();
+        let progress = async move {
+            loop {
+                let wanted = *versions.borrow_and_update();
+                let version = self.bring_up_to(wanted).await;
+                if told.send(Message::CaughtUp { key, version }).await.is_err()
+                    || versions.changed().await.is_err()
+                {
+                    return;
+                }
+            }
+        };
+        tokio::join!(probe::run(key, admin, None, readiness, messages), progress);
+    }
+
+    /// Returns the version that it has taken over, at least `wanted`.
+    async fn bring_up_to(&self, wanted: u64) -> u64 {
+        let Self { proxy, site } = self;
+        let mut last_failure = String::new();
+        loop {
+            let told = match read(&site.endpoints) {
+                Ok(endpoints) if endpoints.version >= wanted => match proxy.kind {
+                    Kind::Envoy => envoy::tell(proxy.admin(site), site, &endpoints).await,
+                    Kind::Haproxy => haproxy::tell(proxy, site, &endpoints).await,
+                },
+                Ok(_) => Ok(None),
+                Err(error) => Err(error),
+            };
+            match told {
+                Ok(Some(version)) => return version,
+                Ok(None) => sleep(ASK_EVERY).await,
+                Err(error) => {
+                    let failure = error.to_string();
+                    // While it starts nobody listens yet.
+                    if failure != last_failure && !is_starting(&error) {
+                        tracing::warn!(
+                            gateway = site.name,
+                            failure,
+                            "a gateway cannot be told of the replicas"
+                        );
+                    }
+                    last_failure = failure;
+                    sleep(if is_starting(&error) { ASK_EVERY } else { TRY_EVERY }).await;
+                }
+            }
+        }
+    }
+
+    /// Asks a process to end once its last connection has; it takes no new ones.
+    pub(crate) fn drain(&self, running: &Running) {
+        match self.proxy.kind {
+            Kind::Haproxy => running.process.stop_softly(),
+            Kind::Envoy => {
+                let (admin, cluster) = (self.proxy.admin(&self.site), self.site.cluster.clone());
+                let process = running.process.clone();
+                tokio::task::spawn_local(async move {
+                    envoy::drain(admin, &cluster).await;
+                    process.terminate();
+                });
+            }
+        }
+    }
+}
+
+fn read(path: &Path) -> io::Result<Endpoints> {
+    Ok(serde_json::from_slice(&std::fs::read(path)?)?)
+}
+
+fn is_starting(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+//! HAProxy: a configuration without servers, which come and go through its runtime socket.
+//!
+//! It inherits the supervisor's listeners as `fd@N`, so one that drains or dies closes none. Its admin port has
+//! `/readyz`, `/metrics` for Prometheus, and the statistics page behind a password that was generated.
+
+mod runtime;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use ::platform::{
+    endpoints::{Cluster, Endpoints},
+    values::Policy,
+};
+use uuid::Uuid;
+
+use super::{Proxy, Site};
+use crate::{
+    child::LISTENER_VARIABLE,
+    programs::Found,
+    supervisor::servers::{Launch, write_private},
+};
+
+pub(super) const READY: &str = "/readyz";
+/// Who may see the statistics.
+pub(super) const USER: &str = "playctl";
+const CONFIG: &str = "haproxy.cfg";
+const SOCKET: &str = "runtime.sock";
+/// Servers can be added while it runs, with health checks, since this version.
+const OLDEST: (u32, u32) = (2, 6);
+
+pub(super) fn check_version(found: &Found) -> Result<(), String> {
+    let mut numbers = found.version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version >= OLDEST {
+        return Ok(());
+    }
+    let (major, minor) = OLDEST;
+    Err(format!(
+        "HAProxy at {} is version {}: expected {major}.{minor} or newer, which adds servers while it runs",
+        found.executable.display(),
+        found.version
+    ))
+}
+
+/// One for all gateways of the platform, beside their folders.
+pub(super) fn password_file(folder: &Path) -> PathBuf {
+    folder.parent().unwrap_or(folder).join("haproxy-password")
+}
+
+pub(super) fn prepare(proxy: &Proxy, site: &Site) -> io::Result<Launch> {
+    let password = password(&password_file(&site.folder))?;
+    write_private(&site.folder.join(CONFIG), &config(proxy, site, &password))?;
+    // A predecessor that was killed has left its socket.
+    match fs::remove_file(site.folder.join(SOCKET)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    Ok(Launch {
+        program: proxy.found.executable.clone(),
+        // In the foreground, and with paths relative to its folder: a socket's path has 97 bytes at most.
+        arguments: ["-db", "-f", CONFIG].map(Into::into).to_vec(),
+        environment: Vec::new(),
+        directory: Some(site.folder.clone()),
+    })
+}
+
+fn password(path: &Path) -> io::Result<String> {
+    match fs::read_to_string(path) {
+        Ok(password) => Ok(password.trim().to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let password = Uuid::new_v4().simple().to_string();
+            write_private(path, &format!("{password}\n"))?;
+            Ok(password)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) fn config(proxy: &Proxy, site: &Site, password: &str) -> String {
+    let settings = &proxy.settings;
+    let most = proxy.connections_max();
+    let binds: String = (0..site.clients.len())
+        .map(|index| format!("    bind \"fd@${{{LISTENER_VARIABLE}{index}}}\"\n"))
+        .collect();
+    let (cluster, ip, admin, path) = (&site.cluster, site.ip, proxy.admin(site), &settings.health.path);
+    let (connect, check) = (milliseconds(settings.connect_timeout), milliseconds(settings.health.timeout));
+    let balance = balance(settings.policy);
+    format!(
+        "\
+global
+    stats socket unix@{SOCKET} mode 600 level admin
+    nbthread 1
+    maxconn {most}
+    hard-stop-after 90s
+
+defaults
+    mode tcp
+    maxconn {most}
+    retries 2
+    option redispatch 1
+    timeout connect {connect}
+    timeout check {check}
+    # How long a client may be silent is the service's business.
+    timeout client 24h
+    timeout server 24h
+    timeout client-fin 1m
+    timeout server-fin 1m
+
+frontend clients
+{binds}    default_backend {cluster}
+
+# Its servers are added while it runs.
+backend {cluster}
+    balance {balance}
+    source {ip}
+    option httpchk
+    http-check send meth GET uri {path}
+    http-check expect status 200
+
+userlist readers
+    user {USER} insecure-password {password}
+
+frontend admin
+    mode http
+    maxconn 64
+    bind {admin}
+    monitor-uri {READY}
+    http-request use-service prometheus-exporter if {{ path /metrics }}
+    http-request auth realm statistics unless {{ http_auth(readers) }}
+    stats enable
+    stats uri /stats
+    timeout client 10s
+"
+    )
+}
+
+fn balance(policy: Policy) -> &'static str {
+    match policy {
+        // The emptier of two drawn, in its own words.
+        Policy::LeastRequest => "random(2)",
+        Policy::LeastRequestFullScan => "leastconn",
+        Policy::RoundRobin => "roundrobin",
+        Policy::Random => "random(1)",
+    }
+}
+
+/// Makes its servers what the endpoints say; returns their version once they are.
+pub(super) async fn tell(proxy: &Proxy, site: &Site, endpoints: &Endpoints) -> io::Result<Option<u64>> {
+    let socket = site.folder.join(SOCKET);
+    let none = Cluster { name: site.cluster.clone(), endpoints: Vec::new() };
+    let wanted = endpoints.clusters.iter().find(|cluster| cluster.name == site.cluster).unwrap_or(&none);
+    let there = runtime::servers(&socket, &site.cluster).await?;
+    let steps = runtime::plan(&there, wanted, &proxy.settings);
+    for step in &steps {
+        step.carry_out(&socket).await?;
+    }
+    Ok(Some(endpoints.version))
+}
+
+fn milliseconds(duration: Duration) -> String {
+    format!("{}ms", duration.as_millis())
+}

@@ -1,0 +1,182 @@
+//! HAProxy's runtime socket: which servers it has, and the commands that make them those that it should have.
+//!
+//! Every change begins with asking for the present state, so it does not matter what was told before, or to which
+//! process. A server that is drained keeps its connections; one that has gone is deleted, which HAProxy refuses while
+//! a connection is left: then it stays out of use until the next change.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
+
+use ::platform::{
+    endpoints::{Cluster, Endpoint},
+    values::Gateway,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::UnixStream,
+    time::timeout,
+};
+
+use super::milliseconds;
+use crate::control;
+
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// Longer answers are cut.
+const ANSWER_MAX: u64 = 1024 * 1024;
+/// Bits of a server's administrative state, whoever set them (`SRV_ADMF_*` in HAProxy's source).
+const MAINTENANCE: u32 = 0x01 | 0x02 | 0x04 | 0x20 | 0x40;
+const DRAINING: u32 = 0x08 | 0x10;
+
+/// A server as HAProxy has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Server {
+    name: String,
+    address: SocketAddr,
+    admin_state: u32,
+}
+
+/// One command, and what it means if it is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Step {
+    command: String,
+    /// How the answer begins if it was done; empty: nothing is said.
+    done: &'static str,
+    /// A refusal does no harm.
+    optional: bool,
+}
+
+impl Step {
+    fn silent(command: String) -> Self {
+        Self { command, done: "", optional: false }
+    }
+
+    pub(super) async fn carry_out(&self, socket: &Path) -> io::Result<()> {
+        let answer = say(socket, &self.command).await?;
+        let answer = answer.trim();
+        let done = if self.done.is_empty() { answer.is_empty() } else { answer.starts_with(self.done) };
+        if done || self.optional {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("HAProxy answered {answer:?} to {:?}", self.command)))
+    }
+}
+
+/// The servers of a backend.
+pub(super) async fn servers(socket: &Path, backend: &str) -> io::Result<Vec<Server>> {
+    let answer = say(socket, &format!("show servers state {backend}")).await?;
+    parse(&answer)
+        .ok_or_else(|| io::Error::other(format!("HAProxy answered {answer:?} to show servers state")))
+}
+
+async fn say(socket: &Path, command: &str) -> io::Result<String> {
+    let exchange = async {
+        // Connecting to a Unix socket does not wait, but for a queue that is full.
+        let stream = control::connect(socket)?;
+        stream.set_nonblocking(true)?;
+        let mut stream = UnixStream::from_std(stream)?;
+        stream.write_all(format!("{command}\n").as_bytes()).await?;
+        let mut answer = String::new();
+        stream.take(ANSWER_MAX).read_to_string(&mut answer).await?;
+        Ok(answer)
+    };
+    let slow = || io::Error::new(io::ErrorKind::TimedOut, format!("HAProxy does not answer to {command:?}"));
+    timeout(TIMEOUT, exchange).await.map_err(|_| slow())?
+}
+
+/// A version line, a line with the names of the columns after `# `, then a line for each server.
+fn parse(answer: &str) -> Option<Vec<Server>> {
+    let mut lines = answer.lines().map(str::trim).filter(|line| !line.is_empty());
+    let columns: Vec<&str> = lines.find_map(|line| line.strip_prefix("# "))?.split(' ').collect();
+    let column = |name: &str| columns.iter().position(|column| *column == name);
+    let (name, ip) = (column("srv_name")?, column("srv_addr")?);
+    let (port, state) = (column("srv_port")?, column("srv_admin_state")?);
+    lines
+        .map(|line| {
+            let fields: Vec<&str> = line.split(' ').collect();
+            let ip = fields.get(ip)?.parse().ok()?;
+            Some(Server {
+                name: (*fields.get(name)?).to_owned(),
+                address: SocketAddr::new(ip, fields.get(port)?.parse().ok()?),
+                admin_state: fields.get(state)?.parse().ok()?,
+            })
+        })
+        .collect()
+}
+
+/// What is to be said so that HAProxy has these servers.
+pub(super) fn plan(there: &[Server], wanted: &Cluster, settings: &Gateway) -> Vec<Step> {
+    let backend = &wanted.name;
+    let mut steps = Vec::new();
+    // First those that come: there is never none.
+    for endpoint in &wanted.endpoints {
+        let known = there.iter().find(|server| server.name == endpoint.name);
+        match known {
+            Some(server) if server.address == endpoint.address => {
+                let (maintained, draining) =
+                    (server.admin_state & MAINTENANCE != 0, server.admin_state & DRAINING != 0);
+                if maintained || draining != endpoint.draining {
+                    steps.push(state(backend, endpoint));
+                }
+            }
+            Some(server) => {
+                steps.extend(remove(backend, server));
+                steps.extend(add(backend, endpoint, settings));
+            }
+            None => steps.extend(add(backend, endpoint, settings)),
+        }
+    }
+    for server in there {
+        if !wanted.endpoints.iter().any(|endpoint| endpoint.name == server.name) {
+            steps.extend(remove(backend, server));
+        }
+    }
+    steps
+}
+
+/// New servers are in maintenance until they are told otherwise.
+fn add(backend: &str, endpoint: &Endpoint, settings: &Gateway) -> Vec<Step> {
+    let (name, address, most) = (&endpoint.name, endpoint.address, settings.max_connections);
+    let mut command = format!("add server {backend}/{name} {address} maxconn {most}");
+    if let IpAddr::V4(ip) = address.ip() {
+        // Without an id, servers that are added get the same place in the circle that `balance random` draws from.
+        command += &format!(" id {}", ip.octets()[3]);
+    }
+    if let Some(admin) = endpoint.health {
+        let health = &settings.health;
+        command += &format!(
+            " check addr {} port {} inter {} fall {} rise {}",
+            admin.ip(),
+            admin.port(),
+            milliseconds(health.interval),
+            health.fall,
+            health.rise
+        );
+    }
+    let mut steps = vec![Step { command, done: "New server registered", optional: false }];
+    if endpoint.health.is_some() {
+        steps.push(Step::silent(format!("enable health {backend}/{name}")));
+    }
+    steps.push(state(backend, endpoint));
+    steps
+}
+
+fn state(backend: &str, endpoint: &Endpoint) -> Step {
+    let state = if endpoint.draining { "drain" } else { "ready" };
+    Step::silent(format!("set server {backend}/{} state {state}", endpoint.name))
+}
+
+/// Maintenance takes no connections, cuts none, and is what a server must be in to be deleted.
+fn remove(backend: &str, server: &Server) -> [Step; 2] {
+    let name = &server.name;
+    [
+        Step::silent(format!("set server {backend}/{name} state maint")),
+        Step { command: format!("del server {backend}/{name}"), done: "Server deleted", optional: true },
+    ]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+use ::platform::{
+    endpoints::{Cluster, Endpoint},
+    values::ValuesSource,
+};
+
+use super::*;
+
+pub(super) fn proxy(kind: &str, set: &[&str]) -> Proxy {
+    let set = set.iter().map(|&text| text.to_owned()).chain([format!("gateway.kind={kind}")]).collect();
+    let values = Values::load(&ValuesSource { set, ..ValuesSource::default() }).unwrap();
+    let programs = [Program::Envoy, Program::Haproxy].map(|program| {
+        let executable = PathBuf::from("/usr/bin").join(program.name());
+        let home = PathBuf::from("/usr/bin");
+        (program, Found { version: "2.6.12".to_owned(), executable, home })
+    });
+    Proxy::of(&values, &programs.into()).unwrap().unwrap()
+}
+
+pub(super) fn site(folder: &Path) -> Site {
+    Site {
+        name: "gateway-node-0".to_owned(),
+        ip: "127.77.1.1".parse().unwrap(),
+        clients: vec!["127.77.0.1:10000".parse().unwrap(), "127.0.0.1:10000".parse().unwrap()],
+        cluster: "tcp".to_owned(),
+        folder: folder.to_owned(),
+        endpoints: folder.join("endpoints.json"),
+    }
+}
+
+pub(super) fn endpoint(ordinal: u8, draining: bool) -> Endpoint {
+    Endpoint {
+        name: format!("tcp-{ordinal}"),
+        address: SocketAddr::from(([127, 77, 2, ordinal + 1], 40000)),
+        health: Some(SocketAddr::from(([127, 77, 2, ordinal + 1], 9100))),
+        draining,
+    }
+}
+
+fn endpoints() -> Endpoints {
+    let other = Cluster { name: "udp".to_owned(), endpoints: vec![endpoint(9, false)] };
+    let tcp = Cluster { name: "tcp".to_owned(), endpoints: vec![endpoint(0, false), endpoint(1, true)] };
+    Endpoints { version: 7, clusters: vec![other, tcp] }
+}
+
+#[test]
+fn our_own_gateway_is_no_proxy_and_an_old_haproxy_is_refused() {
+    let values = Values::builtin();
+    assert_eq!(Proxy::of(&values, &Programs::new()).unwrap(), None);
+    let set = vec!["gateway.kind=haproxy".to_owned()];
+    let values = Values::load(&ValuesSource { set, ..ValuesSource::default() }).unwrap();
+    let found = Found {
+        version: "2.4.22".to_owned(),
+        executable: "/usr/sbin/haproxy".into(),
+        home: "/usr/sbin".into(),
+    };
+    let error = Proxy::of(&values, &[(Program::Haproxy, found)].into()).unwrap_err();
+    assert!(error.contains("2.4.22: expected 2.6 or newer"), "{error}");
+}
+
+#[test]
+fn envoy_is_told_what_the_values_say() {
+    let most = "gateway.maxConnections=300";
+    let proxy = proxy("envoy", &[most, "gateway.health.interval=500ms", "gateway.policy=round-robin"]);
+    insta::assert_snapshot!(format!("{:#}", envoy::bootstrap(&proxy, &site(Path::new("/state/gateways/0")))));
+}
+
+#[test]
+fn envoy_learns_the_replicas_of_its_own_service() {
+    let told = envoy::discovery(&site(Path::new("/state/gateways/0")), &endpoints());
+    insta::assert_snapshot!(format!("{told:#}"));
+}
+
+#[test]
+fn haproxy_is_told_what_the_values_say() {
+    let proxy = proxy("haproxy", &["gateway.maxConnections=300"]);
+    insta::assert_snapshot!(haproxy::config(&proxy, &site(Path::new("/state/gateways/0")), "generated"));
+}
+
+#[test]
+fn secrets_are_private_and_stay_the_same() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let base = tempfile::tempdir().unwrap();
+    let folder = base.path().join("0");
+    let proxy = proxy("haproxy", &[]);
+    let launch = proxy.prepare(&site(&folder), &endpoints()).unwrap();
+    let password = std::fs::read_to_string(haproxy::password_file(&folder)).unwrap();
+    assert_eq!(password.trim().len(), 32);
+    let words = format!("{launch:?}");
+    assert!(!words.contains(password.trim()), "a password in a process list: {words}");
+    for file in [haproxy::password_file(&folder), folder.join("haproxy.cfg")] {
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
+    }
+    proxy.prepare(&site(&folder), &endpoints()).unwrap();
+    assert_eq!(std::fs::read_to_string(haproxy::password_file(&folder)).unwrap(), password);
+}

@@ -1,0 +1,40 @@
+//! memcached, 64 MB of items.
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use super::{Launch, Spec};
+
+pub(super) fn launch(spec: &Spec) -> Launch {
+    let mut words = vec!["-l".to_owned(), spec.ip.to_string(), "-p".to_owned(), spec.port.to_string()];
+    // No UDP: it was an amplifier once, and nothing here speaks it.
+    words.extend(["-U", "0", "-m", "64", "-c", "4096"].map(str::to_owned));
+    if rustix::process::geteuid().is_root() {
+        // It wants to be told whose it is. Another user's process would lose the parent-death signal.
+        words.extend(["-u", "root"].map(str::to_owned));
+    }
+    Launch {
+        program: spec.found.executable.clone(),
+        arguments: words.into_iter().map(Into::into).collect(),
+        environment: Vec::new(),
+        directory: None,
+    }
+}
+
+pub(super) async fn ask(spec: &Spec) -> Result<(), String> {
+    let asked = async {
+        let mut stream = TcpStream::connect(spec.address()).await?;
+        stream.write_all(b"version\r\n").await?;
+        let mut answer = [0; 8];
+        stream.read_exact(&mut answer).await?;
+        Ok::<_, std::io::Error>(answer)
+    };
+    let answer = asked.await.map_err(|error| error.to_string())?;
+    if answer == *b"VERSION " {
+        Ok(())
+    } else {
+        Err(format!("answered {:?} to version", String::from_utf8_lossy(&answer)))
+    }
+}

@@ -1,0 +1,104 @@
+use std::net::{TcpListener, TcpStream};
+
+use platform::event::MetricProposal;
+use prometheus_client::registry::Registry;
+
+use super::*;
+use crate::supervisor::telemetry::view::{Counts, GatewayView, ProcessView};
+
+fn rendered(view: View) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Page::new(Arc::new(Mutex::new(view)))));
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    text
+}
+
+fn replica(name: &str, address: std::net::SocketAddr, phase: ReplicaPhase) -> ReplicaView {
+    let runs = !matches!(phase, ReplicaPhase::BackOff | ReplicaPhase::Stopped);
+    ReplicaView {
+        name: name.to_owned(),
+        address,
+        phase,
+        restarts: 1,
+        process: runs.then(|| ProcessView { pid: std::process::id(), started: 1_700_000_000.5 }),
+        packets_received: None,
+    }
+}
+
+fn proposal(metric: &str, value_milli: Option<i64>, target_milli: i64) -> MetricProposal {
+    MetricProposal {
+        metric: metric.to_owned(),
+        value_milli,
+        target_milli,
+        utilization: metric == "cpu",
+        proposal: None,
+        words: String::new(),
+    }
+}
+
+#[test]
+fn a_platform_is_told_under_the_names_of_a_cluster() {
+    let listener = TcpListener::bind("127.76.6.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let _clients: Vec<TcpStream> = (0..7).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let dead = "127.76.6.2:40000".parse().unwrap();
+    let view = View {
+        namespace: "playground".to_owned(),
+        services: vec![ServiceView {
+            name: "tcp".to_owned(),
+            desired: 2,
+            replicas: vec![
+                replica("tcp-0", address, ReplicaPhase::Ready),
+                replica("tcp-1", dead, ReplicaPhase::BackOff),
+            ],
+            autoscaler: Some(AutoscalerView {
+                min: 1,
+                max: 5,
+                current: 1,
+                desired: 2,
+                metrics: vec![
+                    proposal("tcp_state_established", Some(7_012_500), 5_000_000),
+                    proposal("cpu", None, 80_000),
+                ],
+            }),
+        }],
+        gateways: vec![GatewayView { name: "gateway-node-0".to_owned(), ready: true, restarts: 0 }],
+        counts: Counts { scrapes: 3, syncs: 1, metric_failures: 1 },
+    };
+    let text = rendered(view);
+    let pod = r#"namespace="playground",pod="tcp-0""#;
+    let hpa = r#"namespace="playground",horizontalpodautoscaler="tcp""#;
+    for line in [
+        format!("container_network_tcp_usage_total{{{pod},tcp_state=\"established\"}} 7.0"),
+        format!("container_network_tcp6_usage_total{{{pod},tcp_state=\"established\"}} 0.0"),
+        format!("container_start_time_seconds{{{pod},container=\"service\"}} 1700000000.5"),
+        format!("kube_pod_container_status_restarts_total{{{pod},container=\"service\"}} 1.0"),
+        format!("kube_pod_status_ready{{{pod},condition=\"true\"}} 1.0"),
+        format!("kube_horizontalpodautoscaler_status_desired_replicas{{{hpa}}} 2.0"),
+        format!(
+            "kube_horizontalpodautoscaler_status_target_metric{{{hpa},metric_name=\"tcp_state_established\",\
+             metric_target_type=\"average\"}} 7012.5"
+        ),
+        format!(
+            "kube_horizontalpodautoscaler_spec_target_metric{{{hpa},metric_name=\"cpu\",\
+             metric_target_type=\"utilization\"}} 80.0"
+        ),
+        "playctl_replicas{service=\"tcp\",phase=\"back_off\"} 1.0".to_owned(),
+        "playctl_replicas{service=\"tcp\",phase=\"draining\"} 0.0".to_owned(),
+        "playctl_gateway_ready{gateway=\"gateway-node-0\"} 1.0".to_owned(),
+        "playctl_scrapes_total 3".to_owned(),
+    ] {
+        assert!(text.contains(&format!("{line}\n")), "{line} in\n{text}");
+    }
+    for family in ["container_cpu_usage_seconds_total", "container_memory_working_set_bytes"] {
+        let value = text.lines().find_map(|line| line.strip_prefix(&format!("{family}{{{pod},")));
+        let value: f64 = value.unwrap().rsplit(' ').next().unwrap().parse().unwrap();
+        assert!(value > 0.0, "{family} {value}");
+    }
+    assert!(!text.contains("container_network_receive_packets_total{"), "tcp counts no packets");
+    let unread = format!("status_target_metric{{{hpa},metric_name=\"cpu\"");
+    assert!(!text.contains(&unread), "what could not be read has no value");
+    let of_the_dead = |line: &&str| line.starts_with("container_") && line.contains("tcp-1");
+    assert_eq!(text.lines().find(of_the_dead), None, "what does not run has no usage");
+}
