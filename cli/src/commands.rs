@@ -34,6 +34,13 @@ pub(crate) struct Context {
     pub interrupt: Interrupt,
 }
 
+impl Context {
+    /// The outcome of a command that goes on until nobody wants it any more.
+    pub(crate) fn ended(&self) -> Outcome {
+        if self.interrupt.is_set() { Err(Failure::interrupted()) } else { Ok(exit::DONE) }
+    }
+}
+
 /// Why a command failed, with its exit code.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -112,6 +119,13 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
 }
 
 fn report(printer: &Printer, outcome: Outcome) -> ExitCode {
+    let outcome = match printer.lost() {
+        // A result that nobody can read is none, whatever it says.
+        Some(error) if outcome.is_ok() => {
+            Err(Failure::failed(format!("could not write to standard output: {error}")))
+        }
+        _ => outcome,
+    };
     match outcome {
         Ok(code) => code.into(),
         Err(failure) => {

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the first asks the command to end and clean up, the second ends the process at once.
+//! Ctrl-C, SIGTERM and SIGHUP (a terminal that was closed): the first asks the command to end and clean up, the second ends the process at once.
 
 use std::{
     io,
@@ -9,7 +9,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 type Callback = Box<dyn FnOnce() + Send>;
 
@@ -30,9 +30,10 @@ impl Interrupt {
     pub(crate) fn install() -> io::Result<Self> {
         let interrupt = Self::default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-        let (mut sigint, mut sigterm) = {
+        let (mut sigint, mut sigterm, mut sighup) = {
             let _entered = runtime.enter();
-            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+            let hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, hangup)
         };
         let in_thread = interrupt.clone();
         std::thread::Builder::new().name("signals".into()).spawn(move || {
@@ -41,6 +42,7 @@ impl Interrupt {
                     tokio::select! {
                         _ = sigint.recv() => {}
                         _ = sigterm.recv() => {}
+                        () = next(&mut sighup) => {}
                     }
                     if in_thread.is_set() {
                         end_at_once();
@@ -80,10 +82,42 @@ impl Interrupt {
     }
 }
 
+async fn next(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether this process was started to outlive its terminal (`nohup`): that must stay so.
+fn ignores_hangup() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| has_hangup_ignored(&status))
+}
+
+fn has_hangup_ignored(status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // Signals count from 1, and SIGHUP is the first.
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "the second Ctrl-C must end a process that hangs while it cleans up"
 )]
 fn end_at_once() -> ! {
     std::process::exit(platform::exit::INTERRUPTED.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_hangup_ignored;
+
+    #[test]
+    fn the_mask_of_ignored_signals_is_read() {
+        assert!(has_hangup_ignored("Name:\tplayctl\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000000\n"));
+        assert!(!has_hangup_ignored("SigIgn:\t0000000000001000\nSigCgt:\t0000000000000001\n"));
+        assert!(!has_hangup_ignored(""));
+    }
 }

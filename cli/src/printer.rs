@@ -1,13 +1,15 @@
 //! The one place that prints: results to stdout, everything else to stderr.
 //!
 //! A reader that goes away (`playctl watch | head`) is no error: printing stops and [`Printer::closed`] tells
-//! long-running commands to end.
+//! long-running commands to end. A disk that is full is one: [`Printer::lost`].
 
 use std::{
+    ffi::OsString,
     io::{self, IsTerminal, Write},
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
@@ -24,6 +26,7 @@ pub(crate) struct Printer {
     quiet: bool,
     progress: Progress,
     closed: AtomicBool,
+    lost: Mutex<Option<io::Error>>,
 }
 
 impl Printer {
@@ -31,7 +34,7 @@ impl Printer {
         let color = match global.color {
             When::Always => true,
             When::Never => false,
-            When::Auto => io::stdout().is_terminal() && no_color_unset(),
+            When::Auto => io::stdout().is_terminal() && allows_color(|name| std::env::var_os(name)),
         };
         Self {
             output: global.output,
@@ -40,6 +43,7 @@ impl Printer {
             quiet: global.quiet,
             progress: Progress::new(!global.quiet),
             closed: AtomicBool::new(false),
+            lost: Mutex::default(),
         }
     }
 
@@ -66,6 +70,11 @@ impl Printer {
             self.closed.store(true, Ordering::Relaxed);
         }
         self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Why a part of the result could not be written, once, if somebody wanted it.
+    pub(crate) fn lost(&self) -> Option<io::Error> {
+        self.lost.lock().take()
     }
 
     /// Part of the result, for people: goes to stdout with `--output human` only.
@@ -119,8 +128,11 @@ impl Printer {
                 }
                 out.flush()
             });
-            if written.is_err() {
+            if let Err(error) = written {
                 self.closed.store(true, Ordering::Relaxed);
+                if error.kind() != io::ErrorKind::BrokenPipe {
+                    *self.lost.lock() = Some(error);
+                }
             }
         });
     }
@@ -147,6 +159,22 @@ fn reader_is_gone() -> bool {
         && asked[0].revents().contains(PollFlags::ERR)
 }
 
-fn no_color_unset() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+/// By the conventions: `NO_COLOR` with any value, and terminals that say they can do nothing.
+fn allows_color(variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    variable("NO_COLOR").is_none_or(|value| value.is_empty())
+        && variable("TERM").is_none_or(|terminal| terminal != "dumb")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::allows_color;
+
+    #[test]
+    fn colours_are_not_for_everybody() {
+        let with = |set: &'static [(&'static str, &'static str)]| {
+            allows_color(|name| set.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into()))
+        };
+        assert!(with(&[]) && with(&[("TERM", "xterm"), ("NO_COLOR", "")]));
+        assert!(!with(&[("NO_COLOR", "1")]) && !with(&[("TERM", "dumb")]));
+    }
 }

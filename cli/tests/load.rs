@@ -105,8 +105,10 @@ fn ctrl_c_ends_a_load_with_what_was_seen() {
 }
 
 #[test]
-fn ctrl_c_in_up_and_demo_leaves_nothing() {
-    for arguments in [&["up"][..], &["demo"]] {
+fn ctrl_c_or_a_closed_terminal_in_up_and_demo_leaves_nothing() {
+    for (arguments, signal) in
+        [(&["up"][..], Signal::INT), (&["demo"], Signal::INT), (&["demo"], Signal::HUP)]
+    {
         let lab = Lab::new("ctrlcup");
         let child = lab.spawn(arguments);
         eventually(SOON, || {
@@ -115,13 +117,13 @@ fn ctrl_c_in_up_and_demo_leaves_nothing() {
             if others > 1 { Ok(()) } else { Err(others) }
         })
         .expect("bring-up began");
-        child.signal(Signal::INT);
+        child.signal(signal);
         let output = child.finish(SOON);
         // An `up` that was done before the signal came has done its work.
         let code = output.status.code();
         assert!(
             code == Some(130) || (code == Some(0) && arguments == ["up"]),
-            "{arguments:?}: {}",
+            "{arguments:?}, {signal:?}: {}",
             both(&output)
         );
         if code == Some(130) {

@@ -44,6 +44,25 @@ fn up_again_applies_what_changed() {
 }
 
 #[test]
+fn a_platform_is_the_same_from_every_session_of_its_user() {
+    let lab = Lab::new("sessions");
+    lab.up(&[]);
+    // As from a cron job or another login: the same home, another runtime folder.
+    let elsewhere = tempfile::tempdir().expect("a temporary folder");
+    let from_there = |arguments: &[&str]| {
+        let mut command = lab.command(arguments);
+        let output = command.env("XDG_RUNTIME_DIR", elsewhere.path()).output().expect("playctl starts");
+        assert_eq!(output.status.code(), Some(0), "{}", both(&output));
+        both(&output)
+    };
+    let said = from_there(&[&["up"], &QUICK[..]].concat());
+    assert!(said.contains("nothing changed"), "{said}");
+    assert!(from_there(&["status"]).contains("tcp-0"));
+    assert!(from_there(&["down"]).contains("nothing is left"));
+    assert!(lab.processes().is_empty());
+}
+
+#[test]
 fn two_platforms_never_meet() {
     let (one, two) = (Lab::new("one"), Lab::new("two"));
     std::thread::scope(|scope| {
@@ -181,6 +200,38 @@ fn logs_have_what_replicas_wrote() {
     assert!(lines.lines().all(|line| line.starts_with("tcp-0")), "{lines}");
     let json = lab.json(&["logs", "tcp", "--tail", "1"]);
     assert_eq!(json.as_array().map(Vec::len), Some(1), "{json}");
+}
+
+#[test]
+fn watch_that_is_interrupted_says_so() {
+    let lab = Lab::new("watch-interrupted");
+    lab.up(&[]);
+    let watch = lab.spawn(&["watch", "--from-start"]);
+    let watch = watch.after_first_line();
+    watch.signal(Signal::INT);
+    let output = watch.finish(SOON);
+    assert_eq!(output.status.code(), Some(130), "{}", both(&output));
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_an_error() {
+    let lab = Lab::new("full");
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+    let output = lab.command(&["doctor"]).stdout(full).output().expect("playctl starts");
+    assert_eq!(output.status.code(), Some(1), "{}", both(&output));
+    assert!(both(&output).contains("could not write to standard output"), "{}", both(&output));
+}
+
+#[test]
+fn a_load_tells_a_run_that_began_where_things_stand() {
+    let lab = Lab::new("present");
+    lab.up(&["--set", "metrics.syncPeriod=600s"]);
+    lab.ok(&["scale", "tcp", "2"]);
+    let out = lab.ok(&["load", "--conns", "2", "--every", "100ms", "--for", "1s", "--output", "jsonl"]);
+    let events: Vec<serde_json::Value> =
+        out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let started = events.iter().find(|event| event["type"] == "PlatformStarted").expect("said first");
+    assert_eq!(started["services"][0]["replicas"], 2, "{started}");
 }
 
 #[test]

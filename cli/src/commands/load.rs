@@ -91,7 +91,8 @@ pub(crate) struct Shape {
     /// Connections that end stay away
     #[arg(long, conflicts_with_all = ["reconnect_delay", "reconnect_jitter"])]
     pub no_reconnect: bool,
-    /// Ask each connection's server who it is (WHERE): auto, always, never
+    /// Ask each connection's server who it is (WHERE): auto, always, never; by default auto where the platform
+    /// serves, never elsewhere
     #[arg(long, value_name = "WHEN")]
     pub identify: Option<Identify>,
     /// Worker processes; by default as many as the connections need
@@ -134,7 +135,23 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
             context.global.platform
         )));
     }
+    if !ours && !leads_to(&target, &request.targets) {
+        // A server that is not known to be ours gets the payload and nothing else, unless somebody says so.
+        request.identify.get_or_insert(Identify::Never);
+    }
     against(context, ours.then_some(target), request, args.svg.as_deref())
+}
+
+/// Whether one of the platform's addresses is among them.
+fn leads_to(target: &LocalTarget, addresses: &[String]) -> bool {
+    let Ok(snapshot) = target.snapshot() else { return false };
+    let replicas = snapshot.services.iter().flat_map(|service| &service.replicas);
+    let known: Vec<_> = replicas
+        .map(|replica| replica.address)
+        .chain(snapshot.services.iter().filter_map(|service| service.endpoint))
+        .map(|address| address.to_string())
+        .collect();
+    addresses.iter().any(|address| known.contains(address))
 }
 
 /// Runs a built-in scenario against a platform of ours; `shape` says what differs from the scenario.

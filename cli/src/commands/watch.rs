@@ -1,6 +1,6 @@
 //! `playctl watch`
 
-use platform::{Target, exit, target::EventsFrom};
+use platform::{Target, target::EventsFrom};
 
 use super::{Context, Outcome};
 use crate::{args::Output, platform_source};
@@ -37,5 +37,5 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     if context.printer.output() == Output::Json {
         context.printer.document(&all);
     }
-    Ok(exit::DONE)
+    context.ended()
 }

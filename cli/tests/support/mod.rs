@@ -171,6 +171,15 @@ impl Running {
         rustix::process::kill_process(self.pid(), signal).expect("the process runs");
     }
 
+    /// Waits until it has printed a line, which is lost.
+    pub(crate) fn after_first_line(mut self) -> Self {
+        let out = self.child.as_mut().and_then(|child| child.stdout.as_mut()).expect("piped");
+        // Byte by byte: what comes after the line is for whoever reads on.
+        let line = out.bytes().map(|byte| byte.expect("a pipe")).take_while(|byte| *byte != b'\n').count();
+        assert!(line > 0, "it ended without a line");
+        self
+    }
+
     /// Closes our end of its stdout after a line and waits for its end; its exit code.
     pub(crate) fn finish_unread(mut self, within: Duration) -> Option<i32> {
         let mut child = self.child.take().expect("not finished");
@@ -236,7 +245,7 @@ pub(crate) fn eventually<T, E>(within: Duration, mut attempt: impl FnMut() -> Re
 }
 
 #[expect(clippy::disallowed_methods, reason = "between two looks at a condition that nothing announces")]
-fn pause() {
+pub(crate) fn pause() {
     std::thread::sleep(Duration::from_millis(20));
 }
 

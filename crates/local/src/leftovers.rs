@@ -20,6 +20,12 @@ pub(crate) fn processes(traces: &Traces) -> Vec<u32> {
     proc::with_variable(RUN_VARIABLE, &traces.run.to_string()).unwrap_or_default()
 }
 
+/// Whether the run's supervisor, which does not have its variable, is still there.
+pub(crate) fn has_supervisor(traces: &Traces) -> bool {
+    // Somebody else may have the number by now. A process that only its parent still knows has no words.
+    proc::command_line(traces.supervisor).iter().any(|word| word == "supervisor")
+}
+
 /// Waits until the run's processes are gone, then kills what is left; returns those that even then do not end.
 pub(crate) fn end(traces: &Traces, deadline: Duration) -> Vec<u32> {
     let started = Instant::now();

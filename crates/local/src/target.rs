@@ -4,6 +4,7 @@ mod launch;
 mod teardown;
 
 use std::{
+    fs,
     net::SocketAddr,
     ops::ControlFlow,
     path::PathBuf,
@@ -17,7 +18,7 @@ use platform::{
 };
 
 use crate::{
-    control::{self, Connection, Incoming, Reply, Request},
+    control::{self, Connection, Incoming, Reply, Request, Traces},
     leftovers,
     lock::FileLock,
     paths::{Paths, PlatformPaths},
@@ -171,8 +172,16 @@ impl LocalTarget {
         }
     }
 
+    /// What the present run of the platform, or the last one, wrote down of itself.
+    fn recorded(&self) -> Option<Traces> {
+        let record = fs::read(self.own.run_record()).ok()?;
+        serde_json::from_slice(&record).ok()
+    }
+
     fn connect(&self) -> Result<Option<Connection>, TargetError> {
-        match control::connect(&self.own.socket) {
+        // The supervisor may have been started from a session with another runtime directory.
+        let socket = self.recorded().map_or_else(|| self.own.socket.clone(), |traces| traces.socket);
+        match control::connect(&socket) {
             Ok(stream) => Ok(Some(Connection::new(stream))),
             // Nobody there, or a socket that a killed supervisor left.
             Err(error)
@@ -184,8 +193,7 @@ impl LocalTarget {
                 Ok(None)
             }
             Err(error) => {
-                let message =
-                    format!("cannot reach the supervisor at {}: {error}", self.own.socket.display());
+                let message = format!("cannot reach the supervisor at {}: {error}", socket.display());
                 Err(TargetError::Other { message })
             }
         }

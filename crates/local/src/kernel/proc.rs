@@ -38,6 +38,12 @@ pub(crate) fn with_variable(variable: &str, value: &str) -> io::Result<Vec<u32>>
     Ok(found)
 }
 
+/// The command line of a process; empty if there is none, or it has ended and nobody has asked how.
+pub(crate) fn command_line(pid: u32) -> Vec<String> {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+}
+
 /// Which processes hold the socket with this inode open: `(pid, name)`.
 pub(crate) fn holders(inode: u32) -> io::Result<Vec<(u32, String)>> {
     let wanted = format!("socket:[{inode}]");

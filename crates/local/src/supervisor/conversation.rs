@@ -8,7 +8,7 @@ use std::{
 };
 
 use ::platform::{
-    TargetError,
+    Event, EventKind, TargetError,
     target::{EventsFrom, LogQuery, Snapshot},
     values::{Protocol, Values},
 };
@@ -19,7 +19,13 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-use super::{Answer, Command, Message, given, output, parts::Programs, sample};
+use super::{
+    Answer, Command, Message,
+    given::{self, Given},
+    output,
+    parts::Programs,
+    sample,
+};
 use crate::{
     control::{REQUEST_MAX, Reply, Request},
     journal::{Source, Tail},
@@ -67,7 +73,11 @@ impl Talk {
                 if changes_running {
                     while tail.next_present()?.is_some() {}
                 }
-                let programs = match find_programs(&values).await {
+                let found = match self.check_given(&values).await {
+                    Ok(()) => find_programs(&values).await,
+                    Err(error) => Err(error),
+                };
+                let programs = match found {
                     Ok(programs) => programs,
                     Err(error) => return client.send(&Reply::Failed(error)).await,
                 };
@@ -105,6 +115,17 @@ impl Talk {
                 client.answer(answer, |state| Reply::Autoscaler(Box::new(state))).await
             }
         }
+    }
+
+    /// Before anything is changed: whether the parts that are to be used from now on answer.
+    async fn check_given(&self, values: &Values) -> Result<(), TargetError> {
+        let given = Given::of(values);
+        if given.is_empty() {
+            return Ok(());
+        }
+        // A platform that does not run yet uses none.
+        let used = wait(self.ask(|answer| Command::Snapshot { answer }).await).await;
+        given::check(given, used.as_ref().map_or(&[], |snapshot| &snapshot.parts)).await
     }
 
     async fn ask<T>(
@@ -220,7 +241,7 @@ impl Client {
                 present.observe(line);
             }
             for line in present.lines() {
-                self.event(line).await?;
+                self.event(&line).await?;
             }
         }
         loop {
@@ -290,6 +311,8 @@ async fn hung_up(reader: &mut BufReader<OwnedReadHalf>) -> io::Result<()> {
 #[derive(Default)]
 struct Present {
     platform: Option<String>,
+    /// How many replicas each service was last set to have.
+    replicas: BTreeMap<String, u32>,
     endpoints: BTreeMap<String, String>,
 }
 
@@ -300,19 +323,44 @@ impl Present {
             #[serde(rename = "type")]
             kind: &'a str,
             service: Option<String>,
+            to: Option<serde_json::Value>,
         }
-        match serde_json::from_str(&line) {
-            Ok(Typed { kind: "PlatformStarted", .. }) => self.platform = Some(line),
-            Ok(Typed { kind: "EndpointsChanged", service: Some(service) }) => {
+        let Ok(typed) = serde_json::from_str(&line) else { return };
+        match typed {
+            Typed { kind: "PlatformStarted", .. } => {
+                self.platform = Some(line);
+                self.replicas.clear();
+            }
+            Typed { kind: "ReplicasSet" | "DesiredChanged", service: Some(service), to: Some(to) } => {
+                if let Some(to) = to.as_u64().and_then(|to| u32::try_from(to).ok()) {
+                    self.replicas.insert(service, to);
+                }
+            }
+            Typed { kind: "EndpointsChanged", service: Some(service), .. } => {
                 self.endpoints.insert(service, line);
             }
             _ => {}
         }
     }
 
-    fn lines(&self) -> impl Iterator<Item = &str> {
-        self.platform.iter().chain(self.endpoints.values()).map(String::as_str)
+    fn lines(self) -> impl Iterator<Item = String> {
+        let replicas = self.replicas;
+        let platform = self.platform.map(|line| with_replicas(line, &replicas));
+        platform.into_iter().chain(self.endpoints.into_values())
     }
+}
+
+/// `PlatformStarted` says what there was at the bring-up; somebody who begins now wants what there is.
+fn with_replicas(line: String, replicas: &BTreeMap<String, u32>) -> String {
+    let Ok(mut event) = serde_json::from_str::<Event>(&line) else { return line };
+    if let EventKind::PlatformStarted { services, .. } = &mut event.kind {
+        for service in services {
+            if let Some(now) = replicas.get(&service.name) {
+                service.replicas = *now;
+            }
+        }
+    }
+    serde_json::to_string(&event).unwrap_or(line)
 }
 
 fn is_wanted(line: &str, from: EventsFrom) -> bool {

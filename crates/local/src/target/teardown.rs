@@ -49,14 +49,14 @@ impl LocalTarget {
                 format!("the supervisor of {} ({holder}) runs but does not answer at its socket", self.name);
             return Err(TargetError::Other { message });
         }
-        let record = fs::read(self.own.run_record()).ok();
-        if let Some(traces) = record.and_then(|record| serde_json::from_slice::<Traces>(&record).ok()) {
-            leftovers::end(&traces, DEADLINE);
+        let Some(traces) = self.recorded() else {
             self.remove_files();
-            return self.prove(&traces);
-        }
+            return Ok(());
+        };
+        leftovers::end(&traces, DEADLINE);
+        drop(fs::remove_file(&traces.socket));
         self.remove_files();
-        Ok(())
+        self.prove(&traces)
     }
 
     fn remove_files(&self) {
@@ -83,11 +83,14 @@ impl LocalTarget {
     fn left(&self, traces: &Traces) -> Vec<String> {
         let mut left: Vec<String> =
             leftovers::processes(traces).into_iter().map(|pid| format!("process {pid}")).collect();
+        if leftovers::has_supervisor(traces) {
+            left.push(format!("the supervisor, process {}", traces.supervisor));
+        }
         if let Ok(Some(holder)) = FileLock::holder(&self.own.lock) {
             left.push(format!("the lock {} ({holder})", self.own.lock.display()));
         }
-        if self.own.socket.exists() {
-            left.push(format!("the socket {}", self.own.socket.display()));
+        if traces.socket.exists() {
+            left.push(format!("the socket {}", traces.socket.display()));
         }
         if self.own.state.exists() {
             left.push(format!("the state {}", self.own.state.display()));

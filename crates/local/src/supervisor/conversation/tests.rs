@@ -2,6 +2,7 @@ use std::io::Write as _;
 
 use ::platform::{
     EventKind,
+    event::{GatewayInfo, ServiceInfo},
     target::{Applied, LogLine},
 };
 use tokio::task::LocalSet;
@@ -100,6 +101,38 @@ async fn events_come_from_where_they_are_wanted_and_end_with_the_platform() {
                 other => panic!("{other:?}"),
             }
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_begins_now_is_told_what_there_is_not_what_there_was() {
+    on_stage(async |mut stage| {
+        let service = ServiceInfo {
+            name: "tcp".to_owned(),
+            replicas: 1,
+            endpoint: None,
+            autoscaled: Some([1, 5]),
+            targets_milli: BTreeMap::new(),
+        };
+        stage.recorder.emit(EventKind::PlatformStarted {
+            platform: "p".to_owned(),
+            target: "this machine".to_owned(),
+            nodes: 1,
+            gateway: GatewayInfo { kind: "embedded".to_owned(), policy: "round robin".to_owned() },
+            services: vec![service],
+        });
+        stage.recorder.emit(EventKind::ReplicasSet { service: "tcp".to_owned(), from: 1, to: 2 });
+        stage.recorder.emit(EventKind::ReplicasSet { service: "tcp".to_owned(), from: 2, to: 3 });
+        let mut client = stage.client(&Request::Events { from: EventsFrom::Now }, false);
+        let Reply::Event(event) = client.next().await else { panic!("expected an event") };
+        let EventKind::PlatformStarted { services, .. } = event.kind else { panic!("{event:?}") };
+        assert_eq!(services[0].replicas, 3);
+        // The recording itself stays what happened.
+        let mut client = stage.client(&Request::Events { from: EventsFrom::Start }, false);
+        let Reply::Event(event) = client.next().await else { panic!("expected an event") };
+        let EventKind::PlatformStarted { services, .. } = event.kind else { panic!("{event:?}") };
+        assert_eq!(services[0].replicas, 1);
     })
     .await;
 }
