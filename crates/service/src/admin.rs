@@ -3,23 +3,37 @@
 //! It has a thread and a current-thread runtime of its own: a costly scrape cannot hold up connections, and a busy
 //! data plane cannot fail a probe. The port is bound before [`Admin::start`] returns, so that a port that is taken
 //! is an error at start and tests can ask for port 0.
+//!
+//! Everybody may connect, so connections are bounded in number and in how long they may say nothing.
+
+mod exposition;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use axum::Router;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use prometheus_client::registry::Registry;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 use crate::readiness::Readiness;
 
-/// The media type of the `OpenMetrics` text that [`prometheus_client`] writes.
-const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// A scraper, a probe and a few people look at a replica; what comes beyond that waits in the listener's backlog.
+const CONNECTIONS_MAX: usize = 128;
+/// A request must have come so long after the connection, or the request before it: more than a slow client needs,
+/// less than the time-outs of probes times their failure threshold, so that silent ones cannot keep them out.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// When descriptors run out, accepting is tried again after this.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the admin port serves.
 pub struct Pages {
@@ -33,7 +47,7 @@ impl Pages {
         let router = Router::new()
             .route("/healthz", get(|| async { "ok\n" }))
             .route("/readyz", get(move || std::future::ready(readyz(&readiness))))
-            .route("/metrics", get(move || std::future::ready(render(&metrics))));
+            .route("/metrics", get(move |headers: HeaderMap| std::future::ready(render(&metrics, &headers))));
         Self { router }
     }
 
@@ -67,10 +81,9 @@ fn readyz(readiness: &Readiness) -> impl IntoResponse + use<> {
     (status, readiness.describe())
 }
 
-fn render(metrics: &Registry) -> impl IntoResponse + use<> {
-    let mut text = String::new();
-    match prometheus_client::encoding::text::encode(&mut text, metrics) {
-        Ok(()) => ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response(),
+fn render(metrics: &Registry, request: &HeaderMap) -> impl IntoResponse + use<> {
+    match exposition::of(metrics, request) {
+        Ok((media_type, text)) => ([(header::CONTENT_TYPE, media_type)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("cannot write the metrics: {error}\n"))
             .into_response(),
     }
@@ -101,11 +114,7 @@ impl Admin {
         let thread = std::thread::Builder::new().name("admin".into()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    result = axum::serve(listener, pages.router).into_future() => {
-                        if let Err(error) = result {
-                            tracing::error!(%error, "admin server ended");
-                        }
-                    }
+                    () = serve(listener, pages.router) => {}
                     // Both a message and the sender's end mean: stop.
                     _ = stopped => {}
                 }
@@ -117,6 +126,36 @@ impl Admin {
     /// Where it listens, with the real port when 0 was asked for.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+}
+
+/// Serves for ever.
+async fn serve(listener: tokio::net::TcpListener, router: Router) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(REQUEST_TIMEOUT);
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.len() >= CONNECTIONS_MAX {
+            connections.join_next().await;
+        }
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "the admin port cannot take a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+            Some(_) = connections.join_next() => continue,
+        };
+        let service = TowerToHyperService::new(router.clone());
+        let connection = http.serve_connection(TokioIo::new(stream), service);
+        connections.spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a client of the admin port is gone");
+            }
+        });
     }
 }
 
@@ -170,7 +209,11 @@ mod tests {
             "{ready}"
         );
         counter.inc();
-        assert!(get(address, "/metrics").contains("messages_total 1\n"));
+        let metrics = get(address, "/metrics");
+        assert!(
+            metrics.contains("text/plain; version=0.0.4") && metrics.contains("messages_total 1\n"),
+            "{metrics}"
+        );
         assert!(get(address, "/version").ends_with("\r\n\r\n7\n"));
         let info = get(address, "/info");
         assert!(info.contains(r#""pod":"tcp-0","server":null,"service":"tcp""#), "{info}");
@@ -178,5 +221,23 @@ mod tests {
 
         drop(admin);
         assert!(TcpListener::bind(address).is_ok(), "the port is free again");
+    }
+
+    #[test]
+    fn the_silent_are_let_go_and_cannot_keep_others_out() {
+        let pages = Pages::new(Readiness::new(), Registry::default());
+        let admin = Admin::start(TcpListener::bind("127.0.0.1:0").unwrap(), pages).unwrap();
+        let address = admin.address();
+        let silent: Vec<TcpStream> =
+            (0..CONNECTIONS_MAX).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let mut halfway = &silent[0];
+        halfway.write_all(b"GET /healthz HTTP/1.1\r\nHost:").unwrap();
+        // Answered once the silent ones are gone.
+        assert!(get(address, "/healthz").starts_with("HTTP/1.1 200"));
+        for mut stream in silent {
+            stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+            let mut rest = String::new();
+            stream.read_to_string(&mut rest).unwrap();
+        }
     }
 }
