@@ -16,8 +16,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use service::settings::Env;
 use service::Shutdown;
+use service::settings::Env;
 
 type Failed = Box<dyn Error + Send + Sync>;
 

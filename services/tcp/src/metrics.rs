@@ -13,6 +13,7 @@
 //! | `tcp_broadcast_drops_total` | broadcasts that a client did not get because its queue was full |
 //! | `tcp_accept_pauses_total` | times that accepting paused at the limit on open files |
 //! | `tcp_backend_failures_total{backend}` | commands answered with an error because `cache` or `broadcast` was down |
+//! | `tcp_log_lines_total`, `tcp_log_lines_shipped_total`, `tcp_log_lines_dropped_total` | log lines for Kafka, those it has taken, and those that did not reach it |
 //!
 //! Opened and closed are counters because a gauge hides what happens between two scrapes. Workers count in plain
 //! integers and add them up here once per turn of their loop.
@@ -118,6 +119,7 @@ pub(crate) struct Metrics {
 impl Metrics {
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let registry = registry.sub_registry_with_prefix("tcp");
+        service::logs::register(registry);
         let closed: Family<ReasonLabel, Counter<u64, AtomicU64>> = Family::default();
         registry.register("connections_closed", "Connections ended, by reason", closed.clone());
         let commands: Family<CommandLabel, Counter> = Family::default();

@@ -20,8 +20,11 @@ use crate::inbox::{Broadcast, Inbox, News};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 
-/// Requests on their way at a time, besides those that wait for the thread.
+/// Requests to the cache on their way at a time, besides those that wait for the thread.
 const REQUESTS_AT_A_TIME: usize = 16_384;
+/// Broadcasts on their way at a time; more are refused. They are counted by themselves, since they last much longer
+/// than anything else while Kafka is away, and must not hold up requests to the cache.
+const BROADCASTS_AT_A_TIME: usize = 16_384;
 /// The longest value that is sent back.
 const FOUND_BYTES_MAX: usize = 1024;
 /// How long the last log lines may take.
@@ -162,17 +165,21 @@ async fn receive(context: &Context, assigned: impl FnOnce()) {
 
 async fn carry_out(context: Arc<Context>, mut requests: mpsc::Receiver<Request>) {
     let permits = Arc::new(Semaphore::new(REQUESTS_AT_A_TIME));
+    let broadcasts = Arc::new(Semaphore::new(BROADCASTS_AT_A_TIME));
     let lane = Lane::open(&context);
     while let Some(mut request) = requests.recv().await {
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
-            return;
-        };
         match std::mem::replace(&mut request.work, Work::Login) {
             Work::Broadcast { token, value } => {
                 request.work = Work::Broadcast { token, value: Box::default() };
-                lane.enter(&context, request, token, value, permit);
+                match Arc::clone(&broadcasts).try_acquire_owned() {
+                    Ok(permit) => lane.enter(&context, request, token, value, permit),
+                    Err(_) => context.complete(&request, Reply::Fixed(reply::BROADCAST_UNAVAILABLE)),
+                }
             }
             work => {
+                let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
+                    return;
+                };
                 tokio::spawn(ask_cache(Arc::clone(&context), request, work, permit));
             }
         }

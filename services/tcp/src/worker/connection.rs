@@ -10,8 +10,10 @@ use super::outbound::Outbound;
 use crate::metrics::CloseReason;
 use crate::roster::Place;
 
-/// `brd` commands of one connection that may be on their way; more wait unread.
-pub(super) const LATE_MAX: u8 = 64;
+/// `brd` commands of one connection that may be on their way; more wait unread, and what is behind them. A broker
+/// answers in milliseconds; while there is none, each takes its message time-out, and so many are not sent in that
+/// time but by somebody who only broadcasts.
+pub(super) const LATE_MAX: u16 = 1024;
 
 /// A connection as others know it: its index, and a number that tells it from earlier ones at the same index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +49,7 @@ pub(super) struct Connection {
     pub(super) life: Life,
     pub(super) framer: Framer,
     /// `brd` commands whose delivery is not known yet.
-    pub(super) late: u8,
+    pub(super) late: u16,
     /// A command is with a backend; those behind it wait.
     pub(super) awaits_reply: bool,
     /// `held` has input that was not looked at yet.

@@ -79,6 +79,20 @@ fn a_broadcast_does_not_hold_up_the_commands_behind_it() {
 }
 
 #[test]
+fn many_broadcasts_without_kafka_hold_up_nothing_either() {
+    const COUNT: usize = 500;
+    let (kafka, memcached) = (Kafka::start(), Memcached::start());
+    let server = start_with(&kafka, &memcached);
+    let mut client = server.client();
+    let token = client.login();
+    kafka.down();
+    let lost = format!("brd:{token}:lost\n").repeat(COUNT);
+    client.send(format!("{lost}msg:1\nmcset:{token}:k:v\n"));
+    client.expect("1\nsuccess\n");
+    client.expect("error: broadcast unavailable\n".repeat(COUNT));
+}
+
+#[test]
 fn a_broadcast_needs_a_valid_token() {
     let (kafka, memcached) = (Kafka::start(), Memcached::start());
     let server = start_with(&kafka, &memcached);
