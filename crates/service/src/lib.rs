@@ -18,6 +18,7 @@ pub mod background;
 pub mod backoff;
 pub mod cache;
 pub mod datagrams;
+mod error;
 pub mod kafka;
 pub mod limits;
 pub mod listen;
@@ -28,5 +29,6 @@ pub mod settings;
 pub mod shutdown;
 pub mod workers;
 
+pub use error::Error;
 pub use readiness::Readiness;
 pub use shutdown::{Phase, Shutdown};

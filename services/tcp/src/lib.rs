@@ -16,7 +16,6 @@
 //! real addresses in between.
 
 mod backend;
-mod error;
 mod inbox;
 pub mod metrics;
 mod roster;
@@ -24,8 +23,8 @@ mod server;
 mod settings;
 mod worker;
 
-pub use error::Error;
 pub use server::Server;
+pub use service::Error;
 use service::Shutdown;
 pub use settings::Settings;
 

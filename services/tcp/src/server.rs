@@ -11,8 +11,8 @@ use service::{Readiness, Shutdown, listen, logs, workers};
 use tracing::info;
 use uuid::Uuid;
 
+use crate::Error;
 use crate::backend::{self, Parts};
-use crate::error::Error;
 use crate::inbox::Inbox;
 use crate::metrics::Metrics;
 use crate::roster::Roster;

@@ -11,8 +11,8 @@
 //! With several workers, each has a socket of its own and the kernel spreads the peers over them.
 //!
 //! A source address proves nothing here, so this service is no use to whoever forges one: replies are short unless
-//! the request has a token that exists (`amplification`), and a datagram from the service's own port is not answered,
-//! or two servers could be made to answer each other for ever.
+//! the request has a token that exists (`amplification`), and no reply is a request that is answered by one: or else
+//! two servers could be made to answer each other for ever.
 //!
 //! What it does not do: where it listens on every address of a machine that has several, a reply goes out from the
 //! one that the kernel's route to the peer has. Give it one `HOST` there.
@@ -22,13 +22,12 @@
 
 mod amplification;
 mod backend;
-mod error;
 pub mod metrics;
 mod server;
 mod settings;
 mod worker;
 
-pub use error::Error;
+pub use service::Error;
 pub use server::Server;
 use service::Shutdown;
 pub use settings::Settings;

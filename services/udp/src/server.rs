@@ -15,7 +15,7 @@ use service::{Readiness, Shutdown, logs, workers};
 use tracing::info;
 
 use crate::backend;
-use crate::error::Error;
+use crate::Error;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::worker::{MAILBOX, Shared, Worker};

@@ -1,4 +1,4 @@
-//! Why the service could not start or go on.
+//! Why a service could not start or go on.
 
 use std::io;
 
@@ -15,7 +15,7 @@ pub enum Error {
     Start(#[source] io::Error),
     /// The Kafka client refuses its configuration; an unreachable broker is not an error here.
     #[error(transparent)]
-    Kafka(#[from] service::kafka::ConfigError),
+    Kafka(#[from] crate::kafka::ConfigError),
     #[error(transparent)]
-    Workers(#[from] service::workers::Error),
+    Workers(#[from] crate::workers::Error),
 }
