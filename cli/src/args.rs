@@ -3,8 +3,8 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    completion, demo, doctor, down, explain, kill, load, load_worker, logs, run_child, scale, serve, status, supervisor,
-    up, watch,
+    completion, demo, doctor, down, explain, kill, load, load_worker, logs, run_child, scale, serve, status,
+    supervisor, up, watch,
 };
 
 const EXAMPLES: &str = "\

@@ -105,7 +105,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Watch(args) => watch::run(&context, &args),
         Command::Scale(args) => scale::run(&context, &args),
         Command::Kill(args) => kill::run(&context, &args),
-        Command::Logs(args) => logs::run(&context, args),
+        Command::Logs(args) => logs::run(&context, &args),
         Command::Doctor(args) => Ok(doctor::run(&context, &args)),
         Command::Explain(args) => explain::run(&context, &args),
         Command::Serve(_)

@@ -2,6 +2,11 @@
 
 mod support;
 
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpListener,
+};
+
 use support::{Lab, both, lossy};
 
 #[test]
@@ -17,6 +22,59 @@ fn a_program_that_is_nowhere_is_named_with_the_way_to_get_it() {
     assert!(said.contains(&nowhere.display().to_string()), "{said}");
     assert!(said.contains("infrastructure/testbed/testbed install envoy"), "{said}");
     assert!(lab.processes().is_empty(), "nothing is left of it");
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_named_before_anything_is_built_on_it() {
+    let lab = Lab::new("unanswered");
+    let free = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address");
+    for (part, key) in [
+        ("kafka", "kafka.brokers"),
+        ("memcached", "memcached.host"),
+        ("elasticsearch", "elasticsearch.url"),
+        ("prometheus", "prometheus.url"),
+    ] {
+        let output = lab.run(&["up", "--with", &format!("{part}={free}")]);
+        assert_eq!(output.status.code(), Some(4), "{}", both(&output));
+        let said = lossy(&output.stderr);
+        assert!(said.contains(&format!("{part} is to be used at ")), "{said}");
+        assert!(said.contains(&format!("{free} ({key})")), "{said}");
+        assert!(said.contains("refused"), "{said}");
+        assert!(said.contains(&format!("playctl up --with {part}")), "a way out: {said}");
+        assert!(lab.processes().is_empty(), "nothing is left of it");
+    }
+}
+
+#[test]
+fn every_part_says_what_it_is() {
+    let lab = Lab::new("what-it-is");
+    // Somebody else's memcached, as far as anybody can tell.
+    let given = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = given.local_addr().expect("an address").to_string();
+    let _serves = std::thread::spawn(move || {
+        while let Ok((mut client, _)) = given.accept() {
+            std::thread::spawn(move || {
+                // Whoever has asked and gone wants no answer.
+                let _ = client.write_all(b"VERSION 9.8.7\r\n");
+                let _ = client.read(&mut [0; 64]);
+            });
+        }
+    });
+    lab.up(&["--with", &format!("memcached={address}")]);
+    let status = lab.status();
+    let parts = status["parts"].as_array().expect("parts");
+    let told = |name: &str| {
+        let part =
+            parts.iter().find(|part| part["name"] == name).unwrap_or_else(|| panic!("{name}: {status}"));
+        (part["origin"].as_str().expect("text"), part["version"].as_str().expect("text"))
+    };
+    assert_eq!(told("memcached"), ("given", "9.8.7"));
+    assert_eq!(told("gateway-node-0"), ("embedded", env!("CARGO_PKG_VERSION")));
+    let (origin, version) = told("kafka");
+    assert!(origin == "embedded" && version.split('.').count() >= 3, "librdkafka's version: {version}");
+    let text = lab.ok(&["status"]);
+    let line = text.lines().find(|line| line.contains("memcached")).expect("a line");
+    assert!(["given", "9.8.7", &address].iter().all(|word| line.contains(word)), "{line}");
 }
 
 #[test]

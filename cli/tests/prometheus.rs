@@ -6,7 +6,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpStream, UdpSocket},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use support::{Lab, eventually};
 
 /// Prometheus starts, scrapes, is asked.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 /// A cluster's pipeline in a seventh of its time.
 const QUICK_PIPELINE: [&str; 6] = [
@@ -138,6 +138,42 @@ fn the_autoscaler_decides_by_what_prometheus_says() {
     .expect("the decision is a metric too");
     load.signal(Signal::INT);
     load.finish(SOON);
+}
+
+#[test]
+fn packets_decide_by_what_prometheus_says_too() {
+    let lab = Lab::new("packets");
+    lab.up(&[
+        "--set",
+        "tcp.enabled=false,udp.enabled=true,metrics.scrapeInterval=1s,metrics.syncPeriod=2s",
+        "--set-json",
+        r#"udp.autoscaling.metrics=[{"type":"Pods","pods":{"metric":{"name":"udp_packets_received"},
+           "target":{"type":"AverageValue","averageValue":"5"}}}]"#,
+        "--metrics",
+        "prometheus",
+    ]);
+    let service = || {
+        let services = lab.status()["services"].as_array().expect("services").clone();
+        services.into_iter().find(|service| service["name"] == "udp").expect("udp")
+    };
+    let endpoint: SocketAddr = service()["endpoint"].as_str().expect("an endpoint").parse().expect("one");
+    let client = UdpSocket::bind((endpoint.ip(), 0)).expect("a socket");
+    eventually(SOON, || {
+        for _ in 0..50 {
+            client.send_to(b"msg:hello", endpoint).map_err(|error| error.to_string())?;
+        }
+        let udp = service();
+        let replicas = udp["replicas"].as_array().expect("replicas");
+        let ready = replicas.iter().filter(|replica| replica["phase"] == "ready").count();
+        if ready >= 2 { Ok(()) } else { Err(udp.to_string()) }
+    })
+    .expect("1 → 2");
+    let changed = events(&lab).into_iter().find(|event| event["type"] == "DesiredChanged").expect("an event");
+    assert_eq!((changed["from"].as_u64(), changed["to"].as_u64()), (Some(1), Some(2)), "{changed}");
+    assert_eq!(changed["metrics"][0]["metric"], "udp_packets_received", "{changed}");
+
+    let recorded = query(prometheus(&lab), "udp_packets_received", "pod").expect("recorded");
+    assert!(recorded.get("udp-0").is_some_and(|rate| *rate > 5.0), "{recorded:?}");
 }
 
 #[test]

@@ -6,17 +6,20 @@ mod support;
 
 use std::{
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use support::{Lab, both, eventually};
+use support::{Lab, both, eventually, lossy};
 
 /// Far longer than anything here takes; reached only when something is wrong.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 const CONNECTIONS: u64 = 500;
+/// What a load counts if something went wrong.
+const FAILURES: [&str; 7] =
+    ["lost", "eof", "reset", "refused", "connect_timeouts", "connect_errors", "given_up"];
 
 /// A fixed number of replicas that drain within some seconds.
 const FIXED: [&str; 8] = [
@@ -73,7 +76,7 @@ fn scaled_under_load(lab: &Lab, gateway: &str) {
     let totals = &report["summary"]["totals"];
     let count = |name: &str| totals[name].as_u64().unwrap_or_else(|| panic!("{name}: {totals}"));
     assert_eq!(count("connected_first"), CONNECTIONS, "{totals}");
-    for never in ["lost", "eof", "reset", "refused", "connect_timeouts", "connect_errors", "given_up"] {
+    for never in FAILURES {
         assert_eq!(count(never), 0, "{never}: {totals}");
     }
     assert_eq!(count("messages_answered"), count("messages_sent"), "{totals}");
@@ -83,13 +86,61 @@ fn scaled_under_load(lab: &Lab, gateway: &str) {
 }
 
 #[test]
+fn no_connection_is_lost_when_haproxies_are_replaced() {
+    replaced_under_load(&Lab::new("haproxy-replaced"), &["--gateway", "haproxy"], CONNECTIONS);
+}
+
+#[test]
+fn no_connection_is_lost_when_envoys_are_replaced() {
+    // Its listeners are its own, and what waits in their queues ends with them: nobody connects meanwhile.
+    replaced_under_load(&Lab::new("envoy-replaced"), &["--gateway", "envoy"], 2 * CONNECTIONS);
+}
+
+#[test]
+fn no_connection_is_lost_when_our_gateways_give_way_to_haproxies() {
+    replaced_under_load(&Lab::new("ours-replaced"), &[], CONNECTIONS);
+}
+
+/// Every gateway is replaced when the first connections have come; all stay for longer than that takes.
+fn replaced_under_load(lab: &Lab, before: &[&str], first: u64) {
+    lab.ok(&[&["up", "--set", "tcp.replicas=3"], before, &FIXED[..]].concat());
+    let old = pids(lab, "gateway-");
+    let load = lab.spawn(&[
+        "load", "--conns", "1000", "--rate", "8ms", "--every", "200ms", "--for", "14s", "--output", "json",
+    ]);
+    held(lab, first);
+    let after = if before.is_empty() { &["--gateway", "haproxy"] } else { before };
+    let change = ["--set", "tcp.replicas=3", "--set", "gateway.policy=round-robin"];
+    lab.ok(&[&["up"], &change[..], after, &FIXED[..]].concat());
+    let new = pids(lab, "gateway-");
+    assert!(old.iter().all(|pid| new.contains(pid)), "the old ones still have connections: {old:?} {new:?}");
+    assert_eq!(new.len(), 2 * old.len(), "there are others beside them: {old:?} {new:?}");
+
+    let output = load.finish(SOON);
+    assert_eq!(output.status.code(), Some(0), "{}", both(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let totals = &report["summary"]["totals"];
+    for never in FAILURES {
+        assert_eq!(totals[never], 0, "{never}: {totals}");
+    }
+    assert_eq!((&totals["attempted"], &totals["connected_first"]), (&1000.into(), &1000.into()), "{totals}");
+    assert_eq!(totals["messages_answered"], totals["messages_sent"], "{totals}");
+    // The old ones have nobody left, and go.
+    eventually(SOON, || {
+        let left = pids(lab, "gateway-");
+        if left.iter().any(|pid| old.contains(pid)) { Err(left) } else { Ok(()) }
+    })
+    .expect("the old gateways end");
+}
+
+#[test]
 fn services_use_the_servers_that_were_found_and_those_die_with_the_supervisor() {
     let lab = Lab::new("found");
     lab.ok(&[&["up", "--with", "kafka,memcached", "--set", "tcp.replicas=2"], &FIXED[..]].concat());
     for name in ["kafka", "memcached"] {
         let part = part(&lab, name);
         assert_eq!((&part["origin"], &part["healthy"]), (&"found".into(), &true.into()), "{part}");
-        assert!(part["detail"].as_str().expect("text").starts_with(|c: char| c.is_ascii_digit()), "{part}");
+        assert!(part["version"].as_str().expect("text").starts_with(|c: char| c.is_ascii_digit()), "{part}");
     }
     tokens_and_broadcasts_work(lab.endpoint());
 
@@ -104,9 +155,76 @@ fn services_use_the_servers_that_were_found_and_those_die_with_the_supervisor() 
     .expect("memcached comes back");
     tokens_and_broadcasts_work(lab.endpoint());
 
+    kill_the_supervisor(&lab);
+}
+
+#[test]
+fn logs_and_metrics_go_to_the_servers_that_were_found_and_nothing_outlives_the_supervisor() {
+    let lab = Lab::new("found-too");
+    let real = ["--with", "elasticsearch,prometheus", "--gateway", "envoy", "--nodes", "1"];
+    lab.ok(&[&["up", "--set", "tcp.replicas=1"], &real[..], &FIXED[..]].concat());
+    for name in ["elasticsearch", "prometheus", "gateway-node-0"] {
+        let part = part(&lab, name);
+        assert_eq!((&part["origin"], &part["healthy"]), (&"found".into(), &true.into()), "{part}");
+        assert!(part["version"].as_str().expect("text").starts_with(|c: char| c.is_ascii_digit()), "{part}");
+    }
+    let document = |part_name: &str, path: &str| {
+        let part = part(&lab, part_name);
+        let url = part["address"].as_str().expect("an address").to_owned();
+        let address: SocketAddr = url.strip_prefix("http://").expect("a URL").parse().expect("an address");
+        get(address, path)
+    };
+    eventually(SOON, || {
+        let found = document("elasticsearch", "/_search?q=tcp-0&size=1");
+        if found.contains("\"hits\":[{") { Ok(()) } else { Err(found) }
+    })
+    .expect("the logger writes there");
+    eventually(SOON, || {
+        let found = document("prometheus", "/api/v1/query?query=up%7Bpod%3D%22tcp-0%22%7D");
+        if found.contains(",\"1\"]") { Ok(()) } else { Err(found) }
+    })
+    .expect("it scrapes the replica");
+    kill_the_supervisor(&lab);
+}
+
+#[test]
+fn a_server_that_does_not_come_up_holds_up_nothing_else() {
+    let lab = Lab::new("held-up");
+    let fixed = [&["--nodes", "1", "--set", "tcp.replicas=1"], &FIXED[..]].concat();
+    lab.ok(&[&["up"], &fixed[..]].concat());
+    let slot = lab.endpoint().ip().to_string().split('.').nth(1).expect("127.S.0.1").to_owned();
+    let address = format!("127.{slot}.250.14:11211");
+    let holder = TcpListener::bind(&address).expect("nobody has it yet");
+    let output = lab.run(&[&["up", "--with", "memcached"], &fixed[..]].concat());
+    assert_eq!(output.status.code(), Some(4), "{}", both(&output));
+    let said = lossy(&output.stderr);
+    let expected = format!("memcached does not come up: {address} is taken by ");
+    assert!(said.contains(&expected) && said.contains(&format!("(pid {})", std::process::id())), "{said}");
+
+    lab.ok(&["scale", "tcp", "2"]);
+    let two = || if lab.ready() == 2 { Ok(()) } else { Err(lab.replicas()) };
+    assert_eq!(eventually(SOON, two), Ok(()), "replicas come and go without it");
+    drop(holder);
+    let back = || if part(&lab, "memcached")["healthy"] == true { Ok(()) } else { Err(lab.status()) };
+    assert_eq!(eventually(SOON, back), Ok(()), "it is tried again");
+    tokens_and_broadcasts_work(lab.endpoint());
+}
+
+/// SIGKILL: whatever it had started is gone soon after.
+fn kill_the_supervisor(lab: &Lab) {
     let supervisor = lab.processes().into_iter().find(|pid| command_line(*pid).contains("supervisor"));
     kill(supervisor.expect("a supervisor"));
     lab.wait_for_no_process(Duration::from_secs(10));
+}
+
+/// An answer over HTTP, head and all.
+fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(SOON)).expect("set");
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: x\r\n\r\n").expect("written");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("text");
+    answer
 }
 
 #[test]

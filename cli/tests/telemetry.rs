@@ -19,11 +19,17 @@ const DOCUMENT: &str = include_str!("../../docs/telemetry.md");
 /// Those of a job of Prometheus' own, and the recording rules'.
 const ALSO_THERE: [&str; 3] = ["up", "tcp_state_established", "udp_packets_received"];
 
-/// A metric: its type and the names of its labels.
+/// Labels whose values are a fixed list, which the document gives.
+const ENUMERATED: [&str; 7] =
+    ["reason", "command", "cause", "phase", "condition", "metric_target_type", "tcp_state"];
+
+/// A metric: its type, the names of its labels, and the values of those that are enumerated. In the document the last
+/// are all that its meaning has between backticks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Metric {
     kind: String,
     labels: BTreeSet<String>,
+    values: BTreeSet<String>,
 }
 
 type Metrics = BTreeMap<String, Metric>;
@@ -37,31 +43,40 @@ fn documented() -> BTreeMap<String, Metrics> {
             title.clone_into(&mut section);
         }
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-        let ["", name, kind @ ("counter" | "gauge"), labels, _, ""] = cells[..] else { continue };
+        let ["", name, kind @ ("counter" | "gauge"), labels, meaning, ""] = cells[..] else { continue };
         let labels = labels.split_whitespace().map(|label| label.trim_matches('`').to_owned()).collect();
-        let metric = Metric { kind: kind.to_owned(), labels };
+        let values = meaning.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        let metric = Metric { kind: kind.to_owned(), labels, values };
         sections.entry(section.clone()).or_default().insert(name.trim_matches('`').to_owned(), metric);
     }
     sections
 }
 
-/// What a page says: names as they are queried, with the labels of all samples.
+/// What a page says: names as they are queried, with the labels of all samples. In OpenMetrics a counter's type stands
+/// without `_total`, in the classic text with it.
 fn exposed(page: &str) -> Metrics {
     let mut kinds = BTreeMap::new();
     for line in page.lines() {
         if let Some((family, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
-            let name = if kind == "counter" { format!("{family}_total") } else { family.to_owned() };
+            let bare = kind == "counter" && !family.ends_with("_total");
+            let name = if bare { format!("{family}_total") } else { family.to_owned() };
             kinds.insert(name, kind.to_owned());
         }
     }
-    let mut metrics: Metrics =
-        kinds.into_iter().map(|(name, kind)| (name, Metric { kind, labels: BTreeSet::new() })).collect();
+    let metric = |kind| Metric { kind, labels: BTreeSet::new(), values: BTreeSet::new() };
+    let mut metrics: Metrics = kinds.into_iter().map(|(name, kind)| (name, metric(kind))).collect();
     for line in page.lines().filter(|line| !line.starts_with('#')) {
         let (series, _) = line.rsplit_once(' ').expect("a sample has a value");
         let (name, labels) = series.split_once('{').unwrap_or((series, ""));
         let metric = metrics.get_mut(name).unwrap_or_else(|| panic!("{name} has no type"));
-        let names = labels.trim_end_matches('}').split(',').filter_map(|label| label.split_once('='));
-        metric.labels.extend(names.map(|(label, _)| label.to_owned()));
+        for (label, value) in
+            labels.trim_end_matches('}').split(',').filter_map(|label| label.split_once('='))
+        {
+            metric.labels.insert(label.to_owned());
+            if ENUMERATED.contains(&label) {
+                metric.values.insert(value.trim_matches('"').to_owned());
+            }
+        }
     }
     metrics
 }
@@ -144,6 +159,8 @@ fn what_is_documented_is_exposed_and_the_other_way_round() {
             if !metric.labels.is_empty() {
                 assert_eq!(metric.labels, written[&name].labels, "{name}");
             }
+            let listed = &written[&name].values;
+            assert!(metric.values.is_subset(listed), "{name}: {:?} of {listed:?}", metric.values);
         }
     }
     let parts = lab.status()["parts"].as_array().expect("parts").clone();

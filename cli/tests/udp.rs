@@ -1,13 +1,17 @@
 //! UDP on the platform of this machine: replicas, gateway, the metric of packets, and the service on its own.
 
+#[path = "support/admin.rs"]
+mod admin;
 mod support;
 
 use std::{
+    collections::BTreeSet,
     io::{BufRead as _, BufReader},
     net::{SocketAddr, UdpSocket},
     time::Duration,
 };
 
+use admin::{metric, ports};
 use serde_json::Value;
 use support::{BINARY, Lab, both, eventually, lossy};
 
@@ -147,6 +151,42 @@ fn packets_are_what_it_scales_by() {
     assert_eq!(status["replicas"][0]["connections"], Value::Null);
     let table = lab.ok(&["status"]);
     assert!(table.contains("PACKETS") && table.contains("/s"), "{table}");
+}
+
+/// The replica that answers `client`: the one that counts a packet more. Nobody else may send meanwhile.
+fn replica_of(lab: &Lab, client: &Client) -> String {
+    let replicas = ports(lab, "services");
+    let counts = || replicas.iter().map(|(_, admin)| metric(*admin, "udp_packets_received_total"));
+    let before: Vec<_> = counts().collect();
+    client.ask("msg:who").expect("an answer");
+    // It is counted just after the answer is sent.
+    let counted =
+        || counts().zip(&before).position(|(now, before)| now > *before).ok_or("no count has changed");
+    let replica = eventually(SOON, counted).expect("somebody answered");
+    replicas[replica].0.clone()
+}
+
+#[test]
+fn sessions_keep_their_replica_when_gateways_are_killed_and_started_again() {
+    let lab = Lab::new("udp-gateways");
+    lab.ok(&[&["up"], &UDP[..], &["--set", "udp.autoscaling=null", "--set", "udp.replicas=3"]].concat());
+    let endpoint = endpoint(&lab);
+    let clients: Vec<Client> = (0..24).map(|_| Client::of(endpoint)).collect();
+    let replicas = || clients.iter().map(|client| replica_of(&lab, client)).collect::<Vec<_>>();
+    let before = replicas();
+    assert!(before.iter().collect::<BTreeSet<_>>().len() > 1, "one has all sessions: {before:?}");
+
+    for name in ["gateway-node-0", "gateway-node-1"] {
+        let killed = gateway(&lab, name)["pid"].as_u64().expect("a pid");
+        let pid = rustix::process::Pid::from_raw(i32::try_from(killed).expect("a pid")).expect("not 0");
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it runs");
+        eventually(SOON, || match gateway(&lab, name) {
+            part if part["healthy"] == true && part["pid"] != killed => Ok(()),
+            part => Err(part),
+        })
+        .expect("it has a successor");
+    }
+    assert_eq!(replicas(), before);
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::{
 };
 
 use autoscale::{
-    explain::{self, Case, Explanation, Instants, Text, state},
-    manifest::{self, Manifest},
+    explain::{self, Case, Explanation, Instants, Text, state::StateFile},
+    manifest::{self, Entry, ManifestError},
 };
 use jiff::{Timestamp, tz::TimeZone};
 use platform::{Target, exit};
@@ -44,7 +44,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", requires = "hpa")]
     state: Option<PathBuf>,
     /// Which autoscaler, if the file has several
-    #[arg(long, value_name = "NAME", requires = "hpa")]
+    #[arg(long, value_name = "[NAMESPACE/]NAME", requires = "hpa")]
     name: Option<String>,
 }
 
@@ -59,7 +59,7 @@ struct Named {
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     match (&args.hpa, &args.state, &args.service) {
         (Some(hpa), Some(state), _) => {
-            let explained = from_files(hpa, state, args.name.as_deref())?;
+            let explained = from_files(hpa, state, args.name.as_deref(), &|note| context.printer.note(note))?;
             print(context, &explained);
             context.printer.document(&explained);
         }
@@ -116,26 +116,66 @@ fn from_platform(context: &Context, service: &str) -> Result<Named, Failure> {
     explain(service, &case)
 }
 
-fn from_files(hpa: &Path, state: &Path, name: Option<&str>) -> Result<Named, Failure> {
+/// `note` is told of what is wrong beside the autoscaler that is explained.
+fn from_files(hpa: &Path, state: &Path, name: Option<&str>, note: &dyn Fn(&str)) -> Result<Named, Failure> {
     if hpa == state {
         return Err(Failure::usage("--hpa and --state must be two files"));
     }
-    // Whether zero replicas are allowed is decided with the settings in the state file.
-    let manifests = manifest::read(&read(hpa)?, true).map_err(|error| in_file(hpa, error))?;
-    let manifest = choose(manifests, name).map_err(|error| in_file(hpa, error))?;
-    let case = state::read(&read(state)?, &manifest.spec).map_err(|error| in_file(state, error))?;
+    let (hpa_text, state_text) = (read(hpa)?, read(state)?);
+    let state_file = StateFile::parse(&state_text).map_err(|error| in_file(state, error))?;
+    // Whether zero replicas are allowed is one of its settings.
+    let scale_to_zero = state_file.settings().scale_to_zero;
+    let mut entries = manifest::read_each(&hpa_text, scale_to_zero).map_err(|error| in_file(hpa, error))?;
+    let chosen = choose(&entries, name).map_err(|error| in_file(hpa, error))?;
+    let chosen = entries.remove(chosen);
+    let manifest = chosen.manifest.map_err(|error| invalid(hpa, &error))?;
+    for error in entries.iter().filter_map(|entry| entry.manifest.as_ref().err()) {
+        note(&format!("not read: {}: {error}", named(hpa)));
+    }
+    let case = state_file.case(&manifest.spec).map_err(|error| in_file(state, error))?;
     explain(&manifest.name, &case)
 }
 
-fn choose(mut manifests: Vec<Manifest>, name: Option<&str>) -> Result<Manifest, String> {
-    let names = manifests.iter().map(|manifest| manifest.name.clone()).collect::<Vec<_>>().join(", ");
-    match name {
-        Some(name) => manifests
-            .into_iter()
-            .find(|manifest| manifest.name == name)
-            .ok_or_else(|| format!("no autoscaler is called {name}; there are: {names}")),
-        None if manifests.len() > 1 => Err(format!("there are several, choose one by --name: {names}")),
-        None => manifests.pop().ok_or_else(|| "no autoscaler in it".to_owned()),
+/// The position of the one that is meant.
+fn choose(entries: &[Entry], name: Option<&str>) -> Result<usize, String> {
+    let is_meant = |entry: &Entry| match name {
+        None => true,
+        Some(name) => name == entry.name || name == entry.qualified_name(),
+    };
+    let meant: Vec<usize> = (0..entries.len()).filter(|index| is_meant(&entries[*index])).collect();
+    let list = |indexes: &[usize]| {
+        indexes.iter().map(|index| entries[*index].qualified_name()).collect::<Vec<_>>().join(", ")
+    };
+    match (meant.as_slice(), name) {
+        ([one], _) => Ok(*one),
+        ([], _) => {
+            let all: Vec<usize> = (0..entries.len()).collect();
+            Err(format!("no autoscaler is called {}; there are: {}", name.unwrap_or_default(), list(&all)))
+        }
+        (several, None) => Err(format!("there are several, choose one by --name: {}", list(several))),
+        (several, Some(name)) if several.iter().all(|index| entries[*index].qualified_name() == name) => {
+            Err(format!("{name} is in it {} times", several.len()))
+        }
+        (several, Some(name)) => {
+            Err(format!("several are called {name}, choose one by --name NAMESPACE/NAME: {}", list(several)))
+        }
+    }
+}
+
+/// What the API server says, and where the reason lies in a setting of the controller, how it is allowed.
+fn invalid(hpa: &Path, error: &ManifestError) -> Failure {
+    let is_zero = |error: &autoscale::FieldError| {
+        error.path == "spec.minReplicas" && error.value.as_deref() == Some("0")
+    };
+    match error {
+        ManifestError::Invalid { errors, .. } if errors.iter().any(is_zero) => in_file(
+            hpa,
+            format!(
+                "{error}; minReplicas 0 is allowed by `settings: {{scaleToZero: true}}` in the state file (the feature \
+                 gate HPAScaleToZero), with at least one Object or External metric"
+            ),
+        ),
+        _ => in_file(hpa, error),
     }
 }
 
@@ -160,8 +200,11 @@ fn read(path: &Path) -> Result<String, Failure> {
 }
 
 fn in_file(path: &Path, error: impl std::fmt::Display) -> Failure {
-    let name = if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() };
-    Failure::usage(format!("{name}: {error}"))
+    Failure::usage(format!("{}: {error}", named(path)))
+}
+
+fn named(path: &Path) -> String {
+    if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() }
 }
 
 /// Instants as time of day, in the zone of this machine.
@@ -177,64 +220,4 @@ impl Instants for TimeOfDay {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{fs, path::PathBuf};
-
-    use super::*;
-
-    const HPA: &str = "
-apiVersion: autoscaling/v2
-kind: HorizontalPodAutoscaler
-metadata: {name: tcp}
-spec:
-  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: tcp}
-  maxReplicas: 5
-  metrics:
-    - type: Pods
-      pods: {metric: {name: tcp_state_established}, target: {type: AverageValue, averageValue: 5k}}
-";
-
-    fn files(hpa: &str, state: &str) -> (tempfile::TempDir, PathBuf, PathBuf) {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let (hpa_path, state_path) = (dir.path().join("hpa.yaml"), dir.path().join("state.yaml"));
-        fs::write(&hpa_path, hpa).expect("writable");
-        fs::write(&state_path, state).expect("writable");
-        (dir, hpa_path, state_path)
-    }
-
-    #[test]
-    fn explains_a_manifest_with_a_state() {
-        let state = "{now: 0, replicas: 1, pods: [{name: tcp-0}], metrics: [{pods: {tcp-0: 7012}}]}";
-        let (_dir, hpa, state) = files(HPA, state);
-        let explained = from_files(&hpa, &state, None).expect("both files are valid");
-        assert_eq!((explained.name.as_str(), explained.explanation.desired), ("tcp", 2));
-        let json = serde_json::to_value(&explained).expect("serialisable");
-        assert_eq!(json["name"], "tcp");
-        assert_eq!(json["metrics"][0]["proposal"]["replicas"], 2);
-        assert!(json["whatWouldChange"].is_array());
-    }
-
-    #[test]
-    fn mistakes_name_the_file() {
-        let (_dir, hpa, state) = files(HPA, "{now: 0, replica: 1}");
-        let failure = from_files(&hpa, &state, None).expect_err("misspelt");
-        assert_eq!(failure.code, exit::USAGE);
-        assert!(
-            failure.message.contains("state.yaml") && failure.message.contains("`replicas`"),
-            "{failure:?}"
-        );
-        let failure = from_files(Path::new("/nonexistent"), &state, None).expect_err("not there");
-        assert!(failure.message.starts_with("/nonexistent: "), "{failure:?}");
-    }
-
-    #[test]
-    fn of_several_autoscalers_one_must_be_chosen() {
-        let both = format!("{HPA}---{}", HPA.replace("{name: tcp}", "{name: udp}"));
-        let state = "{now: 0, replicas: 1, pods: [{name: a}], metrics: [{pods: {a: 1}}]}";
-        let (_dir, hpa, state) = files(&both, state);
-        let failure = from_files(&hpa, &state, None).expect_err("two");
-        assert!(failure.message.contains("choose one by --name: tcp, udp"), "{failure:?}");
-        assert_eq!(from_files(&hpa, &state, Some("udp")).expect("there").name, "udp");
-        assert!(from_files(&hpa, &state, Some("ws")).is_err());
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 //! `playctl kill SERVICE[/REPLICA]`
 
-use platform::{Target, exit};
+use platform::{Target, exit, target::Killed};
 
 use super::{Context, Outcome};
 use crate::platform_source;
@@ -28,12 +28,40 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         None => (args.what.as_str(), None),
     };
     let killed = target.kill(service, replica, !args.no_restart)?;
-    let next = match killed.restart_in {
+    context.printer.line(&in_words(&killed));
+    context.printer.document(&killed);
+    Ok(exit::DONE)
+}
+
+fn in_words(killed: &Killed) -> String {
+    let Killed { replica, pid, draining, restart_in } = killed;
+    if *draining {
+        return format!("{replica} was draining; killed (pid {pid}), and it is not started again");
+    }
+    let next = match restart_in {
         Some(after) if after.is_zero() => "it is started again now".to_owned(),
         Some(after) => format!("it is started again in {} s", after.as_secs()),
         None => "it stays dead; playctl scale or down and up bring it back".to_owned(),
     };
-    context.printer.line(&format!("killed {} (pid {}); {next}", killed.replica, killed.pid));
-    context.printer.document(&killed);
-    Ok(exit::DONE)
+    format!("killed {replica} (pid {pid}); {next}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_becomes_of_it_is_said() {
+        let killed = |draining, restart_in| {
+            in_words(&Killed { replica: "tcp-1".to_owned(), pid: 7, draining, restart_in })
+        };
+        let now = Some(Duration::ZERO);
+        assert_eq!(killed(false, now), "killed tcp-1 (pid 7); it is started again now");
+        let later = Some(Duration::from_secs(10));
+        assert_eq!(killed(false, later), "killed tcp-1 (pid 7); it is started again in 10 s");
+        assert!(killed(false, None).contains("stays dead"));
+        assert_eq!(killed(true, None), "tcp-1 was draining; killed (pid 7), and it is not started again");
+    }
 }

@@ -1,17 +1,17 @@
 //! `playctl logs [SERVICE[/REPLICA]]`
 
-use std::collections::HashMap;
+mod kept;
 
 use clap::ValueEnum;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use logger::index::{self, Pods, Question};
 use platform::{
     Target, TargetError,
     target::{LogLine, LogQuery, LogStream},
 };
-use serde::Deserialize;
 use service::settings::{Env, Reader};
 
+use self::kept::Kept;
 use super::{Context, Failure, Outcome};
 use crate::{args::Output, platform_source};
 
@@ -70,9 +70,9 @@ fn since(text: &str) -> Result<Timestamp, String> {
     Timestamp::now().checked_sub(ago).map_err(|error| expected(error.to_string()))
 }
 
-pub(crate) fn run(context: &Context, args: Args) -> Outcome {
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let target = platform_source::existing(&context.global)?;
-    let query = query(&args);
+    let query = query(args);
     let lines: LogStream = match args.from {
         From::Output => target.logs(&query)?,
         From::Index => {
@@ -189,51 +189,6 @@ fn earlier(
     Ok(lines.split_off(lines.len().saturating_sub(count)))
 }
 
-/// Where what the supervisor keeps begins.
-#[derive(Debug, Default)]
-struct Kept {
-    /// When the first line came to it.
-    from: Option<Timestamp>,
-    /// When the first line of each replica was written: some time before it came.
-    written: HashMap<String, Timestamp>,
-    lines_at_the_beginning: usize,
-}
-
-impl Kept {
-    /// How long a line can be on its way to the supervisor.
-    const ON_ITS_WAY: SignedDuration = SignedDuration::from_secs(5);
-
-    fn of(lines: impl Iterator<Item = Result<LogLine, TargetError>>) -> Result<Self, TargetError> {
-        let mut kept = Self::default();
-        for line in lines {
-            let line = line?;
-            let from = *kept.from.get_or_insert(line.time);
-            if line.time.duration_since(from) > Self::ON_ITS_WAY {
-                break;
-            }
-            kept.lines_at_the_beginning += 1;
-            if let Some(written) = written(&line.text) {
-                kept.written.entry(line.replica).or_insert(written);
-            }
-        }
-        Ok(kept)
-    }
-
-    /// Whether a line of the index, from before the first line came, is kept too.
-    fn has(&self, line: &LogLine) -> bool {
-        self.written.get(&line.replica).is_some_and(|written| line.time >= *written)
-    }
-}
-
-/// When a service wrote a line of its log; `None` if it is something else that it printed.
-fn written(text: &str) -> Option<Timestamp> {
-    #[derive(Deserialize)]
-    struct Event {
-        timestamp: Timestamp,
-    }
-    serde_json::from_str::<Event>(text).ok().map(|event| event.timestamp)
-}
-
 fn last(index: &index::Reader, question: &Question, count: usize) -> Result<Vec<LogLine>, Failure> {
     let lines = index.last(question, count).map_err(Failure::failed)?;
     Ok(lines.into_iter().map(line_of).collect())
@@ -245,41 +200,20 @@ fn line_of(line: index::Line) -> LogLine {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
 
     #[test]
     fn since_is_a_time_or_a_time_ago() {
         let time = "2026-11-21T10:00:00Z";
         assert_eq!(since(time), Ok(time.parse().unwrap()));
-        let ago = |now: Timestamp| now - jiff::SignedDuration::from_mins(90);
+        let ago = |now: Timestamp| now - SignedDuration::from_mins(90);
         let earliest = ago(Timestamp::now());
         let found = since("1h30m").unwrap();
         assert!((earliest..=ago(Timestamp::now())).contains(&found), "{found}");
         for bad in ["", "5", "yesterday", "-5m"] {
             assert!(since(bad).is_err(), "{bad}");
         }
-    }
-    #[test]
-    fn what_the_supervisor_keeps_is_told_from_what_came_before_it() {
-        let at = |seconds: i64| Timestamp::from_second(1_800_000_000 + seconds).unwrap();
-        let line = |time: Timestamp, replica: &str, text: String| LogLine {
-            time,
-            replica: replica.to_owned(),
-            text,
-        };
-        let event =
-            |time: Timestamp| format!(r#"{{"timestamp":"{time}","level":"INFO","message":"started"}}"#);
-        let lines = [
-            line(at(2), "tcp-0", "not of the log".to_owned()),
-            line(at(2), "tcp-0", event(at(1))),
-            line(at(3), "tcp-0", event(at(2))),
-            line(at(60), "tcp-1", event(at(0))),
-        ];
-        let kept = Kept::of(lines.into_iter().map(Ok)).unwrap();
-        assert_eq!((kept.from, kept.lines_at_the_beginning), (Some(at(2)), 3));
-        let has = |replica: &str, time| kept.has(&line(time, replica, String::new()));
-        assert!(has("tcp-0", at(1)) && !has("tcp-0", at(0)), "it was written a second before it came");
-        assert!(!has("tcp-1", at(1)), "of a platform of that name before this one");
-        assert!(Kept::of(std::iter::empty()).unwrap().from.is_none());
     }
 }

@@ -49,8 +49,13 @@ pub(crate) fn render(snapshot: &Snapshot, now: Timestamp) -> String {
             PartOrigin::Given => "given",
         };
         let health = if part.healthy { "" } else { "  NOT HEALTHY" };
-        let address = part.address.as_deref().unwrap_or("-");
-        let _ = writeln!(text, "  {:<16} {origin:<9} {address:<24} {}{health}", part.name, part.detail);
+        let (version, address) =
+            (part.version.as_deref().unwrap_or("-"), part.address.as_deref().unwrap_or("-"));
+        let _ = writeln!(
+            text,
+            "  {:<16} {origin:<9} {version:<9} {address:<26} {}{health}",
+            part.name, part.detail
+        );
     }
     text
 }

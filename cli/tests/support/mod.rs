@@ -172,9 +172,9 @@ impl Running {
     }
 
     /// Waits until it has printed a line, which is lost.
+    #[expect(clippy::unbuffered_bytes, reason = "a buffer would take what comes after the line")]
     pub(crate) fn after_first_line(mut self) -> Self {
         let out = self.child.as_mut().and_then(|child| child.stdout.as_mut()).expect("piped");
-        // Byte by byte: what comes after the line is for whoever reads on.
         let line = out.bytes().map(|byte| byte.expect("a pipe")).take_while(|byte| *byte != b'\n').count();
         assert!(line > 0, "it ended without a line");
         self

@@ -176,7 +176,8 @@ fn gateway_port(paths: &Paths) -> Check {
     if matches!(FileLock::holder(&paths.platform(default).lock), Ok(Some(_))) {
         return Check::new(name, Verdict::Ok, format!("{address} is {default}'s"));
     }
-    let holder = port::holder(Protocol::Tcp, address).unwrap_or_else(|| "somebody".to_owned());
+    let holder = port::holder(Protocol::Tcp, address)
+        .map_or_else(|| "somebody".to_owned(), |holder| holder.to_string());
     Check::new(name, Verdict::Fail, format!("{address} is taken by {holder}")).with_fix(
         "end it, or use another platform name (only playground needs it): playctl --platform blue up",
     )

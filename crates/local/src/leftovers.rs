@@ -10,6 +10,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use crate::{
     control::{RUN_VARIABLE, Traces},
     kernel::{proc, sockets},
+    slot,
 };
 
 /// How often to look while waiting.
@@ -64,10 +65,14 @@ fn kill(pid: u32, traces: &Traces) {
     }
 }
 
-/// Listeners on addresses of the slot, for connections and for packets, in words.
+/// Listeners on addresses of the slot, for connections and for packets, in words. None if somebody has the slot: with
+/// state folders or a user of their own their lock is not seen from here, and the listeners are theirs.
 pub(crate) fn listeners(slot: u8) -> Vec<String> {
     let mut all = sockets::listening().unwrap_or_default();
     all.extend(sockets::receiving().unwrap_or_default());
+    if all.iter().any(|found| found.local == slot::guard(slot)) {
+        return Vec::new();
+    }
     let on_slot = |ip: IpAddr| matches!(ip, IpAddr::V4(v4) if v4.octets()[..2] == [127, slot]);
     all.iter()
         .filter(|found| on_slot(found.local.ip()))
@@ -78,4 +83,24 @@ pub(crate) fn listeners(slot: u8) -> Vec<String> {
 #[expect(clippy::disallowed_methods, reason = "there is nothing to wait on for processes of somebody else")]
 pub(crate) fn pause() {
     std::thread::sleep(LOOK_EVERY);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, UdpSocket};
+
+    use super::*;
+
+    #[test]
+    fn what_listens_in_somebody_elses_slot_is_not_left_over() {
+        // Outside the range of slots, so no platform takes it.
+        let slot = 75;
+        let listener = TcpListener::bind("127.75.9.9:0").unwrap();
+        let left = format!("a listener on {}", listener.local_addr().unwrap());
+        assert!(listeners(slot).contains(&left));
+        let guard = UdpSocket::bind(slot::guard(slot)).unwrap();
+        assert!(listeners(slot).is_empty());
+        drop(guard);
+        assert!(listeners(slot).contains(&left));
+    }
 }

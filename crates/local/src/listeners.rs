@@ -24,7 +24,7 @@ use rustix::net::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::kernel::port;
+use crate::kernel::port::Unusable;
 
 const BACKLOG: i32 = 4096;
 /// Bytes of packets that may wait for a gateway; the kernel lowers it to `net.core.rmem_max`.
@@ -34,15 +34,6 @@ const LENT_MAX: usize = 8;
 /// How listeners for connections, and sockets for packets, are announced in the message's payload.
 const TCP: u8 = b't';
 const UDP: u8 = b'u';
-
-/// Why a port cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ListenError {
-    #[error("{address} is taken by {holder}")]
-    Taken { address: SocketAddr, holder: String },
-    #[error("cannot listen on {address}: {source}")]
-    Failed { address: SocketAddr, source: io::Error },
-}
 
 /// What the supervisor does with a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +60,7 @@ impl Listeners {
         protocol: values::Protocol,
         nodes: u32,
         hold: Hold,
-    ) -> Result<Self, ListenError> {
+    ) -> Result<Self, Unusable> {
         // First without SO_REUSEPORT: with it, a foreign listener that has it too would share the traffic silently.
         drop(open(address, protocol, false, Hold::Listening)?);
         let mut listeners = Self { address, protocol, hold, per_node: Vec::new() };
@@ -79,12 +70,12 @@ impl Listeners {
 
     /// Adds listeners for nodes that join. Those of nodes that left go: their queue is lost with them, as it is when
     /// a node dies.
-    pub(crate) fn resize(&mut self, nodes: u32) -> Result<(), ListenError> {
+    pub(crate) fn resize(&mut self, nodes: u32) -> Result<(), Unusable> {
         self.per_node.truncate(nodes as usize);
         self.grow(nodes)
     }
 
-    fn grow(&mut self, nodes: u32) -> Result<(), ListenError> {
+    fn grow(&mut self, nodes: u32) -> Result<(), Unusable> {
         while self.per_node.len() < nodes as usize {
             self.per_node.push(open(self.address, self.protocol, true, self.hold)?);
         }
@@ -93,7 +84,7 @@ impl Listeners {
 
     /// Goes over to another kind of gateway. Ours are opened before the old ones go, so that the port stays ours; what
     /// gateways were lent they keep.
-    pub(crate) fn hold(&mut self, hold: Hold) -> Result<(), ListenError> {
+    pub(crate) fn hold(&mut self, hold: Hold) -> Result<(), Unusable> {
         if self.hold == hold {
             return Ok(());
         }
@@ -121,7 +112,7 @@ fn open(
     protocol: values::Protocol,
     shared: bool,
     hold: Hold,
-) -> Result<Socket, ListenError> {
+) -> Result<Socket, Unusable> {
     let for_packets = || -> io::Result<Socket> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_reuse_port(shared)?;
@@ -148,15 +139,7 @@ fn open(
         values::Protocol::Tcp => for_connections(),
         values::Protocol::Udp => for_packets(),
     };
-    bound.map_err(|source| {
-        if source.kind() != io::ErrorKind::AddrInUse {
-            return ListenError::Failed { address, source };
-        }
-        match port::holder(protocol, address) {
-            Some(holder) => ListenError::Taken { address, holder },
-            None => ListenError::Failed { address, source },
-        }
-    })
+    bound.map_err(|source| Unusable::new(protocol, address, source))
 }
 
 /// Hands listeners to the process at the other end of `socket`: one message whose payload has one byte per listener,

@@ -56,11 +56,14 @@ pub(crate) enum NotFound {
 impl Found {
     /// Version and place.
     pub(crate) fn in_words(&self, program: Program) -> String {
-        let place = match program {
+        format!("{}, {}", self.version, self.place(program).display())
+    }
+
+    pub(crate) fn place(&self, program: Program) -> &Path {
+        match program {
             Program::Kafka | Program::Elasticsearch => &self.home,
-            _ => &self.executable,
-        };
-        format!("{}, {}", self.version, place.display())
+            Program::Memcached | Program::Prometheus | Program::Envoy | Program::Haproxy => &self.executable,
+        }
     }
 }
 
@@ -108,7 +111,10 @@ impl Program {
         let mut want = |program, is_wanted: bool| wanted.extend(is_wanted.then_some(program));
         want(Self::Kafka, kafka.enabled && kafka.real && kafka.brokers.is_none());
         want(Self::Memcached, memcached.enabled && memcached.real && memcached.host.is_none());
-        want(Self::Elasticsearch, elasticsearch.enabled && elasticsearch.real && elasticsearch.url.is_none());
+        want(
+            Self::Elasticsearch,
+            values.has_elasticsearch() && elasticsearch.real && elasticsearch.url.is_none(),
+        );
         want(Self::Prometheus, prometheus.enabled && prometheus.url.is_none());
         want(Self::Envoy, values.gateway.kind == GatewayKind::Envoy);
         want(Self::Haproxy, values.gateway.kind == GatewayKind::Haproxy);

@@ -8,7 +8,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::{IpAddr, Ipv4Addr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     path::Path,
     time::{Duration, Instant},
 };
@@ -46,7 +46,7 @@ pub(crate) enum SlotError {
     #[error("cannot use the lock files in {directory}: {source}")]
     Locks { directory: String, source: io::Error },
     #[error(
-        "all slots 127.{FIRST}.x.x to 127.{LAST}.x.x are taken; take a platform down: playctl down --name NAME"
+        "all slots 127.{FIRST}.x.x to 127.{LAST}.x.x are taken; take a platform down: playctl --platform NAME down"
     )]
     AllTaken,
 }
@@ -59,7 +59,7 @@ impl Slot {
             let lock = FileLock::try_take(&path, platform)
                 .map_err(|source| SlotError::Locks { directory: directory.display().to_string(), source })?;
             let Some(lock) = lock else { continue };
-            let Ok(guard) = UdpSocket::bind((Ipv4Addr::new(127, number, 255, 254), GUARD_PORT)) else {
+            let Ok(guard) = UdpSocket::bind(guard(number)) else {
                 continue;
             };
             return Ok(Self { number, _lock: lock, _guard: guard });
@@ -74,6 +74,11 @@ impl Slot {
     pub(crate) fn addresses(&self) -> Addresses {
         Addresses { slot: self.number }
     }
+}
+
+/// Bound by whoever has the slot.
+pub(crate) fn guard(slot: u8) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::new(127, slot, 255, 254), GUARD_PORT))
 }
 
 /// The addresses of one slot.

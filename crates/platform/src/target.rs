@@ -71,6 +71,8 @@ pub struct Scaled {
 pub struct Killed {
     pub replica: String,
     pub pid: u32,
+    /// It had been told to end already, and was finishing what it had.
+    pub draining: bool,
     /// When it is started again; `None`: it is not.
     pub restart_in: Option<Duration>,
 }
@@ -159,8 +161,11 @@ pub struct PartSnapshot {
     pub name: String,
     /// `embedded`, `found` (on PATH) or `given` (by URL).
     pub origin: PartOrigin,
+    /// Of an embedded part that of what it is made of, as a rule `playctl` itself. `None`: it does not tell.
+    #[serde(default)]
+    pub version: Option<String>,
     pub address: Option<String>,
-    /// Limits and version in words, such as `in memory, 5 MiB per partition`.
+    /// Limits and place in words, such as `in memory, 5 MiB per partition`.
     pub detail: String,
     pub healthy: bool,
     pub pid: Option<u32>,

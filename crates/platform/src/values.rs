@@ -78,6 +78,11 @@ impl Values {
         self.services().find(|service| service.name == name)
     }
 
+    /// Whether there is an Elasticsearch: the logger, which writes there, brings it with it.
+    pub fn has_elasticsearch(&self) -> bool {
+        self.elasticsearch.enabled || self.service("logger").is_some_and(|logger| logger.enabled)
+    }
+
     /// The gateway's listeners whose service runs.
     pub fn listeners(&self) -> impl Iterator<Item = &Listener> {
         self.gateway
@@ -133,16 +138,9 @@ impl Values {
         top.finish();
         match problems.into_error() {
             Some(error) => Err(error),
-            None => Ok(Self {
-                services,
-                gateway,
-                kafka,
-                memcached,
-                elasticsearch,
-                prometheus,
-                metrics,
-                merged,
-            }),
+            None => {
+                Ok(Self { services, gateway, kafka, memcached, elasticsearch, prometheus, metrics, merged })
+            }
         }
     }
 }

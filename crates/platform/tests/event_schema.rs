@@ -9,8 +9,8 @@ use std::{collections::BTreeSet, env, fs, path::PathBuf};
 use jiff::Timestamp;
 use platform::event::{
     self, Counters, Event, EventKind, ExpectationResult, GatewayInfo, HistogramBucket, LatencySummary,
-    LoadPlan, LoadStage, LoadSummary, LoadTick, MetricProposal, ReplicaShare, ScaleDelays, ServiceInfo, Skew, Source,
-    Stamper,
+    LoadPlan, LoadStage, LoadSummary, LoadTick, MetricProposal, ReplicaShare, ScaleDelays, ServiceInfo, Skew,
+    Source, Stamper,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;

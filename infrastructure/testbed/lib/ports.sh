@@ -89,7 +89,8 @@ owns_ports() {
     local name pid
     for name in "${!PORT[@]}"; do
         for pid in $(listener_pids "${PROTOCOL[$name]}" "${PORT[$name]}"); do
-            members | grep -qx "$pid" || return 1
+            # Not `grep -q`: it would not read on after a match, and what then ends `members` fails the pipeline.
+            members | grep -x "$pid" >/dev/null || return 1
         done
     done
 }

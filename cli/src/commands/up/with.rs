@@ -65,6 +65,13 @@ impl With {
     /// What can be said of an address without asking for it.
     fn check(&self) -> Result<(), String> {
         let Some(address) = &self.address else { return Ok(()) };
+        if address.contains('@') {
+            return Err(
+                "an address with a user and a password in it: expected them in the service's environment \
+                        (logger.env.ELASTICSEARCH_USER and ELASTICSEARCH_PASSWORD), out of process lists"
+                    .to_owned(),
+            );
+        }
         let expected = |what: &str| Err(format!("{address:?}: expected {what}"));
         match self.part {
             Part::Kafka if address.split(',').any(|broker| host_and_port(broker).is_none()) => {
@@ -72,7 +79,7 @@ impl With {
             }
             Part::Memcached if host_and_port(address).is_none() => expected("host:port"),
             Part::Elasticsearch | Part::Prometheus
-                if host_and_port(address).is_none() && !address.starts_with("http") =>
+                if host_and_port(address).is_none() && !is_url(address) =>
             {
                 expected("a URL such as http://127.0.0.1:9200, or host:port")
             }
@@ -122,6 +129,10 @@ fn host_and_port(address: &str) -> Option<(&str, u16)> {
     port.parse().ok().filter(|port| *port > 0 && host_is_plain).map(|port| (host, port))
 }
 
+fn is_url(address: &str) -> bool {
+    ["http://", "https://"].iter().any(|scheme| address.starts_with(scheme))
+}
+
 fn as_url(address: &str) -> String {
     if address.contains("://") { address.to_owned() } else { format!("http://{address}") }
 }
@@ -166,10 +177,17 @@ mod tests {
             ("memcached=a:0", "expected host:port"),
             ("memcached=a:1,b:2", "\"b:2\": expected PART"),
             ("elasticsearch=es", "expected a URL"),
+            ("elasticsearch=httpes", "expected a URL"),
             ("", "\"\": expected PART"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_password_does_not_belong_into_a_command_line() {
+        let error = parse("elasticsearch=http://me:secret@there:9200").unwrap_err();
+        assert!(error.contains("ELASTICSEARCH_PASSWORD"), "{error}");
     }
 }

@@ -94,6 +94,7 @@ fn values_say_what_is_wanted() {
     assert_eq!(wanted(&["kafka.real=true", "memcached.real=true"]), [Program::Kafka, Program::Memcached]);
     assert_eq!(wanted(&["kafka.real=true", "kafka.brokers=there:9092"]), []);
     assert_eq!(wanted(&["elasticsearch.real=true"]), []);
+    assert_eq!(wanted(&["elasticsearch.real=true", "logger.enabled=true"]), [Program::Elasticsearch]);
     assert_eq!(
         wanted(&["elasticsearch.enabled=true", "elasticsearch.real=true", "prometheus.enabled=true"]),
         [Program::Elasticsearch, Program::Prometheus]

@@ -8,7 +8,8 @@ use std::{
 use ::platform::values::{self, GatewayKind, Protocol};
 
 use crate::{
-    listeners::{Hold, ListenError, Listeners},
+    kernel::port::Unusable,
+    listeners::{Hold, Listeners},
     slot::Addresses,
 };
 
@@ -29,7 +30,7 @@ impl Entrance {
         listener: &values::Listener,
         nodes: u32,
         kind: GatewayKind,
-    ) -> Result<Self, ListenError> {
+    ) -> Result<Self, Unusable> {
         let mut ips = vec![addresses.clients()];
         if platform == DEFAULT_PLATFORM {
             ips.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -42,12 +43,12 @@ impl Entrance {
         })
     }
 
-    pub(crate) fn resize(&mut self, nodes: u32) -> Result<(), ListenError> {
+    pub(crate) fn resize(&mut self, nodes: u32) -> Result<(), Unusable> {
         self.listeners.iter_mut().try_for_each(|listeners| listeners.resize(nodes))
     }
 
     /// Goes over to another kind of gateway.
-    pub(crate) fn serve_by(&mut self, kind: GatewayKind) -> Result<(), ListenError> {
+    pub(crate) fn serve_by(&mut self, kind: GatewayKind) -> Result<(), Unusable> {
         let hold = hold(kind, self.listener.protocol);
         self.listeners.iter_mut().try_for_each(|listeners| listeners.hold(hold))
     }

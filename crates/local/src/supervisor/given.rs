@@ -1,9 +1,13 @@
-//! Parts that somebody else runs: whether they answer, and which version they say they are, asked when somebody wants to
-//! know.
+//! Parts that somebody else runs: whether they answer, and which version they say they are. They are asked when somebody
+//! wants to know, and before a platform is made to lean on them.
 
 use std::{io, time::Duration};
 
-use ::platform::target::{PartOrigin, PartSnapshot};
+use ::platform::{
+    TargetError,
+    target::{PartOrigin, PartSnapshot},
+    values::Values,
+};
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
@@ -16,51 +20,130 @@ use crate::http;
 
 /// One that takes longer counts as one that does not answer.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// The same for one that is to be used for the first time: its name may have to be looked up far away.
+const FIRST_PATIENCE: Duration = Duration::from_secs(5);
 /// Longer answers to a question for a version are cut.
 const LINE_MAX: u64 = 256;
+
+/// A part that the values give by address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Given {
+    name: &'static str,
+    /// Where the values say so.
+    key: &'static str,
+    address: String,
+}
+
+impl Given {
+    /// Those of a platform.
+    pub(crate) fn of(values: &Values) -> Vec<Self> {
+        let given = |is_used: bool, name, key, address: Option<String>| {
+            address.filter(|_| is_used).map(|address| Self { name, key, address })
+        };
+        let (kafka, memcached) = (&values.kafka, &values.memcached);
+        let (elasticsearch, prometheus) = (&values.elasticsearch, &values.prometheus);
+        let memcached_at = memcached.host.as_ref().map(|host| format!("{host}:{}", memcached.port));
+        let all = [
+            given(kafka.enabled, "kafka", "kafka.brokers", kafka.brokers.clone()),
+            given(memcached.enabled, "memcached", "memcached.host", memcached_at),
+            given(
+                values.has_elasticsearch(),
+                "elasticsearch",
+                "elasticsearch.url",
+                elasticsearch.url.clone(),
+            ),
+            given(prometheus.enabled, "prometheus", "prometheus.url", prometheus.url.clone()),
+        ];
+        all.into_iter().flatten().collect()
+    }
+
+    fn is(&self, part: &PartSnapshot) -> bool {
+        part.origin == PartOrigin::Given
+            && part.name == self.name
+            && part.address.as_ref() == Some(&self.address)
+    }
+}
+
+/// Refuses those that do not answer: a mistyped address, or a server that somebody forgot to start. Not those that the
+/// platform uses already: they may be away for a while, and what leans on them is made for that.
+pub(crate) async fn check(given: Vec<Given>, used: &[PartSnapshot]) -> Result<(), TargetError> {
+    let mut asked = JoinSet::new();
+    for one in given.into_iter().filter(|one| !used.iter().any(|part| one.is(part))) {
+        asked.spawn(async move {
+            let answer = version(one.name, &one.address, FIRST_PATIENCE).await;
+            answer.map_err(|error| {
+                let Given { name, key, address } = one;
+                let message = format!(
+                    "{name} is to be used at {address} ({key}), and does not answer there: {error}; start it, correct the \
+                     address, or let the platform start one: playctl up --with {name}"
+                );
+                TargetError::BringUp { message }
+            })
+        });
+    }
+    while let Some(answer) = asked.join_next().await {
+        answer.map_err(TargetError::other)??;
+    }
+    Ok(())
+}
 
 /// Fills in health and version of those that were given.
 pub(crate) async fn look(parts: &mut [PartSnapshot]) {
     let mut asked = JoinSet::new();
     for (index, part) in parts.iter().enumerate().filter(|(_, part)| part.origin == PartOrigin::Given) {
         let (name, address) = (part.name.clone(), part.address.clone().unwrap_or_default());
-        asked.spawn(async move {
-            let late = || io::Error::new(io::ErrorKind::TimedOut, "no answer within a second");
-            let told = timeout(PATIENCE, version(&name, &address)).await.unwrap_or_else(|_| Err(late()));
-            (index, told)
-        });
+        asked.spawn(async move { (index, version(&name, &address, PATIENCE).await) });
     }
     while let Some(answer) = asked.join_next().await {
         let Ok((index, told)) = answer else { continue };
         let part = &mut parts[index];
         part.healthy = told.is_ok();
-        part.detail = match told {
-            Ok(version) => version,
-            Err(error) => error.to_string(),
+        (part.version, part.detail) = match told {
+            Ok(Told::Version(version)) => (Some(version), String::new()),
+            Ok(Told::Nothing(why)) => (None, why.to_owned()),
+            Err(error) => (None, error.to_string()),
         };
     }
 }
 
-/// What a part says of itself.
-async fn version(name: &str, address: &str) -> io::Result<String> {
-    match name {
-        "memcached" => memcached(address).await,
-        "elasticsearch" => document(address, "/", "/version/number").await,
-        "prometheus" => document(address, "/api/v1/status/buildinfo", "/data/version").await,
-        _ => kafka(address).await,
-    }
+/// What a part that answers says of itself.
+#[derive(Debug)]
+enum Told {
+    Version(String),
+    /// It cannot be asked for its version; why.
+    Nothing(&'static str),
 }
 
-/// Kafka's protocol tells what a broker understands, and not its version.
-async fn kafka(brokers: &str) -> io::Result<String> {
-    let mut answered = Err(io::Error::new(io::ErrorKind::InvalidInput, "no broker is named"));
-    for broker in brokers.split(',') {
-        answered = TcpStream::connect(broker.trim()).await;
-        if answered.is_ok() {
-            break;
+async fn version(name: &str, address: &str, patience: Duration) -> io::Result<Told> {
+    let told = async {
+        match name {
+            "memcached" => memcached(address).await.map(Told::Version),
+            "elasticsearch" => document(address, "/", "/version/number", patience).await,
+            "prometheus" => document(address, "/api/v1/status/buildinfo", "/data/version", patience).await,
+            _ => kafka(address).await,
+        }
+    };
+    let late = || {
+        let message = format!("no answer within {} s", patience.as_secs());
+        io::Error::new(io::ErrorKind::TimedOut, message)
+    };
+    timeout(patience, told).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// Any of its brokers will do. Kafka's protocol tells what a broker understands, and not its version.
+async fn kafka(brokers: &str) -> io::Result<Told> {
+    let mut asked = JoinSet::new();
+    for broker in brokers.split(',').map(|broker| broker.trim().to_owned()) {
+        asked.spawn(TcpStream::connect(broker));
+    }
+    let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no broker is named");
+    while let Some(answer) = asked.join_next().await {
+        match answer.map_err(io::Error::other)? {
+            Ok(_) => return Ok(Told::Nothing("its protocol tells no version")),
+            Err(error) => failure = error,
         }
     }
-    answered.map(|_| "answers; its protocol tells no version".to_owned())
+    Err(failure)
 }
 
 async fn memcached(address: &str) -> io::Result<String> {
@@ -73,17 +156,23 @@ async fn memcached(address: &str) -> io::Result<String> {
 }
 
 /// Asks for a JSON document and takes the text at `pointer`.
-async fn document(url: &str, path: &str, pointer: &str) -> io::Result<String> {
-    let Some(rest) = url.strip_prefix("http://") else {
-        return Ok("not asked, since it speaks TLS".to_owned());
-    };
+async fn document(url: &str, path: &str, pointer: &str, patience: Duration) -> io::Result<Told> {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+    let is_tls = scheme == "https";
     let (authority, base) = rest.split_once('/').unwrap_or((rest, ""));
-    let authority = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
+    let usual_port = if is_tls { 443 } else { 80 };
+    // The brackets of an IPv6 address have colons in them.
+    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+    let authority = if has_port { authority.to_owned() } else { format!("{authority}:{usual_port}") };
+    if is_tls {
+        drop(TcpStream::connect(&authority).await?);
+        return Ok(Told::Nothing("its version is not asked for over TLS"));
+    }
     let base = if base.is_empty() { String::new() } else { format!("/{}", base.trim_end_matches('/')) };
-    let answer = http::get_from(&authority, &format!("{base}{path}"), PATIENCE).await?;
+    let answer = http::get_from(&authority, &format!("{base}{path}"), patience).await?;
     let found = serde_json::from_str::<Value>(&answer.body).ok();
     let version = found.as_ref().and_then(|document| document.pointer(pointer)?.as_str());
-    version.map(str::to_owned).ok_or_else(|| unexpected(&answer.body))
+    version.map(|version| Told::Version(version.to_owned())).ok_or_else(|| unexpected(&answer.body))
 }
 
 fn unexpected(answer: &str) -> io::Error {
@@ -93,6 +182,7 @@ fn unexpected(answer: &str) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use ::platform::values::ValuesSource;
     use tokio::net::TcpListener;
 
     use super::*;
@@ -114,6 +204,7 @@ mod tests {
         PartSnapshot {
             name: name.to_owned(),
             origin: PartOrigin::Given,
+            version: None,
             address: Some(address.to_owned()),
             detail: String::new(),
             healthy: true,
@@ -136,10 +227,10 @@ mod tests {
             embedded.clone(),
         ];
         look(&mut parts).await;
-        let details: Vec<&str> = parts.iter().map(|part| part.detail.as_str()).collect();
-        assert_eq!(details[..3], ["1.6.18", "8.16.6", "2.42.0"]);
+        let versions: Vec<Option<&str>> = parts.iter().map(|part| part.version.as_deref()).collect();
+        assert_eq!(versions, [Some("1.6.18"), Some("8.16.6"), Some("2.42.0"), None, None]);
         assert!(parts[..3].iter().all(|part| part.healthy));
-        assert!(!parts[3].healthy && details[3].contains("hello"), "{:?}", parts[3]);
+        assert!(!parts[3].healthy && parts[3].detail.contains("hello"), "{:?}", parts[3]);
         assert_eq!(parts[4], embedded, "what was not given is left alone");
     }
 
@@ -148,10 +239,39 @@ mod tests {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let there = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let both = format!("{free},{}", there.local_addr().unwrap());
-        let mut parts =
-            [part("kafka", &free), part("kafka", &both), part("prometheus", "https://127.0.0.1:1")];
+        let tls = format!("https://{}/path", there.local_addr().unwrap());
+        let mut parts = [
+            part("kafka", &free),
+            part("kafka", &both),
+            part("elasticsearch", &tls),
+            part("prometheus", &format!("https://{free}")),
+        ];
         look(&mut parts).await;
         assert!(!parts[0].healthy && parts[0].detail.contains("refused"), "{:?}", parts[0]);
         assert!(parts[1].healthy && parts[2].healthy, "{parts:?}");
+        assert!(!parts[3].healthy && parts[3].detail.contains("refused"), "{:?}", parts[3]);
+    }
+
+    #[tokio::test]
+    async fn nothing_new_is_built_on_what_does_not_answer() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let set = vec![format!("kafka.brokers={free}"), "memcached.host=127.0.0.1".to_owned()];
+        let memcached = serve("VERSION 1.6.18\r\n").await;
+        let port = memcached.rsplit_once(':').unwrap().1;
+        let set = [set, vec![format!("memcached.port={port}"), "prometheus.url=http://nowhere".to_owned()]];
+        let values = Values::load(&ValuesSource { set: set.concat(), ..ValuesSource::default() }).unwrap();
+        let given = Given::of(&values);
+        let names: Vec<&str> = given.iter().map(|one| one.name).collect();
+        assert_eq!(names, ["kafka", "memcached"], "one that is not enabled is not used");
+
+        let error = check(given.clone(), &[]).await.unwrap_err();
+        assert_eq!(error.exit_code(), ::platform::exit::BRING_UP_FAILED);
+        let said = error.to_string();
+        assert!(said.starts_with(&format!("kafka is to be used at {free} (kafka.brokers)")), "{said}");
+        assert!(said.contains("refused") && said.ends_with("playctl up --with kafka"), "{said}");
+
+        // It is used already, and away for a while.
+        let used = [part("kafka", &free.to_string()), part("memcached", &memcached)];
+        check(given, &used).await.unwrap();
     }
 }

@@ -1,15 +1,16 @@
 //! The backends that services lean on: embedded, real ones that the platform starts, or somebody else's.
 
-use std::{collections::BTreeMap, convert::Infallible, io, net::SocketAddr, path::Path};
+use std::{collections::BTreeMap, convert::Infallible, net::SocketAddr, path::Path};
 
 use ::platform::{
     target::{PartOrigin, PartSnapshot},
-    values::{Elasticsearch, Kafka, Memcached, Prometheus, Values},
+    values::{Elasticsearch, Kafka, Memcached, Prometheus, Protocol, Values},
 };
 
 use super::servers::Spec;
 use crate::{
     embedded::{elasticsearch, kafka, memcached},
+    kernel::port::Unusable,
     programs::{Found, Program},
     slot::Addresses,
 };
@@ -28,14 +29,17 @@ const KAFKA_PORT: u16 = 9092;
 const ELASTICSEARCH_PORT: u16 = 9200;
 const PROMETHEUS_PORT: u16 = 9090;
 
+/// Of all embedded parts but Kafka.
+pub(crate) const OWN_VERSION: &str = env!("CARGO_PKG_VERSION");
+
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PartError {
     #[error("the embedded Kafka does not start: {0}")]
     Kafka(rdkafka::error::KafkaError),
-    #[error("the embedded memcached does not start on {address}: {source}")]
-    Memcached { address: SocketAddr, source: io::Error },
-    #[error("the embedded Elasticsearch does not start on {address}: {source}")]
-    Elasticsearch { address: SocketAddr, source: io::Error },
+    #[error("the embedded memcached does not start: {0}")]
+    Memcached(Unusable),
+    #[error("the embedded Elasticsearch does not start: {0}")]
+    Elasticsearch(Unusable),
     #[error("{} is wanted, and was not looked for", .0.name())]
     NotLookedFor(Program),
 }
@@ -118,16 +122,13 @@ impl Parts {
             changes.push(format!("kafka: {}", self.kafka_in_words()));
         }
         if self.memcached_values != values.memcached {
-            // Its address is taken until it is gone.
-            self.memcached = Part::Off;
+            // If the new one cannot be had, the old one goes on. Only another port makes one embedded one another.
             self.memcached = start_memcached(&values.memcached, ground)?;
             self.memcached_values = values.memcached.clone();
             changes.push(format!("memcached: {}", self.memcached_in_words()));
         }
         let wanted = wanted_elasticsearch(values);
         if self.elasticsearch_values != wanted {
-            // Its address and its file are taken until it is gone.
-            self.elasticsearch = Part::Off;
             self.elasticsearch = start_elasticsearch(&wanted, ground)?;
             self.elasticsearch_values = wanted;
             changes.push(format!("elasticsearch: {}", in_words(&self.elasticsearch)));
@@ -201,6 +202,8 @@ impl Parts {
         let part = |name: &str, origin, address, detail: &str| PartSnapshot {
             name: name.to_owned(),
             origin,
+            // What is given is asked for its own.
+            version: (origin == PartOrigin::Embedded).then(|| embedded_version(name)),
             address,
             detail: detail.to_owned(),
             healthy: true,
@@ -260,6 +263,11 @@ impl Parts {
             Part::Found(spec) => found_in_words(spec),
         }
     }
+}
+
+/// The embedded Kafka is librdkafka's.
+fn embedded_version(name: &str) -> String {
+    if name == "kafka" { rdkafka::util::get_rdkafka_version().1 } else { OWN_VERSION.to_owned() }
 }
 
 fn found_in_words(spec: &Spec) -> String {
@@ -334,17 +342,14 @@ fn start_memcached(values: &Memcached, ground: Ground<'_>) -> Result<Part<memcac
         (None, true, false) => {
             let address = SocketAddr::new(ground.addresses.part(MEMCACHED_PART), values.port);
             let server = memcached::Server::bind(address)
-                .map_err(|source| PartError::Memcached { address, source })?;
+                .map_err(|source| PartError::Memcached(Unusable::new(Protocol::Tcp, address, source)))?;
             Part::Embedded(server)
         }
     })
 }
 
-/// The logger brings its Elasticsearch with it.
 fn wanted_elasticsearch(values: &Values) -> Elasticsearch {
-    let has_logger = values.service("logger").is_some_and(|logger| logger.enabled);
-    let elasticsearch = values.elasticsearch.clone();
-    Elasticsearch { enabled: elasticsearch.enabled || has_logger, ..elasticsearch }
+    Elasticsearch { enabled: values.has_elasticsearch(), ..values.elasticsearch.clone() }
 }
 
 fn start_elasticsearch(
@@ -360,7 +365,7 @@ fn start_elasticsearch(
         (None, true, false) => {
             let address = SocketAddr::new(ground.addresses.part(ELASTICSEARCH_PART), ELASTICSEARCH_PORT);
             let server = elasticsearch::Server::bind(address, ground.documents.to_owned())
-                .map_err(|source| PartError::Elasticsearch { address, source })?;
+                .map_err(|source| PartError::Elasticsearch(Unusable::new(Protocol::Tcp, address, source)))?;
             Part::Embedded(server)
         }
     })

@@ -273,7 +273,12 @@ impl Platform {
     fn change_failed(&mut self, message: &str) {
         let error = TargetError::BringUp { message: message.to_owned() };
         if self.came_up {
-            self.recorder.emit(EventKind::Warning { message: message.to_owned() });
+            // The lines of its output are for whoever waits; they are in the logs, too.
+            let first = message.lines().next().unwrap_or_default();
+            self.recorder.emit(EventKind::Warning { message: first.trim_end_matches(':').to_owned() });
+            if let Some(world) = &mut self.world {
+                world.await_no_servers();
+            }
             for pending in self.pending.drain(..) {
                 drop(pending.answer.send(Err(error.clone())));
             }

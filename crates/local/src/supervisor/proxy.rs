@@ -105,7 +105,7 @@ impl Proxy {
         crate::paths::private_directory(&site.folder)?;
         match self.kind {
             Kind::Envoy => envoy::prepare(self, site, endpoints),
-            Kind::Haproxy => haproxy::prepare(self, site),
+            Kind::Haproxy => haproxy::prepare(self, site, endpoints),
         }
     }
 
@@ -121,10 +121,14 @@ impl Proxy {
 }
 
 impl Proxied {
-    /// Version, place, and how it chooses replicas.
+    pub(crate) fn version(&self) -> &str {
+        &self.proxy.found.version
+    }
+
+    /// Place, and how it chooses replicas.
     pub(crate) fn in_words(&self) -> String {
         let (found, policy) = (&self.proxy.found, self.proxy.settings.policy.words());
-        let own = format!("{}, {}, {policy}", found.version, found.executable.display());
+        let own = format!("{}, {policy}", found.executable.display());
         match self.proxy.kind {
             Kind::Envoy => own,
             Kind::Haproxy => {

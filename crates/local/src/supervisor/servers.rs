@@ -67,8 +67,9 @@ pub(crate) struct Server {
     pub(crate) spec: Spec,
     pub(crate) running: Option<Running>,
     pub(crate) ready: bool,
-    /// It was ready once; from then on nobody waits for it.
-    pub(crate) came_up: bool,
+    /// What leans on it is not started before it is ready, the first time; after that, or when the change that wanted it
+    /// has failed, nobody waits for it.
+    pub(crate) awaited: bool,
     pub(crate) restarts: u32,
     pub(crate) backoff: BackOff,
     /// When it was told to end.
@@ -81,7 +82,7 @@ impl Server {
             spec,
             running: None,
             ready: false,
-            came_up: false,
+            awaited: true,
             restarts: 0,
             backoff: BackOff::default(),
             told: None,
@@ -97,6 +98,17 @@ impl Spec {
     /// Where clients connect.
     pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::new(self.ip, self.port)
+    }
+
+    /// All that it listens on.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> + use<> {
+        let beside = match self.program {
+            Program::Kafka => Some(kafka::CONTROLLER_PORT),
+            Program::Elasticsearch => Some(elasticsearch::TRANSPORT_PORT),
+            Program::Memcached | Program::Prometheus | Program::Envoy | Program::Haproxy => None,
+        };
+        let ip = self.ip;
+        [Some(self.port), beside].into_iter().flatten().map(move |port| SocketAddr::new(ip, port))
     }
 
     /// As clients are told.

@@ -4,7 +4,12 @@
 //! that nobody asked for. A value that is wrong is reported and replaced by a stand-in, so that reading goes on and
 //! the user sees all mistakes at once; a tree with problems never becomes [`Values`](super::Values).
 
-use std::{cell::RefCell, collections::BTreeMap, ops::RangeInclusive, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+    time::Duration,
+};
 
 use serde_json::Value;
 
@@ -220,8 +225,10 @@ impl<'a> Reader<'a> {
 
 /// The message about a key that is none of `known`.
 pub(super) fn unknown(key: &str, known: &[&str]) -> String {
+    // A key that was asked for twice is known once.
+    let known_once: BTreeSet<&str> = known.iter().copied().collect();
     nearest(key, known).map_or_else(
-        || format!("unknown key; known here: {}", known.join(", ")),
+        || format!("unknown key; known here: {}", Vec::from_iter(known_once).join(", ")),
         |near| format!("unknown key; did you mean {near}?"),
     )
 }

@@ -109,9 +109,7 @@ impl ValuesSource {
             None => Chart::from_values("playground", "built-in values.yaml", BUILTIN)?,
         };
         origins.add_chart(&chart, "");
-        let ours = |name: &str| {
-            SERVICES.contains(&name) || PARTS.contains(&name)
-        };
+        let ours = |name: &str| SERVICES.contains(&name) || PARTS.contains(&name);
         let required = chart.requirements.iter().flatten().map(|requirement| requirement.name.clone());
         let unpacked = chart.charts.iter().map(|subchart| subchart.name.clone());
         origins.foreign_charts = unpacked.chain(required).filter(|name| !ours(name)).collect();

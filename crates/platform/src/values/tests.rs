@@ -70,7 +70,14 @@ fn unknown_keys_name_the_nearest_one_and_who_set_them() {
         problems(&["tcp.autoscaling.maxReplica=3"]),
         "tcp.autoscaling.maxReplica: unknown key; did you mean maxReplicas?, got 3 (--set tcp.autoscaling.maxReplica=3)"
     );
-    assert!(problems(&["frobnicate=1"]).starts_with("frobnicate: unknown key; known here: tcp, udp, ws"));
+    for (prefix, some) in [("", "tcp, udp, ws"), ("tcp.", "port, ")] {
+        let text = problems(&[&format!("{prefix}frobnicate=1")]);
+        let known = text.split_once("frobnicate: unknown key; known here: ").expect(&text).1;
+        let (known, _) = known.split_once(", got 1").expect(&text);
+        assert!(known.contains(some), "{text}");
+        let keys: Vec<&str> = known.split(", ").collect();
+        assert!(keys.is_sorted_by(|a, b| a < b), "sorted, each once: {keys:?}");
+    }
     with(&["global.anything=1", "tcp.global.x=2"]).expect("global belongs to everybody");
 }
 

@@ -5,11 +5,12 @@ use std::{net::SocketAddr, time::Instant};
 use ::platform::{
     EventKind, TargetError,
     target::{Applied, ReplicaPhase},
-    values::{self, Values},
+    values::{self, Protocol, Values},
 };
 
-use super::{Answer, CHANGE_DEADLINE, Message, CustomMetrics, Pending, Platform, World};
+use super::{Answer, CHANGE_DEADLINE, CustomMetrics, Message, Pending, Platform, World};
 use crate::{
+    kernel::port::Unusable,
     paths::PlatformPaths,
     prometheus::{config, targets::TargetFiles},
     slot::{Addresses, NODES_MAX, Ordinals, SERVICES_MAX, Slot},
@@ -30,13 +31,7 @@ use crate::{
 const KNOWN_SERVICES: [&str; 3] = ["tcp", "udp", "logger"];
 
 impl Platform {
-    pub(super) fn apply(
-        &mut self,
-        values: Values,
-        nodes: u32,
-        programs: &Programs,
-        answer: Answer<Applied>,
-    ) {
+    pub(super) fn apply(&mut self, values: Values, nodes: u32, programs: &Programs, answer: Answer<Applied>) {
         let since = Instant::now();
         if self.stopping.is_some() {
             drop(
@@ -270,8 +265,13 @@ fn possible(values: &Values, nodes: u32) -> Result<(), TargetError> {
 
 fn start_telemetry(addresses: Addresses) -> Result<Telemetry, String> {
     let address = SocketAddr::new(addresses.supervisor(), telemetry::PORT);
-    Telemetry::start(address)
-        .map_err(|error| format!("the supervisor's metrics cannot be served on {address}: {error}"))
+    let failed = |source| {
+        format!(
+            "the supervisor's metrics cannot be served: {}",
+            Unusable::new(Protocol::Tcp, address, source)
+        )
+    };
+    Telemetry::start(address).map_err(failed)
 }
 
 fn new_service(
@@ -366,7 +366,6 @@ fn gateway_templates(
     parts: &Parts,
     own: &PlatformPaths,
 ) -> Vec<std::collections::BTreeMap<String, String>> {
-    let template =
-        |entrance: &Entrance| environment::of_gateway(values, &entrance.listener, parts, own);
+    let template = |entrance: &Entrance| environment::of_gateway(values, &entrance.listener, parts, own);
     entrances.iter().map(template).collect()
 }

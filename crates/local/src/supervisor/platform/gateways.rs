@@ -7,13 +7,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::platform::{EventKind, values::Probe};
+use ::platform::{
+    EventKind,
+    values::{Probe, Protocol},
+};
 use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
 
 use super::{GATEWAY, Platform, World, node_name};
 use crate::{
     http,
+    kernel::port,
     supervisor::{
         Message, ProcessKey, endpoints, environment,
         gateway::{Gateway, Gateways},
@@ -132,10 +136,14 @@ impl Platform {
         let gateway = &mut world.gateways.all[index];
         (gateway.ready, gateway.version) = (false, 0);
         gateway.proxied.clone_from(&proxied);
-        let started = match proxied {
-            Some(proxied) => self.start_proxied(ordinal, &proxied),
-            None => self.start_own(index),
-        };
+        let admin = SocketAddr::new(gateway.ip, world.values.gateway.admin_port);
+        let started =
+            port::check_free([(Protocol::Tcp, admin)]).map_err(io::Error::other).and_then(
+                |()| match proxied {
+                    Some(proxied) => self.start_proxied(ordinal, &proxied),
+                    None => self.start_own(index),
+                },
+            );
         let Some(gateway) = self.world.as_mut().and_then(|world| world.gateways.all.get_mut(index)) else {
             return;
         };
@@ -148,7 +156,7 @@ impl Platform {
                 let name = gateway.name.clone();
                 let delay = gateway.next_delay(Duration::ZERO).max(Duration::from_secs(1));
                 self.starter.later(delay, Message::RestartGateway { ordinal });
-                self.gateway_failed(&name, &format!("cannot be started: {error}"));
+                self.gateway_failed(&name, &error.to_string(), Duration::ZERO);
             }
         }
     }
@@ -218,17 +226,17 @@ impl Platform {
                 format!("{name}: {how}; started again in {} ms, its listener stays open", delay.as_millis());
             self.recorder.emit(EventKind::Warning { message });
         } else {
-            self.gateway_failed(&name, how);
+            self.gateway_failed(&name, how, ran);
         }
         true
     }
 
-    fn gateway_failed(&mut self, name: &str, how: &str) {
-        let message = self.with_last_lines(&format!("{name} ended while starting: {how}"), name);
+    fn gateway_failed(&mut self, name: &str, how: &str, ran: Duration) {
         if self.pending.is_empty() {
+            let message = format!("{name} does not come up: {how}; its output: playctl logs {name}");
             self.recorder.emit(EventKind::Warning { message });
         } else {
-            self.change_failed(&message);
+            self.change_failed(&self.not_up(name, how, ran));
         }
     }
 

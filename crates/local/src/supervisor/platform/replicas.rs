@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    io,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -12,6 +13,7 @@ use uuid::Uuid;
 use super::{Platform, World, node_name};
 use crate::{
     backoff::BackOff,
+    kernel::port,
     supervisor::{
         Message, ProcessKey, environment, probe,
         sample::{Scrape, Series, Targets},
@@ -113,12 +115,12 @@ impl Platform {
         // Who it is, it can only be asked over TCP, and only where it takes clients.
         let identity = (template.protocol == Protocol::Tcp && clients != admin).then_some(clients);
         let watch = |key| probe::run(key, admin, identity, readiness, messages);
-        match self.starter.serve(&service.name, &replica.name, variables, None, watch) {
+        let started = port::check_free([(template.protocol, clients), (Protocol::Tcp, admin)])
+            .map_err(io::Error::other)
+            .and_then(|()| self.starter.serve(&service.name, &replica.name, variables, None, watch));
+        match started {
             Ok(running) => replica.running = Some(running),
-            Err(error) => {
-                let how = format!("cannot be started: {error}");
-                self.replica_crashed(uid, &how, Duration::ZERO);
-            }
+            Err(error) => self.replica_crashed(uid, &error.to_string(), Duration::ZERO),
         }
     }
 
@@ -268,9 +270,14 @@ impl Platform {
         }
         // What dies right after its start would do so again: whoever waits for it is told.
         if is_end || somebody_waits && never_ready && is_current {
-            let message = self.with_last_lines(&format!("{pod} ended while starting: {how}"), &pod);
-            self.change_failed(&message);
+            self.change_failed(&self.not_up(&pod, how, ran));
         }
+    }
+
+    /// Why a process does not come up. One that was not even started (`ran` is zero) has said nothing itself.
+    pub(super) fn not_up(&self, name: &str, how: &str, ran: Duration) -> String {
+        let message = format!("{name} does not come up: {how}");
+        if ran.is_zero() { message } else { self.with_last_lines(&message, name) }
     }
 
     pub(super) fn with_last_lines(&self, message: &str, replica: &str) -> String {

@@ -11,6 +11,7 @@ use super::{Platform, World, endpoint_of, node_name};
 use crate::supervisor::{
     autoscaling::Hpa,
     gateway::Gateway,
+    parts::OWN_VERSION,
     recorder::Recorder,
     service::{Replica, Service},
 };
@@ -61,7 +62,7 @@ impl Platform {
         running.process.kill();
         let restart_in: Option<Duration> =
             (restart && !draining).then(|| found.backoff.clone().next(running.started.elapsed()));
-        Ok(Killed { replica: found.name.clone(), pid: running.process.pid(), restart_in })
+        Ok(Killed { replica: found.name.clone(), pid: running.process.pid(), draining, restart_in })
     }
 
     pub(super) fn endpoint(&mut self, name: &str) -> Result<SocketAddr, TargetError> {
@@ -112,22 +113,31 @@ pub(super) fn service(world: &World, service: &Service, recorder: &Recorder) -> 
     }
 }
 
+/// To be added to a part's description.
+pub(super) fn restarts_in_words(restarts: u32) -> String {
+    match restarts {
+        0 => String::new(),
+        1 => ", 1 restart".to_owned(),
+        more => format!(", {more} restarts"),
+    }
+}
+
 pub(super) fn gateways(world: &World) -> Vec<PartSnapshot> {
     let of = |gateway: &Gateway| {
-        let (origin, mut detail) = match &gateway.proxied {
-            Some(proxied) => (PartOrigin::Found, proxied.in_words()),
-            None => (PartOrigin::Embedded, world.values.gateway.policy.words().to_owned()),
+        let (origin, version, mut detail) = if let Some(proxied) = &gateway.proxied {
+            (PartOrigin::Found, proxied.version(), proxied.in_words())
+        } else {
+            (PartOrigin::Embedded, OWN_VERSION, world.values.gateway.policy.words().to_owned())
         };
         detail.extend([", ", &node_name(gateway.node)]);
         if gateway.told.is_some() {
             detail.push_str(", draining");
         }
-        if gateway.restarts > 0 {
-            detail.extend([", ".to_owned(), gateway.restarts.to_string(), " restarts".to_owned()]);
-        }
+        detail.push_str(&restarts_in_words(gateway.restarts));
         PartSnapshot {
             name: gateway.name.clone(),
             origin,
+            version: Some(version.to_owned()),
             address: world
                 .entrances
                 .get(gateway.entrance)

@@ -1,6 +1,7 @@
 //! The life of real servers: started before what leans on them, started again when they die.
 
 use std::{
+    io,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -8,10 +9,12 @@ use std::{
 use ::platform::{
     EventKind,
     target::{PartOrigin, PartSnapshot},
+    values::Protocol,
 };
 
-use super::{Platform, World};
+use super::{Platform, World, requests::restarts_in_words};
 use crate::{
+    kernel::port,
     programs::Program,
     supervisor::{
         Message, ProcessKey,
@@ -23,11 +26,18 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(10);
 
 impl World {
-    /// Whether nobody has to wait for a server: all that there should be are there and were ready once.
+    /// Whether nobody has to wait for a server: all that there should be are there, and were ready once or given up.
     pub(super) fn servers_came_up(&self) -> bool {
         self.parts.servers().all(|spec| {
-            self.servers.iter().any(|server| server.told.is_none() && server.spec == *spec && server.came_up)
+            self.servers.iter().any(|server| server.told.is_none() && server.spec == *spec && !server.awaited)
         })
+    }
+
+    /// A change has failed: what can run without the servers that it wanted does.
+    pub(super) fn await_no_servers(&mut self) {
+        for server in &mut self.servers {
+            server.awaited = false;
+        }
     }
 
     /// The names of those that somebody may be waiting for.
@@ -37,14 +47,14 @@ impl World {
 
     pub(super) fn server_snapshots(&self) -> impl Iterator<Item = PartSnapshot> {
         self.servers.iter().map(|server| {
-            let mut detail = server.spec.in_words();
-            if server.restarts > 0 {
-                detail.extend([", ".to_owned(), server.restarts.to_string(), " restarts".to_owned()]);
-            }
+            let spec = &server.spec;
+            let place = spec.found.place(spec.program).display();
+            let detail = format!("{place}{}", restarts_in_words(server.restarts));
             PartSnapshot {
-                name: server.spec.name().to_owned(),
+                name: spec.name().to_owned(),
                 origin: PartOrigin::Found,
-                address: Some(server.spec.url()),
+                version: Some(spec.found.version.clone()),
+                address: Some(spec.url()),
                 detail,
                 healthy: server.ready,
                 pid: server.running.as_ref().map(|running| running.process.pid()),
@@ -83,22 +93,23 @@ impl Platform {
         let run = self.recorder.run();
         let Some(server) = self.working_server(program) else { return };
         let spec = server.spec.clone();
-        let launch = spec.prepare(&folder, run);
         let messages = self.starter.messages();
         let watch = |key| servers::watch(key, spec.clone(), messages);
-        let started =
-            launch.and_then(|launch| self.starter.wrapped(spec.name(), spec.name(), launch, None, watch));
+        let started = port::check_free(spec.addresses().map(|address| (Protocol::Tcp, address)))
+            .map_err(io::Error::other)
+            .and_then(|()| spec.prepare(&folder, run))
+            .and_then(|launch| self.starter.wrapped(spec.name(), spec.name(), launch, None, watch));
         let Some(server) = self.working_server(program) else { return };
         match started {
             Ok(running) => server.running = Some(running),
-            Err(error) => self.server_failed(program, &format!("cannot be started: {error}"), Duration::ZERO),
+            Err(error) => self.server_failed(program, &error.to_string(), Duration::ZERO),
         }
     }
 
     /// Whether the process is a server.
     pub(super) fn server_ready(&mut self, key: ProcessKey) -> bool {
         let Some(server) = self.server(key) else { return false };
-        (server.ready, server.came_up) = (true, true);
+        (server.ready, server.awaited) = (true, false);
         let part = server.spec.name().to_owned();
         let detail = format!("found, {}", server.spec.in_words());
         let after = server.running.as_ref().map(|running| running.started.elapsed()).unwrap_or_default();
@@ -141,16 +152,15 @@ impl Platform {
     /// It died, or did not even start. Whoever waits for it is told; otherwise it is started again after a while.
     fn server_failed(&mut self, program: Program, how: &str, ran: Duration) {
         let Some(server) = self.working_server(program) else { return };
-        let (came_up, name) = (server.came_up, server.spec.name());
+        let (awaited, name) = (server.awaited, server.spec.name());
         let delay = server.backoff.next(ran);
         server.restarts += 1;
         self.starter.later(delay, Message::RestartServer { program });
-        if came_up || self.pending.is_empty() {
+        if !awaited || self.pending.is_empty() {
             let message = format!("{name}: {how}; started again in {} s", delay.as_secs());
             self.recorder.emit(EventKind::Warning { message });
         } else {
-            let message = self.with_last_lines(&format!("{name} ended while starting: {how}"), name);
-            self.change_failed(&message);
+            self.change_failed(&self.not_up(name, how, ran));
         }
     }
 

@@ -18,14 +18,29 @@ const GATEWAY_GRACE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Stopping {
     grace: bool,
-    /// The gateways were told.
-    gateways_told: bool,
-    /// The real servers were told, after the gateways were gone.
-    servers_told: bool,
-    finished: bool,
+    stage: Stage,
     answers: Vec<Answer<Traces>>,
     /// Whoever waited for the platform to come up, and why it did not.
     failed: Vec<(Answer<Applied>, TargetError)>,
+}
+
+/// Who was told to end; each when those before are gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Replicas,
+    Gateways,
+    Servers,
+    /// Nobody is left.
+    Over,
+}
+
+impl Stopping {
+    /// Whether it comes to `stage` now.
+    fn comes_to(&mut self, stage: Stage) -> bool {
+        let is_new = self.stage < stage;
+        self.stage = self.stage.max(stage);
+        is_new
+    }
 }
 
 /// What is said to clients when everything is gone.
@@ -60,9 +75,7 @@ impl Platform {
         let first = self.stopping.is_none();
         let stopping = self.stopping.get_or_insert_with(|| Stopping {
             grace,
-            gateways_told: false,
-            servers_told: false,
-            finished: false,
+            stage: Stage::Replicas,
             answers: Vec::new(),
             failed: Vec::new(),
         });
@@ -137,7 +150,7 @@ impl Platform {
         world.servers.retain(|server| server.running.is_some());
         let Some(stopping) = &mut self.stopping else { return };
         if !world.gateways.all.is_empty() {
-            if !std::mem::replace(&mut stopping.gateways_told, true) {
+            if stopping.comes_to(Stage::Gateways) {
                 for running in world.gateways.all.iter().filter_map(|gateway| gateway.running.as_ref()) {
                     running.process.terminate();
                     self.starter.later(GATEWAY_GRACE, Message::GraceOver { key: running.key });
@@ -145,21 +158,21 @@ impl Platform {
             }
         } else if world.servers.is_empty() {
             self.all_gone();
-        } else if !std::mem::replace(&mut stopping.servers_told, true) {
+        } else if stopping.comes_to(Stage::Servers) {
             self.terminate_servers();
         }
     }
 
     fn all_gone(&mut self) {
         if let Some(stopping) = &mut self.stopping
-            && !std::mem::replace(&mut stopping.finished, true)
+            && stopping.comes_to(Stage::Over)
         {
             self.recorder.emit(EventKind::PlatformStopped { platform: self.name.clone() });
         }
     }
 
     pub(crate) fn is_finished(&self) -> bool {
-        self.stopping.as_ref().is_some_and(|stopping| stopping.finished)
+        self.stopping.as_ref().is_some_and(|stopping| stopping.stage == Stage::Over)
     }
 
     /// Gives back everything: listeners, embedded parts, slot. What remains is to be said.

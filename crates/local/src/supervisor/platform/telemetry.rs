@@ -12,6 +12,7 @@ use crate::{
     prometheus::targets::{Target, Targets},
     supervisor::{
         autoscaling::Hpa,
+        parts::OWN_VERSION,
         recorder::Recorder,
         service::{Replica, Service},
         telemetry::{AutoscalerView, GatewayView, ProcessView, ReplicaView, ServiceView, View},
@@ -107,6 +108,7 @@ pub(super) fn supervisor(world: &World) -> PartSnapshot {
     PartSnapshot {
         name: "supervisor".to_owned(),
         origin: PartOrigin::Embedded,
+        version: Some(OWN_VERSION.to_owned()),
         address: Some(world.telemetry.address().to_string()),
         detail: "/metrics of the platform itself".to_owned(),
         healthy: true,

@@ -193,7 +193,7 @@ fn write_endpoints(site: &Site, endpoints: &Endpoints) -> io::Result<()> {
 pub(super) async fn tell(admin: SocketAddr, site: &Site, endpoints: &Endpoints) -> io::Result<Option<u64>> {
     let written = fs::read(endpoints_file(site))?;
     let written: Value = serde_json::from_slice(&written)?;
-    if written["version_info"] != endpoints.version.to_string() {
+    if written["version_info"].as_str() != Some(endpoints.version.to_string().as_str()) {
         write_endpoints(site, endpoints)?;
     }
     let name = format!("cluster.{}.version_text", site.cluster);

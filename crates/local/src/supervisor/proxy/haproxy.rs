@@ -1,4 +1,7 @@
-//! HAProxy: a configuration without servers, which come and go through its runtime socket.
+//! HAProxy: a configuration with the servers of the moment, which come and go through its runtime socket.
+//!
+//! It shares its listeners with the process that it takes over from, so it has clients from the first moment on: one that
+//! began without servers would turn them away.
 //!
 //! It inherits the supervisor's listeners as `fd@N`, so one that drains or dies closes none. Its admin port has
 //! `/readyz`, `/metrics` for Prometheus, and the statistics page behind a password that was generated.
@@ -12,7 +15,7 @@ use std::{
 };
 
 use ::platform::{
-    endpoints::{Cluster, Endpoints},
+    endpoints::{Cluster, Endpoint, Endpoints},
     values::Policy,
 };
 use uuid::Uuid;
@@ -51,9 +54,9 @@ pub(super) fn password_file(folder: &Path) -> PathBuf {
     folder.parent().unwrap_or(folder).join("haproxy-password")
 }
 
-pub(super) fn prepare(proxy: &Proxy, site: &Site) -> io::Result<Launch> {
+pub(super) fn prepare(proxy: &Proxy, site: &Site, endpoints: &Endpoints) -> io::Result<Launch> {
     let password = password(&password_file(&site.folder))?;
-    write_private(&site.folder.join(CONFIG), &config(proxy, site, &password))?;
+    write_private(&site.folder.join(CONFIG), &config(proxy, site, endpoints, &password))?;
     // A predecessor that was killed has left its socket.
     match fs::remove_file(site.folder.join(SOCKET)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -80,15 +83,19 @@ fn password(path: &Path) -> io::Result<String> {
     }
 }
 
-pub(super) fn config(proxy: &Proxy, site: &Site, password: &str) -> String {
+pub(super) fn config(proxy: &Proxy, site: &Site, endpoints: &Endpoints, password: &str) -> String {
     let settings = &proxy.settings;
     let most = proxy.connections_max();
-    let binds: String = (0..site.clients.len())
-        .map(|index| format!("    bind \"fd@${{{LISTENER_VARIABLE}{index}}}\"\n"))
-        .collect();
+    let bind = |index| format!("    bind \"fd@${{{LISTENER_VARIABLE}{index}}}\"\n");
+    let binds = (0..site.clients.len()).map(bind).collect::<Vec<_>>().concat();
     let (cluster, ip, admin, path) = (&site.cluster, site.ip, proxy.admin(site), &settings.health.path);
     let (connect, check) = (milliseconds(settings.connect_timeout), milliseconds(settings.health.timeout));
     let balance = balance(settings.policy);
+    // One that drains gets no new connections, so it is told of later.
+    let of_site = endpoints.clusters.iter().filter(|cluster| cluster.name == site.cluster);
+    let taking = of_site.flat_map(|cluster| &cluster.endpoints).filter(|endpoint| !endpoint.draining);
+    let server = |endpoint: &Endpoint| format!("    server {}\n", runtime::described(endpoint, settings));
+    let servers = taking.map(server).collect::<Vec<_>>().concat();
     format!(
         "\
 global
@@ -113,14 +120,14 @@ defaults
 frontend clients
 {binds}    default_backend {cluster}
 
-# Its servers are added while it runs.
+# Others come and go while it runs.
 backend {cluster}
     balance {balance}
     source {ip}
     option httpchk
     http-check send meth GET uri {path}
     http-check expect status 200
-
+{servers}
 userlist readers
     user {USER} insecure-password {password}
 

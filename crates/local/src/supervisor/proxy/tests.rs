@@ -73,7 +73,12 @@ fn envoy_learns_the_replicas_of_its_own_service() {
 #[test]
 fn haproxy_is_told_what_the_values_say() {
     let proxy = proxy("haproxy", &["gateway.maxConnections=300"]);
-    insta::assert_snapshot!(haproxy::config(&proxy, &site(Path::new("/state/gateways/0")), "generated"));
+    insta::assert_snapshot!(haproxy::config(
+        &proxy,
+        &site(Path::new("/state/gateways/0")),
+        &endpoints(),
+        "generated"
+    ));
 }
 
 #[test]

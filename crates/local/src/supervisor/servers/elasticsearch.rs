@@ -8,7 +8,8 @@ use std::{ffi::OsString, fs, io, path::Path, time::Duration};
 use super::{Launch, Spec, write_private};
 use crate::http;
 
-const TRANSPORT_PORT: u16 = 9300;
+/// Of its talk with other nodes, of which there are none.
+pub(super) const TRANSPORT_PORT: u16 = 9300;
 const HEAP: &str = "-Xms384m\n-Xmx384m\n-XX:+UseSerialGC\n-XX:TieredStopAtLevel=1\n";
 /// `nobody`, within the namespace.
 const NOBODY: &str = "65534";
@@ -90,12 +91,13 @@ cluster.routing.allocation.disk.threshold_enabled: false
     )
 }
 
+/// Traces as in Kafka's.
 const LOG: &str = "\
 status = error
 appender.stdout.type = Console
 appender.stdout.name = stdout
 appender.stdout.layout.type = PatternLayout
-appender.stdout.layout.pattern = %d{ISO8601} %p %c{1.} %m%n
+appender.stdout.layout.pattern = %d{ISO8601} %p %c{1.} %m%n%rEx{4}
 rootLogger.level = warn
 rootLogger.appenderRef.stdout.ref = stdout
 ";

@@ -1,4 +1,4 @@
-//! Apache Kafka: one KRaft broker that is its own controller, without ZooKeeper and without security.
+//! Apache Kafka: one broker that is its own controller (`KRaft`), without a `ZooKeeper` and without security.
 
 use std::{io, path::Path, time::Duration};
 
@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use super::{Launch, Spec, write_private};
 
 /// The controller's port, beside the one for clients.
-const CONTROLLER_PORT: u16 = 9093;
+pub(super) const CONTROLLER_PORT: u16 = 9093;
 /// Partitions of each topic, as those of the embedded one.
 const PARTITIONS: i32 = 3;
 const HEAP: &str = "-Xmx256m";
@@ -87,8 +87,9 @@ log.cleaner.dedupe.buffer.size=2097152
     )
 }
 
+/// Of a trace its root cause and the next lines: the last lines of the output say why it ended.
 const LOG: &str = r#"<Configuration status="ERROR">
-  <Appenders><Console name="stdout"><PatternLayout pattern="%d{ISO8601} %p %c{1} %m%n"/></Console></Appenders>
+  <Appenders><Console name="stdout"><PatternLayout pattern="%d{ISO8601} %p %c{1} %m%n%rEx{4}"/></Console></Appenders>
   <Loggers><Root level="WARN"><AppenderRef ref="stdout"/></Root></Loggers>
 </Configuration>
 "#;

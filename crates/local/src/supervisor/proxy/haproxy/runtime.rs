@@ -137,25 +137,26 @@ pub(super) fn plan(there: &[Server], wanted: &Cluster, settings: &Gateway) -> Ve
     steps
 }
 
+/// A server as in a configuration file: name, address and parameters.
+pub(super) fn described(endpoint: &Endpoint, settings: &Gateway) -> String {
+    let (name, address, most) = (&endpoint.name, endpoint.address, settings.max_connections);
+    let id = match address.ip() {
+        // Without an id, servers that are added get the same place in the circle that `balance random` draws from.
+        IpAddr::V4(ip) => format!(" id {}", ip.octets()[3]),
+        IpAddr::V6(_) => String::new(),
+    };
+    let check = endpoint.health.map_or_else(String::new, |admin| {
+        let (ip, port, health) = (admin.ip(), admin.port(), &settings.health);
+        let (interval, fall, rise) = (milliseconds(health.interval), health.fall, health.rise);
+        format!(" check addr {ip} port {port} inter {interval} fall {fall} rise {rise}")
+    });
+    format!("{name} {address} maxconn {most}{id}{check}")
+}
+
 /// New servers are in maintenance until they are told otherwise.
 fn add(backend: &str, endpoint: &Endpoint, settings: &Gateway) -> Vec<Step> {
-    let (name, address, most) = (&endpoint.name, endpoint.address, settings.max_connections);
-    let mut command = format!("add server {backend}/{name} {address} maxconn {most}");
-    if let IpAddr::V4(ip) = address.ip() {
-        // Without an id, servers that are added get the same place in the circle that `balance random` draws from.
-        command += &format!(" id {}", ip.octets()[3]);
-    }
-    if let Some(admin) = endpoint.health {
-        let health = &settings.health;
-        command += &format!(
-            " check addr {} port {} inter {} fall {} rise {}",
-            admin.ip(),
-            admin.port(),
-            milliseconds(health.interval),
-            health.fall,
-            health.rise
-        );
-    }
+    let name = &endpoint.name;
+    let command = format!("add server {backend}/{}", described(endpoint, settings));
     let mut steps = vec![Step { command, done: "New server registered", optional: false }];
     if endpoint.health.is_some() {
         steps.push(Step::silent(format!("enable health {backend}/{name}")));

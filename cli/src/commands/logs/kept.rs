@@ -1,0 +1,85 @@
+//! Where what the supervisor keeps of the log begins.
+//!
+//! The same lines are in the index, some time apart: the index has the time at which a service wrote a line, the
+//! supervisor that at which it came. What a service prints has its own time in it, a moment before the index's, so
+//! that the first kept line of a replica tells which of the index's lines are kept too.
+
+use std::collections::HashMap;
+
+use jiff::{SignedDuration, Timestamp};
+use platform::{TargetError, target::LogLine};
+use serde::Deserialize;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    /// When the first line came to it.
+    pub(super) from: Option<Timestamp>,
+    /// When the first line of each replica was written: some time before it came.
+    written: HashMap<String, Timestamp>,
+    pub(super) lines_at_the_beginning: usize,
+}
+
+impl Kept {
+    /// How long a line can be on its way to the supervisor.
+    const ON_ITS_WAY: SignedDuration = SignedDuration::from_secs(5);
+
+    pub(super) fn of(lines: impl Iterator<Item = Result<LogLine, TargetError>>) -> Result<Self, TargetError> {
+        let mut kept = Self::default();
+        for line in lines {
+            let line = line?;
+            let from = *kept.from.get_or_insert(line.time);
+            if line.time.duration_since(from) > Self::ON_ITS_WAY {
+                break;
+            }
+            kept.lines_at_the_beginning += 1;
+            if let Some(written) = written(&line.text) {
+                kept.written.entry(line.replica).or_insert(written);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Whether a line of the index, from before the first line came, is kept too.
+    pub(super) fn has(&self, line: &LogLine) -> bool {
+        self.written.get(&line.replica).is_some_and(|written| line.time >= *written)
+    }
+}
+
+/// When a service wrote a line of its log; `None` if it is something else that it printed.
+fn written(text: &str) -> Option<Timestamp> {
+    #[derive(Deserialize)]
+    struct Event {
+        timestamp: Timestamp,
+    }
+    serde_json::from_str::<Event>(text).ok().map(|event| event.timestamp)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_supervisor_keeps_is_told_from_what_came_before_it() {
+        let at = |seconds: i64| Timestamp::from_second(1_800_000_000 + seconds).unwrap();
+        let line = |time: Timestamp, replica: &str, text: String| LogLine {
+            time,
+            replica: replica.to_owned(),
+            text,
+        };
+        let event =
+            |time: Timestamp| format!(r#"{{"timestamp":"{time}","level":"INFO","message":"started"}}"#);
+        let lines = [
+            line(at(2), "tcp-0", "not of the log".to_owned()),
+            line(at(2), "tcp-0", event(at(1))),
+            line(at(3), "tcp-0", event(at(2))),
+            line(at(60), "tcp-1", event(at(0))),
+        ];
+        let kept = Kept::of(lines.into_iter().map(Ok)).unwrap();
+        assert_eq!((kept.from, kept.lines_at_the_beginning), (Some(at(2)), 3));
+        let has = |replica: &str, time| kept.has(&line(time, replica, String::new()));
+        assert!(has("tcp-0", at(1)) && !has("tcp-0", at(0)), "it was written a second before it came");
+        assert!(!has("tcp-1", at(1)), "of a platform of that name before this one");
+        assert!(Kept::of(std::iter::empty()).unwrap().from.is_none());
+    }
+}

@@ -1,0 +1,143 @@
+//! A replica of UDP is drained at 30,000 packets a second through the gateways: its sessions move, and nothing is lost
+//! but what the kernel itself says that it had no room for.
+//!
+//! Needs a machine with nothing else to do, not a foreign server: `infrastructure/testbed/test udp`.
+
+#[path = "support/admin.rs"]
+mod admin;
+mod support;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use admin::{metric, ports};
+use serde_json::Value;
+use support::{Lab, both, eventually};
+
+/// Far longer than anything here takes; reached only when something is wrong.
+const SOON: Duration = Duration::from_mins(1);
+const CLIENTS: u64 = 64;
+const PACKETS_PER_SECOND: u64 = 30_000;
+const SECONDS: u64 = 20;
+
+/// Packets that the kernel dropped for want of room, as a service or a gateway counts them.
+const SERVICE_DROPS: &str = "udp_packets_dropped_total{reason=\"kernel\"}";
+const GATEWAY_DROPS: &str = "gateway_packets_dropped_total{reason=\"kernel\"}";
+
+/// Sums a metric over all gateways.
+fn gateways(lab: &Lab, name: &str) -> u64 {
+    let value = |(gateway, admin)| metric(admin, name).unwrap_or_else(|| panic!("{gateway}: no {name}"));
+    ports(lab, "gateways").into_iter().map(value).sum()
+}
+
+/// The sessions that each replica has, as the gateways see it.
+fn sessions(lab: &Lab, replicas: &BTreeSet<String>) -> BTreeMap<String, u64> {
+    let active = |replica: &String| {
+        let name = format!("gateway_backend_sessions_active{{backend=\"{replica}\"}}");
+        // A gateway that had nobody for it may have none.
+        let all = ports(lab, "gateways").into_iter();
+        (replica.clone(), all.filter_map(|(_, admin)| metric(admin, &name)).sum())
+    };
+    replicas.iter().map(active).collect()
+}
+
+fn phases(lab: &Lab) -> BTreeMap<String, String> {
+    let status = lab.status();
+    let replicas = status["services"][0]["replicas"].as_array().expect("replicas");
+    let text = |value: &Value| value.as_str().expect("a string").to_owned();
+    replicas.iter().map(|replica| (text(&replica["name"]), text(&replica["phase"]))).collect()
+}
+
+#[test]
+fn no_packet_is_lost_but_those_the_kernel_counts_and_the_sessions_move() {
+    let lab = Lab::new("udp-drained");
+    lab.ok(&[
+        "up",
+        "--set",
+        "tcp.enabled=false,udp.enabled=true,udp.autoscaling=null,udp.replicas=3",
+        "--set",
+        "udp.env.SIGTERM_TIMEOUT=5,udp.terminationGracePeriodSeconds=20",
+    ]);
+    let replicas: BTreeSet<String> = phases(&lab).into_keys().collect();
+    let (clients, rate) = (CLIENTS.to_string(), format!("{PACKETS_PER_SECOND}/s"));
+    let duration = format!("{SECONDS}s");
+    let load = lab.spawn(&[
+        "load",
+        "--protocol",
+        "udp",
+        "--conns",
+        &clients,
+        "--send",
+        &rate,
+        "--window",
+        "8",
+        "--for",
+        &duration,
+        "--output",
+        "json",
+    ]);
+    let before = eventually(SOON, || {
+        let sessions = sessions(&lab, &replicas);
+        let all: u64 = sessions.values().sum();
+        if all == CLIENTS && sessions.values().all(|count| *count > 0) { Ok(sessions) } else { Err(sessions) }
+    })
+    .expect("every replica has sessions");
+
+    let admin: BTreeMap<_, _> = ports(&lab, "services").into_iter().collect();
+    lab.ok(&["scale", "udp", "2"]);
+    let drained = eventually(SOON, || {
+        let phases = phases(&lab);
+        phases.iter().find(|(_, phase)| *phase == "draining").map(|(name, _)| name.clone()).ok_or(phases)
+    })
+    .expect("one drains");
+    eventually(SOON, || match sessions(&lab, &replicas)[&drained] {
+        0 => Ok(()),
+        left => Err(left),
+    })
+    .expect("its sessions move while it still answers");
+    // It gets nothing more, so this is all that was dropped there; it is gone before the load ends.
+    let drops_of_drained = metric(admin[&drained], SERVICE_DROPS).expect("it still answers");
+    eventually(SOON, || {
+        let phases = phases(&lab);
+        if phases.len() == 2 { Ok(()) } else { Err(phases) }
+    })
+    .expect("it goes");
+
+    let output = load.finish(SOON);
+    assert_eq!(output.status.code(), Some(0), "{}", both(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let totals = &report["summary"]["totals"];
+    let count = |name: &str| totals[name].as_u64().unwrap_or_else(|| panic!("{name}: {totals}"));
+
+    let living = admin.iter().filter(|(name, _)| **name != drained);
+    let services: u64 = living.map(|(_, admin)| metric(*admin, SERVICE_DROPS).expect("it lives")).sum();
+    let drops = [drops_of_drained, services, gateways(&lab, GATEWAY_DROPS), count("receive_drops")];
+    let (sent, lost) = (count("messages_sent"), count("messages_unanswered"));
+    let moved = gateways(&lab, "gateway_sessions_moved_total");
+    println!(
+        "{sent} packets in {SECONDS} s, {lost} lost; kernel's drops at the drained replica, the others, the \
+         gateways, the clients: {drops:?}; sessions {before:?}, {drained} drained, {moved} moved"
+    );
+    assert_eq!(count("messages_answered") + lost, sent, "{totals}");
+    // Both ways of one packet may be dropped, so fewer can be lost than were dropped, and not more.
+    assert!(lost <= drops.iter().sum(), "{lost} lost, dropped: {drops:?}, {totals}");
+    for never in ["refused", "messages_wrong", "messages_duplicated", "messages_stray"] {
+        assert_eq!(count(never), 0, "{never}: {totals}");
+    }
+    for reason in ["no_session", "loop", "unsent"] {
+        assert_eq!(
+            gateways(&lab, &format!("gateway_packets_dropped_total{{reason=\"{reason}\"}}")),
+            0,
+            "{reason}"
+        );
+    }
+    assert_eq!(moved, before[&drained], "those of {drained} and no others");
+    assert_eq!(gateways(&lab, "gateway_sessions_opened_total"), CLIENTS, "no client had to begin anew");
+    let wanted = PACKETS_PER_SECOND * SECONDS;
+    assert!(
+        sent * 10 >= wanted * 9,
+        "only {sent} of {wanted} packets: is this machine busy with something else?"
+    );
+}
