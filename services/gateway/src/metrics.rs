@@ -22,6 +22,7 @@ use crate::stats::Stats;
 pub(crate) fn registry(stats: Arc<Stats>, cluster: Arc<Cluster>) -> Registry {
     let mut registry = Registry::with_prefix("gateway");
     registry.register_collector(Box::new(Metrics { stats, cluster }));
+    service::logs::register(&mut registry);
     registry
 }
 

@@ -76,7 +76,8 @@ pub mod variables {
     pub const CIRCUIT_MAX_CONNECTIONS: Variable = Variable::new(
         "CIRCUIT_MAX_CONNECTIONS",
         "50000",
-        "Connections or sessions of one replica at a time; above it, it is passed over.",
+        "Connections or sessions of one replica at a time; above it, it is passed over. Where all are, a connection \
+         is refused, and of UDP sessions the one idle for longest makes room.",
     );
     pub const CONNECT_TIMEOUT: Variable =
         Variable::new("CONNECT_TIMEOUT", "5s", "How long a connect to a replica may take.");

@@ -9,6 +9,7 @@
 //! | `udp_packets_too_long_total` | packets above `BUFF_SIZE` |
 //! | `udp_received_bytes_total`, `udp_sent_bytes_total` | what was received (of packets that are too long, what was kept) and sent |
 //! | `udp_backend_failures_total{backend}` | commands answered with an error because `cache` was down |
+//! | `udp_log_lines_total`, `udp_log_lines_shipped_total`, `udp_log_lines_dropped_total` | log lines for Kafka, those it has taken, and those that did not reach it |
 //!
 //! What was received and is neither answered nor dropped is with the cache. Workers count in plain integers and add
 //! them up here once per turn of their loop; the kernel is asked at each scrape.
@@ -61,6 +62,7 @@ pub(crate) struct Metrics {
 impl Metrics {
     pub(crate) fn register(registry: &mut Registry, kernel: KernelDrops) -> Self {
         let registry = registry.sub_registry_with_prefix("udp");
+        service::logs::register(registry);
         let commands: Family<CommandLabel, Counter> = Family::default();
         registry.register("commands", "Commands, by name", commands.clone());
         let failures: Family<BackendLabel, Counter> = Family::default();

@@ -17,6 +17,7 @@ use crate::stats::Stats;
 pub(crate) fn registry(stats: Arc<Stats>, cluster: Arc<Cluster>, kernel: KernelDrops) -> Registry {
     let mut registry = Registry::with_prefix("gateway");
     registry.register_collector(Box::new(Metrics { stats, cluster, kernel }));
+    service::logs::register(&mut registry);
     registry
 }
 

@@ -36,6 +36,12 @@ impl Shared {
     pub(super) fn new(pipes_max: usize) -> Self {
         Self { buffer: vec![0; BUFFER_BYTES].into_boxed_slice(), pipes: PipePool::new(pipes_max) }
     }
+
+    /// Reads what `source` has now: so many first bytes of the buffer, which hold until the next flow moves. 0 if it has
+    /// nothing, or came to its end.
+    pub(super) fn read(&mut self, source: &TcpStream) -> io::Result<usize> {
+        read_once(source, &mut self.buffer).map(Option::unwrap_or_default)
+    }
 }
 
 /// One direction of a session.
@@ -81,6 +87,8 @@ pub(super) struct Moved {
 }
 
 impl Moved {
+    const NOTHING: Self = Self { bytes: 0, writes: 0, heard: false, pause: Pause::Turn };
+
     fn wrote(&mut self, bytes: u64) {
         self.bytes += bytes;
         self.writes += u32::from(bytes > 0);
@@ -108,7 +116,7 @@ impl Flow {
         to_the_end: bool,
         splice: bool,
     ) -> Moved {
-        let mut moved = Moved { bytes: 0, writes: 0, heard: false, pause: Pause::Turn };
+        let mut moved = Moved::NOTHING;
         self.unseen |= to_the_end;
         for _ in 0..TURNS {
             let pause = self.flush(sink, shared, &mut moved).or_else(|| {
@@ -171,7 +179,22 @@ impl Flow {
             return Some(Pause::End);
         }
         self.note_size(taken);
-        let bytes = &shared.buffer[..taken];
+        self.write(&shared.buffer[..taken], sink, moved)
+            .or_else(|| (taken < shared.buffer.len() && !self.unseen).then_some(Pause::SourceEmpty))
+    }
+
+    /// Begins with the first `taken` bytes of the shared buffer, read before anybody waited for events of the source.
+    pub(super) fn begin(&mut self, taken: usize, sink: &TcpStream, shared: &Shared) -> Moved {
+        let mut moved = Moved::NOTHING;
+        let pause = self.write(&shared.buffer[..taken], sink, &mut moved);
+        self.unseen = pause.is_some();
+        // If there is more, the registration of the source is followed by an event.
+        moved.pause = pause.unwrap_or(Pause::SourceEmpty);
+        moved
+    }
+
+    /// One write; what is left of `bytes` is kept. `None` if nothing is.
+    fn write(&mut self, bytes: &[u8], sink: &TcpStream, moved: &mut Moved) -> Option<Pause> {
         let written = match write_once(sink, bytes) {
             Ok(written) => written,
             Err(error) => {
@@ -180,11 +203,11 @@ impl Flow {
             }
         };
         moved.wrote(written as u64);
-        if written < taken {
+        if written < bytes.len() {
             self.stash = Some(Box::new(Stash::of(&bytes[written..])));
             return Some(Pause::SinkFull);
         }
-        (taken < shared.buffer.len() && !self.unseen).then_some(Pause::SourceEmpty)
+        None
     }
 
     /// One pipe full; `None` if there may be more.

@@ -245,13 +245,24 @@ impl Session {
         self.drive(direction, to_the_end, turn)
     }
 
+    /// Passes on what the client had said before it was given a backend: the first `taken` bytes of the shared buffer.
+    pub(super) fn begin(&mut self, taken: usize, turn: &mut Turn<'_>) -> Step {
+        let moved = self.up.begin(taken, &self.upstream.stream, turn.shared);
+        self.count(Direction::Up, &moved);
+        self.follow(Direction::Up, moved.pause, turn)
+    }
+
     /// Moves what can be moved in one direction and decides what follows.
     pub(super) fn drive(&mut self, direction: Direction, to_the_end: bool, turn: &mut Turn<'_>) -> Step {
         if self.flow(direction).done {
             return Step::Wait;
         }
         let moved = self.run(direction, to_the_end, turn.shared);
-        match moved.pause {
+        self.follow(direction, moved.pause, turn)
+    }
+
+    fn follow(&mut self, direction: Direction, pause: Pause, turn: &mut Turn<'_>) -> Step {
+        match pause {
             Pause::SourceEmpty => Step::Wait,
             Pause::SinkFull => self.want_write(direction, turn),
             Pause::Turn => Step::Again(direction),
@@ -278,6 +289,11 @@ impl Session {
             Direction::Down => (&mut self.down, &self.upstream, &self.client),
         };
         let moved = flow.run(&source.stream, &sink.stream, shared, to_the_end, connected);
+        self.count(direction, &moved);
+        moved
+    }
+
+    fn count(&mut self, direction: Direction, moved: &Moved) {
         match direction {
             Direction::Up => {
                 if moved.bytes > 0 {
@@ -295,7 +311,6 @@ impl Session {
                 }
             }
         }
-        moved
     }
 
     /// The first write goes out at once anyway; a later one would wait for its acknowledgement. So sessions of one

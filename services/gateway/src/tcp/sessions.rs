@@ -14,7 +14,7 @@ use super::connects::{Connects, Pending};
 use super::flow::Shared;
 use super::router::Router;
 use super::session::{Direction, Session, Side, Step, Turn, from_token};
-use super::upstream;
+use super::upstream::{self, Follows};
 use crate::cluster::Cluster;
 use crate::cluster::backend::Backend;
 use crate::stats::{Refusal, Stats};
@@ -111,20 +111,27 @@ impl Sessions {
     /// time-out to the client.
     pub(super) fn open(&mut self, client: TcpStream, now: Instant) {
         self.stats.connection_opened();
-        if let Err(refusal) = self.try_open(client, now) {
+        // Many clients have said something by now. It saves the event that would tell so, and a packet.
+        let Ok(taken) = self.shared.read(&client) else {
+            self.stats.reset.increment();
+            return self.stats.connection_closed();
+        };
+        if let Err(refusal) = self.try_open(client, taken, now) {
             self.stats.refused(refusal);
             self.stats.connection_closed();
         }
     }
 
-    fn try_open(&mut self, client: TcpStream, now: Instant) -> Result<(), Refusal> {
+    /// `taken`: what the client has said already, see [`Shared::read`].
+    fn try_open(&mut self, client: TcpStream, taken: usize, now: Instant) -> Result<(), Refusal> {
         let mut backend = self.router.choose(None)?;
-        let upstream = match upstream::connect(backend.address, self.limits.source) {
+        let follows = Follows::of(taken > 0);
+        let upstream = match upstream::connect(backend.address, self.limits.source, follows) {
             Ok(upstream) => upstream,
             Err(error) => {
                 self.connect_failed(&backend, &error, now);
                 let upstream;
-                (backend, upstream) = self.connect_elsewhere(&backend, now)?;
+                (backend, upstream) = self.connect_elsewhere(&backend, follows, now)?;
                 upstream
             }
         };
@@ -135,6 +142,9 @@ impl Sessions {
             Ok(session) => {
                 entry.insert(session);
                 self.connects.began(Pending { key, serial }, now);
+                if taken > 0 {
+                    self.step(key, now, |session, turn| session.begin(taken, turn));
+                }
                 Ok(())
             }
             Err(error) => {
@@ -153,11 +163,12 @@ impl Sessions {
     fn connect_elsewhere(
         &mut self,
         failed: &Arc<Backend>,
+        follows: Follows,
         now: Instant,
     ) -> Result<(Arc<Backend>, TcpStream), Refusal> {
         let backend = self.router.choose(Some(failed))?;
         self.stats.retried.increment();
-        match upstream::connect(backend.address, self.limits.source) {
+        match upstream::connect(backend.address, self.limits.source, follows) {
             Ok(upstream) => Ok((backend, upstream)),
             Err(error) => {
                 self.connect_failed(&backend, &error, now);
@@ -231,11 +242,12 @@ impl Sessions {
     fn retry(&mut self, key: usize, error: &io::Error, now: Instant) {
         let Some(session) = self.slab.get(key) else { return };
         let (failed, retried) = (Arc::clone(session.backend()), session.retried());
+        let follows = Follows::of(session.waits_for_sink(Direction::Up));
         self.connect_failed(&failed, error, now);
         if retried {
             return self.end(key, End::Unreached(Refusal::ConnectFailed));
         }
-        match self.connect_elsewhere(&failed, now) {
+        match self.connect_elsewhere(&failed, follows, now) {
             Ok((backend, upstream)) => {
                 let serial = self.next_serial();
                 self.connects.began(Pending { key, serial }, now);

@@ -6,11 +6,30 @@ use std::net::{IpAddr, SocketAddr};
 use mio::net::TcpStream;
 use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use rustix::io::Errno;
+use rustix::net::sockopt;
 use socket2::{Domain, Protocol, Socket, Type};
+
+/// What is sent as soon as there is a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Follows {
+    /// Nothing that is known of: maybe the backend is the one that begins.
+    Nothing,
+    Bytes,
+}
+
+impl Follows {
+    pub(super) fn of(bytes: bool) -> Self {
+        if bytes { Self::Bytes } else { Self::Nothing }
+    }
+}
 
 /// Starts to connect to `address`, from `source` if one is given. Whether it succeeds is seen by using the stream:
 /// on loopback it is connected when this returns, so waiting for an event first would cost a turn of the loop.
-pub(super) fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+pub(super) fn connect(
+    address: SocketAddr,
+    source: Option<IpAddr>,
+    follows: Follows,
+) -> io::Result<TcpStream> {
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
     if let Some(source) = source.filter(|source| source.is_ipv4() == address.is_ipv4()) {
@@ -18,6 +37,11 @@ pub(super) fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result
         // range of ports towards each backend, not one range for all of them.
         setsockopt(&socket, IpBindAddressNoPort, &true)?;
         socket.bind(&SocketAddr::new(source, 0).into())?;
+    }
+    if follows == Follows::Bytes {
+        // The last packet of the handshake then goes with the bytes, and not on its own before them (tcp(7)). Without
+        // bytes it would only be late, and with it a backend that speaks first.
+        sockopt::set_tcp_quickack(&socket, false)?;
     }
     match socket.connect(&address.into()) {
         Ok(()) => {}

@@ -1,4 +1,6 @@
-//! What becomes of a packet: which session it belongs to, where that session goes, and when it ends.
+//! What becomes of a packet: which session it belongs to, and where that session goes. [`ends`]: when it ends.
+
+mod ends;
 
 use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -10,14 +12,13 @@ use mio::{Interest, Registry, Token};
 use nix::errno::Errno;
 use service::datagrams::{BATCH, Datagram, Peer};
 
-use super::LINGER;
 use super::ledger::{Ledger, Visitor};
 use super::replies::Replies;
 use super::router::Router;
 use super::table::{Flow, Rank, Session, Table};
 use super::upstream;
 use crate::cluster::backend::Backend;
-use crate::stats::Stats;
+use crate::stats::{Refusal, Stats};
 
 /// Turns of reading one replica's socket before others get theirs.
 const ROUNDS: usize = 4;
@@ -30,16 +31,6 @@ pub(crate) struct Limits {
     /// Sockets towards replicas, of sessions and of those that left.
     pub(crate) sessions_max: usize,
     pub(crate) idle_timeout: Duration,
-}
-
-/// Why a session ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    Idle,
-    /// Another one needs its place.
-    Evicted,
-    /// Its gateway ends.
-    Cut,
 }
 
 /// Why a packet goes nowhere.
@@ -147,15 +138,18 @@ impl<P: Peer> Relay<P> {
             Some(key) => Ok(self.settle(key, now)),
             None => self.open(flow, now),
         };
+        let no_session =
+            |rest: &[IoSlice<'_>], stats: &Stats| stats.packets.no_session.add(rest.len() as u64);
         let mut key = match found {
             Ok(key) => key,
             Err(Unserved::Loop) => return self.stats.packets.loops.add(packets.len() as u64),
-            Err(Unserved::NoSession) => return self.stats.packets.no_session.add(packets.len() as u64),
+            Err(Unserved::NoSession) => return no_session(packets, &self.stats),
         };
         let mut rest = packets;
         // A second time for what its replica refused: at another one, or at the same one if there is no other.
         for _ in 0..2 {
-            let Some(session) = self.table.get_mut(key) else { return };
+            // It was to move and lost its place: no socket could be had.
+            let Some(session) = self.table.get_mut(key) else { return no_session(rest, &self.stats) };
             let passed = upstream::send(&session.socket, rest, &mut self.segments);
             session.backend.packets_passed_to(passed.packets, passed.bytes);
             let too_long = passed.done as u64 - passed.packets;
@@ -171,9 +165,12 @@ impl<P: Peer> Relay<P> {
                 }
             }
         }
-        if let Some(session) = self.table.get_mut(key) {
-            dropped(session, rest.len() as u64, &self.stats);
-            self.heard(key, now);
+        match self.table.get_mut(key) {
+            Some(session) => {
+                dropped(session, rest.len() as u64, &self.stats);
+                self.heard(key, now);
+            }
+            None => no_session(rest, &self.stats),
         }
     }
 
@@ -255,14 +252,24 @@ impl<P: Peer> Relay<P> {
                 self.stats.packets.resumed.increment();
                 backend
             }
-            None => self.router.choose(None).map_err(|refusal| {
-                self.stats.refused(refusal);
-                Unserved::NoSession
-            })?,
+            None => self.choose()?,
         };
         let socket = self.connect(&backend, now)?;
         self.stats.connection_opened();
         self.insert(flow, backend, socket, Rank::Fresh, now)
+    }
+
+    /// The replica of a client that had none. Where all have as many sessions as they may, the longest idle one makes
+    /// room: or else a flood that fills them would lock out all clients for an idle time-out.
+    fn choose(&mut self) -> Result<Arc<Backend>, Unserved> {
+        let mut chosen = self.router.choose(None);
+        if matches!(chosen, Err(Refusal::CircuitOpen)) && self.evict_client() {
+            chosen = self.router.choose(None);
+        }
+        chosen.map_err(|refusal| {
+            self.stats.refused(refusal);
+            Unserved::NoSession
+        })
     }
 
     /// An answer to such a packet would come back as a packet of a client, and so would the answer to that.
@@ -279,7 +286,7 @@ impl<P: Peer> Relay<P> {
             self.evict();
         }
         let mut opened = upstream::open(backend.address, self.limits.source);
-        if opened.as_ref().is_err_and(upstream::lacks_files) && self.evict() {
+        if opened.as_ref().is_err_and(upstream::lacks_place) && self.evict() {
             opened = upstream::open(backend.address, self.limits.source);
         }
         opened.map_err(|error| {
@@ -349,66 +356,6 @@ impl<P: Peer> Relay<P> {
         if !self.replies.is_empty() {
             self.replies.send(&self.entrances, &self.stats.packets);
         }
-    }
-
-    /// When the next session is due to end, if nothing happens before.
-    pub(super) fn next_due(&self) -> Option<Instant> {
-        let due = |rank| Some(self.table.longest_idle(rank)?.1 + self.lifetime(rank));
-        [Rank::Left, Rank::Fresh, Rank::Proven].into_iter().filter_map(due).min()
-    }
-
-    /// Ends the sessions that were idle for too long.
-    pub(super) fn expire(&mut self, now: Instant) {
-        for rank in [Rank::Left, Rank::Fresh, Rank::Proven] {
-            let lifetime = self.lifetime(rank);
-            while let Some((key, last)) = self.table.longest_idle(rank)
-                && last + lifetime <= now
-            {
-                self.end(key, End::Idle);
-            }
-        }
-    }
-
-    fn lifetime(&self, rank: Rank) -> Duration {
-        if rank == Rank::Left { LINGER } else { self.limits.idle_timeout }
-    }
-
-    /// Makes room for one session; false if there is none to make room.
-    fn evict(&mut self) -> bool {
-        self.table.least_worth().is_some_and(|key| {
-            self.end(key, End::Evicted);
-            true
-        })
-    }
-
-    /// Ends all sessions.
-    pub(super) fn cut(&mut self) {
-        while let Some(key) = self.table.least_worth() {
-            self.end(key, End::Cut);
-        }
-    }
-
-    fn end(&mut self, key: usize, end: End) {
-        let Some(session) = self.table.remove(key) else { return };
-        // One that left was counted when it did.
-        if session.rank() == Rank::Left {
-            return;
-        }
-        match end {
-            End::Idle => {
-                self.stats.packets.expired.increment();
-                session.backend.session_expired();
-            }
-            End::Evicted => {
-                self.stats.packets.evicted.increment();
-                session.backend.session_closed();
-            }
-            End::Cut => {
-                self.stats.cut.increment();
-                session.backend.session_closed();
-            }
-        }
-        self.stats.connection_closed();
     }
 }
 

@@ -134,15 +134,16 @@ impl<P: Peer> Replies<P> {
         let mut next = 0;
         while next < self.plan.messages.len() {
             let (end, segment) = call(&self.plan.messages, next);
-            let groups: Vec<&[IoSlice<'_>]> = self.plan.messages[next..end]
-                .iter()
-                .map(|message| &slices[message.start..message.start + message.count])
-                .collect();
+            let mut groups = [&[][..]; SLOTS];
+            for (group, message) in groups.iter_mut().zip(&self.plan.messages[next..end]) {
+                *group = &slices[message.start..message.start + message.count];
+            }
+            let groups = &groups[..end - next];
             let clients = &self.plan.clients[next..end];
             let result = if let Some(segment) = segment {
-                send_some::<P>(socket, &mut self.outbound_segmented, &groups, clients, Some(segment as u16))
+                send_some::<P>(socket, &mut self.outbound_segmented, groups, clients, Some(segment as u16))
             } else {
-                send_some::<P>(socket, &mut self.outbound, &groups, clients, None)
+                send_some::<P>(socket, &mut self.outbound, groups, clients, None)
             };
             let first = self.plan.messages[next];
             match result {
@@ -327,7 +328,8 @@ mod tests {
     #[test]
     fn a_client_that_cannot_be_sent_to_does_not_hold_up_the_others() {
         let entrance = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let (client, mut replies, stats) = (Client::new(), Replies::<SocketAddrV4>::new(), PacketStats::default());
+        let (client, mut replies, stats) =
+            (Client::new(), Replies::<SocketAddrV4>::new(), PacketStats::default());
         let nobody = Flow { client: "127.0.0.1:0".parse().unwrap(), entrance: 0 };
         let (replica, session) = pair();
         for flow in [nobody, client.flow()] {

@@ -91,9 +91,11 @@ pub(super) fn lacks_room(error: Errno) -> bool {
     matches!(error, Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM)
 }
 
-/// True if a socket could not be opened for want of one that another session has.
-pub(super) fn lacks_files(error: &io::Error) -> bool {
-    [Errno::EMFILE, Errno::ENFILE].iter().any(|errno| error.raw_os_error() == Some(*errno as i32))
+/// True if a socket could not be opened for want of a file or a port that another session has.
+pub(super) fn lacks_place(error: &io::Error) -> bool {
+    // The last two: all ports of the source address are taken, as `bind` and `connect` say it.
+    let taken = [Errno::EMFILE, Errno::ENFILE, Errno::EADDRINUSE, Errno::EAGAIN];
+    taken.iter().any(|errno| error.raw_os_error() == Some(*errno as i32))
 }
 
 /// True if a socket that could not be opened says something about the replica, and not about what this process lacks.

@@ -1,14 +1,22 @@
-//! Whoever forges a source address gains nothing: no reply is longer than its request, but for brief errors.
+//! Whoever forges a source address gains nothing: without a token that exists no reply is longer than its request, but
+//! for brief errors; with one, it is longer by the longest value at most.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::support::{settings, start};
+use crate::support::{Memcached, Peer, Running, put, settings, start, start_with};
 
 /// The longest reply to a request that proves nothing, by the contract.
-fn longest(request: &[u8]) -> usize {
+fn without_token(request: &[u8]) -> usize {
     request.len().max(32)
 }
+
+/// The longest reply to a request with a token that exists, by the contract.
+fn with_token(request: &[u8]) -> usize {
+    request.len() + 256
+}
+
+const TOKEN: &str = "123e4567-e89b-12d3-a456-426614174000";
 
 /// Packets near the grammar: its words, separators, tokens and keys of all kinds, and rubbish.
 fn packets() -> impl Strategy<Value = Vec<u8>> {
@@ -24,17 +32,73 @@ fn packets() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
 }
 
+/// Whole requests of memcached's commands: for keys that are there, which stay as they are, and keys that are not. Each
+/// gets one reply.
+fn cached(token: impl Strategy<Value = String>) -> impl Strategy<Value = Vec<u8>> {
+    let key = prop_oneof![Just("long".to_owned()), Just("longest".to_owned()), "[a-z]{1,80}"];
+    (prop::bool::ANY, token, key, "[ -~]{0,300}").prop_map(|(stores, token, key, value)| {
+        let packet =
+            if stores { format!("mcset:{token}:my-{key}:{value}") } else { format!("mcget:{token}:{key}") };
+        packet.into_bytes()
+    })
+}
+
+/// Demands of `cases` packets that no reply to them is longer than the `longest` that may be.
+#[track_caller]
+fn check(
+    cases: u32,
+    packets: &impl Strategy<Value = Vec<u8>>,
+    reply_to: impl Fn(&[u8]) -> Option<Vec<u8>>,
+    longest: fn(&[u8]) -> usize,
+) {
+    let mut runner = TestRunner::new(Config { cases, ..Config::default() });
+    let checked = runner.run(packets, |packet| {
+        if let Some(reply) = reply_to(&packet) {
+            prop_assert!(reply.len() <= longest(&packet), "{:?}", String::from_utf8_lossy(&reply));
+        }
+        Ok(())
+    });
+    checked.unwrap();
+}
+
+fn exchange(peer: &Peer) -> impl Fn(&[u8]) -> Option<Vec<u8>> {
+    |packet| {
+        peer.send(packet);
+        Some(peer.receive())
+    }
+}
+
+/// Values as another client of memcached may have stored them: within `mcset`'s limit, at that of replies, above it.
+fn with_values(memcached: &Memcached) -> Running {
+    put(memcached, TOKEN, "192.0.2.1:1234");
+    put(memcached, "c-long", &"v".repeat(256));
+    let request = format!("mcget:{TOKEN}:longest");
+    put(memcached, "c-longest", &"v".repeat(request.len() + 256));
+    put(memcached, "c-k", &"v".repeat(5_000));
+    start_with(memcached)
+}
+
 #[test]
 fn no_packet_without_a_token_gets_more_than_it_brought() {
     let server = start(settings());
     let peer = server.peer();
-    let mut runner = TestRunner::new(Config { cases: 2000, ..Config::default() });
-    runner
-        .run(&packets(), |packet| {
-            if let Some(reply) = peer.reply(&packet) {
-                prop_assert!(reply.len() <= longest(&packet), "{:?}", String::from_utf8_lossy(&reply));
-            }
-            Ok(())
-        })
-        .unwrap();
+    check(2_000, &packets(), |packet| peer.reply(packet), without_token);
+
+    let memcached = Memcached::start();
+    let server = with_values(&memcached);
+    let no_token = prop_oneof!["[0-9A-Za-z-]{36}", "[0-9A-Za-z:_ -]{0,50}"];
+    check(1_000, &cached(no_token), exchange(&server.peer()), without_token);
+}
+
+#[test]
+fn no_packet_with_a_token_gets_more_than_a_value_beyond_what_it_brought() {
+    let memcached = Memcached::start();
+    let server = with_values(&memcached);
+    let peer = server.peer();
+    check(1_000, &cached(Just(TOKEN.to_owned())), exchange(&peer), with_token);
+    // The limits are reached, so the property is not one of errors alone.
+    assert_eq!(peer.ask(format!("mcget:{TOKEN}:long")).len(), 256);
+    let request = format!("mcget:{TOKEN}:longest");
+    assert_eq!(peer.ask(&request).len(), with_token(request.as_bytes()));
+    assert_eq!(peer.ask(format!("mcget:{TOKEN}:k")), "error: value too long");
 }

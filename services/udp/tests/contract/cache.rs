@@ -1,29 +1,11 @@
 //! Values in memcached, and memcached going away.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 
-use crate::support::{DEADLINE, Memcached, Running, eventually, settings, start};
+use crate::support::{Memcached, Running, eventually, put, settings, start, start_with};
 
 /// A token as `tcp` issues it: to another address than any peer here has.
 const TOKEN: &str = "123e4567-e89b-12d3-a456-426614174000";
-
-fn start_with(memcached: &Memcached) -> Running {
-    let server = start(udp::Settings { cache: Some(memcached.settings()), ..settings() });
-    eventually("memcached is reached", || server.page("/readyz") == (200, "ready\n".into()));
-    server
-}
-
-/// Stores something as another client of memcached does.
-fn put(memcached: &Memcached, key: &str, value: &str) {
-    let settings = memcached.settings();
-    let mut stream = TcpStream::connect((settings.host.as_str(), settings.port)).unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    write!(stream, "set {key} 0 600 {}\r\n{value}\r\n", value.len()).unwrap();
-    let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer).unwrap();
-    assert_eq!(answer, "STORED\r\n");
-}
 
 fn with_token(memcached: &Memcached) -> Running {
     put(memcached, TOKEN, "192.0.2.1:1234");

@@ -7,7 +7,8 @@ mod common;
 mod memcached;
 mod peer;
 
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::thread::JoinHandle;
 
 pub(crate) use self::common::{DEADLINE, eventually, metric};
@@ -35,6 +36,24 @@ pub(crate) fn settings() -> Settings {
 pub(crate) fn start(settings: Settings) -> Running {
     let shutdown = Shutdown::new();
     run(Server::bind(settings, shutdown.clone()).expect("the server starts"), shutdown)
+}
+
+/// The same with a memcached, which it has reached.
+pub(crate) fn start_with(memcached: &Memcached) -> Running {
+    let server = start(Settings { cache: Some(memcached.settings()), ..settings() });
+    eventually("memcached is reached", || server.page("/readyz") == (200, "ready\n".into()));
+    server
+}
+
+/// Stores something as another client of memcached does.
+pub(crate) fn put(memcached: &Memcached, key: &str, value: &str) {
+    let settings = memcached.settings();
+    let mut stream = TcpStream::connect((settings.host.as_str(), settings.port)).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    write!(stream, "set {key} 0 600 {}\r\n{value}\r\n", value.len()).unwrap();
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).unwrap();
+    assert_eq!(answer, "STORED\r\n");
 }
 
 /// Runs a server that is bound.

@@ -132,3 +132,48 @@ fn a_flow_owns_memory_only_while_its_sink_is_full() {
     drop(sink);
     assert_eq!(receiving.join().unwrap().unwrap(), sent);
 }
+
+#[test]
+fn what_was_said_before_the_flow_began_comes_first() {
+    let ((source, sender), (sink, mut receiver)) = (pair(), pair());
+    let mut shared = Shared::new(0);
+    assert_eq!(shared.read(&source).unwrap(), 0, "nothing was said yet");
+    (&sender).write_all(b"first").unwrap();
+    let taken = shared.read(&source).unwrap();
+
+    let mut flow = Flow::default();
+    let moved = flow.begin(taken, &sink, &shared);
+    assert!(matches!(moved.pause, Pause::SourceEmpty), "{:?}", moved.pause);
+    assert_eq!((moved.bytes, moved.writes), (taken as u64, 1));
+
+    (&sender).write_all(b", second").unwrap();
+    drop(sender);
+    while !matches!(flow.run(&source, &sink, &mut shared, true, false).pause, Pause::End) {
+        thread::yield_now();
+    }
+    drop(sink);
+    let mut received = String::new();
+    receiver.read_to_string(&mut received).unwrap();
+    assert_eq!(received, "first, second");
+}
+
+#[test]
+fn what_a_full_sink_does_not_take_at_the_beginning_is_kept() {
+    let ((source, sender), (sink, receiver)) = (pair(), pair());
+    let mut shared = Shared::new(0);
+    let filler = vec![7; 1 << 20];
+    while write_once(&sink, &filler).unwrap() > 0 {}
+    (&sender).write_all(b"first").unwrap();
+    let taken = shared.read(&source).unwrap();
+
+    let mut flow = Flow::default();
+    let moved = flow.begin(taken, &sink, &shared);
+    assert!(matches!(moved.pause, Pause::SinkFull), "{:?}", moved.pause);
+    assert!(flow.waits_for_sink());
+    let stashed = match flow.stash.as_deref() {
+        Some(Stash::Bytes { bytes, written }) => bytes[*written..].to_vec(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(stashed, b"first");
+    drop(receiver);
+}

@@ -40,6 +40,26 @@ fn spoofed_sources_displace_each_other_and_no_client() {
 }
 
 #[test]
+fn a_flood_that_fills_all_replicas_does_not_lock_out_clients() {
+    let replicas = replicas(2);
+    let (running, _file) = gateway(&endpoints(&replicas), &[("CIRCUIT_MAX_CONNECTIONS", "100")]);
+    let clients = clients(10, running.address);
+    let before = ask_all(&clients, "first");
+    assert_eq!(ask_all(&clients, "first"), before);
+    flood(running.address, 500);
+    // Comes with the last of the flood, of which the gateway takes fewer at once than there are places.
+    let late = Client::new(running.address);
+    let answer = late.ask("first");
+    assert_eq!(late.ask("first"), answer);
+    assert_eq!(ask_all(&clients, "first"), before, "the same sessions, by their sockets");
+    for replica in &replicas {
+        assert_eq!(running.count(&replica.name, "active"), 100);
+    }
+    assert_eq!(running.metric("gateway_sessions_refused_total{reason=\"circuit_open\"}"), 0);
+    assert_eq!(running.metric("gateway_sessions_evicted_total"), 500 + 11 - 200);
+}
+
+#[test]
 fn of_equals_the_one_idle_for_longest_makes_room() {
     let replicas = replicas(1);
     let (running, _file) = gateway(&endpoints(&replicas), &[("MAX_SESSIONS", "3")]);
