@@ -5,6 +5,7 @@
 //! is bounded: while Kafka is away lines are dropped and counted, and the next one that goes through says how many.
 //! Nothing ever waits for Kafka to log a line.
 
+mod counts;
 mod layer;
 mod shipping;
 
@@ -15,6 +16,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+pub use self::counts::register;
 use self::layer::ShippingLayer;
 use self::shipping::Queue;
 pub use self::shipping::{dropped, ship};

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::registry::Registry;
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::mocking::MockCluster;
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
@@ -59,4 +60,11 @@ async fn lines_are_kept_until_kafka_takes_them_and_the_last_ones_too() {
     timeout(DEADLINE, shipping).await.expect("it ends").unwrap();
     assert_eq!(next().await["text"], "ERROR log_shipping: ended");
     assert_eq!(logs::dropped(), 0);
+    let mut registry = Registry::with_prefix("tcp");
+    logs::register(&mut registry);
+    let mut page = String::new();
+    prometheus_client::encoding::text::encode(&mut page, &registry).unwrap();
+    for line in ["tcp_log_lines_total 2", "tcp_log_lines_shipped_total 2", "tcp_log_lines_dropped_total 0"] {
+        assert!(page.lines().any(|found| found == line), "{line}: {page}");
+    }
 }

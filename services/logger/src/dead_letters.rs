@@ -6,8 +6,9 @@
 
 use std::time::Duration;
 
+use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord};
 use service::backoff::Backoff;
 use service::kafka::{self, Context, Watch};
 use tracing::warn;
@@ -33,11 +34,7 @@ impl DeadLetters {
     ///
     /// # Errors
     /// The client refuses its configuration.
-    pub(crate) fn new(
-        kafka: &kafka::Settings,
-        topic: String,
-        watch: Watch,
-    ) -> Result<Self, rdkafka::error::KafkaError> {
+    pub(crate) fn new(kafka: &kafka::Settings, topic: String, watch: Watch) -> Result<Self, KafkaError> {
         let producer = kafka
             .client_config()
             .set("enable.idempotence", "true")
@@ -50,16 +47,42 @@ impl DeadLetters {
     /// Delivers all of them, however long that takes.
     pub(crate) async fn deliver(&self, letters: &[DeadLetter]) {
         let mut backoff = Backoff::new(RETRY_LEAST, RETRY_LONGEST);
-        for letter in letters {
-            while let Err(error) = self.deliver_one(letter).await {
-                warn!(%error, topic = self.topic, "a dead letter is not delivered yet");
+        let mut left: Vec<&DeadLetter> = letters.iter().collect();
+        while !left.is_empty() {
+            let (failed, error) = self.send_all(&left).await;
+            if let Some(error) = error {
+                warn!(%error, topic = self.topic, letters = failed.len(), "dead letters are not delivered yet");
+                if failed.len() < left.len() {
+                    backoff.reset();
+                }
                 tokio::time::sleep(backoff.wait()).await;
             }
-            backoff.reset();
+            left = failed;
         }
     }
 
-    async fn deliver_one(&self, letter: &DeadLetter) -> Result<(), rdkafka::error::KafkaError> {
+    /// Sends all and waits for their outcomes: those that failed, and why the last of them did.
+    async fn send_all<'a>(&self, letters: &[&'a DeadLetter]) -> (Vec<&'a DeadLetter>, Option<KafkaError>) {
+        let (mut failed, mut reason) = (Vec::new(), None);
+        // All are on their way before the first one is waited for.
+        let sent: Vec<_> = letters.iter().map(|letter| (*letter, self.send(letter))).collect();
+        for (letter, delivery) in sent {
+            let error = match delivery {
+                Err(error) => error,
+                Ok(delivery) => match delivery.await {
+                    Ok(Ok(_)) => continue,
+                    Ok(Err((error, _))) => error,
+                    Err(_) => KafkaError::Canceled,
+                },
+            };
+            failed.push(letter);
+            reason = Some(error);
+        }
+        (failed, reason)
+    }
+
+    /// Queues one; an error if the producer's queue is full.
+    fn send(&self, letter: &DeadLetter) -> Result<DeliveryFuture, KafkaError> {
         let value = &letter.value[..letter.value.len().min(VALUE_BYTES_MAX)];
         let (partition, offset) = (letter.origin.partition.to_string(), letter.origin.offset.to_string());
         let mut headers = OwnedHeaders::new()
@@ -72,7 +95,6 @@ impl DeadLetters {
             headers = headers.insert(Header { key: "cut-from-bytes", value: Some(&whole) });
         }
         let record = FutureRecord::<(), _>::to(&self.topic).payload(value).headers(headers);
-        // Waits for room in the producer's queue; the message time-out bounds the rest.
-        self.producer.send(record, Duration::MAX).await.map(drop).map_err(|(error, _)| error)
+        self.producer.send_result(record).map_err(|(error, _)| error)
     }
 }

@@ -11,18 +11,20 @@ mod hit;
 use std::collections::HashSet;
 
 use elasticsearch::{Elasticsearch, SearchParts};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 pub use self::follow::Follow;
-use self::hit::{Found, Hit};
+use self::hit::{Found, Hit, Hits};
 use crate::{settings, sink};
 
 /// Lines of one request.
 const PAGE_LINES: usize = 1000;
 /// Pages of one question: a rare text is not looked for in more lines than these.
 const PAGES_MAX: usize = 100;
+/// What times are told apart by.
+const INSTANT: SignedDuration = SignedDuration::from_nanos(1);
 
 /// The index could not be read; in words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -89,9 +91,8 @@ impl Reader {
         let mut seen: HashSet<String> = HashSet::new();
         for _ in 0..PAGES_MAX {
             let hits = self.page(question, &page)?;
-            let is_last = hits.len() < PAGE_LINES;
-            let Some(end) = hits.last().map(|hit| hit.line.timestamp) else { break };
-            let new: Vec<Hit> = hits.into_iter().filter(|hit| !seen.contains(&hit.id)).collect();
+            let Some(end) = hits.lines.last().map(|hit| hit.line.timestamp) else { break };
+            let new: Vec<Hit> = hits.lines.into_iter().filter(|hit| !seen.contains(&hit.id)).collect();
             let no_news = new.is_empty();
             if page.to != Some(end) {
                 seen.clear();
@@ -104,11 +105,11 @@ impl Reader {
                     lines.push(hit.line);
                 }
             }
-            // More lines of one instant than fit a page: it cannot be told which were seen.
-            if is_last || no_news || lines.len() >= count {
+            if hits.is_last || lines.len() >= count {
                 break;
             }
-            page.to = Some(end);
+            // More lines of one instant than fit a page: the rest of them cannot be had, what is before them can.
+            page.to = Some(if no_news { end.checked_sub(INSTANT).unwrap_or(end) } else { end });
         }
         lines.truncate(count);
         lines.reverse();
@@ -120,7 +121,7 @@ impl Reader {
         Follow::new(self, question)
     }
 
-    fn page(&self, question: &Question, page: &Page) -> Result<Vec<Hit>, IndexError> {
+    fn page(&self, question: &Question, page: &Page) -> Result<Hits, IndexError> {
         let pattern = [self.pattern.as_str()];
         self.runtime.block_on(async {
             let search = self
@@ -135,7 +136,7 @@ impl Reader {
                 sink::accepted(search.await).await.map_err(|failure| IndexError(failure.to_string()))?;
             let found: Found =
                 serde_json::from_slice(&found).map_err(|error| IndexError(format!("not hits: {error}")))?;
-            Ok(found.hits())
+            Ok(found.hits(PAGE_LINES))
         })
     }
 }

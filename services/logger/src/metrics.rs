@@ -14,6 +14,7 @@
 //! | `logger_pauses_total`, `logger_resumes_total` | times that consuming was paused because nothing more could be sent, and taken up again |
 //! | `logger_rebalances_total` | times that partitions were assigned |
 //! | `logger_lag_records{partition}` | records that are not acknowledged yet, as of the last 5 s |
+//! | `logger_log_lines_total`, `logger_log_lines_shipped_total`, `logger_log_lines_dropped_total` | its own log lines for Kafka, those it has taken, and those that did not reach it |
 //!
 //! What is on its way is opened less closed, what is paused pauses less resumes: counters, because a gauge hides what
 //! happens between two scrapes.
@@ -58,6 +59,7 @@ pub(crate) struct Metrics {
 impl Metrics {
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let registry = registry.sub_registry_with_prefix("logger");
+        service::logs::register(registry);
         let dead_letters: Family<CauseLabel, Counter> = Family::default();
         registry.register("dead_letters", "Records in the dead-letter topic, by cause", dead_letters.clone());
         let retries: Family<CauseLabel, Counter> = Family::default();

@@ -14,7 +14,7 @@ use rdkafka::message::BorrowedMessage;
 use service::{Phase, Shutdown};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::bulk::{Filling, Names, Origin};
 use crate::deliver::Delivery;
@@ -169,8 +169,12 @@ impl Pump {
     fn acknowledge(&self, done: Result<BulkNumber, JoinError>) {
         match done {
             Ok(number) => self.source.acknowledged(number),
-            // Its offsets are never stored, so its records are consumed again after a restart.
-            Err(error) => error!(%error, "a delivery has panicked"),
+            // Nothing after it could ever be committed: the process ends, and its successor consumes it all again.
+            Err(error) => {
+                if let Ok(panic) = error.try_into_panic() {
+                    std::panic::resume_unwind(panic);
+                }
+            }
         }
     }
 

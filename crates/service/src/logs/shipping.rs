@@ -1,4 +1,7 @@
 //! From the queue to Kafka.
+//!
+//! Every line that is to go there is counted, and so is its end: it was shipped or it was dropped. What is neither is
+//! in the queue or on its way.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -29,16 +32,25 @@ pub(super) struct Line {
 pub(super) struct Queue {
     sender: Sender<Line>,
     receiver: Mutex<Option<Receiver<Line>>>,
-    dropped: AtomicU64,
+    pub(super) logged: AtomicU64,
+    pub(super) shipped: AtomicU64,
+    pub(super) dropped: AtomicU64,
 }
 
 impl Queue {
     pub(super) fn new() -> Self {
         let (sender, receiver) = mpsc::channel(LINES_MAX);
-        Self { sender, receiver: Mutex::new(Some(receiver)), dropped: AtomicU64::new(0) }
+        Self {
+            sender,
+            receiver: Mutex::new(Some(receiver)),
+            logged: AtomicU64::new(0),
+            shipped: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+        }
     }
 
     pub(super) fn push(&self, text: String) {
+        self.logged.fetch_add(1, Ordering::Relaxed);
         if self.sender.try_send(Line { text, timestamp: Timestamp::now() }).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -78,21 +90,26 @@ pub async fn ship(producer: Producer, topic: String, pod: String, stop: impl Fut
             _ = lines.recv_many(&mut batch, BATCH_LINES) => {}
             () = &mut stop, if !stopping => stopping = true,
         }
+        let lines_taken = batch.len();
         let dropped = queue.dropped.load(Ordering::Relaxed);
+        // Not a line of anybody, and not counted as one.
         if dropped > reported {
             let text = format!("WARN logs: {} lines dropped", dropped - reported);
             batch.push(Line { text, timestamp: Timestamp::now() });
         }
-        let count = batch.len() as u64;
-        match send(&producer, &topic, &pod, &batch).await {
-            0 => reported = dropped,
-            failed => {
-                queue.dropped.fetch_add(failed.min(count), Ordering::Relaxed);
-                if stopping {
-                    break;
-                }
-                tokio::time::sleep(PAUSE).await;
+        let outcomes = send(&producer, &topic, &pod, &batch).await;
+        let (of_lines, of_report) = outcomes.split_at(lines_taken);
+        let shipped = of_lines.iter().filter(|arrived| **arrived).count();
+        queue.shipped.fetch_add(shipped as u64, Ordering::Relaxed);
+        queue.dropped.fetch_add((lines_taken - shipped) as u64, Ordering::Relaxed);
+        if of_report == [true] {
+            reported = dropped;
+        }
+        if outcomes.contains(&false) {
+            if stopping {
+                break;
             }
+            tokio::time::sleep(PAUSE).await;
         }
         batch.clear();
     }
@@ -100,18 +117,17 @@ pub async fn ship(producer: Producer, topic: String, pod: String, stop: impl Fut
     *queue.receiver.lock() = Some(lines);
 }
 
-/// Sends lines and waits for their outcomes: how many failed.
-async fn send(producer: &Producer, topic: &str, pod: &str, lines: &[Line]) -> u64 {
+/// Sends lines and waits for their outcomes: whether each has arrived.
+async fn send(producer: &Producer, topic: &str, pod: &str, lines: &[Line]) -> Vec<bool> {
     let deliveries: Vec<_> = lines.iter().map(|line| send_one(producer, topic, pod, line)).collect();
-    let mut failed = 0;
+    let mut arrived = Vec::with_capacity(deliveries.len());
     for delivery in deliveries {
-        let outcome = match delivery {
-            Ok(delivery) => delivery.outcome().await,
-            Err(error) => Err(error),
-        };
-        failed += u64::from(outcome.is_err());
+        arrived.push(match delivery {
+            Ok(delivery) => delivery.outcome().await.is_ok(),
+            Err(_) => false,
+        });
     }
-    failed
+    arrived
 }
 
 fn send_one(
@@ -136,6 +152,7 @@ mod tests {
             queue.push("line".into());
         }
         assert_eq!(queue.dropped.load(Ordering::Relaxed), 3);
+        assert_eq!(queue.logged.load(Ordering::Relaxed), LINES_MAX as u64 + 3);
     }
 
     #[test]

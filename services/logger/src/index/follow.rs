@@ -1,15 +1,15 @@
 //! Lines as they come.
 //!
-//! The index is asked once a second. A line can be found some time after it was written (bulk, refresh), and lines of
-//! several pods do not become visible in the order of their times: each look begins some seconds before the last
-//! line, and what was given is remembered for as long.
+//! The index is asked once a second, page by page until there is no more. A line can be found some time after it was
+//! written (bulk, refresh), and lines of several pods do not become visible in the order of their times: each look
+//! begins some seconds before the last line, and what was given is remembered for as long.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{IndexError, Line, Page, Question, Reader};
+use super::{INSTANT, IndexError, Line, Page, Question, Reader};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -20,7 +20,12 @@ const OVERLAP: SignedDuration = SignedDuration::from_secs(10);
 pub struct Follow {
     reader: Reader,
     question: Question,
+    /// Nothing from before this is wanted.
+    start: Timestamp,
+    /// Where the next page begins.
     from: Timestamp,
+    /// The time of the last line.
+    last: Timestamp,
     /// By id, when it was written: those that were given.
     given: BTreeMap<String, Timestamp>,
     waiting: VecDeque<Line>,
@@ -29,26 +34,41 @@ pub struct Follow {
 
 impl Follow {
     pub(super) fn new(reader: Reader, question: Question) -> Self {
-        let from = question.since.unwrap_or_else(Timestamp::now);
-        Self { reader, question, from, given: BTreeMap::new(), waiting: VecDeque::new(), failed: false }
+        let start = question.since.unwrap_or_else(Timestamp::now);
+        Self {
+            reader,
+            question,
+            start,
+            from: start,
+            last: start,
+            given: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            failed: false,
+        }
     }
 
-    fn look(&mut self) -> Result<(), IndexError> {
-        let start = self.from;
-        let page = Page { newest_first: false, from: Some(start), to: None };
-        for hit in self.reader.page(&self.question, &page)? {
+    /// Takes a page. Returns whether it was the last one.
+    fn look(&mut self) -> Result<bool, IndexError> {
+        let page = Page { newest_first: false, from: Some(self.from), to: None };
+        let hits = self.reader.page(&self.question, &page)?;
+        let end = hits.lines.last().map(|hit| hit.line.timestamp);
+        for hit in hits.lines {
             let time = hit.line.timestamp;
             if self.given.insert(hit.id, time).is_none() && self.question.matches(&hit.line) {
                 self.waiting.push_back(hit.line);
             }
             // Not beyond the present: a clock that is ahead must not hide the others' lines.
-            self.from = self.from.max(time.min(Timestamp::now()));
+            self.last = self.last.max(time.min(Timestamp::now()));
         }
-        let last = self.from;
-        self.from = last.checked_sub(OVERLAP).unwrap_or(last).max(start);
-        let from = self.from;
-        self.given.retain(|_, time| *time >= from);
-        Ok(())
+        let again = self.last.checked_sub(OVERLAP).unwrap_or(self.last).max(self.start);
+        self.given.retain(|_, time| *time >= again);
+        let Some(end) = end.filter(|_| !hits.is_last) else {
+            self.from = again;
+            return Ok(true);
+        };
+        // More lines of one instant than fit a page: the rest of them cannot be had, what comes after them can.
+        self.from = if end > self.from { end } else { end.checked_add(INSTANT).unwrap_or(end) };
+        Ok(false)
     }
 }
 
@@ -63,12 +83,13 @@ impl Iterator for Follow {
             if self.failed {
                 return None;
             }
-            if let Err(error) = self.look() {
-                self.failed = true;
-                return Some(Err(error));
-            }
-            if self.waiting.is_empty() {
-                pause();
+            match self.look() {
+                Ok(was_last) if was_last && self.waiting.is_empty() => pause(),
+                Ok(_) => {}
+                Err(error) => {
+                    self.failed = true;
+                    return Some(Err(error));
+                }
             }
         }
     }

@@ -8,11 +8,11 @@ use super::Line;
 /// An answer.
 #[derive(Deserialize)]
 pub(super) struct Found {
-    hits: Hits,
+    hits: Inner,
 }
 
 #[derive(Deserialize)]
-struct Hits {
+struct Inner {
     hits: Vec<Raw>,
 }
 
@@ -30,6 +30,13 @@ pub(super) struct Hit {
     pub(super) line: Line,
 }
 
+/// The log lines of one page.
+pub(super) struct Hits {
+    pub(super) lines: Vec<Hit>,
+    /// There is nothing beyond this page.
+    pub(super) is_last: bool,
+}
+
 #[derive(Deserialize)]
 struct Source {
     pod: String,
@@ -38,12 +45,14 @@ struct Source {
 }
 
 impl Found {
-    /// Its log lines. Other documents may be in an index of this name; they are none of ours.
-    pub(super) fn hits(self) -> Vec<Hit> {
+    /// Its log lines, if pages have at most so many documents. Others may be in an index of this name; they are none
+    /// of ours.
+    pub(super) fn hits(self, page: usize) -> Hits {
         let line = |raw: Raw| {
             let Source { pod, text, timestamp } = serde_json::from_value(raw.source).ok()?;
             Some(Hit { id: raw.id, line: Line { timestamp, pod, text } })
         };
-        self.hits.hits.into_iter().filter_map(line).collect()
+        let is_last = self.hits.hits.len() < page;
+        Hits { lines: self.hits.hits.into_iter().filter_map(line).collect(), is_last }
     }
 }

@@ -79,3 +79,13 @@ fn every_variable_is_listed_once_and_described() {
     names.dedup();
     assert_eq!(names.len(), count);
 }
+
+#[test]
+fn the_document_has_every_variable_with_its_default() {
+    let document = include_str!("../../../../docs/logger.md");
+    for variable in Settings::VARIABLES {
+        let default = variable.default.map_or(String::new(), |default| format!("`{default}` "));
+        let row = format!("| `{}` | {default}|", variable.name);
+        assert!(document.contains(&row), "docs/logger.md has no row that begins with {row}");
+    }
+}

@@ -1,0 +1,42 @@
+//! What became of this process's log lines, for `/metrics`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::registry::Registry;
+
+use super::QUEUE;
+use super::shipping::Queue;
+
+/// Adds `log_lines_total`, `log_lines_shipped_total` and `log_lines_dropped_total` under the registry's prefix. All
+/// stay at 0 where no lines go to Kafka.
+pub fn register(registry: &mut Registry) {
+    registry.register_collector(Box::new(Lines));
+}
+
+#[derive(Debug)]
+struct Lines;
+
+impl Collector for Lines {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        let count = |counter: fn(&Queue) -> &AtomicU64| {
+            QUEUE.get().map_or(0, |queue| counter(queue).load(Ordering::Relaxed))
+        };
+        // What has come to its end before what was logged: a line is never seen to have ended before it began.
+        let shipped = count(|queue| &queue.shipped);
+        let dropped = count(|queue| &queue.dropped);
+        let logged = count(|queue| &queue.logged);
+        for (name, help, value) in [
+            ("log_lines", "Log lines that were to go to Kafka", logged),
+            ("log_lines_shipped", "Log lines that Kafka has taken", shipped),
+            ("log_lines_dropped", "Log lines that did not reach Kafka", dropped),
+        ] {
+            let encoder = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            ConstCounter::new(value).encode(encoder)?;
+        }
+        Ok(())
+    }
+}
