@@ -196,6 +196,14 @@ impl Run {
                 totals.connect_timeouts,
                 totals.connect_errors
             )))
+        } else if self.summary.plan.protocol == "udp"
+            && totals.messages_sent > 0
+            && totals.messages_answered == 0
+        {
+            Err(Failure::failed(format!(
+                "none of {} datagrams to {} was answered; does a server listen there?",
+                totals.messages_sent, self.summary.plan.target
+            )))
         } else if self.summary.expectations.iter().all(|result| result.met) {
             Ok(exit::DONE)
         } else {

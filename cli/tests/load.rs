@@ -69,10 +69,13 @@ fn nobody_listening_is_a_failure_with_the_address() {
     let lab = Lab::new("nobody");
     let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let address = free.expect("a port").to_string();
-    let output = lab.run(&["load", "--conns", "5", "--rate", "1ms", "--for", "1s", &address]);
-    assert_eq!(output.status.code(), Some(1), "{}", both(&output));
-    let said = lossy(&output.stderr);
-    assert!(said.contains(&address) && said.contains("does a server listen there?"), "{said}");
+    for target in [address.clone(), format!("udp://{address}")] {
+        let output =
+            lab.run(&["load", "--conns", "5", "--rate", "1ms", "--every", "100ms", "--for", "1s", &target]);
+        assert_eq!(output.status.code(), Some(1), "{}", both(&output));
+        let said = lossy(&output.stderr);
+        assert!(said.contains(&address) && said.contains("does a server listen there?"), "{said}");
+    }
 }
 
 #[test]

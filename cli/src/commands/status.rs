@@ -42,6 +42,7 @@ pub(crate) fn render(snapshot: &Snapshot, now: Timestamp) -> String {
         service_lines(&mut text, service, now);
     }
     text.push_str("\nparts\n");
+    let longest = snapshot.parts.iter().map(|part| part.name.len()).max().unwrap_or_default();
     for part in &snapshot.parts {
         let origin = match part.origin {
             PartOrigin::Embedded => "embedded",
@@ -53,7 +54,7 @@ pub(crate) fn render(snapshot: &Snapshot, now: Timestamp) -> String {
             (part.version.as_deref().unwrap_or("-"), part.address.as_deref().unwrap_or("-"));
         let _ = writeln!(
             text,
-            "  {:<16} {origin:<9} {version:<9} {address:<26} {}{health}",
+            "  {:<longest$} {origin:<9} {version:<9} {address:<26} {}{health}",
             part.name, part.detail
         );
     }
