@@ -50,6 +50,8 @@ pub struct Explanation {
     /// The controller's words for it, as in `kubectl describe hpa`.
     pub reason: String,
     pub tolerances: Tolerances,
+    /// What of the spec has no effect, and why.
+    pub notes: Vec<String>,
     pub metrics: Vec<MetricExplanation>,
     /// What the metrics ask for together; absent: they were not looked at or failed.
     pub proposal: Option<i32>,
@@ -114,6 +116,7 @@ pub fn explain(case: &Case) -> Result<Explanation, InvalidSpec> {
         summary: decision.explanation().to_string(),
         reason: decision.reason().to_string(),
         tolerances: plan.tolerances,
+        notes: notes(&before),
         metrics: metrics(&before, &decision, case),
         proposal: decision.proposal,
         stabilized: decision.stabilized,
@@ -137,6 +140,26 @@ pub fn explain(case: &Case) -> Result<Explanation, InvalidSpec> {
         error: decision.error,
         what_would_change: counterfactual::find(&before, &after, &decision, case),
     })
+}
+
+/// `behavior.*.tolerance` is dropped by an API server and passed over by a controller whose gate is off.
+fn notes(autoscaler: &Autoscaler) -> Vec<String> {
+    if autoscaler.settings().configurable_tolerance {
+        return Vec::new();
+    }
+    let behavior = autoscaler.spec().behavior.as_ref();
+    let rules = behavior.into_iter().flat_map(|behavior| {
+        [("scaleUp", behavior.scale_up.as_ref()), ("scaleDown", behavior.scale_down.as_ref())]
+    });
+    let given = rules.filter_map(|(direction, rules)| Some((direction, rules?.tolerance.as_ref()?)));
+    given
+        .map(|(direction, tolerance)| {
+            format!(
+                "behavior.{direction}.tolerance {tolerance} is not read: the feature gate HPAConfigurableTolerance is off, \
+                 as by default in Kubernetes 1.34 (settings: {{configurableTolerance: true}})"
+            )
+        })
+        .collect()
 }
 
 fn metrics(autoscaler: &Autoscaler, decision: &Decision, case: &Case) -> Vec<MetricExplanation> {

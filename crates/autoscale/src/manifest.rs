@@ -1,13 +1,16 @@
 //! Manifests of `HorizontalPodAutoscaler`s: YAML or JSON files as users keep them, and what
 //! `kubectl get hpa -o yaml` prints, lists and several documents included.
 //!
-//! Inside `spec`, unknown keys are errors, with the path and the nearest known key. Metadata and status are the API
-//! server's and are passed over. Other kinds of objects in the same file are skipped and counted.
+//! Inside `spec`, unknown keys are errors, with the path and the nearest known key. Of the metadata name and namespace are
+//! checked; the rest of it and the status are the API server's and are passed over. Other kinds of objects in the same
+//! file are skipped and counted.
+
+mod names;
 
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::spec::{FieldError, HpaSpec, ObjectReference, path_segment_problem, required};
+use crate::spec::{FieldError, HpaSpec, ObjectReference, required};
 
 /// The one version that is read; older ones say less and differently.
 pub const API_VERSION: &str = "autoscaling/v2";
@@ -19,6 +22,7 @@ const MAX_OBJECTS: usize = 10_000;
 /// One HorizontalPodAutoscaler of a file, validated but not defaulted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Manifest {
+    /// `metadata.name`, or what `generateName` begins it with.
     pub name: String,
     pub namespace: Option<String>,
     /// What it scales.
@@ -26,6 +30,26 @@ pub struct Manifest {
     pub spec: HpaSpec,
     /// The status as printed, if there is one.
     pub status: Option<Value>,
+}
+
+/// One HorizontalPodAutoscaler of a file, valid or not.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// As in [`Manifest`]; empty: it has none.
+    pub name: String,
+    pub namespace: Option<String>,
+    pub manifest: Result<Manifest, ManifestError>,
+}
+
+impl Entry {
+    /// `NAMESPACE/NAME`, or the name alone if no namespace is given.
+    pub fn qualified_name(&self) -> String {
+        qualified(self.namespace.as_deref(), &self.name)
+    }
+}
+
+fn qualified(namespace: Option<&str>, name: &str) -> String {
+    namespace.map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"))
 }
 
 /// Why a file is not a list of valid `HorizontalPodAutoscaler`s.
@@ -69,15 +93,21 @@ struct FullSpec {
     behavior: Option<crate::spec::Behavior>,
 }
 
-/// Reads all `HorizontalPodAutoscaler`s of a YAML or JSON text. `scale_to_zero`: the gate `HPAScaleToZero`.
+/// Reads all `HorizontalPodAutoscaler`s of a YAML or JSON text; one that is invalid makes it fail. `scale_to_zero`: the
+/// gate `HPAScaleToZero`.
 pub fn read(text: &str, scale_to_zero: bool) -> Result<Vec<Manifest>, ManifestError> {
+    read_each(text, scale_to_zero)?.into_iter().map(|entry| entry.manifest).collect()
+}
+
+/// Reads all `HorizontalPodAutoscaler`s of a YAML or JSON text, each on its own.
+pub fn read_each(text: &str, scale_to_zero: bool) -> Result<Vec<Entry>, ManifestError> {
     let mut found = Vec::new();
     let mut skipped = 0;
-    for document in serde_yaml::Deserializer::from_str(text) {
+    for document in serde_yaml::Deserializer::from_str(without_mark(text)) {
         let value = json(document).map_err(ManifestError::Syntax)?;
         for object in objects(value)? {
             match object.get("kind").and_then(Value::as_str) {
-                Some(KIND) => found.push(manifest(object, scale_to_zero)?),
+                Some(KIND) => found.push(entry(object, scale_to_zero)),
                 _ => skipped += 1,
             }
             if found.len() + skipped > MAX_OBJECTS {
@@ -86,6 +116,11 @@ pub fn read(text: &str, scale_to_zero: bool) -> Result<Vec<Manifest>, ManifestEr
         }
     }
     if found.is_empty() { Err(ManifestError::None { skipped }) } else { Ok(found) }
+}
+
+/// Some editors put a byte order mark before the text.
+pub(crate) fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 /// One YAML document as JSON. By way of YAML's own values, since those refuse duplicate keys, as the API server does.
@@ -129,43 +164,94 @@ fn objects(document: Value) -> Result<Vec<Value>, ManifestError> {
     }
 }
 
-fn manifest(mut object: Value, scale_to_zero: bool) -> Result<Manifest, ManifestError> {
-    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(ToOwned::to_owned);
-    let name = text("/metadata/name").unwrap_or_default();
-    let namespace = text("/metadata/namespace");
-    let title = format!("{KIND} {}", if name.is_empty() { "without a name" } else { &name });
-    let version = text("/apiVersion").unwrap_or_default();
+/// What the metadata say, so far as it concerns us.
+struct Metadata {
+    /// Empty: not given.
+    name: String,
+    generate_name: String,
+    namespace: Option<String>,
+    errors: Vec<FieldError>,
+}
+
+impl Metadata {
+    fn of(object: &Value) -> Self {
+        let mut errors = Vec::new();
+        let mut text = |key: &str| match object.get("metadata").and_then(|metadata| metadata.get(key)) {
+            None | Some(Value::Null) => String::new(),
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => {
+                errors.push(invalid(key, &other.to_string(), "must be a string"));
+                String::new()
+            }
+        };
+        let (name, generate_name, namespace) = (text("name"), text("generateName"), text("namespace"));
+        let mut add = |key: &str, value: &str, reasons: Vec<String>| {
+            errors.extend(reasons.iter().map(|reason| invalid(key, value, reason)));
+        };
+        if !generate_name.is_empty() {
+            add("generateName", &generate_name, names::against_prefix(&generate_name));
+        }
+        if !name.is_empty() {
+            add("name", &name, names::against_name(&name));
+        }
+        if !namespace.is_empty() {
+            add("namespace", &namespace, names::against_namespace(&namespace));
+        }
+        if name.is_empty() && generate_name.is_empty() && errors.is_empty() {
+            errors.push(required("metadata.name", "name or generateName is required"));
+        }
+        Self { name, generate_name, namespace: Some(namespace).filter(|text| !text.is_empty()), errors }
+    }
+}
+
+fn invalid(key: &str, value: &str, reason: &str) -> FieldError {
+    FieldError { path: format!("metadata.{key}"), value: Some(value.to_owned()), reason: reason.to_owned() }
+}
+
+fn entry(object: Value, scale_to_zero: bool) -> Entry {
+    let Metadata { name, generate_name, namespace, errors } = Metadata::of(&object);
+    let name = if name.is_empty() { generate_name } else { name };
+    let called = if name.is_empty() { "without a name" } else { &name };
+    let title = format!("{KIND} {}", qualified(namespace.as_deref(), called));
+    let manifest = content(object, &title, errors, scale_to_zero).map(|(target, spec, status)| Manifest {
+        name: name.clone(),
+        namespace: namespace.clone(),
+        target,
+        spec,
+        status,
+    });
+    Entry { name, namespace, manifest }
+}
+
+/// All but the metadata, whose `errors` come before its own.
+fn content(
+    mut object: Value,
+    title: &str,
+    mut errors: Vec<FieldError>,
+    scale_to_zero: bool,
+) -> Result<(ObjectReference, HpaSpec, Option<Value>), ManifestError> {
+    let version = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
     if version != API_VERSION {
-        return Err(ManifestError::Version { object: title, version });
+        return Err(ManifestError::Version { object: title.to_owned(), version: version.to_owned() });
     }
     let status = object.get("status").filter(|status| status.is_object()).cloned();
     let spec = object.get_mut("spec").map(Value::take).ok_or_else(|| ManifestError::Invalid {
-        object: title.clone(),
+        object: title.to_owned(),
         errors: vec![required("spec", "")],
     })?;
-    let full: FullSpec = typed(spec, "spec", &title)?;
+    let full: FullSpec = typed(spec, "spec", title)?;
     let spec = HpaSpec {
         min_replicas: full.min_replicas,
         max_replicas: full.max_replicas,
         metrics: full.metrics.unwrap_or_default(),
         behavior: full.behavior,
     };
-    let mut errors = Vec::new();
-    if name.is_empty() {
-        errors.push(required("metadata.name", "name or generateName is required"));
-    } else if let Some(problem) = path_segment_problem(&name) {
-        errors.push(FieldError {
-            path: "metadata.name".to_owned(),
-            value: Some(name.clone()),
-            reason: problem.to_owned(),
-        });
-    }
     full.scale_target_ref.validate("spec.scaleTargetRef", &mut errors);
     errors.extend(spec.defaulted().validate(scale_to_zero).into_iter().map(|error| error.under("spec")));
     if !errors.is_empty() {
-        return Err(ManifestError::Invalid { object: title, errors });
+        return Err(ManifestError::Invalid { object: title.to_owned(), errors });
     }
-    Ok(Manifest { name, namespace, target: full.scale_target_ref, spec, status })
+    Ok((full.scale_target_ref, spec, status))
 }
 
 /// Deserializes with the path in the error, and a guess where a key is misspelt.

@@ -5,8 +5,9 @@
 //! Both are what the controller sees *after* the API server stored the object, which rewrites the text in a
 //! canonical form first; the double depends on that form (`0.7` is stored as `700m` and read as 700 × 0.001).
 //!
-//! Limits: a value must fit 64-bit milli-units (about ±9.2 × 10^15 units), otherwise it is refused. Upstream
-//! would accept it and overflow. Below a nano-unit, values are rounded away from zero, as upstream does.
+//! Limits: a value must fit 64-bit milli-units (about ±9.2 × 10^15 units), otherwise it is refused. Upstream accepts
+//! it, and its `MilliValue` overflows without an error. Below a nano-unit, values are rounded away from zero, as
+//! upstream does.
 //!
 //! Source: `k8s.io/apimachinery` v0.34, `pkg/api/resource`: `ParseQuantity`, `CanonicalizeBytes`, `MilliValue`,
 //! `AsApproximateFloat64`.

@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::quantity::Quantity;
+pub(crate) use validate::required;
 pub use validate::{FieldError, InvalidSpec};
-pub(crate) use validate::{path_segment_problem, required};
 
 /// What to keep between which bounds, by which metrics.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

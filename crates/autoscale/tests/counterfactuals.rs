@@ -83,7 +83,10 @@ proptest! {
         let explanation = explain(&case).expect("the spec is valid");
         let current = case.observed.spec_replicas;
         let engine = || Autoscaler::from_snapshot(case.autoscaler.clone()).expect("valid");
+        let (min, max) = (explanation.min_replicas, explanation.max_replicas);
         for change in &explanation.what_would_change {
+            let (Counterfactual::Value { to, .. } | Counterfactual::Time { to, .. }) = change;
+            prop_assert!((min..=max).contains(to), "{:?}", change);
             match change {
                 Counterfactual::Value { metric, direction, edge, to, at_once, .. } => {
                     let at = |value: i64| {
@@ -92,7 +95,6 @@ proptest! {
                     };
                     match direction {
                         Direction::Up if !at_once => {
-                            let max = case.autoscaler.spec.max_replicas;
                             prop_assert!(at(*edge).proposal.expect("it works").min(max) <= current);
                             let above = at(*edge + 1);
                             prop_assert_eq!(above.proposal.map(|to| to.min(max)), Some(*to));
@@ -105,9 +107,9 @@ proptest! {
                             prop_assert!(*to > current);
                         }
                         Direction::Down => {
-                            prop_assert!(at(*edge).proposal.expect("it works") >= current);
+                            prop_assert!(at(*edge).proposal.expect("it works").max(min) >= current);
                             let below = at(*edge - 1);
-                            prop_assert_eq!(below.proposal, Some(*to));
+                            prop_assert_eq!(below.proposal.map(|to| to.clamp(min, max)), Some(*to));
                             prop_assert!(*to < current);
                             prop_assert_eq!(below.scaled_to == Some(*to), *at_once);
                         }

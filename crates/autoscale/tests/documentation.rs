@@ -1,6 +1,10 @@
 //! `docs/autoscaling.md` shows what the engine does: its table and its explanation are run.
 
-use std::{env, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env, fs,
+    path::Path,
+};
 
 use autoscale::{
     Autoscaler, ControllerSettings, HpaSpec, MetricReading, Observation, Pod, PodSamples, Sample,
@@ -93,4 +97,55 @@ fn the_explanation_is_what_the_engine_says() {
     let text = Text { explanation: &explanation, instants: &Clock }.to_string();
     let shown = block(&page, "text", "what would change it");
     assert_eq!(text.trim_end(), shown.trim_end(), "the page is out of date; it should say:\n{text}");
+}
+
+/// What may stand at a place of a state file: the engine lists it when something else stands there.
+fn expected(template: &str) -> BTreeSet<String> {
+    let error = state::read(template, &spec(&page())).expect_err("nobody knows zzz").to_string();
+    let (_, expected) = error.split_once("`zzz`, expected ").unwrap_or_else(|| panic!("{error}"));
+    expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_state_files_keys_are_those_that_are_read() {
+    let page = page();
+    // By key: its value and its default.
+    let rows: BTreeMap<&str, (&str, &str)> = page
+        .lines()
+        .skip_while(|line| !line.starts_with("| key | value | default"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let ["", key, value, default, _, ""] = cells[..] else { panic!("{line}") };
+            (key.trim_matches('`'), (value, default.trim_matches('`')))
+        })
+        .collect();
+
+    let inside = "{now: 0, replicas: 1, ";
+    let read: BTreeSet<String> = [
+        ("", "{zzz: 1}".to_owned()),
+        ("pods[].", format!("{inside}pods: [{{zzz: 1}}]}}")),
+        ("pods[].containers[].", format!("{inside}pods: [{{name: a, containers: [{{zzz: 1}}]}}]}}")),
+        ("metrics[].", format!("{inside}metrics: [{{zzz: 1}}]}}")),
+        ("history.", format!("{inside}history: {{zzz: 1}}}}")),
+        ("history.recommendations[].", format!("{inside}history: {{recommendations: [{{zzz: 1}}]}}}}")),
+        ("history.scaleUps[].", format!("{inside}history: {{scaleUps: [{{zzz: 1}}]}}}}")),
+        ("history.scaleDowns[].", format!("{inside}history: {{scaleDowns: [{{zzz: 1}}]}}}}")),
+        ("settings.", format!("{inside}settings: {{zzz: 1}}}}")),
+    ]
+    .iter()
+    .flat_map(|(place, template)| expected(template).into_iter().map(move |key| format!("{place}{key}")))
+    .collect();
+    let documented: BTreeSet<String> = rows.keys().map(|key| (*key).to_owned()).collect();
+    assert_eq!(documented, read, "documented (left), read (right)");
+
+    let phases: BTreeSet<String> =
+        rows["pods[].phase"].0.split(", ").map(|phase| phase.trim_matches('`').to_owned()).collect();
+    assert_eq!(phases, expected(&format!("{inside}pods: [{{name: a, phase: zzz}}]}}")));
+
+    let settings = serde_json::to_value(ControllerSettings::default()).unwrap();
+    for (name, value) in settings.as_object().unwrap() {
+        assert_eq!(rows[format!("settings.{name}").as_str()].1, value.to_string(), "{name}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Reading manifests: what the API server takes is taken, what it refuses is refused with the path.
 
-use autoscale::manifest::{ManifestError, read};
+use autoscale::manifest::{ManifestError, read, read_each};
 
 const TCP: &str = "
 apiVersion: autoscaling/v2
@@ -114,12 +114,76 @@ fn what_the_api_server_refuses_is_refused_with_its_reason() {
         ("name: tcp_state_established", "name: a/b", "may not contain '/'"),
         ("kind: Deployment, ", "", "scaleTargetRef.kind: required"),
         ("  name: tcp\n", "", "metadata.name: name or generateName is required"),
+        ("  name: tcp\n", "  name: ''\n", "metadata.name: name or generateName is required"),
+        (
+            "  name: tcp\n",
+            "  name: Tcp_0\n",
+            "metadata.name: invalid value `Tcp_0`: a lowercase RFC 1123 subdomain must consist of lower case alphanumeric \
+             characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex \
+             used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
+        ),
+        (
+            "  name: tcp\n",
+            "  generateName: tcp_\n",
+            "metadata.generateName: invalid value `tcp_`: a lowercase RFC 1123",
+        ),
+        ("  name: tcp\n", "  name: 5\n", "metadata.name: invalid value `5`: must be a string"),
+        (
+            "namespace: playground",
+            "namespace: Play",
+            "metadata.namespace: invalid value `Play`: a lowercase RFC 1123 label must consist of lower case alphanumeric \
+             characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name', or '123-abc', \
+             regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
+        ),
+        (
+            "namespace: playground",
+            "namespace: a.b",
+            "metadata.namespace: invalid value `a.b`: must not contain dots",
+        ),
     ];
     for (from, to, expected) in cases {
         assert!(TCP.contains(from), "{from}");
         let text = error(&TCP.replace(from, to));
         assert!(text.contains(expected), "{to}: {text}");
     }
+}
+
+#[test]
+fn names_have_their_lengths() {
+    let named = |length: usize| TCP.replace("  name: tcp\n", &format!("  name: {}\n", "a".repeat(length)));
+    assert!(read(&named(253), false).is_ok());
+    assert!(error(&named(254)).contains("must be no more than 253 characters"));
+    let placed = |length: usize| TCP.replace("playground", &"a".repeat(length));
+    assert!(read(&placed(63), false).is_ok());
+    assert!(error(&placed(64)).contains("must be no more than 63 characters"));
+}
+
+#[test]
+fn a_name_may_be_generated_and_a_namespace_left_out() {
+    let text =
+        TCP.replace("  name: tcp\n", "  generateName: tcp-\n").replace("  namespace: playground\n", "");
+    let manifests = read(&text, false).unwrap();
+    assert_eq!((manifests[0].name.as_str(), manifests[0].namespace.as_deref()), ("tcp-", None));
+}
+
+#[test]
+fn one_that_is_invalid_leaves_the_others_alone() {
+    let wrong = TCP.replace("maxReplicas: 5", "maxReplicas: 0").replace("  name: tcp\n", "  name: udp\n");
+    let entries = read_each(&format!("{wrong}---{TCP}"), false).unwrap();
+    let [udp, tcp] = entries.as_slice() else { panic!("{entries:?}") };
+    assert_eq!(
+        (udp.qualified_name().as_str(), tcp.qualified_name().as_str()),
+        ("playground/udp", "playground/tcp")
+    );
+    assert!(tcp.manifest.is_ok());
+    let error = udp.manifest.as_ref().expect_err("maxReplicas").to_string();
+    assert!(error.starts_with("HorizontalPodAutoscaler playground/udp: spec.maxReplicas"), "{error}");
+    assert!(read(&format!("{wrong}---{TCP}"), false).is_err());
+}
+
+#[test]
+fn a_byte_order_mark_is_passed_over() {
+    assert_eq!(read(&format!("\u{feff}{}", TCP.trim_start()), false), read(TCP, false));
 }
 
 #[test]

@@ -158,8 +158,9 @@ fn edge(
     let up_at_once = direction == Direction::Up && run(beyond)?.scaled_to.is_some_and(|to| to > current);
     let outcome = |value: i64| {
         let decision = run(value)?;
-        let to =
-            if up_at_once { decision.scaled_to? } else { decision.proposal?.clamp(0, before.plan().max) };
+        // No metric can ask for what the bounds do not allow.
+        let (min, max) = (before.plan().min, before.plan().max);
+        let to = if up_at_once { decision.scaled_to? } else { decision.proposal?.clamp(min, max) };
         let changes = match direction {
             Direction::Up => to > current,
             Direction::Down => to < current,

@@ -26,12 +26,12 @@ use crate::{
 /// The file as written.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct StateFile {
+pub struct StateFile {
     now: Instant,
     /// The scale's `spec.replicas`.
-    replicas: i32,
+    replicas: Replicas,
     /// The scale's `status.replicas`, if it lags behind.
-    status_replicas: Option<i32>,
+    status_replicas: Option<Replicas>,
     #[serde(default)]
     pods: Vec<StatePod>,
     #[serde(default)]
@@ -96,7 +96,7 @@ struct History {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct StateRecommendation {
     at: Instant,
-    replicas: i32,
+    replicas: Replicas,
 }
 
 #[derive(Debug, Deserialize)]
@@ -111,7 +111,21 @@ fn yes() -> bool {
     true
 }
 
-/// Milliseconds since 1970, or of any axis if the whole file keeps to numbers.
+/// A count of replicas, from 0 on.
+#[derive(Debug, Clone, Copy)]
+struct Replicas(i32);
+
+impl<'de> Deserialize<'de> for Replicas {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let count = i64::deserialize(deserializer)?;
+        let replicas = i32::try_from(count).ok().filter(|replicas| *replicas >= 0);
+        let expected = || de::Error::custom(format_args!("`{count}`: expected 0 to {} replicas", i32::MAX));
+        replicas.map(Self).ok_or_else(expected)
+    }
+}
+
+/// Milliseconds since 1970, or of any axis if the whole file keeps to numbers. None is so far away that no calendar
+/// shows it.
 #[derive(Debug, Clone, Copy)]
 struct Instant(i64);
 
@@ -126,11 +140,12 @@ impl<'de> Deserialize<'de> for Instant {
             }
 
             fn visit_i64<E: de::Error>(self, ms: i64) -> Result<Instant, E> {
-                Ok(Instant(ms))
+                let far = |_| E::custom(format_args!("`{ms}` ms is out of range: expected {}", range()));
+                jiff::Timestamp::from_millisecond(ms).map(|at| Instant(at.as_millisecond())).map_err(far)
             }
 
             fn visit_u64<E: de::Error>(self, ms: u64) -> Result<Instant, E> {
-                i64::try_from(ms).map(Instant).map_err(E::custom)
+                self.visit_i64(i64::try_from(ms).unwrap_or(i64::MAX))
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Instant, E> {
@@ -142,6 +157,11 @@ impl<'de> Deserialize<'de> for Instant {
         }
         deserializer.deserialize_any(Visitor)
     }
+}
+
+fn range() -> String {
+    let (min, max) = (jiff::Timestamp::MIN, jiff::Timestamp::MAX);
+    format!("{} to {} (the years -9999 to 9999)", min.as_millisecond(), max.as_millisecond())
 }
 
 /// Why a state file cannot be used.
@@ -161,19 +181,30 @@ pub enum StateError {
 
 /// Puts a spec and the text of a state file together.
 pub fn read(text: &str, spec: &HpaSpec) -> Result<Case, StateError> {
-    let value = manifest::json(serde_yaml::Deserializer::from_str(text)).map_err(StateError::Syntax)?;
-    let file: StateFile = serde_path_to_error::deserialize(value).map_err(|error| {
-        let path = error.path().to_string();
-        let message = error.into_inner().to_string();
-        let hint = suggest::nearest_key(&message).map(|key| format!("; did you mean `{key}`?"));
-        StateError::Shape(format!("{path}: {message}{}", hint.unwrap_or_default()))
-    })?;
-    let autoscaler = Autoscaler::new(spec, file.settings.clone())?;
-    file.case(autoscaler.spec().clone())
+    StateFile::parse(text)?.case(spec)
 }
 
 impl StateFile {
-    fn case(self, spec: HpaSpec) -> Result<Case, StateError> {
+    /// Reads a state file on its own: whether a spec is valid may depend on its [settings](Self::settings).
+    pub fn parse(text: &str) -> Result<Self, StateError> {
+        let text = manifest::without_mark(text);
+        let value = manifest::json(serde_yaml::Deserializer::from_str(text)).map_err(StateError::Syntax)?;
+        serde_path_to_error::deserialize(value).map_err(|error| {
+            let path = error.path().to_string();
+            let message = error.into_inner().to_string();
+            let hint = suggest::nearest_key(&message).map(|key| format!("; did you mean `{key}`?"));
+            StateError::Shape(format!("{path}: {message}{}", hint.unwrap_or_default()))
+        })
+    }
+
+    /// The controller's settings.
+    pub fn settings(&self) -> &ControllerSettings {
+        &self.settings
+    }
+
+    /// Everything a decision for this spec depends on.
+    pub fn case(self, spec: &HpaSpec) -> Result<Case, StateError> {
+        let spec = Autoscaler::new(spec, self.settings.clone())?.spec().clone();
         if self.metrics.len() != spec.metrics.len() {
             return Err(StateError::MetricCount { given: self.metrics.len(), expected: spec.metrics.len() });
         }
@@ -198,7 +229,7 @@ impl StateFile {
         let memory = Memory {
             recommendations: recommendations
                 .map(|recommendation| Recommendation {
-                    replicas: recommendation.replicas,
+                    replicas: recommendation.replicas.0,
                     at_ms: recommendation.at.0,
                 })
                 .collect(),
@@ -206,14 +237,14 @@ impl StateFile {
             scale_downs: self.history.scale_downs.into_iter().map(event).collect(),
         };
         let status = Status {
-            current_replicas: self.replicas,
-            desired_replicas: self.replicas,
+            current_replicas: self.replicas.0,
+            desired_replicas: self.replicas.0,
             last_scale_ms: self.history.last_scale.map(|instant| instant.0),
             ..Status::default()
         };
         let observed = Observation {
-            spec_replicas: self.replicas,
-            status_replicas: self.status_replicas.unwrap_or(self.replicas),
+            spec_replicas: self.replicas.0,
+            status_replicas: self.status_replicas.unwrap_or(self.replicas).0,
             pods,
             metrics,
             faults: Faults::default(),

@@ -207,4 +207,64 @@ fn state_files_with_mistakes_are_refused_in_words() {
     assert!(error("{now: 0, replicas: 1, metrics: [{object: 1}]}").contains("needs `pods`"));
     assert!(error("{now: 0, replicas: 1, metrics: [{pods: {a: 1x}}]}").contains("`1x` is not a quantity"));
     assert!(error("[").starts_with("not YAML"));
+    let far = "is out of range: expected -377705023201000 to 253402207200999";
+    for (text, expected) in [
+        ("{now: 0, replicas: -1}", "replicas: `-1`: expected 0 to 2147483647 replicas"),
+        ("{now: 0, replicas: 3000000000}", "replicas: `3000000000`: expected 0 to"),
+        ("{now: 0, replicas: 1, statusReplicas: -2}", "statusReplicas: `-2`: expected 0 to"),
+        (
+            "{now: 0, replicas: 1, history: {recommendations: [{at: 0, replicas: -3}]}}",
+            "history.recommendations[0].replicas: `-3`: expected 0 to",
+        ),
+        ("{now: 0, replicas: 1, history: {scaleUps: [{at: 0, by: -1}]}}", "history.scaleUps[0].by: "),
+        ("{now: 9223372036854775807, replicas: 1}", far),
+        ("{now: 18446744073709551615, replicas: 1}", far),
+        ("{now: -9223372036854775808, replicas: 1}", far),
+        ("{now: 0, replicas: 1, history: {lastScale: 253402207201000}}", far),
+    ] {
+        let error = error(text);
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_byte_order_mark_is_passed_over() {
+    assert_eq!(case(&format!("\u{feff}{}", STEADY.trim_start())), case(STEADY));
+}
+
+#[test]
+fn no_metric_asks_for_less_than_the_minimum() {
+    // One replica is the minimum: no value of the metric scales down, though the metric alone would ask for 0.
+    let explanation = explain(&case(STEADY)).unwrap();
+    let down =
+        |change: &&Counterfactual| matches!(change, Counterfactual::Value { direction: Direction::Down, .. });
+    assert_eq!(explanation.what_would_change.iter().find(down), None);
+    // Two replicas: to the minimum, not to the 0 that no connections ask for.
+    let two = STEADY
+        .replace("replicas: 1", "replicas: 2")
+        .replace("[{name: tcp-0}]", "[{name: tcp-0}, {name: tcp-1}]");
+    let explanation = explain(&case(&two.replace("tcp-0: 4210", "tcp-0: 5000, tcp-1: 5000"))).unwrap();
+    let Some(Counterfactual::Value { to, edge, .. }) = explanation.what_would_change.iter().find(down) else {
+        panic!("{:?}", explanation.what_would_change)
+    };
+    assert_eq!((*to, *edge), (1, 2_500_001));
+}
+
+#[test]
+fn a_tolerance_that_is_not_read_is_mentioned() {
+    let text = SPEC.replace("scaleUp: {", "scaleUp: {tolerance: 0.05, ");
+    let spec: crate::HpaSpec = serde_yaml::from_str(&text).unwrap();
+    let explained = |state: &str| explain(&state::read(state, &spec).unwrap()).unwrap();
+    let off = explained(STEADY);
+    let [note] = off.notes.as_slice() else { panic!("{:?}", off.notes) };
+    assert!(note.starts_with("behavior.scaleUp.tolerance 50m is not read: "), "{note}");
+    assert!(
+        note.contains("HPAConfigurableTolerance") && note.contains("{configurableTolerance: true}"),
+        "{note}"
+    );
+    assert!(Text { explanation: &off, instants: &() }.to_string().contains(&format!("\n  note: {note}\n")));
+    let on = explained(&format!("{STEADY}settings: {{configurableTolerance: true}}\n"));
+    assert_eq!(on.notes, [""; 0]);
+    assert!((on.tolerances.up - 0.05).abs() < 1e-9, "{:?}", on.tolerances);
+    assert_eq!(explain(&case(STEADY)).unwrap().notes, [""; 0]);
 }

@@ -40,6 +40,9 @@ impl fmt::Display for Text<'_> {
         writeln!(f, "{count} at {} (min {min}, max {max})", self.instants.instant(it.now_ms))?;
         writeln!(f, "  {}", it.summary)?;
         writeln!(f, "  controller: {}", it.reason)?;
+        for note in &it.notes {
+            writeln!(f, "  note: {note}")?;
+        }
         if !it.metrics.is_empty() {
             writeln!(f, "\nmetrics")?;
         }

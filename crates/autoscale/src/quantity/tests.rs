@@ -40,9 +40,18 @@ fn refuses_what_is_no_quantity() {
 
 #[test]
 fn refuses_what_does_not_fit_instead_of_wrapping() {
-    for text in
-        ["9223372036854775807", "1E", "8Ei", "1e30", "1e2147483647", "99999999999999999999999999999999999"]
-    {
+    for text in [
+        "9223372036854775807",
+        "10P",
+        "1E",
+        "10E",
+        "1Ei",
+        "8Ei",
+        "-1Ei",
+        "1e30",
+        "1e2147483647",
+        "99999999999999999999999999999999999",
+    ] {
         assert_eq!(text.parse::<Quantity>().unwrap_err(), ParseQuantityError::OutOfRange, "{text}");
     }
     assert_eq!("1".repeat(257).parse::<Quantity>().unwrap_err(), ParseQuantityError::TooLong);

@@ -41,7 +41,8 @@ impl Differences {
     }
 }
 
-/// Replays all lines of a file, plain or compressed.
+/// Replays all lines of a file, plain or compressed. Every line has an outcome; where the file cannot be read on, such as
+/// in a compressed one that was cut off, the rest of it is one line that disagrees.
 pub(crate) fn check_file(path: &Path) -> io::Result<Vec<Outcome>> {
     let mut file = File::open(path)?;
     let mut magic = [0_u8; 2];
@@ -51,11 +52,16 @@ pub(crate) fn check_file(path: &Path) -> io::Result<Vec<Outcome>> {
         if compressed { Box::new(flate2::read::MultiGzDecoder::new(file)) } else { Box::new(file) };
     let mut outcomes = Vec::new();
     for (index, line) in BufReader::new(reader).split(b'\n').enumerate() {
-        let line = line?;
         let place = format!("{}:{}", path.display(), index + 1);
+        let line = match line {
+            Ok(line) => line,
+            Err(error) => {
+                outcomes.push(unreadable(place, &error.to_string()));
+                break;
+            }
+        };
         // Bytes that are no UTF-8 make a line unreadable, not the file.
         match String::from_utf8(line) {
-            Ok(line) if line.trim().is_empty() => {}
             Ok(line) => outcomes.push(check_line(&line, &place)),
             Err(error) => outcomes.push(unreadable(place, &error.to_string())),
         }
