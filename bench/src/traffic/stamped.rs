@@ -1,9 +1,8 @@
 //! When the kernel received something, whoever reads it and whenever.
 
 use std::{
-    io,
-    io::IoSliceMut,
-    net::TcpStream,
+    io::{self, IoSliceMut, Write as _},
+    net::{Ipv4Addr, TcpListener, TcpStream},
     os::fd::AsRawFd,
     time::{Duration, Instant},
 };
@@ -20,13 +19,36 @@ use nix::{
 use super::unexpected_end;
 use crate::measure::wait;
 
+/// So long the kernel may take to begin with it.
+const BEGIN: Duration = Duration::from_secs(5);
+const NO_TIME: &str = "the kernel gave no time of reception";
+
 /// Makes the kernel note when data came.
+///
+/// For the first socket of a machine that asks for it, the kernel changes its own code, and does so beside the call: only
+/// when a connection made for that shows a time does this return.
 pub(crate) fn enable(streams: &[TcpStream]) -> io::Result<()> {
     for stream in streams {
-        stream.set_nonblocking(true)?;
-        setsockopt(stream, ReceiveTimestampns, &true)?;
+        prepare(stream)?;
     }
-    Ok(())
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let mut sender = TcpStream::connect(listener.local_addr()?)?;
+    let (receiver, _) = listener.accept()?;
+    prepare(&receiver)?;
+    let begun = Instant::now();
+    loop {
+        sender.write_all(b"?")?;
+        match received(&receiver, &mut [0; 1]) {
+            Ok(Some(_)) => return Ok(()),
+            Err(error) if error.to_string() != NO_TIME || begun.elapsed() > BEGIN => return Err(error),
+            _ => wait(Duration::from_millis(1)),
+        }
+    }
+}
+
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nonblocking(true)?;
+    Ok(setsockopt(stream, ReceiveTimestampns, &true)?)
 }
 
 /// When each stream had been sent `length` bytes, since 1970. On loopback a segment is received within the call that
@@ -88,5 +110,5 @@ fn received(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<Option<(usize, 
             return Ok(Some((message.bytes, Duration::from(time))));
         }
     }
-    Err(io::Error::other("the kernel gave no time of reception"))
+    Err(io::Error::other(NO_TIME))
 }
