@@ -27,8 +27,8 @@ mod server;
 mod settings;
 mod worker;
 
-pub use service::Error;
 pub use server::Server;
+pub use service::Error;
 use service::Shutdown;
 pub use settings::Settings;
 

@@ -14,8 +14,8 @@ use service::mailbox::Mailbox;
 use service::{Readiness, Shutdown, logs, workers};
 use tracing::info;
 
-use crate::backend;
 use crate::Error;
+use crate::backend;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::worker::{MAILBOX, Shared, Worker};
