@@ -35,10 +35,29 @@ fn testbed(command: &str, name: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The first line with a digit of what a program says of its version.
+/// The number in what a program says of its version.
 pub(crate) fn version(program: &Path, flag: &str) -> Option<String> {
     let output = Command::new(program).arg(flag).output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let line = text.lines().find(|line| line.contains(|character: char| character.is_ascii_digit()))?;
-    Some(line.trim().to_owned())
+    number(&String::from_utf8_lossy(&output.stdout)).map(str::to_owned)
+}
+
+/// The first word that is one; what programs say around it (dates, commits, where they are) is no reader's business.
+fn number(said: &str) -> Option<&str> {
+    let words = said.split(|character: char| character.is_whitespace() || character == '/');
+    words
+        .into_iter()
+        .find(|word| word.starts_with(|first: char| first.is_ascii_digit()) && word.contains('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+
+    #[test]
+    fn versions_are_numbers() {
+        assert_eq!(number("playctl 0.1.0\n"), Some("0.1.0"));
+        assert_eq!(number("HAProxy version 2.6.12-1+deb12u4 2026/10/17 - more"), Some("2.6.12-1+deb12u4"));
+        assert_eq!(number("\n/a/envoy-1.2/envoy  version: 9e55/1.40.0/Clean/RELEASE"), Some("1.40.0"));
+        assert_eq!(number("none"), None);
+    }
 }
