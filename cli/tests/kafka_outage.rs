@@ -34,6 +34,18 @@ fn half_a_minute_without_kafka_costs_no_connection_and_hides_no_line() {
     let mut client = Client::connect(lab.endpoint());
     // Not while others wait for their echo: every client gets it.
     eventually(SOON, || client.broadcast()).expect("broadcasts work");
+    eventually(SOON, || {
+        let received: Vec<u64> = admin_ports(&lab)
+            .iter()
+            .map(|(_, admin)| metric(&page(*admin), "tcp_broadcasts_total"))
+            .collect();
+        if received[0] > 0 && received.iter().all(|count| *count == received[0]) {
+            Ok(())
+        } else {
+            Err(received)
+        }
+    })
+    .expect("every replica has received it");
 
     let held = hold(&lab, connections);
     let before = probe(&lab, || {});
