@@ -28,9 +28,16 @@ fn half_a_minute_without_kafka_costs_no_connection_and_hides_no_line() {
     let (kafka, connections) = (variable("KAFKA_BROKERS"), held_connections());
     let lab = Lab::new("outage");
     let with = format!("kafka={kafka}");
-    let settings =
-        ["--set", "tcp.autoscaling=null", "--set", "tcp.replicas=2", "--set", "logger.enabled=true"];
-    lab.up(&[&["--with", &with], &settings[..]].concat());
+    let settings = [
+        ["--set", "tcp.autoscaling=null"],
+        ["--set", "tcp.replicas=2"],
+        ["--set", "tcp.env.SIGTERM_TIMEOUT=1"],
+        ["--set", "tcp.env.DRAIN_SPREAD=1"],
+        ["--set", "logger.enabled=true"],
+    ]
+    .concat();
+    // Two gateways: one alone has no open files for ten thousand clients and as many replicas' sides.
+    lab.ok(&[&["up", "--nodes", "2", "--with", &with], &settings[..]].concat());
     let mut client = Client::connect(lab.endpoint());
     // Not while others wait for their echo: every client gets it.
     eventually(SOON, || client.broadcast()).expect("broadcasts work");
