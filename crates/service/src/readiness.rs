@@ -12,7 +12,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 /// How long readiness waits for the first word of the backends.
 const READY_WITHOUT_AFTER: Duration = Duration::from_secs(2);
@@ -43,8 +43,14 @@ impl Readiness {
         Self(Arc::new(Mutex::new(Inner { state: State::Starting, degraded: BTreeMap::new() })))
     }
 
-    /// New work may come. Does nothing once the drain has begun.
+    /// New work may come. Does nothing once the drain has begun. What of the program only the start needed is no longer
+    /// resident then.
     pub fn ready(&self) {
+        if self.state() == State::Starting
+            && let Err(error) = footprint::give_back_startup_pages()
+        {
+            debug!(%error, "the start's memory is kept");
+        }
         let mut inner = self.0.lock();
         if inner.state == State::Starting {
             inner.state = State::Ready;

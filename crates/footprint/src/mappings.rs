@@ -1,0 +1,115 @@
+//! Reading `/proc/self/smaps` (proc(5)).
+
+use std::ops::Range;
+use std::path::Path;
+
+/// One mapping of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mapping<'a> {
+    pub(crate) range: Range<usize>,
+    permissions: &'a str,
+    path: &'a str,
+    /// Pages of it that are no longer those of the file.
+    modified: bool,
+}
+
+impl Mapping<'_> {
+    fn is_code(&self) -> bool {
+        self.permissions == "r-xp"
+    }
+
+    fn is_constant(&self) -> bool {
+        (self.is_code() || self.permissions == "r--p") && !self.modified
+    }
+}
+
+/// The C library: everything is linked with it, and the loader never takes it away.
+const C_LIBRARY: &str = "libc.so.6";
+
+/// The mappings that hold only what their file holds, and that stay as they are while the process runs: constants and
+/// code of `program` around the address `inside`, and the C library's code.
+///
+/// Of the program only the unbroken row of mappings around `inside` is taken, that is, what the loader made of it: its
+/// file may be mapped elsewhere too, by who reads its symbols, and those mappings come and go. Nobody but the loader maps
+/// the C library to be executed.
+pub(crate) fn constant_parts<'a>(smaps: &'a str, program: &Path, inside: usize) -> Vec<Mapping<'a>> {
+    let all: Vec<Mapping<'a>> = parse(smaps);
+    let rows = all.chunk_by(|one, next| one.range.end == next.range.start && one.path == next.path);
+    let of_program = rows
+        .filter(|row| row.iter().any(|mapping| mapping.range.contains(&inside)))
+        .flatten()
+        .filter(|mapping| Path::new(mapping.path) == program);
+    let of_c_library = all.iter().filter(|mapping| {
+        mapping.is_code() && Path::new(mapping.path).file_name().is_some_and(|name| name == C_LIBRARY)
+    });
+    of_program.chain(of_c_library).filter(|mapping| mapping.is_constant()).cloned().collect()
+}
+
+/// What cannot be read is left out.
+fn parse(smaps: &str) -> Vec<Mapping<'_>> {
+    let mut mappings: Vec<Mapping<'_>> = Vec::new();
+    for line in smaps.lines() {
+        if let Some(mapping) = head(line) {
+            mappings.push(mapping);
+        } else if let (Some(pages), Some(mapping)) = (line.strip_prefix("Anonymous:"), mappings.last_mut()) {
+            mapping.modified = pages.trim() != "0 kB";
+        }
+    }
+    mappings
+}
+
+/// `START-END PERMISSIONS OFFSET DEVICE INODE PATH`; taken as modified until its own line says otherwise.
+fn head(line: &str) -> Option<Mapping<'_>> {
+    let mut fields = line.splitn(6, ' ');
+    let (start, end) = fields.next()?.split_once('-')?;
+    let range = usize::from_str_radix(start, 16).ok()?..usize::from_str_radix(end, 16).ok()?;
+    let permissions = fields.next()?;
+    let path = fields.nth(3)?.trim_start();
+    Some(Mapping { range, permissions, path, modified: true })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMAPS: &str = "\
+00400000-00500000 r--p 00000000 fe:00 10160408                           /opt/a program
+Rss:                1024 kB
+Anonymous:             0 kB
+00500000-00900000 r-xp 00100000 fe:00 10160408                           /opt/a program
+Anonymous:             0 kB
+00900000-00980000 r--p 00500000 fe:00 10160408                           /opt/a program
+Anonymous:           500 kB
+00980000-00984000 rw-p 00580000 fe:00 10160408                           /opt/a program
+Anonymous:             0 kB
+00984000-009a0000 rw-p 00000000 00:00 0                                  [heap]
+Anonymous:            12 kB
+7f0000000000-7f0000100000 r--p 00000000 fe:00 10160408                   /opt/a program
+Anonymous:             0 kB
+7f0000200000-7f0000220000 r--p 00000000 fe:00 77                         /lib/libc.so.6
+Anonymous:             0 kB
+7f0000220000-7f0000300000 r-xp 00020000 fe:00 77                         /lib/libc.so.6
+Anonymous:             0 kB
+7f0000400000-7f0000500000 r-xp 00000000 fe:00 78                         /lib/libnss_dns.so.2
+Anonymous:             0 kB
+";
+
+    #[test]
+    fn only_what_the_loader_mapped_and_nobody_wrote() {
+        let parts = constant_parts(SMAPS, Path::new("/opt/a program"), 0x50_0010);
+        let ranges: Vec<_> = parts.into_iter().map(|part| part.range).collect();
+        assert_eq!(ranges, [0x40_0000..0x50_0000, 0x50_0000..0x90_0000, 0x7f00_0022_0000..0x7f00_0030_0000]);
+    }
+
+    #[test]
+    fn nothing_without_the_word_that_it_is_unmodified() {
+        let cut = SMAPS.replace("Anonymous:", "Private_Dirty:");
+        assert_eq!(constant_parts(&cut, Path::new("/opt/a program"), 0x50_0010), []);
+    }
+
+    #[test]
+    fn nothing_of_another_program() {
+        let parts = constant_parts(SMAPS, Path::new("/opt/another"), 0x50_0010);
+        assert!(parts.iter().all(|part| part.path == "/lib/libc.so.6"), "{parts:?}");
+    }
+}
