@@ -6,9 +6,11 @@
 mod broadcast;
 mod client;
 mod contained;
+mod datagram_relay;
 mod datagrams;
 mod echo;
 mod health;
+mod relay;
 mod sink;
 
 use std::{
@@ -31,6 +33,10 @@ pub(crate) enum Program {
     Datagrams(datagrams::Arguments),
     /// Reads and forgets
     Sink(Serve),
+    /// Passes on what comes, to and fro
+    Relay(relay::Arguments),
+    /// Passes on datagrams, to and fro
+    DatagramRelay(datagram_relay::Arguments),
     /// Sends a line of its input to all who are connected and prints how many those are
     Broadcast {
         #[arg(long)]
@@ -63,6 +69,8 @@ pub(crate) fn run(program: Program) -> Result<()> {
         Program::Echo(serve) => serve.on_threads(echo::serve),
         Program::Datagrams(arguments) => datagrams::serve(&arguments),
         Program::Sink(serve) => serve.on_threads(sink::serve),
+        Program::Relay(arguments) => relay::run(arguments),
+        Program::DatagramRelay(arguments) => datagram_relay::run(&arguments),
         Program::Broadcast { listen } => broadcast::serve(listen),
         Program::Client(arguments) => client::run(&arguments),
         Program::Contained { command } => contained::run(&command),
@@ -70,7 +78,10 @@ pub(crate) fn run(program: Program) -> Result<()> {
 }
 
 impl Serve {
-    fn on_threads(&self, serve: fn(&[TcpListener]) -> io::Result<()>) -> Result<()> {
+    fn on_threads(
+        &self,
+        serve: impl Fn(&[TcpListener]) -> io::Result<()> + Clone + Send + 'static,
+    ) -> Result<()> {
         if let Some(port) = self.health {
             for address in &self.listen {
                 health::answer(SocketAddr::new(address.ip(), port))?;
@@ -79,7 +90,7 @@ impl Serve {
         // Each ends only with an error, and then what is measured is not what was asked for.
         let (failed, failure) = std::sync::mpsc::channel();
         for _ in 0..self.threads.get() {
-            let (listeners, failed) = (self.listeners()?, failed.clone());
+            let (listeners, failed, serve) = (self.listeners()?, failed.clone(), serve.clone());
             thread::spawn(move || failed.send(serve(&listeners)));
         }
         failure.recv()??;

@@ -80,9 +80,8 @@ impl DatagramProxy {
                     .answering(ADMIN, "/readyz")?
             }
             Contestant::Envoy => start_envoy(programs, 1, &envoy::datagrams(FRONT, ADMIN))?,
-            Contestant::HaProxy | Contestant::Reference => {
-                bail!("{} is no proxy for datagrams", contestant.name())
-            }
+            Contestant::Reference => relay()?,
+            Contestant::HaProxy => bail!("{} is no proxy for datagrams", contestant.name()),
         };
         Ok(Self { process, address: FRONT, _replicas: replicas })
     }
@@ -94,6 +93,16 @@ impl DatagramProxy {
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
     }
+}
+
+/// The minimal proxy, which does not ask for the replicas' health.
+fn relay() -> Result<Process> {
+    let mut arguments = vec!["--health".to_owned(), ADMIN.to_string()];
+    arguments.extend(["--listen".to_owned(), FRONT.to_string()]);
+    for replica in REPLICAS {
+        arguments.extend(["--replica".to_owned(), replica.address.to_string()]);
+    }
+    Start::reference("relay", "datagram-relay")?.args(arguments).answering(ADMIN, "/")
 }
 
 /// Bare loops at these addresses, ready when `last`, the health port of the last one, says so.

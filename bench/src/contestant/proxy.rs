@@ -5,7 +5,7 @@
 
 use std::{fs, net::SocketAddr, path::PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use platform::endpoints::{Cluster, Endpoint, Endpoints};
 use serde_json::Value;
 
@@ -68,7 +68,7 @@ impl Proxy {
                     .serving(FRONT)?
             }
             Contestant::Envoy => start_envoy(programs, threads, &envoy::configuration(FRONT, ADMIN))?,
-            Contestant::Reference => bail!("there is no minimal proxy"),
+            Contestant::Reference => relay(threads)?,
         };
         Ok(Self { process, address: FRONT, _replicas: replicas })
     }
@@ -102,6 +102,16 @@ fn start_replicas(threads: usize, backend: Backend) -> Result<Process> {
     }
     arguments.extend(["--health".to_owned(), REPLICAS[0].health.port().to_string()]);
     Start::reference("replicas", name)?.args(arguments).serving(REPLICAS[REPLICAS.len() - 1].address)
+}
+
+/// The minimal proxy, which does not ask for the replicas' health.
+fn relay(threads: usize) -> Result<Process> {
+    let mut arguments = vec!["--threads".to_owned(), threads.to_string()];
+    arguments.extend(["--listen".to_owned(), FRONT.to_string()]);
+    for replica in REPLICAS {
+        arguments.extend(["--replica".to_owned(), replica.address.to_string()]);
+    }
+    Start::reference("relay", "relay")?.args(arguments).serving(FRONT)
 }
 
 fn playctl(programs: &Programs, threads: usize) -> Result<Process> {

@@ -15,8 +15,8 @@ use socket2::{Domain, Socket, Type};
 use super::health;
 
 /// Datagrams in one call.
-const BATCH: usize = 64;
-const DATAGRAM: usize = 2048;
+pub(super) const BATCH: usize = 64;
+pub(super) const DATAGRAM: usize = 2048;
 /// As much as the services ask for.
 const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
 

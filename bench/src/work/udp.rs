@@ -8,7 +8,7 @@ use crate::{
 };
 
 const SERVERS: [Contestant; 2] = [Contestant::Playctl, Contestant::Reference];
-const PROXIES: [Contestant; 2] = [Contestant::Playctl, Contestant::Envoy];
+const PROXIES: [Contestant; 3] = [Contestant::Playctl, Contestant::Reference, Contestant::Envoy];
 const ECHO_PEERS: usize = 16;
 const ECHO_WINDOW: usize = 32;
 
