@@ -2,7 +2,8 @@
 //! must say so.
 //!
 //! `infrastructure/testbed/test outage` runs it, and prints by how much the echo's p99 changed.
-//! `OUTAGE_CONNECTIONS` is how many connections are held (2,000; the scenario `tcp-10k` has 10,000).
+//! `OUTAGE_CONNECTIONS` is how many connections are held (2,000; the scenario `tcp-10k` has 10,000), `OUTAGE_PROFILE`
+//! how it is built (`release` for figures).
 
 mod support;
 
