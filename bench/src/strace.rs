@@ -90,12 +90,14 @@ fn count(traced: &Traced, programs: &Programs, contestant: Contestant) -> Result
         .stderr(Stdio::piped())
         .spawn()
         .context("cannot start strace")?;
-    let stderr = BufReader::new(strace.stderr.take().context("no pipe from strace")?);
+    // Kept to the end: it lets go of the process if nobody takes what it says.
+    let mut stderr = BufReader::new(strace.stderr.take().context("no pipe from strace")?);
     // One line for each thread it has taken hold of, or the reason why it cannot.
-    let first = stderr.lines().next().transpose()?.unwrap_or_default();
+    let mut first = String::new();
+    stderr.read_line(&mut first)?;
     if !first.contains("attached") {
         drop(strace.wait());
-        bail!("{first}");
+        bail!("{}", first.trim_end());
     }
     let before = scene.units()?;
     measure::wait(LENGTH);
@@ -103,6 +105,7 @@ fn count(traced: &Traced, programs: &Programs, contestant: Contestant) -> Result
     // On the interrupt it lets go of the process and writes its table.
     kill_process(Pid::from_child(&strace), Signal::INT)?;
     strace.wait()?;
+    drop(stderr);
     ensure!(units > 0.0, "nothing happened while it was traced");
     let table = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
     let calls = parse(&table).into_iter().map(|(name, calls)| (name, calls as f64 / units)).collect();
