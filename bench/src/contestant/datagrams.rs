@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use super::{
     Contestant, MESSAGE, Programs, envoy,
-    proxy::{ADMIN, REPLICAS, gateway, start_envoy, write_endpoints},
+    proxy::{ADMIN, REPLICAS, gateway, relayed, start_envoy, write_endpoints},
 };
 use crate::{
     process::{Process, Start},
@@ -97,12 +97,8 @@ impl DatagramProxy {
 
 /// The minimal proxy, which does not ask for the replicas' health.
 fn relay() -> Result<Process> {
-    let mut arguments = vec!["--health".to_owned(), ADMIN.to_string()];
-    arguments.extend(["--listen".to_owned(), FRONT.to_string()]);
-    for replica in REPLICAS {
-        arguments.extend(["--replica".to_owned(), replica.address.to_string()]);
-    }
-    Start::reference("relay", "datagram-relay")?.args(arguments).answering(ADMIN, "/")
+    let start = Start::reference("relay", "datagram-relay")?.args(["--health", &ADMIN.to_string()]);
+    start.args(relayed(FRONT)).answering(ADMIN, "/")
 }
 
 /// Bare loops at these addresses, ready when `last`, the health port of the last one, says so.

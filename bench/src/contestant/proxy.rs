@@ -106,12 +106,14 @@ fn start_replicas(threads: usize, backend: Backend) -> Result<Process> {
 
 /// The minimal proxy, which does not ask for the replicas' health.
 fn relay(threads: usize) -> Result<Process> {
-    let mut arguments = vec!["--threads".to_owned(), threads.to_string()];
-    arguments.extend(["--listen".to_owned(), FRONT.to_string()]);
-    for replica in REPLICAS {
-        arguments.extend(["--replica".to_owned(), replica.address.to_string()]);
-    }
-    Start::reference("relay", "relay")?.args(arguments).serving(FRONT)
+    let start = Start::reference("relay", "relay")?.args(["--threads", &threads.to_string()]);
+    start.args(relayed(FRONT)).serving(FRONT)
+}
+
+/// What tells a minimal proxy where it is and what it is in front of.
+pub(super) fn relayed(front: SocketAddr) -> Vec<String> {
+    let replicas = REPLICAS.map(|replica| ["--replica".to_owned(), replica.address.to_string()]);
+    [["--listen".to_owned(), front.to_string()]].into_iter().chain(replicas).flatten().collect()
 }
 
 fn playctl(programs: &Programs, threads: usize) -> Result<Process> {

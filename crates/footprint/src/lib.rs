@@ -1,9 +1,9 @@
 //! Gives back the memory that only start-up needed.
 //!
 //! One binary holds all commands and services, and starting any of them runs through code and tables all over it:
-//! arguments, settings, logging, clients. The kernel maps what surrounds each touched page as well, so a gateway of
-//! 1 MiB of its own data has 5 MiB of program resident that it never looks at again. Those pages are clean copies of a
-//! file: dropping them loses nothing, and the few that are needed after all come back from the page cache.
+//! arguments, settings, logging, clients. The kernel maps what surrounds each touched page as well, so most of what a
+//! small service has resident is program, and much of that it never looks at again. Those pages are clean copies of a
+//! file: dropping them loses nothing, and those that are needed after all come back from the page cache.
 
 mod mappings;
 
@@ -14,8 +14,8 @@ use rustix::mm::{Advice, madvise};
 
 use self::mappings::Mapping;
 
-/// Drops the unmodified pages of this program's code and constants, and of the C library's code, from resident memory. Returns how many bytes
-/// of address space that is. Meant for the moment when a server is ready; harmless at any other.
+/// Drops the unmodified pages of this program's code and constants, and of the C library's code, from resident memory.
+/// Returns how many bytes of address space that is. Meant for the moment when a server is ready; harmless at any other.
 ///
 /// # Errors
 /// If `/proc/self` cannot be read, or the kernel refuses. The program runs on as before.
@@ -35,7 +35,7 @@ pub fn give_back_startup_pages() -> io::Result<usize> {
 fn drop_pages(mapping: &Mapping<'_>) -> io::Result<()> {
     let start = std::ptr::with_exposed_provenance_mut(mapping.range.start);
     // SAFETY: the range is a private, read-only mapping of a file, none of whose pages was ever written (the kernel
-    // counts none as anonymous), so each page reads the same when it comes back. It belongs to the program that runs or
+    // counts none as anonymous or swapped out), so each page reads the same when it comes back. It belongs to the program that runs or
     // to its C library, which are not unmapped, remapped or made writable as long as it does.
     unsafe { madvise(start, mapping.range.len(), Advice::LinuxDontNeed) }?;
     Ok(())

@@ -9,8 +9,9 @@ pub(crate) struct Mapping<'a> {
     pub(crate) range: Range<usize>,
     permissions: &'a str,
     path: &'a str,
-    /// Pages of it that are no longer those of the file.
-    modified: bool,
+    /// KiB of it that are no longer those of the file: in memory, and swapped out. `None`: the kernel did not say.
+    anonymous: Option<u64>,
+    swapped: Option<u64>,
 }
 
 impl Mapping<'_> {
@@ -19,7 +20,12 @@ impl Mapping<'_> {
     }
 
     fn is_constant(&self) -> bool {
-        (self.is_code() || self.permissions == "r--p") && !self.modified
+        (self.is_code() || self.permissions == "r--p") && self.is_unmodified()
+    }
+
+    /// What the loader relocated was written, then made read-only; it may have been swapped out since.
+    fn is_unmodified(&self) -> bool {
+        self.anonymous == Some(0) && self.swapped == Some(0)
     }
 }
 
@@ -51,21 +57,29 @@ fn parse(smaps: &str) -> Vec<Mapping<'_>> {
     for line in smaps.lines() {
         if let Some(mapping) = head(line) {
             mappings.push(mapping);
-        } else if let (Some(pages), Some(mapping)) = (line.strip_prefix("Anonymous:"), mappings.last_mut()) {
-            mapping.modified = pages.trim() != "0 kB";
+        } else if let (Some((name, amount)), Some(mapping)) = (line.split_once(':'), mappings.last_mut()) {
+            match name {
+                "Anonymous" => mapping.anonymous = kibibytes(amount),
+                "Swap" => mapping.swapped = kibibytes(amount),
+                _ => {}
+            }
         }
     }
     mappings
 }
 
-/// `START-END PERMISSIONS OFFSET DEVICE INODE PATH`; taken as modified until its own line says otherwise.
+fn kibibytes(amount: &str) -> Option<u64> {
+    amount.trim().strip_suffix(" kB")?.parse().ok()
+}
+
+/// `START-END PERMISSIONS OFFSET DEVICE INODE PATH`; the lines about it follow.
 fn head(line: &str) -> Option<Mapping<'_>> {
     let mut fields = line.splitn(6, ' ');
     let (start, end) = fields.next()?.split_once('-')?;
     let range = usize::from_str_radix(start, 16).ok()?..usize::from_str_radix(end, 16).ok()?;
     let permissions = fields.next()?;
     let path = fields.nth(3)?.trim_start();
-    Some(Mapping { range, permissions, path, modified: true })
+    Some(Mapping { range, permissions, path, anonymous: None, swapped: None })
 }
 
 #[cfg(test)]
@@ -76,22 +90,34 @@ mod tests {
 00400000-00500000 r--p 00000000 fe:00 10160408                           /opt/a program
 Rss:                1024 kB
 Anonymous:             0 kB
+Swap:                  0 kB
 00500000-00900000 r-xp 00100000 fe:00 10160408                           /opt/a program
 Anonymous:             0 kB
-00900000-00980000 r--p 00500000 fe:00 10160408                           /opt/a program
-Anonymous:           500 kB
+Swap:                  0 kB
+00900000-00970000 r--p 00500000 fe:00 10160408                           /opt/a program
+Anonymous:           448 kB
+Swap:                  0 kB
+00970000-00980000 r--p 00570000 fe:00 10160408                           /opt/a program
+Anonymous:             0 kB
+Swap:                 64 kB
 00980000-00984000 rw-p 00580000 fe:00 10160408                           /opt/a program
 Anonymous:             0 kB
+Swap:                  0 kB
 00984000-009a0000 rw-p 00000000 00:00 0                                  [heap]
 Anonymous:            12 kB
+Swap:                  0 kB
 7f0000000000-7f0000100000 r--p 00000000 fe:00 10160408                   /opt/a program
 Anonymous:             0 kB
+Swap:                  0 kB
 7f0000200000-7f0000220000 r--p 00000000 fe:00 77                         /lib/libc.so.6
 Anonymous:             0 kB
+Swap:                  0 kB
 7f0000220000-7f0000300000 r-xp 00020000 fe:00 77                         /lib/libc.so.6
 Anonymous:             0 kB
+Swap:                  0 kB
 7f0000400000-7f0000500000 r-xp 00000000 fe:00 78                         /lib/libnss_dns.so.2
 Anonymous:             0 kB
+Swap:                  0 kB
 ";
 
     #[test]
@@ -103,8 +129,10 @@ Anonymous:             0 kB
 
     #[test]
     fn nothing_without_the_word_that_it_is_unmodified() {
-        let cut = SMAPS.replace("Anonymous:", "Private_Dirty:");
-        assert_eq!(constant_parts(&cut, Path::new("/opt/a program"), 0x50_0010), []);
+        for missing in ["Anonymous:", "Swap:"] {
+            let cut = SMAPS.replace(missing, "Other:");
+            assert_eq!(constant_parts(&cut, Path::new("/opt/a program"), 0x50_0010), [], "without {missing}");
+        }
     }
 
     #[test]
