@@ -1,6 +1,9 @@
 //! `playctl kill SERVICE[/REPLICA]`
 
-use platform::{Target, exit, target::Killed};
+use platform::{
+    Target, exit,
+    target::{Killed, Subject},
+};
 
 use super::{Context, Outcome};
 use crate::platform_source;
@@ -15,7 +18,7 @@ Examples:
 pub(crate) struct Args {
     /// Which one
     #[arg(value_name = "SERVICE[/REPLICA]")]
-    what: String,
+    what: Subject,
     /// Leave it dead
     #[arg(long)]
     no_restart: bool,
@@ -23,11 +26,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let target = platform_source::existing(&context.global)?;
-    let (service, replica) = match args.what.split_once('/') {
-        Some((service, replica)) => (service, Some(replica)),
-        None => (args.what.as_str(), None),
-    };
-    let killed = target.kill(service, replica, !args.no_restart)?;
+    let killed = target.kill(&args.what, !args.no_restart)?;
     context.printer.line(&in_words(&killed));
     context.printer.document(&killed);
     Ok(exit::DONE)
@@ -35,15 +34,16 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
 
 fn in_words(killed: &Killed) -> String {
     let Killed { replica, pid, draining, restart_in } = killed;
+    let pid = pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
     if *draining {
-        return format!("{replica} was draining; killed (pid {pid}), and it is not started again");
+        return format!("{replica} was draining; killed{pid}, and it is not started again");
     }
     let next = match restart_in {
         Some(after) if after.is_zero() => "it is started again now".to_owned(),
         Some(after) => format!("it is started again in {} s", after.as_secs()),
         None => "it stays dead; playctl scale or down and up bring it back".to_owned(),
     };
-    format!("killed {replica} (pid {pid}); {next}")
+    format!("killed {replica}{pid}; {next}")
 }
 
 #[cfg(test)]
@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn what_becomes_of_it_is_said() {
         let killed = |draining, restart_in| {
-            in_words(&Killed { replica: "tcp-1".to_owned(), pid: 7, draining, restart_in })
+            in_words(&Killed { replica: "tcp-1".to_owned(), pid: Some(7), draining, restart_in })
         };
         let now = Some(Duration::ZERO);
         assert_eq!(killed(false, now), "killed tcp-1 (pid 7); it is started again now");

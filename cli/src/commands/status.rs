@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use platform::{
-    Target, exit,
+    ServiceKind, Target, exit,
     target::{PartOrigin, ReplicaPhase, ReplicaSnapshot, ServiceSnapshot, Snapshot},
     values::Protocol,
 };
@@ -84,7 +84,7 @@ fn service_lines(text: &mut String, service: &ServiceSnapshot, now: Timestamp) {
     if service.replicas.is_empty() {
         return;
     }
-    let load = match Protocol::of_service(&service.name) {
+    let load = match ServiceKind::by_name(&service.name).map_or(Protocol::Tcp, |kind| kind.row().transport) {
         Protocol::Tcp => "CONNECTIONS",
         Protocol::Udp => "PACKETS",
     };

@@ -13,7 +13,10 @@ use std::{
 
 use platform::{
     Event, Target, TargetError,
-    target::{Applied, EventStream, EventsFrom, Killed, LogQuery, LogStream, PartOrigin, Scaled, Snapshot},
+    target::{
+        Applied, Drained, EventStream, EventsFrom, Killed, LogQuery, LogStream, PartOrigin, Pick, Scaled,
+        Snapshot, Started, Stopped, Subject,
+    },
     values::Values,
 };
 
@@ -316,13 +319,29 @@ impl Target for LocalTarget {
         }
     }
 
-    fn kill(&self, service: &str, replica: Option<&str>, restart: bool) -> Result<Killed, TargetError> {
-        let request =
-            Request::Kill { service: service.to_owned(), replica: replica.map(str::to_owned), restart };
+    fn kill(&self, what: &Subject, restart: bool) -> Result<Killed, TargetError> {
+        let replica = match &what.replica {
+            Pick::Unnamed => None,
+            Pick::Named(name) => Some(name.clone()),
+            Pick::Fullest | Pick::Emptiest => return Err(not_yet(&format!("kill {what}"))),
+        };
+        let request = Request::Kill { service: what.name.clone(), replica, restart };
         match self.ask(&request)? {
             Reply::Killed(killed) => Ok(killed),
             _ => Err(unexpected()),
         }
+    }
+
+    fn stop(&self, what: &Subject) -> Result<Stopped, TargetError> {
+        Err(not_yet(&format!("stop {what}")))
+    }
+
+    fn start(&self, what: &Subject) -> Result<Started, TargetError> {
+        Err(not_yet(&format!("start {what}")))
+    }
+
+    fn drain(&self, what: &Subject) -> Result<Drained, TargetError> {
+        Err(not_yet(&format!("drain {what}")))
     }
 
     fn logs(&self, query: &LogQuery) -> Result<LogStream, TargetError> {
@@ -341,6 +360,11 @@ impl Target for LocalTarget {
             _ => Err(unexpected()),
         }
     }
+}
+
+fn not_yet(what: &str) -> TargetError {
+    let why = "the supervisor of this version cannot do it".to_owned();
+    TargetError::Unsupported { what: what.to_owned(), why }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! * [`target`]: where a platform runs: this machine, a cluster, virtual time.
 //! * [`endpoints`]: what a gateway is told about the replicas behind it.
 //! * [`exit`]: exit codes of the command line.
+//! * [`services`]: the table of services.
 //! * [`values`]: `values.yaml` as types, merged as Helm merges.
 //!
 //! Nothing here knows a runtime, and nothing does I/O but [`values::Values::load`], which reads charts and files.
@@ -11,8 +12,10 @@
 pub mod endpoints;
 pub mod event;
 pub mod exit;
+pub mod services;
 pub mod target;
 pub mod values;
 
 pub use event::{Event, EventKind, Source};
+pub use services::ServiceKind;
 pub use target::{Target, TargetError};

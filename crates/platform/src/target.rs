@@ -3,7 +3,7 @@
 //! Calls block and name no runtime's types, so that engines which act on a platform (load, balancer) depend on
 //! this trait alone. An implementation that is asynchronous inside hides that.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,8 +22,15 @@ pub trait Target: Send + Sync {
     fn events(&self, from: EventsFrom) -> Result<EventStream, TargetError>;
     /// Sets the replicas of a service, as `kubectl scale` does. An autoscaler goes on from there.
     fn scale(&self, service: &str, replicas: u32) -> Result<Scaled, TargetError>;
-    /// Kills one replica of a service without notice (SIGKILL). Without `replica`: the one with the lowest ordinal.
-    fn kill(&self, service: &str, replica: Option<&str>, restart: bool) -> Result<Killed, TargetError>;
+    /// Kills one process without notice (SIGKILL). Unless `restart`, it stays dead until [`start`](Self::start).
+    fn kill(&self, what: &Subject, restart: bool) -> Result<Killed, TargetError>;
+    /// Stops a part or a service: it is gone until [`start`](Self::start), and nothing starts it again before.
+    fn stop(&self, what: &Subject) -> Result<Stopped, TargetError>;
+    /// Starts what [`stop`](Self::stop) stopped, or what [`kill`](Self::kill) left dead.
+    fn start(&self, what: &Subject) -> Result<Started, TargetError>;
+    /// Tells one replica to end, as deleting its pod does: out of the endpoints at once, SIGTERM, and its grace
+    /// period. The number of replicas stays, so that another one takes its place.
+    fn drain(&self, what: &Subject) -> Result<Drained, TargetError>;
     /// Log lines, oldest first; with `follow` the stream goes on until the platform goes down.
     fn logs(&self, query: &LogQuery) -> Result<LogStream, TargetError>;
     /// Where clients of `service` connect.
@@ -48,6 +55,90 @@ pub enum EventsFrom {
     Seq(u64),
 }
 
+/// What a command acts on: a service or a part as a whole (`tcp`, `kafka`), or one replica of it.
+///
+/// Written as on the command line: `tcp`, `tcp/tcp-1`, `gateway/node-0`, `tcp/fullest`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Subject {
+    /// A service or a part.
+    pub name: String,
+    pub replica: Pick,
+}
+
+/// Which replica of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pick {
+    /// None was named. Where one process is meant it is the running one with the lowest ordinal.
+    Unnamed,
+    /// The one with the most connections at this moment (packets per second for `udp`).
+    Fullest,
+    /// The one with the fewest.
+    Emptiest,
+    Named(String),
+}
+
+impl Subject {
+    /// A service or part as a whole.
+    pub fn whole(name: &str) -> Self {
+        Self { name: name.to_owned(), replica: Pick::Unnamed }
+    }
+
+    /// One replica, by its name.
+    pub fn replica(service: &str, replica: &str) -> Self {
+        Self { name: service.to_owned(), replica: Pick::Named(replica.to_owned()) }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let replica = match &self.replica {
+            Pick::Unnamed => return formatter.write_str(&self.name),
+            Pick::Fullest => "fullest",
+            Pick::Emptiest => "emptiest",
+            Pick::Named(name) => name,
+        };
+        write!(formatter, "{}/{replica}", self.name)
+    }
+}
+
+impl FromStr for Subject {
+    type Err = SubjectError;
+
+    fn from_str(text: &str) -> Result<Self, SubjectError> {
+        let bad = || SubjectError { text: text.to_owned() };
+        let (name, replica) = match text.split_once('/') {
+            None => (text, Pick::Unnamed),
+            Some((_, replica)) if replica.is_empty() || replica.contains('/') => return Err(bad()),
+            Some((name, "fullest")) => (name, Pick::Fullest),
+            Some((name, "emptiest")) => (name, Pick::Emptiest),
+            Some((name, replica)) => (name, Pick::Named(replica.to_owned())),
+        };
+        if name.is_empty() { Err(bad()) } else { Ok(Self { name: name.to_owned(), replica }) }
+    }
+}
+
+impl TryFrom<String> for Subject {
+    type Error = SubjectError;
+
+    fn try_from(text: String) -> Result<Self, SubjectError> {
+        text.parse()
+    }
+}
+
+impl From<Subject> for String {
+    fn from(subject: Subject) -> Self {
+        subject.to_string()
+    }
+}
+
+/// What is not a [`Subject`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?}: expected a service or part (tcp, kafka) or one replica (tcp/tcp-1, tcp/fullest)")]
+pub struct SubjectError {
+    text: String,
+}
+
 /// What an `apply` did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Applied {
@@ -70,11 +161,40 @@ pub struct Scaled {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Killed {
     pub replica: String,
-    pub pid: u32,
+    /// Where the target knows processes.
+    pub pid: Option<u32>,
     /// It had been told to end already, and was finishing what it had.
     pub draining: bool,
     /// When it is started again; `None`: it is not.
     pub restart_in: Option<Duration>,
+}
+
+/// What a `stop` did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopped {
+    /// The service or part.
+    pub name: String,
+    /// False: it had been stopped before.
+    pub was_running: bool,
+}
+
+/// What a `start` did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// The service, part or replica.
+    pub name: String,
+    /// False: it ran already.
+    pub was_stopped: bool,
+}
+
+/// What a `drain` did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drained {
+    pub replica: String,
+    /// Connections that it holds; `None` where clients do not connect.
+    pub connections: Option<u64>,
+    /// From SIGTERM to SIGKILL.
+    pub grace: Duration,
 }
 
 /// The state of a platform at one moment.
@@ -230,7 +350,7 @@ pub enum TargetError {
 }
 
 impl TargetError {
-    pub fn other(error: impl std::fmt::Display) -> Self {
+    pub fn other(error: impl fmt::Display) -> Self {
         Self::Other { message: error.to_string() }
     }
 
@@ -253,3 +373,19 @@ fn left_message(left: &[String]) -> String {
 
 /// Values by replica name.
 pub type ByReplica<T> = BTreeMap<String, T>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subjects_are_read_and_written_alike() {
+        for text in ["kafka", "tcp", "tcp/tcp-1", "tcp/fullest", "tcp/emptiest", "gateway/node-0"] {
+            assert_eq!(text.parse::<Subject>().unwrap().to_string(), text);
+        }
+        assert_eq!("tcp/fullest".parse::<Subject>().unwrap().replica, Pick::Fullest);
+        for bad in ["", "/", "tcp/", "/tcp-1", "tcp/tcp-1/x"] {
+            assert!(bad.parse::<Subject>().unwrap_err().to_string().contains(&format!("{bad:?}")), "{bad}");
+        }
+    }
+}

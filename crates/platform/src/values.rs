@@ -25,10 +25,8 @@ pub use parts::{Elasticsearch, Kafka, Memcached, Metrics, MetricsSource, Prometh
 pub use service::{Probe, Resources, Service};
 pub use source::ValuesSource;
 
+use crate::services::ServiceKind;
 use reader::Reader;
-
-/// The names of the services, in the order in which they are shown.
-pub const SERVICES: [&str; 6] = ["tcp", "udp", "ws", "stream", "directory", "logger"];
 
 /// The values of one platform: merged, checked, typed.
 ///
@@ -80,7 +78,8 @@ impl Values {
 
     /// Whether there is an Elasticsearch: the logger, which writes there, brings it with it.
     pub fn has_elasticsearch(&self) -> bool {
-        self.elasticsearch.enabled || self.service("logger").is_some_and(|logger| logger.enabled)
+        self.elasticsearch.enabled
+            || self.service(ServiceKind::Logger.name()).is_some_and(|logger| logger.enabled)
     }
 
     /// The gateway's listeners whose service runs.
@@ -99,9 +98,9 @@ impl Values {
     fn read(merged: helm::Table, origins: &source::Origins) -> Result<Self, ValuesError> {
         let problems = reader::Problems::new(origins);
         let mut top = Reader::top(&merged, &problems);
-        let services = SERVICES
-            .iter()
-            .filter_map(|name| Some(Service::read(name, top.table(name)?)))
+        let services = ServiceKind::ALL
+            .into_iter()
+            .filter_map(|kind| Some(Service::read(kind, top.table(kind.name())?)))
             .collect::<Vec<_>>();
         let gateway = Gateway::read(top.required_table("gateway"));
         let kafka = Kafka::read(top.required_table("kafka"));

@@ -8,7 +8,7 @@ use std::{
 };
 
 use ::platform::{
-    Event, EventKind, TargetError,
+    Event, EventKind, ServiceKind, TargetError,
     target::{EventsFrom, LogQuery, Snapshot},
     values::{Protocol, Values},
 };
@@ -159,8 +159,7 @@ async fn wait<T>(answer: oneshot::Receiver<Result<T, TargetError>>) -> Result<T,
 
 /// The kernel's present count of connections instead of the last scrape's, and what given parts say of themselves.
 async fn fresh(mut snapshot: Snapshot) -> Snapshot {
-    let connected =
-        snapshot.services.iter().filter(|service| Protocol::of_service(&service.name) == Protocol::Tcp);
+    let connected = snapshot.services.iter().filter(|service| transport(&service.name) == Protocol::Tcp);
     let ports =
         connected.flat_map(|service| &service.replicas).map(|replica| replica.address.port()).collect();
     let targets = sample::Targets { ports, pids: Vec::new() };
@@ -171,6 +170,10 @@ async fn fresh(mut snapshot: Snapshot) -> Snapshot {
     }
     given::look(&mut snapshot.parts).await;
     snapshot
+}
+
+fn transport(service: &str) -> Protocol {
+    ServiceKind::by_name(service).map_or(Protocol::Tcp, |kind| kind.row().transport)
 }
 
 struct Client {

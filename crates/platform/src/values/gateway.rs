@@ -115,11 +115,6 @@ impl Policy {
 impl Protocol {
     const ALL: [Self; 2] = [Self::Tcp, Self::Udp];
 
-    /// What the clients of a service speak.
-    pub fn of_service(name: &str) -> Self {
-        if name == "udp" { Self::Udp } else { Self::Tcp }
-    }
-
     /// As Kubernetes writes it.
     pub fn as_str(self) -> &'static str {
         match self {

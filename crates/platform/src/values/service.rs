@@ -5,17 +5,17 @@ use std::{collections::BTreeMap, time::Duration};
 use autoscale::{quantity::Quantity, spec::HpaSpec};
 
 use super::{Protocol, autoscaling, reader::Reader};
+use crate::services::ServiceKind;
 
 /// Most replicas of a service; a service's loopback network has 254 addresses.
 const REPLICAS_MAX: u32 = 250;
-/// Services that no client connects to.
-const WITHOUT_CLIENTS: [&str; 1] = ["logger"];
 /// Longest grace period, in seconds.
 const GRACE_SECONDS_MAX: u32 = 3_600;
 
 /// One service: a top-level key of `values.yaml`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Service {
+    pub kind: ServiceKind,
     /// The key: `tcp`, `udp`….
     pub name: String,
     pub enabled: bool,
@@ -65,7 +65,7 @@ impl Service {
 
     /// What its clients speak.
     pub fn protocol(&self) -> Protocol {
-        Protocol::of_service(&self.name)
+        self.kind.row().transport
     }
 
     /// The autoscaler's bounds.
@@ -74,7 +74,9 @@ impl Service {
         Some([self.initial_replicas(), u32::try_from(spec.max_replicas).ok()?])
     }
 
-    pub(super) fn read(name: &str, mut values: Reader<'_>) -> Self {
+    pub(super) fn read(kind: ServiceKind, mut values: Reader<'_>) -> Self {
+        let name = kind.name();
+        let has_clients = kind.row().has_clients;
         let enabled = values.bool("enabled", true);
         let replicas = values.integer("replicas", 0..=REPLICAS_MAX);
         let autoscaling = autoscaling::read(&mut values);
@@ -92,8 +94,8 @@ impl Service {
             problems.add(key, Some(&spec.max_replicas.into()), &format!("at most {REPLICAS_MAX}"));
         }
         let admin_port = values.port("adminPort");
-        let port = if WITHOUT_CLIENTS.contains(&name) { admin_port } else { values.port("port") };
-        if port == admin_port && port != 0 && !WITHOUT_CLIENTS.contains(&name) {
+        let port = if has_clients { values.port("port") } else { admin_port };
+        if port == admin_port && port != 0 && has_clients {
             problems.add(
                 values.path_of("adminPort"),
                 Some(&admin_port.into()),
@@ -101,6 +103,7 @@ impl Service {
             );
         }
         let service = Self {
+            kind,
             name: name.to_owned(),
             enabled,
             replicas,

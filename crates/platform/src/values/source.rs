@@ -7,8 +7,10 @@ use std::{
 
 use serde_json::Value;
 
+use crate::services::ServiceKind;
+
 use super::{
-    SERVICES, ValuesError,
+    ValuesError,
     helm::{
         self, Chart, Table,
         chart::{parse, read},
@@ -109,7 +111,7 @@ impl ValuesSource {
             None => Chart::from_values("playground", "built-in values.yaml", BUILTIN)?,
         };
         origins.add_chart(&chart, "");
-        let ours = |name: &str| SERVICES.contains(&name) || PARTS.contains(&name);
+        let ours = |name: &str| ServiceKind::by_name(name).is_some() || PARTS.contains(&name);
         let required = chart.requirements.iter().flatten().map(|requirement| requirement.name.clone());
         let unpacked = chart.charts.iter().map(|subchart| subchart.name.clone());
         origins.foreign_charts = unpacked.chain(required).filter(|name| !ours(name)).collect();

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Instant};
 
 use ::platform::{
-    EventKind, TargetError,
+    EventKind, ServiceKind, TargetError,
     target::{Applied, ReplicaPhase},
     values::{self, Protocol, Values},
 };
@@ -26,9 +26,6 @@ use crate::{
         telemetry::{self, Counts, Telemetry},
     },
 };
-
-/// Services that this program can run so far.
-const KNOWN_SERVICES: [&str; 3] = ["tcp", "udp", "logger"];
 
 impl Platform {
     pub(super) fn apply(&mut self, values: Values, nodes: u32, programs: &Programs, answer: Answer<Applied>) {
@@ -249,14 +246,11 @@ fn possible(values: &Values, nodes: u32) -> Result<(), TargetError> {
         });
     }
     for service in values.enabled_services() {
-        if !KNOWN_SERVICES.contains(&service.name.as_str()) {
+        if !service.kind.row().runs {
+            let runs: Vec<&str> = ServiceKind::running().map(ServiceKind::name).collect();
             return not_yet(
                 format!("service {}", service.name),
-                &format!(
-                    "this version runs {} only; set {}.enabled=false",
-                    KNOWN_SERVICES.join(", "),
-                    service.name
-                ),
+                &format!("this version runs {} only; set {}.enabled=false", runs.join(", "), service.name),
             );
         }
     }

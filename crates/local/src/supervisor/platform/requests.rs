@@ -62,7 +62,7 @@ impl Platform {
         running.process.kill();
         let restart_in: Option<Duration> =
             (restart && !draining).then(|| found.backoff.clone().next(running.started.elapsed()));
-        Ok(Killed { replica: found.name.clone(), pid: running.process.pid(), draining, restart_in })
+        Ok(Killed { replica: found.name.clone(), pid: Some(running.process.pid()), draining, restart_in })
     }
 
     pub(super) fn endpoint(&mut self, name: &str) -> Result<SocketAddr, TargetError> {

@@ -1,0 +1,119 @@
+//! The table of services: one row each, which everything that must know a service reads.
+//!
+//! Adding a service means adding a variant to [`ServiceKind`] and a row to [`ServiceKind::row`]; every `match` on the
+//! kind (`playctl serve`, the metrics pipeline) then fails to compile until it knows the new one.
+
+use std::fmt;
+
+use crate::values::Protocol;
+
+/// The services of the platform, in the order of `values.yaml`.
+///
+/// The order is part of the contract: a service's place in it is the third byte of its replicas' loopback addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ServiceKind {
+    Tcp,
+    Udp,
+    Ws,
+    Stream,
+    Directory,
+    Logger,
+}
+
+/// What is known about a service before any values are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServiceRow {
+    /// Its key in `values.yaml` and its word on the command line.
+    pub name: &'static str,
+    /// What its clients speak.
+    pub transport: Protocol,
+    /// Whether clients connect to it; one without clients has its admin port alone.
+    pub has_clients: bool,
+    /// The custom metric (`Pods`) by which it is autoscaled, and what is counted for it.
+    pub metric: Option<PodsMetric>,
+    /// Whether this program can run it.
+    pub runs: bool,
+}
+
+/// A custom metric that autoscalers of this platform can use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PodsMetric {
+    /// Established connections, the maximum over the metrics' window.
+    Connections,
+    /// Packets received per second, the rate over the metrics' window.
+    Packets,
+}
+
+impl PodsMetric {
+    pub const ALL: [Self; 2] = [Self::Connections, Self::Packets];
+
+    /// As an HPA names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connections => "tcp_state_established",
+            Self::Packets => "udp_packets_received",
+        }
+    }
+
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|metric| metric.name() == name)
+    }
+}
+
+impl ServiceKind {
+    pub const ALL: [Self; 6] = [Self::Tcp, Self::Udp, Self::Ws, Self::Stream, Self::Directory, Self::Logger];
+
+    pub fn row(self) -> ServiceRow {
+        let row =
+            |name, transport, metric| ServiceRow { name, transport, has_clients: true, metric, runs: true };
+        let later = |name| ServiceRow { runs: false, ..row(name, Protocol::Tcp, None) };
+        match self {
+            Self::Tcp => row("tcp", Protocol::Tcp, Some(PodsMetric::Connections)),
+            Self::Udp => row("udp", Protocol::Udp, Some(PodsMetric::Packets)),
+            Self::Ws => later("ws"),
+            Self::Stream => later("stream"),
+            Self::Directory => later("directory"),
+            Self::Logger => ServiceRow { has_clients: false, ..row("logger", Protocol::Tcp, None) },
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// The services that this program can run.
+    pub fn running() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|kind| kind.row().runs)
+    }
+}
+
+impl fmt::Display for ServiceKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_is_that_of_the_enum_and_names_lead_back() {
+        assert!(ServiceKind::ALL.is_sorted());
+        for kind in ServiceKind::ALL {
+            assert_eq!(ServiceKind::by_name(kind.name()), Some(kind));
+        }
+        assert_eq!(ServiceKind::by_name("tpc"), None);
+    }
+
+    #[test]
+    fn every_metric_of_a_service_has_a_name_that_leads_back() {
+        for metric in ServiceKind::ALL.into_iter().filter_map(|kind| kind.row().metric) {
+            assert_eq!(PodsMetric::by_name(metric.name()), Some(metric));
+        }
+    }
+}
