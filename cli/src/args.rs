@@ -4,7 +4,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
     completion, demo, doctor, down, explain, kill, load, load_worker, logs, run_child, scale, serve, status,
-    supervisor, up, watch,
+    stop, supervisor, up, watch,
 };
 
 const EXAMPLES: &str = "\
@@ -73,6 +73,9 @@ pub(crate) enum Command {
     Watch(watch::Args),
     Scale(scale::Args),
     Kill(kill::Args),
+    Stop(stop::StopArgs),
+    Start(stop::StartArgs),
+    Drain(stop::DrainArgs),
     Logs(logs::Args),
     Explain(explain::Args),
     Doctor(doctor::Args),

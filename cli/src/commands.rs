@@ -13,6 +13,7 @@ pub(crate) mod run_child;
 pub(crate) mod scale;
 pub(crate) mod serve;
 pub(crate) mod status;
+pub(crate) mod stop;
 pub(crate) mod supervisor;
 pub(crate) mod up;
 pub(crate) mod watch;
@@ -105,6 +106,9 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Watch(args) => watch::run(&context, &args),
         Command::Scale(args) => scale::run(&context, &args),
         Command::Kill(args) => kill::run(&context, &args),
+        Command::Stop(args) => stop::stop(&context, &args),
+        Command::Start(args) => stop::start(&context, &args),
+        Command::Drain(args) => stop::drain(&context, &args),
         Command::Logs(args) => logs::run(&context, &args),
         Command::Doctor(args) => Ok(doctor::run(&context, &args)),
         Command::Explain(args) => explain::run(&context, &args),

@@ -14,10 +14,12 @@ use crate::platform_source;
 Examples:
   playctl kill tcp                 the replica with the lowest ordinal
   playctl kill tcp/tcp-1           this one; it is started again after the kubelet's back-off
+  playctl kill tcp/fullest         the one with the most connections at this moment
+  playctl kill gateway/node-0      a gateway
   playctl kill tcp/tcp-1 --no-restart")]
 pub(crate) struct Args {
     /// Which one
-    #[arg(value_name = "SERVICE[/REPLICA]")]
+    #[arg(value_name = "SERVICE[/REPLICA]|PART")]
     what: Subject,
     /// Leave it dead
     #[arg(long)]
@@ -41,7 +43,7 @@ fn in_words(killed: &Killed) -> String {
     let next = match restart_in {
         Some(after) if after.is_zero() => "it is started again now".to_owned(),
         Some(after) => format!("it is started again in {} s", after.as_secs()),
-        None => "it stays dead; playctl scale or down and up bring it back".to_owned(),
+        None => "it stays dead until: playctl start, or playctl up".to_owned(),
     };
     format!("killed {replica}{pid}; {next}")
 }

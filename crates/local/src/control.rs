@@ -8,7 +8,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use platform::{
     Event, TargetError,
-    target::{Applied, EventsFrom, Killed, LogLine, LogQuery, Scaled, Snapshot},
+    target::{EventsFrom, LogLine, LogQuery, Snapshot},
     values::Values,
 };
 use serde::{Deserialize, Serialize};
@@ -21,30 +21,19 @@ pub(crate) use socket::{bind, connect};
 pub(crate) const REQUEST_MAX: usize = 4 * 1024 * 1024;
 
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "request", rename_all = "snake_case")]
+#[serde(tag = "request", content = "with", rename_all = "snake_case")]
 pub(crate) enum Request {
     /// Answered by events while it goes on, then `Applied`.
     Apply {
         values: Box<Values>,
         nodes: u32,
     },
-    /// Answered by `Down`.
-    Teardown {
-        grace: bool,
-    },
+    /// Anything else that changes something; answered by `Done`, a teardown by `Down`.
+    Act(controller::Request),
     Snapshot,
     /// Answered by events until the platform goes down.
     Events {
         from: EventsFrom,
-    },
-    Scale {
-        service: String,
-        replicas: u32,
-    },
-    Kill {
-        service: String,
-        replica: Option<String>,
-        restart: bool,
     },
     /// Answered by log lines; then `End`.
     Logs {
@@ -63,11 +52,9 @@ pub(crate) enum Request {
 pub(crate) enum Reply {
     Event(Box<Event>),
     Log(LogLine),
-    Applied(Applied),
+    Done(controller::Reply),
     Down(Traces),
     Snapshot(Box<Snapshot>),
-    Scaled(Scaled),
-    Killed(Killed),
     Endpoint(SocketAddr),
     Autoscaler(Box<serde_json::Value>),
     /// There is nothing more to come.

@@ -16,9 +16,7 @@ pub mod doctor;
 pub mod embedded;
 pub mod supervisor;
 
-mod backoff;
 mod control;
-mod deletion;
 mod http;
 mod journal;
 mod kernel;
@@ -31,6 +29,5 @@ mod programs;
 mod prometheus;
 mod slot;
 mod target;
-mod window;
 
 pub use target::{LocalTarget, Options, Progress};

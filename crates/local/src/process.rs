@@ -15,6 +15,7 @@ use std::{
     thread,
 };
 
+use controller::Exit;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::unix::AsyncFd;
 
@@ -165,18 +166,14 @@ impl Ended {
     }
 }
 
-/// How a process ended, in words.
-pub(crate) fn in_words(status: ExitStatus) -> String {
+/// How a process ended.
+pub(crate) fn exit(status: ExitStatus) -> Exit {
     use std::os::unix::process::ExitStatusExt as _;
 
     match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit code {code}"),
-        (None, Some(9)) => "killed (SIGKILL)".to_owned(),
-        (None, Some(15)) => "ended by SIGTERM".to_owned(),
-        (None, Some(6)) => "aborted (SIGABRT)".to_owned(),
-        (None, Some(11)) => "crashed (SIGSEGV)".to_owned(),
-        (None, Some(signal)) => format!("ended by signal {signal}"),
-        (None, None) => "ended".to_owned(),
+        (Some(code), _) => Exit::Code(code),
+        (None, Some(signal)) => Exit::Signal(signal),
+        (None, None) => Exit::Lost("it has neither an exit code nor a signal".to_owned()),
     }
 }
 
@@ -202,7 +199,7 @@ mod tests {
         start.environment.insert("A".into(), "b".into());
         let started = spawner.start(start).unwrap();
         let status = started.ended.wait().await.unwrap();
-        assert_eq!(in_words(status), "exit code 7");
+        assert_eq!(exit(status), Exit::Code(7));
         let mut output = String::new();
         std::fs::File::from(started.stdout.unwrap()).read_to_string(&mut output).unwrap();
         assert_eq!(output, "b-\n");
@@ -213,7 +210,7 @@ mod tests {
         let spawner = Spawner::new().unwrap();
         let started = spawner.start(shell("sleep 60")).unwrap();
         started.process.kill();
-        assert_eq!(in_words(started.ended.wait().await.unwrap()), "killed (SIGKILL)");
+        assert_eq!(exit(started.ended.wait().await.unwrap()), Exit::Signal(9));
         started.process.kill();
         started.process.terminate();
     }

@@ -6,6 +6,7 @@
 mod version;
 
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
@@ -38,6 +39,9 @@ pub(crate) struct Found {
     /// Where what runs on Java is installed; otherwise the executable's folder.
     pub(crate) home: PathBuf,
 }
+
+/// The programs that were found for what values ask for.
+pub(crate) type Programs = BTreeMap<Program, Found>;
 
 /// Why a program cannot be used; each says how to get it.
 #[derive(Debug, thiserror::Error)]

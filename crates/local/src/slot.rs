@@ -6,12 +6,12 @@
 //! are shared by all users of a network namespace).
 
 use std::{
-    collections::BTreeMap,
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     path::Path,
-    time::{Duration, Instant},
 };
+
+use platform::ServiceKind;
 
 use crate::lock::FileLock;
 
@@ -26,11 +26,8 @@ const V_GATEWAY: u8 = 1;
 const V_SERVICES: u8 = 2;
 /// V of the embedded parts.
 const V_PARTS: u8 = 250;
-/// For so long the address of a replica that went away is not given to another: connections in TIME-WAIT, clients
-/// and graphs would take one for the other.
-const QUARANTINE: Duration = Duration::from_mins(5);
 /// N runs from 1; .0 and .255 look like networks to too many programs.
-const ORDINALS: u16 = 254;
+pub(crate) const ORDINALS: u16 = 254;
 
 /// A slot that is taken; dropping it gives it back.
 #[derive(Debug)]
@@ -103,9 +100,10 @@ impl Addresses {
         Ipv4Addr::new(127, self.slot, V_GATEWAY, last_byte(node)).into()
     }
 
-    /// A replica; `service` is the service's place in `values.yaml`, counted from 0.
-    pub(crate) fn replica(self, service: u8, ordinal: u16) -> IpAddr {
-        Ipv4Addr::new(127, self.slot, V_SERVICES + service, last_byte(ordinal.into())).into()
+    pub(crate) fn replica(self, service: ServiceKind, ordinal: u16) -> IpAddr {
+        // The enum's order is that of `values.yaml`.
+        let third = V_SERVICES + service as u8;
+        Ipv4Addr::new(127, self.slot, third, last_byte(ordinal.into())).into()
     }
 
     /// An embedded part.
@@ -118,36 +116,8 @@ fn last_byte(index: u32) -> u8 {
     u8::try_from(index + 1).expect("callers hand out at most 254 addresses per service")
 }
 
-/// How many services fit between the gateway and the embedded parts.
-pub(crate) const SERVICES_MAX: usize = (V_PARTS - V_SERVICES) as usize;
 /// How many nodes there may be; each needs two addresses while its gateway is replaced.
 pub(crate) const NODES_MAX: u32 = 100;
-
-/// Ordinals of one service's replicas: the lowest that is neither in use nor in quarantine.
-#[derive(Debug, Default)]
-pub(crate) struct Ordinals {
-    /// `None`: in use; otherwise when it was given back.
-    taken: BTreeMap<u16, Option<Instant>>,
-}
-
-impl Ordinals {
-    /// `None`: every ordinal is in use. When only quarantine stands in the way, the one longest free is taken.
-    pub(crate) fn take(&mut self, now: Instant) -> Option<u16> {
-        self.taken
-            .retain(|_, released| released.is_none_or(|at| now.saturating_duration_since(at) < QUARANTINE));
-        let free = (0..ORDINALS).find(|ordinal| !self.taken.contains_key(ordinal));
-        let ordinal = free.or_else(|| {
-            let oldest = self.taken.iter().filter_map(|(ordinal, at)| at.map(|at| (at, *ordinal))).min()?;
-            Some(oldest.1)
-        })?;
-        self.taken.insert(ordinal, None);
-        Some(ordinal)
-    }
-
-    pub(crate) fn give_back(&mut self, ordinal: u16, now: Instant) {
-        self.taken.insert(ordinal, Some(now));
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -170,33 +140,7 @@ mod tests {
         let addresses = Addresses { slot: 77 };
         assert_eq!(addresses.clients().to_string(), "127.77.0.1");
         assert_eq!(addresses.gateway(1).to_string(), "127.77.1.2");
-        assert_eq!(addresses.replica(0, 0).to_string(), "127.77.2.1");
-        assert_eq!(addresses.replica(3, 253).to_string(), "127.77.5.254");
-    }
-
-    #[test]
-    fn an_ordinal_rests_five_minutes() {
-        let mut ordinals = Ordinals::default();
-        let start = Instant::now();
-        let after = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(ordinals.take(start), Some(0));
-        assert_eq!(ordinals.take(start), Some(1));
-        ordinals.give_back(1, after(10));
-        assert_eq!(ordinals.take(after(11)), Some(2));
-        assert_eq!(ordinals.take(after(309)), Some(3));
-        assert_eq!(ordinals.take(after(310)), Some(1));
-    }
-
-    #[test]
-    fn when_only_quarantine_is_left_the_longest_rested_serves() {
-        let mut ordinals = Ordinals::default();
-        let start = Instant::now();
-        for expected in 0..ORDINALS {
-            assert_eq!(ordinals.take(start), Some(expected));
-        }
-        assert_eq!(ordinals.take(start), None);
-        ordinals.give_back(9, start + Duration::from_secs(2));
-        ordinals.give_back(7, start + Duration::from_secs(1));
-        assert_eq!(ordinals.take(start + Duration::from_secs(3)), Some(7));
+        assert_eq!(addresses.replica(ServiceKind::Tcp, 0).to_string(), "127.77.2.1");
+        assert_eq!(addresses.replica(ServiceKind::Stream, 253).to_string(), "127.77.5.254");
     }
 }

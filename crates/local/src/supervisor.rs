@@ -1,64 +1,71 @@
 //! The supervisor: the process behind a platform on this machine.
 //!
-//! One actor owns the whole state ([`platform::Platform`]) and handles one message after the other; tasks around it
-//! wait for what takes time (the end of a process, a probe, a timer, a client) and tell it. All of that runs on one
-//! thread; beside it live only the thread that starts processes, a short-lived one per scrape, and the embedded
-//! parts' own.
+//! What there should be is decided by the [`controller`]; the [`host`] carries that out on processes, files and sockets.
+//! One loop steps the controller and hands its effects on; tasks around it wait for what takes time (the end of a
+//! process, a probe, a client) and tell it. All of that runs on one thread; beside it live only the thread that starts
+//! processes, a short-lived one per scrape, and the embedded parts' own.
 
-mod autoscaling;
+mod clock;
 mod conversation;
 mod counted;
+mod embedded;
 mod endpoints;
 mod entrance;
 mod environment;
 mod gateway;
 mod given;
+mod ground;
+mod host;
+mod metrics;
 mod output;
-mod parts;
-mod platform;
+mod places;
 mod probe;
 mod proxy;
 mod recorder;
+mod runs;
 mod sample;
 mod servers;
-mod service;
 mod start;
 mod telemetry;
 
 use std::{
+    collections::VecDeque,
     fs, io,
     os::{fd::AsFd as _, unix::net::UnixStream},
+    sync::Arc,
     time::Duration,
 };
 
-use ::platform::{
-    TargetError,
-    target::{Applied, Killed, Scaled, Snapshot},
-    values::Values,
-};
+use ::platform::{TargetError, values::Values};
+use controller::{Apply, Capacity, Controller, Effect, Input, Request};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::{mpsc, oneshot},
+    sync::mpsc,
     task::{JoinSet, LocalSet},
-    time::Instant,
 };
 use uuid::Uuid;
 
 pub(crate) use self::entrance::DEFAULT_PLATFORM;
-use self::{conversation::Talk, parts::Programs, platform::Platform};
+use self::{
+    conversation::Talk,
+    host::{Answer, Farewell, Host, identities},
+};
 use crate::{
     control::{self, Reply, Traces},
     lock::FileLock,
     paths::{Paths, PlatformPaths},
-    programs::Program,
+    programs::Programs,
+    slot::{NODES_MAX, ORDINALS},
 };
 
-/// Messages on their way to the actor; senders wait when it is full.
+/// Messages on their way to the main loop; senders wait when it is full.
 const MESSAGES_MAX: usize = 1024;
 /// Clients that are talked to at the same time.
 const CLIENTS_MAX: usize = 256;
 /// At the end, clients get so long to read their last reply.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// A service's replicas have one byte of their address; some stay free for replacements and for those at rest.
+const REPLICAS_MAX: u32 = 200;
 /// Processes that a killed predecessor left must be gone by then.
 const LEFTOVERS_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -77,92 +84,30 @@ pub enum Error {
     Runtime(io::Error),
 }
 
-/// One process, of however many of one replica.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct ProcessKey(u64);
-
-/// What the actor is told.
+/// What the main loop is told.
 #[derive(Debug)]
 enum Message {
-    Command(Command),
-    Probed {
-        key: ProcessKey,
-        found: probe::Found,
-    },
-    /// A gateway has taken over this version of the endpoints.
-    CaughtUp {
-        key: ProcessKey,
-        version: u64,
-    },
-    Ended {
-        key: ProcessKey,
-        how: String,
-    },
-    Scraped(sample::Scrape),
-    /// What Prometheus said for a sync.
-    Answered {
-        answers: platform::Answers,
-    },
-    /// A back-off is over; names the replica by its uid.
-    Restart {
-        uid: u64,
-    },
-    RestartGateway {
-        ordinal: u16,
-    },
-    RestartServer {
-        program: Program,
-    },
-    /// A grace period is over.
-    GraceOver {
-        key: ProcessKey,
-    },
-    /// Somebody has waited for a change for as long as is reasonable.
-    Overdue {
-        change: u64,
-    },
+    Input(Input),
+    Client { ask: Ask, answer: Answer },
 }
 
-type Answer<T> = oneshot::Sender<Result<T, TargetError>>;
-
-/// What a client wants of the actor.
+/// What a client wants.
 #[derive(Debug)]
-enum Command {
+enum Ask {
     Apply {
         values: Box<Values>,
         nodes: u32,
         /// What the values ask for, and was found.
         programs: Programs,
-        answer: Answer<Applied>,
     },
-    Teardown {
-        grace: bool,
-        answer: Answer<Traces>,
-    },
-    Snapshot {
-        answer: Answer<Snapshot>,
-    },
-    Scale {
-        service: String,
-        replicas: u32,
-        answer: Answer<Scaled>,
-    },
-    Kill {
-        service: String,
-        replica: Option<String>,
-        restart: bool,
-        answer: Answer<Killed>,
-    },
+    Act(Request),
+    Snapshot,
     Endpoint {
         service: String,
-        answer: Answer<std::net::SocketAddr>,
     },
     Autoscaler {
         service: String,
-        answer: Answer<serde_json::Value>,
     },
-    /// Whoever asked for the bring-up is gone.
-    Abandoned,
 }
 
 /// Runs the supervisor of a platform until it has been taken down.
@@ -247,25 +192,25 @@ async fn serve(
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Runtime)?;
 
     let (messages, mut incoming) = mpsc::channel(MESSAGES_MAX);
-    let mut platform = Platform::new(name, run, paths, own.clone(), messages.clone())?;
-    let talk = Talk { messages, events: platform.events(), logs: platform.logs() };
+    let mut supervisor = Supervisor::new(name, run, paths, own.clone(), messages.clone())?;
+    let host = &supervisor.host;
+    let talk = Talk { messages, events: host.events(), logs: host.logs() };
     let mut clients = JoinSet::new();
     clients.spawn_local(talk.clone().converse(first, true));
 
-    while !platform.is_finished() {
-        let (scrape, sync) = platform.next_ticks();
+    while !supervisor.controller.is_finished() {
+        let due = supervisor.next_due();
         tokio::select! {
             biased;
-            _ = interrupt.recv() => platform.interrupted(),
-            _ = terminate.recv() => platform.interrupted(),
-            message = incoming.recv() => {
-                // The platform itself holds a sender.
-                if let Some(message) = message {
-                    platform.handle(message);
-                }
-            }
-            () = at(scrape) => platform.scrape(),
-            () = at(sync) => platform.sync(),
+            _ = interrupt.recv() => supervisor.step(Input::Interrupted),
+            _ = terminate.recv() => supervisor.step(Input::Interrupted),
+            message = incoming.recv() => match message {
+                Some(Message::Input(input)) => supervisor.step(input),
+                Some(Message::Client { ask, answer }) => supervisor.ask(ask, answer),
+                // The host itself holds a sender.
+                None => {}
+            },
+            () = at(due) => supervisor.step(Input::Tick),
             accepted = listener.accept(), if clients.len() < CLIENTS_MAX => match accepted {
                 Ok((stream, _)) => {
                     if let Ok(stream) = stream.into_std() {
@@ -280,8 +225,8 @@ async fn serve(
     drop(incoming);
     drop(talk);
     drop(listener);
-    // The socket and all state first, so that whoever is told "down" finds nothing.
-    let farewell = platform.finish();
+    // The socket and all state first: a client that is told "down" finds nothing.
+    let farewell: Farewell = supervisor.host.finish();
     drop(fs::remove_file(&own.socket));
     drop(fs::remove_dir_all(&own.state));
     drop(lock);
@@ -291,9 +236,111 @@ async fn serve(
     Ok(())
 }
 
-async fn at(instant: Option<Instant>) {
+async fn at(instant: Option<std::time::Instant>) {
     match instant {
-        Some(instant) => tokio::time::sleep_until(instant).await,
+        Some(instant) => tokio::time::sleep_until(instant.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+/// The controller, and the host that carries out what it decides.
+struct Supervisor {
+    controller: Controller,
+    host: Host,
+}
+
+impl Supervisor {
+    fn new(
+        name: &str,
+        run: Uuid,
+        paths: &Paths,
+        own: PlatformPaths,
+        messages: mpsc::Sender<Message>,
+    ) -> Result<Self, Error> {
+        let host = Host::new(name, run, paths, own, messages)?;
+        let capacity = Capacity { ordinals: ORDINALS, replicas: REPLICAS_MAX, nodes: NODES_MAX };
+        let controller = Controller::new(name, "this machine", host.clock().began(), capacity);
+        Ok(Self { controller, host })
+    }
+
+    fn next_due(&self) -> Option<std::time::Instant> {
+        self.controller.next_due().map(|at| self.host.clock().instant(at))
+    }
+
+    /// Tells the controller something, and carries out what it wants; what that gives at once it is told too.
+    fn step(&mut self, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        let mut published = false;
+        while let Some(input) = inputs.pop_front() {
+            self.host.observe(&input);
+            let now = self.host.clock().now();
+            let effects = self.controller.step(now, input);
+            for effect in effects {
+                published |= !matches!(effect, Effect::Probe { .. });
+                inputs.extend(self.host.carry_out(effect, now));
+            }
+        }
+        if published {
+            self.host.publish(&self.controller);
+        }
+    }
+
+    fn ask(&mut self, ask: Ask, answer: Answer) {
+        match ask {
+            Ask::Apply { values, nodes, programs } => self.apply(*values, nodes, programs, answer),
+            Ask::Act(mut request) => {
+                match &mut request {
+                    Request::Kill { what, loads, .. } | Request::Drain { what, loads } => {
+                        *loads = self.host.loads(what);
+                    }
+                    _ => {}
+                }
+                let id = self.host.expect(answer);
+                self.step(Input::Request { id, request });
+            }
+            // An answer that nobody waits for any more is no error.
+            Ask::Snapshot => {
+                let snapshot = self.controller.snapshot(&self.host);
+                let reply = snapshot.map_or_else(
+                    || Reply::Failed(self.not_running()),
+                    |snapshot| Reply::Snapshot(Box::new(snapshot)),
+                );
+                drop(answer.send(reply));
+            }
+            Ask::Endpoint { service } => drop(answer.send(self.endpoint(&service))),
+            Ask::Autoscaler { service } => {
+                let state = self.controller.autoscaler(&service);
+                let reply = state.map_or_else(Reply::Failed, |state| Reply::Autoscaler(Box::new(state)));
+                drop(answer.send(reply));
+            }
+        }
+    }
+
+    fn apply(&mut self, values: Values, nodes: u32, programs: Programs, answer: Answer) {
+        let identities = identities(&programs);
+        // What the controller refuses anyway needs no ground.
+        let obstacle = if (1..=NODES_MAX).contains(&nodes) && !self.controller.is_stopping() {
+            self.host.prepare(&values, nodes, programs).err()
+        } else {
+            None
+        };
+        let id = self.host.expect(answer);
+        let apply = Apply { values: Arc::new(values), nodes, programs: identities, obstacle };
+        self.step(Input::Request { id, request: Request::Apply(Box::new(apply)) });
+    }
+
+    fn endpoint(&self, service: &str) -> Reply {
+        let Some(snapshot) = self.controller.snapshot(&self.host) else {
+            return Reply::Failed(self.not_running());
+        };
+        let known = || snapshot.services.iter().map(|service| service.name.clone()).collect();
+        let unknown = || TargetError::UnknownService { service: service.to_owned(), known: known() };
+        let none = || TargetError::Other { message: format!("no gateway listener leads to {service}") };
+        let found = snapshot.services.iter().find(|one| one.name == service).ok_or_else(unknown);
+        found.and_then(|found| found.endpoint.ok_or_else(none)).map_or_else(Reply::Failed, Reply::Endpoint)
+    }
+
+    fn not_running(&self) -> TargetError {
+        TargetError::NotRunning { platform: self.host.name().to_owned() }
     }
 }

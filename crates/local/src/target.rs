@@ -14,8 +14,8 @@ use std::{
 use platform::{
     Event, Target, TargetError,
     target::{
-        Applied, Drained, EventStream, EventsFrom, Killed, LogQuery, LogStream, PartOrigin, Pick, Scaled,
-        Snapshot, Started, Stopped, Subject,
+        Applied, Drained, EventStream, EventsFrom, Killed, LogQuery, LogStream, PartOrigin, Scaled, Snapshot,
+        Started, Stopped, Subject,
     },
     values::Values,
 };
@@ -136,7 +136,7 @@ impl LocalTarget {
                 return Ok(None);
             }
             return match follow(&mut connection, progress)? {
-                Ended::Reply(Reply::Applied(applied)) => Ok(Some(applied)),
+                Ended::Reply(Reply::Done(controller::Reply::Applied(applied))) => Ok(Some(applied)),
                 Ended::Reply(_) => Err(unexpected()),
                 Ended::Closed { heard: false } => Ok(None),
                 Ended::Closed { heard: true } => {
@@ -148,7 +148,7 @@ impl LocalTarget {
         // If it does not listen any more, it may have said why.
         let _ = connection.send(request);
         let error = match follow(&mut connection, progress) {
-            Ok(Ended::Reply(Reply::Applied(applied))) => return Ok(Some(applied)),
+            Ok(Ended::Reply(Reply::Done(controller::Reply::Applied(applied)))) => return Ok(Some(applied)),
             Ok(Ended::Reply(Reply::Taken { .. })) => {
                 supervisor.wait();
                 return Ok(None);
@@ -210,6 +210,13 @@ impl LocalTarget {
         let mut connection = self.running()?;
         connection.send(request).map_err(TargetError::other)?;
         connection.reply()
+    }
+
+    fn act(&self, request: controller::Request) -> Result<controller::Reply, TargetError> {
+        match self.ask(&Request::Act(request))? {
+            Reply::Done(reply) => Ok(reply),
+            _ => Err(unexpected()),
+        }
     }
 
     /// What comes until `End`.
@@ -313,35 +320,40 @@ impl Target for LocalTarget {
     }
 
     fn scale(&self, service: &str, replicas: u32) -> Result<Scaled, TargetError> {
-        match self.ask(&Request::Scale { service: service.to_owned(), replicas })? {
-            Reply::Scaled(scaled) => Ok(scaled),
+        match self.act(controller::Request::Scale { service: service.to_owned(), replicas })? {
+            controller::Reply::Scaled(scaled) => Ok(scaled),
             _ => Err(unexpected()),
         }
     }
 
     fn kill(&self, what: &Subject, restart: bool) -> Result<Killed, TargetError> {
-        let replica = match &what.replica {
-            Pick::Unnamed => None,
-            Pick::Named(name) => Some(name.clone()),
-            Pick::Fullest | Pick::Emptiest => return Err(not_yet(&format!("kill {what}"))),
-        };
-        let request = Request::Kill { service: what.name.clone(), replica, restart };
-        match self.ask(&request)? {
-            Reply::Killed(killed) => Ok(killed),
+        // How loaded replicas are, the supervisor counts.
+        let request = controller::Request::Kill { what: what.clone(), restart, loads: Vec::new() };
+        match self.act(request)? {
+            controller::Reply::Killed { killed, .. } => Ok(killed),
             _ => Err(unexpected()),
         }
     }
 
     fn stop(&self, what: &Subject) -> Result<Stopped, TargetError> {
-        Err(not_yet(&format!("stop {what}")))
+        match self.act(controller::Request::Stop { what: what.clone() })? {
+            controller::Reply::Stopped(stopped) => Ok(stopped),
+            _ => Err(unexpected()),
+        }
     }
 
     fn start(&self, what: &Subject) -> Result<Started, TargetError> {
-        Err(not_yet(&format!("start {what}")))
+        match self.act(controller::Request::Start { what: what.clone() })? {
+            controller::Reply::Started(started) => Ok(started),
+            _ => Err(unexpected()),
+        }
     }
 
     fn drain(&self, what: &Subject) -> Result<Drained, TargetError> {
-        Err(not_yet(&format!("drain {what}")))
+        match self.act(controller::Request::Drain { what: what.clone(), loads: Vec::new() })? {
+            controller::Reply::Drained { drained, .. } => Ok(drained),
+            _ => Err(unexpected()),
+        }
     }
 
     fn logs(&self, query: &LogQuery) -> Result<LogStream, TargetError> {
@@ -360,11 +372,6 @@ impl Target for LocalTarget {
             _ => Err(unexpected()),
         }
     }
-}
-
-fn not_yet(what: &str) -> TargetError {
-    let why = "the supervisor of this version cannot do it".to_owned();
-    TargetError::Unsupported { what: what.to_owned(), why }
 }
 
 #[cfg(test)]

@@ -210,6 +210,12 @@ pub struct Snapshot {
     pub services: Vec<ServiceSnapshot>,
     /// What the services lean on: Kafka, memcached, gateways….
     pub parts: Vec<PartSnapshot>,
+    /// When the autoscalers look next.
+    #[serde(default)]
+    pub next_sync: Option<jiff::Timestamp>,
+    /// What does not work at present, in words, such as endpoints that cannot be written.
+    #[serde(default)]
+    pub problems: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -218,6 +224,15 @@ pub struct ServiceSnapshot {
     /// Where clients connect (the gateway), if the service is exposed.
     pub endpoint: Option<SocketAddr>,
     pub desired: u32,
+    /// Stopped by hand: none runs until it is started again, whatever is desired.
+    #[serde(default)]
+    pub stopped: bool,
+    /// `desired` was set by hand, and the autoscaler has not changed it since.
+    #[serde(default)]
+    pub set_by_hand: bool,
+    /// So many of the desired replicas have no place yet.
+    #[serde(default)]
+    pub pending: u32,
     pub replicas: Vec<ReplicaSnapshot>,
     pub autoscaler: Option<AutoscalerSnapshot>,
 }
@@ -228,6 +243,9 @@ pub struct ReplicaSnapshot {
     pub node: String,
     pub address: SocketAddr,
     pub pid: Option<u32>,
+    /// When its present process was started.
+    #[serde(default)]
+    pub started: Option<jiff::Timestamp>,
     /// What the service calls itself (`tcp`: its answer to `WHERE`), made anew at every start.
     pub server_id: Option<uuid::Uuid>,
     pub phase: ReplicaPhase,
@@ -239,6 +257,9 @@ pub struct ReplicaSnapshot {
     /// Packets received per second over the metrics' window, as the service itself counts them (`udp`).
     #[serde(default)]
     pub packets_per_second: Option<f64>,
+    /// Packets received so far, as the service itself counts them (`udp`).
+    #[serde(default)]
+    pub packets_received: Option<u64>,
     /// CPU in cores, over the last scrape interval.
     pub cpu_cores: Option<f64>,
     /// Resident memory in bytes.
@@ -269,6 +290,9 @@ pub struct AutoscalerSnapshot {
     pub desired: u32,
     /// The metrics as last seen, one line each, such as `tcp_state_established 4,210 of 5k per pod`.
     pub metrics: Vec<String>,
+    /// The same as numbers.
+    #[serde(default)]
+    pub values: Vec<crate::event::MetricProposal>,
     /// The last decision in words.
     pub reason: String,
     pub last_scale: Option<jiff::Timestamp>,
@@ -281,13 +305,16 @@ pub struct PartSnapshot {
     pub name: String,
     /// `embedded`, `found` (on PATH) or `given` (by URL).
     pub origin: PartOrigin,
-    /// Of an embedded part that of what it is made of, as a rule `playctl` itself. `None`: it does not tell.
+    /// Reported version; for embedded parts usually playctl's own. `None` if unreported.
     #[serde(default)]
     pub version: Option<String>,
     pub address: Option<String>,
     /// Limits and place in words, such as `in memory, 5 MiB per partition`.
     pub detail: String,
     pub healthy: bool,
+    /// How often it was started again after it died.
+    #[serde(default)]
+    pub restarts: u32,
     pub pid: Option<u32>,
 }
 

@@ -2,23 +2,17 @@
 
 use std::{fs, io, time::Duration};
 
-/// CPU and memory of one process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Usage {
-    /// User and system time since its start, of all threads, ended ones included; 10 ms steps.
-    pub(crate) cpu: Duration,
-    /// Resident memory in bytes.
-    pub(crate) resident: u64,
-}
+use controller::Usage;
 
-/// Reads `/proc/PID/stat`. `NotFound` when there is no such process.
+/// Reads `/proc/PID/stat`: user and system time since its start in steps of 10 ms, of all threads, ended ones included,
+/// and resident memory. `NotFound` when there is no such process.
 pub(crate) fn usage(pid: u32) -> io::Result<Usage> {
     let stat = Stat::read(pid)?;
     let ticks = stat.number(UTIME)? + stat.number(STIME)?;
     let per_second = rustix::param::clock_ticks_per_second();
     Ok(Usage {
         cpu: Duration::from_nanos(ticks.saturating_mul(1_000_000_000 / per_second)),
-        resident: stat.number(RSS_PAGES)? * rustix::param::page_size() as u64,
+        memory_bytes: stat.number(RSS_PAGES)? * rustix::param::page_size() as u64,
     })
 }
 
@@ -117,7 +111,7 @@ mod tests {
     fn own_usage_is_plausible_and_grows() {
         let own = std::process::id();
         let before = usage(own).unwrap();
-        assert!(before.resident > 100_000, "{before:?}");
+        assert!(before.memory_bytes > 100_000, "{before:?}");
         let mut sum = 0_u64;
         while usage(own).unwrap().cpu < before.cpu + Duration::from_millis(20) {
             sum = (0..100_000_u64).fold(sum, u64::wrapping_add);

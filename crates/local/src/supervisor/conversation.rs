@@ -12,6 +12,7 @@ use ::platform::{
     target::{EventsFrom, LogQuery, Snapshot},
     values::{Protocol, Values},
 };
+use controller::Input;
 use serde::Deserialize;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
@@ -20,16 +21,14 @@ use tokio::{
 };
 
 use super::{
-    Answer, Command, Message,
+    Ask, Message,
     given::{self, Given},
-    output,
-    parts::Programs,
-    sample,
+    output, sample,
 };
 use crate::{
     control::{REQUEST_MAX, Reply, Request},
     journal::{Source, Tail},
-    programs::{Finder, NotFound, Program},
+    programs::{Finder, NotFound, Program, Programs},
 };
 
 /// A client that says nothing is let go after this.
@@ -52,8 +51,8 @@ impl Talk {
             tracing::debug!(%error, "a client is gone");
         }
         if first {
-            // Once the actor has ended nobody needs to be told.
-            let _ = messages.send(Message::Command(Command::Abandoned)).await;
+            // Once the supervisor has ended nobody needs to be told.
+            let _ = messages.send(Message::Input(Input::Abandoned)).await;
         }
     }
 
@@ -81,38 +80,22 @@ impl Talk {
                     Ok(programs) => programs,
                     Err(error) => return client.send(&Reply::Failed(error)).await,
                 };
-                let answer = self.ask(|answer| Command::Apply { values, nodes, programs, answer }).await;
+                let answer = self.ask(Ask::Apply { values, nodes, programs }).await;
                 client.stream_until(tail, answer).await
             }
             Request::Events { from } => client.events(self.events.tail(), from).await,
             Request::Logs { query } => client.logs(self.logs.tail(), &query).await,
-            Request::Teardown { grace } => {
-                let answer = self.ask(|answer| Command::Teardown { grace, answer }).await;
-                client.answer(answer, Reply::Down).await
-            }
             Request::Snapshot => {
-                let answer = self.ask(|answer| Command::Snapshot { answer }).await;
-                let snapshot = match wait(answer).await {
-                    Ok(snapshot) => Reply::Snapshot(Box::new(fresh(snapshot).await)),
-                    Err(error) => Reply::Failed(error),
+                let reply = match wait(self.ask(Ask::Snapshot).await).await {
+                    Reply::Snapshot(snapshot) => Reply::Snapshot(Box::new(fresh(*snapshot).await)),
+                    other => other,
                 };
-                client.send(&snapshot).await
+                client.send(&reply).await
             }
-            Request::Scale { service, replicas } => {
-                let answer = self.ask(|answer| Command::Scale { service, replicas, answer }).await;
-                client.answer(answer, Reply::Scaled).await
-            }
-            Request::Kill { service, replica, restart } => {
-                let answer = self.ask(|answer| Command::Kill { service, replica, restart, answer }).await;
-                client.answer(answer, Reply::Killed).await
-            }
-            Request::Endpoint { service } => {
-                let answer = self.ask(|answer| Command::Endpoint { service, answer }).await;
-                client.answer(answer, Reply::Endpoint).await
-            }
+            Request::Act(request) => client.answer(self.ask(Ask::Act(request)).await).await,
+            Request::Endpoint { service } => client.answer(self.ask(Ask::Endpoint { service }).await).await,
             Request::Autoscaler { service } => {
-                let answer = self.ask(|answer| Command::Autoscaler { service, answer }).await;
-                client.answer(answer, |state| Reply::Autoscaler(Box::new(state))).await
+                client.answer(self.ask(Ask::Autoscaler { service }).await).await
             }
         }
     }
@@ -124,22 +107,22 @@ impl Talk {
             return Ok(());
         }
         // A platform that does not run yet uses none.
-        let used = wait(self.ask(|answer| Command::Snapshot { answer }).await).await;
-        given::check(given, used.as_ref().map_or(&[], |snapshot| &snapshot.parts)).await
+        let used = match wait(self.ask(Ask::Snapshot).await).await {
+            Reply::Snapshot(snapshot) => snapshot.parts,
+            _ => Vec::new(),
+        };
+        given::check(given, &used).await
     }
 
-    async fn ask<T>(
-        &self,
-        command: impl FnOnce(Answer<T>) -> Command,
-    ) -> oneshot::Receiver<Result<T, TargetError>> {
+    async fn ask(&self, ask: Ask) -> oneshot::Receiver<Reply> {
         let (answer, answered) = oneshot::channel();
-        // When the actor has ended the answer's sender is dropped, and that is what the client is told.
-        let _ = self.messages.send(Message::Command(command(answer))).await;
+        // When the supervisor has ended the answer's sender is dropped, and that is what the client is told.
+        let _ = self.messages.send(Message::Client { ask, answer }).await;
         answered
     }
 }
 
-/// Looks for what the values ask for, beside the actor: programs are asked for their versions.
+/// Looks for what the values ask for, beside the main loop: programs are asked for their versions.
 async fn find_programs(values: &Values) -> Result<Programs, TargetError> {
     let wanted = Program::wanted(values);
     let find = move || {
@@ -151,10 +134,9 @@ async fn find_programs(values: &Values) -> Result<Programs, TargetError> {
     found.map_err(|error| TargetError::BringUp { message: error.to_string() })
 }
 
-async fn wait<T>(answer: oneshot::Receiver<Result<T, TargetError>>) -> Result<T, TargetError> {
-    answer
-        .await
-        .unwrap_or_else(|_| Err(TargetError::Other { message: "the platform has gone down".to_owned() }))
+async fn wait(answer: oneshot::Receiver<Reply>) -> Reply {
+    let gone = || Reply::Failed(TargetError::Other { message: "the platform has gone down".to_owned() });
+    answer.await.unwrap_or_else(|_| gone())
 }
 
 /// The kernel's present count of connections instead of the last scrape's, and what given parts say of themselves.
@@ -200,24 +182,16 @@ impl Client {
         self.writer.write_all(&line).await
     }
 
-    async fn answer<T>(
-        &mut self,
-        answer: oneshot::Receiver<Result<T, TargetError>>,
-        reply: impl FnOnce(T) -> Reply,
-    ) -> io::Result<()> {
-        let answer = tokio::select! {
-            answer = wait(answer) => answer,
+    async fn answer(&mut self, answer: oneshot::Receiver<Reply>) -> io::Result<()> {
+        let reply = tokio::select! {
+            reply = wait(answer) => reply,
             gone = hung_up(&mut self.reader) => return gone,
         };
-        self.send(&answer.map_or_else(Reply::Failed, reply)).await
+        self.send(&reply).await
     }
 
     /// Events while a change is carried out, then what came of it.
-    async fn stream_until(
-        &mut self,
-        mut tail: Tail,
-        answer: oneshot::Receiver<Result<::platform::target::Applied, TargetError>>,
-    ) -> io::Result<()> {
+    async fn stream_until(&mut self, mut tail: Tail, answer: oneshot::Receiver<Reply>) -> io::Result<()> {
         let mut answer = std::pin::pin!(wait(answer));
         let answer = loop {
             tokio::select! {
@@ -234,7 +208,7 @@ impl Client {
         while let Some(line) = tail.next_present()? {
             self.event(&line).await?;
         }
-        self.send(&answer.map_or_else(Reply::Failed, Reply::Applied)).await
+        self.send(&answer).await
     }
 
     async fn events(&mut self, mut tail: Tail, from: EventsFrom) -> io::Result<()> {

@@ -1,10 +1,15 @@
 //! The environment of the processes that the supervisor starts: nothing of its own but what is named here.
 
-use std::{collections::BTreeMap, ffi::OsString, net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
-use ::platform::values::{self, Values};
+use ::platform::values::Protocol;
+use controller::{GatewayTemplate, Kafka, ServiceTemplate};
 
-use super::parts::Parts;
 use crate::{child::PARENT_VARIABLE, control::RUN_VARIABLE, paths::PlatformPaths};
 
 /// Handed on from the supervisor's own environment.
@@ -22,57 +27,48 @@ pub(crate) fn common(platform: &str, run: uuid::Uuid) -> BTreeMap<OsString, OsSt
     inherited.chain(own.into_iter().map(|(name, value)| (name.into(), value.into()))).collect()
 }
 
-/// What all replicas of a service share: the variables of `values.yaml` and where the backends are.
-pub(crate) fn of_service(
-    service: &values::Service,
-    values: &Values,
-    parts: &Parts,
-) -> BTreeMap<String, String> {
-    let mut environment = service.env.clone();
-    let mut set = |name: &str, value: String| {
-        // Whoever sets a variable by hand means it.
-        environment.entry(name.to_owned()).or_insert(value);
+/// Where a replica or a gateway stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Site<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) node: &'a str,
+    /// Where it takes its clients.
+    pub(crate) clients: SocketAddr,
+    pub(crate) admin_port: u16,
+}
+
+/// The variables of `values.yaml`, where the backends are, and where this replica stands.
+pub(crate) fn of_replica(template: &ServiceTemplate, site: Site<'_>) -> BTreeMap<String, String> {
+    let mut environment = template.env.clone();
+    let mut set = |name: &str, value: &str| {
+        // A variable that was set by hand is meant.
+        environment.entry(name.to_owned()).or_insert_with(|| value.to_owned());
     };
-    if let Some(brokers) = parts.kafka_brokers() {
+    let backends = &template.backends;
+    if let Some(Kafka { brokers, broadcast_topic, logging_topic }) = &backends.kafka {
         set("KAFKA_BROKERS", brokers);
-        set("KAFKA_BCAST_TOPIC", values.kafka.broadcast_topic.clone());
-        set("KAFKA_LOGGING_TOPIC", values.kafka.logging_topic.clone());
+        set("KAFKA_BCAST_TOPIC", broadcast_topic);
+        set("KAFKA_LOGGING_TOPIC", logging_topic);
     }
-    if let Some((host, port)) = parts.memcached() {
+    if let Some((host, port)) = backends.memcached.as_ref().and_then(|address| address.rsplit_once(':')) {
         set("MEMCACHED_SERVICE", host);
-        set("MEMCACHED_PORT", port.to_string());
+        set("MEMCACHED_PORT", port);
     }
-    if let Some(url) = parts.elasticsearch_url() {
+    if let Some(url) = &backends.elasticsearch {
         set("ELASTICSEARCH_URL", url);
     }
+    environment.extend(of_site(site));
     environment
 }
 
-/// What differs from replica to replica.
-pub(crate) fn of_replica(
-    name: &str,
-    node: &str,
-    clients: SocketAddr,
-    admin_port: u16,
-) -> [(String, String); 5] {
-    [
-        ("HOST", clients.ip().to_string()),
-        ("PORT", clients.port().to_string()),
-        ("ADMIN_PORT", admin_port.to_string()),
-        ("POD_NAME", name.to_owned()),
-        ("NODE_NAME", node.to_owned()),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-}
-
-/// What all gateways of one entrance share.
+/// The settings of `values.yaml`, and where this gateway stands.
 pub(crate) fn of_gateway(
-    values: &Values,
-    listener: &values::Listener,
-    parts: &Parts,
+    template: &GatewayTemplate,
     paths: &PlatformPaths,
+    upstream: IpAddr,
+    site: Site<'_>,
 ) -> BTreeMap<String, String> {
-    let gateway = &values.gateway;
+    let (gateway, listener) = (&template.settings, &template.listener);
     let health = &gateway.health;
     let own = [
         ("LISTENERS", "stdin".to_owned()),
@@ -80,28 +76,43 @@ pub(crate) fn of_gateway(
         ("CLUSTER", listener.service.clone()),
         ("ENDPOINTS_FILE", paths.endpoints().display().to_string()),
         ("POLICY", gateway.policy.as_str().to_owned()),
-        ("ADMIN_PORT", gateway.admin_port.to_string()),
         ("CIRCUIT_MAX_CONNECTIONS", gateway.max_connections.to_string()),
-        ("CONNECT_TIMEOUT", in_seconds(gateway.connect_timeout)),
-        ("HEALTH_INTERVAL", in_seconds(health.interval)),
-        ("HEALTH_TIMEOUT", in_seconds(health.timeout)),
+        ("CONNECT_TIMEOUT", in_milliseconds(gateway.connect_timeout)),
+        ("HEALTH_INTERVAL", in_milliseconds(health.interval)),
+        ("HEALTH_TIMEOUT", in_milliseconds(health.timeout)),
         ("HEALTH_FALL", health.fall.to_string()),
         ("HEALTH_RISE", health.rise.to_string()),
     ];
     let mut environment: BTreeMap<String, String> =
         own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    if listener.protocol == values::Protocol::Udp {
+    if listener.protocol == Protocol::Udp {
         let sessions = paths.sessions(listener.port).display().to_string();
         environment.insert("SESSIONS_FILE".to_owned(), sessions);
     }
-    if let Some(brokers) = parts.kafka_brokers() {
-        environment.insert("KAFKA_BROKERS".to_owned(), brokers);
-        environment.insert("KAFKA_LOGGING_TOPIC".to_owned(), values.kafka.logging_topic.clone());
+    if let Some(kafka) = &template.kafka {
+        environment.insert("KAFKA_BROKERS".to_owned(), kafka.brokers.clone());
+        environment.insert("KAFKA_LOGGING_TOPIC".to_owned(), kafka.logging_topic.clone());
     }
     environment.extend(gateway.env.clone());
+    environment.extend(of_site(site));
+    environment.insert("UPSTREAM_BIND".to_owned(), upstream.to_string());
     environment
 }
 
-fn in_seconds(duration: Duration) -> String {
+fn of_site(site: Site<'_>) -> [(String, String); 6] {
+    let host = site.clients.ip().to_string();
+    [
+        ("HOST", host.clone()),
+        ("PORT", site.clients.port().to_string()),
+        // Probes and scrapes come from outside, as they do in a pod.
+        ("ADMIN_HOST", host),
+        ("ADMIN_PORT", site.admin_port.to_string()),
+        ("POD_NAME", site.name.to_owned()),
+        ("NODE_NAME", site.node.to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+}
+
+fn in_milliseconds(duration: Duration) -> String {
     format!("{}ms", duration.as_millis())
 }

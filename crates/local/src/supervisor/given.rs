@@ -208,6 +208,7 @@ mod tests {
             address: Some(address.to_owned()),
             detail: String::new(),
             healthy: true,
+            restarts: 0,
             pid: None,
         }
     }

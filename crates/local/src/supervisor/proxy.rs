@@ -21,7 +21,7 @@ use std::{
 
 use ::platform::{
     endpoints::Endpoints,
-    values::{Gateway, GatewayKind, Probe, Values},
+    values::{Gateway, GatewayKind, Values},
 };
 use rustix::process::{Resource, getrlimit};
 use tokio::{
@@ -29,8 +29,13 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Message, ProcessKey, parts::Programs, probe, servers::Launch, service::Running};
-use crate::programs::{Found, Program};
+use controller::{GatewayTemplate, Input, RunId};
+
+use super::{Message, servers::Launch};
+use crate::{
+    process::Process,
+    programs::{Found, Program, Programs},
+};
 
 /// Open files of a process that are not connections.
 const OTHER_FILES: u64 = 256;
@@ -44,7 +49,6 @@ const TRY_EVERY: Duration = Duration::from_millis(250);
 pub(crate) struct Proxy {
     kind: Kind,
     found: Found,
-    /// Without listeners and our own gateway's environment.
     settings: Gateway,
 }
 
@@ -78,21 +82,24 @@ pub(crate) struct Proxied {
 }
 
 impl Proxy {
-    /// `None`: the platform's gateway is our own.
-    pub(crate) fn of(values: &Values, programs: &Programs) -> Result<Option<Self>, String> {
-        let (kind, program) = match values.gateway.kind {
-            GatewayKind::Playctl => return Ok(None),
+    /// Whether the program that values ask for can be the gateway.
+    pub(crate) fn check(values: &Values, programs: &Programs) -> Result<(), String> {
+        match (values.gateway.kind, programs.get(&Program::Haproxy)) {
+            (GatewayKind::Haproxy, Some(found)) => haproxy::check_version(found),
+            _ => Ok(()),
+        }
+    }
+
+    /// `None`: this gateway is our own.
+    pub(crate) fn of(template: &GatewayTemplate, programs: &Programs) -> Option<Self> {
+        template.program.as_ref()?;
+        let (kind, program) = match template.settings.kind {
+            GatewayKind::Playctl => return None,
             GatewayKind::Envoy => (Kind::Envoy, Program::Envoy),
             GatewayKind::Haproxy => (Kind::Haproxy, Program::Haproxy),
         };
-        let found = programs.get(&program).cloned();
-        let found = found.ok_or_else(|| format!("{} is wanted, and was not looked for", program.name()))?;
-        if kind == Kind::Haproxy {
-            haproxy::check_version(&found)?;
-        }
-        let settings =
-            Gateway { listeners: Vec::new(), env: std::iter::empty().collect(), ..values.gateway.clone() };
-        Ok(Some(Self { kind, found, settings }))
+        let found = programs.get(&program).cloned()?;
+        Some(Self { kind, found, settings: template.settings.clone() })
     }
 
     /// Whether it is lent the supervisor's listeners.
@@ -125,10 +132,9 @@ impl Proxied {
         &self.proxy.found.version
     }
 
-    /// Place, and how it chooses replicas.
+    /// Where it is, and where it tells of itself.
     pub(crate) fn in_words(&self) -> String {
-        let (found, policy) = (&self.proxy.found, self.proxy.settings.policy.words());
-        let own = format!("{}, {policy}", found.executable.display());
+        let own = self.proxy.found.executable.display().to_string();
         match self.proxy.kind {
             Kind::Envoy => own,
             Kind::Haproxy => {
@@ -140,37 +146,35 @@ impl Proxied {
         }
     }
 
-    /// Probes a process and tells it of every change of the endpoints, until it has ended.
+    /// Whether Prometheus finds its metrics elsewhere than at `/metrics`.
+    pub(crate) fn metrics_path(&self) -> Option<&'static str> {
+        (self.proxy.kind == Kind::Envoy).then_some("/stats/prometheus")
+    }
+
+    /// Where it says whether it is ready.
+    pub(crate) fn readiness_path(&self) -> &'static str {
+        match self.proxy.kind {
+            Kind::Envoy => envoy::READY,
+            Kind::Haproxy => haproxy::READY,
+        }
+    }
+
+    /// Tells a process of every change of the endpoints, until nobody listens any more.
     pub(crate) async fn follow(
         self,
-        key: ProcessKey,
+        run: RunId,
         messages: mpsc::Sender<Message>,
         mut versions: watch::Receiver<u64>,
     ) {
-        let admin = self.proxy.admin(&self.site);
-        let readiness = Probe {
-            path: match self.proxy.kind {
-                Kind::Envoy => envoy::READY.to_owned(),
-                Kind::Haproxy => haproxy::READY.to_owned(),
-            },
-            period: Duration::from_secs(5),
-            timeout: Duration::from_secs(1),
-            failure_threshold: 3,
-            success_threshold: 1,
-        };
-        let told = messages.clone();
-        let progress = async move {
-            loop {
-                let wanted = *versions.borrow_and_update();
-                let version = self.bring_up_to(wanted).await;
-                if told.send(Message::CaughtUp { key, version }).await.is_err()
-                    || versions.changed().await.is_err()
-                {
-                    return;
-                }
+        loop {
+            let wanted = *versions.borrow_and_update();
+            let version = self.bring_up_to(wanted).await;
+            if messages.send(Message::Input(Input::CaughtUp { run, version })).await.is_err()
+                || versions.changed().await.is_err()
+            {
+                return;
             }
-        };
-        tokio::join!(probe::run(key, admin, None, readiness, messages), progress);
+        }
     }
 
     /// Returns the version that it has taken over, at least `wanted`.
@@ -207,12 +211,12 @@ impl Proxied {
     }
 
     /// Asks a process to end once its last connection has; it takes no new ones.
-    pub(crate) fn drain(&self, running: &Running) {
+    pub(crate) fn drain(&self, process: &Process) {
         match self.proxy.kind {
-            Kind::Haproxy => running.process.stop_softly(),
+            Kind::Haproxy => process.stop_softly(),
             Kind::Envoy => {
                 let (admin, cluster) = (self.proxy.admin(&self.site), self.site.cluster.clone());
-                let process = running.process.clone();
+                let process = process.clone();
                 tokio::task::spawn_local(async move {
                     envoy::drain(admin, &cluster).await;
                     process.terminate();

@@ -1,8 +1,7 @@
 //! Real servers in place of embedded parts: what they are started from, and what there is of them.
 //!
 //! A server is a process of a program that is not ours ([`crate::programs`]), on a loopback address of the platform's
-//! own and with its files in the platform's state folder. Like a replica it is starting, then ready, and is started
-//! again in place with kubelet's back-off when it dies; what it had stored is still there then.
+//! own and with its files in the platform's state folder, which outlive a restart.
 
 mod elasticsearch;
 mod kafka;
@@ -15,29 +14,17 @@ use std::{
     net::{IpAddr, SocketAddr},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use tokio::{
-    sync::mpsc,
-    time::{sleep, timeout},
-};
+use controller::{PartKind, PartTemplate, ProbeFailure};
+use tokio::time::timeout;
 
-use super::{Message, ProcessKey, probe, service::Running};
 use crate::{
-    backoff::BackOff,
     paths::private_directory,
-    programs::{Found, Program},
+    programs::{Found, Program, Programs},
+    slot::Addresses,
 };
-
-/// While a server starts it is asked this often, and then…
-const ASK_STARTING: Duration = Duration::from_millis(100);
-/// …this often.
-const ASK_READY: Duration = Duration::from_secs(5);
-/// One question may take so long; the first to Kafka makes its topics.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// So many failures in a row make a server that was ready an ill one.
-const FAILURES_MAX: u32 = 3;
 
 /// What a server is started from; one that was started from another is replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,36 +48,31 @@ pub(crate) struct Launch {
     pub(crate) directory: Option<PathBuf>,
 }
 
-/// A real server of the platform.
-#[derive(Debug)]
-pub(crate) struct Server {
-    pub(crate) spec: Spec,
-    pub(crate) running: Option<Running>,
-    pub(crate) ready: bool,
-    /// What leans on it is not started before it is ready, the first time; after that, or when the change that wanted it
-    /// has failed, nobody waits for it.
-    pub(crate) awaited: bool,
-    pub(crate) restarts: u32,
-    pub(crate) backoff: BackOff,
-    /// When it was told to end.
-    pub(crate) told: Option<Instant>,
-}
-
-impl Server {
-    pub(crate) fn new(spec: Spec) -> Self {
-        Self {
-            spec,
-            running: None,
-            ready: false,
-            awaited: true,
-            restarts: 0,
-            backoff: BackOff::default(),
-            told: None,
-        }
+/// Program, place among the parts' addresses, and usual port. No server has the place of an embedded part, so that one
+/// can take over from the other.
+fn place(kind: PartKind) -> (Program, u8, u16) {
+    match kind {
+        PartKind::Kafka => (Program::Kafka, 10, 9092),
+        PartKind::Elasticsearch => (Program::Elasticsearch, 11, 9200),
+        PartKind::Prometheus => (Program::Prometheus, 12, 9090),
+        PartKind::Memcached => (Program::Memcached, 13, 11211),
     }
 }
 
 impl Spec {
+    pub(crate) fn of(
+        template: &PartTemplate,
+        topics: Vec<String>,
+        addresses: Addresses,
+        programs: &Programs,
+    ) -> io::Result<Self> {
+        let (program, part, port) = place(template.kind);
+        let missing = || io::Error::other(format!("{} is wanted, and was not looked for", program.name()));
+        let found = programs.get(&program).cloned().ok_or_else(missing)?;
+        let port = template.port.unwrap_or(port);
+        Ok(Self { program, found, ip: addresses.part(part), port, topics })
+    }
+
     pub(crate) fn name(&self) -> &'static str {
         self.program.name()
     }
@@ -138,8 +120,9 @@ impl Spec {
         }
     }
 
-    /// Asks it a question that only a serving server answers. `first`: it was not ready before.
-    async fn ask(&self, first: bool) -> Result<(), String> {
+    /// Asks it a question that only a serving server answers. `first`: it has not answered before. The first question
+    /// to Kafka makes its topics.
+    pub(crate) async fn look(&self, first: bool, patience: Duration) -> Result<(), ProbeFailure> {
         let answer = async {
             match self.program {
                 Program::Kafka => kafka::ask(self, first).await,
@@ -148,32 +131,9 @@ impl Spec {
                 _ => prometheus::ask(self).await,
             }
         };
-        let late = || format!("no answer within {} s", ANSWER_TIMEOUT.as_secs());
-        timeout(ANSWER_TIMEOUT, answer).await.map_err(|_| late())?
-    }
-}
-
-/// Asks a server how it is for as long as somebody listens, and tells changes.
-pub(crate) async fn watch(key: ProcessKey, spec: Spec, messages: mpsc::Sender<Message>) {
-    let (mut ready, mut failures) = (false, 0);
-    loop {
-        let news = match spec.ask(!ready).await {
-            Ok(()) => {
-                failures = 0;
-                (!ready).then_some(probe::Found::Ready { server_id: None })
-            }
-            Err(why) => {
-                failures += 1;
-                (ready && failures >= FAILURES_MAX).then_some(probe::Found::Unready(why))
-            }
-        };
-        if let Some(found) = news {
-            ready = matches!(found, probe::Found::Ready { .. });
-            if messages.send(Message::Probed { key, found }).await.is_err() {
-                return;
-            }
-        }
-        sleep(if ready { ASK_READY } else { ASK_STARTING }).await;
+        let late = || format!("no answer within {} s", patience.as_secs());
+        let answered = timeout(patience, answer).await.unwrap_or_else(|_| Err(late()));
+        answered.map_err(|error| ProbeFailure::NoAnswer { error })
     }
 }
 

@@ -1,20 +1,14 @@
-//! Starting processes of the platform, with everything around them: output, end, probe.
+//! Starting processes of the platform, with everything around them: output and end.
 
-use std::{
-    collections::BTreeMap,
-    ffi::OsString,
-    io,
-    os::fd::OwnedFd,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, ffi::OsString, io, os::fd::OwnedFd, path::PathBuf, time::Duration};
 
+use controller::{Exit, Input, RunId};
 use tokio::sync::mpsc;
 
-use super::{Message, ProcessKey, output::Output, servers::Launch, service::Running};
+use super::{Message, output::Output, servers::Launch};
 use crate::{
     child::WRAPPER_COMMAND,
-    process::{self, Spawner, Start},
+    process::{self, Process, Spawner, Start},
 };
 
 /// So long the output of an ended process is waited for.
@@ -27,7 +21,13 @@ pub(crate) struct Starter {
     output: Output,
     messages: mpsc::Sender<Message>,
     common: BTreeMap<OsString, OsString>,
-    keys: u64,
+}
+
+/// A process to start, and what its log lines go by.
+pub(crate) struct Named<'a> {
+    pub(crate) run: RunId,
+    pub(crate) service: &'a str,
+    pub(crate) name: &'a str,
 }
 
 impl Starter {
@@ -36,32 +36,28 @@ impl Starter {
         messages: mpsc::Sender<Message>,
         common: BTreeMap<OsString, OsString>,
     ) -> io::Result<Self> {
-        Ok(Self { spawner: Spawner::new()?, executable: executable()?, output, messages, common, keys: 0 })
+        Ok(Self { spawner: Spawner::new()?, executable: executable()?, output, messages, common })
     }
 
-    /// Starts `playctl serve SERVICE`; `watch` is run beside it until the process has ended.
-    pub(crate) fn serve<Watch: Future<Output = ()> + 'static>(
-        &mut self,
-        service: &str,
-        name: &str,
+    /// Starts `playctl serve SERVICE`.
+    pub(crate) fn serve(
+        &self,
+        of: &Named<'_>,
         environment: impl IntoIterator<Item = (String, String)>,
         stdin: Option<OwnedFd>,
-        watch: impl FnOnce(ProcessKey) -> Watch,
-    ) -> io::Result<Running> {
-        let arguments = vec!["serve".into(), service.into()];
-        self.start(service, name, arguments, environment, stdin, watch)
+    ) -> io::Result<Process> {
+        let arguments = vec!["serve".into(), of.service.into()];
+        self.start(of, arguments, environment, stdin)
     }
 
     /// Starts a program that is not ours, through the wrapper that binds it to this process. `stdin`: listeners that it
-    /// is lent. `service`: what its log lines go by, beside its name.
-    pub(crate) fn wrapped<Watch: Future<Output = ()> + 'static>(
-        &mut self,
-        service: &str,
-        name: &str,
+    /// is lent.
+    pub(crate) fn wrapped(
+        &self,
+        of: &Named<'_>,
         launch: Launch,
         stdin: Option<OwnedFd>,
-        watch: impl FnOnce(ProcessKey) -> Watch,
-    ) -> io::Result<Running> {
+    ) -> io::Result<Process> {
         let mut arguments: Vec<OsString> = vec![WRAPPER_COMMAND.into()];
         if let Some(directory) = launch.directory {
             arguments.extend(["--directory".into(), directory.into_os_string()]);
@@ -71,20 +67,16 @@ impl Starter {
         }
         arguments.extend(["--".into(), launch.program.into_os_string()]);
         arguments.extend(launch.arguments);
-        self.start(service, name, arguments, launch.environment, stdin, watch)
+        self.start(of, arguments, launch.environment, stdin)
     }
 
-    fn start<Watch: Future<Output = ()> + 'static>(
-        &mut self,
-        service: &str,
-        name: &str,
+    fn start(
+        &self,
+        of: &Named<'_>,
         arguments: Vec<OsString>,
         environment: impl IntoIterator<Item = (String, String)>,
         stdin: Option<OwnedFd>,
-        watch: impl FnOnce(ProcessKey) -> Watch,
-    ) -> io::Result<Running> {
-        self.keys += 1;
-        let key = ProcessKey(self.keys);
+    ) -> io::Result<Process> {
         let mut whole = self.common.clone();
         whole.extend(environment.into_iter().map(|(name, value)| (name.into(), value.into())));
         let started = self.spawner.start(Start {
@@ -94,12 +86,12 @@ impl Starter {
             stdin,
         })?;
         let pipes = [started.stdout, started.stderr].into_iter().flatten();
-        let output: Vec<_> = pipes.map(|pipe| self.output.collect(service, name, pipe)).collect();
-        let messages = self.messages.clone();
+        let output: Vec<_> = pipes.map(|pipe| self.output.collect(of.service, of.name, pipe)).collect();
+        let (messages, run) = (self.messages.clone(), of.run);
         tokio::task::spawn_local(async move {
-            let how = match started.ended.wait().await {
-                Ok(status) => process::in_words(status),
-                Err(error) => format!("lost: {error}"),
+            let exit = match started.ended.wait().await {
+                Ok(status) => process::exit(status),
+                Err(error) => Exit::Lost(error.to_string()),
             };
             // Its last words first: they may say why. A process of its own making may hold the pipes open for ever.
             let all_read = async {
@@ -108,24 +100,10 @@ impl Starter {
                 }
             };
             let _ = tokio::time::timeout(LAST_WORDS, all_read).await;
-            // The actor outlives its processes; if not, nobody needs to know.
-            let _ = messages.send(Message::Ended { key, how }).await;
+            // The supervisor outlives its processes; if not, nobody needs to know.
+            let _ = messages.send(Message::Input(Input::Ended { run, exit })).await;
         });
-        let probe = tokio::task::spawn_local(watch(key)).abort_handle();
-        Ok(Running { key, process: started.process, started: Instant::now(), ready_since: None, probe })
-    }
-
-    /// Sends a message to the actor later.
-    pub(crate) fn later(&self, delay: Duration, message: Message) {
-        let messages = self.messages.clone();
-        tokio::task::spawn_local(async move {
-            tokio::time::sleep(delay).await;
-            let _ = messages.send(message).await;
-        });
-    }
-
-    pub(crate) fn messages(&self) -> mpsc::Sender<Message> {
-        self.messages.clone()
+        Ok(started.process)
     }
 }
 

@@ -4,11 +4,10 @@
 //! seen from outside) and kube-state-metrics (replicas, autoscalers), under their names and labels, so that the same
 //! queries, rules and dashboards serve both. `docs/telemetry.md` lists them.
 //!
-//! The port has its own thread (see [`service::admin`]), which shares one thing with the actor: the [`View`] that the
-//! actor leaves there whenever anything may have changed. What the kernel counts is read anew for each scrape.
+//! The port has its own thread (see [`service::admin`]), which shares one thing with the main loop: the [`Snapshot`]
+//! that is left there whenever anything may have changed. What the kernel counts is read anew for each scrape.
 
 mod page;
-mod view;
 
 use std::{
     io,
@@ -23,27 +22,35 @@ use service::{
     admin::{Admin, Pages},
 };
 
-pub(crate) use view::{AutoscalerView, Counts, GatewayView, ProcessView, ReplicaView, ServiceView, View};
+use ::platform::target::Snapshot;
+pub(crate) use controller::Counts;
 
 /// The same as that of the services.
 pub(crate) const PORT: u16 = 9100;
 
+/// What is told.
+#[derive(Debug, Clone)]
+struct Shown {
+    snapshot: Snapshot,
+    counts: Counts,
+}
+
 /// The port and what it tells.
 #[derive(Debug)]
 pub(crate) struct Telemetry {
-    view: Arc<Mutex<View>>,
+    shown: Arc<Mutex<Option<Shown>>>,
     readiness: Readiness,
     admin: Admin,
 }
 
 impl Telemetry {
     pub(crate) fn start(address: SocketAddr) -> io::Result<Self> {
-        let view = Arc::new(Mutex::new(View::default()));
+        let shown = Arc::new(Mutex::new(None));
         let readiness = Readiness::new();
         let mut registry = Registry::default();
-        registry.register_collector(Box::new(page::Page::new(Arc::clone(&view))));
+        registry.register_collector(Box::new(page::Page::new(Arc::clone(&shown))));
         let admin = Admin::start(TcpListener::bind(address)?, Pages::new(readiness.clone(), registry))?;
-        Ok(Self { view, readiness, admin })
+        Ok(Self { shown, readiness, admin })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -51,8 +58,8 @@ impl Telemetry {
     }
 
     /// What is told from now on.
-    pub(crate) fn publish(&self, view: View) {
-        *self.view.lock() = view;
+    pub(crate) fn publish(&self, snapshot: Snapshot, counts: Counts) {
+        *self.shown.lock() = Some(Shown { snapshot, counts });
     }
 
     /// The platform came up.

@@ -25,7 +25,9 @@ impl LocalTarget {
         let Some(mut connection) = self.connect()? else {
             return self.clear_stale();
         };
-        let answer = connection.send(&Request::Teardown { grace }).and_then(|()| connection.read());
+        let answer = connection
+            .send(&Request::Act(controller::Request::Teardown { grace }))
+            .and_then(|()| connection.read());
         let traces = match answer {
             Ok(Incoming::Reply(Reply::Down(traces))) => traces,
             Ok(Incoming::Reply(Reply::Failed(error))) => return Err(error),

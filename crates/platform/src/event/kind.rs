@@ -32,6 +32,11 @@ pub enum EventKind {
         detail: String,
         after_ms: u64,
     },
+    /// A part has ended as it was told to: somebody stopped it, or it was replaced. `after_ms`: since it was told to.
+    PartStopped {
+        part: String,
+        after_ms: u64,
+    },
     /// Everything is ready.
     PlatformReady {
         platform: String,

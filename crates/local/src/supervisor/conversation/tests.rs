@@ -5,13 +5,17 @@ use ::platform::{
     event::{GatewayInfo, ServiceInfo},
     target::{Applied, LogLine},
 };
+use controller::Time;
 use tokio::task::LocalSet;
 use uuid::Uuid;
 
 use super::*;
-use crate::{journal::Journal, supervisor::recorder::Recorder};
+use crate::{
+    journal::Journal,
+    supervisor::{clock::Clock, recorder::Recorder},
+};
 
-/// A supervisor without a platform: recordings to read from, and an actor that the test plays.
+/// A supervisor without a platform: recordings to read from, and a main loop that the test plays.
 struct Stage {
     recorder: Recorder,
     logs: Journal,
@@ -25,14 +29,14 @@ impl Stage {
         let directory = tempfile::tempdir().unwrap();
         let events = Journal::create(directory.path().join("events.jsonl"), 1 << 20).unwrap();
         let logs = Journal::create(directory.path().join("logs.jsonl"), 1 << 20).unwrap();
-        let recorder = Recorder::new(Uuid::nil(), events);
+        let recorder = Recorder::new(Uuid::nil(), Clock::start(), events);
         let (messages, commands) = mpsc::channel(16);
         let talk = Talk { messages, events: recorder.source(), logs: logs.source() };
         Self { recorder, logs, talk, commands, _directory: directory }
     }
 
     fn warn(&mut self, message: &str) {
-        self.recorder.emit(EventKind::Warning { message: message.to_owned() });
+        self.recorder.emit(Time::ZERO, EventKind::Warning { message: message.to_owned() });
     }
 
     /// A client that has just said `request`.
@@ -115,15 +119,18 @@ async fn who_begins_now_is_told_what_there_is_not_what_there_was() {
             autoscaled: Some([1, 5]),
             targets_milli: BTreeMap::new(),
         };
-        stage.recorder.emit(EventKind::PlatformStarted {
-            platform: "p".to_owned(),
-            target: "this machine".to_owned(),
-            nodes: 1,
-            gateway: GatewayInfo { kind: "embedded".to_owned(), policy: "round robin".to_owned() },
-            services: vec![service],
-        });
-        stage.recorder.emit(EventKind::ReplicasSet { service: "tcp".to_owned(), from: 1, to: 2 });
-        stage.recorder.emit(EventKind::ReplicasSet { service: "tcp".to_owned(), from: 2, to: 3 });
+        stage.recorder.emit(
+            Time::ZERO,
+            EventKind::PlatformStarted {
+                platform: "p".to_owned(),
+                target: "this machine".to_owned(),
+                nodes: 1,
+                gateway: GatewayInfo { kind: "embedded".to_owned(), policy: "round robin".to_owned() },
+                services: vec![service],
+            },
+        );
+        stage.recorder.emit(Time::ZERO, EventKind::ReplicasSet { service: "tcp".to_owned(), from: 1, to: 2 });
+        stage.recorder.emit(Time::ZERO, EventKind::ReplicasSet { service: "tcp".to_owned(), from: 2, to: 3 });
         let mut client = stage.client(&Request::Events { from: EventsFrom::Now }, false);
         let Reply::Event(event) = client.next().await else { panic!("expected an event") };
         let EventKind::PlatformStarted { services, .. } = event.kind else { panic!("{event:?}") };
@@ -162,36 +169,39 @@ async fn a_bring_up_shows_its_events_and_then_its_outcome() {
     on_stage(async |mut stage| {
         let values = Box::new(::platform::values::Values::builtin());
         let mut client = stage.client(&Request::Apply { values, nodes: 3 }, true);
-        let Some(Message::Command(Command::Apply { nodes: 3, answer, .. })) = stage.commands.recv().await
+        let Some(Message::Client { ask: Ask::Apply { nodes: 3, .. }, answer }) = stage.commands.recv().await
         else {
             panic!("expected to be asked to apply");
         };
         stage.warn("on the way");
         let applied = Applied { changes: vec!["up".to_owned()], took: Duration::from_millis(5) };
-        answer.send(Ok(applied.clone())).unwrap();
+        answer.send(Reply::Done(controller::Reply::Applied(applied.clone()))).unwrap();
         assert_eq!(client.warning().await, "on the way");
         let reply = client.next().await;
-        assert!(matches!(&reply, Reply::Applied(found) if *found == applied), "{reply:?}");
+        assert!(
+            matches!(&reply, Reply::Done(controller::Reply::Applied(found)) if *found == applied),
+            "{reply:?}"
+        );
     })
     .await;
 }
 
 #[tokio::test]
-async fn the_actor_is_told_when_whoever_wanted_the_platform_hangs_up() {
+async fn the_supervisor_is_told_when_the_client_that_wanted_the_platform_hangs_up() {
     on_stage(async |mut stage| {
         let values = Box::new(::platform::values::Values::builtin());
         let client = stage.client(&Request::Apply { values, nodes: 2 }, true);
         let asked = stage.commands.recv().await;
-        assert!(matches!(asked, Some(Message::Command(Command::Apply { .. }))), "{asked:?}");
+        assert!(matches!(asked, Some(Message::Client { ask: Ask::Apply { .. }, .. })), "{asked:?}");
         drop(client);
         let told = stage.commands.recv().await;
-        assert!(matches!(told, Some(Message::Command(Command::Abandoned))), "{told:?}");
+        assert!(matches!(told, Some(Message::Input(Input::Abandoned))), "{told:?}");
     })
     .await;
 }
 
 #[tokio::test]
-async fn nonsense_is_answered_and_an_actor_that_is_gone_is_said() {
+async fn nonsense_is_answered_and_a_supervisor_that_is_gone_is_said() {
     on_stage(async |mut stage| {
         let reply = stage.client_that_says(r#"{"request":"dance"}"#, false).next().await;
         assert!(matches!(&reply, Reply::Failed(TargetError::Invalid { .. })), "{reply:?}");

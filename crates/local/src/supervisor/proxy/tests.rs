@@ -13,7 +13,13 @@ pub(super) fn proxy(kind: &str, set: &[&str]) -> Proxy {
         let home = PathBuf::from("/usr/bin");
         (program, Found { version: "2.6.12".to_owned(), executable, home })
     });
-    Proxy::of(&values, &programs.into()).unwrap().unwrap()
+    Proxy::of(&template(&values), &programs.into()).unwrap()
+}
+
+fn template(values: &Values) -> GatewayTemplate {
+    let listener = values.listeners().next().unwrap().clone();
+    let settings = Gateway { listeners: Vec::new(), ..values.gateway.clone() };
+    GatewayTemplate { listener, settings, kafka: None, program: Some("as found".to_owned()) }
 }
 
 pub(super) fn site(folder: &Path) -> Site {
@@ -45,7 +51,7 @@ fn endpoints() -> Endpoints {
 #[test]
 fn our_own_gateway_is_no_proxy_and_an_old_haproxy_is_refused() {
     let values = Values::builtin();
-    assert_eq!(Proxy::of(&values, &Programs::new()).unwrap(), None);
+    assert_eq!(Proxy::of(&template(&values), &Programs::new()), None);
     let set = vec!["gateway.kind=haproxy".to_owned()];
     let values = Values::load(&ValuesSource { set, ..ValuesSource::default() }).unwrap();
     let found = Found {
@@ -53,7 +59,7 @@ fn our_own_gateway_is_no_proxy_and_an_old_haproxy_is_refused() {
         executable: "/usr/sbin/haproxy".into(),
         home: "/usr/sbin".into(),
     };
-    let error = Proxy::of(&values, &[(Program::Haproxy, found)].into()).unwrap_err();
+    let error = Proxy::check(&values, &[(Program::Haproxy, found)].into()).unwrap_err();
     assert!(error.contains("2.4.22: expected 2.6 or newer"), "{error}");
 }
 

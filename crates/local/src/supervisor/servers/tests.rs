@@ -67,7 +67,9 @@ async fn who_does_not_answer_is_not_ready() {
     let nobody =
         Spec { ip: "127.76.250.250".parse().unwrap(), port: 9, ..spec(Program::Memcached, base.path()) };
     for program in [Program::Kafka, Program::Memcached, Program::Elasticsearch, Program::Prometheus] {
-        let why = Spec { program, ..nobody.clone() }.ask(true).await.unwrap_err();
+        let failure =
+            Spec { program, ..nobody.clone() }.look(true, Duration::from_secs(10)).await.unwrap_err();
+        let why = failure.to_string();
         assert!(why.contains("refused"), "{program:?}: {why}");
     }
 }

@@ -3,15 +3,21 @@
 use std::{fmt, sync::Arc};
 
 use parking_lot::Mutex;
-use platform::target::ReplicaPhase;
+use platform::target::{
+    AutoscalerSnapshot, PartSnapshot, ReplicaPhase, ReplicaSnapshot, ServiceSnapshot, Snapshot,
+};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
 };
 
-use super::view::{AutoscalerView, ReplicaView, ServiceView, View};
-use crate::supervisor::sample::{Scrape, Targets};
+use super::Shown;
+use crate::supervisor::{
+    places::is_gateway,
+    sample::{Scrape, Targets},
+};
+use controller::Counts;
 
 /// The container of a pod that runs the service, as in the chart.
 const CONTAINER: &str = "service";
@@ -26,42 +32,43 @@ const PHASES: [(ReplicaPhase, &str); 6] = [
 
 #[derive(Debug)]
 pub(super) struct Page {
-    view: Arc<Mutex<View>>,
+    shown: Arc<Mutex<Option<Shown>>>,
 }
 
 impl Page {
-    pub(super) fn new(view: Arc<Mutex<View>>) -> Self {
-        Self { view }
+    pub(super) fn new(shown: Arc<Mutex<Option<Shown>>>) -> Self {
+        Self { shown }
     }
 }
 
 impl Collector for Page {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let view = self.view.lock().clone();
-        let scrape = Scrape::take(&targets(&view));
-        let mut families = Families { encoder, view: &view };
+        let Some(Shown { snapshot, counts }) = self.shown.lock().clone() else { return Ok(()) };
+        let scrape = Scrape::take(&targets(&snapshot));
+        let mut families = Families { encoder, view: &snapshot, counts };
         families.own()?;
         families.kube_state()?;
         families.cadvisor(&scrape)
     }
 }
 
-fn targets(view: &View) -> Targets {
+fn targets(view: &Snapshot) -> Targets {
     let replicas = || view.services.iter().flat_map(|service| &service.replicas);
     Targets {
         ports: replicas().map(|replica| replica.address.port()).collect(),
-        pids: replicas().filter_map(|replica| Some(replica.process?.pid)).collect(),
+        pids: replicas().filter_map(|replica| replica.pid).collect(),
     }
 }
 
 /// The page being written. The names of counters get their `_total` from the encoder.
 struct Families<'encoder, 'view> {
     encoder: DescriptorEncoder<'encoder>,
-    view: &'view View,
+    view: &'view Snapshot,
+    counts: Counts,
 }
 
 /// Reads a number of an autoscaler.
-type Number = fn(&AutoscalerView) -> u32;
+type Number = fn(&AutoscalerSnapshot) -> u32;
 type Label<'a> = (&'static str, &'a str);
 
 impl Families<'_, '_> {
@@ -97,19 +104,19 @@ impl Families<'_, '_> {
         })?;
         let help = "1 if the gateway answers that it is ready";
         self.family("playctl_gateway_ready", help, MetricType::Gauge, |family| {
-            for gateway in &view.gateways {
-                family.gauge(&[("gateway", &gateway.name)], f64::from(u8::from(gateway.ready)))?;
+            for gateway in gateways(view) {
+                family.gauge(&[("gateway", &gateway.name)], f64::from(u8::from(gateway.healthy)))?;
             }
             Ok(())
         })?;
         let help = "Times that a gateway was started again after it died";
         self.family("playctl_gateway_restarts", help, MetricType::Counter, |family| {
-            for gateway in &view.gateways {
+            for gateway in gateways(view) {
                 family.counter(&[("gateway", &gateway.name)], f64::from(gateway.restarts))?;
             }
             Ok(())
         })?;
-        let counts = view.counts;
+        let counts = self.counts;
         for (name, help, count) in [
             ("playctl_scrapes", "Looks at what the kernel counts of the replicas", counts.scrapes),
             ("playctl_syncs", "Looks of the autoscalers", counts.syncs),
@@ -135,7 +142,7 @@ impl Families<'_, '_> {
             self.family(&name, help, MetricType::Gauge, |family| {
                 for (service, autoscaler) in autoscalers(view) {
                     let labels =
-                        [("namespace", view.namespace.as_str()), ("horizontalpodautoscaler", &service.name)];
+                        [("namespace", view.platform.as_str()), ("horizontalpodautoscaler", &service.name)];
                     family.gauge(&labels, f64::from(number(autoscaler)))?;
                 }
                 Ok(())
@@ -176,10 +183,10 @@ impl Families<'_, '_> {
         let name = format!("kube_horizontalpodautoscaler_{which}_target_metric");
         self.family(&name, help, MetricType::Gauge, |family| {
             for (service, autoscaler) in autoscalers(view) {
-                for metric in &autoscaler.metrics {
+                for metric in &autoscaler.values {
                     let Some(milli) = milli(metric) else { continue };
                     let labels = [
-                        ("namespace", view.namespace.as_str()),
+                        ("namespace", view.platform.as_str()),
                         ("horizontalpodautoscaler", &service.name),
                         ("metric_name", &metric.metric),
                         ("metric_target_type", if metric.utilization { "utilization" } else { "average" }),
@@ -194,7 +201,7 @@ impl Families<'_, '_> {
     /// As the kubelet's cAdvisor has them: seen from outside, of the running process alone.
     fn cadvisor(&mut self, scrape: &Scrape) -> fmt::Result {
         let view = self.view;
-        let running = || replicas(view).filter_map(|replica| Some((replica, replica.process?)));
+        let running = || replicas(view).filter_map(|replica| Some((replica, replica.pid?)));
         // Replicas listen on IPv4 addresses, so that their connections are no tcp6; the queries add the two.
         for (family, is_tcp) in [("tcp", true), ("tcp6", false)] {
             let (name, help) = (format!("container_network_{family}_usage_total"), "Connections by state");
@@ -219,7 +226,7 @@ impl Families<'_, '_> {
             }
             Ok(())
         })?;
-        let used = || running().filter_map(|(replica, process)| Some((replica, scrape.usage(process.pid)?)));
+        let used = || running().filter_map(|(replica, pid)| Some((replica, scrape.usage(pid)?)));
         let help = "Seconds of CPU used, user and system";
         self.family("container_cpu_usage_seconds", help, MetricType::Counter, |family| {
             used().try_for_each(|(replica, usage)| {
@@ -229,14 +236,16 @@ impl Families<'_, '_> {
         let help = "Memory in use in bytes: resident";
         self.family("container_memory_working_set_bytes", help, MetricType::Gauge, |family| {
             used().try_for_each(|(replica, usage)| {
-                family.gauge(&of_container(view, replica), usage.resident as f64)
+                family.gauge(&of_container(view, replica), usage.memory_bytes as f64)
             })
         })?;
         let help = "When the process was started, in seconds since 1970";
         self.family("container_start_time_seconds", help, MetricType::Gauge, |family| {
-            running().try_for_each(|(replica, process)| {
-                family.gauge(&of_container(view, replica), process.started)
-            })
+            running().filter_map(|(replica, _)| Some((replica, replica.started?))).try_for_each(
+                |(replica, started)| {
+                    family.gauge(&of_container(view, replica), started.as_millisecond() as f64 / 1000.0)
+                },
+            )
         })
     }
 }
@@ -256,19 +265,23 @@ impl Family<'_> {
     }
 }
 
-fn replicas(view: &View) -> impl Iterator<Item = &ReplicaView> {
+fn replicas(view: &Snapshot) -> impl Iterator<Item = &ReplicaSnapshot> {
     view.services.iter().flat_map(|service| &service.replicas)
 }
 
-fn autoscalers(view: &View) -> impl Iterator<Item = (&ServiceView, &AutoscalerView)> {
+fn gateways(view: &Snapshot) -> impl Iterator<Item = &PartSnapshot> {
+    view.parts.iter().filter(|part| is_gateway(part))
+}
+
+fn autoscalers(view: &Snapshot) -> impl Iterator<Item = (&ServiceSnapshot, &AutoscalerSnapshot)> {
     view.services.iter().filter_map(|service| Some((service, service.autoscaler.as_ref()?)))
 }
 
-fn of_pod<'a>(view: &'a View, replica: &'a ReplicaView) -> [Label<'a>; 2] {
-    [("namespace", &view.namespace), ("pod", &replica.name)]
+fn of_pod<'a>(view: &'a Snapshot, replica: &'a ReplicaSnapshot) -> [Label<'a>; 2] {
+    [("namespace", &view.platform), ("pod", &replica.name)]
 }
 
-fn of_container<'a>(view: &'a View, replica: &'a ReplicaView) -> [Label<'a>; 3] {
+fn of_container<'a>(view: &'a Snapshot, replica: &'a ReplicaSnapshot) -> [Label<'a>; 3] {
     let [namespace, pod] = of_pod(view, replica);
     [namespace, pod, ("container", CONTAINER)]
 }

@@ -1,28 +1,69 @@
 use std::net::{TcpListener, TcpStream};
 
-use platform::event::MetricProposal;
+use jiff::Timestamp;
+use platform::{event::MetricProposal, target::PartOrigin};
 use prometheus_client::registry::Registry;
 
 use super::*;
-use crate::supervisor::telemetry::view::{Counts, GatewayView, ProcessView};
 
-fn rendered(view: View) -> String {
+fn rendered(snapshot: Snapshot) -> String {
+    let counts = Counts { scrapes: 3, syncs: 1, metric_failures: 1 };
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Page::new(Arc::new(Mutex::new(view)))));
+    let shown = Arc::new(Mutex::new(Some(Shown { snapshot, counts })));
+    registry.register_collector(Box::new(Page::new(shown)));
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
     text
 }
 
-fn replica(name: &str, address: std::net::SocketAddr, phase: ReplicaPhase) -> ReplicaView {
-    let runs = !matches!(phase, ReplicaPhase::BackOff | ReplicaPhase::Stopped);
-    ReplicaView {
+fn platform(name: &str, service: ServiceSnapshot, parts: Vec<PartSnapshot>) -> Snapshot {
+    Snapshot {
+        platform: name.to_owned(),
+        target: "local".to_owned(),
+        since: Timestamp::UNIX_EPOCH,
+        nodes: 1,
+        services: vec![service],
+        parts,
+        next_sync: None,
+        problems: Vec::new(),
+    }
+}
+
+fn service(
+    name: &str,
+    desired: u32,
+    replicas: Vec<ReplicaSnapshot>,
+    autoscaler: Option<AutoscalerSnapshot>,
+) -> ServiceSnapshot {
+    ServiceSnapshot {
         name: name.to_owned(),
+        endpoint: None,
+        desired,
+        stopped: false,
+        set_by_hand: false,
+        pending: 0,
+        replicas,
+        autoscaler,
+    }
+}
+
+fn replica(name: &str, address: std::net::SocketAddr, phase: ReplicaPhase) -> ReplicaSnapshot {
+    let runs = !matches!(phase, ReplicaPhase::BackOff | ReplicaPhase::Stopped);
+    ReplicaSnapshot {
+        name: name.to_owned(),
+        node: "node-0".to_owned(),
         address,
+        pid: runs.then(std::process::id),
+        started: runs.then(|| Timestamp::from_millisecond(1_700_000_000_500).unwrap()),
+        server_id: None,
         phase,
+        since: Timestamp::UNIX_EPOCH,
         restarts: 1,
-        process: runs.then(|| ProcessView { pid: std::process::id(), started: 1_700_000_000.5 }),
+        connections: None,
+        packets_per_second: None,
         packets_received: None,
+        cpu_cores: None,
+        memory_bytes: None,
     }
 }
 
@@ -43,29 +84,32 @@ fn a_platform_is_told_under_the_names_of_a_cluster() {
     let address = listener.local_addr().unwrap();
     let _clients: Vec<TcpStream> = (0..7).map(|_| TcpStream::connect(address).unwrap()).collect();
     let dead = "127.76.6.2:40000".parse().unwrap();
-    let view = View {
-        namespace: "playground".to_owned(),
-        services: vec![ServiceView {
-            name: "tcp".to_owned(),
-            desired: 2,
-            replicas: vec![
-                replica("tcp-0", address, ReplicaPhase::Ready),
-                replica("tcp-1", dead, ReplicaPhase::BackOff),
-            ],
-            autoscaler: Some(AutoscalerView {
-                min: 1,
-                max: 5,
-                current: 1,
-                desired: 2,
-                metrics: vec![
-                    proposal("tcp_state_established", Some(7_012_500), 5_000_000),
-                    proposal("cpu", None, 80_000),
-                ],
-            }),
-        }],
-        gateways: vec![GatewayView { name: "gateway-node-0".to_owned(), ready: true, restarts: 0 }],
-        counts: Counts { scrapes: 3, syncs: 1, metric_failures: 1 },
+    let replicas =
+        vec![replica("tcp-0", address, ReplicaPhase::Ready), replica("tcp-1", dead, ReplicaPhase::BackOff)];
+    let autoscaler = AutoscalerSnapshot {
+        min: 1,
+        max: 5,
+        current: 1,
+        desired: 2,
+        metrics: Vec::new(),
+        values: vec![
+            proposal("tcp_state_established", Some(7_012_500), 5_000_000),
+            proposal("cpu", None, 80_000),
+        ],
+        reason: String::new(),
+        last_scale: None,
     };
+    let gateway = PartSnapshot {
+        name: "gateway-node-0".to_owned(),
+        origin: PartOrigin::Embedded,
+        version: None,
+        address: None,
+        detail: String::new(),
+        healthy: true,
+        restarts: 0,
+        pid: None,
+    };
+    let view = platform("playground", service("tcp", 2, replicas, Some(autoscaler)), vec![gateway]);
     let text = rendered(view);
     let pod = r#"namespace="playground",pod="tcp-0""#;
     let hpa = r#"namespace="playground",horizontalpodautoscaler="tcp""#;

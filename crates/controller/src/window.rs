@@ -1,9 +1,8 @@
 //! What Prometheus' `max_over_time(metric[1m])` and `rate(metric[1m])` give, for one series.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, time::Duration};
+
+use crate::Time;
 
 /// The maximum of the samples of the last `length`; the oldest edge is open, as in Prometheus 3.
 ///
@@ -11,7 +10,7 @@ use std::{
 #[derive(Debug, Clone)]
 pub(crate) struct MaxOver {
     length: Duration,
-    samples: VecDeque<(Instant, u64)>,
+    samples: VecDeque<(Time, u64)>,
 }
 
 impl MaxOver {
@@ -20,7 +19,7 @@ impl MaxOver {
     }
 
     /// Adds a sample; `at` must not lie before the last one's.
-    pub(crate) fn push(&mut self, at: Instant, value: u64) {
+    pub(crate) fn push(&mut self, at: Time, value: u64) {
         while self.samples.back().is_some_and(|(_, last)| *last <= value) {
             self.samples.pop_back();
         }
@@ -29,7 +28,7 @@ impl MaxOver {
     }
 
     /// `None`: no sample in the window.
-    pub(crate) fn max(&mut self, now: Instant) -> Option<u64> {
+    pub(crate) fn max(&mut self, now: Time) -> Option<u64> {
         self.forget(now);
         self.samples.front().map(|(_, value)| *value)
     }
@@ -38,8 +37,8 @@ impl MaxOver {
         self.length = length;
     }
 
-    fn forget(&mut self, now: Instant) {
-        while self.samples.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) >= self.length) {
+    fn forget(&mut self, now: Time) {
+        while self.samples.front().is_some_and(|(at, _)| now.since(*at) >= self.length) {
             self.samples.pop_front();
         }
     }
@@ -51,7 +50,7 @@ impl MaxOver {
 #[derive(Debug, Clone)]
 pub(crate) struct RateOver {
     length: Duration,
-    samples: VecDeque<(Instant, u64)>,
+    samples: VecDeque<(Time, u64)>,
 }
 
 /// An edge further away than so many distances between samples is one at which the series does not go on.
@@ -63,7 +62,7 @@ impl RateOver {
     }
 
     /// Adds a sample; `at` must not lie before the last one's.
-    pub(crate) fn push(&mut self, at: Instant, count: u64) {
+    pub(crate) fn push(&mut self, at: Time, count: u64) {
         self.samples.push_back((at, count));
         self.forget(at);
     }
@@ -74,10 +73,10 @@ impl RateOver {
     }
 
     /// `None`: fewer than two samples in the window.
-    pub(crate) fn per_second(&mut self, now: Instant) -> Option<f64> {
+    pub(crate) fn per_second(&mut self, now: Time) -> Option<f64> {
         self.forget(now);
         let ((first_at, first), (last_at, _)) = (*self.samples.front()?, *self.samples.back()?);
-        let sampled = last_at.saturating_duration_since(first_at).as_secs_f64();
+        let sampled = last_at.since(first_at).as_secs_f64();
         if sampled <= 0.0 {
             return None;
         }
@@ -88,7 +87,7 @@ impl RateOver {
 
         let distance = sampled / (self.samples.len() - 1) as f64;
         let beyond = |edge: f64| if edge < distance * GOES_ON_WITHIN { edge } else { distance / 2.0 };
-        let to_end = now.saturating_duration_since(last_at).as_secs_f64();
+        let to_end = now.since(last_at).as_secs_f64();
         let to_start = self.length.as_secs_f64() - to_end - sampled;
         // At its rate, so long before the first sample the counter was zero.
         let to_zero = if counted > 0.0 { sampled * first as f64 / counted } else { f64::INFINITY };
@@ -100,8 +99,8 @@ impl RateOver {
         self.length = length;
     }
 
-    fn forget(&mut self, now: Instant) {
-        while self.samples.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) >= self.length) {
+    fn forget(&mut self, now: Time) {
+        while self.samples.front().is_some_and(|(at, _)| now.since(*at) >= self.length) {
             self.samples.pop_front();
         }
     }
@@ -116,7 +115,7 @@ mod tests {
     #[test]
     fn a_sample_counts_for_less_than_the_window() {
         let mut window = MaxOver::new(Duration::from_mins(1));
-        let start = Instant::now();
+        let start = Time::ZERO;
         assert_eq!(window.max(start), None);
         window.push(start, 10);
         window.push(start + Duration::from_secs(7), 3);
@@ -129,14 +128,14 @@ mod tests {
         #[test]
         fn agrees_with_the_definition(steps in proptest::collection::vec((0_u64..20, 0_u64..100), 1..100)) {
             let length = Duration::from_mins(1);
-            let start = Instant::now();
+            let start = Time::ZERO;
             let (mut window, mut all, mut seconds) = (MaxOver::new(length), Vec::new(), 0);
             for (pause, value) in steps {
                 seconds += pause;
                 let now = start + Duration::from_secs(seconds);
                 window.push(now, value);
                 all.push((now, value));
-                let expected = all.iter().filter(|(at, _)| now - *at < length).map(|(_, value)| *value).max();
+                let expected = all.iter().filter(|(at, _)| now.since(*at) < length).map(|(_, value)| *value).max();
                 prop_assert_eq!(window.max(now), expected);
             }
         }
@@ -144,7 +143,7 @@ mod tests {
 
     /// `(seconds, count)` samples looked at after `now` seconds, over a minute.
     fn rate(samples: &[(u64, u64)], now: u64) -> Option<f64> {
-        let start = Instant::now();
+        let start = Time::ZERO;
         let mut window = RateOver::new(Duration::from_mins(1));
         for (seconds, count) in samples {
             window.push(start + Duration::from_secs(*seconds), *count);

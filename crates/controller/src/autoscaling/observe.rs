@@ -1,30 +1,42 @@
 //! What the autoscaler is shown: pods, and samples as the metrics pipeline has them.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
-use ::platform::{target::ReplicaPhase, values::Resources};
 use autoscale::{
     Container, ContainerKind, MetricReading, Observation, Phase, Pod, PodSamples, Ready, ReadyStatus,
     Requests, Sample, spec::MetricSpec,
 };
+use platform::values::Resources;
 
-use super::{
-    super::{platform::Answers, recorder::Recorder, service::Replica},
-    metric::{pods_metric, resource},
-};
+use super::metric::{pods_metric, resource};
+use crate::{MetricAnswer, Time, instance::Instance, pipeline::custom_metric};
 
-/// The custom metrics, as they are named in the cluster: established connections, and packets received per second.
-pub(crate) const CONNECTIONS: &str = "tcp_state_established";
-pub(crate) const PACKETS: &str = "udp_packets_received";
+/// The autoscaler's axis: milliseconds since 1970.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    /// When the run began.
+    pub(crate) began_unix_ms: i64,
+}
+
+impl Clock {
+    pub(crate) fn unix_ms(self, at: Time) -> i64 {
+        self.began_unix_ms.saturating_add_unsigned(at.as_millis())
+    }
+
+    /// Milliseconds since the run began.
+    pub(crate) fn since_began(self, unix_ms: i64) -> u64 {
+        u64::try_from(unix_ms.saturating_sub(self.began_unix_ms)).unwrap_or(0)
+    }
+}
 
 /// What the autoscaler sees of its service.
 #[derive(Debug)]
 pub(crate) struct Seen<'a> {
-    pub(crate) replicas: &'a mut [Replica],
+    pub(crate) replicas: Vec<&'a mut Instance>,
     pub(crate) desired: u32,
     pub(crate) resources: &'a Resources,
     /// Prometheus', if custom metrics come from there.
-    pub(crate) answers: Option<&'a Answers>,
+    pub(crate) answers: Option<&'a [MetricAnswer]>,
 }
 
 /// Everything one sync reads: all replicas, those that drain included, since the selector of a Deployment matches
@@ -33,8 +45,8 @@ pub(super) fn observation(
     service: &str,
     metrics: &[MetricSpec],
     seen: &mut Seen<'_>,
-    clock: &Recorder,
-    now: Instant,
+    clock: Clock,
+    now: Time,
 ) -> Observation {
     let requests: Requests =
         seen.resources.requests.iter().map(|(name, quantity)| (name.as_str(), quantity.milli())).collect();
@@ -45,12 +57,12 @@ pub(super) fn observation(
         .iter()
         .map(|metric| match (pods_metric(metric), seen.answers) {
             (Some(name), Some(answers)) => {
-                answered(service, name, answers, seen.replicas, clock.unix_ms(now))
+                answered(service, name, answers, &seen.replicas, clock.unix_ms(now))
             }
-            _ => reading(metric, seen.replicas, clock, now),
+            _ => reading(metric, &mut seen.replicas, clock, now),
         })
         .collect();
-    let active = seen.replicas.iter().filter(|replica| replica.told.is_none()).count();
+    let active = seen.replicas.iter().filter(|replica| replica.is_active()).count();
     Observation {
         spec_replicas: signed(seen.desired),
         status_replicas: i32::try_from(active).unwrap_or(i32::MAX),
@@ -60,15 +72,15 @@ pub(super) fn observation(
     }
 }
 
-fn pod(replica: &Replica, containers: &Arc<[Container]>, clock: &Recorder) -> Pod {
-    let status = if replica.phase == ReplicaPhase::Ready { ReadyStatus::True } else { ReadyStatus::False };
+fn pod(replica: &Instance, containers: &Arc<[Container]>, clock: Clock) -> Pod {
+    let status = if replica.is_ready() { ReadyStatus::True } else { ReadyStatus::False };
     let ready = Some(Ready { status, since_ms: clock.unix_ms(replica.since) });
     Pod {
-        name: Arc::from(replica.name.as_str()),
+        name: Arc::clone(&replica.name),
         phase: Phase::Running,
         ready,
         started_ms: Some(clock.unix_ms(replica.created)),
-        deleting: replica.told.is_some(),
+        deleting: !replica.is_active(),
         containers: Arc::clone(containers),
         requests: Requests::default(),
     }
@@ -78,21 +90,22 @@ fn pod(replica: &Replica, containers: &Arc<[Container]>, clock: &Recorder) -> Po
 fn answered(
     service: &str,
     metric: &str,
-    answers: &Answers,
-    replicas: &[Replica],
+    answers: &[MetricAnswer],
+    replicas: &[&mut Instance],
     now_ms: i64,
 ) -> MetricReading {
-    let Some(Ok(by_pod)) = answers.get(&(service.to_owned(), metric.to_owned())) else {
+    let of = |answer: &&MetricAnswer| answer.service == service && answer.metric == metric;
+    let Some(Ok(by_pod)) = answers.iter().find(of).map(|answer| &answer.values) else {
         return MetricReading::Failed;
     };
-    let sample = |replica: &Replica| {
-        by_pod.get(&replica.name).map(|milli| Sample { milli: *milli, at_ms: now_ms, window_ms: 0 })
+    let sample = |replica: &&mut Instance| {
+        by_pod.get(&*replica.name).map(|milli| Sample { milli: *milli, at_ms: now_ms, window_ms: 0 })
     };
     MetricReading::Pods(PodSamples { listed: replicas.iter().map(sample).collect(), unlisted: Vec::new() })
 }
 
-fn reading(metric: &MetricSpec, replicas: &mut [Replica], clock: &Recorder, now: Instant) -> MetricReading {
-    let sample = |replica: &mut Replica| -> Option<Sample> {
+fn reading(metric: &MetricSpec, replicas: &mut [&mut Instance], clock: Clock, now: Time) -> MetricReading {
+    let sample = |replica: &mut &mut Instance| -> Option<Sample> {
         if let Some(name) = pods_metric(metric) {
             let milli = custom_metric(name, replica, now)?;
             return Some(Sample { milli, at_ms: clock.unix_ms(now), window_ms: 0 });
@@ -115,22 +128,6 @@ fn reading(metric: &MetricSpec, replicas: &mut [Replica], clock: &Recorder, now:
         return MetricReading::Failed;
     }
     MetricReading::Pods(PodSamples { listed, unlisted: Vec::new() })
-}
-
-/// A replica's value of a custom metric, as the pipeline has it: what was scraped, over the pipeline's window.
-pub(super) fn custom_metric(name: &str, replica: &mut Replica, now: Instant) -> Option<i64> {
-    match name {
-        CONNECTIONS => {
-            let connections = replica.series.connections_windowed(now)?;
-            Some(i64::try_from(connections).ok()?.saturating_mul(1000))
-        }
-        PACKETS => Some((replica.series.packets_per_second_windowed(now)? * 1000.0).round() as i64),
-        _ => None,
-    }
-}
-
-pub(super) fn active(replicas: &mut [Replica]) -> impl Iterator<Item = &mut Replica> {
-    replicas.iter_mut().filter(|replica| replica.told.is_none())
 }
 
 fn signed(replicas: u32) -> i32 {

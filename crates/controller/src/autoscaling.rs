@@ -5,20 +5,16 @@
 mod metric;
 mod observe;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Instant,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use ::platform::{EventKind, event::MetricProposal, target::AutoscalerSnapshot};
 use autoscale::{Autoscaler, ControllerSettings, Decision, HpaSpec, InvalidSpec, Observation};
+use platform::{EventKind, event::MetricProposal, target::AutoscalerSnapshot};
 
-use super::{recorder::Recorder, service::Replica};
+use crate::{Time, instance::Instance, pipeline::custom_metric};
 use metric::{average_target, is_utilization, label, pods_metric, target_milli};
-pub(crate) use observe::{CONNECTIONS, PACKETS, Seen};
-use observe::{active, custom_metric};
+pub(crate) use observe::{Clock, Seen};
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Hpa {
     engine: Autoscaler,
     last: Option<Last>,
@@ -28,7 +24,7 @@ pub(crate) struct Hpa {
     held: Option<(u32, u32, i64)>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Last {
     now_ms: i64,
     observed: Observation,
@@ -42,11 +38,11 @@ impl Hpa {
         Ok(Self { engine, last: None, above: BTreeSet::new(), held: None })
     }
 
-    /// Returns whether that changed anything.
-    pub(crate) fn set_spec(&mut self, spec: &HpaSpec) -> Result<bool, InvalidSpec> {
-        let before = self.engine.spec().clone();
-        self.engine.set_spec(spec)?;
-        Ok(before != *self.engine.spec())
+    /// Takes over the spec of another, and keeps its own memory; returns whether that changed anything.
+    pub(crate) fn adopt(&mut self, other: &Self) -> bool {
+        let changed = self.engine.spec() != other.engine.spec();
+        // It was valid there.
+        changed && self.engine.set_spec(other.engine.spec()).is_ok()
     }
 
     /// The custom metrics that it looks at.
@@ -76,8 +72,8 @@ impl Hpa {
         &mut self,
         service: &str,
         mut seen: Seen<'_>,
-        clock: &Recorder,
-        now: Instant,
+        clock: Clock,
+        now: Time,
     ) -> (Vec<EventKind>, Option<u32>) {
         let now_ms = clock.unix_ms(now);
         let observed = observe::observation(service, &self.engine.spec().metrics, &mut seen, clock, now);
@@ -110,7 +106,7 @@ impl Hpa {
     }
 
     /// Tells once for each recommendation that holds a scale-down.
-    fn held(&mut self, service: &str, decision: &Decision, clock: &Recorder) -> Option<EventKind> {
+    fn held(&mut self, service: &str, decision: &Decision, clock: Clock) -> Option<EventKind> {
         let now = decision.limits.stabilization.and_then(|held| {
             let (proposal, stabilized) = (decision.proposal?, decision.stabilized?);
             (proposal < stabilized).then_some((unsigned(proposal), unsigned(stabilized), held.until_ms))
@@ -127,21 +123,22 @@ impl Hpa {
     }
 
     /// After a scrape: which averages crossed the line at which the autoscaler acts.
-    pub(crate) fn crossings(
+    pub(crate) fn crossings<'a>(
         &mut self,
         service: &str,
-        replicas: &mut [Replica],
-        now: Instant,
+        replicas: impl Iterator<Item = &'a mut Instance>,
+        now: Time,
         next_sync_ms: u64,
     ) -> Vec<EventKind> {
         let tolerance = self.engine.tolerances().up;
+        let mut replicas: Vec<&mut Instance> = replicas.collect();
         let mut events = Vec::new();
         for metric in &self.engine.spec().metrics {
             let (Some(name), Some(target_milli)) = (pods_metric(metric), average_target(metric)) else {
                 continue;
             };
             let values: Vec<i64> =
-                active(replicas).filter_map(|replica| custom_metric(name, replica, now)).collect();
+                replicas.iter_mut().filter_map(|replica| custom_metric(name, replica, now)).collect();
             if values.is_empty() {
                 continue;
             }
@@ -196,11 +193,11 @@ impl Hpa {
         metrics.filter_map(|metric| Some((label(metric).to_owned(), target_milli(metric)?))).collect()
     }
 
-    pub(crate) fn snapshot(&self, desired: u32, clock: &Recorder) -> AutoscalerSnapshot {
+    pub(crate) fn snapshot(&self, desired: u32, up_since: jiff::Timestamp) -> AutoscalerSnapshot {
         let (min, max) = self.bounds();
         let status = self.engine.status();
         let last_scale = status.last_scale_ms.and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
-        let waiting = || format!("has not looked yet (up since {})", clock.began().strftime("%H:%M:%S"));
+        let waiting = || format!("has not looked yet (up since {})", up_since.strftime("%H:%M:%S"));
         AutoscalerSnapshot {
             min,
             max,
@@ -212,6 +209,7 @@ impl Hpa {
                 .flat_map(|last| &last.metrics)
                 .map(|one| format!("{}: {}", one.metric, one.words))
                 .collect(),
+            values: self.last.as_ref().map(|last| last.metrics.clone()).unwrap_or_default(),
             reason: self.last.as_ref().map_or_else(waiting, |last| last.reason.clone()),
             last_scale,
         }

@@ -3,7 +3,9 @@
 //! Source: `ActivePodsWithRanks.Less` of Kubernetes' `pkg/controller/controller_utils.go` with
 //! `LogarithmicScaleDown` on, as it is by default. The clock is the caller's.
 
-use std::{cmp::Ordering, collections::BTreeMap, time::Instant};
+use std::{cmp::Ordering, collections::BTreeMap};
+
+use crate::Time;
 
 /// What the order looks at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,15 +17,15 @@ pub(crate) struct Candidate {
     /// Its process runs (a pod's phase Running; otherwise Pending).
     pub(crate) running: bool,
     /// Since when it is ready; `None`: it is not.
-    pub(crate) ready_since: Option<Instant>,
+    pub(crate) ready_since: Option<Time>,
     /// `controller.kubernetes.io/pod-deletion-cost`; lower goes first.
     pub(crate) deletion_cost: i32,
     pub(crate) restarts: u32,
-    pub(crate) created: Instant,
+    pub(crate) created: Time,
 }
 
 /// Indices of `candidates`, the first to go first.
-pub(crate) fn order(candidates: &[Candidate], now: Instant) -> Vec<usize> {
+pub(crate) fn order(candidates: &[Candidate], now: Time) -> Vec<usize> {
     let mut per_node: BTreeMap<u32, usize> = BTreeMap::new();
     for candidate in candidates {
         *per_node.entry(candidate.node).or_default() += 1;
@@ -37,7 +39,7 @@ pub(crate) fn order(candidates: &[Candidate], now: Instant) -> Vec<usize> {
 }
 
 /// `Less`: the one that goes first. `on_node`: how many replicas share each one's node.
-fn goes_first(a: &Candidate, b: &Candidate, on_node: (usize, usize), now: Instant) -> Ordering {
+fn goes_first(a: &Candidate, b: &Candidate, on_node: (usize, usize), now: Time) -> Ordering {
     a.running
         .cmp(&b.running)
         .then_with(|| a.ready_since.is_some().cmp(&b.ready_since.is_some()))
@@ -61,8 +63,8 @@ fn goes_first(a: &Candidate, b: &Candidate, on_node: (usize, usize), now: Instan
 }
 
 /// Ages fall into buckets by powers of two, so that a few seconds between two old replicas decide nothing.
-fn bucket(since: Instant, now: Instant) -> i64 {
-    match now.saturating_duration_since(since).as_nanos() {
+fn bucket(since: Time, now: Time) -> i64 {
+    match now.since(since).as_nanos() {
         0 => -1,
         age => i64::from(age.ilog2()),
     }
@@ -76,11 +78,11 @@ mod tests {
 
     use super::*;
 
-    fn at(start: Instant, seconds: u64) -> Instant {
+    fn at(start: Time, seconds: u64) -> Time {
         start + Duration::from_secs(seconds)
     }
 
-    fn ready(uid: u64, start: Instant) -> Candidate {
+    fn ready(uid: u64, start: Time) -> Candidate {
         Candidate {
             uid,
             node: u32::try_from(uid).unwrap(),
@@ -92,13 +94,13 @@ mod tests {
         }
     }
 
-    fn first(candidates: &[Candidate], now: Instant) -> u64 {
+    fn first(candidates: &[Candidate], now: Time) -> u64 {
         candidates[order(candidates, now)[0]].uid
     }
 
     #[test]
     fn each_rule_beats_those_below_it() {
-        let start = Instant::now();
+        let start = Time::ZERO;
         let now = at(start, 1000);
         let base = || vec![ready(0, start), ready(1, start), ready(2, start)];
 
@@ -139,7 +141,7 @@ mod tests {
 
     #[test]
     fn within_a_bucket_age_does_not_count() {
-        let start = Instant::now();
+        let start = Time::ZERO;
         let now = at(start, 10_000);
         let pods = [ready(1, start), Candidate { ready_since: Some(at(start, 100)), ..ready(0, start) }];
         assert_eq!(first(&pods, now), 1, "10,000 s and 9,900 s are in one bucket, so the uid decides");
@@ -151,7 +153,7 @@ mod tests {
             pods in proptest::collection::vec(
                 (0_u32..3, any::<bool>(), proptest::option::of(0_u64..1000), -2_i32..2, 0_u32..3, 0_u64..1000), 0..12),
         ) {
-            let start = Instant::now();
+            let start = Time::ZERO;
             let mut candidates: Vec<Candidate> = pods.iter().enumerate().map(|(uid, pod)| Candidate {
                 uid: uid as u64, node: pod.0, running: pod.1, ready_since: pod.2.map(|s| at(start, s)),
                 deletion_cost: pod.3, restarts: pod.4, created: at(start, pod.5),

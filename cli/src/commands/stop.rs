@@ -1,0 +1,85 @@
+//! `playctl stop`, `playctl start`, `playctl drain`: what is done to a part, a service or a replica in order.
+
+use platform::{
+    Target, exit,
+    target::{Drained, Started, Stopped, Subject},
+};
+
+use super::{Context, Outcome};
+use crate::platform_source;
+
+/// Stop a service or a part until it is started again, to see what its absence does
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  playctl stop kafka               its brokers go down; they come back at the same address with: playctl start kafka
+  playctl stop tcp                 all replicas drain, whatever the autoscaler wants
+
+For one replica: playctl drain, or playctl kill --no-restart.")]
+pub(crate) struct StopArgs {
+    /// Which one
+    #[arg(value_name = "SERVICE|PART")]
+    what: Subject,
+}
+
+/// Start what was stopped, or what was killed with --no-restart
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  playctl start kafka
+  playctl start tcp
+  playctl start tcp/tcp-1          a replica that was killed with --no-restart")]
+pub(crate) struct StartArgs {
+    /// Which one
+    #[arg(value_name = "SERVICE|PART|SERVICE/REPLICA")]
+    what: Subject,
+}
+
+/// Tell one replica to end in order, as deleting its pod does: no new connections, a notice to its clients, its grace
+/// period. Another replica takes its place
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  playctl drain tcp/tcp-0
+  playctl drain tcp/fullest        the one with the most connections at this moment
+  playctl drain gateway/node-0")]
+pub(crate) struct DrainArgs {
+    /// Which one
+    #[arg(value_name = "SERVICE[/REPLICA]")]
+    what: Subject,
+}
+
+pub(crate) fn stop(context: &Context, args: &StopArgs) -> Outcome {
+    let stopped = platform_source::existing(&context.global)?.stop(&args.what)?;
+    let Stopped { name, was_running } = &stopped;
+    let line = if *was_running {
+        format!("stopped {name}; it stays down until: playctl start {name}")
+    } else {
+        format!("{name} was stopped already; it stays down until: playctl start {name}")
+    };
+    context.printer.line(&line);
+    context.printer.document(&stopped);
+    Ok(exit::DONE)
+}
+
+pub(crate) fn start(context: &Context, args: &StartArgs) -> Outcome {
+    let started = platform_source::existing(&context.global)?.start(&args.what)?;
+    let Started { name, was_stopped } = &started;
+    let line = if *was_stopped { format!("{name} starts again") } else { format!("{name} was not stopped") };
+    context.printer.line(&line);
+    context.printer.document(&started);
+    Ok(exit::DONE)
+}
+
+pub(crate) fn drain(context: &Context, args: &DrainArgs) -> Outcome {
+    let drained = platform_source::existing(&context.global)?.drain(&args.what)?;
+    let Drained { replica, connections, grace } = &drained;
+    let holds = match connections {
+        None => String::new(),
+        Some(1) => " with 1 connection".to_owned(),
+        Some(many) => format!(" with {many} connections"),
+    };
+    context.printer.line(&format!("{replica} drains{holds}; it has {} s", grace.as_secs()));
+    context.printer.document(&drained);
+    Ok(exit::DONE)
+}

@@ -1,0 +1,66 @@
+//! When something that died is started again.
+//!
+//! Replicas and parts have the kubelet's back-off: the first restart at once, the next 10 s after the death, doubled
+//! with every further one, at most 5 min; forgotten once it has run for 10 min. Source: kubelet's
+//! `MaxContainerBackOff` and `backOffPeriod`, and `doBackOff`, which finds no entry at the first death.
+
+use std::time::Duration;
+
+/// The back-off of one instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BackOff {
+    /// The second delay; the first is none.
+    first: Duration,
+    max: Duration,
+    /// What ran for so long did not die of its start.
+    forgotten_after: Duration,
+    /// The next delay.
+    next: Duration,
+}
+
+impl BackOff {
+    pub(crate) fn kubelet() -> Self {
+        Self::new(Duration::from_secs(10), Duration::from_mins(5), Duration::from_mins(10))
+    }
+
+    /// A gateway's: its share of the new connections waits for it.
+    pub(crate) fn gateway() -> Self {
+        Self::new(Duration::from_millis(250), Duration::from_secs(10), Duration::from_secs(30))
+    }
+
+    fn new(first: Duration, max: Duration, forgotten_after: Duration) -> Self {
+        Self { first, max, forgotten_after, next: Duration::ZERO }
+    }
+
+    /// How long to wait after a death of something that had run for `ran`.
+    pub(crate) fn next(&mut self, ran: Duration) -> Duration {
+        let delay = self.peek(ran);
+        self.next = (delay * 2).clamp(self.first, self.max);
+        delay
+    }
+
+    /// What [`next`](Self::next) would say.
+    pub(crate) fn peek(&self, ran: Duration) -> Duration {
+        if ran >= self.forgotten_after { Duration::ZERO } else { self.next }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_once_then_doubled_up_to_the_maximum_and_forgotten_after_a_long_run() {
+        for (mut backoff, expected, long) in [
+            (BackOff::kubelet(), [0, 10_000, 20_000, 40_000, 80_000, 160_000, 300_000, 300_000], 600),
+            (BackOff::gateway(), [0, 250, 500, 1000, 2000, 4000, 8000, 10_000], 30),
+        ] {
+            let short = Duration::from_secs(1);
+            assert_eq!(expected.map(|_| backoff.next(short).as_millis()), expected);
+            let long = Duration::from_secs(long);
+            assert_eq!(backoff.peek(long), Duration::ZERO);
+            assert_eq!(backoff.next(long), Duration::ZERO);
+            assert_eq!(backoff.next(short).as_millis(), expected[1]);
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! The state machine: what there should be, what there is, and one step from one to the other.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use platform::{EventKind, ServiceKind, TargetError, target::Applied, values::Values};
+
+use crate::{
+    Effect, Fact, Failure, Input, Reply, Request, RequestId, Time,
+    deployment::Service,
+    endpoints::Endpoints,
+    facts::{Change, Trouble, Warning},
+    gateways::Gateways,
+    instance::{Instance, Workload},
+    parts::{Part, PartKind},
+    pipeline::Pipeline,
+    teardown::Stopping,
+    time::milliseconds,
+};
+
+/// A client that waits for a change is told after this that it does not come about.
+const CHANGE_DEADLINE: Duration = Duration::from_mins(1);
+
+/// How much fits one platform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capacity {
+    /// Ordinals of a service's replicas, those at rest included.
+    pub ordinals: u16,
+    /// Most replicas that one service can be scaled to; no more of it run at the same time, draining ones included.
+    pub replicas: u32,
+    pub nodes: u32,
+}
+
+/// The control plane of one platform.
+#[derive(Debug, Clone)]
+pub struct Controller {
+    pub(crate) platform: String,
+    /// What kind of target it is, for events.
+    pub(crate) target: String,
+    /// Wall-clock time at [`Time::ZERO`].
+    pub(crate) began: Timestamp,
+    pub(crate) capacity: Capacity,
+    /// What there should be; empty until the first `apply`.
+    pub(crate) spec: Option<Spec>,
+    pub(crate) parts: BTreeMap<PartKind, Part>,
+    pub(crate) services: BTreeMap<ServiceKind, Service>,
+    pub(crate) gateways: Gateways,
+    /// Everything that is started, runs, or is about to end, oldest first.
+    pub(crate) instances: BTreeMap<u64, Instance>,
+    pub(crate) endpoints: Endpoints,
+    pub(crate) pipeline: Pipeline,
+    /// Everything was ready once.
+    pub(crate) came_up: bool,
+    /// Changes that somebody waits for.
+    pub(crate) pending: Vec<Pending>,
+    pub(crate) stopping: Option<Stopping>,
+    pub(crate) finished: bool,
+    /// What services and gateways are started from may be another than before.
+    pub(crate) templates_stale: bool,
+    next_uid: u64,
+    next_run: u64,
+    /// Something has changed since everything was last compared.
+    dirty: bool,
+    effects: Vec<Effect>,
+    /// What comes after the endpoints: a replica is out of them before it is told to end.
+    late: Vec<Effect>,
+}
+
+/// What there should be, as was last asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Spec {
+    pub(crate) values: Arc<Values>,
+    pub(crate) nodes: u32,
+    pub(crate) programs: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Pending {
+    pub(crate) id: RequestId,
+    pub(crate) since: Time,
+    pub(crate) changes: Vec<Change>,
+}
+
+impl Controller {
+    /// `target`: in words, as in the time line's heading (`this machine`). `began`: wall-clock time at [`Time::ZERO`].
+    pub fn new(platform: &str, target: &str, began: Timestamp, capacity: Capacity) -> Self {
+        Self {
+            platform: platform.to_owned(),
+            target: target.to_owned(),
+            began,
+            capacity,
+            spec: None,
+            parts: BTreeMap::new(),
+            services: BTreeMap::new(),
+            gateways: Gateways::new(capacity.ordinals),
+            instances: BTreeMap::new(),
+            endpoints: Endpoints::default(),
+            pipeline: Pipeline::default(),
+            came_up: false,
+            pending: Vec::new(),
+            stopping: None,
+            finished: false,
+            templates_stale: false,
+            next_uid: 0,
+            next_run: 0,
+            dirty: false,
+            effects: Vec::new(),
+            late: Vec::new(),
+        }
+    }
+
+    /// Takes one input at one moment; returns what is to be done, in this order. `now` must not lie before that of the
+    /// step before; what is due by then happens first.
+    pub fn step(&mut self, now: Time, input: Input) -> Vec<Effect> {
+        self.fire(now);
+        match input {
+            Input::Tick => {}
+            Input::Request { id, request } => self.request(id, request, now),
+            Input::Abandoned => {
+                if !self.came_up {
+                    self.stop(false, None, now);
+                }
+            }
+            Input::Interrupted => self.stop(false, None, now),
+            Input::Started { run, result } => self.started(run, result, now),
+            Input::Probed { run, result } => self.probed(run, result, now),
+            Input::CaughtUp { run, version } => self.caught_up(run, version),
+            Input::Ended { run, exit } => self.ended(run, &exit, now),
+            Input::EndpointsWritten { version, result } => self.endpoints_written(version, result, now),
+            Input::Scraped { samples } => self.scraped(&samples, now),
+            Input::MetricsAnswered { answers } => self.metrics_answered(&answers, now),
+        }
+        self.settle(now);
+        let mut effects = std::mem::take(&mut self.effects);
+        effects.append(&mut self.late);
+        effects
+    }
+
+    /// When something is due even if nothing else happens: the time for an [`Input::Tick`].
+    pub fn next_due(&self) -> Option<Time> {
+        if self.finished {
+            return None;
+        }
+        let instances = self.instances.values().filter_map(Instance::next_due);
+        let deadlines = self.pending.iter().map(|pending| pending.since + CHANGE_DEADLINE);
+        let (scrape, sync) = self.next_ticks();
+        instances
+            .chain(deadlines)
+            .chain([scrape, sync, self.endpoints.retry_at()].into_iter().flatten())
+            .min()
+    }
+
+    /// Whether nothing is left and nothing more will be done.
+    pub fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Whether it is being taken down.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.is_some()
+    }
+
+    /// Does what is due.
+    fn fire(&mut self, now: Time) {
+        let due: Vec<u64> = self
+            .instances
+            .values()
+            .filter(|one| one.next_due().is_some_and(|at| at <= now))
+            .map(|one| one.uid)
+            .collect();
+        for uid in due {
+            self.fire_instance(uid, now);
+        }
+        let (scrape, sync) = self.next_ticks();
+        if scrape.is_some_and(|at| at <= now) {
+            self.scrape();
+        }
+        if sync.is_some_and(|at| at <= now) {
+            self.sync(now);
+        }
+        if self.endpoints.retry_at().is_some_and(|at| at <= now) {
+            self.dirty();
+        }
+        if self.pending.iter().any(|pending| pending.since + CHANGE_DEADLINE <= now) {
+            self.overdue(now);
+        }
+    }
+
+    /// Compares what is with what should be, and does what has to be done next; tells those who wait when nothing has.
+    fn settle(&mut self, now: Time) {
+        while std::mem::take(&mut self.dirty) {
+            if self.stopping.is_some() {
+                self.settle_endpoints(now);
+                self.settle_stop(now);
+                continue;
+            }
+            if self.spec.is_none() {
+                continue;
+            }
+            self.settle_parts(now);
+            // What services and gateways lean on comes first.
+            if self.parts_came_up() {
+                self.settle_templates();
+                self.settle_services(now);
+                self.settle_endpoints(now);
+                self.settle_gateways(now);
+            } else {
+                self.settle_endpoints(now);
+            }
+            if !self.dirty && self.is_settled() {
+                self.settled(now);
+            }
+        }
+    }
+
+    /// What services and gateways are started from, computed anew if anything that goes into it has changed.
+    fn settle_templates(&mut self) {
+        if !std::mem::take(&mut self.templates_stale) {
+            return;
+        }
+        let Some(spec) = &self.spec else { return };
+        let values = Arc::clone(&spec.values);
+        let backends = self.backends(&values);
+        let mut changes = self.change_service_templates(&values, &backends);
+        changes.extend(self.change_gateway_templates(&values, &backends));
+        if let Some(pending) = self.pending.last_mut() {
+            pending.changes.extend(changes);
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        self.parts_came_up()
+            && self.services.values().all(|service| self.is_service_settled(service))
+            && self.are_gateways_settled()
+    }
+
+    fn settled(&mut self, now: Time) {
+        if !self.came_up {
+            self.came_up = true;
+            let platform = self.platform.clone();
+            self.event(EventKind::PlatformReady { platform, after_ms: now.as_millis() });
+            self.begin_pipeline(now);
+        }
+        for pending in std::mem::take(&mut self.pending) {
+            let changes = pending.changes.iter().map(ToString::to_string).collect();
+            let took = now.since(pending.since);
+            self.reply(pending.id, Ok(Reply::Applied(Applied { changes, took })));
+        }
+    }
+
+    /// A change takes too long: names what it waits for.
+    fn overdue(&mut self, now: Time) {
+        let waiting = self
+            .instances
+            .values()
+            .filter(|one| one.is_active() && !one.is_ready())
+            .map(|one| one.name.to_string())
+            .collect();
+        self.change_failed(Trouble::Late { within: CHANGE_DEADLINE, waiting }, now);
+    }
+
+    /// A change cannot be carried out. If the platform was never up, that is its end; otherwise what runs goes on.
+    pub(crate) fn change_failed(&mut self, trouble: Trouble, now: Time) {
+        let failure = Failure {
+            error: TargetError::BringUp { message: trouble.to_string() },
+            output_of: trouble.output_of(),
+        };
+        if !self.came_up {
+            self.stop_failed(&failure, now);
+            return;
+        }
+        self.tell(Fact::Warning(Warning::ChangeFailed(trouble)));
+        self.await_no_parts(now);
+        for pending in std::mem::take(&mut self.pending) {
+            self.reply(pending.id, Err(failure.clone()));
+        }
+        self.dirty();
+    }
+
+    // === what every part of the machine uses ===
+
+    pub(crate) fn dirty(&mut self) {
+        self.dirty = true;
+    }
+
+    pub(crate) fn effect(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    pub(crate) fn late_effect(&mut self, effect: Effect) {
+        self.late.push(effect);
+    }
+
+    pub(crate) fn tell(&mut self, fact: Fact) {
+        self.effects.push(Effect::Emit(fact));
+    }
+
+    pub(crate) fn event(&mut self, event: EventKind) {
+        self.tell(Fact::Event(event));
+    }
+
+    pub(crate) fn reply(&mut self, id: RequestId, reply: Result<Reply, Failure>) {
+        self.effects.push(Effect::Reply { id, reply });
+    }
+
+    pub(crate) fn new_uid(&mut self) -> u64 {
+        self.next_uid += 1;
+        self.next_uid
+    }
+
+    pub(crate) fn new_run(&mut self) -> crate::RunId {
+        self.next_run += 1;
+        crate::RunId(self.next_run)
+    }
+
+    pub(crate) fn instances_of(&self, workload: Workload) -> impl Iterator<Item = &Instance> {
+        self.instances.values().filter(move |one| one.is_of(workload))
+    }
+
+    /// Wall-clock time that does not jump.
+    pub(crate) fn wall(&self, at: Time) -> Timestamp {
+        let passed = SignedDuration::from_nanos(i64::try_from(at.as_nanos()).unwrap_or(i64::MAX));
+        self.began.saturating_add(passed).unwrap_or(self.began)
+    }
+
+    /// Whether anybody waits for a change.
+    pub(crate) fn somebody_waits(&self) -> bool {
+        !self.pending.is_empty()
+    }
+}
+
+/// The event of a replica, with what all of them have.
+pub(crate) fn pod_ready(service: ServiceKind, pod: &str, after: Duration) -> EventKind {
+    EventKind::PodReady {
+        service: service.name().to_owned(),
+        pod: pod.to_owned(),
+        after_ms: milliseconds(after),
+    }
+}
+
+pub(crate) fn node_name(node: u32) -> String {
+    format!("node-{node}")
+}
+
+impl Controller {
+    fn request(&mut self, id: RequestId, request: Request, now: Time) {
+        let reply = match request {
+            Request::Apply(apply) => {
+                self.apply(id, *apply, now);
+                return;
+            }
+            Request::Teardown { grace } => {
+                self.stop(grace, Some(id), now);
+                return;
+            }
+            Request::Scale { service, replicas } => self.scale(&service, replicas),
+            Request::Kill { what, restart, loads } => self.kill(&what, restart, &loads, now),
+            Request::Stop { what } => self.stop_subject(&what),
+            Request::Start { what } => self.start_subject(&what),
+            Request::Drain { what, loads } => self.drain(&what, &loads, now),
+        };
+        self.dirty();
+        self.reply(id, reply.map_err(Failure::from));
+    }
+}

@@ -1,0 +1,246 @@
+//! Services: how many replicas there are, which come and which go.
+
+use std::sync::Arc;
+
+use platform::{
+    EventKind, ServiceKind,
+    target::ReplicaPhase,
+    values::{self, Values},
+};
+
+use crate::{
+    Controller, Fact, Time,
+    autoscaling::Hpa,
+    deletion::{self, Candidate},
+    facts::{Change, Warning},
+    instance::{Instance, Workload},
+    ordinals::Ordinals,
+    template::{Backends, ServiceTemplate, Template, same},
+};
+
+/// One service of the platform.
+#[derive(Debug, Clone)]
+pub(crate) struct Service {
+    pub(crate) kind: ServiceKind,
+    /// Switched off in the values; it goes with its last replica.
+    pub(crate) is_off: bool,
+    /// What its replicas are started from; `None` until the parts that it leans on are there.
+    pub(crate) template: Option<Arc<ServiceTemplate>>,
+    /// How many replicas there should be.
+    pub(crate) desired: u32,
+    /// Stopped by hand: none runs, whatever is desired.
+    pub(crate) stopped: bool,
+    /// The number was set by hand, and the autoscaler has not changed it since.
+    pub(crate) set_by_hand: bool,
+    /// So many replicas have no place.
+    pub(crate) without_place: u32,
+    pub(crate) ordinals: Ordinals,
+    pub(crate) hpa: Option<Hpa>,
+}
+
+impl Service {
+    /// How many replicas there should be now.
+    pub(crate) fn effective(&self) -> u32 {
+        if self.stopped || self.is_off { 0 } else { self.desired }
+    }
+}
+
+impl Controller {
+    pub(crate) fn replicas(&self, kind: ServiceKind) -> impl Iterator<Item = &Instance> {
+        self.instances_of(Workload::Service(kind))
+    }
+
+    /// Whether it is what it should be: as many ready replicas of the present template as desired, and no others.
+    /// Replicas that have no place are not waited for.
+    pub(crate) fn is_service_settled(&self, service: &Service) -> bool {
+        let Some(template) = &service.template else { return false };
+        let mut current = 0;
+        for replica in self.replicas(service.kind).filter(|one| one.is_active()) {
+            if !replica.is_ready() || !is_of(replica, template) {
+                return false;
+            }
+            current += 1;
+        }
+        current + service.without_place == service.effective()
+    }
+
+    /// Computes what replicas are started from anew; returns which services have another template than before.
+    pub(crate) fn change_service_templates(&mut self, values: &Values, backends: &Backends) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for service in self.services.values_mut() {
+            let Some(wanted) = values.service(service.kind.name()).filter(|wanted| wanted.enabled) else {
+                continue;
+            };
+            let template = Arc::new(ServiceTemplate::new(wanted, backends));
+            match &service.template {
+                Some(before) if same(before, &template) => {}
+                before => {
+                    if before.is_some() {
+                        changes.push(Change::Template { service: service.kind.name().to_owned() });
+                    }
+                    service.template = Some(template);
+                }
+            }
+        }
+        changes
+    }
+
+    /// Starts and drains replicas until there are as many as there should be.
+    pub(crate) fn settle_services(&mut self, now: Time) {
+        for kind in ServiceKind::ALL {
+            let Some(service) = self.services.get(&kind) else { continue };
+            let Some(template) = service.template.clone() else { continue };
+            let (effective, before) = (service.effective(), service.without_place);
+            let views: Vec<View> = self
+                .replicas(kind)
+                .filter(|one| one.is_active())
+                .map(|one| View { current: is_of(one, &template), candidate: candidate(one, &template) })
+                .collect();
+            let plan = plan(effective, &views, now);
+            for uid in plan.drain {
+                self.end(uid, now);
+            }
+            let mut without_place = 0;
+            for _ in 0..plan.start {
+                if !self.add_replica(kind, &template, now) {
+                    without_place += 1;
+                }
+            }
+            if let Some(service) = self.services.get_mut(&kind) {
+                service.without_place = without_place;
+            }
+            if before == 0 && without_place > 0 {
+                let service = kind.name().to_owned();
+                self.tell(Fact::Warning(Warning::NoPlace { service, pending: without_place }));
+            }
+            let revived: Vec<u64> = self
+                .replicas(kind)
+                .filter(|one| one.is_active() && one.phase == ReplicaPhase::Stopped && !one.stay_dead)
+                .map(|one| one.uid)
+                .collect();
+            for uid in revived {
+                self.restart(uid, now);
+            }
+        }
+        // A service that was switched off is forgotten with its last replica.
+        let instances = &self.instances;
+        self.services.retain(|kind, service| {
+            !service.is_off || instances.values().any(|one| one.is_of(Workload::Service(*kind)))
+        });
+    }
+
+    /// Whether there was a place for one more.
+    fn add_replica(&mut self, kind: ServiceKind, template: &Arc<ServiceTemplate>, now: Time) -> bool {
+        let nodes = self.spec.as_ref().map_or(1, |spec| spec.nodes);
+        // The node with the fewest.
+        let node = (0..nodes).min_by_key(|node| {
+            self.replicas(kind).filter(|one| one.is_active() && one.node == *node).count()
+        });
+        if self.replicas(kind).count() >= self.capacity.replicas as usize {
+            return false;
+        }
+        let Some(ordinal) = self.services.get_mut(&kind).and_then(|one| one.ordinals.take(now)) else {
+            return false;
+        };
+        let name = format!("{kind}-{ordinal}");
+        let template = Template::Service(Arc::clone(template));
+        self.create(Workload::Service(kind), &name, ordinal, node.unwrap_or(0), template, now);
+        true
+    }
+
+    /// Takes a service on; its replicas come when what they lean on is there.
+    pub(crate) fn add_service(&mut self, wanted: &values::Service, hpa: Option<Hpa>) {
+        let service = Service {
+            kind: wanted.kind,
+            is_off: false,
+            template: None,
+            desired: wanted.initial_replicas(),
+            stopped: false,
+            set_by_hand: false,
+            without_place: 0,
+            ordinals: Ordinals::new(self.capacity.ordinals),
+            hpa,
+        };
+        self.services.insert(wanted.kind, service);
+    }
+
+    /// Sets how many replicas there should be, by hand.
+    pub(crate) fn set_desired(&mut self, kind: ServiceKind, replicas: u32) -> u32 {
+        let Some(service) = self.services.get_mut(&kind) else { return replicas };
+        let from = std::mem::replace(&mut service.desired, replicas);
+        service.set_by_hand = service.set_by_hand || from != replicas;
+        if from != replicas {
+            self.event(EventKind::ReplicasSet { service: kind.name().to_owned(), from, to: replicas });
+        }
+        from
+    }
+}
+
+fn is_of(replica: &Instance, template: &Arc<ServiceTemplate>) -> bool {
+    matches!(&replica.template, Template::Service(own) if same(own, template))
+}
+
+fn candidate(replica: &Instance, template: &ServiceTemplate) -> Candidate {
+    let run = replica.run.as_ref();
+    Candidate {
+        uid: replica.uid,
+        node: replica.node,
+        running: run.is_some(),
+        ready_since: run.filter(|_| replica.is_ready()).and_then(|run| run.ready_since),
+        deletion_cost: template.deletion_cost(),
+        restarts: replica.restarts,
+        created: replica.created,
+    }
+}
+
+/// A replica as the rollout sees it.
+#[derive(Debug, Clone)]
+struct View {
+    /// Of the present template.
+    current: bool,
+    candidate: Candidate,
+}
+
+/// What has to be done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Plan {
+    /// So many replicas of the present template are to be started.
+    start: u32,
+    /// These are to be drained.
+    drain: Vec<u64>,
+}
+
+/// Scaling and rolling replacement, as a Deployment with `maxSurge: 1` and `maxUnavailable: 0`: one replica more
+/// than desired is started, and an old one goes when the new one is ready.
+fn plan(desired: u32, replicas: &[View], now: Time) -> Plan {
+    let desired = desired as usize;
+    let (current, old): (Vec<&View>, Vec<&View>) = replicas.iter().partition(|view| view.current);
+    let surge = usize::from(!old.is_empty() && current.len() < desired);
+    let start = (desired + surge).saturating_sub(replicas.len()).min(desired.saturating_sub(current.len()));
+
+    let mut drain = Vec::new();
+    let mut ready = replicas.iter().filter(|view| view.candidate.ready_since.is_some()).count();
+    let mut left = replicas.len();
+    for candidate in in_order(&old, now) {
+        let is_ready = candidate.ready_since.is_some();
+        if left > desired && (!is_ready || ready > desired) {
+            drain.push(candidate.uid);
+            left -= 1;
+            ready -= usize::from(is_ready);
+        }
+    }
+    let excess = current.len().saturating_sub(desired);
+    drain.extend(in_order(&current, now).into_iter().take(excess).map(|candidate| candidate.uid));
+    Plan { start: u32::try_from(start).unwrap_or(u32::MAX), drain }
+}
+
+fn in_order(views: &[&View], now: Time) -> Vec<Candidate> {
+    if views.is_empty() {
+        return Vec::new();
+    }
+    let candidates: Vec<Candidate> = views.iter().map(|view| view.candidate.clone()).collect();
+    deletion::order(&candidates, now).into_iter().map(|index| candidates[index].clone()).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! What the controller wants done. Effects are carried out in their order.
+
+use std::{sync::Arc, time::Duration};
+
+use platform::{
+    ServiceKind, TargetError,
+    target::{Applied, Drained, Killed, Scaled, Started, Stopped},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Fact, RequestId, RunId,
+    template::{GatewayTemplate, PartTemplate, ServiceTemplate},
+};
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Start something; answered by [`Input::Started`](crate::Input::Started) and, unless that is an error, once by
+    /// [`Input::Ended`](crate::Input::Ended).
+    Start {
+        run: RunId,
+        launch: Launch,
+    },
+    /// Look once whether it is ready; answered by [`Input::Probed`](crate::Input::Probed).
+    Probe {
+        run: RunId,
+        timeout: Duration,
+    },
+    /// Ask it to end in order (SIGTERM).
+    Terminate {
+        run: RunId,
+    },
+    /// End it at once (SIGKILL).
+    Kill {
+        run: RunId,
+    },
+    /// Tell the gateways which replicas there are; answered by
+    /// [`Input::EndpointsWritten`](crate::Input::EndpointsWritten), and by each gateway with
+    /// [`Input::CaughtUp`](crate::Input::CaughtUp).
+    WriteEndpoints {
+        version: u64,
+        clusters: Vec<Cluster>,
+    },
+    /// Look at all replicas; answered by [`Input::Scraped`](crate::Input::Scraped).
+    Scrape,
+    /// Ask Prometheus; answered by [`Input::MetricsAnswered`](crate::Input::MetricsAnswered).
+    /// `prometheus`: its URL, if it is there.
+    AskMetrics {
+        questions: Vec<Question>,
+        prometheus: Option<String>,
+        patience: Duration,
+    },
+    /// Tell everybody.
+    Emit(Fact),
+    Reply {
+        id: RequestId,
+        reply: Result<Reply, Failure>,
+    },
+    /// Nothing is left; there is nothing more to do.
+    Finished,
+}
+
+/// What to start.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Launch {
+    Replica {
+        service: ServiceKind,
+        name: String,
+        ordinal: u16,
+        node: u32,
+        template: Arc<ServiceTemplate>,
+    },
+    Gateway {
+        name: String,
+        ordinal: u16,
+        node: u32,
+        template: Arc<GatewayTemplate>,
+    },
+    /// `topics`: Kafka's, made when it starts.
+    Part {
+        template: Arc<PartTemplate>,
+        topics: Vec<String>,
+    },
+}
+
+/// The endpoints of one service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    pub service: ServiceKind,
+    pub endpoints: Vec<Endpoint>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    pub replica: String,
+    pub run: RunId,
+    /// Gets no new connections; those that it has go on.
+    pub draining: bool,
+}
+
+/// A custom metric of a service, over these replicas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    pub service: String,
+    pub metric: String,
+    pub replicas: Vec<String>,
+}
+
+/// What came of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    Applied(Applied),
+    Down,
+    Scaled(Scaled),
+    /// `run`: whose process it is.
+    Killed {
+        run: RunId,
+        killed: Killed,
+    },
+    Stopped(Stopped),
+    Started(Started),
+    /// `run` as for `Killed`.
+    Drained {
+        run: Option<RunId>,
+        drained: Drained,
+    },
+}
+
+/// Why a request failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub error: TargetError,
+    /// The last lines of this one's output say more.
+    pub output_of: Option<String>,
+}
+
+impl From<TargetError> for Failure {
+    fn from(error: TargetError) -> Self {
+        Self { error, output_of: None }
+    }
+}

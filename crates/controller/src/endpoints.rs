@@ -1,0 +1,137 @@
+//! What the gateways are told: which replicas there are, in versions that grow; written again until it works.
+
+use std::time::Duration;
+
+use platform::{EventKind, ServiceKind, target::ReplicaPhase};
+
+use crate::{
+    Controller, Effect, Fact, Time,
+    effect::{Cluster, Endpoint},
+    facts::Warning,
+};
+
+/// After a failed write the next one is tried so much later.
+const RETRY: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Endpoints {
+    /// What was last handed out to be written.
+    clusters: Vec<Cluster>,
+    version: u64,
+    /// A write is under way.
+    writing: bool,
+    /// What the gateways can know: the last version that was written.
+    written: Vec<Cluster>,
+    written_version: u64,
+    /// When the last write failed, and why.
+    failed: Option<(Time, String)>,
+}
+
+impl Endpoints {
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Whether what should be written has been.
+    pub(crate) fn is_written(&self) -> bool {
+        self.written_version == self.version && self.version > 0
+    }
+
+    pub(crate) fn retry_at(&self) -> Option<Time> {
+        self.failed.as_ref().filter(|_| !self.writing).map(|(at, _)| *at + RETRY)
+    }
+
+    /// Why the gateways do not know the present replicas.
+    pub(crate) fn problem(&self) -> Option<&str> {
+        self.failed.as_ref().map(|(_, reason)| reason.as_str())
+    }
+}
+
+impl Controller {
+    /// Has the endpoints written if they are others than before, or if the last write failed long enough ago.
+    pub(crate) fn settle_endpoints(&mut self, now: Time) {
+        if self.spec.is_none() || self.endpoints.writing {
+            return;
+        }
+        let clusters = self.clusters();
+        let is_new = self.endpoints.version == 0 || clusters != self.endpoints.clusters;
+        let is_retry = self.endpoints.retry_at().is_some_and(|at| at <= now);
+        if !is_new && !is_retry {
+            return;
+        }
+        self.endpoints.version += 1;
+        self.endpoints.clusters.clone_from(&clusters);
+        self.endpoints.writing = true;
+        self.effect(Effect::WriteEndpoints { version: self.endpoints.version, clusters });
+    }
+
+    pub(crate) fn endpoints_written(&mut self, version: u64, result: Result<(), String>, now: Time) {
+        if version != self.endpoints.version || !self.endpoints.writing {
+            return;
+        }
+        self.endpoints.writing = false;
+        self.dirty();
+        let failed_before = self.endpoints.failed.take().is_some();
+        match result {
+            Err(reason) => {
+                self.endpoints.failed = Some((now, reason.clone()));
+                if !failed_before {
+                    self.tell(Fact::Warning(Warning::EndpointsNotWritten { reason }));
+                }
+            }
+            Ok(()) => {
+                if failed_before {
+                    self.tell(Fact::Warning(Warning::EndpointsWrittenAgain));
+                }
+                self.endpoints.written_version = version;
+                let before = std::mem::replace(&mut self.endpoints.written, self.endpoints.clusters.clone());
+                let changed: Vec<EventKind> = self
+                    .endpoints
+                    .written
+                    .iter()
+                    .filter(|cluster| !before.contains(cluster) && !is_first_and_empty(cluster, &before))
+                    .map(changed)
+                    .collect();
+                for event in changed {
+                    self.event(event);
+                }
+            }
+        }
+    }
+
+    /// Replicas that may get connections, and those that still have some.
+    fn clusters(&self) -> Vec<Cluster> {
+        let endpoints = |kind: ServiceKind| {
+            let there = self
+                .replicas(kind)
+                .filter(|one| matches!(one.phase, ReplicaPhase::Ready | ReplicaPhase::Draining));
+            there
+                .filter_map(|one| {
+                    Some(Endpoint {
+                        replica: one.name.to_string(),
+                        run: one.run.as_ref()?.id,
+                        draining: one.phase == ReplicaPhase::Draining,
+                    })
+                })
+                .collect()
+        };
+        self.services.keys().map(|kind| Cluster { service: *kind, endpoints: endpoints(*kind) }).collect()
+    }
+}
+
+/// That a new service has no replicas yet is no news.
+fn is_first_and_empty(cluster: &Cluster, before: &[Cluster]) -> bool {
+    cluster.endpoints.is_empty() && !before.iter().any(|known| known.service == cluster.service)
+}
+
+fn changed(cluster: &Cluster) -> EventKind {
+    let names = |draining: bool| {
+        let some = cluster.endpoints.iter().filter(move |endpoint| endpoint.draining == draining);
+        some.map(|endpoint| endpoint.replica.clone()).collect()
+    };
+    EventKind::EndpointsChanged {
+        service: cluster.service.name().to_owned(),
+        ready: names(false),
+        draining: names(true),
+    }
+}

@@ -1,0 +1,139 @@
+//! Gateways: one for every listener on every node, as a DaemonSet's pods; replaced without a gap.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use platform::values::{self, Values};
+
+use crate::{
+    Controller, Fact, RunId, Time,
+    controller::node_name,
+    facts::{Change, Warning},
+    instance::{Instance, Port, Workload},
+    ordinals::Ordinals,
+    template::{Backends, GatewayTemplate, Template, same},
+};
+
+#[derive(Debug, Clone)]
+pub(crate) struct Gateways {
+    pub(crate) ordinals: Ordinals,
+    /// What the gateways of each port are started from.
+    templates: BTreeMap<Port, Listener>,
+    /// It was said that there is no place for one more.
+    crowded: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Listener {
+    /// `gateway`, or `gateway-NAME` for all listeners but the first; the node comes behind.
+    name: String,
+    template: Arc<GatewayTemplate>,
+}
+
+impl Gateways {
+    pub(crate) fn new(ordinals: u16) -> Self {
+        Self { ordinals: Ordinals::new(ordinals), templates: BTreeMap::new(), crowded: false }
+    }
+}
+
+impl Controller {
+    /// Computes what gateways are started from anew; returns whether any is replaced.
+    pub(crate) fn change_gateway_templates(
+        &mut self,
+        values: &Values,
+        backends: &Backends,
+    ) -> Option<Change> {
+        let programs = self.spec.as_ref().map(|spec| &spec.programs)?;
+        let mut templates = BTreeMap::new();
+        let mut replaced = false;
+        for (index, listener) in values.listeners().enumerate() {
+            let name = if index == 0 { "gateway".to_owned() } else { format!("gateway-{}", listener.name) };
+            let new = Arc::new(GatewayTemplate::new(listener, values, backends.kafka.clone(), programs));
+            let before = self.gateways.templates.get(&port(listener)).map(|before| &before.template);
+            replaced |= before.is_some_and(|before| !same(before, &new));
+            let template = before.filter(|before| same(before, &new)).map_or(new, Arc::clone);
+            templates.insert(port(listener), Listener { name, template });
+        }
+        self.gateways.templates = templates;
+        replaced.then_some(Change::Gateways)
+    }
+
+    /// Whether every place has one ready gateway that knows the present endpoints, and no old one takes connections.
+    pub(crate) fn are_gateways_settled(&self) -> bool {
+        let version = self.endpoints.version();
+        self.endpoints.is_written()
+            && self.active_gateways().all(|(port, one)| {
+                let wanted = self.gateways.templates.get(&port);
+                one.is_ready()
+                    && one.endpoints_version >= version
+                    && wanted.is_some_and(|wanted| is_of(one, &wanted.template))
+            })
+    }
+
+    /// Starts gateways where there is none, and drains those that are old or out of place.
+    pub(crate) fn settle_gateways(&mut self, now: Time) {
+        let Some(nodes) = self.spec.as_ref().map(|spec| spec.nodes) else { return };
+        let mut obsolete = Vec::new();
+        for (port, gateway) in self.active_gateways() {
+            let wanted = self.gateways.templates.get(&port).filter(|_| gateway.node < nodes);
+            let stays = wanted.is_some_and(|wanted| {
+                let successor = |other: &Instance| {
+                    other.node == gateway.node && other.is_ready() && is_of(other, &wanted.template)
+                };
+                is_of(gateway, &wanted.template)
+                    || !self.active_gateways().any(|(other, one)| other == port && successor(one))
+            });
+            if !stays {
+                obsolete.push(gateway.uid);
+            }
+        }
+        for uid in obsolete {
+            self.end(uid, now);
+        }
+        let ports: Vec<(Port, Listener)> =
+            self.gateways.templates.iter().map(|(port, listener)| (*port, listener.clone())).collect();
+        let mut crowded = None;
+        for (port, listener) in ports {
+            for node in 0..nodes {
+                let is_there = self
+                    .active_gateways()
+                    .any(|(other, one)| other == port && one.node == node && is_of(one, &listener.template));
+                if is_there {
+                    continue;
+                }
+                let name = format!("{}-{}", listener.name, node_name(node));
+                let Some(ordinal) = self.gateways.ordinals.take(now) else {
+                    crowded = Some(name);
+                    continue;
+                };
+                let template = Template::Gateway(Arc::clone(&listener.template));
+                self.create(Workload::Gateway(port), &name, ordinal, node, template, now);
+            }
+        }
+        let said = std::mem::replace(&mut self.gateways.crowded, crowded.is_some());
+        if let Some(gateway) = crowded.filter(|_| !said) {
+            self.tell(Fact::Warning(Warning::NoGatewayPlace { gateway }));
+        }
+    }
+
+    pub(crate) fn caught_up(&mut self, run: RunId, version: u64) {
+        if let Some(gateway) = self.instances.values_mut().find(|one| one.runs_as(run)) {
+            gateway.endpoints_version = gateway.endpoints_version.max(version);
+            self.dirty();
+        }
+    }
+
+    fn active_gateways(&self) -> impl Iterator<Item = (Port, &Instance)> {
+        self.instances.values().filter(|one| one.is_active()).filter_map(|one| match one.workload {
+            Workload::Gateway(port) => Some((port, one)),
+            Workload::Part(_) | Workload::Service(_) => None,
+        })
+    }
+}
+
+fn port(listener: &values::Listener) -> Port {
+    Port::new(listener.protocol, listener.port)
+}
+
+fn is_of(gateway: &Instance, template: &Arc<GatewayTemplate>) -> bool {
+    matches!(&gateway.template, Template::Gateway(own) if same(own, template))
+}

@@ -1,0 +1,181 @@
+//! What the controller is told.
+//!
+//! Everything here can be written down as JSON, so that a run can be recorded and replayed.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use platform::{target::Subject, values::Values};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::Time;
+
+/// One start of one thing: a process, or an embedded part. Never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RunId(pub u64);
+
+/// Names a request in its reply; the caller's choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RequestId(pub u64);
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Input {
+    /// Time has passed; see [`Controller::next_due`](crate::Controller::next_due).
+    Tick,
+    Request {
+        id: RequestId,
+        request: Request,
+    },
+    /// The client that asked for the bring-up is gone: a platform that is not up yet is taken down again.
+    Abandoned,
+    /// Somebody asked the whole program to end.
+    Interrupted,
+    /// What came of [`Effect::Start`](crate::Effect::Start).
+    Started {
+        run: RunId,
+        result: Result<Started, String>,
+    },
+    /// What came of [`Effect::Probe`](crate::Effect::Probe).
+    Probed {
+        run: RunId,
+        result: Result<Probed, ProbeFailure>,
+    },
+    /// A gateway has taken over this version of the endpoints.
+    CaughtUp {
+        run: RunId,
+        version: u64,
+    },
+    /// The one end of every run that was started.
+    Ended {
+        run: RunId,
+        exit: Exit,
+    },
+    /// What came of [`Effect::WriteEndpoints`](crate::Effect::WriteEndpoints).
+    EndpointsWritten {
+        version: u64,
+        result: Result<(), String>,
+    },
+    /// What came of [`Effect::Scrape`](crate::Effect::Scrape). A run without a sample could not be scraped.
+    Scraped {
+        samples: Vec<(RunId, Sample)>,
+    },
+    /// What came of [`Effect::AskMetrics`](crate::Effect::AskMetrics).
+    MetricsAnswered {
+        answers: Vec<MetricAnswer>,
+    },
+}
+
+/// What a client wants.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Make the platform what the values say.
+    Apply(Box<Apply>),
+    Teardown {
+        grace: bool,
+    },
+    Scale {
+        service: String,
+        replicas: u32,
+    },
+    /// `loads`: how loaded replicas are at this moment, for subjects such as `tcp/fullest`; a replica without a load
+    /// here counts as it was last scraped.
+    Kill {
+        what: Subject,
+        restart: bool,
+        loads: Vec<(RunId, u64)>,
+    },
+    Stop {
+        what: Subject,
+    },
+    Start {
+        what: Subject,
+    },
+    /// `loads` as for `Kill`.
+    Drain {
+        what: Subject,
+        loads: Vec<(RunId, u64)>,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Apply {
+    pub values: Arc<Values>,
+    pub nodes: u32,
+    /// The programs that were found for what the values ask for: what tells one installation from another (path and
+    /// version), by name.
+    pub programs: BTreeMap<String, String>,
+    /// Why the ground for the change could not be prepared (a taken port, a missing program): the change fails.
+    pub obstacle: Option<String>,
+}
+
+/// Something runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// Where others reach it: `host:port` or a URL. Parts only.
+    pub address: Option<String>,
+    /// What it is made of and where it is, in words. Parts and gateways only.
+    pub detail: String,
+}
+
+/// A probe succeeded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probed {
+    /// What the server calls itself, if it says so.
+    pub server_id: Option<Uuid>,
+}
+
+/// A probe failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProbeFailure {
+    /// With an HTTP status outside 200 to 399 and the first line of the body.
+    Answered {
+        status: u16,
+        line: String,
+    },
+    NoAnswer {
+        error: String,
+    },
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    Code(i32),
+    Signal(i32),
+    /// It was never started.
+    NotStarted(String),
+    /// Nobody could find out.
+    Lost(String),
+    /// Neither code nor signal: an embedded part.
+    Stopped,
+}
+
+/// What was scraped of one run.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Established connections; `None`: nothing connects to it.
+    pub connections: Option<u64>,
+    /// Packets that it has received so far by its own count, and when it said so.
+    pub packets: Option<(Time, u64)>,
+    /// CPU time used so far and resident bytes; `None`: the process is gone.
+    pub usage: Option<Usage>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    pub cpu: Duration,
+    pub memory_bytes: u64,
+}
+
+/// The values of one custom metric by replica, in milli-units, or why there are none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetricAnswer {
+    pub service: String,
+    pub metric: String,
+    pub values: Result<BTreeMap<String, i64>, String>,
+}

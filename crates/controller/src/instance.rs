@@ -1,0 +1,176 @@
+//! One thing that is started, told to end, and ends: a replica of a service, a gateway, or a part.
+
+use std::{sync::Arc, time::Duration};
+
+use platform::{
+    ServiceKind,
+    target::ReplicaPhase,
+    values::{Probe, Protocol},
+};
+use uuid::Uuid;
+
+use crate::{
+    RunId, Time,
+    backoff::BackOff,
+    parts::PartKind,
+    probe::Prober,
+    series::Series,
+    template::{Source, Template, same},
+};
+
+/// What a part's or gateway's readiness is asked by.
+const PART_PROBE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(10));
+const GATEWAY_PROBE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(1));
+/// So many failures in a row make something that was ready unready.
+const FAILURES: u32 = 3;
+
+/// From SIGTERM to SIGKILL: Kafka and Elasticsearch write down what they have.
+const PART_GRACE: Duration = Duration::from_secs(10);
+/// A gateway that drains keeps its connections for as long as its own `DRAIN_TIMEOUT` says; this is for one that does
+/// not end then.
+const GATEWAY_GRACE: Duration = Duration::from_secs(90);
+
+/// What an instance is one of. The order is that in which things come up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Workload {
+    Part(PartKind),
+    Service(ServiceKind),
+    Gateway(Port),
+}
+
+/// A port of the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Port {
+    is_udp: bool,
+    number: u16,
+}
+
+impl Port {
+    pub(crate) fn new(protocol: Protocol, number: u16) -> Self {
+        Self { is_udp: protocol == Protocol::Udp, number }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Instance {
+    /// Never used again; grows with time.
+    pub(crate) uid: u64,
+    pub(crate) workload: Workload,
+    pub(crate) name: Arc<str>,
+    pub(crate) ordinal: u16,
+    pub(crate) node: u32,
+    pub(crate) template: Template,
+    pub(crate) created: Time,
+    pub(crate) phase: ReplicaPhase,
+    /// When it came into this phase.
+    pub(crate) since: Time,
+    pub(crate) run: Option<Run>,
+    pub(crate) restarts: u32,
+    pub(crate) backoff: BackOff,
+    /// When the back-off is over.
+    pub(crate) restart_at: Option<Time>,
+    /// When it was told to end.
+    pub(crate) draining_since: Option<Time>,
+    /// When the grace period is over.
+    pub(crate) kill_at: Option<Time>,
+    /// The grace period ran out.
+    pub(crate) forced: bool,
+    /// Not started again after its death.
+    pub(crate) stay_dead: bool,
+    /// What the server calls itself.
+    pub(crate) server_id: Option<Uuid>,
+    /// The version of the endpoints that a gateway has taken over.
+    pub(crate) endpoints_version: u64,
+    /// What it is made of, in words, as of its last start.
+    pub(crate) detail: String,
+    /// Where others reach it, as of its last start.
+    pub(crate) address: Option<String>,
+    pub(crate) series: Series,
+}
+
+/// The present run of an instance.
+#[derive(Debug, Clone)]
+pub(crate) struct Run {
+    pub(crate) id: RunId,
+    pub(crate) began: Time,
+    pub(crate) ready_since: Option<Time>,
+    pub(crate) prober: Prober,
+}
+
+impl Instance {
+    /// Whether it counts: it was not told to end.
+    pub(crate) fn is_active(&self) -> bool {
+        self.draining_since.is_none()
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.phase == ReplicaPhase::Ready
+    }
+
+    pub(crate) fn is_of(&self, workload: Workload) -> bool {
+        self.workload == workload
+    }
+
+    pub(crate) fn runs_as(&self, run: RunId) -> bool {
+        self.run.as_ref().is_some_and(|present| present.id == run)
+    }
+
+    pub(crate) fn enter(&mut self, phase: ReplicaPhase, now: Time) {
+        (self.phase, self.since) = (phase, now);
+    }
+
+    /// From being told to end to being killed.
+    pub(crate) fn grace(&self) -> Duration {
+        match &self.template {
+            Template::Service(template) => template.grace,
+            Template::Gateway(_) => GATEWAY_GRACE,
+            Template::Part(_) => PART_GRACE,
+        }
+    }
+
+    /// How its readiness is probed; `None`: it is ready as soon as it runs.
+    pub(crate) fn readiness(&self) -> Option<ProbeSettings> {
+        let fixed = |(period, timeout)| ProbeSettings { period, timeout, failures: FAILURES, successes: 1 };
+        match &self.template {
+            Template::Service(template) => Some(ProbeSettings::from(&template.readiness)),
+            Template::Gateway(_) => Some(fixed(GATEWAY_PROBE)),
+            Template::Part(part) => (part.source != Source::Embedded).then(|| fixed(PART_PROBE)),
+        }
+    }
+
+    /// Whether both are started from the same.
+    pub(crate) fn is_like(&self, template: &Template) -> bool {
+        match (&self.template, template) {
+            (Template::Service(a), Template::Service(b)) => same(a, b),
+            (Template::Gateway(a), Template::Gateway(b)) => same(a, b),
+            (Template::Part(a), Template::Part(b)) => same(a, b),
+            _ => false,
+        }
+    }
+
+    /// When something is due for it, if nothing else happens.
+    pub(crate) fn next_due(&self) -> Option<Time> {
+        let probe = self.run.as_ref().and_then(|run| run.prober.next_due());
+        [probe, self.restart_at, self.kill_at].into_iter().flatten().min()
+    }
+}
+
+/// How often something is probed, and how many answers in a row count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ProbeSettings {
+    pub(crate) period: Duration,
+    pub(crate) timeout: Duration,
+    pub(crate) failures: u32,
+    pub(crate) successes: u32,
+}
+
+impl From<&Probe> for ProbeSettings {
+    fn from(probe: &Probe) -> Self {
+        Self {
+            period: probe.period,
+            timeout: probe.timeout,
+            failures: probe.failure_threshold,
+            successes: probe.success_threshold,
+        }
+    }
+}

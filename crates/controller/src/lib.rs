@@ -1,0 +1,49 @@
+//! What a control plane decides, as one pure state machine: `step(now, input) -> effects`.
+//!
+//! Rollouts and the order in which replicas go, probes, crash back-off, drains and grace periods, gateways on every
+//! node, the parts that services lean on, metric windows, the autoscalers' loop, endpoints and their versions, bring-up,
+//! teardown, and what a change of `values.yaml` changes. There is no clock, no I/O and no runtime in it: the caller
+//! brings the time, carries the [`Effect`]s out, and reports what came of them as [`Input`]s. The supervisor of a
+//! platform on this machine does that with processes, the simulator with models, tests with nothing.
+//!
+//! Equal inputs give equal effects: time is a number, everything that is iterated is ordered, and nothing is random.
+//!
+//! Where things are (addresses, ports, pids, files) is the caller's business; it knows replicas by [`RunId`] and by
+//! service and ordinal. Reasons are data ([`Fact`]); [`Fact::into_event`] puts them in words.
+
+mod apply;
+mod autoscaling;
+mod backoff;
+mod controller;
+mod deletion;
+mod deployment;
+mod effect;
+mod endpoints;
+mod facts;
+mod gateways;
+mod input;
+mod instance;
+mod lifecycle;
+mod ordinals;
+mod parts;
+mod pipeline;
+mod probe;
+mod requests;
+mod series;
+mod snapshot;
+mod teardown;
+mod template;
+mod time;
+mod window;
+
+pub use controller::{Capacity, Controller};
+pub use effect::{Cluster, Effect, Endpoint, Failure, Launch, Question, Reply};
+pub use facts::{Fact, Trouble, Warning};
+pub use input::{
+    Apply, Exit, Input, MetricAnswer, ProbeFailure, Probed, Request, RequestId, RunId, Sample, Started, Usage,
+};
+pub use parts::PartKind;
+pub use pipeline::Counts;
+pub use snapshot::{PartPlace, Places, ReplicaPlace};
+pub use template::{Backends, GatewayTemplate, Kafka, PartTemplate, ServiceTemplate, Source};
+pub use time::Time;

@@ -1,0 +1,240 @@
+//! The backends that services lean on: embedded, real servers that the platform starts, or somebody else's.
+//!
+//! A part comes up before what leans on it, once; what dies later holds nothing up. When its template changes, the new
+//! part is started beside the old one and takes over when it is ready, except where both need the same address; if the
+//! new one does not come up, the old one keeps running.
+
+use std::sync::Arc;
+
+use platform::{
+    target::ReplicaPhase,
+    values::{MetricsSource, Values},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Controller, Time,
+    facts::Fact,
+    instance::{Instance, Workload},
+    template::{Backends, Kafka, PartTemplate, Source, Template, same},
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PartKind {
+    Kafka,
+    Memcached,
+    Elasticsearch,
+    Prometheus,
+}
+
+impl PartKind {
+    pub const ALL: [Self; 4] = [Self::Kafka, Self::Memcached, Self::Elasticsearch, Self::Prometheus];
+
+    /// As in `values.yaml` and on the command line; also the name of the program that is the real one.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kafka => "kafka",
+            Self::Memcached => "memcached",
+            Self::Elasticsearch => "elasticsearch",
+            Self::Prometheus => "prometheus",
+        }
+    }
+
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// What the values say of a part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Off,
+    /// Somebody else's, at this address.
+    Given(String),
+    /// Ours, started from this.
+    Own(Arc<PartTemplate>),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    pub(crate) wanted: Wanted,
+    /// Stopped by hand.
+    pub(crate) stopped: bool,
+    /// What leans on it waits until it is ready; after the first time, or when the change that wanted it has failed,
+    /// nothing does.
+    pub(crate) awaited: bool,
+    /// Where clients find it. It stays while the part is down, since it comes back there.
+    pub(crate) address: Option<String>,
+}
+
+impl Part {
+    pub(crate) fn new(wanted: Wanted) -> Self {
+        let address = match &wanted {
+            Wanted::Given(address) => Some(address.clone()),
+            Wanted::Off | Wanted::Own(_) => None,
+        };
+        let awaited = matches!(wanted, Wanted::Own(_));
+        Self { wanted, stopped: false, awaited, address }
+    }
+
+    /// Goes over to what other values say; returns whether that is something else.
+    pub(crate) fn change(&mut self, wanted: Wanted) -> bool {
+        let same = match (&self.wanted, &wanted) {
+            (Wanted::Own(a), Wanted::Own(b)) => same(a, b),
+            (a, b) => a == b,
+        };
+        if same {
+            return false;
+        }
+        let new = Self::new(wanted);
+        // Until the new one is ready clients find the old one.
+        let address = if new.awaited { self.address.take() } else { new.address };
+        *self = Self { address, ..new };
+        true
+    }
+}
+
+/// What `values` want of each part.
+pub(crate) fn wanted(
+    kind: PartKind,
+    values: &Values,
+    programs: &std::collections::BTreeMap<String, String>,
+) -> Wanted {
+    let (enabled, given, real, port) = match kind {
+        PartKind::Kafka => (values.kafka.enabled, values.kafka.brokers.clone(), values.kafka.real, None),
+        PartKind::Memcached => {
+            let memcached = &values.memcached;
+            let given = memcached.host.as_ref().map(|host| format!("{host}:{}", memcached.port));
+            (memcached.enabled, given, memcached.real, Some(memcached.port))
+        }
+        PartKind::Elasticsearch => {
+            let elasticsearch = &values.elasticsearch;
+            (values.has_elasticsearch(), elasticsearch.url.clone(), elasticsearch.real, None)
+        }
+        // There is no embedded one.
+        PartKind::Prometheus => (values.prometheus.enabled, values.prometheus.url.clone(), true, None),
+    };
+    match given {
+        _ if !enabled => Wanted::Off,
+        Some(address) => Wanted::Given(address),
+        None => {
+            let program = || programs.get(kind.name()).cloned().unwrap_or_default();
+            let source = if real { Source::Server { program: program() } } else { Source::Embedded };
+            Wanted::Own(Arc::new(PartTemplate { kind, source, port }))
+        }
+    }
+}
+
+/// Whether the two cannot run at the same time: they have the same address and the same files.
+fn conflict(a: &PartTemplate, b: &PartTemplate) -> bool {
+    std::mem::discriminant(&a.source) == std::mem::discriminant(&b.source) && a.port == b.port
+}
+
+fn template(instance: &Instance) -> Option<&Arc<PartTemplate>> {
+    match &instance.template {
+        Template::Part(template) => Some(template),
+        _ => None,
+    }
+}
+
+impl Controller {
+    /// Whether nothing has to wait for a part: all that there should be were ready once or given up.
+    pub(crate) fn parts_came_up(&self) -> bool {
+        self.parts.values().all(|part| !part.awaited || part.stopped)
+    }
+
+    /// Starts the parts that there should be, and ends those that there should not be.
+    pub(crate) fn settle_parts(&mut self, now: Time) {
+        for kind in PartKind::ALL {
+            let Some(part) = self.parts.get(&kind) else { continue };
+            let wanted = match &part.wanted {
+                Wanted::Own(template) if !part.stopped => Some(Arc::clone(template)),
+                _ => None,
+            };
+            let of_part: Vec<&Instance> = self.instances_of(Workload::Part(kind)).collect();
+            let is_wanted = |one: &Instance| {
+                template(one).zip(wanted.as_ref()).is_some_and(|(have, want)| same(have, want))
+            };
+            let in_the_way = |one: &Instance| {
+                let both = template(one).zip(wanted.as_ref());
+                both.is_none_or(|(have, want)| conflict(have, want))
+            };
+            let successor = of_part.iter().any(|one| one.is_active() && is_wanted(one));
+            let successor_ready =
+                of_part.iter().any(|one| one.is_active() && is_wanted(one) && one.is_ready());
+            let obsolete: Vec<u64> = of_part
+                .iter()
+                .filter(|one| one.is_active() && !is_wanted(one))
+                .filter(|one| successor_ready || in_the_way(one))
+                .map(|one| one.uid)
+                .collect();
+            let blocked = of_part.iter().any(|one| in_the_way(one));
+            for uid in obsolete {
+                self.end(uid, now);
+            }
+            if let Some(wanted) = wanted.filter(|_| !successor && !blocked) {
+                self.create(Workload::Part(kind), kind.name(), 0, 0, Template::Part(wanted), now);
+            }
+        }
+    }
+
+    /// A part answers: clients find it where it is.
+    pub(crate) fn part_ready(&mut self, kind: PartKind, uid: u64, now: Time) {
+        let Some(instance) = self.instances.get(&uid) else { return };
+        let Some(part) = self.parts.get_mut(&kind) else { return };
+        let is_wanted = match (&part.wanted, template(instance)) {
+            (Wanted::Own(wanted), Some(have)) => same(wanted, have),
+            _ => false,
+        };
+        if is_wanted {
+            part.awaited = false;
+            if part.address != instance.address {
+                part.address.clone_from(&instance.address);
+                self.templates_stale = true;
+            }
+        }
+        let after = instance.run.as_ref().map(|run| now.since(run.began)).unwrap_or_default();
+        self.tell(Fact::PartReady { part: kind.name().to_owned(), detail: instance.detail.clone(), after });
+    }
+
+    /// A change has failed: what can run without the parts that it wanted does, and where an old part still works, it
+    /// stays.
+    pub(crate) fn await_no_parts(&mut self, now: Time) {
+        for kind in PartKind::ALL {
+            let Some(part) = self.parts.get_mut(&kind).filter(|part| part.awaited) else { continue };
+            part.awaited = false;
+            let of_part = || self.instances.values().filter(|one| one.is_of(Workload::Part(kind)));
+            let old = of_part().find(|one| one.is_active() && one.phase == ReplicaPhase::Ready);
+            if let Some(old) = old.and_then(template).cloned() {
+                let failed: Vec<u64> = of_part()
+                    .filter(|one| one.is_active() && template(one).is_some_and(|have| !same(have, &old)))
+                    .map(|one| one.uid)
+                    .collect();
+                part.wanted = Wanted::Own(old);
+                for uid in failed {
+                    self.end(uid, now);
+                }
+            }
+        }
+    }
+
+    /// Where services find what they lean on.
+    pub(crate) fn backends(&self, values: &Values) -> Backends {
+        let address = |kind| self.parts.get(&kind).and_then(|part| part.address.clone());
+        Backends {
+            kafka: address(PartKind::Kafka).map(|brokers| Kafka {
+                brokers,
+                broadcast_topic: values.kafka.broadcast_topic.clone(),
+                logging_topic: values.kafka.logging_topic.clone(),
+            }),
+            memcached: address(PartKind::Memcached),
+            elasticsearch: address(PartKind::Elasticsearch),
+        }
+    }
+
+    /// Whether custom metrics come from a Prometheus.
+    pub(crate) fn asks_prometheus(&self) -> bool {
+        self.spec.as_ref().is_some_and(|spec| spec.values.metrics.source == MetricsSource::Prometheus)
+    }
+}

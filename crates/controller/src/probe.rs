@@ -1,0 +1,125 @@
+//! Readiness: when a run is probed, and what its answers make of it.
+
+use std::time::Duration;
+
+use crate::{Time, instance::ProbeSettings};
+
+/// While something starts it is asked often: a probe on loopback costs microseconds, and nobody wants to wait for the
+/// next full period. After [`FAST_FOR`] the probe's own period counts.
+const FAST: Duration = Duration::from_millis(10);
+const FAST_FOR: Duration = Duration::from_secs(5);
+
+/// The probes of one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Prober {
+    began: Time,
+    /// `None`: a probe is under way, or there are none.
+    next: Option<Time>,
+    ready: bool,
+    successes: u32,
+    failures: u32,
+}
+
+/// What an answer changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum News {
+    Ready,
+    Unready,
+}
+
+impl Prober {
+    /// One that does not probe before [`begin`](Self::begin).
+    pub(crate) fn idle(began: Time) -> Self {
+        Self { began, next: None, ready: false, successes: 0, failures: 0 }
+    }
+
+    /// The first probe is due at once.
+    pub(crate) fn begin(&mut self, now: Time) {
+        self.next = Some(now);
+    }
+
+    pub(crate) fn next_due(&self) -> Option<Time> {
+        self.next
+    }
+
+    /// Whether to probe now; then the next one waits for the answer.
+    pub(crate) fn is_due(&mut self, now: Time) -> bool {
+        let due = self.next.is_some_and(|at| at <= now);
+        if due {
+            self.next = None;
+        }
+        due
+    }
+
+    /// Counts an answer and says what it changed. As in Kubernetes, so many successes in a row make it ready, and so
+    /// many failures in a row unready.
+    pub(crate) fn answered(&mut self, success: bool, settings: ProbeSettings, now: Time) -> Option<News> {
+        if success {
+            (self.successes, self.failures) = (self.successes.saturating_add(1), 0);
+        } else {
+            (self.successes, self.failures) = (0, self.failures.saturating_add(1));
+        }
+        let news = if !self.ready && self.successes >= settings.successes.max(1) {
+            Some(News::Ready)
+        } else if self.ready && self.failures >= settings.failures.max(1) {
+            Some(News::Unready)
+        } else {
+            None
+        };
+        self.ready = match news {
+            Some(News::Ready) => true,
+            Some(News::Unready) => false,
+            None => self.ready,
+        };
+        let starting = !self.ready && now.since(self.began) < FAST_FOR;
+        self.next = Some(now + if starting { FAST } else { settings.period });
+        news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTINGS: ProbeSettings = ProbeSettings {
+        period: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
+        failures: 3,
+        successes: 2,
+    };
+
+    fn seconds(seconds: u64) -> Time {
+        Time::ZERO + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn so_many_answers_in_a_row_change_it() {
+        let mut prober = Prober::idle(Time::ZERO);
+        let mut answer = |success, at| prober.answered(success, SETTINGS, seconds(at));
+        assert_eq!(answer(true, 0), None);
+        assert_eq!(answer(false, 0), None, "a failure begins the count anew");
+        assert_eq!(answer(true, 1), None);
+        assert_eq!(answer(true, 2), Some(News::Ready));
+        assert_eq!([answer(false, 3), answer(false, 4), answer(true, 5)], [None; 3]);
+        assert_eq!([answer(false, 6), answer(false, 7)], [None; 2]);
+        assert_eq!(answer(false, 8), Some(News::Unready));
+        assert_eq!([answer(false, 9), answer(true, 10)], [None; 2]);
+        assert_eq!(answer(true, 11), Some(News::Ready));
+    }
+
+    #[test]
+    fn one_probe_at_a_time_and_often_while_it_starts() {
+        let mut prober = Prober::idle(Time::ZERO);
+        assert!(!prober.is_due(seconds(1)), "it has not begun");
+        prober.begin(seconds(1));
+        assert!(prober.is_due(seconds(1)));
+        assert!(!prober.is_due(seconds(60)), "the answer is still to come");
+        prober.answered(false, SETTINGS, seconds(2));
+        assert_eq!(prober.next_due(), Some(seconds(2) + FAST));
+        prober.answered(false, SETTINGS, seconds(6));
+        assert_eq!(prober.next_due(), Some(seconds(7)), "it takes long to start");
+        prober.answered(true, SETTINGS, seconds(7));
+        prober.answered(true, SETTINGS, seconds(8));
+        assert_eq!(prober.next_due(), Some(seconds(9)));
+    }
+}

@@ -1,0 +1,211 @@
+//! What there is, for everybody who looks: the one projection of the state.
+
+use jiff::Timestamp;
+use platform::{
+    ServiceKind,
+    target::{AutoscalerSnapshot, PartOrigin, PartSnapshot, ReplicaSnapshot, ServiceSnapshot, Snapshot},
+    values::Protocol,
+};
+use std::net::SocketAddr;
+
+use crate::{
+    Controller, RunId, ServiceTemplate,
+    controller::node_name,
+    deployment::Service,
+    instance::{Instance, Workload},
+    parts::{PartKind, Wanted},
+    pipeline::Counts,
+    template::{GatewayTemplate, PartTemplate, Source, Template},
+};
+
+/// Where things are, which only the one who starts them knows.
+pub trait Places {
+    /// Where clients of a service connect, if it is exposed.
+    fn endpoint(&self, service: ServiceKind) -> Option<SocketAddr>;
+    fn replica(&self, template: &ServiceTemplate, ordinal: u16, run: Option<RunId>) -> ReplicaPlace;
+    fn gateway(&self, template: &GatewayTemplate, ordinal: u16, run: Option<RunId>) -> PartPlace;
+    fn part(&self, template: &PartTemplate, run: Option<RunId>) -> PartPlace;
+    /// What there is beside what the controller starts.
+    fn others(&self) -> Vec<PartSnapshot>;
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplicaPlace {
+    pub address: SocketAddr,
+    pub pid: Option<u32>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PartPlace {
+    pub version: Option<String>,
+    pub address: Option<String>,
+    pub pid: Option<u32>,
+}
+
+impl Controller {
+    /// The present state; `None`: there is no platform, or it is being taken down.
+    pub fn snapshot(&self, places: &dyn Places) -> Option<Snapshot> {
+        let spec = self.spec.as_ref().filter(|_| self.stopping.is_none())?;
+        let mut parts: Vec<PartSnapshot> =
+            PartKind::ALL.into_iter().flat_map(|kind| self.part_snapshots(kind, places)).collect();
+        parts.extend(self.instances.values().filter_map(|one| gateway_snapshot(one, places)));
+        parts.extend(places.others());
+        Some(Snapshot {
+            platform: self.platform.clone(),
+            target: "local".to_owned(),
+            since: self.began,
+            nodes: spec.nodes,
+            services: self.services.values().map(|one| self.service_snapshot(one, places)).collect(),
+            parts,
+            next_sync: self.next_sync().map(|at| self.wall(at)),
+            problems: self.problems(),
+        })
+    }
+
+    /// How often the pipeline did what.
+    pub fn counts(&self) -> Counts {
+        self.pipeline.counts
+    }
+
+    /// Whether everything was ready once.
+    pub fn came_up(&self) -> bool {
+        self.came_up
+    }
+
+    /// What does not work at present, in words.
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if let Some(reason) = self.endpoints.problem() {
+            problems.push(format!("the gateways do not know the present replicas: {reason}"));
+        }
+        problems
+    }
+
+    fn service_snapshot(&self, service: &Service, places: &dyn Places) -> ServiceSnapshot {
+        ServiceSnapshot {
+            name: service.kind.name().to_owned(),
+            endpoint: places.endpoint(service.kind),
+            desired: service.desired,
+            stopped: service.stopped,
+            set_by_hand: service.set_by_hand,
+            pending: service.without_place,
+            replicas: self
+                .replicas(service.kind)
+                .filter_map(|one| self.replica_snapshot(one, places))
+                .collect(),
+            autoscaler: service
+                .hpa
+                .as_ref()
+                .map(|hpa| -> AutoscalerSnapshot { hpa.snapshot(service.desired, self.began) }),
+        }
+    }
+
+    fn replica_snapshot(&self, replica: &Instance, places: &dyn Places) -> Option<ReplicaSnapshot> {
+        let Template::Service(template) = &replica.template else { return None };
+        let run = replica.run.as_ref();
+        let place = places.replica(template, replica.ordinal, run.map(|run| run.id));
+        let series = &replica.series;
+        Some(ReplicaSnapshot {
+            name: replica.name.to_string(),
+            node: node_name(replica.node),
+            address: place.address,
+            pid: place.pid,
+            started: run.map(|run| -> Timestamp { self.wall(run.began) }),
+            server_id: replica.server_id,
+            phase: replica.phase,
+            since: self.wall(replica.since),
+            restarts: replica.restarts,
+            connections: series.connections().filter(|_| template.transport() == Protocol::Tcp),
+            packets_per_second: series.packets_per_second(),
+            packets_received: series.packets_received(),
+            cpu_cores: series.cpu_milli.map(|cpu| cpu.milli as f64 / 1000.0),
+            memory_bytes: series.memory_bytes,
+        })
+    }
+
+    /// A part, and beside it the one that is about to take its place.
+    fn part_snapshots(&self, kind: PartKind, places: &dyn Places) -> Vec<PartSnapshot> {
+        let Some(part) = self.parts.get(&kind) else { return Vec::new() };
+        if let Wanted::Given(address) = &part.wanted {
+            return vec![PartSnapshot {
+                name: kind.name().to_owned(),
+                origin: PartOrigin::Given,
+                // It is asked for its own.
+                version: None,
+                address: Some(address.clone()),
+                detail: String::new(),
+                healthy: true,
+                restarts: 0,
+                pid: None,
+            }];
+        }
+        let instances: Vec<&Instance> = self.instances_of(Workload::Part(kind)).collect();
+        if let (true, true, Wanted::Own(template)) = (part.stopped, instances.is_empty(), &part.wanted) {
+            let place = places.part(template, None);
+            return vec![PartSnapshot {
+                detail: "stopped".to_owned(),
+                ..part_snapshot(kind.name(), template, place)
+            }];
+        }
+        let snapshot = |one: &&Instance| {
+            let Template::Part(template) = &one.template else { return None };
+            let place = places.part(template, one.run.as_ref().map(|run| run.id));
+            Some(PartSnapshot {
+                address: one.address.clone(),
+                detail: detail(one),
+                healthy: one.is_ready(),
+                restarts: one.restarts,
+                ..part_snapshot(kind.name(), template, place)
+            })
+        };
+        instances.iter().filter_map(snapshot).collect()
+    }
+}
+
+fn part_snapshot(name: &str, template: &PartTemplate, place: PartPlace) -> PartSnapshot {
+    let origin = match template.source {
+        Source::Embedded => PartOrigin::Embedded,
+        Source::Server { .. } => PartOrigin::Found,
+    };
+    let PartPlace { version, address, pid } = place;
+    let (name, detail) = (name.to_owned(), String::new());
+    PartSnapshot { name, origin, version, address, detail, healthy: false, restarts: 0, pid }
+}
+
+fn gateway_snapshot(gateway: &Instance, places: &dyn Places) -> Option<PartSnapshot> {
+    let Template::Gateway(template) = &gateway.template else { return None };
+    let place = places.gateway(template, gateway.ordinal, gateway.run.as_ref().map(|run| run.id));
+    Some(PartSnapshot {
+        name: gateway.name.to_string(),
+        origin: if template.program.is_some() { PartOrigin::Found } else { PartOrigin::Embedded },
+        version: place.version,
+        address: place.address,
+        detail: detail(gateway),
+        healthy: gateway.is_ready(),
+        restarts: gateway.restarts,
+        pid: place.pid,
+    })
+}
+
+/// What it is made of, and how it fares.
+fn detail(instance: &Instance) -> String {
+    let mut detail = instance.detail.clone();
+    if matches!(instance.workload, Workload::Gateway(_)) {
+        if let Template::Gateway(template) = &instance.template {
+            detail = join(detail, template.settings.policy.words());
+        }
+        detail = join(detail, &node_name(instance.node));
+    }
+    if !instance.is_active() {
+        detail = join(detail, "draining");
+    }
+    match instance.restarts {
+        0 => detail,
+        1 => join(detail, "1 restart"),
+        more => join(detail, &format!("{more} restarts")),
+    }
+}
+
+fn join(text: String, more: &str) -> String {
+    if text.is_empty() { more.to_owned() } else { format!("{text}, {more}") }
+}

@@ -1,0 +1,145 @@
+//! Taking the platform down: replicas, then gateways, then parts.
+
+use std::time::Duration;
+
+use platform::{EventKind, TargetError};
+
+use crate::{
+    Controller, Effect, Failure, Reply, RequestId, Time,
+    instance::{Instance, Workload},
+};
+
+/// Gateways that end in order get so long; nobody is connected any more.
+const GATEWAY_GRACE: Duration = Duration::from_secs(2);
+
+/// A teardown under way.
+#[derive(Debug, Clone)]
+pub(crate) struct Stopping {
+    grace: bool,
+    stage: Stage,
+    requests: Vec<RequestId>,
+    /// Clients that waited for the platform to come up, and why it did not.
+    failed: Vec<(RequestId, Failure)>,
+}
+
+/// Who was told to end; each when those before are gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Replicas,
+    Gateways,
+    Parts,
+}
+
+impl Controller {
+    /// Begins to take the platform down; at once, a second time, even if it had begun with grace.
+    pub(crate) fn stop(&mut self, grace: bool, id: Option<RequestId>, now: Time) {
+        if self.finished {
+            if let Some(id) = id {
+                self.reply(id, Ok(Reply::Down));
+            }
+            return;
+        }
+        let first = self.stopping.is_none();
+        let stopping = self.stopping.get_or_insert_with(|| Stopping {
+            grace,
+            stage: Stage::Replicas,
+            requests: Vec::new(),
+            failed: Vec::new(),
+        });
+        stopping.requests.extend(id);
+        stopping.grace &= grace;
+        let grace = stopping.grace;
+        if first {
+            let message = "it was taken down while it came up".to_owned();
+            let failure = Failure::from(TargetError::BringUp { message });
+            let pending = self.pending.drain(..).map(|pending| (pending.id, failure.clone()));
+            stopping.failed.extend(pending);
+            let platform = self.platform.clone();
+            self.event(EventKind::PlatformStopping { platform, grace });
+        }
+        if grace {
+            self.end_all(|one| matches!(one.workload, Workload::Service(_)), None, now);
+        } else {
+            self.kill_all();
+        }
+        self.dirty();
+    }
+
+    /// The platform did not come up: everything goes, then the clients that wait are told why.
+    pub(crate) fn stop_failed(&mut self, failure: &Failure, now: Time) {
+        let waiting: Vec<_> = self.pending.drain(..).map(|pending| (pending.id, failure.clone())).collect();
+        self.stop(false, None, now);
+        if let Some(stopping) = &mut self.stopping {
+            stopping.failed.extend(waiting);
+        }
+    }
+
+    /// `grace`: at most so long, whatever they usually have.
+    fn end_all(&mut self, which: fn(&Instance) -> bool, grace: Option<Duration>, now: Time) {
+        let all: Vec<u64> = self.instances.values().filter(|one| which(one)).map(|one| one.uid).collect();
+        for uid in all {
+            self.end(uid, now);
+            if let (Some(grace), Some(one)) = (grace, self.instances.get_mut(&uid))
+                && one.run.is_some()
+            {
+                one.kill_at = Some(one.kill_at.map_or(now + grace, |at| at.min(now + grace)));
+            }
+        }
+    }
+
+    fn kill_all(&mut self) {
+        let runs: Vec<_> =
+            self.instances.values().filter_map(|one| one.run.as_ref()).map(|run| run.id).collect();
+        for run in runs {
+            self.effect(Effect::Kill { run });
+        }
+    }
+
+    pub(crate) fn settle_stop(&mut self, now: Time) {
+        // What does not run has nothing to wait for.
+        let idle: Vec<u64> =
+            self.instances.values().filter(|one| one.run.is_none()).map(|one| one.uid).collect();
+        for uid in idle {
+            self.end(uid, now);
+        }
+        let stage = self.instances.values().map(|one| match one.workload {
+            Workload::Service(_) => Stage::Replicas,
+            Workload::Gateway(_) => Stage::Gateways,
+            Workload::Part(_) => Stage::Parts,
+        });
+        let Some(stage) = stage.min() else {
+            self.finish();
+            return;
+        };
+        let Some(stopping) = &mut self.stopping else { return };
+        if stage <= stopping.stage {
+            return;
+        }
+        stopping.stage = stage;
+        match stage {
+            Stage::Replicas => {}
+            Stage::Gateways => {
+                self.end_all(|one| matches!(one.workload, Workload::Gateway(_)), Some(GATEWAY_GRACE), now);
+            }
+            Stage::Parts => self.end_all(|one| matches!(one.workload, Workload::Part(_)), None, now),
+        }
+    }
+
+    /// Nothing is left. Clients are answered last: when they hear it, everything has been given back.
+    fn finish(&mut self) {
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
+        let platform = self.platform.clone();
+        self.event(EventKind::PlatformStopped { platform });
+        self.effect(Effect::Finished);
+        let Some(stopping) = self.stopping.take() else { return };
+        for id in &stopping.requests {
+            self.reply(*id, Ok(Reply::Down));
+        }
+        for (id, failure) in &stopping.failed {
+            self.reply(*id, Err(failure.clone()));
+        }
+        self.stopping = Some(Stopping { requests: Vec::new(), failed: Vec::new(), ..stopping });
+    }
+}

@@ -1,0 +1,126 @@
+//! What things are started from. Something that was started from another template than it should be is replaced.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use platform::{
+    ServiceKind,
+    values::{self, Probe, Protocol, Values},
+};
+
+use crate::parts::PartKind;
+
+/// What the replicas of a service are started from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServiceTemplate {
+    pub kind: ServiceKind,
+    pub port: u16,
+    pub admin_port: u16,
+    /// As in `values.yaml`, without what a target adds.
+    pub env: BTreeMap<String, String>,
+    pub backends: Backends,
+    pub readiness: Probe,
+    /// From SIGTERM to SIGKILL.
+    pub grace: Duration,
+    pub resources: values::Resources,
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl ServiceTemplate {
+    pub(crate) fn new(service: &values::Service, backends: &Backends) -> Self {
+        Self {
+            kind: service.kind,
+            port: service.port,
+            admin_port: service.admin_port,
+            env: service.env.clone(),
+            backends: backends.clone(),
+            readiness: service.readiness.clone(),
+            grace: service.termination_grace_period,
+            resources: service.resources.clone(),
+            annotations: service.pod_annotations.clone(),
+        }
+    }
+
+    pub fn transport(&self) -> Protocol {
+        self.kind.row().transport
+    }
+
+    /// `controller.kubernetes.io/pod-deletion-cost`; lower goes first.
+    pub(crate) fn deletion_cost(&self) -> i32 {
+        let annotation = self.annotations.get("controller.kubernetes.io/pod-deletion-cost");
+        annotation.and_then(|cost| cost.parse().ok()).unwrap_or(0)
+    }
+}
+
+/// Where services find what they lean on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Backends {
+    pub kafka: Option<Kafka>,
+    /// `host:port`.
+    pub memcached: Option<String>,
+    /// `http://…`.
+    pub elasticsearch: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kafka {
+    /// `host:port,…`.
+    pub brokers: String,
+    pub broadcast_topic: String,
+    pub logging_topic: String,
+}
+
+/// What the gateways of one listener are started from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayTemplate {
+    pub listener: values::Listener,
+    /// Without its listeners.
+    pub settings: values::Gateway,
+    pub kafka: Option<Kafka>,
+    /// The program, where it is not our own gateway; see [`Apply::programs`](crate::Apply).
+    pub program: Option<String>,
+}
+
+impl GatewayTemplate {
+    pub(crate) fn new(
+        listener: &values::Listener,
+        values: &Values,
+        kafka: Option<Kafka>,
+        programs: &BTreeMap<String, String>,
+    ) -> Self {
+        let settings = values::Gateway { listeners: Vec::new(), ..values.gateway.clone() };
+        // Packets are always taken by our own.
+        let program = (listener.protocol == Protocol::Tcp).then(|| programs.get(settings.kind.as_str()));
+        Self { listener: listener.clone(), settings, kafka, program: program.flatten().cloned() }
+    }
+}
+
+/// What a part is started from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartTemplate {
+    pub kind: PartKind,
+    pub source: Source,
+    /// Where the values name one.
+    pub port: Option<u16>,
+}
+
+/// Which kind of part it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Within the supervisor.
+    Embedded,
+    /// A process of this program; see [`Apply::programs`](crate::Apply).
+    Server { program: String },
+}
+
+/// What an instance is started from.
+#[derive(Debug, Clone)]
+pub(crate) enum Template {
+    Service(Arc<ServiceTemplate>),
+    Gateway(Arc<GatewayTemplate>),
+    Part(Arc<PartTemplate>),
+}
+
+/// Cheap where nothing changed, and right where something was changed back.
+pub(crate) fn same<T: PartialEq>(a: &Arc<T>, b: &Arc<T>) -> bool {
+    Arc::ptr_eq(a, b) || a == b
+}

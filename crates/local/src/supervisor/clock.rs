@@ -1,0 +1,44 @@
+//! The supervisor's one clock.
+
+use std::time::Instant;
+
+use controller::Time;
+use jiff::{SignedDuration, Timestamp};
+
+/// Counts from the beginning of the run; never jumps.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    began: Instant,
+    began_wall: Timestamp,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self { began: Instant::now(), began_wall: Timestamp::now() }
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.at(Instant::now())
+    }
+
+    /// A moment that was read elsewhere.
+    pub(crate) fn at(&self, instant: Instant) -> Time {
+        let passed = instant.saturating_duration_since(self.began);
+        Time::from_nanos(u64::try_from(passed.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) fn instant(&self, at: Time) -> Instant {
+        self.began + at.since(Time::ZERO)
+    }
+
+    /// Wall-clock time at the beginning.
+    pub(crate) fn began(&self) -> Timestamp {
+        self.began_wall
+    }
+
+    /// Wall-clock time that does not jump: the wall clock at the beginning and what has passed since.
+    pub(crate) fn wall(&self, at: Time) -> Timestamp {
+        let passed = SignedDuration::try_from(at.since(Time::ZERO)).unwrap_or(SignedDuration::ZERO);
+        self.began_wall.saturating_add(passed).unwrap_or(self.began_wall)
+    }
+}

@@ -1,0 +1,112 @@
+//! What a platform stands on before anything of it is started: its slot, the ports where clients come in, its own
+//! metrics, and Prometheus' configuration.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use ::platform::{
+    ServiceKind,
+    values::{self, Protocol, Values},
+};
+
+use super::{
+    entrance::Entrance,
+    telemetry::{self, Telemetry},
+};
+use crate::{
+    kernel::port::Unusable,
+    paths::{Paths, PlatformPaths},
+    prometheus::{config, targets::TargetFiles},
+    slot::{Addresses, Slot},
+};
+
+#[derive(Debug)]
+pub(crate) struct Ground {
+    platform: String,
+    slot: Slot,
+    entrances: Vec<Entrance>,
+    telemetry: Telemetry,
+    prometheus: PathBuf,
+    /// What Prometheus scrapes.
+    pub(crate) targets: TargetFiles,
+}
+
+impl Ground {
+    pub(crate) fn take(
+        platform: &str,
+        paths: &Paths,
+        own: &PlatformPaths,
+        values: &Values,
+        nodes: u32,
+    ) -> Result<Self, String> {
+        let slot = Slot::take(&paths.slots(), platform).map_err(|error| error.to_string())?;
+        let addresses = slot.addresses();
+        let open = |listener| Entrance::open(platform, addresses, listener, nodes, values.gateway.kind);
+        let entrances =
+            values.listeners().map(open).collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+        let address = SocketAddr::new(addresses.supervisor(), telemetry::PORT);
+        let telemetry = Telemetry::start(address).map_err(|source| {
+            let unusable = Unusable::new(Protocol::Tcp, address, source);
+            format!("the supervisor's metrics cannot be served: {unusable}")
+        })?;
+        let prometheus = own.prometheus_directory();
+        config::write(&prometheus, values.metrics.scrape_interval).map_err(|error| error.to_string())?;
+        let targets = TargetFiles::new(&prometheus);
+        Ok(Self { platform: platform.to_owned(), slot, entrances, telemetry, prometheus, targets })
+    }
+
+    /// Makes it what other values need. Returns whether Prometheus has another configuration than before.
+    pub(crate) fn change(&mut self, values: &Values, nodes: u32) -> Result<bool, String> {
+        let kind = values.gateway.kind;
+        for entrance in &mut self.entrances {
+            entrance
+                .resize(nodes)
+                .and_then(|()| entrance.serve_by(kind))
+                .map_err(|error| error.to_string())?;
+        }
+        // New ones first: if one cannot be opened, all old ones are still there.
+        let mut opened = Vec::new();
+        for listener in values.listeners() {
+            if !self.entrances.iter().any(|entrance| is_same_port(&entrance.listener, listener)) {
+                let addresses = self.addresses();
+                let entrance = Entrance::open(&self.platform, addresses, listener, nodes, kind);
+                opened.push(entrance.map_err(|error| error.to_string())?);
+            }
+        }
+        self.entrances.extend(opened);
+        self.entrances.retain_mut(|entrance| {
+            let wanted = values.listeners().find(|listener| is_same_port(&entrance.listener, listener));
+            if let Some(wanted) = wanted {
+                entrance.listener = wanted.clone();
+            }
+            wanted.is_some()
+        });
+        config::write(&self.prometheus, values.metrics.scrape_interval)
+            .map_err(|error| format!("Prometheus' configuration cannot be written: {error}"))
+    }
+
+    pub(crate) fn addresses(&self) -> Addresses {
+        self.slot.addresses()
+    }
+
+    pub(crate) fn slot(&self) -> u8 {
+        self.slot.number()
+    }
+
+    pub(crate) fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
+    /// Where clients of a listener come in.
+    pub(crate) fn entrance(&self, listener: &values::Listener) -> Option<&Entrance> {
+        self.entrances.iter().find(|entrance| is_same_port(&entrance.listener, listener))
+    }
+
+    /// Where clients of a service connect.
+    pub(crate) fn endpoint(&self, service: ServiceKind) -> Option<SocketAddr> {
+        self.entrances.iter().find(|entrance| entrance.listener.service == service.name())?.address()
+    }
+}
+
+fn is_same_port(a: &values::Listener, b: &values::Listener) -> bool {
+    (a.port, a.protocol) == (b.port, b.protocol)
+}

@@ -1,0 +1,143 @@
+//! Looking for the metrics pipeline: what the kernel and the services count, and what Prometheus says.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use ::platform::values::Protocol;
+use controller::{Input, MetricAnswer, Question, RunId, Sample, Time};
+
+use super::{
+    Message, counted,
+    host::Host,
+    runs::What,
+    sample::{Scrape, Targets},
+};
+use crate::prometheus::{adapter, client::Client};
+
+/// The Prometheus that custom metrics come from.
+#[derive(Debug, Default)]
+pub(crate) struct Prometheus {
+    client: Option<(String, Client)>,
+}
+
+impl Prometheus {
+    fn client(&mut self, url: Option<&str>) -> Result<Client, String> {
+        let url = url.ok_or("there is no Prometheus, or it is not ready yet")?;
+        match &self.client {
+            Some((known, client)) if known == url => Ok(client.clone()),
+            _ => {
+                let client = Client::new(url)?;
+                self.client = Some((url.to_owned(), client.clone()));
+                Ok(client)
+            }
+        }
+    }
+}
+
+/// What is looked at for one run.
+struct Scraped {
+    run: RunId,
+    pid: u32,
+    clients: SocketAddr,
+}
+
+impl Host {
+    /// Looks at all replicas, on a thread beside, since the kernel takes its time to list many connections.
+    pub(super) fn scrape(&self) {
+        let mut replicas = Vec::new();
+        let (mut ports, mut counting) = (HashSet::new(), Vec::new());
+        for (run, running) in &self.runs {
+            let (What::Replica { service, clients, admin, .. }, Some(pid)) = (&running.what, running.pid())
+            else {
+                continue;
+            };
+            replicas.push(Scraped { run: *run, pid, clients: *clients });
+            match service.row().transport {
+                Protocol::Tcp => drop(ports.insert(clients.port())),
+                Protocol::Udp => counting.push((pid, *admin)),
+            }
+        }
+        let targets = Targets { ports, pids: replicas.iter().map(|replica| replica.pid).collect() };
+        let (messages, clock) = (self.messages.clone(), self.clock);
+        tokio::task::spawn_local(async move {
+            let packets = counted::packets(counting).await;
+            let scrape = tokio::task::spawn_blocking(move || Scrape::take(&targets)).await;
+            let samples = match scrape {
+                Ok(scrape) => samples(&replicas, &scrape, &packets, |at| clock.at(at)),
+                Err(error) => {
+                    tracing::error!(%error, "a scrape failed");
+                    Vec::new()
+                }
+            };
+            // The supervisor has ended: nobody scrapes any more.
+            let _ = messages.send(Message::Input(Input::Scraped { samples })).await;
+        });
+    }
+
+    /// Asks Prometheus by prometheus-adapter's queries, all at the same time.
+    pub(super) fn ask_metrics(
+        &mut self,
+        questions: Vec<Question>,
+        prometheus: Option<String>,
+        patience: Duration,
+    ) {
+        let client = self.prometheus.client(prometheus.as_deref());
+        let (messages, namespace) = (self.messages.clone(), self.name().to_owned());
+        tokio::task::spawn_local(async move {
+            let mut asked = tokio::task::JoinSet::new();
+            for question in questions {
+                let (client, namespace) = (client.clone(), namespace.clone());
+                asked.spawn_local(async move { answer(client, question, &namespace, patience).await });
+            }
+            let mut answers = Vec::new();
+            while let Some(Ok(answer)) = asked.join_next().await {
+                answers.push(answer);
+            }
+            answers.sort_by(|a: &MetricAnswer, b| (&a.service, &a.metric).cmp(&(&b.service, &b.metric)));
+            // The supervisor has ended: nobody syncs any more.
+            let _ = messages.send(Message::Input(Input::MetricsAnswered { answers })).await;
+        });
+    }
+}
+
+fn samples(
+    replicas: &[Scraped],
+    scrape: &Scrape,
+    packets: &HashMap<u32, (Instant, u64)>,
+    time: impl Fn(Instant) -> Time,
+) -> Vec<(RunId, Sample)> {
+    let sample = |replica: &Scraped| Sample {
+        connections: scrape.connections(replica.clients),
+        packets: packets.get(&replica.pid).map(|(at, count)| (time(*at), *count)),
+        usage: scrape.usage(replica.pid),
+    };
+    replicas.iter().map(|replica| (replica.run, sample(replica))).collect()
+}
+
+async fn answer(
+    client: Result<Client, String>,
+    question: Question,
+    namespace: &str,
+    patience: Duration,
+) -> MetricAnswer {
+    let Question { service, metric, replicas } = question;
+    let pods: Vec<&str> = replicas.iter().map(String::as_str).collect();
+    let no_rule = || {
+        let known: Vec<&str> = adapter::names().collect();
+        format!("prometheus-adapter has no rule for it; it serves {}", known.join(", "))
+    };
+    let values = async {
+        let query = adapter::query(&metric, namespace, &pods).ok_or_else(no_rule)?;
+        let by_pod: BTreeMap<String, i64> = client?.by_pod(&query, patience).await?;
+        // As the controller does: an answer without a single pod is a failure.
+        if by_pod.is_empty() {
+            return Err("Prometheus has no series of its pods; does it scrape this platform?".to_owned());
+        }
+        Ok(by_pod)
+    }
+    .await;
+    MetricAnswer { service, metric, values }
+}

@@ -1,0 +1,118 @@
+//! Where the controller's things are, for those who look at them.
+
+use std::net::SocketAddr;
+
+use ::platform::{
+    ServiceKind,
+    target::{PartOrigin, PartSnapshot},
+};
+use controller::{
+    GatewayTemplate, PartPlace, PartTemplate, Places, ReplicaPlace, RunId, ServiceTemplate, Source,
+};
+
+use super::{
+    embedded::{self, OWN_VERSION},
+    ground::Ground,
+    host::{GATEWAY, Host},
+    runs::{Run, What},
+};
+use crate::{
+    programs::Program,
+    prometheus::targets::{Target, Targets},
+};
+
+impl Places for Host {
+    fn endpoint(&self, service: ServiceKind) -> Option<SocketAddr> {
+        self.ground.as_ref()?.endpoint(service)
+    }
+
+    fn replica(&self, template: &ServiceTemplate, ordinal: u16, run: Option<RunId>) -> ReplicaPlace {
+        let ip = self.ground.as_ref().map(|ground| ground.addresses().replica(template.kind, ordinal));
+        let ip = ip.unwrap_or_else(|| std::net::Ipv4Addr::LOCALHOST.into());
+        ReplicaPlace { address: SocketAddr::new(ip, template.port), pid: self.pid(run) }
+    }
+
+    fn gateway(&self, template: &GatewayTemplate, _: u16, run: Option<RunId>) -> PartPlace {
+        let entrance = self.ground.as_ref().and_then(|ground| ground.entrance(&template.listener));
+        let version = match run.and_then(|run| self.runs.get(&run)).map(|run| &run.what) {
+            Some(What::Gateway { proxied: Some(proxied), .. }) => proxied.version().to_owned(),
+            _ => OWN_VERSION.to_owned(),
+        };
+        PartPlace {
+            version: Some(version),
+            address: entrance.and_then(|entrance| Some(entrance.address()?.to_string())),
+            pid: self.pid(run),
+        }
+    }
+
+    fn part(&self, template: &PartTemplate, run: Option<RunId>) -> PartPlace {
+        let version = match template.source {
+            Source::Embedded => Some(embedded::version(template.kind)),
+            Source::Server { .. } => Program::ALL
+                .into_iter()
+                .find(|program| program.name() == template.kind.name())
+                .and_then(|program| self.programs.get(&program))
+                .map(|found| found.version.clone()),
+        };
+        PartPlace { version, address: None, pid: self.pid(run) }
+    }
+
+    fn others(&self) -> Vec<PartSnapshot> {
+        let telemetry = self.ground.as_ref().map(Ground::telemetry);
+        vec![PartSnapshot {
+            name: "supervisor".to_owned(),
+            origin: PartOrigin::Embedded,
+            version: Some(OWN_VERSION.to_owned()),
+            address: telemetry.map(|telemetry| telemetry.address().to_string()),
+            detail: "/metrics of the platform itself".to_owned(),
+            healthy: true,
+            restarts: 0,
+            pid: Some(std::process::id()),
+        }]
+    }
+}
+
+impl Host {
+    fn pid(&self, run: Option<RunId>) -> Option<u32> {
+        run.and_then(|run| self.runs.get(&run)).and_then(Run::pid)
+    }
+
+    /// What Prometheus scrapes: everything of ours that runs.
+    pub(super) fn scrape_targets(&self) -> Targets {
+        let mut targets = Targets::default();
+        let namespace = self.name();
+        for run in self.runs.values() {
+            match &run.what {
+                What::Replica { service, admin, .. } => targets.services.push(Target::new(
+                    *admin,
+                    [
+                        ("namespace", namespace),
+                        ("service", service.name()),
+                        ("pod", &run.name),
+                        ("node", &run.node),
+                    ],
+                )),
+                What::Gateway { admin, proxied } => {
+                    let labels = [("namespace", namespace), ("pod", run.name.as_str()), ("node", &run.node)];
+                    let target = Target::new(*admin, labels);
+                    let path = proxied.as_ref().and_then(super::proxy::Proxied::metrics_path);
+                    targets.gateways.push(match path {
+                        Some(path) => target.at_path(path),
+                        None => target,
+                    });
+                }
+                What::Server(_) | What::Embedded => {}
+            }
+        }
+        if let Some(ground) = &self.ground {
+            let address = ground.telemetry().address();
+            targets.supervisor.push(Target::new(address, [("namespace", namespace)]));
+        }
+        targets
+    }
+}
+
+/// Whether a part is a gateway, by its name.
+pub(crate) fn is_gateway(part: &PartSnapshot) -> bool {
+    part.name.starts_with(GATEWAY)
+}

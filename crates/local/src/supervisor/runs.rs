@@ -1,0 +1,99 @@
+//! What runs: one entry for every run that the controller has started, until its end.
+
+use std::{net::SocketAddr, os::unix::net::UnixStream, time::Duration};
+
+use ::platform::{ServiceKind, values::Protocol};
+use controller::{ProbeFailure, Probed};
+use uuid::Uuid;
+
+use super::{probe, proxy::Proxied, servers::Spec};
+use crate::process::Process;
+
+/// Where our own services and gateways say whether they are ready.
+const GATEWAY_READY: &str = "/readyz";
+
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// `tcp-0`, `gateway-node-1`, `kafka`.
+    pub(crate) name: String,
+    pub(crate) node: String,
+    pub(crate) what: What,
+    /// `None`: an embedded part.
+    pub(crate) process: Option<Process>,
+    /// A task that lives as long as the run.
+    pub(crate) follower: Option<tokio::task::AbortHandle>,
+    /// Our end of a gateway's stdin; its end tells the gateway that we are gone.
+    pub(crate) line: Option<UnixStream>,
+    /// It has answered a probe, and with this identity.
+    pub(crate) answered: Option<Probed>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum What {
+    Replica {
+        service: ServiceKind,
+        clients: SocketAddr,
+        admin: SocketAddr,
+        readiness: String,
+    },
+    /// `proxied`: it is not our own gateway.
+    Gateway {
+        admin: SocketAddr,
+        proxied: Option<Proxied>,
+    },
+    Server(Spec),
+    Embedded,
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if let Some(follower) = &self.follower {
+            follower.abort();
+        }
+    }
+}
+
+impl Run {
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::pid)
+    }
+
+    /// Where the clients of a replica connect, if they do.
+    pub(crate) fn connections_at(&self) -> Option<SocketAddr> {
+        match &self.what {
+            What::Replica { service, clients, .. } if service.row().transport == Protocol::Tcp => {
+                Some(*clients)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Looks once whether something is ready. `answered`: what it said before.
+pub(crate) async fn look(
+    what: What,
+    answered: Option<Probed>,
+    timeout: Duration,
+) -> Result<Probed, ProbeFailure> {
+    match &what {
+        What::Replica { service, clients, admin, readiness } => {
+            probe::look(*admin, readiness, timeout).await?;
+            match answered {
+                Some(known) => Ok(known),
+                None => Ok(Probed { server_id: identity(*service, *clients).await }),
+            }
+        }
+        What::Gateway { admin, proxied } => {
+            let path = proxied.as_ref().map_or(GATEWAY_READY, Proxied::readiness_path);
+            probe::look(*admin, path, timeout).await.map(|()| Probed::default())
+        }
+        What::Server(spec) => spec.look(answered.is_none(), timeout).await.map(|()| Probed::default()),
+        What::Embedded => Ok(Probed::default()),
+    }
+}
+
+/// A service can be asked who it is over TCP only, and only where it takes clients.
+async fn identity(service: ServiceKind, clients: SocketAddr) -> Option<Uuid> {
+    let row = service.row();
+    if row.transport == Protocol::Tcp && row.has_clients { probe::identity(clients).await } else { None }
+}
