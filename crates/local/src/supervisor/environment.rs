@@ -42,8 +42,10 @@ pub(crate) fn of_service(
         set("MEMCACHED_SERVICE", host);
         set("MEMCACHED_PORT", port.to_string());
     }
-    if let Some(url) = parts.elasticsearch_url() {
-        set("ELASTICSEARCH_URL", url);
+    if let Some(url) = parts.elasticsearch_url()
+        && !service.env.contains_key("ELASTICSEARCH_URL")
+    {
+        set("ELASTICSEARCH_ENDPOINT", url);
     }
     environment
 }
