@@ -118,19 +118,17 @@ fn time_of(json: &str) -> Option<Timestamp> {
         return serde_json::from_str::<Cow<'_, str>>(json).ok()?.parse().ok();
     }
     let (digits, fraction) = json.split_once('.').unwrap_or((json, ""));
-    match (digits.parse::<i64>(), fraction.bytes().all(|byte| byte.is_ascii_digit())) {
-        (Ok(seconds), true) => {
-            // As decimals: the nearest f64 is up to 120 ns away from a time of these years.
-            let nanoseconds: i32 = format!("{fraction:0<9.9}").parse().ok()?;
-            let sign = if json.starts_with('-') { -1 } else { 1 };
-            Timestamp::new(seconds, sign * nanoseconds).ok()
-        }
-        // With an exponent. `null`, `true` and the like are no numbers.
-        _ => {
-            let seconds: f64 = serde_json::from_str(json).ok()?;
-            Timestamp::from_duration(SignedDuration::try_from_secs_f64(seconds).ok()?).ok()
-        }
+    if let Ok(seconds) = digits.parse::<i64>()
+        && fraction.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        // As decimals: the nearest f64 is up to 120 ns away from a time of these years.
+        let nanoseconds: i32 = format!("{fraction:0<9.9}").parse().ok()?;
+        let sign = if json.starts_with('-') { -1 } else { 1 };
+        return Timestamp::new(seconds, sign * nanoseconds).ok();
     }
+    // With an exponent. `null`, `true` and the like are no numbers.
+    let seconds: f64 = serde_json::from_str(json).ok()?;
+    Timestamp::from_duration(SignedDuration::try_from_secs_f64(seconds).ok()?).ok()
 }
 
 fn is_whole_seconds(json: &str) -> bool {
