@@ -27,7 +27,7 @@ Examples:
 
 What replicas print is kept by the supervisor, the last 16 to 32 MiB of it. With a logger their log lines are in
 Elasticsearch too; lines from before what the supervisor keeps are taken from there. An Elasticsearch with users is
-asked as ELASTICSEARCH_USER and ELASTICSEARCH_PASSWORD, or with ELASTICSEARCH_API_KEY.")]
+asked as ELASTICSEARCH_USERNAME and ELASTICSEARCH_PASSWORD, or with ELASTICSEARCH_API_KEY.")]
 pub(crate) struct Args {
     /// Only this service or replica
     #[arg(value_name = "SERVICE[/REPLICA]")]
@@ -160,7 +160,7 @@ fn index_of(target: &dyn Target) -> Result<Option<index::Reader>, Failure> {
     let parts = target.snapshot()?.parts;
     let address = parts.into_iter().find(|part| part.name == "elasticsearch").and_then(|part| part.address);
     let Some(address) = address else { return Ok(None) };
-    let env = Env::of_process().with("ELASTICSEARCH_URL", address);
+    let env = Env::of_process().with("ELASTICSEARCH_ENDPOINT", address).with("ELASTICSEARCH_URL", "");
     let mut reader = Reader::new(&env);
     let settings = logger::Elasticsearch::read(&mut reader);
     let settings = reader.finish(settings).map_err(Failure::usage)?;

@@ -15,7 +15,7 @@ Examples:
   KAFKA_BROKERS=127.0.0.1:9092 MEMCACHED_SERVICE=127.0.0.1 MEMCACHED_PORT=11211 playctl serve tcp -H 127.0.0.1
   MEMCACHED_SERVICE=127.0.0.1 playctl serve udp -p 50000   tokens are issued by tcp
   ENDPOINTS_FILE=endpoints.json playctl serve gateway
-  KAFKA_BROKERS=127.0.0.1:9092 ELASTICSEARCH_URL=http://127.0.0.1:9200 playctl serve logger
+  KAFKA_BROKERS=127.0.0.1:9092 ELASTICSEARCH_ENDPOINT=http://127.0.0.1:9200 playctl serve logger
 
 A backend that is not configured or not reachable degrades the commands that need it and nothing else.")]
 pub(crate) struct Args {

@@ -1,5 +1,8 @@
 //! Parts that services lean on, served by the supervisor itself when no real one is configured.
+//!
+//! Each can be stopped and started again at its address, and bounds what its clients hold.
 
 pub mod elasticsearch;
 pub mod kafka;
 pub mod memcached;
+mod server;

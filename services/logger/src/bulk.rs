@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 
 use crate::progress::BulkNumber;
-use crate::record::{self, Day, Verdict};
+use crate::record::{self, Day, Stamp, Verdict};
 
 /// Where a record came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub(crate) struct Document {
     pub(crate) lines: Range<usize>,
     /// Where in the body its source begins.
     pub(crate) source_at: usize,
+    /// Its time stamp in the body, and as the record had it, if that was another text.
+    pub(crate) stamped: Option<(Range<usize>, Box<[u8]>)>,
 }
 
 /// A bulk that can be delivered.
@@ -119,7 +121,7 @@ impl Filling {
     pub(crate) fn add(&mut self, origin: Origin, value: Option<&[u8]>, verdict: Verdict, now: Instant) {
         self.since.get_or_insert(now);
         match verdict {
-            Verdict::Document(day) => self.add_document(origin, value.unwrap_or_default(), day),
+            Verdict::Document(stamp) => self.add_document(origin, value.unwrap_or_default(), &stamp),
             Verdict::TooOld => {}
             Verdict::Malformed(reason) => {
                 let value = Bytes::copy_from_slice(value.unwrap_or_default());
@@ -129,7 +131,8 @@ impl Filling {
         }
     }
 
-    fn add_document(&mut self, origin: Origin, value: &[u8], day: Day) {
+    fn add_document(&mut self, origin: Origin, value: &[u8], stamp: &Stamp) {
+        let day = stamp.day();
         if self.body.capacity() == 0 {
             // The last document may go beyond the limit by its own size.
             self.body.reserve(self.bytes_max + self.bytes_max / 8);
@@ -146,7 +149,14 @@ impl Filling {
             self.body.extend_from_slice(part.as_bytes());
         }
         let source_at = self.body.len();
-        self.body.extend_from_slice(value);
+        let place = &stamp.place;
+        let time = format!("\"{}\"", stamp.time);
+        self.body.extend_from_slice(&value[..place.start]);
+        self.body.extend_from_slice(time.as_bytes());
+        self.body.extend_from_slice(&value[place.end..]);
+        let time_at = source_at + place.start;
+        let stamped = (value[place.clone()] != *time.as_bytes())
+            .then(|| (time_at..time_at + time.len(), value[place.clone()].into()));
         // A line end can only be white space between tokens here, since JSON has none within strings; in a bulk it
         // would end the document.
         for byte in &mut self.body[source_at..] {
@@ -155,7 +165,7 @@ impl Filling {
             }
         }
         self.body.extend_from_slice(b"\n");
-        self.documents.push(Document { origin, lines: begin..self.body.len(), source_at });
+        self.documents.push(Document { origin, lines: begin..self.body.len(), source_at, stamped });
         self.index = Some((day, index));
     }
 
@@ -190,8 +200,16 @@ impl Bulk {
     /// A document that Elasticsearch refuses, as a dead letter.
     pub(crate) fn refused(&self, document: &Document, reason: String) -> DeadLetter {
         // Without the line end.
-        let source = document.source_at..document.lines.end - 1;
-        DeadLetter { origin: document.origin, value: self.body.slice(source), cause: Cause::Refused, reason }
+        let end = document.lines.end - 1;
+        let value = match &document.stamped {
+            None => self.body.slice(document.source_at..end),
+            Some((place, original)) => {
+                let (before, after) =
+                    (&self.body[document.source_at..place.start], &self.body[place.end..end]);
+                [before, original, after].concat().into()
+            }
+        };
+        DeadLetter { origin: document.origin, value, cause: Cause::Refused, reason }
     }
 }
 
@@ -239,6 +257,18 @@ mod tests {
         let second = bulk.documents[1].clone();
         assert_eq!(bulk.refused(&second, "no".into()).value, TWO);
         assert!(bulk.body_of(&[second]).ends_with(format!("{TWO}\n").as_bytes()));
+    }
+
+    #[test]
+    fn documents_have_their_time_as_in_rfc_3339_and_dead_letters_as_it_came() {
+        let mut filling = filling();
+        let record = r#"{"timestamp": 1795258800.5, "pod":"a","text":"\"timestamp\": 1"}"#;
+        add(&mut filling, 7, record);
+        let bulk = filling.take();
+        let document = &bulk.documents[0];
+        let source = std::str::from_utf8(&bulk.body[document.source_at..document.lines.end]).unwrap();
+        assert_eq!(source, record.replace("1795258800.5", r#""2026-11-21T11:00:00.5Z""#) + "\n");
+        assert_eq!(bulk.refused(document, "no".into()).value, record);
     }
 
     #[test]

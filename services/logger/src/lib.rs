@@ -37,7 +37,7 @@ mod source;
 pub use error::Error;
 pub use server::Server;
 use service::Shutdown;
-pub use settings::{Credentials, Elasticsearch, Settings};
+pub use settings::{Credentials, Elasticsearch, Settings, Trust};
 
 /// Runs the service on this thread and those it starts, until `shutdown` has run its course: what was consumed is
 /// delivered and committed, and the group is left.

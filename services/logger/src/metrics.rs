@@ -3,7 +3,7 @@
 //! | metric | meaning |
 //! |---|---|
 //! | `logger_records_consumed_total` | records taken from Kafka |
-//! | `logger_records_skipped_total` | of these, older than `MAX_RECORD_AGE` |
+//! | `logger_records_skipped_total` | of these, older than `IGNORE_MESSAGES_BEFORE` |
 //! | `logger_documents_created_total` | documents that Elasticsearch has written |
 //! | `logger_documents_duplicate_total` | documents that it had already: records that were consumed again |
 //! | `logger_dead_letters_total{cause}` | records delivered to the dead-letter topic: `malformed`, or `refused` by Elasticsearch |

@@ -1,18 +1,21 @@
 //! What becomes of a record: a document, nothing, or a dead letter.
 //!
-//! A record's value is a JSON object with at least `pod`, `text` and `timestamp` (RFC 3339). It becomes a document
-//! as it is, further members included. Two things follow from the record alone, so that a record that is consumed
-//! again meets its own document:
+//! A record's value is a JSON object with at least `pod`, `text` and `timestamp`: Unix seconds, as an integer or with a
+//! fraction, or RFC 3339. It becomes a document as it is, further members included, but for its `timestamp`, which
+//! is RFC 3339 in every document. Two things follow from the record alone, so that a record that is consumed again
+//! meets its own document:
 //! * the index: a prefix and the day (UTC) of the record's time stamp;
-//! * the id: `TOPIC-PARTITION-OFFSET-` and the first eight hex digits of the value's SHA-256, because offsets start
-//!   anew when Kafka is made anew.
+//! * the id: `TOPIC-PARTITION-OFFSET-` and the first eight hex digits of the value's SHA-256, because offsets restart
+//!   when Kafka is recreated.
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::ops::Range;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 /// Clocks differ; a record that is further ahead would only make an index that nobody looks for.
 const AHEAD_MAX: SignedDuration = SignedDuration::from_hours(24);
@@ -21,11 +24,24 @@ const AHEAD_MAX: SignedDuration = SignedDuration::from_hours(24);
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// It is written to the index of its day.
-    Document(Day),
+    Document(Stamp),
     /// Older than what is wanted.
     TooOld,
     /// It cannot be a document, and why.
     Malformed(String),
+}
+
+/// A record's time, and where in its value it stands.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) time: Timestamp,
+    pub(crate) place: Range<usize>,
+}
+
+impl Stamp {
+    pub(crate) fn day(&self) -> Day {
+        Day::of(self.time)
+    }
 }
 
 /// A day, counted from 1970-01-01 (UTC).
@@ -53,7 +69,10 @@ struct Line<'a> {
     #[serde(borrow, rename = "text")]
     _text: Cow<'a, str>,
     #[serde(borrow)]
-    timestamp: Cow<'a, str>,
+    timestamp: &'a RawValue,
+    /// What our own services write beside whole seconds.
+    #[serde(borrow, default)]
+    time: Option<&'a RawValue>,
 }
 
 /// Looks at a record's value. `now`: what its age counts from.
@@ -69,18 +88,51 @@ pub(crate) fn judge(value: Option<&[u8]>, now: Timestamp, age_max: Duration) -> 
         Ok(line) => line,
         Err(error) => return Verdict::Malformed(format!("not a log line: {error}")),
     };
-    let Ok(timestamp) = line.timestamp.parse::<Timestamp>() else {
-        let found: String = line.timestamp.chars().take(64).collect();
-        return Verdict::Malformed(format!("timestamp {found:?}: expected a time as in RFC 3339"));
+    let text = line.timestamp.get();
+    let Some(written) = time_of(text) else {
+        let found: String = text.chars().take(64).collect();
+        return Verdict::Malformed(format!(
+            "timestamp {found}: expected Unix seconds or a time as in RFC 3339"
+        ));
     };
-    let age = now.duration_since(timestamp);
+    let age = now.duration_since(written);
     if age < -AHEAD_MAX {
-        return Verdict::Malformed(format!("timestamp {timestamp}: more than a day ahead"));
+        return Verdict::Malformed(format!(
+            "timestamp {text}: more than a day ahead ({written}); a number is in seconds"
+        ));
     }
     if age.unsigned_abs() > age_max && age.is_positive() {
         return Verdict::TooOld;
     }
-    Verdict::Document(Day::of(timestamp))
+    // `time` may say more about the same second, and nothing about another.
+    let finer = line.time.and_then(|time| time_of(time.get()));
+    let finer = finer.filter(|time| is_whole_seconds(text) && time.as_second() == written.as_second());
+    // The raw value is a part of `value`.
+    let start = text.as_ptr().addr() - value.as_ptr().addr();
+    Verdict::Document(Stamp { time: finer.unwrap_or(written), place: start..start + text.len() })
+}
+
+/// The time that a JSON value stands for.
+fn time_of(json: &str) -> Option<Timestamp> {
+    if json.starts_with('"') {
+        return serde_json::from_str::<Cow<'_, str>>(json).ok()?.parse().ok();
+    }
+    let (digits, fraction) = json.split_once('.').unwrap_or((json, ""));
+    if let Ok(seconds) = digits.parse::<i64>()
+        && fraction.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        // As decimals: the nearest f64 is up to 120 ns away from a time of these years.
+        let nanoseconds: i32 = format!("{fraction:0<9.9}").parse().ok()?;
+        let sign = if json.starts_with('-') { -1 } else { 1 };
+        return Timestamp::new(seconds, sign * nanoseconds).ok();
+    }
+    // With an exponent. `null`, `true` and the like are no numbers.
+    let seconds: f64 = serde_json::from_str(json).ok()?;
+    Timestamp::from_duration(SignedDuration::try_from_secs_f64(seconds).ok()?).ok()
+}
+
+fn is_whole_seconds(json: &str) -> bool {
+    json.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Appends the id of a record's document.
@@ -112,12 +164,48 @@ mod tests {
 
     #[test]
     fn a_line_becomes_a_document_of_its_own_day_in_utc() {
-        let Verdict::Document(day) = judged(&line("2026-11-20T23:59:59.999999999Z")) else { panic!() };
-        assert_eq!(day.name(), "2026.11.20");
-        let Verdict::Document(day) = judged(&line("2026-11-21T00:30:00+01:00")) else { panic!() };
-        assert_eq!(day.name(), "2026.11.20");
+        let Verdict::Document(stamp) = judged(&line("2026-11-20T23:59:59.999999999Z")) else { panic!() };
+        assert_eq!(stamp.day().name(), "2026.11.20");
+        let Verdict::Document(stamp) = judged(&line("2026-11-21T00:30:00+01:00")) else { panic!() };
+        assert_eq!(stamp.day().name(), "2026.11.20");
         let more = r#" {"level":7,"text":"a\nb","pod":"ü","timestamp":"2026-11-21T01:00:00Z","more":[{}]} "#;
         assert!(matches!(judged(more), Verdict::Document(_)));
+    }
+
+    fn time(timestamp: &str, more: &str) -> String {
+        match judged(&format!(r#"{{"pod":"a","timestamp": {timestamp} ,"text":"x"{more}}}"#)) {
+            Verdict::Document(stamp) => {
+                assert_eq!(stamp.place, 24..24 + timestamp.len());
+                stamp.time.to_string()
+            }
+            other => panic!("{timestamp}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn times_are_unix_seconds_or_as_in_rfc_3339() {
+        assert_eq!(time("1795258800", ""), "2026-11-21T11:00:00Z");
+        assert_eq!(time("1795258800.25", ""), "2026-11-21T11:00:00.25Z");
+        assert_eq!(time("1795258800.1234567891", ""), "2026-11-21T11:00:00.123456789Z");
+        assert_eq!(time("1.795258800e9", ""), "2026-11-21T11:00:00Z");
+        assert_eq!(time(r#""2026-11-21T12:00:00.5+01:00""#, ""), "2026-11-21T11:00:00.5Z");
+        for bad in ["null", "true", "[]", "{}", r#""1795258800""#, "1e999", "99999999999999999999"] {
+            let line = format!(r#"{{"pod":"a","text":"x","timestamp":{bad}}}"#);
+            assert!(matches!(judged(&line), Verdict::Malformed(reason) if reason.contains(bad)), "{bad}");
+        }
+        let milliseconds = judged(r#"{"pod":"a","text":"x","timestamp":1795258800000}"#);
+        assert!(matches!(milliseconds, Verdict::Malformed(reason) if reason.contains("Unix seconds")));
+        assert_eq!(judged(r#"{"pod":"a","text":"x","timestamp":-1.5}"#), Verdict::TooOld);
+    }
+
+    #[test]
+    fn a_finer_time_refines_the_same_second_only() {
+        let with = |time: &str| format!(r#","time":{time}"#);
+        assert_eq!(time("1795258800", &with(r#""2026-11-21T11:00:00.125Z""#)), "2026-11-21T11:00:00.125Z");
+        for other in [r#""2026-11-21T11:00:01.125Z""#, r#""noon""#, "7", "null"] {
+            assert_eq!(time("1795258800", &with(other)), "2026-11-21T11:00:00Z", "{other}");
+        }
+        assert_eq!(time("1795258800.5", &with(r#""2026-11-21T11:00:00.125Z""#)), "2026-11-21T11:00:00.5Z");
     }
 
     #[test]
@@ -143,7 +231,7 @@ mod tests {
             reason(r#"{"pod":1,"text":"x","timestamp":"2026-11-21T01:00:00Z"}"#)
                 .contains("expected a string")
         );
-        assert!(reason(&line("yesterday")).contains(r#"timestamp "yesterday": expected a time"#));
+        assert!(reason(&line("yesterday")).contains(r#"timestamp "yesterday": expected Unix seconds"#));
         assert!(reason(&format!("{}x", line("2026-11-21T01:00:00Z"))).contains("trailing characters"));
         assert_eq!(judge(None, Timestamp::UNIX_EPOCH, WEEK), Verdict::Malformed("it has no value".into()));
     }

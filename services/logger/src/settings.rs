@@ -5,7 +5,7 @@ mod elasticsearch;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-pub use elasticsearch::{Credentials, Elasticsearch};
+pub use elasticsearch::{Credentials, Elasticsearch, Trust};
 use service::settings::{Env, Host, Invalid, Reader, Seconds, Variable};
 use service::{kafka, logs};
 
@@ -30,11 +30,13 @@ pub(crate) const KAFKA_DEAD_LETTER_TOPIC: Variable = Variable::new(
     "general-logs-dead-letters",
     "Topic for records that cannot be documents, each with the reason in a header.",
 );
-pub(crate) const MAX_RECORD_AGE: Variable = Variable::new(
-    "MAX_RECORD_AGE",
+pub(crate) const IGNORE_MESSAGES_BEFORE: Variable = Variable::new(
+    "IGNORE_MESSAGES_BEFORE",
     "168h",
-    "Records older than that, by their own time stamp, are skipped; a year at most.",
+    "Records older than that, by their own time stamp, are skipped; seconds, a year at most.",
 );
+pub(crate) const MAX_RECORD_AGE: Variable =
+    Variable::new("MAX_RECORD_AGE", "168h", "Another name of IGNORE_MESSAGES_BEFORE.");
 pub(crate) const BULK_BYTES: Variable =
     Variable::new("BULK_BYTES", "2097152", "A bulk request is sent when it has so many bytes.");
 pub(crate) const BULK_AGE: Variable =
@@ -95,17 +97,22 @@ impl Settings {
         &KAFKA_GROUP,
         &KAFKA_SESSION_TIMEOUT,
         &KAFKA_DEAD_LETTER_TOPIC,
+        &IGNORE_MESSAGES_BEFORE,
         &MAX_RECORD_AGE,
         &BULK_BYTES,
         &BULK_AGE,
         &BULKS_IN_FLIGHT,
         &DRAIN_TIMEOUT,
+        &elasticsearch::ELASTICSEARCH_ENDPOINT,
         &elasticsearch::ELASTICSEARCH_URL,
+        &elasticsearch::ELASTICSEARCH_LOGGING_INDEX,
         &elasticsearch::ELASTICSEARCH_INDEX,
+        &elasticsearch::ELASTICSEARCH_USERNAME,
         &elasticsearch::ELASTICSEARCH_USER,
         &elasticsearch::ELASTICSEARCH_PASSWORD,
         &elasticsearch::ELASTICSEARCH_API_KEY,
         &elasticsearch::ELASTICSEARCH_CA_FILE,
+        &elasticsearch::ELASTICSEARCH_INSECURE,
         &elasticsearch::ELASTICSEARCH_TIMEOUT,
     ];
 
@@ -130,7 +137,8 @@ impl Settings {
         let pod_name = reader.optional(&POD_NAME);
         let group = reader.get(&KAFKA_GROUP);
         let session_timeout = session_timeout(&mut reader);
-        let record_age_max = reader.get::<Seconds>(&MAX_RECORD_AGE).0;
+        let record_age = given(&mut reader, &IGNORE_MESSAGES_BEFORE, &MAX_RECORD_AGE);
+        let record_age_max = reader.get::<Seconds>(record_age).0;
         let bulk_bytes = bulk_bytes(&mut reader);
         let bulk_age = reader.get::<Seconds>(&BULK_AGE).0;
         let bulks_in_flight = bulks_in_flight(&mut reader);
@@ -157,6 +165,19 @@ impl Settings {
             (Ok(()), None) => Err(Invalid(Vec::new())),
         }
     }
+}
+
+/// Of two names for one setting, the one that is set. Both may be, to the same value.
+fn given<'a>(reader: &mut Reader<'_>, name: &'a Variable, alias: &'a Variable) -> &'a Variable {
+    if !reader.is_set(alias) {
+        return name;
+    }
+    let (value, other) = (reader.optional::<String>(name), reader.optional::<String>(alias));
+    if value.is_some() && value != other {
+        // Values are not shown: a URL may hold a secret.
+        reader.refuse(alias, "…", format!("the value of {}, or only one of them set", name.name));
+    }
+    alias
 }
 
 fn session_timeout(reader: &mut Reader<'_>) -> Duration {

@@ -13,12 +13,15 @@ use elasticsearch::http::{Method, StatusCode};
 use elasticsearch::indices::IndicesPutIndexTemplateParts;
 use serde::Deserialize;
 use serde_json::json;
+use tracing::debug;
 
-use crate::settings::{self, Credentials};
+use crate::settings::{self, Credentials, Trust};
 
 /// Of a bulk's answer only this is needed; a good one then takes some bytes for a document.
 const ANSWER: &[(&str, &str)] =
     &[("filter_path", "errors,items.*.status,items.*.error.type,items.*.error.reason")];
+/// The name by which dashboards know all log indices.
+const ALIAS: &str = "k8s-logs";
 /// Errors are cut to this: they may quote the document.
 const REASON_CHARS_MAX: usize = 300;
 
@@ -40,9 +43,13 @@ pub(crate) fn client(settings: &settings::Elasticsearch) -> Result<Elasticsearch
             Credentials::ApiKey(key) => ClientCredentials::EncodedApiKey(key.clone()),
         });
     }
-    if let Some(pem) = &settings.authorities {
-        let authorities = Certificate::from_pem(pem).map_err(|error| error.to_string())?;
-        builder = builder.cert_validation(CertificateValidation::Full(authorities));
+    match &settings.trust {
+        Trust::Usual => {}
+        Trust::Also(pem) => {
+            let authorities = Certificate::from_pem(pem).map_err(|error| error.to_string())?;
+            builder = builder.cert_validation(CertificateValidation::Full(authorities));
+        }
+        Trust::Everything => builder = builder.cert_validation(CertificateValidation::None),
     }
     builder.build().map(Elasticsearch::new).map_err(|error| error.to_string())
 }
@@ -103,6 +110,7 @@ impl Sink {
             "priority": 500,
             "template": {
                 "settings": { "number_of_shards": 1, "auto_expand_replicas": "0-1" },
+                "aliases": { ALIAS: {} },
                 // Members that are not named here are kept, but not indexed: logs of others cannot use up the
                 // index's limit of fields.
                 "mappings": { "dynamic": false, "properties": {
@@ -115,7 +123,19 @@ impl Sink {
         });
         let name = IndicesPutIndexTemplateParts::Name(&self.index_prefix);
         let answer = self.client.indices().put_index_template(name).body(template).send().await;
-        accepted(answer).await.map(drop)
+        accepted(answer).await?;
+        self.put_alias().await;
+        Ok(())
+    }
+
+    /// Gives the alias to indices that are older than the template that has it. There may be none, and a user who may
+    /// write documents need not be allowed to do that: neither keeps documents from being written.
+    async fn put_alias(&self) {
+        let add = json!({ "add": { "index": format!("{}-*", self.index_prefix), "alias": ALIAS } });
+        let answer = self.client.indices().update_aliases().body(json!({ "actions": [add] })).send().await;
+        if let Err(reason) = accepted(answer).await {
+            debug!(%reason, alias = ALIAS, "older indices do not get the alias");
+        }
     }
 
     async fn post(&self, body: Bytes, documents: usize) -> Result<Vec<Written>, Failure> {

@@ -42,7 +42,9 @@ impl Kept {
 
     /// Whether a line of the index, from before the first line came, is kept too.
     pub(super) fn has(&self, line: &LogLine) -> bool {
-        self.written.get(&line.replica).is_some_and(|written| line.time >= *written)
+        // The index has whole milliseconds.
+        let written = self.written.get(&line.replica);
+        written.is_some_and(|written| line.time.as_millisecond() >= written.as_millisecond())
     }
 }
 

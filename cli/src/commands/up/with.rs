@@ -68,7 +68,7 @@ impl With {
         if address.contains('@') {
             return Err(
                 "an address with a user and a password in it: expected them in the service's environment \
-                        (logger.env.ELASTICSEARCH_USER and ELASTICSEARCH_PASSWORD), out of process lists"
+                        (logger.env.ELASTICSEARCH_USERNAME and ELASTICSEARCH_PASSWORD), out of process lists"
                     .to_owned(),
             );
         }

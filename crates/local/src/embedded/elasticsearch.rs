@@ -10,43 +10,44 @@ mod bulk;
 mod search;
 mod store;
 
-use std::{
-    io,
-    net::{SocketAddr, TcpListener},
-    path::PathBuf,
-    sync::Arc,
-    thread::{self, JoinHandle},
-};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::{DefaultBodyLimit, Path, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post, put},
 };
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
 
 use self::{search::Query, store::Store};
+use super::server::{self, Limits};
 
 /// Bytes of each of the two files.
 const SEGMENT_MAX: u64 = 16 * 1024 * 1024;
 /// Longest request.
 const REQUEST_MAX: usize = 64 * 1024 * 1024;
+/// Largest head of a request, and what is read at a time.
+const HEAD_MAX: usize = 16 * 1024;
+/// How long the head of a request is waited for.
+const IDLE_MAX: Duration = Duration::from_mins(2);
+/// Heads of requests beside it have 256 × 16 KiB.
+const CLIENTS: Limits = Limits { connections: 256, bytes: 24 * 1024 * 1024 };
 /// What it can and cannot do, in words.
 pub const LIMITS: &str = "on disk, the last 16 to 32 MiB";
 
 type Shared = Arc<Mutex<Store>>;
 
-/// A server that runs until it is dropped.
+/// A server that runs until it is stopped or dropped.
 #[derive(Debug)]
-pub struct Server {
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
+pub struct Server(server::Server);
 
 impl Server {
     /// Listens at `address` (port 0 takes a free one) and keeps its documents in `file` and its neighbour `.1`, which
@@ -57,48 +58,34 @@ impl Server {
 
     /// The same with another bound on each of the two files, in bytes.
     pub fn with_disk(address: SocketAddr, file: PathBuf, segment_max: u64) -> io::Result<Self> {
-        let store = Shared::new(Mutex::new(Store::create(file, segment_max)?));
-        let listener = TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let listener = {
-            let _inside = runtime.enter();
-            tokio::net::TcpListener::from_std(listener)?
-        };
-        let (stop, stopped) = oneshot::channel::<()>();
-        let thread = thread::Builder::new().name("elasticsearch".into()).spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    served = axum::serve(listener, router(store)).into_future() => {
-                        if let Err(error) = served {
-                            tracing::error!(%error, "the embedded Elasticsearch has ended");
-                        }
-                    }
-                    // Both a message and the sender's end mean: stop.
-                    _ = stopped => {}
-                }
-            });
+        let router = router(Shared::new(Mutex::new(Store::create(file, segment_max)?)));
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(IDLE_MAX).max_buf_size(HEAD_MAX);
+        let server = server::Server::bind("elasticsearch", address, CLIENTS, move |stream, guest| {
+            let service = TowerToHyperService::new(router.clone().layer(Extension(guest)));
+            let connection = http.serve_connection(TokioIo::new(stream), service);
+            Box::pin(async move { connection.await.map_err(io::Error::other) })
         })?;
-        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
+        Ok(Self(server))
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.0.address()
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.address())
     }
-}
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // Its panic was reported when it happened.
-            let _ = thread.join();
-        }
+    /// Cuts all clients off and refuses new ones. The documents are kept.
+    pub fn stop(&mut self) -> io::Result<()> {
+        self.0.stop();
+        Ok(())
+    }
+
+    /// Listens again at the same address, with the same documents.
+    pub fn start_again(&mut self) -> io::Result<()> {
+        self.0.start()
     }
 }
 

@@ -1,48 +1,33 @@
 //! memcached: a small server of its protocol, for platforms that have no real one.
 //!
-//! It speaks the classic text commands, which people type, and the meta commands, which clients use. Everything is
-//! in memory and bounded: bytes (least recently used items go first), the size of an item, the length of a line,
-//! connections. Not there: the binary protocol, UDP, SASL, slabs, the segmented LRU.
+//! It speaks what our services send (the meta commands `mg`, `ms`, `md`, `mn`) and what a person types with `nc`
+//! (`get`, `set`, `delete`, `stats`, `version`, `quit`). Anything else is answered with an error, never ignored.
 
-mod base64;
-mod classic;
+mod commands;
 mod connection;
-mod meta;
-mod request;
 mod store;
 
-use std::{
-    cell::RefCell,
-    io,
-    net::{SocketAddr, TcpListener},
-    rc::Rc,
-    sync::Arc,
-    thread::{self, JoinHandle},
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc};
 
-use tokio::{
-    sync::{Semaphore, oneshot},
-    task::LocalSet,
-};
+use parking_lot::Mutex;
 
 use self::store::Store;
+use super::server::{self, Limits};
 
 /// Bytes of items, keys and bookkeeping included.
-const BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Above that, clients wait in the listener's queue.
-const CONNECTIONS_MAX: usize = 1024;
-/// After an accept that failed for want of something that only time can give.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Half-sent values and answers that are not taken have 16 MiB in all.
+const CLIENTS: Limits = Limits { connections: 1024, bytes: 16 * 1024 * 1024 };
 /// What it can and cannot do, in words.
 pub const LIMITS: &str = "in memory, 64 MiB";
 
-/// A server that runs until it is dropped.
+type Shared = Arc<Mutex<Store>>;
+
+/// A server that runs until it is stopped or dropped.
 #[derive(Debug)]
 pub struct Server {
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    server: server::Server,
+    store: Shared,
 }
 
 impl Server {
@@ -52,69 +37,28 @@ impl Server {
     }
 
     /// The same with another bound on the memory of its items, in bytes.
-    pub fn with_memory(address: SocketAddr, bytes_max: usize) -> io::Result<Self> {
-        let listener = TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (stop, stopped) = oneshot::channel();
-        let thread = thread::Builder::new().name("memcached".into()).spawn(move || {
-            LocalSet::new().block_on(&runtime, async {
-                tokio::select! {
-                    () = serve(listener, bytes_max) => {}
-                    _ = stopped => {}
-                }
-            });
+    pub fn with_memory(address: SocketAddr, bytes_max: u64) -> io::Result<Self> {
+        let store = Shared::new(Mutex::new(Store::new(bytes_max)));
+        let items = Arc::clone(&store);
+        let server = server::Server::bind("memcached", address, CLIENTS, move |stream, guest| {
+            Box::pin(connection::serve(stream, guest, Arc::clone(&items)))
         })?;
-        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { server, store })
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address()
     }
-}
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            // It may have ended by itself.
-            let _ = stop.send(());
-        }
-        if let Some(thread) = self.thread.take() {
-            // Its panic was reported when it happened.
-            let _ = thread.join();
-        }
+    /// Cuts all clients off and refuses new ones. The contents are lost, as they are when a real one stops.
+    pub fn stop(&mut self) -> io::Result<()> {
+        self.server.stop();
+        self.store.lock().clear();
+        Ok(())
     }
-}
 
-async fn serve(listener: TcpListener, bytes_max: usize) {
-    let listener = match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(error) => {
-            tracing::error!(%error, "the embedded memcached cannot listen");
-            return;
-        }
-    };
-    let store = Rc::new(RefCell::new(Store::new(bytes_max)));
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let store = Rc::clone(&store);
-                tokio::task::spawn_local(async move {
-                    if let Err(error) = connection::serve(stream, &store).await {
-                        tracing::debug!(%error, "a client of the embedded memcached is gone");
-                    }
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the embedded memcached cannot take a client");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
+    /// Listens again at the same address, empty.
+    pub fn start_again(&mut self) -> io::Result<()> {
+        self.server.start()
     }
 }

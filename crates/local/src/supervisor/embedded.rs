@@ -1,6 +1,6 @@
 //! The embedded parts of this platform: started, stopped, and where they are.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::Path};
+use std::{collections::BTreeMap, io, net::SocketAddr, path::Path};
 
 use ::platform::values::Protocol;
 use controller::{PartKind, RunId, Started};
@@ -22,15 +22,52 @@ pub(crate) const OWN_VERSION: &str = env!("CARGO_PKG_VERSION");
 #[derive(Debug, Default)]
 pub(crate) struct Embedded {
     running: BTreeMap<RunId, Server>,
+    /// Stopped ones: they keep their address, and what they have on disk or in memory, for their next start.
+    parked: BTreeMap<PartKind, Server>,
 }
 
-/// Dropping one stops it.
+/// Dropping one frees its address.
 #[derive(Debug)]
-#[expect(dead_code, reason = "they only have to be kept")]
 enum Server {
     Kafka(kafka::Broker),
     Memcached(memcached::Server),
     Elasticsearch(elasticsearch::Server),
+}
+
+impl Server {
+    fn kind(&self) -> PartKind {
+        match self {
+            Self::Kafka(_) => PartKind::Kafka,
+            Self::Memcached(_) => PartKind::Memcached,
+            Self::Elasticsearch(_) => PartKind::Elasticsearch,
+        }
+    }
+
+    /// As clients are told, and its limits in words.
+    fn described(&self) -> Started {
+        let (address, detail) = match self {
+            Self::Kafka(broker) => (broker.bootstrap_servers(), kafka::LIMITS),
+            Self::Memcached(server) => (server.address().to_string(), memcached::LIMITS),
+            Self::Elasticsearch(server) => (server.url(), elasticsearch::LIMITS),
+        };
+        Started { address: Some(address), detail: detail.to_owned() }
+    }
+
+    fn stop(&mut self) -> io::Result<()> {
+        match self {
+            Self::Kafka(broker) => broker.stop(),
+            Self::Memcached(server) => server.stop(),
+            Self::Elasticsearch(server) => server.stop(),
+        }
+    }
+
+    fn start_again(&mut self) -> io::Result<()> {
+        match self {
+            Self::Kafka(broker) => broker.start_again(),
+            Self::Memcached(server) => server.start_again(),
+            Self::Elasticsearch(server) => server.start_again(),
+        }
+    }
 }
 
 /// What an embedded part is started from.
@@ -48,40 +85,70 @@ pub(crate) struct Wanted<'a> {
 
 impl Embedded {
     pub(crate) fn start(&mut self, run: RunId, wanted: Wanted<'_>) -> Result<Started, String> {
-        let at = |part, port| SocketAddr::new(wanted.addresses.part(part), port);
-        let unusable = |name, address, error| {
-            format!("the embedded {name} does not start: {}", Unusable::new(Protocol::Tcp, address, error))
+        let server = match self.parked.remove(&wanted.kind).filter(|parked| wanted.is_met_by(parked)) {
+            Some(mut parked) => {
+                let name = wanted.kind.name();
+                parked
+                    .start_again()
+                    .map_err(|error| format!("the embedded {name} does not start again: {error}"))?;
+                parked
+            }
+            None => wanted.make()?,
         };
-        let (server, address, detail) = match wanted.kind {
-            PartKind::Kafka => {
-                let topics: Vec<&str> = wanted.topics.iter().map(String::as_str).collect();
-                let broker = kafka::Broker::start(&topics)
-                    .map_err(|error| format!("the embedded Kafka does not start: {error}"))?;
-                let address = broker.bootstrap_servers();
-                (Server::Kafka(broker), address, kafka::LIMITS)
-            }
-            PartKind::Memcached => {
-                let address = at(MEMCACHED_PART, wanted.port.unwrap_or_default());
-                let server = memcached::Server::bind(address)
-                    .map_err(|error| unusable("memcached", address, error))?;
-                let address = server.address().to_string();
-                (Server::Memcached(server), address, memcached::LIMITS)
-            }
-            PartKind::Elasticsearch => {
-                let address = at(ELASTICSEARCH_PART, ELASTICSEARCH_PORT);
-                let server = elasticsearch::Server::bind(address, wanted.documents.to_owned())
-                    .map_err(|error| unusable("Elasticsearch", address, error))?;
-                let url = server.url();
-                (Server::Elasticsearch(server), url, elasticsearch::LIMITS)
-            }
-            PartKind::Prometheus => return Err("there is no embedded Prometheus".to_owned()),
-        };
+        let started = server.described();
         self.running.insert(run, server);
-        Ok(Started { address: Some(address), detail: detail.to_owned() })
+        Ok(started)
     }
 
     pub(crate) fn stop(&mut self, run: RunId) {
-        self.running.remove(&run);
+        let Some(mut server) = self.running.remove(&run) else { return };
+        match server.stop() {
+            Ok(()) => drop(self.parked.insert(server.kind(), server)),
+            // Dropped, it is stopped too.
+            Err(error) => tracing::warn!(%error, part = server.kind().name(), "an embedded part is not kept"),
+        }
+    }
+}
+
+impl Wanted<'_> {
+    fn make(self) -> Result<Server, String> {
+        let unusable = |name, address, error| {
+            format!("the embedded {name} does not start: {}", Unusable::new(Protocol::Tcp, address, error))
+        };
+        let address = self.address();
+        Ok(match self.kind {
+            PartKind::Kafka => {
+                let topics: Vec<&str> = self.topics.iter().map(String::as_str).collect();
+                let broker = kafka::Broker::start(&topics);
+                Server::Kafka(broker.map_err(|error| format!("the embedded Kafka does not start: {error}"))?)
+            }
+            PartKind::Memcached => {
+                let server = memcached::Server::bind(address);
+                Server::Memcached(server.map_err(|error| unusable("memcached", address, error))?)
+            }
+            PartKind::Elasticsearch => {
+                let server = elasticsearch::Server::bind(address, self.documents.to_owned());
+                Server::Elasticsearch(server.map_err(|error| unusable("Elasticsearch", address, error))?)
+            }
+            PartKind::Prometheus => return Err("there is no embedded Prometheus".to_owned()),
+        })
+    }
+
+    /// Kafka chooses its port itself.
+    fn address(&self) -> SocketAddr {
+        let (part, port) = match self.kind {
+            PartKind::Memcached => (MEMCACHED_PART, self.port.unwrap_or_default()),
+            _ => (ELASTICSEARCH_PART, ELASTICSEARCH_PORT),
+        };
+        SocketAddr::new(self.addresses.part(part), port)
+    }
+
+    /// Whether a stopped one is what is wanted now.
+    fn is_met_by(&self, parked: &Server) -> bool {
+        match parked {
+            Server::Memcached(server) => server.address() == self.address(),
+            Server::Kafka(_) | Server::Elasticsearch(_) => true,
+        }
     }
 }
 

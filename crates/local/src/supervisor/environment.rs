@@ -54,8 +54,11 @@ pub(crate) fn of_replica(template: &ServiceTemplate, site: Site<'_>) -> BTreeMap
         set("MEMCACHED_SERVICE", host);
         set("MEMCACHED_PORT", port);
     }
-    if let Some(url) = &backends.elasticsearch {
-        set("ELASTICSEARCH_URL", url);
+    // Its alias may be what was set by hand.
+    if let Some(url) =
+        backends.elasticsearch.as_ref().filter(|_| !template.env.contains_key("ELASTICSEARCH_URL"))
+    {
+        set("ELASTICSEARCH_ENDPOINT", url);
     }
     environment.extend(of_site(site));
     environment

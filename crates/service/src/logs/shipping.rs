@@ -66,12 +66,19 @@ pub fn dropped() -> u64 {
     QUEUE.get().map_or(0, |queue| queue.dropped.load(Ordering::Relaxed))
 }
 
-/// A line as it is in Kafka.
+/// A line as it is in Kafka. Other programs read and write whole seconds there; `time` is the same with milliseconds.
 #[derive(Serialize)]
 struct Record<'a> {
     pod: &'a str,
     text: &'a str,
-    timestamp: Timestamp,
+    timestamp: i64,
+    time: String,
+}
+
+impl<'a> Record<'a> {
+    fn new(pod: &'a str, text: &'a str, at: Timestamp) -> Self {
+        Self { pod, text, timestamp: at.as_second(), time: format!("{at:.3}") }
+    }
 }
 
 /// Ships this process's log lines until `stop` completes, and then what is queued by that time. Returns at once if
@@ -136,8 +143,8 @@ fn send_one(
     pod: &str,
     line: &Line,
 ) -> Result<crate::kafka::Delivery, Undelivered> {
-    let record = Record { pod, text: &line.text, timestamp: line.timestamp };
-    let json = serde_json::to_vec(&record).expect("strings and a timestamp can be written as JSON");
+    let record = Record::new(pod, &line.text, line.timestamp);
+    let json = serde_json::to_vec(&record).expect("strings and a number can be written as JSON");
     producer.send(topic, pod, &json)
 }
 
@@ -157,10 +164,11 @@ mod tests {
 
     #[test]
     fn records_are_as_the_logger_expects_them() {
-        let record = Record { pod: "tcp-0", text: "INFO tcp: ready", timestamp: Timestamp::UNIX_EPOCH };
+        let at = Timestamp::new(1_732_600_000, 45_600_000).unwrap();
+        let record = Record::new("tcp-0", "INFO tcp: ready", at);
         assert_eq!(
             serde_json::to_string(&record).unwrap(),
-            r#"{"pod":"tcp-0","text":"INFO tcp: ready","timestamp":"1970-01-01T00:00:00Z"}"#
+            r#"{"pod":"tcp-0","text":"INFO tcp: ready","timestamp":1732600000,"time":"2024-11-26T05:46:40.045Z"}"#
         );
     }
 }

@@ -6,24 +6,37 @@ use std::time::Duration;
 use elasticsearch::http::Url;
 use service::settings::{Reader, Seconds, Variable};
 
-pub(crate) const ELASTICSEARCH_URL: Variable = Variable::optional(
-    "ELASTICSEARCH_URL",
+use super::given;
+
+pub(crate) const ELASTICSEARCH_ENDPOINT: Variable = Variable::optional(
+    "ELASTICSEARCH_ENDPOINT",
     "http://HOST:PORT or https://HOST:PORT; several, separated by commas, are used in turn. Must be set.",
 );
-pub(crate) const ELASTICSEARCH_INDEX: Variable = Variable::new(
-    "ELASTICSEARCH_INDEX",
+pub(crate) const ELASTICSEARCH_URL: Variable =
+    Variable::optional("ELASTICSEARCH_URL", "Another name of ELASTICSEARCH_ENDPOINT.");
+pub(crate) const ELASTICSEARCH_LOGGING_INDEX: Variable = Variable::new(
+    "ELASTICSEARCH_LOGGING_INDEX",
     "general-logs",
-    "Beginning of the indices' names; each day has its own, such as general-logs-2026.11.21.",
+    "Beginning of the indices' names; each day has its own, such as general-logs-2026.11.21. All have the alias k8s-logs.",
 );
+pub(crate) const ELASTICSEARCH_INDEX: Variable =
+    Variable::new("ELASTICSEARCH_INDEX", "general-logs", "Another name of ELASTICSEARCH_LOGGING_INDEX.");
+pub(crate) const ELASTICSEARCH_USERNAME: Variable =
+    Variable::optional("ELASTICSEARCH_USERNAME", "User name, with ELASTICSEARCH_PASSWORD.");
 pub(crate) const ELASTICSEARCH_USER: Variable =
-    Variable::optional("ELASTICSEARCH_USER", "User name, with ELASTICSEARCH_PASSWORD.");
+    Variable::optional("ELASTICSEARCH_USER", "Another name of ELASTICSEARCH_USERNAME.");
 pub(crate) const ELASTICSEARCH_PASSWORD: Variable =
-    Variable::optional("ELASTICSEARCH_PASSWORD", "Password of ELASTICSEARCH_USER.");
+    Variable::optional("ELASTICSEARCH_PASSWORD", "Password of ELASTICSEARCH_USERNAME.");
 pub(crate) const ELASTICSEARCH_API_KEY: Variable =
     Variable::optional("ELASTICSEARCH_API_KEY", "Encoded API key, instead of user name and password.");
 pub(crate) const ELASTICSEARCH_CA_FILE: Variable = Variable::optional(
     "ELASTICSEARCH_CA_FILE",
     "Certificates (PEM) that are trusted beside the usual authorities.",
+);
+pub(crate) const ELASTICSEARCH_INSECURE: Variable = Variable::new(
+    "ELASTICSEARCH_INSECURE",
+    "false",
+    "true: any certificate is accepted, so that anybody on the way can read and change everything.",
 );
 pub(crate) const ELASTICSEARCH_TIMEOUT: Variable =
     Variable::new("ELASTICSEARCH_TIMEOUT", "30", "What one request may take; seconds.");
@@ -44,6 +57,17 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// Whose certificates are accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trust {
+    /// Those of the usual authorities.
+    Usual,
+    /// Those of these authorities (PEM), too.
+    Also(Vec<u8>),
+    /// Any.
+    Everything,
+}
+
 /// Where Elasticsearch is and how it is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Elasticsearch {
@@ -52,8 +76,7 @@ pub struct Elasticsearch {
     /// Beginning of the indices' names.
     pub index_prefix: String,
     pub credentials: Option<Credentials>,
-    /// Certificates (PEM) that are trusted beside the usual authorities.
-    pub authorities: Option<Vec<u8>>,
+    pub trust: Trust,
     /// What one request may take.
     pub timeout: Duration,
 }
@@ -65,7 +88,7 @@ impl Elasticsearch {
             urls: urls(reader),
             index_prefix: index_prefix(reader),
             credentials: credentials(reader),
-            authorities: authorities(reader),
+            trust: trust(reader),
             timeout: timeout(reader),
         }
     }
@@ -73,24 +96,25 @@ impl Elasticsearch {
 
 fn urls(reader: &mut Reader<'_>) -> Vec<Url> {
     const EXPECTED: &str = "http://HOST:PORT or https://HOST:PORT, separated by commas";
-    let text: String = reader.optional(&ELASTICSEARCH_URL).unwrap_or_default();
+    let variable = given(reader, &ELASTICSEARCH_ENDPOINT, &ELASTICSEARCH_URL);
+    let text: String = reader.optional(variable).unwrap_or_default();
     let mut urls = Vec::new();
     for part in text.split(',') {
         let Ok(url) = Url::parse(part.trim()) else {
-            reader.refuse(&ELASTICSEARCH_URL, &text, EXPECTED);
+            reader.refuse(variable, &text, EXPECTED);
             break;
         };
         if !url.username().is_empty() || url.password().is_some() {
             // The value itself is not shown: it holds a secret.
             let expected = format!(
                 "{EXPECTED}, without a user; that is for {} and {}",
-                ELASTICSEARCH_USER.name, ELASTICSEARCH_PASSWORD.name
+                ELASTICSEARCH_USERNAME.name, ELASTICSEARCH_PASSWORD.name
             );
-            reader.refuse(&ELASTICSEARCH_URL, format!("{}://…", url.scheme()), expected);
+            reader.refuse(variable, format!("{}://…", url.scheme()), expected);
             break;
         }
         if !["http", "https"].contains(&url.scheme()) || !url.has_host() {
-            reader.refuse(&ELASTICSEARCH_URL, &text, EXPECTED);
+            reader.refuse(variable, &text, EXPECTED);
             break;
         }
         urls.push(url);
@@ -101,35 +125,41 @@ fn urls(reader: &mut Reader<'_>) -> Vec<Url> {
 /// The rules of Elasticsearch, with room for the day.
 fn index_prefix(reader: &mut Reader<'_>) -> String {
     const BYTES_MAX: usize = 200;
-    let prefix: String = reader.get(&ELASTICSEARCH_INDEX);
+    let variable = given(reader, &ELASTICSEARCH_LOGGING_INDEX, &ELASTICSEARCH_INDEX);
+    let prefix: String = reader.get(variable);
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
     let begins = prefix.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit());
     if prefix.len() > BYTES_MAX || !begins || !prefix.bytes().all(allowed) {
         let expected = format!(
             "at most {BYTES_MAX} lower-case letters, digits, `.`, `_` or `-`, a letter or digit first"
         );
-        reader.refuse(&ELASTICSEARCH_INDEX, &prefix, expected);
+        reader.refuse(variable, &prefix, expected);
     }
     prefix
 }
 
 fn credentials(reader: &mut Reader<'_>) -> Option<Credentials> {
-    let user: Option<String> = reader.optional(&ELASTICSEARCH_USER);
+    let variable = given(reader, &ELASTICSEARCH_USERNAME, &ELASTICSEARCH_USER);
+    let user: Option<String> = reader.optional(variable);
     let password: Option<String> = reader.optional(&ELASTICSEARCH_PASSWORD);
     let key: Option<String> = reader.optional(&ELASTICSEARCH_API_KEY);
     match (user, password, key) {
         (Some(_), _, Some(_)) => {
-            reader.refuse(&ELASTICSEARCH_API_KEY, "…", "nothing, because ELASTICSEARCH_USER is set");
+            reader.refuse(&ELASTICSEARCH_API_KEY, "…", format!("nothing, because {} is set", variable.name));
             None
         }
         (Some(user), Some(password), None) => Some(Credentials::Basic { user, password }),
         (Some(_), None, None) => {
-            reader.refuse(&ELASTICSEARCH_PASSWORD, "", "a password, because ELASTICSEARCH_USER is set");
+            reader.refuse(
+                &ELASTICSEARCH_PASSWORD,
+                "",
+                format!("a password, because {} is set", variable.name),
+            );
             None
         }
         (None, Some(_), _) => {
             let expected = "a user name, because ELASTICSEARCH_PASSWORD is set";
-            reader.refuse(&ELASTICSEARCH_USER, "", expected);
+            reader.refuse(variable, "", expected);
             None
         }
         // It becomes a header.
@@ -142,14 +172,23 @@ fn credentials(reader: &mut Reader<'_>) -> Option<Credentials> {
     }
 }
 
-fn authorities(reader: &mut Reader<'_>) -> Option<Vec<u8>> {
-    let file: String = reader.optional(&ELASTICSEARCH_CA_FILE)?;
-    match std::fs::read(&file) {
-        Ok(pem) => Some(pem),
-        Err(error) => {
-            reader.refuse(&ELASTICSEARCH_CA_FILE, file, format!("a file that can be read: {error}"));
-            None
+fn trust(reader: &mut Reader<'_>) -> Trust {
+    let file: Option<String> = reader.optional(&ELASTICSEARCH_CA_FILE);
+    match (file, reader.get(&ELASTICSEARCH_INSECURE)) {
+        (None, false) => Trust::Usual,
+        (None, true) => Trust::Everything,
+        (Some(_), true) => {
+            let expected = "false, because ELASTICSEARCH_CA_FILE is set";
+            reader.refuse(&ELASTICSEARCH_INSECURE, "true", expected);
+            Trust::Usual
         }
+        (Some(file), false) => match std::fs::read(&file) {
+            Ok(pem) => Trust::Also(pem),
+            Err(error) => {
+                reader.refuse(&ELASTICSEARCH_CA_FILE, file, format!("a file that can be read: {error}"));
+                Trust::Usual
+            }
+        },
     }
 }
 

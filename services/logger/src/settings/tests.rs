@@ -1,6 +1,7 @@
 use super::*;
 
-const LEAST: [(&str, &str); 2] = [("KAFKA_BROKERS", "kafka:9092"), ("ELASTICSEARCH_URL", "http://es:9200")];
+const LEAST: [(&str, &str); 2] =
+    [("KAFKA_BROKERS", "kafka:9092"), ("ELASTICSEARCH_ENDPOINT", "http://es:9200")];
 
 fn read(more: &[(&str, &str)]) -> Result<Settings, Invalid> {
     Settings::from_env(&LEAST.iter().chain(more).copied().collect())
@@ -51,6 +52,47 @@ fn every_bad_variable_is_named() {
 }
 
 #[test]
+fn newer_names_are_aliases_and_must_not_contradict() {
+    let pairs = [
+        ("ELASTICSEARCH_ENDPOINT", "ELASTICSEARCH_URL", "http://a:1", "http://b:2"),
+        ("ELASTICSEARCH_LOGGING_INDEX", "ELASTICSEARCH_INDEX", "a", "b"),
+        ("ELASTICSEARCH_USERNAME", "ELASTICSEARCH_USER", "a", "b"),
+        ("IGNORE_MESSAGES_BEFORE", "MAX_RECORD_AGE", "30", "60"),
+    ];
+    for (name, alias, one, other) in pairs {
+        let read = |more: &[(&str, &str)]| {
+            let least: Env =
+                [("KAFKA_BROKERS", "kafka:9092"), ("ELASTICSEARCH_PASSWORD", "p")].into_iter().collect();
+            let least = if name == "ELASTICSEARCH_ENDPOINT" {
+                least
+            } else {
+                least.with("ELASTICSEARCH_URL", "http://es:9200")
+            };
+            let least =
+                if name == "ELASTICSEARCH_USERNAME" { least } else { least.with("ELASTICSEARCH_USER", "me") };
+            Settings::from_env(&more.iter().fold(least, |env, (name, value)| env.with(*name, *value)))
+        };
+        let set = |setting| format!("{:?}", read(&[(setting, one)]).unwrap());
+        assert_eq!(set(name), set(alias), "{alias}");
+        assert_ne!(set(name), format!("{:?}", read(&[(name, other)]).unwrap()), "{name}");
+        assert_eq!(set(name), format!("{:?}", read(&[(name, one), (alias, one)]).unwrap()));
+        let problem = &read(&[(name, one), (alias, other)]).unwrap_err().0[0];
+        assert_eq!(problem.variable, alias);
+        assert!(problem.expected.contains(name), "{problem}");
+    }
+    let invalid = read(&[("ELASTICSEARCH_ENDPOINT", ""), ("ELASTICSEARCH_URL", "ftp://es")]).unwrap_err();
+    assert_eq!(invalid.0[0].variable, "ELASTICSEARCH_URL", "the name that was set is the one that is named");
+}
+
+#[test]
+fn certificates_are_verified_unless_told_otherwise() {
+    assert_eq!(read(&[]).unwrap().elasticsearch.trust, Trust::Usual);
+    assert_eq!(read(&[("ELASTICSEARCH_INSECURE", "true")]).unwrap().elasticsearch.trust, Trust::Everything);
+    let both = [("ELASTICSEARCH_INSECURE", "true"), ("ELASTICSEARCH_CA_FILE", "ca.pem")];
+    assert_eq!(read(&both).unwrap_err().0[0].variable, "ELASTICSEARCH_INSECURE");
+}
+
+#[test]
 fn dead_letters_do_not_go_round_in_circles() {
     let invalid = read(&[("KAFKA_DEAD_LETTER_TOPIC", "general-logs")]).unwrap_err().to_string();
     assert!(invalid.contains("another topic than KAFKA_LOGGING_TOPIC"), "{invalid}");
@@ -58,7 +100,7 @@ fn dead_letters_do_not_go_round_in_circles() {
 
 #[test]
 fn secrets_are_neither_taken_from_the_url_nor_printed() {
-    let invalid = read(&[("ELASTICSEARCH_URL", "http://me:hunter2@es:9200")]).unwrap_err().to_string();
+    let invalid = read(&[("ELASTICSEARCH_ENDPOINT", "http://me:hunter2@es:9200")]).unwrap_err().to_string();
     assert!(invalid.contains("ELASTICSEARCH_PASSWORD") && !invalid.contains("hunter2"), "{invalid}");
     let settings = read(&[("ELASTICSEARCH_USER", "me"), ("ELASTICSEARCH_PASSWORD", "hunter2")]).unwrap();
     assert!(!format!("{settings:?}").contains("hunter2"));

@@ -34,6 +34,7 @@ fn lines_become_documents_and_a_drain_delivers_commits_and_leaves() {
         );
         let template = &contents.templates["general-logs"];
         assert_eq!(template["index_patterns"], json!(["general-logs-*"]));
+        assert_eq!(template["template"]["aliases"], json!({"k8s-logs": {}}));
         assert_eq!(template["template"]["mappings"]["properties"]["timestamp"]["type"], "date_nanos");
     }
     assert!(logger.page("/readyz").ends_with("ready\n"));
@@ -61,7 +62,7 @@ fn old_records_are_skipped_and_malformed_ones_do_not_stop_the_rest() {
     let (kafka, elasticsearch) = (Kafka::start(), Elasticsearch::start());
     let refused = Fault::Document { text: "poison", status: 400, kind: "document_parsing_exception" };
     elasticsearch.fail(std::iter::repeat_n(refused, 10));
-    let logger = Logger::start(&kafka, &elasticsearch, &[("MAX_RECORD_AGE", "1h")]);
+    let logger = Logger::start(&kafka, &elasticsearch, &[("IGNORE_MESSAGES_BEFORE", "3600")]);
     let now = Timestamp::now();
     kafka.publish(0, &line("yesterday", now - Duration::from_hours(24)));
     kafka.publish(0, "no JSON at all");
@@ -83,6 +84,22 @@ fn old_records_are_skipped_and_malformed_ones_do_not_stop_the_rest() {
     assert_eq!(logger.metric("logger_records_skipped_total"), 1);
     assert_eq!(logger.metric("logger_dead_letters_total{cause=\"malformed\"}"), 1);
     assert_eq!(logger.metric("logger_dead_letters_total{cause=\"refused\"}"), 1);
+}
+
+#[test]
+fn records_of_existing_producers_become_documents_with_rfc_3339() {
+    let (kafka, elasticsearch) = (Kafka::start(), Elasticsearch::start());
+    let _logger = Logger::start(&kafka, &elasticsearch, &[]);
+    let second = Timestamp::now().as_second();
+    for timestamp in [format!("{second}"), format!("{second}.25")] {
+        kafka.publish(0, &format!(r#"{{"pod":"old-0","text":"at {timestamp}","timestamp":{timestamp}}}"#));
+    }
+    eventually("both are written", || elasticsearch.texts().len() == 2);
+    let contents = elasticsearch.contents.lock();
+    let times: Vec<&str> =
+        contents.documents.values().map(|document| document["timestamp"].as_str().unwrap()).collect();
+    let whole = Timestamp::from_second(second).unwrap();
+    assert_eq!(times, [whole.to_string(), (whole + Duration::from_millis(250)).to_string()]);
 }
 
 #[test]

@@ -104,7 +104,7 @@ impl Logger {
             ("ADMIN_PORT", "0".to_owned()),
             ("KAFKA_BROKERS", kafka.brokers()),
             ("KAFKA_SESSION_TIMEOUT", "6".to_owned()),
-            ("ELASTICSEARCH_URL", url),
+            ("ELASTICSEARCH_ENDPOINT", url),
             ("BULK_AGE", "50ms".to_owned()),
         ];
         let more = more.iter().map(|(name, value)| (*name, (*value).to_owned()));

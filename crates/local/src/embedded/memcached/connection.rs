@@ -1,79 +1,73 @@
 //! One client: lines in, answers out, in order.
 
-use std::{cell::RefCell, io, time::Instant};
+use std::{io, sync::Arc, time::Instant};
 
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 
 use super::{
-    classic, meta,
-    request::{self, Data},
+    commands::{self, Data},
     store::Store,
 };
+use crate::embedded::server::Guest;
 
-/// Longest command line, as in memcached (a `get` of many keys).
-const LINE_MAX: usize = 64 * 1024;
+/// Longest command line.
+const LINE_MAX: usize = 8 * 1024;
 /// Answers are written when so much has come together, or when no complete command is left.
-const FLUSH_AT: usize = 256 * 1024;
+const FLUSH_AT: usize = 64 * 1024;
+/// What is read at least.
+const READ_MIN: usize = 4096;
 
-pub(super) async fn serve(mut stream: TcpStream, store: &RefCell<Store>) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    {
-        let counts = &mut store.borrow_mut().counts;
-        counts.connections += 1;
-        counts.connections_total += 1;
-    }
-    let ended = converse(&mut stream, store).await;
-    store.borrow_mut().counts.connections -= 1;
-    ended
-}
-
-async fn converse(stream: &mut TcpStream, store: &RefCell<Store>) -> io::Result<()> {
-    let mut input = Vec::new();
-    let mut output = Vec::new();
+pub(super) async fn serve(mut stream: TcpStream, guest: Guest, store: Arc<Mutex<Store>>) -> io::Result<()> {
+    let (mut input, mut output) = (Vec::new(), Vec::new());
+    let mut held = guest.hold();
     let mut skip = 0;
     loop {
         let mut used = 0;
-        loop {
+        let mut goes_on = true;
+        let is_stuck = loop {
             let skipped = skip.min(input.len() - used);
             (used, skip) = (used + skipped, skip - skipped);
-            if skip > 0 || output.len() >= FLUSH_AT {
-                break;
+            if skip > 0 {
+                break true;
             }
-            match step(&input[used..], store, &mut output) {
-                Step::Incomplete => break,
+            if output.len() >= FLUSH_AT || !goes_on {
+                break false;
+            }
+            match step(&input[used..], &mut store.lock(), &mut output) {
+                Step::Incomplete => break true,
                 Step::Done(bytes) => used += bytes,
                 Step::Skip(bytes) => skip = bytes,
-                Step::Close => {
-                    stream.write_all(&output).await?;
-                    return Ok(());
-                }
+                Step::Close => goes_on = false,
             }
-        }
+        };
         input.drain(..used);
-        let more_to_do = output.len() >= FLUSH_AT;
-        if !output.is_empty() {
-            stream.write_all(&output).await?;
-            output.clear();
-        }
         // An idle connection holds no buffer.
         if input.is_empty() {
-            (input, output) = (Vec::new(), Vec::new());
+            input = Vec::new();
         }
-        if !more_to_do && read(stream, &mut input).await? == 0 {
+        if !output.is_empty() {
+            held.set(input.capacity() + output.capacity())?;
+            stream.write_all(&output).await?;
+            output = Vec::new();
+            guest.served();
+        }
+        if !goes_on {
             return Ok(());
         }
+        held.set(input.capacity())?;
+        if is_stuck {
+            stream.readable().await?;
+            input.reserve(READ_MIN);
+            held.set(input.capacity())?;
+            if stream.read_buf(&mut input).await? == 0 {
+                return Ok(());
+            }
+        }
     }
-}
-
-async fn read(stream: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<usize> {
-    if input.is_empty() {
-        stream.readable().await?;
-    }
-    input.reserve(4096);
-    stream.read_buf(input).await
 }
 
 /// What the beginning of the input gave.
@@ -87,27 +81,19 @@ enum Step {
     Close,
 }
 
-fn step(input: &[u8], store: &RefCell<Store>, output: &mut Vec<u8>) -> Step {
+fn step(input: &[u8], store: &mut Store, output: &mut Vec<u8>) -> Step {
     let Some(end) = input.iter().take(LINE_MAX).position(|byte| *byte == b'\n') else {
-        if input.len() >= LINE_MAX {
-            output.extend_from_slice(b"CLIENT_ERROR line too long\r\n");
-            return Step::Close;
+        if input.len() < LINE_MAX {
+            return Step::Incomplete;
         }
-        return Step::Incomplete;
+        output.extend_from_slice(b"CLIENT_ERROR line too long\r\n");
+        return Step::Close;
     };
     let line = input[..end].strip_suffix(b"\r").unwrap_or(&input[..end]);
     let after_line = end + 1;
-    let (data, length) = match request::data_after(line) {
-        Data::None => (&[][..], after_line),
-        Data::Refused(bytes, answer) => {
-            output.extend_from_slice(answer);
-            return Step::Skip(after_line + bytes + 2);
-        }
-        Data::Lost(answer) => {
-            output.extend_from_slice(answer);
-            return Step::Close;
-        }
-        Data::Bytes(bytes) => {
+    let (data, length) = match commands::data_after(line) {
+        Data::Wanted(None) => (&[][..], after_line),
+        Data::Wanted(Some(bytes)) => {
             let Some(block) = input.get(after_line..after_line + bytes + 2) else {
                 return Step::Incomplete;
             };
@@ -118,13 +104,14 @@ fn step(input: &[u8], store: &RefCell<Store>, output: &mut Vec<u8>) -> Step {
             };
             (data, after_line + bytes + 2)
         }
+        Data::Refused(bytes, answer) => {
+            output.extend_from_slice(answer);
+            return Step::Skip(after_line + bytes + 2);
+        }
+        Data::Lost(answer) => {
+            output.extend_from_slice(answer);
+            return Step::Close;
+        }
     };
-    let (mut store, now) = (store.borrow_mut(), Instant::now());
-    let command = request::words(line).next().unwrap_or_default();
-    match command {
-        b"quit" => return Step::Close,
-        b"mg" | b"ms" | b"md" | b"ma" | b"mn" | b"me" => meta::run(line, data, &mut store, now, output),
-        _ => classic::run(line, data, &mut store, now, output),
-    }
-    Step::Done(length)
+    if commands::run(line, data, store, Instant::now(), output) { Step::Done(length) } else { Step::Close }
 }

@@ -1,183 +1,67 @@
 //! Items by key, with expiry and a bound on memory. The clock is the caller's.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Largest value, as in memcached.
-pub(super) const VALUE_MAX: usize = 1024 * 1024;
-/// Longest key, as in memcached.
-pub(super) const KEY_MAX: usize = 250;
-/// What an item costs beside its key (twice) and its value.
-const OVERHEAD: usize = 160;
+use quick_cache::{Weighter, unsync::Cache};
+
+/// What an item costs beside its key and its value.
+const OVERHEAD: usize = 128;
+/// The size of an item for which the cache prepares itself.
+const ITEM_EXPECTED: u64 = 256;
 /// Times above that are absolute, as in memcached.
 const RELATIVE_MAX: i64 = 60 * 60 * 24 * 30;
 
 #[derive(Debug, Clone)]
 pub(super) struct Item {
-    pub(super) value: Vec<u8>,
+    pub(super) value: Box<[u8]>,
     pub(super) flags: u32,
-    pub(super) cas: u64,
     /// `None`: never.
     pub(super) expires: Option<Instant>,
-    pub(super) accessed: Instant,
-    /// Was read since it was stored.
-    pub(super) fetched: bool,
-    /// Marked as out of date; the first reader is told to renew it.
-    pub(super) stale: bool,
-    /// A reader has been told to renew it.
-    pub(super) won: bool,
-    /// Place in the order of use.
-    used: u64,
 }
 
+#[derive(Debug, Clone)]
+struct Bytes;
+
+impl Weighter<Box<[u8]>, Item> for Bytes {
+    fn weight(&self, key: &Box<[u8]>, item: &Item) -> u64 {
+        (key.len() + item.value.len() + OVERHEAD) as u64
+    }
+}
+
+/// At its bound those items go that are used least. One that has expired is not found any more, and stays until it is
+/// asked for or goes like others.
 #[derive(Debug)]
-pub(super) struct Store {
-    items: HashMap<Vec<u8>, Item>,
-    /// Keys from the least to the most recently used.
-    order: BTreeMap<u64, Vec<u8>>,
-    bytes: usize,
-    bytes_max: usize,
-    uses: u64,
-    last_cas: u64,
-    pub(super) counts: Counts,
-}
-
-/// For `stats`.
-#[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Counts {
-    pub(super) connections: u64,
-    pub(super) connections_total: u64,
-    pub(super) gets: u64,
-    pub(super) hits: u64,
-    pub(super) sets: u64,
-    pub(super) evictions: u64,
-}
+pub(super) struct Store(Cache<Box<[u8]>, Item, Bytes>);
 
 impl Store {
-    pub(super) fn new(bytes_max: usize) -> Self {
-        Self {
-            items: HashMap::new(),
-            order: BTreeMap::new(),
-            bytes: 0,
-            bytes_max,
-            uses: 0,
-            last_cas: 0,
-            counts: Counts::default(),
-        }
+    pub(super) fn new(bytes_max: u64) -> Self {
+        Self(Cache::with_weighter((bytes_max / ITEM_EXPECTED) as usize, bytes_max, Bytes))
     }
 
     /// The item, unless it has expired.
-    pub(super) fn get(&mut self, key: &[u8], now: Instant) -> Option<&mut Item> {
-        if self.items.get(key)?.expires.is_some_and(|at| at <= now) {
-            self.remove(key);
-            return None;
+    pub(super) fn get(&mut self, key: &[u8], now: Instant) -> Option<&Item> {
+        if self.0.peek(key)?.expires.is_some_and(|at| at <= now) {
+            self.0.remove(key);
         }
-        self.items.get_mut(key)
+        self.0.get(key)
     }
 
-    /// Notes a use: the item is now the last to be evicted.
-    pub(super) fn touch(&mut self, key: &[u8], now: Instant) {
-        let Some(item) = self.items.get_mut(key) else {
-            return;
-        };
-        self.uses += 1;
-        if let Some(key) = self.order.remove(&item.used) {
-            self.order.insert(self.uses, key);
-        }
-        (item.used, item.accessed, item.fetched) = (self.uses, now, true);
+    pub(super) fn put(&mut self, key: &[u8], item: Item) {
+        self.0.insert(key.into(), item);
     }
 
-    /// Stores a new item in the place of any old one, evicting others if need be; returns its CAS.
-    pub(super) fn put(
-        &mut self,
-        key: &[u8],
-        value: Vec<u8>,
-        flags: u32,
-        expires: Option<Instant>,
-        now: Instant,
-    ) -> u64 {
-        self.remove(key);
-        let cas = self.next_cas();
-        self.uses += 1;
-        self.bytes += cost(key, &value);
-        self.order.insert(self.uses, key.to_owned());
-        let item = Item {
-            value,
-            flags,
-            cas,
-            expires,
-            accessed: now,
-            fetched: false,
-            stale: false,
-            won: false,
-            used: self.uses,
-        };
-        self.items.insert(key.to_owned(), item);
-        while self.bytes > self.bytes_max {
-            let Some((_, oldest)) = self.order.first_key_value() else {
-                break;
-            };
-            let oldest = oldest.clone();
-            self.remove(&oldest);
-            self.counts.evictions += 1;
-        }
-        cas
-    }
-
-    /// Replaces the value alone: flags and expiry stay. Returns the new CAS.
-    pub(super) fn change(&mut self, key: &[u8], value: Vec<u8>) -> u64 {
-        let cas = self.next_cas();
-        if let Some(item) = self.items.get_mut(key) {
-            self.bytes = self.bytes + value.len() - item.value.len();
-            (item.value, item.cas) = (value, cas);
-        }
-        cas
-    }
-
-    pub(super) fn remove(&mut self, key: &[u8]) -> bool {
-        let Some(item) = self.items.remove(key) else {
-            return false;
-        };
-        self.order.remove(&item.used);
-        self.bytes -= cost(key, &item.value);
-        true
+    pub(super) fn remove(&mut self, key: &[u8], now: Instant) -> bool {
+        self.get(key, now).is_some() && self.0.remove(key).is_some()
     }
 
     pub(super) fn clear(&mut self) {
-        self.items.clear();
-        self.order.clear();
-        self.bytes = 0;
+        self.0.clear();
     }
 
-    /// From now on everything expires at `at` at the latest (`flush_all` with a delay).
-    pub(super) fn expire_all(&mut self, at: Instant) {
-        for item in self.items.values_mut() {
-            item.expires = Some(item.expires.map_or(at, |expires| expires.min(at)));
-        }
+    /// Items, their bytes, and how many they may have.
+    pub(super) fn size(&self) -> (usize, u64, u64) {
+        (self.0.len(), self.0.weight(), self.0.capacity())
     }
-
-    pub(super) fn next_cas(&mut self) -> u64 {
-        self.last_cas += 1;
-        self.last_cas
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.items.len()
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    pub(super) fn bytes_max(&self) -> usize {
-        self.bytes_max
-    }
-}
-
-fn cost(key: &[u8], value: &[u8]) -> usize {
-    2 * key.len() + value.len() + OVERHEAD
 }
 
 /// When something expires that is given `time` as memcached understands it: 0 never, up to 30 days from now, above
@@ -196,67 +80,48 @@ pub(super) fn expiry(time: i64, now: Instant) -> Option<Instant> {
     now.checked_add(Duration::from_secs(seconds))
 }
 
+/// Seconds until it expires; -1: never.
+pub(super) fn remaining(item: &Item, now: Instant) -> i64 {
+    item.expires.map_or(-1, |at| at.saturating_duration_since(now).as_secs_f64().ceil() as i64)
+}
+
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
+
+    fn item(value: &[u8], expires: Option<Instant>) -> Item {
+        Item { value: value.into(), flags: 0, expires }
+    }
 
     #[test]
     fn items_expire() {
         let now = Instant::now();
-        let mut store = Store::new(BYTES);
-        store.put(b"a", b"1".to_vec(), 0, expiry(10, now), now);
-        store.put(b"b", b"2".to_vec(), 0, expiry(0, now), now);
-        store.put(b"c", b"3".to_vec(), 0, expiry(-1, now), now);
+        let mut store = Store::new(10_000);
+        store.put(b"a", item(b"1", expiry(10, now)));
+        store.put(b"b", item(b"2", expiry(0, now)));
+        store.put(b"c", item(b"3", expiry(-1, now)));
         assert!(store.get(b"c", now).is_none());
         let later = now + Duration::from_secs(10);
         assert!(store.get(b"a", now + Duration::from_millis(9999)).is_some());
         assert!(store.get(b"a", later).is_none() && store.get(b"b", later).is_some());
-        store.expire_all(later);
-        assert!(store.get(b"b", later).is_none());
-        assert_eq!((store.len(), store.bytes()), (0, 0));
+        assert!(!store.remove(b"a", later) && store.remove(b"b", later));
+        assert_eq!((store.size().0, store.size().1), (0, 0));
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
+        assert!(expiry(unix - 5, now).unwrap() <= now && expiry(unix + 60, now).unwrap() > now);
+        assert!(expiry(i64::MAX, now).is_none_or(|at| at > now) && expiry(i64::MIN, now) == Some(now));
     }
-
-    const BYTES: usize = 10_000;
 
     #[test]
-    fn the_least_recently_used_goes_first() {
-        let now = Instant::now();
-        let mut store = Store::new(3 * cost(b"a", b"1"));
-        for key in [b"a", b"b", b"c"] {
-            store.put(key, b"1".to_vec(), 0, None, now);
+    fn memory_is_bounded_whatever_is_stored() {
+        let mut store = Store::new(50_000);
+        for number in 0..1000_usize {
+            store.put(format!("key-{number}").as_bytes(), item(&vec![0; number * 17 % 3000], None));
+            let (items, bytes, bytes_max) = store.size();
+            assert!(bytes <= bytes_max && bytes_max == 50_000 && items > 0, "{items} items of {bytes}");
         }
-        store.touch(b"a", now);
-        store.put(b"d", b"1".to_vec(), 0, None, now);
-        assert!(store.get(b"b", now).is_none());
-        assert!(
-            store.get(b"a", now).is_some()
-                && store.get(b"c", now).is_some()
-                && store.get(b"d", now).is_some()
-        );
-        assert_eq!(store.counts.evictions, 1);
-    }
-
-    proptest! {
-        #[test]
-        fn memory_is_accounted_for_and_bounded(
-            steps in proptest::collection::vec((0_u8..4, 0_u8..20, 0_usize..2000), 0..300),
-        ) {
-            let now = Instant::now();
-            let mut store = Store::new(BYTES);
-            for (what, key, size) in steps {
-                let key = [key];
-                match what {
-                    0 | 1 => { store.put(&key, vec![0; size], 0, None, now); }
-                    2 => { store.remove(&key); }
-                    _ => store.touch(&key, now),
-                }
-                prop_assert!(store.bytes <= BYTES);
-                let real: usize = store.items.iter().map(|(key, item)| cost(key, &item.value)).sum();
-                prop_assert_eq!(store.bytes, real);
-                prop_assert_eq!(store.items.len(), store.order.len());
-            }
-        }
+        store.put(b"larger than all", item(&vec![0; 60_000], None));
+        assert!(store.get(b"larger than all", Instant::now()).is_none());
+        store.clear();
+        assert_eq!(store.size(), (0, 0, 50_000));
     }
 }
