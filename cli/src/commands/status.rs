@@ -38,6 +38,9 @@ pub(crate) fn render(snapshot: &Snapshot, now: Timestamp) -> String {
         snapshot.target,
         age(snapshot.since, now)
     );
+    for problem in &snapshot.problems {
+        let _ = writeln!(text, "PROBLEM: {problem}");
+    }
     for service in &snapshot.services {
         service_lines(&mut text, service, now);
     }
@@ -66,10 +69,11 @@ fn service_lines(text: &mut String, service: &ServiceSnapshot, now: Timestamp) {
         service.endpoint.map_or(String::new(), |endpoint| format!(", clients connect to {endpoint}"));
     let _ = writeln!(
         text,
-        "\n{}: {} of {} replicas ready{listens}",
+        "\n{}: {} of {} replicas ready{}{listens}",
         service.name,
         ready(service),
-        service.desired
+        service.desired,
+        remarks(service)
     );
     if let Some(autoscaler) = &service.autoscaler {
         let _ = writeln!(
@@ -96,6 +100,24 @@ fn service_lines(text: &mut String, service: &ServiceSnapshot, now: Timestamp) {
     for replica in &service.replicas {
         replica_line(text, replica, now);
     }
+}
+
+/// What is special about its number of replicas.
+fn remarks(service: &ServiceSnapshot) -> String {
+    let mut remarks = String::new();
+    if service.stopped {
+        let _ = write!(remarks, " (stopped; start it with: playctl start {})", service.name);
+    }
+    if service.set_by_hand {
+        remarks.push_str(match &service.autoscaler {
+            Some(_) => " (set by hand; the autoscaler goes on from there)",
+            None => " (set by hand)",
+        });
+    }
+    if service.pending > 0 {
+        let _ = write!(remarks, " ({} pending: no place for more on this platform)", service.pending);
+    }
+    remarks
 }
 
 fn ready(service: &ServiceSnapshot) -> usize {

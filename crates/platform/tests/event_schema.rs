@@ -115,6 +115,7 @@ fn samples() -> Vec<EventKind> {
             }],
         },
         EventKind::PartReady { part: "kafka".to_owned(), detail: "embedded".to_owned(), after_ms: 12 },
+        EventKind::PartStopped { part: "kafka".to_owned(), after_ms: 3 },
         EventKind::PlatformReady { platform: "playground".to_owned(), after_ms: 700 },
         EventKind::PlatformStopping { platform: "playground".to_owned(), grace: true },
         EventKind::PlatformStopped { platform: "playground".to_owned() },

@@ -77,6 +77,9 @@ fn platform(kind: &EventKind) -> Option<Entry> {
         EventKind::PartReady { part, detail, after_ms } => {
             Entry::new("part", Tone::Pod, format!("{part} ready after {}", seconds(*after_ms))).why(detail)
         }
+        EventKind::PartStopped { part, after_ms } => {
+            Entry::new("part", Tone::Bad, format!("{part} stopped after {}", seconds(*after_ms)))
+        }
         EventKind::PlatformReady { platform, after_ms } => {
             Entry::new("platform", Tone::Good, format!("{platform} ready after {}", seconds(*after_ms)))
         }
