@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    ops::ControlFlow,
     sync::{Arc, mpsc},
     time::Duration,
 };
@@ -12,14 +13,31 @@ use platform::{Target, TargetError};
 use report::{Style, Timeline};
 use uuid::Uuid;
 
-use crate::{
-    args::Global,
-    commands::{Context, Failure},
-};
+use crate::commands::{Context, Failure};
+
+/// A supervisor that does not answer for so long is waited for visibly.
+const SHOWN_AFTER: Duration = Duration::from_secs(2);
 
 /// The platform that `--platform` names, running or not.
-pub(crate) fn existing(global: &Global) -> Result<LocalTarget, Failure> {
-    Ok(LocalTarget::new(&global.platform, local::Options::default())?)
+pub(crate) fn existing(context: &Context) -> Result<LocalTarget, Failure> {
+    local(context, local::Options::default())
+}
+
+/// The same with other options. While its supervisor does not answer that is shown, and Ctrl-C ends the wait.
+pub(crate) fn local(context: &Context, options: local::Options) -> Result<LocalTarget, Failure> {
+    let (interrupt, progress) = (context.interrupt.clone(), Arc::clone(context.printer.progress()));
+    let platform = context.global.platform.clone();
+    let on_wait = move |waited: Duration| {
+        if interrupt.is_set() {
+            return ControlFlow::Break(());
+        }
+        if waited >= SHOWN_AFTER {
+            let detail = format!("the supervisor of {platform} has not answered for {} s", waited.as_secs());
+            progress.show("no answer", &detail);
+        }
+        ControlFlow::Continue(())
+    };
+    Ok(LocalTarget::new(&context.global.platform, options)?.on_wait(Arc::new(on_wait)))
 }
 
 /// Hands on the items of a blocking stream until it ends, the user interrupts or nobody reads what is printed.

@@ -6,7 +6,10 @@
 use std::{
     ffi::OsString,
     io::{self, IsTerminal, Write},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use parking_lot::Mutex;
@@ -24,7 +27,7 @@ pub(crate) struct Printer {
     color: bool,
     width: usize,
     quiet: bool,
-    progress: Progress,
+    progress: Arc<Progress>,
     closed: AtomicBool,
     lost: Mutex<Option<io::Error>>,
 }
@@ -41,7 +44,7 @@ impl Printer {
             color,
             width: stdout_width(),
             quiet: global.quiet,
-            progress: Progress::new(!global.quiet),
+            progress: Arc::new(Progress::new(!global.quiet)),
             closed: AtomicBool::new(false),
             lost: Mutex::default(),
         }
@@ -60,7 +63,7 @@ impl Printer {
         self.width
     }
 
-    pub(crate) fn progress(&self) -> &Progress {
+    pub(crate) fn progress(&self) -> &Arc<Progress> {
         &self.progress
     }
 

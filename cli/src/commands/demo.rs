@@ -37,7 +37,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     let name = &context.global.platform;
-    if platform_source::existing(&context.global)?.is_running() {
+    if platform_source::existing(context)?.is_running() {
         return Err(Failure::failed(format!(
             "platform {name} is up already, and demo takes down what it brought up; \
              use: playctl load tcp-10k, or: playctl --platform demo demo"

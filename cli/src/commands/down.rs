@@ -18,7 +18,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let target = platform_source::existing(&context.global)?;
+    let target = platform_source::existing(context)?;
     let detail = if args.graceful {
         "draining and taking down (as long as the grace periods allow)"
     } else {

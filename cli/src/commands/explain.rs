@@ -69,7 +69,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             context.printer.document(&explained);
         }
         _ => {
-            let services = platform_source::existing(&context.global)?.snapshot()?.services;
+            let services = platform_source::existing(context)?.snapshot()?.services;
             let autoscaled = services.iter().filter(|service| service.autoscaler.is_some());
             let all = autoscaled
                 .map(|service| from_platform(context, &service.name))
@@ -95,7 +95,7 @@ fn print(context: &Context, explained: &Named) {
 
 /// What the autoscaler of a running service would do if it looked now and saw what it last saw.
 fn from_platform(context: &Context, service: &str) -> Result<Named, Failure> {
-    let target = platform_source::existing(&context.global)?;
+    let target = platform_source::existing(context)?;
     let state = target.autoscaler(service)?;
     if state.get("observed").is_none_or(serde_json::Value::is_null) {
         return Err(Failure::failed(format!(

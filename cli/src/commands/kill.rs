@@ -27,7 +27,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let target = platform_source::existing(&context.global)?;
+    let target = platform_source::existing(context)?;
     let killed = target.kill(&args.what, !args.no_restart)?;
     context.printer.line(&in_words(&killed));
     context.printer.document(&killed);

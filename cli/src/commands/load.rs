@@ -127,7 +127,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
         }
     }
     let ours = request.targets.is_empty();
-    let target = platform_source::existing(&context.global)?;
+    let target = platform_source::existing(context)?;
     if ours && !target.is_running() {
         return Err(Failure::failed(format!(
             "platform {} is not running and no address was given; start it with: playctl up, or name one: \

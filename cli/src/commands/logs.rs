@@ -71,7 +71,7 @@ fn since(text: &str) -> Result<Timestamp, String> {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let target = platform_source::existing(&context.global)?;
+    let target = platform_source::existing(context)?;
     let query = query(args);
     let lines: LogStream = match args.from {
         From::Output => target.logs(&query)?,

@@ -21,7 +21,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let target = platform_source::existing(&context.global)?;
+    let target = platform_source::existing(context)?;
     let scaled = target.scale(&args.service, args.replicas)?;
     context.printer.line(&in_words(&args.service, &scaled));
     context.printer.document(&scaled);

@@ -21,7 +21,7 @@ Examples:
 pub(crate) struct Args {}
 
 pub(crate) fn run(context: &Context, _args: &Args) -> Outcome {
-    let snapshot = platform_source::existing(&context.global)?.snapshot()?;
+    let snapshot = platform_source::existing(context)?.snapshot()?;
     context.printer.line(&render(&snapshot, Timestamp::now()));
     context.printer.document(&snapshot);
     Ok(exit::DONE)

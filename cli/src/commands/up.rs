@@ -134,7 +134,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
 pub(crate) fn bring_up(context: &Context, what: BringUp) -> Result<(LocalTarget, Applied), Failure> {
     let options = local::Options { nodes: what.nodes, ..local::Options::default() };
     let values = what.values()?;
-    let target = LocalTarget::new(&context.global.platform, options)?;
+    let target = platform_source::local(context, options)?;
     let mut timeline = platform_source::timeline(context);
     let applied = target.up(&values, &mut |progress| {
         if let local::Progress::Event(event) = progress {

@@ -19,7 +19,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let target = platform_source::existing(&context.global)?;
+    let target = platform_source::existing(context)?;
     let from = if args.from_start { EventsFrom::Start } else { EventsFrom::Now };
     let mut timeline = platform_source::timeline(context);
     let mut all = Vec::new();

@@ -27,6 +27,8 @@ pub trait Places {
     fn part(&self, template: &PartTemplate, run: Option<RunId>) -> PartPlace;
     /// What there is beside what the controller starts.
     fn others(&self) -> Vec<PartSnapshot>;
+    /// What does not work at present beside what the controller knows, in words.
+    fn problems(&self) -> Vec<String>;
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +60,7 @@ impl Controller {
             services: self.services.values().map(|one| self.service_snapshot(one, places)).collect(),
             parts,
             next_sync: self.next_sync().map(|at| self.wall(at)),
-            problems: self.problems(),
+            problems: self.problems(places),
         })
     }
 
@@ -73,12 +75,11 @@ impl Controller {
     }
 
     /// What does not work at present, in words.
-    fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        if let Some(reason) = self.endpoints.problem() {
-            problems.push(format!("the gateways do not know the present replicas: {reason}"));
-        }
-        problems
+    fn problems(&self, places: &dyn Places) -> Vec<String> {
+        let endpoints = self.endpoints.problem();
+        let endpoints =
+            endpoints.map(|reason| format!("the gateways do not know the present replicas: {reason}"));
+        endpoints.into_iter().chain(places.problems()).collect()
     }
 
     fn service_snapshot(&self, service: &Service, places: &dyn Places) -> ServiceSnapshot {

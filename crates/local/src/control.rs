@@ -31,6 +31,8 @@ pub(crate) enum Request {
     /// Anything else that changes something; answered by `Done`, a teardown by `Down`.
     Act(controller::Request),
     Snapshot,
+    /// Answered by `End`: the supervisor is alive.
+    Ping,
     /// Answered by events until the platform goes down.
     Events {
         from: EventsFrom,

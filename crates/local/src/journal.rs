@@ -31,6 +31,10 @@ pub(crate) struct Journal {
     file: File,
     segment_max: u64,
     written: watch::Sender<Written>,
+    /// Lines that could not be written.
+    lost: u64,
+    /// Why the last one could not.
+    losing: Option<String>,
 }
 
 impl Journal {
@@ -41,21 +45,46 @@ impl Journal {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        Ok(Self { path, file, segment_max, written: watch::Sender::new(Written::default()) })
+        let written = watch::Sender::new(Written::default());
+        Ok(Self { path, file, segment_max, written, lost: 0, losing: None })
     }
 
-    /// Appends a line, which must not contain a line end.
+    /// Appends a line, or drops it whole and counts it if that does not work.
+    pub(crate) fn append_or_drop(&mut self, line: &str) {
+        match self.append(line) {
+            Ok(()) => self.losing = None,
+            Err(error) => {
+                self.lost += 1;
+                self.losing = Some(error.to_string());
+            }
+        }
+    }
+
+    /// How many lines were dropped so far, and why the last one was if no line has been written since.
+    pub(crate) fn lost(&self) -> (u64, Option<&str>) {
+        (self.lost, self.losing.as_deref())
+    }
+
+    /// Appends a line, which must not contain a line end. If that does not work nothing of it is left.
     pub(crate) fn append(&mut self, line: &str) -> io::Result<()> {
         let mut written = *self.written.borrow();
         if written.bytes >= self.segment_max {
-            fs::rename(&self.path, predecessor(&self.path))?;
+            match fs::rename(&self.path, predecessor(&self.path)) {
+                // It was renamed before, and its successor could not be made then.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                renamed => renamed?,
+            }
             self.file = open_new(&self.path)?;
             written = Written { segment: written.segment + 1, bytes: 0 };
         }
         let mut bytes = Vec::with_capacity(line.len() + 1);
         bytes.extend_from_slice(line.as_bytes());
         bytes.push(b'\n');
-        self.file.write_all(&bytes)?;
+        if let Err(error) = self.file.write_all(&bytes) {
+            // No reader may find the beginning of a line that never ends.
+            self.file.set_len(written.bytes)?;
+            return Err(error);
+        }
         written.bytes += bytes.len() as u64;
         self.written.send_replace(written);
         Ok(())

@@ -27,6 +27,14 @@ pub(crate) fn has_supervisor(traces: &Traces) -> bool {
     proc::command_line(traces.supervisor).iter().any(|word| word == "supervisor")
 }
 
+/// Kills the run's supervisor; returns whether there was one.
+pub(crate) fn kill_supervisor(traces: &Traces) -> bool {
+    let pid = i32::try_from(traces.supervisor).ok().and_then(Pid::from_raw);
+    let Some(pidfd) = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else { return false };
+    // The descriptor names one process for ever; now make sure that it is the supervisor.
+    has_supervisor(traces) && pidfd_send_signal(&pidfd, Signal::KILL).is_ok()
+}
+
 /// Waits until the run's processes are gone, then kills what is left; returns those that even then do not end.
 pub(crate) fn end(traces: &Traces, deadline: Duration) -> Vec<u32> {
     let started = Instant::now();

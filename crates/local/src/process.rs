@@ -79,7 +79,11 @@ impl Spawner {
 }
 
 fn spawn(start: Start) -> io::Result<Child> {
+    use std::os::unix::process::CommandExt as _;
+
     Command::new(start.program)
+        // What lists of processes show.
+        .arg0("playctl")
         .args(start.arguments)
         .env_clear()
         .envs(start.environment)

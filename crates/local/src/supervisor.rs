@@ -62,6 +62,8 @@ use crate::{
 const MESSAGES_MAX: usize = 1024;
 /// Clients that are talked to at the same time.
 const CLIENTS_MAX: usize = 256;
+/// After a client could not be taken (no more open files) the next one is tried so much later.
+const ACCEPT_RETRY: Duration = Duration::from_millis(10);
 /// At the end, clients get so long to read their last reply.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// A service's replicas have one byte of their address; some stay free for replacements and for those at rest.
@@ -101,6 +103,8 @@ enum Ask {
         programs: Programs,
     },
     Act(Request),
+    /// Whether anybody is there.
+    Ping,
     Snapshot,
     Endpoint {
         service: String,
@@ -115,7 +119,8 @@ enum Ask {
 /// Standard input must be a Unix socket: the first client's conversation. Everything that can go wrong with the
 /// platform itself is told there; the error is for what goes wrong before.
 pub fn run(name: &str) -> Result<(), Error> {
-    tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).init();
+    // A log that cannot be written ends nothing: its layer would report that by a print that panics.
+    tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).log_internal_errors(false).init();
     // Its own session: no Ctrl-C of a terminal reaches it. Fails only for a group leader, which has one already.
     let _ = rustix::process::setsid();
     // It should keep no directory of the user's from being unmounted or removed.
@@ -196,7 +201,10 @@ async fn serve(
     let host = &supervisor.host;
     let talk = Talk { messages, events: host.events(), logs: host.logs() };
     let mut clients = JoinSet::new();
-    clients.spawn_local(talk.clone().converse(first, true));
+    let mut waiting_room = WaitingRoom::default();
+    let asked = waiting_room.ticket();
+    let handle = clients.spawn_local(talk.clone().converse(first, true, asked));
+    waiting_room.admit(handle);
 
     while !supervisor.controller.is_finished() {
         let due = supervisor.next_due();
@@ -211,13 +219,19 @@ async fn serve(
                 None => {}
             },
             () = at(due) => supervisor.step(Input::Tick),
-            accepted = listener.accept(), if clients.len() < CLIENTS_MAX => match accepted {
+            accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
+                    waiting_room.make_place(&clients);
                     if let Ok(stream) = stream.into_std() {
-                        clients.spawn_local(talk.clone().converse(stream, false));
+                        let (talk, asked) = (talk.clone(), waiting_room.ticket());
+                        let handle = clients.spawn_local(async move { talk.converse(stream, false, asked).await });
+                        waiting_room.admit(handle);
                     }
                 }
-                Err(error) => tracing::warn!(%error, "cannot take a client"),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot take a client");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
             },
             Some(_) = clients.join_next() => {}
         }
@@ -234,6 +248,40 @@ async fn serve(
     let all_heard = async { while clients.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(FAREWELL, all_heard).await;
     Ok(())
+}
+
+/// Clients in the order in which they came. When there are too many the one that has said nothing for longest gives
+/// way, or else the oldest.
+#[derive(Debug, Default)]
+struct WaitingRoom {
+    clients: VecDeque<(tokio::task::AbortHandle, Asked)>,
+    next: Asked,
+}
+
+/// Whether a client has said what it wants.
+type Asked = std::rc::Rc<std::cell::Cell<bool>>;
+
+impl WaitingRoom {
+    /// For the next client, which sets it once it has said what it wants.
+    fn ticket(&mut self) -> Asked {
+        self.next = Asked::default();
+        Asked::clone(&self.next)
+    }
+
+    fn admit(&mut self, client: tokio::task::AbortHandle) {
+        self.clients.push_back((client, Asked::clone(&self.next)));
+    }
+
+    fn make_place(&mut self, clients: &JoinSet<()>) {
+        self.clients.retain(|(client, _)| !client.is_finished());
+        if clients.len() < CLIENTS_MAX {
+            return;
+        }
+        let idle = self.clients.iter().position(|(_, asked)| !asked.get()).unwrap_or(0);
+        if let Some((client, _)) = self.clients.remove(idle) {
+            client.abort();
+        }
+    }
 }
 
 async fn at(instant: Option<std::time::Instant>) {
@@ -299,6 +347,7 @@ impl Supervisor {
                 self.step(Input::Request { id, request });
             }
             // An answer that nobody waits for any more is no error.
+            Ask::Ping => drop(answer.send(Reply::End)),
             Ask::Snapshot => {
                 let snapshot = self.controller.snapshot(&self.host);
                 let reply = snapshot.map_or_else(

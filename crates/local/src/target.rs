@@ -4,10 +4,11 @@ mod launch;
 mod teardown;
 
 use std::{
-    fs,
+    fmt, fs,
     net::SocketAddr,
     ops::ControlFlow,
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -33,8 +34,10 @@ const GATEWAY: &str = "gateway";
 const NAME_MAX: usize = 40;
 /// A supervisor that was killed, or is being started by somebody else, is given so long to be gone or there.
 const CHANGE_OF_SUPERVISOR: Duration = Duration::from_secs(10);
-/// How often whoever waits for a change is asked whether to go on.
+/// How often a caller that waits is asked whether to go on.
 const ASK_EVERY: Duration = Duration::from_millis(100);
+/// A supervisor that does not answer for so long is taken for one that hangs.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What a platform of this machine can be told beside its values.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,13 +62,23 @@ pub enum Progress<'a> {
     Waiting,
 }
 
+/// Asked again and again while a supervisor has not answered for so long; may break off.
+pub type OnWait = Arc<dyn Fn(Duration) -> ControlFlow<()> + Send + Sync>;
+
 /// One platform of this machine, running or not.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct LocalTarget {
     name: String,
     options: Options,
     paths: Paths,
     own: PlatformPaths,
+    on_wait: Option<OnWait>,
+}
+
+impl fmt::Debug for LocalTarget {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("LocalTarget").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl LocalTarget {
@@ -81,7 +94,13 @@ impl LocalTarget {
         }
         let paths = Paths::from_env();
         let own = paths.platform(name);
-        Ok(Self { name: name.to_owned(), options, paths, own })
+        Ok(Self { name: name.to_owned(), options, paths, own, on_wait: None })
+    }
+
+    /// Has `on_wait` asked while a supervisor does not answer.
+    #[must_use]
+    pub fn on_wait(self, on_wait: OnWait) -> Self {
+        Self { on_wait: Some(on_wait), ..self }
     }
 
     /// Names of the platforms that run.
@@ -111,6 +130,7 @@ impl LocalTarget {
         progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
     ) -> Result<Applied, TargetError> {
         let request = Request::Apply { values: Box::new(values.clone()), nodes: self.options.nodes };
+        self.check_alive()?;
         let started = Instant::now();
         loop {
             if let Some(applied) = self.try_up(&request, progress)? {
@@ -209,7 +229,51 @@ impl LocalTarget {
     fn ask(&self, request: &Request) -> Result<Reply, TargetError> {
         let mut connection = self.running()?;
         connection.send(request).map_err(TargetError::other)?;
-        connection.reply()
+        self.answer(&mut connection)
+    }
+
+    /// The answer to a question that a supervisor answers at once, if it can.
+    fn answer(&self, connection: &mut Connection) -> Result<Reply, TargetError> {
+        let asked = Instant::now();
+        loop {
+            if let Some(reply) = connection.reply_within(Some(ASK_EVERY))? {
+                return Ok(reply);
+            }
+            let waited = asked.elapsed();
+            if self.on_wait.as_ref().is_some_and(|on_wait| on_wait(waited).is_break()) {
+                return Err(TargetError::Interrupted);
+            }
+            if waited >= ANSWER_DEADLINE {
+                return Err(self.no_answer(waited));
+            }
+        }
+    }
+
+    fn no_answer(&self, waited: Duration) -> TargetError {
+        let (name, seconds) = (&self.name, waited.as_secs());
+        let process = self.recorded().map(|traces| traces.supervisor);
+        let who = process.map_or_else(String::new, |pid| format!(" (pid {pid})"));
+        let look = process
+            .map_or_else(String::new, |pid| format!("look at it with: ps -o pid,stat,wchan,args -p {pid}; "));
+        let message = format!(
+            "the supervisor of {name}{who} has not answered for {seconds} s: it is stopped, or the machine is overloaded; \
+             {look}end it and all that it started with: playctl --platform {name} down"
+        );
+        TargetError::Other { message }
+    }
+
+    /// Fails if there is a supervisor that does not answer; nothing, if there is none.
+    fn check_alive(&self) -> Result<(), TargetError> {
+        let Some(mut connection) = self.connect()? else { return Ok(()) };
+        match connection.send(&Request::Ping) {
+            Ok(()) => self.answer(&mut connection).map(drop).or_else(|error| match error {
+                // It is on its way out.
+                TargetError::Other { .. } if !self.is_running() => Ok(()),
+                error => Err(error),
+            }),
+            // On its way out, too.
+            Err(_) => Ok(()),
+        }
     }
 
     fn act(&self, request: controller::Request) -> Result<controller::Reply, TargetError> {
@@ -225,6 +289,7 @@ impl LocalTarget {
         request: &Request,
         take: impl Fn(Reply) -> Option<T> + Send + 'static,
     ) -> Result<Box<dyn Iterator<Item = Result<T, TargetError>> + Send>, TargetError> {
+        self.check_alive()?;
         let mut connection = Some(self.running()?);
         if let Some(connection) = &mut connection {
             connection.send(request).map_err(TargetError::other)?;

@@ -371,6 +371,9 @@ pub enum TargetError {
     TeardownLeft { left: Vec<String> },
     #[error("{message}")]
     Other { message: String },
+    /// The caller did not want to wait any longer.
+    #[error("interrupted")]
+    Interrupted,
     /// The target cannot do this, for a reason that will not go away.
     #[error("{what} is not possible here: {why}")]
     Unsupported { what: String, why: String },
@@ -389,6 +392,7 @@ impl TargetError {
             }
             Self::BringUp { .. } => crate::exit::BRING_UP_FAILED,
             Self::TeardownLeft { .. } => crate::exit::TEARDOWN_LEFT_SOMETHING,
+            Self::Interrupted => crate::exit::INTERRUPTED,
             Self::NotRunning { .. } | Self::Other { .. } | Self::Unsupported { .. } => crate::exit::FAILED,
         }
     }

@@ -64,15 +64,22 @@ impl Connection {
     /// The next reply, whatever time it takes; errors of the other side become errors here.
     pub(crate) fn reply(&mut self) -> Result<Reply, TargetError> {
         loop {
-            match self.read().map_err(TargetError::other)? {
-                Incoming::Reply(Reply::Failed(error)) => return Err(error),
-                Incoming::Reply(reply) => return Ok(reply),
-                Incoming::Nothing => {}
-                Incoming::Closed => {
-                    return Err(TargetError::Other {
-                        message: "the supervisor ended in mid-conversation".to_owned(),
-                    });
-                }
+            if let Some(reply) = self.reply_within(None)? {
+                return Ok(reply);
+            }
+        }
+    }
+
+    /// The next reply; `None`: none came within `patience`.
+    pub(crate) fn reply_within(&mut self, patience: Option<Duration>) -> Result<Option<Reply>, TargetError> {
+        self.set_patience(patience).map_err(TargetError::other)?;
+        match self.read().map_err(TargetError::other)? {
+            Incoming::Reply(Reply::Failed(error)) => Err(error),
+            Incoming::Reply(reply) => Ok(Some(reply)),
+            Incoming::Nothing => Ok(None),
+            Incoming::Closed => {
+                let message = "the supervisor ended in mid-conversation".to_owned();
+                Err(TargetError::Other { message })
             }
         }
     }

@@ -1,9 +1,11 @@
 //! One client of the control socket: its request, and what it is answered.
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, VecDeque},
     io,
     os::unix::net::UnixStream,
+    rc::Rc,
     time::Duration,
 };
 
@@ -44,10 +46,10 @@ pub(crate) struct Talk {
 
 impl Talk {
     /// `first`: the conversation that came with the start of the supervisor; when it ends before everything is up,
-    /// nobody wants the platform any more.
-    pub(crate) async fn converse(self, stream: UnixStream, first: bool) {
+    /// nobody wants the platform any more. `asked` is set once the client has said what it wants.
+    pub(crate) async fn converse(self, stream: UnixStream, first: bool, asked: Rc<Cell<bool>>) {
         let messages = self.messages.clone();
-        if let Err(error) = self.talk(stream).await {
+        if let Err(error) = self.talk(stream, &asked).await {
             tracing::debug!(%error, "a client is gone");
         }
         if first {
@@ -56,11 +58,13 @@ impl Talk {
         }
     }
 
-    async fn talk(self, stream: UnixStream) -> io::Result<()> {
+    async fn talk(self, stream: UnixStream, asked: &Cell<bool>) -> io::Result<()> {
         stream.set_nonblocking(true)?;
         let (reader, writer) = tokio::net::UnixStream::from_std(stream)?.into_split();
         let mut client = Client { reader: BufReader::new(reader), writer };
-        let request = match client.request().await? {
+        let request = client.request().await?;
+        asked.set(true);
+        let request = match request {
             Ok(request) => request,
             Err(error) => return client.send(&Reply::Failed(error)).await,
         };
@@ -82,6 +86,11 @@ impl Talk {
                 };
                 let answer = self.ask(Ask::Apply { values, nodes, programs }).await;
                 client.stream_until(tail, answer).await
+            }
+            Request::Ping => {
+                // The main loop has to be alive, not this conversation alone.
+                drop(wait(self.ask(Ask::Ping).await).await);
+                client.send(&Reply::End).await
             }
             Request::Events { from } => client.events(self.events.tail(), from).await,
             Request::Logs { query } => client.logs(self.logs.tail(), &query).await,

@@ -58,8 +58,8 @@ pub(crate) struct Host {
     name: String,
     paths: Paths,
     pub(super) own: PlatformPaths,
-    recorder: Recorder,
-    output: Output,
+    pub(super) recorder: Recorder,
+    pub(super) output: Output,
     pub(super) messages: mpsc::Sender<Message>,
     starter: Starter,
     pub(super) clock: Clock,
@@ -70,6 +70,8 @@ pub(crate) struct Host {
     pub(super) programs: Programs,
     endpoints: EndpointsFile,
     pub(super) prometheus: Prometheus,
+    /// Why what there is to scrape could not be written.
+    pub(super) unwritten_targets: Option<String>,
     /// Clients that wait for what comes of their requests.
     waiting: BTreeMap<RequestId, Answer>,
     requests: u64,
@@ -113,6 +115,7 @@ impl Host {
             embedded: Embedded::default(),
             programs: Programs::new(),
             prometheus: Prometheus::default(),
+            unwritten_targets: None,
             waiting: BTreeMap::new(),
             requests: 0,
             farewell: None,
@@ -213,9 +216,8 @@ impl Host {
         if let Some(snapshot) = snapshot {
             ground.telemetry().publish(snapshot, controller.counts());
         }
-        if let Err(error) = ground.targets.update(targets) {
-            tracing::error!(%error, "cannot write what there is to scrape; Prometheus goes on with what it knows");
-        }
+        // Tried again at the next change; until then Prometheus goes on with what it knows.
+        self.unwritten_targets = ground.targets.update(targets).err().map(|error| error.to_string());
     }
 
     /// Carries an effect out; returns what came of it, if that is known at once.

@@ -40,6 +40,13 @@ impl Output {
         Self(Rc::new(RefCell::new(journal)))
     }
 
+    /// See [`Journal::lost`].
+    pub(crate) fn lost(&self) -> (u64, Option<String>) {
+        let journal = self.0.borrow();
+        let (lost, losing) = journal.lost();
+        (lost, losing.map(str::to_owned))
+    }
+
     pub(crate) fn source(&self) -> Source {
         self.0.borrow().source()
     }
@@ -61,7 +68,8 @@ impl Output {
             let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(&line)).into_owned();
             let time = Timestamp::now();
             let kept = Kept { time, service: service.to_owned(), replica: replica.to_owned(), text };
-            self.0.borrow_mut().append(&serde_json::to_string(&kept)?)?;
+            // A line that cannot be kept is dropped and counted; the pipe is read on, or its writer would hang.
+            self.0.borrow_mut().append_or_drop(&serde_json::to_string(&kept)?);
             line.clear();
         }
         Ok(())

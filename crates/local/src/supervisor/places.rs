@@ -70,9 +70,27 @@ impl Places for Host {
             pid: Some(std::process::id()),
         }]
     }
+
+    fn problems(&self) -> Vec<String> {
+        let unwritten = self.unwritten_targets.as_ref();
+        let unwritten =
+            unwritten.map(|why| format!("Prometheus does not know what there is to scrape: {why}"));
+        self.losses().into_iter().chain(unwritten).collect()
+    }
 }
 
 impl Host {
+    /// What could not be written down.
+    fn losses(&self) -> Vec<String> {
+        let (events, no_events) = self.recorder.lost();
+        let (lines, no_lines) = self.output.lost();
+        let losing =
+            |what, count, why: Option<&str>| why.map(|why| format!("{count} {what} are lost so far: {why}"));
+        let losses =
+            [losing("events", events, no_events), losing("lines of output", lines, no_lines.as_deref())];
+        losses.into_iter().flatten().collect()
+    }
+
     fn pid(&self, run: Option<RunId>) -> Option<u32> {
         run.and_then(|run| self.runs.get(&run)).and_then(Run::pid)
     }

@@ -15,20 +15,34 @@ pub(crate) struct Recorder {
     stamper: Stamper,
     journal: Journal,
     clock: Clock,
+    /// How many lost events were told of.
+    lost_said: u64,
 }
 
 impl Recorder {
     pub(crate) fn new(run: Uuid, clock: Clock, journal: Journal) -> Self {
-        Self { stamper: Stamper::new(run, Origin::Local, clock.began()), journal, clock }
+        let stamper = Stamper::new(run, Origin::Local, clock.began());
+        Self { stamper, journal, clock, lost_said: 0 }
     }
 
     pub(crate) fn emit(&mut self, now: Time, kind: EventKind) {
         let event: Event = self.stamper.stamp(self.clock.wall(now), kind);
         let line =
             serde_json::to_string(&event).expect("an event is made of maps with string keys and of numbers");
-        if let Err(error) = self.journal.append(&line) {
-            tracing::error!(%error, "cannot record an event");
+        let before = self.journal.lost();
+        let was_losing = before.1.is_some();
+        self.journal.append_or_drop(&line);
+        let (lost, losing) = self.journal.lost();
+        if was_losing && losing.is_none() {
+            let events = lost - std::mem::replace(&mut self.lost_said, lost);
+            let message = format!("{events} events could not be recorded; recording goes on");
+            self.emit(now, EventKind::Warning { message });
         }
+    }
+
+    /// See [`Journal::lost`].
+    pub(crate) fn lost(&self) -> (u64, Option<&str>) {
+        self.journal.lost()
     }
 
     pub(crate) fn source(&self) -> Source {

@@ -1,6 +1,6 @@
 //! Starting processes of the platform, with everything around them: output and end.
 
-use std::{collections::BTreeMap, ffi::OsString, io, os::fd::OwnedFd, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, io, os::fd::OwnedFd, time::Duration};
 
 use controller::{Exit, Input, RunId};
 use tokio::sync::mpsc;
@@ -14,10 +14,13 @@ use crate::{
 /// So long the output of an ended process is waited for.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
+/// This very program, even if its file was replaced or removed since (a build, an update): all processes of a platform
+/// are the one that runs. The child resolves it, which still is what the supervisor is.
+const SELF: &str = "/proc/self/exe";
+
 #[derive(Debug)]
 pub(crate) struct Starter {
     spawner: Spawner,
-    executable: PathBuf,
     output: Output,
     messages: mpsc::Sender<Message>,
     common: BTreeMap<OsString, OsString>,
@@ -36,7 +39,7 @@ impl Starter {
         messages: mpsc::Sender<Message>,
         common: BTreeMap<OsString, OsString>,
     ) -> io::Result<Self> {
-        Ok(Self { spawner: Spawner::new()?, executable: executable()?, output, messages, common })
+        Ok(Self { spawner: Spawner::new()?, output, messages, common })
     }
 
     /// Starts `playctl serve SERVICE`.
@@ -79,12 +82,8 @@ impl Starter {
     ) -> io::Result<Process> {
         let mut whole = self.common.clone();
         whole.extend(environment.into_iter().map(|(name, value)| (name.into(), value.into())));
-        let started = self.spawner.start(Start {
-            program: self.executable.clone(),
-            arguments,
-            environment: whole,
-            stdin,
-        })?;
+        let started =
+            self.spawner.start(Start { program: SELF.into(), arguments, environment: whole, stdin })?;
         let pipes = [started.stdout, started.stderr].into_iter().flatten();
         let output: Vec<_> = pipes.map(|pipe| self.output.collect(of.service, of.name, pipe)).collect();
         let (messages, run) = (self.messages.clone(), of.run);
@@ -105,11 +104,4 @@ impl Starter {
         });
         Ok(started.process)
     }
-}
-
-/// This program, even if its file was replaced or removed since (a build, an update): the running one is what all
-/// processes of a platform should be.
-fn executable() -> io::Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    Ok(if own.exists() { own } else { PathBuf::from("/proc/self/exe") })
 }

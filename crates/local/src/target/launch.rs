@@ -55,8 +55,13 @@ impl LocalTarget {
         };
         let start = || -> std::io::Result<(UnixStream, Child)> {
             let (ours, theirs) = UnixStream::pair()?;
-            let log =
-                OpenOptions::new().append(true).create(true).mode(0o600).open(self.own.supervisor_log())?;
+            let log = OpenOptions::new()
+                .append(true)
+                .create(true)
+                .mode(0o600)
+                // Not through a link that somebody else has put there.
+                .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+                .open(self.own.supervisor_log())?;
             let child = Command::new(&program)
                 .args(["supervisor", "--name", &self.name])
                 .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))

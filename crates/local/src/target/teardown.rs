@@ -10,13 +10,15 @@ use std::{
 
 use platform::TargetError;
 
-use super::{LocalTarget, unexpected};
+use super::{ASK_EVERY, LocalTarget, unexpected};
 use crate::{
-    control::{Incoming, Reply, Request, Traces},
+    control::{Connection, Reply, Request, Traces},
     leftovers,
     lock::FileLock,
 };
 
+/// While it takes down, a supervisor is asked so often whether it is alive.
+const ALIVE_EVERY: Duration = Duration::from_secs(5);
 /// After the supervisor's farewell everything must be gone within this.
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -25,47 +27,85 @@ impl LocalTarget {
         let Some(mut connection) = self.connect()? else {
             return self.clear_stale();
         };
-        let answer = connection
-            .send(&Request::Act(controller::Request::Teardown { grace }))
-            .and_then(|()| connection.read());
-        let traces = match answer {
-            Ok(Incoming::Reply(Reply::Down(traces))) => traces,
-            Ok(Incoming::Reply(Reply::Failed(error))) => return Err(error),
-            Ok(Incoming::Reply(_)) => return Err(unexpected()),
+        if let Err(error) = self.check_alive() {
+            return self.end_hanging(error);
+        }
+        let told = connection.send(&Request::Act(controller::Request::Teardown { grace }));
+        let answer = told.map_err(TargetError::other).and_then(|()| self.farewell(&mut connection));
+        match answer {
+            Ok(Reply::Down(traces)) => self.prove(&traces),
+            Ok(_) => Err(unexpected()),
+            Err(TargetError::Interrupted) => Err(TargetError::Interrupted),
             // It was killed before it could answer; the kernel frees its lock in a moment.
-            Ok(Incoming::Closed | Incoming::Nothing) | Err(_) => {
+            Err(error) => {
                 let started = Instant::now();
                 while self.is_running() && started.elapsed() < DEADLINE {
                     leftovers::pause();
                 }
-                return self.clear_stale();
+                if self.is_running() { self.end_hanging(error) } else { self.clear_stale() }
             }
-        };
-        self.prove(&traces)
+        }
+    }
+
+    /// A teardown takes as long as the grace periods allow; meanwhile the supervisor must be alive.
+    fn farewell(&self, connection: &mut Connection) -> Result<Reply, TargetError> {
+        let mut asked = Instant::now();
+        loop {
+            if let Some(reply) = connection.reply_within(Some(ASK_EVERY))? {
+                return Ok(reply);
+            }
+            if self.on_wait.as_ref().is_some_and(|on_wait| on_wait(Duration::ZERO).is_break()) {
+                return Err(TargetError::Interrupted);
+            }
+            if asked.elapsed() >= ALIVE_EVERY {
+                self.check_alive()?;
+                asked = Instant::now();
+            }
+        }
+    }
+
+    /// Ends a supervisor that does not answer; everything that it started dies with it.
+    fn end_hanging(&self, error: TargetError) -> Result<(), TargetError> {
+        if matches!(error, TargetError::Interrupted) {
+            return Err(error);
+        }
+        let Some(traces) = self.recorded().filter(leftovers::kill_supervisor) else { return Err(error) };
+        let started = Instant::now();
+        while self.is_running() && started.elapsed() < DEADLINE {
+            leftovers::pause();
+        }
+        drop(traces);
+        self.clear_stale()
     }
 
     /// What a killed supervisor left: files, and processes that are about to end.
     fn clear_stale(&self) -> Result<(), TargetError> {
-        if let Some(holder) = FileLock::holder(&self.own.lock).map_err(TargetError::other)? {
+        if !self.own.lock.parent().is_some_and(std::path::Path::exists) {
+            return Ok(());
+        }
+        // Held while anything is removed: a supervisor that starts meanwhile has its own state in the same place.
+        let holder = format!("pid {}, taking down", std::process::id());
+        let lock = FileLock::try_take(&self.own.lock, &holder).map_err(TargetError::other)?;
+        let Some(lock) = lock else {
+            let holder = FileLock::holder(&self.own.lock).ok().flatten().unwrap_or_default();
             let message =
                 format!("the supervisor of {} ({holder}) runs but does not answer at its socket", self.name);
             return Err(TargetError::Other { message });
-        }
-        let Some(traces) = self.recorded() else {
-            self.remove_files();
-            return Ok(());
         };
-        leftovers::end(&traces, DEADLINE);
-        drop(fs::remove_file(&traces.socket));
+        let traces = self.recorded();
+        if let Some(traces) = &traces {
+            leftovers::end(traces, DEADLINE);
+            drop(fs::remove_file(&traces.socket));
+        }
         self.remove_files();
-        self.prove(&traces)
+        drop(lock);
+        traces.map_or(Ok(()), |traces| self.prove(&traces))
     }
 
     fn remove_files(&self) {
         // What is not there need not be removed; what stays is seen by the proof.
         drop(fs::remove_dir_all(&self.own.state));
         drop(fs::remove_file(&self.own.socket));
-        drop(fs::remove_file(&self.own.lock));
     }
 
     fn prove(&self, traces: &Traces) -> Result<(), TargetError> {

@@ -47,7 +47,7 @@ impl Stage {
     fn client_that_says(&self, line: &str, first: bool) -> Lines {
         let (mut ours, theirs) = UnixStream::pair().unwrap();
         writeln!(ours, "{line}").unwrap();
-        tokio::task::spawn_local(self.talk.clone().converse(theirs, first));
+        tokio::task::spawn_local(self.talk.clone().converse(theirs, first, Rc::default()));
         ours.set_nonblocking(true).unwrap();
         Lines(BufReader::new(tokio::net::UnixStream::from_std(ours).unwrap()))
     }
