@@ -13,7 +13,6 @@
 
 pub(crate) mod backend;
 pub(crate) mod health;
-pub(crate) mod selection;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

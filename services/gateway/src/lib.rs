@@ -1,13 +1,12 @@
 //! The embedded gateway: an L4 proxy for TCP and UDP.
 //!
 //! It takes clients' connections, or packets, and gives each client to one replica of a service, chosen by the number
-//! of connections or sessions that each has ([`Policy`]). Which replicas exist it learns from a file that may change at any time; which of them
+//! of connections or sessions that each has ([`balance`]). Which replicas exist it learns from a file that may change at any time; which of them
 //! are well, from active checks of `/readyz` and from connects that fail. Established connections are never moved
 //! and never dropped by a change of the file; UDP sessions go to another replica if theirs cannot have them any more.
 //!
 //! The parts, from the outside in:
 //! * [`Settings`] and [`Gateway`]: what it is told, and how it is brought up.
-//! * [`handover`]: listeners from a supervisor.
 //! * `control`: the endpoints file, health checks, ejections, shutdown; on one thread with a runtime.
 //! * `cluster`: which replicas may take a connection; no I/O and no clock.
 //! * `tcp`, `udp`: the data planes; single-threaded event loops. A process runs one of the two.
@@ -20,7 +19,6 @@ mod cluster;
 mod control;
 mod endpoints;
 mod gateway;
-pub mod handover;
 mod health;
 mod listeners;
 mod log_lines;
@@ -33,7 +31,6 @@ mod udp;
 
 pub use cluster::backend::BackendCounts;
 pub use cluster::health::Verdict;
-pub use cluster::selection::Policy;
 pub use cluster::{ClusterView, EndpointView};
 pub use gateway::{Error, Gateway};
 pub use settings::Settings;

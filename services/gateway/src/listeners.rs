@@ -4,9 +4,10 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 
+use platform::values::Protocol;
+use service::handover;
 use socket2::SockRef;
 
-use crate::handover;
 use crate::settings::Listeners;
 
 /// The listeners of the gateway, and who else has them.
@@ -24,7 +25,8 @@ impl Bound {
                 Self { listeners: vec![service::listen::tcp(host, port)?], supervisor: None }
             }
             Listeners::Stdin => {
-                let listeners = handover::receive(io::stdin())?;
+                let listeners = handover::receive(io::stdin(), Protocol::Tcp)?;
+                let listeners = listeners.into_iter().map(TcpListener::from).collect();
                 Self { listeners, supervisor: Some(rustix::io::fcntl_dupfd_cloexec(io::stdin(), 0)?) }
             }
         };

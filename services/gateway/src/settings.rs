@@ -5,10 +5,9 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use platform::values::{Policy, Protocol};
 use service::kafka;
 use service::settings::{Env, Host, Invalid, Reader, Seconds, Setting, Variable};
-
-use crate::cluster::selection::Policy;
 
 /// Open files that are not connections: listeners, polls, the admin port, health checks, pipes for bulk data.
 const FILES_RESERVED: u64 = 256;
@@ -137,37 +136,12 @@ pub mod variables {
     ];
 }
 
-/// What a gateway carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
-    Tcp,
-    Udp,
-}
-
-impl Protocol {
-    /// Where it listens unless it is told otherwise.
-    fn port(self) -> u16 {
-        match self {
-            Self::Tcp => 10_000,
-            Self::Udp => 10_001,
-        }
-    }
-
-    /// The cluster that it leads to unless it is told otherwise.
-    fn cluster(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-        }
-    }
-}
-
 /// Where the listeners come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listeners {
     /// The gateway binds its address itself.
     Bind { host: Host, port: u16 },
-    /// Over the Unix socket that is the standard input; see [`handover`](crate::handover).
+    /// Over the Unix socket that is the standard input; see [`service::handover`].
     Stdin,
 }
 
@@ -231,7 +205,8 @@ impl Settings {
         let mut reader = Reader::new(env);
         let host: Host = reader.get(&v::HOST);
         let protocol: Protocol = reader.get(&v::PROTOCOL);
-        let port = reader.optional(&v::PORT).unwrap_or(protocol.port());
+        let (port, cluster) = defaults(protocol);
+        let port = reader.optional(&v::PORT).unwrap_or(port);
         let from_stdin = reader.optional(&v::LISTENERS).is_some_and(|FromStdin| true);
         let endpoints_file = reader.optional::<String>(&v::ENDPOINTS_FILE).unwrap_or_default();
         if endpoints_file.is_empty() {
@@ -243,7 +218,7 @@ impl Settings {
             admin_host: reader.optional(&v::ADMIN_HOST).unwrap_or(host),
             admin_port: reader.get(&v::ADMIN_PORT),
             endpoints_file: endpoints_file.into(),
-            cluster: reader.optional(&v::CLUSTER).unwrap_or_else(|| protocol.cluster().to_owned()),
+            cluster: reader.optional(&v::CLUSTER).unwrap_or_else(|| cluster.to_owned()),
             policy: reader.get(&v::POLICY),
             upstream_bind: reader.optional(&v::UPSTREAM_BIND).map(|Host(address)| address),
             connections_max: reader.optional(&v::MAX_CONNECTIONS),
@@ -284,13 +259,11 @@ impl Settings {
     }
 }
 
-impl Setting for Protocol {
-    fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "TCP" | "tcp" => Ok(Self::Tcp),
-            "UDP" | "udp" => Ok(Self::Udp),
-            _ => Err("TCP or UDP".into()),
-        }
+/// The port, and the cluster of the endpoints file, unless they are set.
+fn defaults(protocol: Protocol) -> (u16, &'static str) {
+    match protocol {
+        Protocol::Tcp => (10_000, "tcp"),
+        Protocol::Udp => (10_001, "udp"),
     }
 }
 
@@ -299,12 +272,6 @@ struct FromStdin;
 impl Setting for FromStdin {
     fn parse(text: &str) -> Result<Self, String> {
         if text == "stdin" { Ok(Self) } else { Err("stdin, or nothing".into()) }
-    }
-}
-
-impl Setting for Policy {
-    fn parse(text: &str) -> Result<Self, String> {
-        Self::from_name(text).ok_or_else(|| format!("one of {}", Self::NAMES.join(", ")))
     }
 }
 

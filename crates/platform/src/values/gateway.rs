@@ -89,7 +89,8 @@ impl GatewayKind {
 }
 
 impl Policy {
-    const ALL: [Self; 4] = [Self::LeastRequest, Self::LeastRequestFullScan, Self::RoundRobin, Self::Random];
+    pub const ALL: [Self; 4] =
+        [Self::LeastRequest, Self::LeastRequestFullScan, Self::RoundRobin, Self::Random];
 
     /// As written in values and in the gateway's environment.
     pub fn as_str(self) -> &'static str {
@@ -113,7 +114,7 @@ impl Policy {
 }
 
 impl Protocol {
-    const ALL: [Self; 2] = [Self::Tcp, Self::Udp];
+    pub const ALL: [Self; 2] = [Self::Tcp, Self::Udp];
 
     /// As Kubernetes writes it.
     pub fn as_str(self) -> &'static str {

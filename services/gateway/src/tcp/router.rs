@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use balance::{Policy, Selector};
+use rand::SeedableRng;
+use rand_pcg::Pcg32;
+
 use crate::cluster::Cluster;
 use crate::cluster::Routing;
 use crate::cluster::backend::Backend;
-use crate::cluster::selection::Selector;
 use crate::published::View;
 use crate::stats::Refusal;
 
@@ -15,14 +18,16 @@ pub(super) struct Router {
     cluster: Arc<Cluster>,
     view: View<Routing>,
     selector: Selector,
+    random: Pcg32,
     /// Sessions that one backend may have through this process.
     sessions_max: u64,
 }
 
 impl Router {
-    pub(super) fn new(cluster: Arc<Cluster>, selector: Selector, sessions_max: u64) -> Self {
+    pub(super) fn new(cluster: Arc<Cluster>, policy: Policy, sessions_max: u64) -> Self {
         let view = cluster.routing_view();
-        Self { cluster, view, selector, sessions_max }
+        let (selector, random) = (Selector::new(policy), Pcg32::seed_from_u64(rand::random()));
+        Self { cluster, view, selector, random, sessions_max }
     }
 
     /// The backend of a new session, which counts as its load from now on. A second try names the one that failed
@@ -36,7 +41,8 @@ impl Router {
         if eligible.is_empty() {
             return Err(Refusal::NoEndpoint);
         }
-        let drawn = if but.is_none() { self.selector.pick(eligible.len(), load) } else { None };
+        let drawn =
+            if but.is_none() { self.selector.pick(&mut self.random, eligible.len(), load) } else { None };
         let index = if let Some(drawn) = drawn.filter(|&drawn| !full(drawn)) {
             drawn
         } else {
@@ -62,7 +68,6 @@ mod tests {
     use super::*;
     use crate::cluster::Ejection;
     use crate::cluster::health::Thresholds;
-    use crate::cluster::selection::Policy;
 
     fn router(backends: u16, sessions_max: u64) -> Router {
         let thresholds = Thresholds { fall: NonZeroU32::MIN, rise: NonZeroU32::MIN };
@@ -76,7 +81,7 @@ mod tests {
             })
             .collect();
         cluster.take_over(1, &endpoints);
-        Router::new(Arc::new(cluster), Selector::new(Policy::LeastRequest, 1), sessions_max)
+        Router::new(Arc::new(cluster), Policy::LeastRequest, sessions_max)
     }
 
     #[test]

@@ -5,11 +5,12 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use platform::values::Protocol;
 use service::datagrams::KernelDrops;
+use service::handover;
 use service::listen::{self, UdpOptions};
 use socket2::SockRef;
 
-use crate::handover;
 use crate::settings::Listeners;
 
 /// Bytes of packets that may wait in the kernel while the loop is busy. The kernel lowers it to `net.core.rmem_max`.
@@ -39,7 +40,8 @@ impl Bound {
                 Ok(Self { sockets: listen::udp(host, port, options)?, supervisor: None })
             }
             Listeners::Stdin => {
-                let sockets = handover::receive_udp(io::stdin())?;
+                let sockets = handover::receive(io::stdin(), Protocol::Udp)?;
+                let sockets: Vec<_> = sockets.into_iter().map(UdpSocket::from).collect();
                 for socket in &sockets {
                     SockRef::from(socket).set_recv_buffer_size(RECEIVE_BUFFER)?;
                 }

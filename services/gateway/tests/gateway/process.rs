@@ -8,9 +8,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 
-use gateway::{Settings, handover};
+use gateway::Settings;
+use platform::values::Protocol;
 use rustix::process::{Pid, Signal, kill_process};
 use service::Shutdown;
+use service::handover;
 use service::settings::Env;
 
 use crate::support::{EndpointsFile, Replica, assert_echo, connect, endpoint, wait_until};
@@ -43,13 +45,13 @@ pub(crate) struct Process {
 impl Process {
     /// One that carries connections.
     pub(crate) fn start(listeners: &[TcpListener], file: &EndpointsFile) -> Self {
-        Self::spawn(file, &[], |supervisor| handover::send(supervisor, listeners))
+        Self::spawn(file, &[], |supervisor| handover::send(supervisor, Protocol::Tcp, listeners))
     }
 
     /// One that carries packets.
     pub(crate) fn start_udp(sockets: &[UdpSocket], file: &EndpointsFile, settings: &[(&str, &str)]) -> Self {
         let settings = [settings, &[("PROTOCOL", "UDP")]].concat();
-        Self::spawn(file, &settings, |supervisor| handover::send_udp(supervisor, sockets))
+        Self::spawn(file, &settings, |supervisor| handover::send(supervisor, Protocol::Udp, sockets))
     }
 
     fn spawn(

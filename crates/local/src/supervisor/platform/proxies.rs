@@ -6,6 +6,7 @@ use std::{
 };
 
 use ::platform::values::Protocol;
+use service::handover;
 
 use super::{GATEWAY, Platform, World};
 use crate::{
@@ -37,7 +38,7 @@ impl World {
     pub(super) fn lend_listeners(&self, gateway: &Gateway) -> io::Result<(UnixStream, OwnedFd)> {
         let entrance = &self.entrances[gateway.entrance];
         let (ours, theirs) = listeners::line()?;
-        listeners::lend(&ours, entrance.listener.protocol, &entrance.of_node(gateway.node))?;
+        handover::send(&ours, entrance.listener.protocol, &entrance.of_node(gateway.node))?;
         Ok((ours, theirs))
     }
 }
