@@ -77,7 +77,7 @@ enum Bound {
 impl Bound {
     fn new(settings: &Settings) -> io::Result<Self> {
         Ok(match settings.protocol {
-            Protocol::Tcp => Self::Tcp(listeners::Bound::new(settings.listeners)?),
+            Protocol::Tcp => Self::Tcp(listeners::Bound::new(settings.listeners, settings.stall_timeout)?),
             Protocol::Udp => Self::Udp(udp::sockets::Bound::new(settings.listeners, settings.workers.get())?),
         })
     }
@@ -242,6 +242,7 @@ fn tcp_workers(
             source: settings.upstream_bind,
             connections_max: settings.connections_max(open_files),
             connect_timeout: settings.connect_timeout,
+            stall_timeout: settings.stall_timeout,
             pipes_max: PIPES_MAX.div_ceil(settings.workers.get()),
         },
         policy: settings.policy,

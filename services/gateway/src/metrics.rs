@@ -50,6 +50,11 @@ impl Metrics {
             ("connections_closed", "Clients' connections closed, for any reason", &stats.closed),
             ("connects_retried", "Connects tried again at another backend", &stats.retried),
             ("sessions_reset", "Sessions that ended by a reset of either side", &stats.reset),
+            (
+                "sessions_timed_out",
+                "Sessions reset because a side took nothing for the stall timeout, or vanished",
+                &stats.timed_out,
+            ),
             ("sessions_cut", "Sessions cut off by the end of a drain", &stats.cut),
             ("accept_pauses", "Times that accepting paused for lack of room", &stats.accept_pauses),
             ("loop_turns", "Turns of the event loops", &stats.turns),

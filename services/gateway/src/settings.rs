@@ -80,6 +80,12 @@ pub mod variables {
     );
     pub const CONNECT_TIMEOUT: Variable =
         Variable::new("CONNECT_TIMEOUT", "5s", "How long a connect to a replica may take.");
+    pub const STALL_TIMEOUT: Variable = Variable::new(
+        "STALL_TIMEOUT",
+        "30s",
+        "How long a client or replica may take nothing of what is there for it before its connection is reset; any \
+         progress starts it again. 0: for ever, for services whose slow readers must stay.",
+    );
     pub const HEALTH_INTERVAL: Variable =
         Variable::new("HEALTH_INTERVAL", "1s", "Time between two checks of /readyz of a replica.");
     pub const HEALTH_TIMEOUT: Variable =
@@ -103,7 +109,7 @@ pub mod variables {
         Variable::optional("POD_NAME", "Name of this gateway in logs; the host's name if not set.");
 
     /// All of them, in the order of the documentation.
-    pub const ALL: [&Variable; 29] = [
+    pub const ALL: [&Variable; 30] = [
         &PROTOCOL,
         &HOST,
         &PORT,
@@ -120,6 +126,7 @@ pub mod variables {
         &SESSIONS_FILE,
         &CIRCUIT_MAX_CONNECTIONS,
         &CONNECT_TIMEOUT,
+        &STALL_TIMEOUT,
         &HEALTH_INTERVAL,
         &HEALTH_TIMEOUT,
         &HEALTH_FALL,
@@ -183,6 +190,8 @@ pub struct Settings {
     /// Connections to one replica.
     pub circuit_max: NonZeroUsize,
     pub connect_timeout: Duration,
+    /// How long a side may take nothing of what is there for it; `None`: for ever.
+    pub stall_timeout: Option<Duration>,
     pub health: HealthSettings,
     /// Failed connects in a row that eject a replica; 0 ejects none.
     pub eject_failures: u32,
@@ -229,6 +238,8 @@ impl Settings {
             },
             circuit_max: reader.get(&v::CIRCUIT_MAX_CONNECTIONS),
             connect_timeout: positive(&mut reader, &v::CONNECT_TIMEOUT),
+            stall_timeout: Some(reader.get::<Seconds>(&v::STALL_TIMEOUT).0)
+                .filter(|timeout| !timeout.is_zero()),
             health: HealthSettings {
                 interval: positive(&mut reader, &v::HEALTH_INTERVAL),
                 timeout: positive(&mut reader, &v::HEALTH_TIMEOUT),

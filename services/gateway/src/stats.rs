@@ -48,6 +48,8 @@ pub(crate) struct Stats {
     pub(crate) retried: Counter,
     /// Sessions that ended by a reset of either side.
     pub(crate) reset: Counter,
+    /// Those of them where a side took nothing for the stall timeout, or vanished.
+    pub(crate) timed_out: Counter,
     /// Sessions cut off by the end of a drain.
     pub(crate) cut: Counter,
     /// Times that accepting paused: at the limit of connections, or short of open files.

@@ -27,6 +27,8 @@ pub(crate) struct Limits {
     /// Clients' connections that all workers together may have.
     pub(crate) connections_max: usize,
     pub(crate) connect_timeout: Duration,
+    /// How long a side may take nothing of what is there for it; `None`: for ever.
+    pub(crate) stall_timeout: Option<Duration>,
     /// Pipes for bulk data of one worker; each takes two open files.
     pub(crate) pipes_max: usize,
 }
@@ -71,7 +73,7 @@ impl Sessions {
             router,
             cluster,
             stats,
-            shared: Shared::new(limits.pipes_max),
+            shared: Shared::new(limits.pipes_max, limits.stall_timeout),
             connects: Connects::new(limits.connect_timeout),
             limits,
             again: Vec::new(),
@@ -209,7 +211,7 @@ impl Sessions {
         if failed {
             // The read above took the error, unless the flow waits for its sink and did not read.
             self.step(key, now, |session, _| match session.take_error(side) {
-                Some(_) => Step::Reset,
+                Some(error) => Step::Reset(error.kind()),
                 None => Step::Wait,
             });
         }
@@ -233,7 +235,12 @@ impl Sessions {
             Step::Wait => {}
             Step::Again(direction) => self.again.push((key, direction)),
             Step::Ended => self.end(key, End::InOrder),
-            Step::Reset => self.end(key, End::Reset),
+            Step::Reset(kind) => {
+                if kind == io::ErrorKind::TimedOut {
+                    self.stats.timed_out.increment();
+                }
+                self.end(key, End::Reset);
+            }
             Step::Unreachable(error) => self.retry(key, &error, now),
         }
     }
