@@ -145,6 +145,7 @@ impl Gateway {
             context,
             readiness,
             endpoints_file: settings.endpoints_file,
+            listeners: addresses.clone(),
             cluster_name: settings.cluster,
             watch,
             health: settings.health,

@@ -10,6 +10,7 @@
 //! * `control`: the endpoints file, health checks, ejections, shutdown; on one thread with a runtime.
 //! * `cluster`: which replicas may take a connection; no I/O and no clock.
 //! * `tcp`, `udp`: the data planes; single-threaded event loops. A process runs one of the two.
+//! * `shortages`: what keeps clients out, said once.
 //! * `stats` and `metrics`: what is counted, and how it is shown.
 //!
 //! Limits: no TLS, no proxy protocol, no idle time-out of TCP (connections live for hours; keep-alive finds dead peers),
@@ -25,6 +26,7 @@ mod log_lines;
 mod metrics;
 mod published;
 pub mod settings;
+mod shortages;
 mod stats;
 mod tcp;
 mod udp;

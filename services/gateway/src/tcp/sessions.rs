@@ -17,7 +17,8 @@ use super::session::{Direction, Session, Side, Step, Turn, from_token};
 use super::upstream::{self, Follows};
 use crate::cluster::Cluster;
 use crate::cluster::backend::Backend;
-use crate::stats::{Refusal, Stats};
+use crate::shortages::Shortage;
+use crate::stats::Stats;
 
 /// What holds for the sessions of all workers.
 #[derive(Debug, Clone)]
@@ -39,7 +40,7 @@ enum End {
     InOrder,
     Reset,
     /// Its backend could not be reached; it is no longer counted as one of that backend's.
-    Unreached(Refusal),
+    Unreached(Shortage),
 }
 
 #[derive(Debug)]
@@ -55,6 +56,8 @@ pub(super) struct Sessions {
     /// Flows that gave way to others and could go on.
     again: Vec<(usize, Direction)>,
     serial: u32,
+    /// What the last connect that failed came to.
+    cause: String,
     /// Sessions that ended since somebody last asked.
     ended: bool,
 }
@@ -78,6 +81,7 @@ impl Sessions {
             limits,
             again: Vec::new(),
             serial: 0,
+            cause: String::new(),
             ended: false,
         }
     }
@@ -118,22 +122,22 @@ impl Sessions {
             self.stats.reset.increment();
             return self.stats.connection_closed();
         };
-        if let Err(refusal) = self.try_open(client, taken, now) {
-            self.stats.refused(refusal);
+        if let Err(shortage) = self.try_open(client, taken, now) {
+            self.refused(shortage, now);
             self.stats.connection_closed();
         }
     }
 
     /// `taken`: what the client has said already, see [`Shared::read`].
-    fn try_open(&mut self, client: TcpStream, taken: usize, now: Instant) -> Result<(), Refusal> {
+    fn try_open(&mut self, client: TcpStream, taken: usize, now: Instant) -> Result<(), Shortage> {
         let mut backend = self.router.choose(None)?;
         let follows = Follows::of(taken > 0);
         let upstream = match upstream::connect(backend.address, self.limits.source, follows) {
             Ok(upstream) => upstream,
             Err(error) => {
-                self.connect_failed(&backend, &error, now);
+                let shortage = self.connect_failed(&backend, &error, now);
                 let upstream;
-                (backend, upstream) = self.connect_elsewhere(&backend, follows, now)?;
+                (backend, upstream) = self.connect_elsewhere(&backend, shortage, follows, now)?;
                 upstream
             }
         };
@@ -149,11 +153,13 @@ impl Sessions {
                 }
                 Ok(())
             }
-            Err(error) => {
-                self.connect_failed(&backend, &error, now);
-                Err(Refusal::ConnectFailed)
-            }
+            Err(error) => Err(self.connect_failed(&backend, &error, now)),
         }
+    }
+
+    fn refused(&self, shortage: Shortage, now: Instant) {
+        let by_connect = !matches!(shortage, Shortage::NoEndpoint | Shortage::CircuitOpen);
+        self.stats.shortages.refused(shortage, if by_connect { &self.cause } else { "" }, now);
     }
 
     fn next_serial(&mut self) -> u32 {
@@ -161,27 +167,29 @@ impl Sessions {
         self.serial
     }
 
-    /// The second and last try, at any backend but the one that failed.
+    /// The second and last try, at any backend but the one that failed, for want of which it is `shortage` that remains.
     fn connect_elsewhere(
         &mut self,
         failed: &Arc<Backend>,
+        shortage: Shortage,
         follows: Follows,
         now: Instant,
-    ) -> Result<(Arc<Backend>, TcpStream), Refusal> {
-        let backend = self.router.choose(Some(failed))?;
+    ) -> Result<(Arc<Backend>, TcpStream), Shortage> {
+        let chosen = self.router.choose(Some(failed));
+        let backend = chosen.map_err(|none| if none == Shortage::ConnectFailed { shortage } else { none })?;
         self.stats.retried.increment();
         match upstream::connect(backend.address, self.limits.source, follows) {
             Ok(upstream) => Ok((backend, upstream)),
-            Err(error) => {
-                self.connect_failed(&backend, &error, now);
-                Err(Refusal::ConnectFailed)
-            }
+            Err(error) => Err(self.connect_failed(&backend, &error, now)),
         }
     }
 
-    fn connect_failed(&self, backend: &Arc<Backend>, error: &io::Error, now: Instant) {
-        tracing::debug!(backend = backend.name, address = %backend.address, %error, "connect failed");
-        self.cluster.connect_failed(backend, upstream::blames_backend(error), now);
+    fn connect_failed(&mut self, backend: &Arc<Backend>, error: &io::Error, now: Instant) -> Shortage {
+        let shortage = upstream::shortage(error);
+        self.cause = format!("connect to {} at {}: {error}", backend.name, backend.address);
+        tracing::debug!("{}", self.cause);
+        self.cluster.connect_failed(backend, shortage == Shortage::ConnectFailed, now);
+        shortage
     }
 
     /// Takes an event of a session's socket.
@@ -234,12 +242,12 @@ impl Sessions {
         match make(session, &mut turn) {
             Step::Wait => {}
             Step::Again(direction) => self.again.push((key, direction)),
-            Step::Ended => self.end(key, End::InOrder),
+            Step::Ended => self.end(key, End::InOrder, now),
             Step::Reset(kind) => {
                 if kind == io::ErrorKind::TimedOut {
                     self.stats.timed_out.increment();
                 }
-                self.end(key, End::Reset);
+                self.end(key, End::Reset, now);
             }
             Step::Unreachable(error) => self.retry(key, &error, now),
         }
@@ -250,11 +258,11 @@ impl Sessions {
         let Some(session) = self.slab.get(key) else { return };
         let (failed, retried) = (Arc::clone(session.backend()), session.retried());
         let follows = Follows::of(session.waits_for_sink(Direction::Up));
-        self.connect_failed(&failed, error, now);
+        let shortage = self.connect_failed(&failed, error, now);
         if retried {
-            return self.end(key, End::Unreached(Refusal::ConnectFailed));
+            return self.end(key, End::Unreached(shortage), now);
         }
-        match self.connect_elsewhere(&failed, follows, now) {
+        match self.connect_elsewhere(&failed, shortage, follows, now) {
             Ok((backend, upstream)) => {
                 let serial = self.next_serial();
                 self.connects.began(Pending { key, serial }, now);
@@ -262,17 +270,17 @@ impl Sessions {
                     session.switch(backend, upstream, serial, turn).unwrap_or_else(Step::Unreachable)
                 });
             }
-            Err(refusal) => self.end(key, End::Unreached(refusal)),
+            Err(shortage) => self.end(key, End::Unreached(shortage), now),
         }
     }
 
-    fn end(&mut self, key: usize, end: End) {
+    fn end(&mut self, key: usize, end: End, now: Instant) {
         let Some(session) = self.slab.try_remove(key) else {
             return;
         };
         match end {
             End::InOrder | End::Reset => session.backend().session_closed(),
-            End::Unreached(refusal) => self.stats.refused(refusal),
+            End::Unreached(shortage) => self.refused(shortage, now),
         }
         if end == End::Reset {
             self.stats.reset.increment();
@@ -310,11 +318,11 @@ impl Sessions {
     }
 
     /// Closes what is left at the end of a drain.
-    pub(super) fn cut(&mut self) {
+    pub(super) fn cut(&mut self, now: Instant) {
         let keys: Vec<usize> = self.slab.iter().map(|(key, _)| key).collect();
         for key in keys {
             self.stats.cut.increment();
-            self.end(key, End::InOrder);
+            self.end(key, End::InOrder, now);
         }
     }
 }

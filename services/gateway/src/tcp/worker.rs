@@ -88,7 +88,7 @@ impl Worker {
             self.context.stats.turns.increment();
             self.turn(&events, Instant::now());
         }
-        self.sessions.cut();
+        self.sessions.cut(Instant::now());
         Ok(())
     }
 

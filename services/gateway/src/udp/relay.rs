@@ -18,7 +18,8 @@ use super::router::Router;
 use super::table::{Flow, Rank, Session, Table};
 use super::upstream;
 use crate::cluster::backend::Backend;
-use crate::stats::{Refusal, Stats};
+use crate::shortages::Shortage;
+use crate::stats::Stats;
 
 /// Turns of reading one replica's socket before others get theirs.
 const ROUNDS: usize = 4;
@@ -252,7 +253,7 @@ impl<P: Peer> Relay<P> {
                 self.stats.packets.resumed.increment();
                 backend
             }
-            None => self.choose()?,
+            None => self.choose(now)?,
         };
         let socket = self.connect(&backend, now)?;
         self.stats.connection_opened();
@@ -261,13 +262,13 @@ impl<P: Peer> Relay<P> {
 
     /// The replica of a client that had none. Where all have as many sessions as they may, the longest idle one makes
     /// room: or else a flood that fills them would lock out all clients for an idle time-out.
-    fn choose(&mut self) -> Result<Arc<Backend>, Unserved> {
+    fn choose(&mut self, now: Instant) -> Result<Arc<Backend>, Unserved> {
         let mut chosen = self.router.choose(None);
-        if matches!(chosen, Err(Refusal::CircuitOpen)) && self.evict_client() {
+        if matches!(chosen, Err(Shortage::CircuitOpen)) && self.evict_client() {
             chosen = self.router.choose(None);
         }
-        chosen.map_err(|refusal| {
-            self.stats.refused(refusal);
+        chosen.map_err(|shortage| {
+            self.stats.shortages.refused(shortage, "", now);
             Unserved::NoSession
         })
     }

@@ -10,7 +10,7 @@ use rand_pcg::Pcg32;
 use crate::cluster::backend::Backend;
 use crate::cluster::{Cluster, Routing};
 use crate::published::View;
-use crate::stats::Refusal;
+use crate::shortages::Shortage;
 
 /// A worker's choice among the replicas of its cluster.
 #[derive(Debug)]
@@ -59,14 +59,14 @@ impl Router {
 
     /// The replica of a new session, which counts as its load from now on. A session that cannot stay where it is
     /// names that replica (`but`) and goes to another one.
-    pub(super) fn choose(&mut self, but: Option<&Arc<Backend>>) -> Result<Arc<Backend>, Refusal> {
+    pub(super) fn choose(&mut self, but: Option<&Arc<Backend>>) -> Result<Arc<Backend>, Shortage> {
         let eligible = &self.view.refresh(self.cluster.routing()).eligible;
         let others = eligible.iter().filter(|backend| but.is_none_or(|but| !Arc::ptr_eq(but, backend)));
         self.usable.clear();
         self.usable.extend(others.clone().filter(|backend| backend.active() < self.sessions_max).cloned());
         let picked =
             self.selector.pick(&mut self.random, self.usable.len(), |index| self.usable[index].active());
-        let none = if others.count() == 0 { Refusal::NoEndpoint } else { Refusal::CircuitOpen };
+        let none = if others.count() == 0 { Shortage::NoEndpoint } else { Shortage::CircuitOpen };
         let chosen = picked.map(|index| self.usable.swap_remove(index)).ok_or(none);
         // What is not chosen must not be kept alive from here.
         self.usable.clear();
@@ -109,7 +109,7 @@ mod tests {
         let mut chosen: Vec<_> = (0..6).map(|_| router.choose(None).unwrap().name.clone()).collect();
         chosen.sort();
         assert_eq!(chosen, ["udp-0", "udp-0", "udp-1", "udp-1", "udp-2", "udp-2"]);
-        assert_eq!(router.choose(None).unwrap_err(), Refusal::CircuitOpen);
+        assert_eq!(router.choose(None).unwrap_err(), Shortage::CircuitOpen);
         let own = router.resume(([127, 0, 0, 1], 2).into()).unwrap();
         assert_eq!((own.name.as_str(), own.active()), ("udp-1", 3));
     }
@@ -123,7 +123,7 @@ mod tests {
         }
         let mut single = router(1, 100);
         let only = single.choose(None).unwrap();
-        assert_eq!(single.choose(Some(&only)).unwrap_err(), Refusal::NoEndpoint);
+        assert_eq!(single.choose(Some(&only)).unwrap_err(), Shortage::NoEndpoint);
         assert_eq!(only.active(), 1);
     }
 

@@ -14,13 +14,19 @@ fn at_the_limit_clients_wait_and_are_served_when_there_is_room() {
     assert_echo(&second, "two");
 
     let waiting: Vec<_> = (0..5).map(|_| running.connect()).collect();
-    wait_until("accepting pauses", || running.metric("gateway_accept_pauses_total") == 1);
+    wait_until("accepting pauses", || {
+        running.metric("gateway_accept_pauses_total{reason=\"connections\"}") == 1
+    });
     let turns = running.metric("gateway_loop_turns_total");
     pause(Duration::from_millis(500));
     let spent = running.metric("gateway_loop_turns_total") - turns;
     assert!(spent < 20, "{spent} turns in half a second in which nothing happened");
     assert_eq!(replica.accepted(), 2);
-    assert_eq!(running.metric("gateway_accept_pauses_total"), 1, "one pause, however long");
+    assert_eq!(
+        running.metric("gateway_accept_pauses_total{reason=\"connections\"}"),
+        1,
+        "one pause, however long"
+    );
 
     drop(first);
     drop(second);
@@ -53,7 +59,9 @@ fn several_workers_share_the_limit_and_the_listener() {
         assert_echo(client, "msg");
     }
     let late = running.connect();
-    wait_until("accepting pauses", || running.metric("gateway_accept_pauses_total") > 0);
+    wait_until("accepting pauses", || {
+        running.metric("gateway_accept_pauses_total{reason=\"connections\"}") > 0
+    });
     assert!(running.metric("gateway_connections_active") <= 42, "each worker may be one ahead of the count");
     drop(clients);
     assert_echo(&late, "served");
