@@ -151,9 +151,11 @@ fn a_connect_that_nobody_answers_times_out_and_goes_elsewhere() {
 
     // An idle connection that did succeed is not taken for one that did not.
     let idle = running.connect();
-    crate::support::pause(std::time::Duration::from_millis(300));
+    wait_until("it is open", || running.count("tcp-1", "active") == 2);
+    let _later = running.connect();
+    wait_until("one that began after it timed out", || running.count("tcp-0", "failed") == 2);
     assert_echo(&idle, "still here");
-    assert_eq!(running.count("tcp-1", "active"), 2);
+    assert_eq!(running.count("tcp-1", "active"), 3);
 }
 
 #[test]

@@ -3,7 +3,8 @@
 //! The process is this test program once more, running only the one test of this file, which is told by its environment
 //! that it is the gateway.
 
-use std::net::{TcpListener, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
@@ -34,6 +35,35 @@ fn a_process_serves_and_ends_on_a_signal() {
     assert_echo(&connect(address), "served");
     process.signal(Signal::TERM);
     process.assert_ends_well();
+}
+
+#[test]
+fn a_process_whose_endpoints_never_come_is_not_ready_and_ends_on_a_signal() {
+    let file = EndpointsFile::new(&[]);
+    file.replace_by_fifo();
+    let admin = free_port();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut process =
+        Process::spawn(&file, &[("ADMIN_HOST", ADMIN), ("ADMIN_PORT", &admin.to_string())], |supervisor| {
+            handover::send(supervisor, Protocol::Tcp, &[listener])
+        });
+    wait_until("it says why it is not ready", || {
+        let Ok(mut stream) = TcpStream::connect((ADMIN, admin)) else { return false };
+        let mut answer = String::new();
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.starts_with("HTTP/1.1 503") && answer.contains("endpoints: it is no regular file")
+    });
+    process.signal(Signal::TERM);
+    process.assert_ends_well();
+}
+
+/// An address of its own, so that nobody else takes its ports.
+const ADMIN: &str = "127.66.1.10";
+
+/// A port of it that is free.
+fn free_port() -> u16 {
+    TcpListener::bind((ADMIN, 0)).unwrap().local_addr().unwrap().port()
 }
 
 /// A gateway's process and the supervisor's end of its standard input. Killed when dropped.

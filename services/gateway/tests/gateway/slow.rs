@@ -82,11 +82,11 @@ fn a_replica_that_never_reads_costs_a_bound_and_is_reset() {
 #[test]
 fn a_slow_reader_that_goes_on_reading_stays() {
     let (replica, _) = talkative();
-    let settings = [("STALL_TIMEOUT", "1s")];
+    let settings = [("STALL_TIMEOUT", "2s")];
     let running = Running::with(&[endpoint("tcp-0", replica.address)], &settings);
     let mut slow = client(running.address);
-    // In all it takes twice the time-out, which no single pause comes near to.
-    for _ in 0..40 {
+    // In all it takes more than the time-out, which no single pause comes near to.
+    for _ in 0..60 {
         slow.read_exact(&mut [0; 64 * 1024]).unwrap();
         pause(Duration::from_millis(50));
     }
