@@ -73,16 +73,18 @@ pub(crate) fn of_gateway(
     paths: &PlatformPaths,
 ) -> BTreeMap<String, String> {
     let gateway = &values.gateway;
-    let health = &gateway.health;
+    let values::Rules { policy, health, connect_timeout, stall_timeout, idle_timeout } = &listener.rules;
     let own = [
         ("LISTENERS", "stdin".to_owned()),
         ("PROTOCOL", listener.protocol.as_str().to_owned()),
         ("CLUSTER", listener.service.clone()),
         ("ENDPOINTS_FILE", paths.endpoints().display().to_string()),
-        ("POLICY", gateway.policy.as_str().to_owned()),
+        ("POLICY", policy.as_str().to_owned()),
         ("ADMIN_PORT", gateway.admin_port.to_string()),
         ("CIRCUIT_MAX_CONNECTIONS", gateway.max_connections.to_string()),
-        ("CONNECT_TIMEOUT", in_seconds(gateway.connect_timeout)),
+        ("CONNECT_TIMEOUT", in_seconds(*connect_timeout)),
+        ("STALL_TIMEOUT", in_seconds(stall_timeout.unwrap_or_default())),
+        ("IDLE_TIMEOUT", in_seconds(*idle_timeout)),
         ("HEALTH_INTERVAL", in_seconds(health.interval)),
         ("HEALTH_TIMEOUT", in_seconds(health.timeout)),
         ("HEALTH_FALL", health.fall.to_string()),

@@ -342,7 +342,7 @@ impl Platform {
             nodes: world.nodes,
             gateway: GatewayInfo {
                 kind: world.values.gateway.kind.as_str().to_owned(),
-                policy: world.values.gateway.policy.words().to_owned(),
+                policy: world.values.gateway.rules.policy.words().to_owned(),
             },
             services,
         }

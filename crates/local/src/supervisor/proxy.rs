@@ -45,7 +45,7 @@ pub(crate) struct Proxy {
     kind: Kind,
     found: Found,
     /// Without listeners and our own gateway's environment.
-    settings: Gateway,
+    pub(crate) settings: Gateway,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +127,7 @@ impl Proxied {
 
     /// Place, and how it chooses replicas.
     pub(crate) fn in_words(&self) -> String {
-        let (found, policy) = (&self.proxy.found, self.proxy.settings.policy.words());
+        let (found, policy) = (&self.proxy.found, self.proxy.settings.rules.policy.words());
         let own = format!("{}, {policy}", found.executable.display());
         match self.proxy.kind {
             Kind::Envoy => own,

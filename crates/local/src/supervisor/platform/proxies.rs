@@ -31,7 +31,9 @@ impl World {
             folder: folders.join(gateway.ordinal.to_string()),
             endpoints: self.endpoints.path().to_owned(),
         };
-        Some(Proxied { proxy: proxy.clone(), site })
+        let mut proxy = proxy.clone();
+        proxy.settings.rules = entrance.listener.rules.clone();
+        Some(Proxied { proxy, site })
     }
 
     /// Our end of a gateway's standard input, and its end, on which its listeners are waiting.

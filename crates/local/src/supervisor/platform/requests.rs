@@ -127,7 +127,7 @@ pub(super) fn gateways(world: &World) -> Vec<PartSnapshot> {
         let (origin, version, mut detail) = if let Some(proxied) = &gateway.proxied {
             (PartOrigin::Found, proxied.version(), proxied.in_words())
         } else {
-            (PartOrigin::Embedded, OWN_VERSION, world.values.gateway.policy.words().to_owned())
+            (PartOrigin::Embedded, OWN_VERSION, world.values.gateway.rules.policy.words().to_owned())
         };
         detail.extend([", ", &node_name(gateway.node)]);
         if gateway.told.is_some() {
