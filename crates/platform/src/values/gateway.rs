@@ -182,7 +182,7 @@ impl Listener {
 
 impl Rules {
     /// What is absent is as `base` has it, and a problem if there is none.
-    fn read<'a>(values: &mut Reader<'a>, base: Option<&Self>) -> Self {
+    fn read(values: &mut Reader<'_>, base: Option<&Self>) -> Self {
         let health = match base {
             None => Some(values.required_table("health")),
             Some(_) => values.table("health"),

@@ -85,9 +85,10 @@ fn a_slow_reader_that_goes_on_reading_stays() {
     let settings = [("STALL_TIMEOUT", "2s")];
     let running = Running::with(&[endpoint("tcp-0", replica.address)], &settings);
     let mut slow = client(running.address);
+    let mut piece = vec![0; 64 * 1024];
     // In all it takes more than the time-out, which no single pause comes near to.
     for _ in 0..60 {
-        slow.read_exact(&mut [0; 64 * 1024]).unwrap();
+        slow.read_exact(&mut piece).unwrap();
         pause(Duration::from_millis(50));
     }
     assert_eq!(running.metric("gateway_sessions_timed_out_total"), 0);
@@ -109,10 +110,9 @@ fn a_direction_that_moves_in_bulk_arrives_whole_and_then_costs_a_bound_too() {
 
 #[test]
 fn nothing_is_left_behind_of_a_session_that_ended_before_its_client_read() {
-    const ANSWER: [u8; 24 * 1024] = [b'x'; 24 * 1024];
     let replica = Replica::new(|mut stream| {
         let _ = stream.read_to_end(&mut Vec::new());
-        let _ = stream.write_all(&ANSWER);
+        let _ = stream.write_all(&vec![b'x'; 24 * 1024]);
     });
     let settings = [("STALL_TIMEOUT", "500ms")];
     let running = Running::with(&[endpoint("tcp-0", replica.address)], &settings);

@@ -173,6 +173,7 @@ impl Platform {
         let node = node_name(gateway.node);
         variables.extend(environment::of_replica(&gateway.name, &node, clients, admin.port()));
         variables.insert("UPSTREAM_BIND".to_owned(), gateway.ip.to_string());
+        variables.insert("ADMIN_HOST".to_owned(), gateway.ip.to_string());
         let (ours, theirs) = world.lend_listeners(gateway)?;
         let (messages, versions) = (self.starter.messages(), world.endpoints_version.subscribe());
         let watch = |key| follow(key, admin, messages, versions);
