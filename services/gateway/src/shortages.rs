@@ -212,7 +212,7 @@ mod tests {
                 shortages.paused(Shortage::Connections, false, now);
             }
             assert_eq!(lines.0.load(Ordering::Relaxed), 2);
-            shortages.end(start + Duration::from_secs(60));
+            shortages.end(start + Duration::from_mins(1));
             shortages.end(start + Duration::from_secs(61));
         });
         assert_eq!(lines.0.load(Ordering::Relaxed), 4);
