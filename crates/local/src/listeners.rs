@@ -1,8 +1,7 @@
 //! The gateway's listeners: made once, kept by the supervisor, lent to the gateway processes.
 //!
 //! All nodes' gateways share one port by `SO_REUSEPORT`, one listener each. Since the supervisor keeps them open, a
-//! gateway that drains or dies closes none: what is queued waits for its successor. For UDP the same holds of sockets
-//! that take packets.
+//! gateway that drains or dies closes none: what is queued waits for its successor. The same goes for UDP sockets.
 //!
 //! A gateway that cannot be lent listeners (Envoy) makes its own. The port is then merely reserved: a socket that is
 //! bound and does not listen gets no connections, and lets only this user's own processes share the port.
@@ -30,7 +29,7 @@ const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 pub(crate) enum Hold {
     /// Has listeners, to be lent.
     Listening,
-    /// Keeps it from others; whoever is to listen makes its own listener.
+    /// Keeps it from others; the gateway makes its own listener.
     Reserved,
 }
 

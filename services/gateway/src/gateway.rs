@@ -114,7 +114,7 @@ impl Gateway {
     /// [`Gateway::run`] wait in the kernel's queue.
     ///
     /// # Errors
-    /// What could not be had, with its address or path.
+    /// What failed, with its address or path.
     pub fn bind(settings: Settings, shutdown: Shutdown) -> Result<Self, Error> {
         let open_files = service::limits::raise_open_files();
         let bound = Bound::new(&settings).map_err(Error::Listeners)?;

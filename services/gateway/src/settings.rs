@@ -1,4 +1,4 @@
-//! What the gateway is told by its environment.
+//! The gateway's settings, read from its environment.
 
 use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -12,7 +12,7 @@ use service::settings::{Env, Host, Invalid, Reader, Seconds, Setting, Variable};
 /// Open files that are not connections: listeners, polls, the admin port, health checks, pipes for bulk data.
 const FILES_RESERVED: u64 = 256;
 
-/// The most connections a process takes unless it is told otherwise.
+/// The most connections a process takes by default.
 const CONNECTIONS_MAX: u64 = 50_000;
 
 /// Every variable, as it is documented.
@@ -86,8 +86,8 @@ pub mod variables {
     pub const STALL_TIMEOUT: Variable = Variable::new(
         "STALL_TIMEOUT",
         "30s",
-        "How long a client or replica may take nothing of what is there for it before its connection is reset; any \
-         progress starts it again. 0: for ever, for services whose slow readers must stay.",
+        "How long a client or replica may take nothing of what waits for it before its session is reset; any progress \
+         restarts the time. 0: never, for services whose slow readers must stay.",
     );
     pub const HEALTH_INTERVAL: Variable =
         Variable::new("HEALTH_INTERVAL", "1s", "Time between two checks of /readyz of a replica.");
@@ -176,7 +176,7 @@ pub struct UdpSettings {
     pub sessions_file: Option<PathBuf>,
 }
 
-/// What the gateway is told. [`Settings::from_env`] reads it; [`variables`] says what each value means.
+/// The gateway's settings. [`Settings::from_env`] reads it; [`variables`] says what each value means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub protocol: Protocol,

@@ -1,8 +1,8 @@
 //! What keeps clients out, said once: when it begins and, with a count, when it is over.
 //!
-//! A shortage is met by the data plane at each client that it keeps out, which may be thousands of times a second. The
-//! first time is logged. It lasts until it was not met for [`QUIET`]; meanwhile `/readyz` says it, and at its end a
-//! second line says how often it was met.
+//! The data plane meets a shortage with every client that is kept out, which may be thousands of times a second. The
+//! first time is logged. The shortage lasts until it has not been met for [`QUIET`]; meanwhile `/readyz` reports it, and
+//! at its end a second line says how often it was met.
 
 use std::array;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::stats::Counter;
 
-/// A shortage that was not met for so long is over.
+/// A shortage that has not been met for this long is over.
 const QUIET: Duration = Duration::from_secs(5);
 
 /// Why a client's connection was closed without a replica, or has to wait to be accepted.
@@ -71,12 +71,12 @@ impl Shortage {
                 "clients are closed or wait: no open file or memory for another socket; raise the limit (ulimit -n) or \
                  lower MAX_CONNECTIONS"
             }
-            Self::Connections => "clients wait to be accepted: there are MAX_CONNECTIONS of them",
+            Self::Connections => "clients wait to be accepted: MAX_CONNECTIONS are connected",
         }
     }
 }
 
-/// The time from when a shortage was met first to when it was met last.
+/// A shortage from the first time it was met to the last.
 #[derive(Debug)]
 struct Spell {
     began: Instant,
@@ -106,13 +106,13 @@ impl Default for Shortages {
 }
 
 impl Shortages {
-    /// A client's connection was closed. `cause`: what exactly failed, if anything did.
+    /// Notes that a client's connection was closed. `cause` says what exactly failed, if anything did.
     pub(crate) fn refused(&self, shortage: Shortage, cause: &str, now: Instant) {
         self.refusals[shortage as usize].increment();
         self.met(shortage, cause, now);
     }
 
-    /// Accepting paused, or goes on to be paused.
+    /// Notes that accepting paused, or is still paused (`again`).
     pub(crate) fn paused(&self, shortage: Shortage, again: bool, now: Instant) {
         if !again {
             self.pauses[shortage as usize].increment();
@@ -149,7 +149,7 @@ impl Shortages {
         self.began.notified().await;
     }
 
-    /// Ends what was not met for a while. Then what lasts, in words, and when the next one may be over.
+    /// Ends what has not been met for a while. Returns what lasts, in words, and when the next one may be over.
     pub(crate) fn end(&self, now: Instant) -> (Vec<(&'static str, String)>, Option<Instant>) {
         let mut spells = self.spells.lock();
         let (mut lasting, mut next) = (Vec::new(), None);

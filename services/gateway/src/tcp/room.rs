@@ -1,11 +1,11 @@
 //! How much the kernel may keep of one direction, and how long it may be stuck.
 //!
-//! Left alone, the kernel lets a socket that sends keep 4 MiB, and one that receives as much as 32 MiB. A peer that does
-//! not read would have all of that filled, on both of the gateway's sockets. So a direction starts with little room, and
-//! gets more once its sink has shown that it takes large amounts.
+//! By default the kernel lets a sending socket hold 4 MiB, and a receiving one up to 32 MiB. A peer that does not read
+//! would fill all of that, on both of the gateway's sockets. So a direction starts with little room, and gets more once
+//! its sink has shown that it takes large amounts.
 //!
-//! Nothing is set before a direction's second read: a session of one message costs no system call here, and one read
-//! cannot fill much.
+//! Nothing is set before a direction's second read: a session of one message pays no system call here, and one read
+//! cannot fill much. `SO_RCVBUF` cannot exceed `net.core.rmem_max`, so a low limit there slows bulk transfers down.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -14,16 +14,16 @@ use std::time::Duration;
 use mio::net::TcpStream;
 use socket2::SockRef;
 
-/// Bytes that may wait unsent in the sink, and half of what may wait in the source to be read: most messages and every
-/// idle session need less.
+/// Bytes that may wait unsent in the sink, and half of what may wait unread in the source. Most messages and all idle
+/// sessions need less.
 const SMALL_BYTES: u32 = 32 * 1024;
 
-/// What a direction gets that moves in bulk. With less unread bytes, each of them costs up to twice the CPU: packets are
+/// The same for a direction that moves in bulk. With a quarter of it, each byte costs up to twice the CPU: packets are
 /// smaller, and both ends sleep more often.
 const SOURCE_BYTES: usize = 1024 * 1024;
 const SINK_BYTES: u32 = 512 * 1024;
 
-/// A read of this size counts as large…
+/// A read of this size is a large one…
 const LARGE_READ: usize = 16 * 1024;
 
 /// …and after so many of them a direction moves in bulk: half a MiB that its sink took.
@@ -42,8 +42,8 @@ pub(super) enum Room {
 }
 
 impl Room {
-    /// How much the next read may take. The kernel enlarges a receiving socket by what it sees taken at once, and what it
-    /// has once offered to the other side it cannot take back; so the first reads are small.
+    /// How much the next read may take. The kernel enlarges a receiving socket according to how much is read at once, and
+    /// cannot take back what it has offered to the peer; so the first reads are small.
     pub(super) fn read_max(self) -> usize {
         match self {
             Self::Untouched | Self::ReadOnce => SMALL_BYTES as usize,
@@ -51,7 +51,7 @@ impl Room {
         }
     }
 
-    /// Takes note of a read of so many bytes, and sets what follows from it. To be called before they are written.
+    /// Notes a read of so many bytes and sets what follows from it. Call it before they are written.
     pub(super) fn read(
         &mut self,
         bytes: usize,
@@ -86,8 +86,9 @@ fn large(source: &TcpStream, sink: &TcpStream) -> io::Result<()> {
 
 /// Bounds what waits in `sink` and how long it may wait. What a listener is told, its connections inherit.
 ///
-/// The time runs while the peer takes nothing of what is there for it: its window is closed, or it acknowledges nothing.
-/// The kernel then drops what is left and reports `ETIMEDOUT`. That holds after a close too: nothing is left behind.
+/// The time runs while the peer takes nothing of what waits for it: its window is closed, or it acknowledges nothing.
+/// When it is up, the kernel drops what is left and reports `ETIMEDOUT`. It does so after a close too, so no orphaned
+/// socket stays behind.
 pub(crate) fn bound_sink(sink: &impl AsFd, stall_timeout: Option<Duration>) -> io::Result<()> {
     let sink = SockRef::from(sink);
     sink.set_tcp_notsent_lowat(SMALL_BYTES)?;

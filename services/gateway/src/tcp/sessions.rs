@@ -28,7 +28,7 @@ pub(crate) struct Limits {
     /// Clients' connections that all workers together may have.
     pub(crate) connections_max: usize,
     pub(crate) connect_timeout: Duration,
-    /// How long a side may take nothing of what is there for it; `None`: for ever.
+    /// How long a side may take nothing of what waits for it; `None`: for ever.
     pub(crate) stall_timeout: Option<Duration>,
     /// Pipes for bulk data of one worker; each takes two open files.
     pub(crate) pipes_max: usize,
@@ -56,7 +56,7 @@ pub(super) struct Sessions {
     /// Flows that gave way to others and could go on.
     again: Vec<(usize, Direction)>,
     serial: u32,
-    /// What the last connect that failed came to.
+    /// Which connect failed last, and why.
     cause: String,
     /// Sessions that ended since somebody last asked.
     ended: bool,
@@ -167,7 +167,8 @@ impl Sessions {
         self.serial
     }
 
-    /// The second and last try, at any backend but the one that failed, for want of which it is `shortage` that remains.
+    /// The second and last try, at any backend but the one that failed. If there is none, the first try's `shortage`
+    /// remains the reason.
     fn connect_elsewhere(
         &mut self,
         failed: &Arc<Backend>,

@@ -73,13 +73,13 @@ impl Bound {
     }
 }
 
-/// A loop keeps clients' addresses as the kernel has them, and those of the families differ.
+/// A loop keeps clients' addresses in the kernel's form, which differs between the families.
 fn of_one_family(sockets: &[UdpSocket]) -> io::Result<()> {
     let addresses: Vec<SocketAddr> = sockets.iter().map(UdpSocket::local_addr).collect::<Result<_, _>>()?;
     if addresses.iter().all(|address| address.is_ipv4() == addresses[0].is_ipv4()) {
         return Ok(());
     }
-    let text = format!("UDP sockets of both IPv4 and IPv6, {addresses:?}; expected those of one");
+    let text = format!("UDP sockets of both IPv4 and IPv6, {addresses:?}; expected one family");
     Err(io::Error::new(io::ErrorKind::InvalidInput, text))
 }
 
