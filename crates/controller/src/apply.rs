@@ -207,7 +207,7 @@ impl Controller {
             nodes,
             gateway: GatewayInfo {
                 kind: values.gateway.kind.as_str().to_owned(),
-                policy: values.gateway.policy.words().to_owned(),
+                policy: values.gateway.rules.policy.words().to_owned(),
             },
             services,
         }

@@ -193,7 +193,7 @@ fn detail(instance: &Instance) -> String {
     let mut detail = instance.detail.clone();
     if matches!(instance.workload, Workload::Gateway(_)) {
         if let Template::Gateway(template) = &instance.template {
-            detail = join(detail, template.settings.policy.words());
+            detail = join(detail, template.listener.rules.policy.words());
         }
         detail = join(detail, &node_name(instance.node));
     }

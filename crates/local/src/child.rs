@@ -19,12 +19,12 @@ use std::{
     process::Command,
 };
 
+use ::platform::values::Protocol;
 use rustix::{
     io::{FdFlags, fcntl_setfd},
     process::{Resource, Rlimit, Signal, getppid, getrlimit, set_parent_process_death_signal, setrlimit},
 };
-
-use crate::listeners;
+use service::handover;
 
 /// Names the process whose end ends this one.
 pub const PARENT_VARIABLE: &str = "PLAYCTL_PARENT_PID";
@@ -86,7 +86,7 @@ impl Wrapped {
         }
         // They must live until the exec, and are closed only if it fails.
         let listeners: Vec<OwnedFd> =
-            if self.listeners { listeners::receive(io::stdin())? } else { Vec::new() };
+            if self.listeners { handover::receive(io::stdin(), Protocol::Tcp)? } else { Vec::new() };
         for (index, listener) in listeners.iter().enumerate() {
             fcntl_setfd(listener, FdFlags::empty())?;
             command.env(format!("{LISTENER_VARIABLE}{index}"), listener.as_raw_fd().to_string());

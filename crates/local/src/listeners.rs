@@ -1,15 +1,13 @@
 //! The gateway's listeners: made once, kept by the supervisor, lent to the gateway processes.
 //!
 //! All nodes' gateways share one port by `SO_REUSEPORT`, one listener each. Since the supervisor keeps them open, a
-//! gateway that drains or dies closes none: what is queued waits for its successor. For UDP the same holds of sockets
-//! that take packets.
+//! gateway that drains or dies closes none: what is queued waits for its successor. The same goes for UDP sockets.
 //!
 //! A gateway that cannot be lent listeners (Envoy) makes its own. The port is then merely reserved: a socket that is
 //! bound and does not listen gets no connections, and lets only this user's own processes share the port.
 
 use std::{
-    io::{self, IoSlice, IoSliceMut},
-    mem::MaybeUninit,
+    io,
     net::SocketAddr,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
@@ -18,10 +16,6 @@ use std::{
 };
 
 use ::platform::values;
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, recvmsg, sendmsg,
-};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::kernel::port::Unusable;
@@ -29,18 +23,13 @@ use crate::kernel::port::Unusable;
 const BACKLOG: i32 = 4096;
 /// Bytes of packets that may wait for a gateway; the kernel lowers it to `net.core.rmem_max`.
 const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
-/// Listeners in one message.
-const LENT_MAX: usize = 8;
-/// How listeners for connections, and sockets for packets, are announced in the message's payload.
-const TCP: u8 = b't';
-const UDP: u8 = b'u';
 
 /// What the supervisor does with a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Hold {
     /// Has listeners, to be lent.
     Listening,
-    /// Keeps it from others; whoever is to listen makes its own listener.
+    /// Keeps it from others; the gateway makes its own listener.
     Reserved,
 }
 
@@ -142,50 +131,6 @@ fn open(
     bound.map_err(|source| Unusable::new(protocol, address, source))
 }
 
-/// Hands listeners to the process at the other end of `socket`: one message whose payload has one byte per listener,
-/// with the descriptors in the same order.
-pub(crate) fn lend(
-    socket: &UnixStream,
-    protocol: values::Protocol,
-    listeners: &[BorrowedFd<'_>],
-) -> io::Result<()> {
-    let listeners = &listeners[..listeners.len().min(LENT_MAX)];
-    let kind = match protocol {
-        values::Protocol::Tcp => TCP,
-        values::Protocol::Udp => UDP,
-    };
-    let payload = [kind; LENT_MAX];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LENT_MAX))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !control.push(SendAncillaryMessage::ScmRights(listeners)) {
-        return Err(io::Error::other("the listeners do not fit into one message"));
-    }
-    sendmsg(socket, &[IoSlice::new(&payload[..listeners.len()])], &mut control, SendFlags::NOSIGNAL)?;
-    Ok(())
-}
-
-/// Takes what [`lend`] hands over.
-pub(crate) fn receive(socket: impl AsFd) -> io::Result<Vec<OwnedFd>> {
-    let mut payload = [0; LENT_MAX];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LENT_MAX))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let message =
-        recvmsg(socket, &mut [IoSliceMut::new(&mut payload)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
-    let lent: Vec<OwnedFd> = control
-        .drain()
-        .filter_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
-            _ => None,
-        })
-        .flatten()
-        .collect();
-    if message.bytes == 0 || lent.len() != message.bytes {
-        let found = format!("{} listeners were announced and {} came", message.bytes, lent.len());
-        return Err(io::Error::new(io::ErrorKind::InvalidData, found));
-    }
-    Ok(lent)
-}
-
 /// The two ends of the line on which listeners are lent: ours, and the one that becomes the gateway's stdin.
 pub(crate) fn line() -> io::Result<(UnixStream, OwnedFd)> {
     let (ours, theirs) = UnixStream::pair()?;
@@ -197,6 +142,8 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     use std::net::UdpSocket;
+
+    use service::handover;
 
     use super::{
         values::Protocol::{Tcp as TCP, Udp as UDP},
@@ -225,9 +172,9 @@ mod tests {
         listeners.resize(2).unwrap();
         listeners.resize(1).unwrap();
         let (ours, theirs) = line().unwrap();
-        lend(&ours, TCP, &[listeners.of_node(0).unwrap()]).unwrap();
+        handover::send(&ours, TCP, &[listeners.of_node(0).unwrap()]).unwrap();
 
-        let lent = receive(&theirs).unwrap();
+        let lent = handover::receive(&theirs, TCP).unwrap();
         let [lent] = <[OwnedFd; 1]>::try_from(lent).unwrap();
         let lent = TcpListener::from(lent);
         lent.set_nonblocking(false).unwrap();
@@ -270,9 +217,9 @@ mod tests {
         let client = UdpSocket::bind("127.76.6.4:0").unwrap();
         for expected in [b"one", b"two"] {
             let (ours, theirs) = line().unwrap();
-            lend(&ours, UDP, &[listeners.of_node(0).unwrap()]).unwrap();
+            handover::send(&ours, UDP, &[listeners.of_node(0).unwrap()]).unwrap();
             client.send_to(expected, address).unwrap();
-            let [lent] = <[OwnedFd; 1]>::try_from(receive(&theirs).unwrap()).unwrap();
+            let [lent] = <[OwnedFd; 1]>::try_from(handover::receive(&theirs, UDP).unwrap()).unwrap();
             let lent = UdpSocket::from(lent);
             lent.set_nonblocking(false).unwrap();
             let mut packet = [0; 8];

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use error::{Problem, ValuesError};
-pub use gateway::{Gateway, GatewayKind, Health, Listener, Policy, Protocol};
+pub use gateway::{Gateway, GatewayKind, Health, Listener, Policy, Protocol, Rules};
 pub use parts::{Elasticsearch, Kafka, Memcached, Metrics, MetricsSource, Prometheus};
 pub use service::{Probe, Resources, Service};
 pub use source::ValuesSource;

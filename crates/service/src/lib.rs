@@ -4,7 +4,7 @@
 //! * [`shutdown`]: running → draining → forced, for event loops and for asynchronous code alike.
 //! * [`admin`]: `/healthz`, `/readyz` and `/metrics` on a thread and a port of their own; [`readiness`] is what
 //!   `/readyz` says.
-//! * [`listen`], [`limits`]: sockets and the limit on open files; [`datagrams`]: UDP in batches; [`mailbox`]: how
+//! * [`listen`], [`handover`], [`limits`]: sockets, made here or handed over, and the limit on open files; [`datagrams`]: UDP in batches; [`mailbox`]: how
 //!   other threads tell an event loop.
 //! * [`workers`]: the threads of the event loops; [`background`]: that of the backends beside them.
 //! * [`cache`]: memcached, with a deadline for each command and a circuit breaker.
@@ -19,6 +19,7 @@ pub mod backoff;
 pub mod cache;
 pub mod datagrams;
 mod error;
+pub mod handover;
 pub mod kafka;
 pub mod limits;
 pub mod listen;

@@ -9,11 +9,10 @@
 //! 2. healthy: an ejection never takes the last one;
 //! 3. not yet checked: a new platform works before its first health check ended.
 //!
-//! A backend that failed its checks gets nothing, even if all did: it said so itself.
+//! A backend that fails its checks gets nothing, even if all fail: it said itself that it is not ready.
 
 pub(crate) mod backend;
 pub(crate) mod health;
-pub(crate) mod selection;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -208,7 +207,7 @@ impl Cluster {
         members.list.iter().filter_map(|member| member.ejected_until).min()
     }
 
-    /// True if `address` is that of a replica, of one that is gone too as long as it has sessions.
+    /// True if `address` belongs to a replica, or to a removed one that still has sessions.
     pub(crate) fn is_replica(&self, address: SocketAddr) -> bool {
         self.members.lock().list.iter().any(|member| member.backend.address == address)
     }

@@ -4,6 +4,7 @@
 //! [`Cluster`](crate::cluster::Cluster) and the [`Shutdown`](service::Shutdown).
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::PathBuf;
@@ -31,6 +32,8 @@ pub(crate) struct Control {
     pub(crate) context: Context,
     pub(crate) readiness: Readiness,
     pub(crate) endpoints_file: PathBuf,
+    /// Where the gateway listens itself.
+    pub(crate) listeners: Vec<SocketAddr>,
     pub(crate) cluster_name: String,
     pub(crate) watch: Watch,
     pub(crate) health: HealthSettings,
@@ -46,6 +49,7 @@ impl Control {
             context,
             readiness,
             endpoints_file,
+            listeners,
             cluster_name,
             watch,
             health,
@@ -58,13 +62,16 @@ impl Control {
             context: context.clone(),
             readiness: readiness.clone(),
             endpoints_file,
+            listeners,
             cluster_name,
             checks,
+            rejected: None,
             first: Some(first_endpoints),
         };
         tokio::try_join!(
             follower.follow(changes),
             end_ejections(&context),
+            follow_shortages(&context, &readiness),
             follow_shutdown(&context, &readiness),
             follow_supervisor(&context, supervisor),
         )?;
@@ -77,7 +84,10 @@ struct Follower {
     context: Context,
     readiness: Readiness,
     endpoints_file: PathBuf,
+    listeners: Vec<SocketAddr>,
     cluster_name: String,
+    /// Why the file as it was last could not be used, so that it is said once.
+    rejected: Option<String>,
     checks: Checks,
     first: Option<oneshot::Sender<()>>,
 }
@@ -93,14 +103,17 @@ impl Follower {
     }
 
     fn take_over(&mut self) {
-        match endpoints::read(&self.endpoints_file, &self.cluster_name) {
+        match endpoints::read(&self.endpoints_file, &self.cluster_name, &self.listeners) {
             Ok(replicas) => self.accept(&replicas),
             Err(reason) => {
-                let file = self.endpoints_file.display();
-                error!(%file, %reason, "endpoints file rejected: the last good state stays in use");
+                let (file, reason) = (self.endpoints_file.display(), reason.to_string());
+                if self.rejected.as_ref() != Some(&reason) {
+                    error!(%file, reason, "endpoints file rejected: the last good state stays in use");
+                }
+                self.rejected = Some(reason.clone());
                 self.context.stats.endpoints_rejected.increment();
                 self.context.stats.set_endpoints_stale(true);
-                self.readiness.degrade(ENDPOINTS, reason.to_string());
+                self.readiness.degrade(ENDPOINTS, reason);
             }
         }
     }
@@ -112,7 +125,15 @@ impl Follower {
         self.context.stats.set_endpoints_stale(false);
         self.checks.follow_cluster();
         info!(version = replicas.version, endpoints = endpoints.len(), draining, "endpoints taken over");
-        if replicas.endpoints.is_some() {
+        self.rejected = None;
+        if let Some(own) = replicas.own.first() {
+            let reason = format!(
+                "endpoint {:?} at {} is this gateway itself and is left out: a connection to it would come back for ever",
+                own.name, own.address
+            );
+            error!("{reason}");
+            self.readiness.degrade(ENDPOINTS, reason);
+        } else if replicas.endpoints.is_some() {
             self.readiness.restore(ENDPOINTS);
         } else {
             let reason = format!("the endpoints file has no cluster {:?}", self.cluster_name);
@@ -137,6 +158,33 @@ async fn end_ejections(context: &Context) -> io::Result<()> {
                 tokio::select! {
                     () = tokio::time::sleep_until(ends.into()) => {}
                     () = ejected => {}
+                }
+            }
+        }
+    }
+}
+
+/// Says in `/readyz` what keeps clients out, as long as it does.
+async fn follow_shortages(context: &Context, readiness: &Readiness) -> io::Result<()> {
+    let shortages = &context.stats.shortages;
+    let mut said = Vec::new();
+    loop {
+        let (lasting, next) = shortages.end(Instant::now());
+        for (reason, words) in &lasting {
+            readiness.degrade(reason, words.as_str());
+        }
+        for reason in said {
+            if lasting.iter().all(|(lasts, _)| *lasts != reason) {
+                readiness.restore(reason);
+            }
+        }
+        said = lasting.into_iter().map(|(reason, _)| reason).collect();
+        match next {
+            None => shortages.begun().await,
+            Some(next) => {
+                tokio::select! {
+                    () = tokio::time::sleep_until(next.into()) => {}
+                    () = shortages.begun() => {}
                 }
             }
         }

@@ -1,15 +1,17 @@
 //! The file that says which replicas exist: reading it, and noticing that it was replaced.
 //!
-//! A file that cannot be read, or says something impossible, changes nothing: the last good state stays in use.
+//! A file that cannot be read, or makes no sense, changes nothing: the last good state stays in use.
 
 pub(crate) mod watch;
 
-use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Read;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::net::{SocketAddr, UdpSocket};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use platform::endpoints::{Endpoint, Endpoints};
+use platform::endpoints::{Endpoint, Endpoints, Invalid};
+use rustix::fs::OFlags;
 
 /// A file above this size is not one of ours: it would hold some hundred thousand replicas.
 const BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -20,87 +22,130 @@ pub(crate) struct Replicas {
     pub(crate) version: u64,
     /// None if the file has no such cluster.
     pub(crate) endpoints: Option<Vec<Endpoint>>,
+    /// Endpoints that are this gateway itself, and are left out.
+    pub(crate) own: Vec<Endpoint>,
 }
 
 /// Why an endpoints file was not taken over.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Rejected {
     #[error("cannot read it: {0}")]
-    Read(#[from] std::io::Error),
-    #[error("it has {0} bytes, more than {BYTES_MAX}")]
-    TooLong(u64),
-    #[error("it is not a document of endpoints: {0}")]
-    Parse(#[from] serde_json::Error),
-    #[error("cluster {0:?} is in it more than once")]
-    ClusterTwice(String),
-    #[error("endpoint {name:?} at {address} is in it more than once")]
-    EndpointTwice { name: String, address: std::net::SocketAddr },
+    Read(#[from] io::Error),
+    #[error("it is no regular file")]
+    Irregular,
+    #[error("it has more than {BYTES_MAX} bytes")]
+    TooLong,
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
 }
 
-/// Reads what `path` says about `cluster`.
-pub(crate) fn read(path: &Path, cluster: &str) -> Result<Replicas, Rejected> {
+/// Reads what `path` says about `cluster`, for a gateway that listens at `listeners`.
+pub(crate) fn read(path: &Path, cluster: &str, listeners: &[SocketAddr]) -> Result<Replicas, Rejected> {
     let mut text = Vec::new();
-    let file = File::open(path)?;
-    let bytes = file.take(BYTES_MAX + 1).read_to_end(&mut text)? as u64;
-    if bytes > BYTES_MAX {
-        return Err(Rejected::TooLong(bytes));
+    if open(path)?.take(BYTES_MAX + 1).read_to_end(&mut text)? as u64 > BYTES_MAX {
+        return Err(Rejected::TooLong);
     }
-    parse(&text, cluster)
+    let document = Endpoints::parse(&text)?;
+    let named = document.clusters.into_iter().find(|candidate| candidate.name == cluster);
+    let mut own = Vec::new();
+    let endpoints = named.map(|mut cluster| {
+        let is_own =
+            |endpoint: &mut Endpoint| listeners.iter().any(|listener| reaches(endpoint.address, *listener));
+        own = cluster.endpoints.extract_if(.., is_own).collect();
+        cluster.endpoints
+    });
+    Ok(Replicas { version: document.version, endpoints, own })
 }
 
-fn parse(text: &[u8], cluster: &str) -> Result<Replicas, Rejected> {
-    let document: Endpoints = serde_json::from_slice(text)?;
-    let mut named = document.clusters.into_iter().filter(|candidate| candidate.name == cluster);
-    let endpoints = named.next().map(|cluster| cluster.endpoints);
-    if named.next().is_some() {
-        return Err(Rejected::ClusterTwice(cluster.to_owned()));
-    }
-    let mut seen = BTreeSet::new();
-    for endpoint in endpoints.iter().flatten() {
-        if !seen.insert((&endpoint.name, endpoint.address)) {
-            return Err(Rejected::EndpointTwice { name: endpoint.name.clone(), address: endpoint.address });
-        }
-    }
-    Ok(Replicas { version: document.version, endpoints })
+/// Opens a regular file, whatever else may be there: opening or reading a FIFO would wait for a writer, and with it
+/// everything else that the control thread does. Links are followed, since Kubernetes mounts a `ConfigMap` as links.
+fn open(path: &Path) -> Result<File, Rejected> {
+    let without_waiting = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(without_waiting).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(Rejected::Irregular) }
+}
+
+/// True if what goes to `address` comes out at `listener`.
+fn reaches(address: SocketAddr, listener: SocketAddr) -> bool {
+    let (ip, own) = (address.ip().to_canonical(), listener.ip().to_canonical());
+    address.port() == listener.port() && (ip == own || own.is_unspecified() && is_local(address))
+}
+
+/// True if the address is one of this machine's: only those can be bound.
+fn is_local(address: SocketAddr) -> bool {
+    UdpSocket::bind((address.ip(), 0)).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use std::fs;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
 
     use super::*;
 
     const ONE: &str = r#"{"version":3,"clusters":[
-        {"name":"tcp","endpoints":[{"name":"tcp-0","address":"127.77.2.1:40000","health":"127.77.2.1:9100"}]},
-        {"name":"udp","endpoints":[]}]}"#;
+        {"name":"tcp","endpoints":[{"name":"tcp-0","address":"127.77.2.1:40000"}]},{"name":"udp","endpoints":[]}]}"#;
+
+    fn names(endpoints: &[Endpoint]) -> Vec<&str> {
+        endpoints.iter().map(|endpoint| endpoint.name.as_str()).collect()
+    }
 
     #[test]
     fn a_cluster_is_found_by_its_name() {
-        let replicas = parse(ONE.as_bytes(), "tcp").unwrap();
-        assert_eq!(replicas.version, 3);
-        let endpoint = &replicas.endpoints.unwrap()[0];
-        assert_eq!(endpoint.address.to_string(), "127.77.2.1:40000");
-        assert_eq!(endpoint.health.unwrap().port(), 9100);
-        assert_eq!(parse(ONE.as_bytes(), "udp").unwrap().endpoints, Some(Vec::new()));
-        assert_eq!(parse(ONE.as_bytes(), "ws").unwrap().endpoints, None);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("endpoints.json");
+        fs::write(&path, ONE).unwrap();
+        let read = |cluster| read(&path, cluster, &[]).unwrap();
+        assert_eq!(read("tcp").version, 3);
+        assert_eq!(names(&read("tcp").endpoints.unwrap()), ["tcp-0"]);
+        assert_eq!(read("udp").endpoints, Some(Vec::new()));
+        assert_eq!(read("ws").endpoints, None);
     }
 
     #[test]
-    fn what_makes_no_sense_is_rejected_with_its_reason() {
-        let rejected = |text: &str| parse(text.as_bytes(), "tcp").unwrap_err().to_string();
-        assert!(rejected("{").contains("not a document"));
-        assert!(rejected(r#"{"version":1,"clusters":[],"more":1}"#).contains("more"));
-        let twice = ONE.replace("\"udp\"", "\"tcp\"");
-        assert!(rejected(&twice).contains("\"tcp\" is in it more than once"));
-        let entry = r#"{"name":"tcp-0","address":"127.77.2.1:40000"}"#;
-        let twice = format!(r#"{{"version":1,"clusters":[{{"name":"tcp","endpoints":[{entry},{entry}]}}]}}"#);
-        assert!(rejected(&twice).contains("\"tcp-0\" at 127.77.2.1:40000 is in it more than once"));
+    fn only_regular_files_are_read_and_links_to_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let rejected = |path: &Path| read(path, "tcp", &[]).unwrap_err().to_string();
+
+        mknodat(CWD, at("fifo"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        std::os::unix::fs::symlink(at("fifo"), at("link-to-fifo")).unwrap();
+        for path in [at("fifo"), at("link-to-fifo"), directory.path().to_owned(), "/dev/zero".into()] {
+            assert_eq!(rejected(&path), "it is no regular file", "{}", path.display());
+        }
+        for path in [at("socket"), at("missing")] {
+            assert!(rejected(&path).starts_with("cannot read it: "), "{}", path.display());
+        }
+
+        fs::write(at("file"), ONE).unwrap();
+        std::os::unix::fs::symlink(at("file"), at("link")).unwrap();
+        assert!(read(&at("link"), "tcp", &[]).is_ok());
+        File::create(at("long")).unwrap().set_len(BYTES_MAX + 1).unwrap();
+        assert!(rejected(&at("long")).contains("more than 16777216 bytes"));
     }
 
-    proptest! {
-        #[test]
-        fn any_bytes_give_a_state_or_a_reason(text in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = parse(&text, "tcp");
+    #[test]
+    fn the_gateway_itself_is_left_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("endpoints.json");
+        fs::write(&path, ONE).unwrap();
+        for (listener, is_own) in [
+            ("127.77.2.1:40000", true),
+            ("127.77.2.1:40001", false),
+            ("127.77.2.2:40000", false),
+            ("0.0.0.0:40000", true),
+            ("[::]:40000", true),
+            ("[::ffff:127.77.2.1]:40000", true),
+        ] {
+            let replicas = read(&path, "tcp", &[listener.parse().unwrap()]).unwrap();
+            let (own, others): (&[&str], &[&str]) =
+                if is_own { (&["tcp-0"], &[]) } else { (&[], &["tcp-0"]) };
+            assert_eq!(names(&replicas.own), own, "{listener}");
+            assert_eq!(names(&replicas.endpoints.unwrap()), others, "{listener}");
         }
+        // Another machine's address behind a listener for all of this one's.
+        assert!(!reaches("192.0.2.1:40000".parse().unwrap(), "0.0.0.0:40000".parse().unwrap()));
     }
 }

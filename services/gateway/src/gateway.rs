@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use platform::values::Protocol;
 use service::admin::{Admin, Pages};
 use service::{Phase, Readiness, Shutdown};
 use tokio::sync::oneshot;
@@ -13,13 +14,12 @@ use tokio::task::{JoinError, JoinSet};
 use tracing::info;
 
 use crate::cluster::health::Thresholds;
-use crate::cluster::selection::Selector;
 use crate::cluster::{Cluster, Ejection};
 use crate::control::Control;
 use crate::endpoints::watch::Watch;
 use crate::log_lines::LogLines;
 use crate::metrics;
-use crate::settings::{Protocol, Settings};
+use crate::settings::Settings;
 use crate::stats::Stats;
 use crate::tcp::worker::Context;
 use crate::{listeners, tcp, udp};
@@ -77,7 +77,7 @@ enum Bound {
 impl Bound {
     fn new(settings: &Settings) -> io::Result<Self> {
         Ok(match settings.protocol {
-            Protocol::Tcp => Self::Tcp(listeners::Bound::new(settings.listeners)?),
+            Protocol::Tcp => Self::Tcp(listeners::Bound::new(settings.listeners, settings.stall_timeout)?),
             Protocol::Udp => Self::Udp(udp::sockets::Bound::new(settings.listeners, settings.workers.get())?),
         })
     }
@@ -114,7 +114,7 @@ impl Gateway {
     /// [`Gateway::run`] wait in the kernel's queue.
     ///
     /// # Errors
-    /// What could not be had, with its address or path.
+    /// What failed, with its address or path.
     pub fn bind(settings: Settings, shutdown: Shutdown) -> Result<Self, Error> {
         let open_files = service::limits::raise_open_files();
         let bound = Bound::new(&settings).map_err(Error::Listeners)?;
@@ -145,6 +145,7 @@ impl Gateway {
             context,
             readiness,
             endpoints_file: settings.endpoints_file,
+            listeners: addresses.clone(),
             cluster_name: settings.cluster,
             watch,
             health: settings.health,
@@ -242,16 +243,17 @@ fn tcp_workers(
             source: settings.upstream_bind,
             connections_max: settings.connections_max(open_files),
             connect_timeout: settings.connect_timeout,
+            stall_timeout: settings.stall_timeout,
             pipes_max: PIPES_MAX.div_ceil(settings.workers.get()),
         },
+        policy: settings.policy,
         circuit_max: settings.circuit_max.get() as u64,
         drain_timeout: settings.drain_timeout,
         last_call: bound.supervisor.is_none(),
     };
     (0..settings.workers.get())
         .map(|_| {
-            let selector = Selector::new(settings.policy, rand::random());
-            let worker = tcp::worker::Worker::new(bound.copies()?, selector, context.clone(), plan.clone())?;
+            let worker = tcp::worker::Worker::new(bound.copies()?, context.clone(), plan.clone())?;
             Ok(Worker::Tcp(Box::new(worker)))
         })
         .collect()
@@ -277,13 +279,13 @@ fn udp_workers(
                 sessions_max,
                 idle_timeout: settings.udp.idle_timeout,
             },
+            policy: settings.policy,
             circuit_max: settings.circuit_max.get() as u64,
             drain_timeout: settings.drain_timeout,
             succeeded: bound.supervisor.is_some(),
             ledger: ledger.as_ref().map(udp::Ledger::copy).transpose()?,
         };
-        let selector = Selector::new(settings.policy, rand::random());
-        let worker = udp::worker::Worker::new(sockets, selector, context.clone(), plan)?;
+        let worker = udp::worker::Worker::new(sockets, context.clone(), plan)?;
         Ok(Worker::Udp(Box::new(worker)))
     };
     hands.into_iter().map(worker).collect::<io::Result<_>>().map_err(Error::EventLoop)

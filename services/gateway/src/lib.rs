@@ -1,39 +1,39 @@
 //! The embedded gateway: an L4 proxy for TCP and UDP.
 //!
-//! It takes clients' connections, or packets, and gives each client to one replica of a service, chosen by the number
-//! of connections or sessions that each has ([`Policy`]). Which replicas exist it learns from a file that may change at any time; which of them
-//! are well, from active checks of `/readyz` and from connects that fail. Established connections are never moved
-//! and never dropped by a change of the file; UDP sessions go to another replica if theirs cannot have them any more.
+//! It takes clients' connections, or packets, and gives each client to one replica of a service, chosen by how many
+//! connections or sessions each replica has ([`balance`]). A file, which may change at any time, says which replicas
+//! exist; active checks of `/readyz` and failed connects say which of them are well. A change of the file never moves
+//! or drops an established connection; a UDP session goes to another replica when its own can no longer keep it.
 //!
 //! The parts, from the outside in:
-//! * [`Settings`] and [`Gateway`]: what it is told, and how it is brought up.
-//! * [`handover`]: listeners from a supervisor.
+//! * [`Settings`] and [`Gateway`]: its settings, and how it starts.
 //! * `control`: the endpoints file, health checks, ejections, shutdown; on one thread with a runtime.
 //! * `cluster`: which replicas may take a connection; no I/O and no clock.
 //! * `tcp`, `udp`: the data planes; single-threaded event loops. A process runs one of the two.
+//! * `shortages`: what keeps clients out, said once.
 //! * `stats` and `metrics`: what is counted, and how it is shown.
 //!
-//! Limits: no TLS, no proxy protocol, no idle time-out of TCP (connections live for hours; keep-alive finds dead peers),
+//! Limits: no TLS, no proxy protocol, no idle time-out of TCP (connections live for hours; keep-alive finds dead peers, and
+//! a peer that takes nothing of what is there for it is reset after `STALL_TIMEOUT`),
 //! Linux only (epoll, inotify, splice).
 
 mod cluster;
 mod control;
 mod endpoints;
 mod gateway;
-pub mod handover;
 mod health;
 mod listeners;
 mod log_lines;
 mod metrics;
 mod published;
 pub mod settings;
+mod shortages;
 mod stats;
 mod tcp;
 mod udp;
 
 pub use cluster::backend::BackendCounts;
 pub use cluster::health::Verdict;
-pub use cluster::selection::Policy;
 pub use cluster::{ClusterView, EndpointView};
 pub use gateway::{Error, Gateway};
 pub use settings::Settings;

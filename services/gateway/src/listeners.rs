@@ -3,11 +3,14 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
+use platform::values::Protocol;
+use service::handover;
 use socket2::SockRef;
 
-use crate::handover;
 use crate::settings::Listeners;
+use crate::tcp::room;
 
 /// The listeners of the gateway, and who else has them.
 #[derive(Debug)]
@@ -18,18 +21,19 @@ pub(crate) struct Bound {
 }
 
 impl Bound {
-    pub(crate) fn new(settings: Listeners) -> io::Result<Self> {
+    pub(crate) fn new(settings: Listeners, stall_timeout: Option<Duration>) -> io::Result<Self> {
         let bound = match settings {
             Listeners::Bind { host, port } => {
                 Self { listeners: vec![service::listen::tcp(host, port)?], supervisor: None }
             }
             Listeners::Stdin => {
-                let listeners = handover::receive(io::stdin())?;
+                let listeners = handover::receive(io::stdin(), Protocol::Tcp)?;
+                let listeners = listeners.into_iter().map(TcpListener::from).collect();
                 Self { listeners, supervisor: Some(rustix::io::fcntl_dupfd_cloexec(io::stdin(), 0)?) }
             }
         };
         for listener in &bound.listeners {
-            prepare(listener)?;
+            prepare(listener, stall_timeout)?;
         }
         Ok(bound)
     }
@@ -45,10 +49,11 @@ impl Bound {
 }
 
 /// Options that accepted connections inherit, so that none of them costs a system call for each connection.
-fn prepare(listener: &TcpListener) -> io::Result<()> {
+fn prepare(listener: &TcpListener, stall_timeout: Option<Duration>) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let socket = SockRef::from(listener);
     socket.set_tcp_nodelay(true)?;
+    room::bound_sink(listener, stall_timeout)?;
     // Sessions are idle for hours; without it a client that vanished would never be noticed.
     socket.set_keepalive(true)
 }

@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry;
 use crate::cluster::backend::BackendCounts;
 use crate::cluster::health::Verdict;
 use crate::cluster::{Cluster, ClusterView, EndpointView};
+use crate::shortages::Shortage;
 use crate::stats::Stats;
 
 /// A registry with everything the gateway counts.
@@ -50,8 +51,12 @@ impl Metrics {
             ("connections_closed", "Clients' connections closed, for any reason", &stats.closed),
             ("connects_retried", "Connects tried again at another backend", &stats.retried),
             ("sessions_reset", "Sessions that ended by a reset of either side", &stats.reset),
+            (
+                "sessions_timed_out",
+                "Sessions reset because a side took nothing for the stall timeout, or vanished",
+                &stats.timed_out,
+            ),
             ("sessions_cut", "Sessions cut off by the end of a drain", &stats.cut),
-            ("accept_pauses", "Times that accepting paused for lack of room", &stats.accept_pauses),
             ("loop_turns", "Turns of the event loops", &stats.turns),
         ] {
             let encoder = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
@@ -59,12 +64,15 @@ impl Metrics {
         }
         let help = "Clients' connections closed because no backend took them";
         let mut family = encoder.encode_descriptor("connections_refused", help, None, MetricType::Counter)?;
-        for (reason, counter) in [
-            ("no_endpoint", &stats.no_endpoint),
-            ("circuit_open", &stats.circuit_open),
-            ("connect_failed", &stats.connect_failed),
-        ] {
-            ConstCounter::new(counter.get()).encode(family.encode_family(&[("reason", reason)])?)?;
+        for shortage in Shortage::REFUSALS {
+            let count = ConstCounter::new(stats.shortages.refusals(shortage));
+            count.encode(family.encode_family(&[("reason", shortage.reason())])?)?;
+        }
+        let help = "Times that accepting paused for lack of room";
+        let mut family = encoder.encode_descriptor("accept_pauses", help, None, MetricType::Counter)?;
+        for shortage in Shortage::PAUSES {
+            let count = ConstCounter::new(stats.shortages.pauses(shortage));
+            count.encode(family.encode_family(&[("reason", shortage.reason())])?)?;
         }
         Ok(())
     }

@@ -1,19 +1,18 @@
-//! What the gateway is told by its environment.
+//! The gateway's settings, read from its environment.
 
 use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use platform::values::{Policy, Protocol};
 use service::kafka;
 use service::settings::{Env, Host, Invalid, Reader, Seconds, Setting, Variable};
-
-use crate::cluster::selection::Policy;
 
 /// Open files that are not connections: listeners, polls, the admin port, health checks, pipes for bulk data.
 const FILES_RESERVED: u64 = 256;
 
-/// The most connections a process takes unless it is told otherwise.
+/// The most connections a process takes by default.
 const CONNECTIONS_MAX: u64 = 50_000;
 
 /// Every variable, as it is documented.
@@ -30,8 +29,11 @@ pub mod variables {
     );
     pub const PORT: Variable =
         Variable::optional("PORT", "Port; 0 takes any free one. Unset: 10000 for TCP, 10001 for UDP.");
-    pub const ADMIN_HOST: Variable =
-        Variable::optional("ADMIN_HOST", "Address of the admin port; HOST unless it is set.");
+    pub const ADMIN_HOST: Variable = Variable::new(
+        "ADMIN_HOST",
+        "127.0.0.1",
+        "Address of the admin port, whose pages are for the inside.",
+    );
     pub const ADMIN_PORT: Variable = Variable::new(
         "ADMIN_PORT",
         "20000",
@@ -81,6 +83,12 @@ pub mod variables {
     );
     pub const CONNECT_TIMEOUT: Variable =
         Variable::new("CONNECT_TIMEOUT", "5s", "How long a connect to a replica may take.");
+    pub const STALL_TIMEOUT: Variable = Variable::new(
+        "STALL_TIMEOUT",
+        "30s",
+        "How long a client or replica may take nothing of what waits for it before its session is reset; any progress \
+         restarts the time. 0: never, for services whose slow readers must stay.",
+    );
     pub const HEALTH_INTERVAL: Variable =
         Variable::new("HEALTH_INTERVAL", "1s", "Time between two checks of /readyz of a replica.");
     pub const HEALTH_TIMEOUT: Variable =
@@ -104,7 +112,7 @@ pub mod variables {
         Variable::optional("POD_NAME", "Name of this gateway in logs; the host's name if not set.");
 
     /// All of them, in the order of the documentation.
-    pub const ALL: [&Variable; 29] = [
+    pub const ALL: [&Variable; 30] = [
         &PROTOCOL,
         &HOST,
         &PORT,
@@ -121,6 +129,7 @@ pub mod variables {
         &SESSIONS_FILE,
         &CIRCUIT_MAX_CONNECTIONS,
         &CONNECT_TIMEOUT,
+        &STALL_TIMEOUT,
         &HEALTH_INTERVAL,
         &HEALTH_TIMEOUT,
         &HEALTH_FALL,
@@ -137,37 +146,12 @@ pub mod variables {
     ];
 }
 
-/// What a gateway carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
-    Tcp,
-    Udp,
-}
-
-impl Protocol {
-    /// Where it listens unless it is told otherwise.
-    fn port(self) -> u16 {
-        match self {
-            Self::Tcp => 10_000,
-            Self::Udp => 10_001,
-        }
-    }
-
-    /// The cluster that it leads to unless it is told otherwise.
-    fn cluster(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-        }
-    }
-}
-
 /// Where the listeners come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listeners {
     /// The gateway binds its address itself.
     Bind { host: Host, port: u16 },
-    /// Over the Unix socket that is the standard input; see [`handover`](crate::handover).
+    /// Over the Unix socket that is the standard input; see [`service::handover`].
     Stdin,
 }
 
@@ -192,7 +176,7 @@ pub struct UdpSettings {
     pub sessions_file: Option<PathBuf>,
 }
 
-/// What the gateway is told. [`Settings::from_env`] reads it; [`variables`] says what each value means.
+/// The gateway's settings. [`Settings::from_env`] reads it; [`variables`] says what each value means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub protocol: Protocol,
@@ -209,6 +193,8 @@ pub struct Settings {
     /// Connections to one replica.
     pub circuit_max: NonZeroUsize,
     pub connect_timeout: Duration,
+    /// How long a side may take nothing of what is there for it; `None`: for ever.
+    pub stall_timeout: Option<Duration>,
     pub health: HealthSettings,
     /// Failed connects in a row that eject a replica; 0 ejects none.
     pub eject_failures: u32,
@@ -231,7 +217,8 @@ impl Settings {
         let mut reader = Reader::new(env);
         let host: Host = reader.get(&v::HOST);
         let protocol: Protocol = reader.get(&v::PROTOCOL);
-        let port = reader.optional(&v::PORT).unwrap_or(protocol.port());
+        let (port, cluster) = defaults(protocol);
+        let port = reader.optional(&v::PORT).unwrap_or(port);
         let from_stdin = reader.optional(&v::LISTENERS).is_some_and(|FromStdin| true);
         let endpoints_file = reader.optional::<String>(&v::ENDPOINTS_FILE).unwrap_or_default();
         if endpoints_file.is_empty() {
@@ -240,10 +227,10 @@ impl Settings {
         let settings = Self {
             protocol,
             listeners: if from_stdin { Listeners::Stdin } else { Listeners::Bind { host, port } },
-            admin_host: reader.optional(&v::ADMIN_HOST).unwrap_or(host),
+            admin_host: reader.get(&v::ADMIN_HOST),
             admin_port: reader.get(&v::ADMIN_PORT),
             endpoints_file: endpoints_file.into(),
-            cluster: reader.optional(&v::CLUSTER).unwrap_or_else(|| protocol.cluster().to_owned()),
+            cluster: reader.optional(&v::CLUSTER).unwrap_or_else(|| cluster.to_owned()),
             policy: reader.get(&v::POLICY),
             upstream_bind: reader.optional(&v::UPSTREAM_BIND).map(|Host(address)| address),
             connections_max: reader.optional(&v::MAX_CONNECTIONS),
@@ -254,6 +241,8 @@ impl Settings {
             },
             circuit_max: reader.get(&v::CIRCUIT_MAX_CONNECTIONS),
             connect_timeout: positive(&mut reader, &v::CONNECT_TIMEOUT),
+            stall_timeout: Some(reader.get::<Seconds>(&v::STALL_TIMEOUT).0)
+                .filter(|timeout| !timeout.is_zero()),
             health: HealthSettings {
                 interval: positive(&mut reader, &v::HEALTH_INTERVAL),
                 timeout: positive(&mut reader, &v::HEALTH_TIMEOUT),
@@ -284,13 +273,11 @@ impl Settings {
     }
 }
 
-impl Setting for Protocol {
-    fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "TCP" | "tcp" => Ok(Self::Tcp),
-            "UDP" | "udp" => Ok(Self::Udp),
-            _ => Err("TCP or UDP".into()),
-        }
+/// The port, and the cluster of the endpoints file, unless they are set.
+fn defaults(protocol: Protocol) -> (u16, &'static str) {
+    match protocol {
+        Protocol::Tcp => (10_000, "tcp"),
+        Protocol::Udp => (10_001, "udp"),
     }
 }
 
@@ -299,12 +286,6 @@ struct FromStdin;
 impl Setting for FromStdin {
     fn parse(text: &str) -> Result<Self, String> {
         if text == "stdin" { Ok(Self) } else { Err("stdin, or nothing".into()) }
-    }
-}
-
-impl Setting for Policy {
-    fn parse(text: &str) -> Result<Self, String> {
-        Self::from_name(text).ok_or_else(|| format!("one of {}", Self::NAMES.join(", ")))
     }
 }
 

@@ -5,6 +5,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use crate::shortages::Shortages;
+
 /// A number that only grows. Relaxed: each count is true by itself, and no decision joins two of them.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
@@ -23,17 +25,6 @@ impl Counter {
     }
 }
 
-/// Why a client's connection was closed without a backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// No backend is ready.
-    NoEndpoint,
-    /// All that are ready have as many connections as the circuit breaker allows.
-    CircuitOpen,
-    /// The connect failed, and so did the one to a second backend, if there is one.
-    ConnectFailed,
-}
-
 /// Counts of one process, over all its workers.
 #[derive(Debug, Default)]
 pub(crate) struct Stats {
@@ -41,17 +32,15 @@ pub(crate) struct Stats {
     active: AtomicUsize,
     pub(crate) opened: Counter,
     pub(crate) closed: Counter,
-    pub(crate) no_endpoint: Counter,
-    pub(crate) circuit_open: Counter,
-    pub(crate) connect_failed: Counter,
+    pub(crate) shortages: Shortages,
     /// Connects that were tried again at another backend.
     pub(crate) retried: Counter,
     /// Sessions that ended by a reset of either side.
     pub(crate) reset: Counter,
+    /// Those of them where a side took nothing for the stall timeout, or vanished.
+    pub(crate) timed_out: Counter,
     /// Sessions cut off by the end of a drain.
     pub(crate) cut: Counter,
-    /// Times that accepting paused: at the limit of connections, or short of open files.
-    pub(crate) accept_pauses: Counter,
     /// Turns of the workers' event loops: stands still while nothing happens.
     pub(crate) turns: Counter,
     /// Versions of the endpoints file that could not be read.
@@ -98,14 +87,6 @@ impl Stats {
     pub(crate) fn connection_closed(&self) {
         self.active.fetch_sub(1, Ordering::Relaxed);
         self.closed.increment();
-    }
-
-    pub(crate) fn refused(&self, refusal: Refusal) {
-        match refusal {
-            Refusal::NoEndpoint => self.no_endpoint.increment(),
-            Refusal::CircuitOpen => self.circuit_open.increment(),
-            Refusal::ConnectFailed => self.connect_failed.increment(),
-        }
     }
 
     pub(crate) fn endpoints_stale(&self) -> bool {

@@ -4,6 +4,7 @@
 //! * [`sessions`]: all sessions of a loop: choosing a backend, retries, ends.
 //! * [`session`]: one client and its backend; what ends and failures mean.
 //! * [`flow`], [`stash`], [`splice`]: one direction: moving bytes, holding them back, bulk.
+//! * [`room`]: what the kernel may keep of a direction.
 //! * [`upstream`]: opening connections to backends.
 //!
 //! It knows nothing of files, health checks or the admin port: it reads which backends are eligible from
@@ -12,6 +13,7 @@
 mod accept;
 mod connects;
 mod flow;
+pub(crate) mod room;
 mod router;
 mod session;
 pub(crate) mod sessions;

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use ::platform::values::Protocol;
+use ::platform::values::{self, Protocol};
 use controller::{GatewayTemplate, Kafka, ServiceTemplate};
 
 use crate::{child::PARENT_VARIABLE, control::RUN_VARIABLE, paths::PlatformPaths};
@@ -72,15 +72,17 @@ pub(crate) fn of_gateway(
     site: Site<'_>,
 ) -> BTreeMap<String, String> {
     let (gateway, listener) = (&template.settings, &template.listener);
-    let health = &gateway.health;
+    let values::Rules { policy, health, connect_timeout, stall_timeout, idle_timeout } = &listener.rules;
     let own = [
         ("LISTENERS", "stdin".to_owned()),
         ("PROTOCOL", listener.protocol.as_str().to_owned()),
         ("CLUSTER", listener.service.clone()),
         ("ENDPOINTS_FILE", paths.endpoints().display().to_string()),
-        ("POLICY", gateway.policy.as_str().to_owned()),
+        ("POLICY", policy.as_str().to_owned()),
         ("CIRCUIT_MAX_CONNECTIONS", gateway.max_connections.to_string()),
-        ("CONNECT_TIMEOUT", in_milliseconds(gateway.connect_timeout)),
+        ("CONNECT_TIMEOUT", in_milliseconds(*connect_timeout)),
+        ("STALL_TIMEOUT", in_milliseconds(stall_timeout.unwrap_or_default())),
+        ("IDLE_TIMEOUT", in_milliseconds(*idle_timeout)),
         ("HEALTH_INTERVAL", in_milliseconds(health.interval)),
         ("HEALTH_TIMEOUT", in_milliseconds(health.timeout)),
         ("HEALTH_FALL", health.fall.to_string()),

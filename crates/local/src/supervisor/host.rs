@@ -17,6 +17,7 @@ use controller::{
     Cluster, Controller, Effect, Exit, Failure, GatewayTemplate, Input, Launch, PartTemplate, Reply,
     RequestId, RunId, ServiceTemplate, Source, Started, Time,
 };
+use service::handover;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -318,7 +319,7 @@ impl Host {
         let entrance = ground.entrance(listener).ok_or_else(|| io::Error::other("its listener is gone"))?;
         let lend = || -> io::Result<(UnixStream, OwnedFd)> {
             let (ours, theirs) = listeners::line()?;
-            listeners::lend(&ours, listener.protocol, &entrance.of_node(node))?;
+            handover::send(&ours, listener.protocol, &entrance.of_node(node))?;
             Ok((ours, theirs))
         };
         let named = Named { run: id, service: GATEWAY, name: &name };

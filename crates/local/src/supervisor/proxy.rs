@@ -99,7 +99,8 @@ impl Proxy {
             GatewayKind::Haproxy => (Kind::Haproxy, Program::Haproxy),
         };
         let found = programs.get(&program).cloned()?;
-        Some(Self { kind, found, settings: template.settings.clone() })
+        let settings = Gateway { rules: template.listener.rules.clone(), ..template.settings.clone() };
+        Some(Self { kind, found, settings })
     }
 
     /// Whether it is lent the supervisor's listeners.

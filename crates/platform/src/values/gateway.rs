@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde_json::Value;
 
 use super::{
+    duration,
     reader::Reader,
     service::{ENV_NAME, is_env_name},
 };
@@ -13,12 +14,11 @@ use super::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gateway {
     pub kind: GatewayKind,
-    pub policy: Policy,
     /// Never exposed outside.
     pub admin_port: u16,
     pub listeners: Vec<Listener>,
-    pub health: Health,
-    pub connect_timeout: Duration,
+    /// Of listeners that say nothing else.
+    pub rules: Rules,
     /// Most connections of one gateway process, and most to one replica (the circuit breaker).
     pub max_connections: u32,
     /// Environment of the embedded gateway, for settings that have no key here.
@@ -54,6 +54,19 @@ pub struct Listener {
     pub protocol: Protocol,
     pub port: u16,
     pub service: String,
+    pub rules: Rules,
+}
+
+/// How a listener treats its clients and replicas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    pub policy: Policy,
+    pub health: Health,
+    pub connect_timeout: Duration,
+    /// How long a side may take nothing of what is there for it; `None`: for ever.
+    pub stall_timeout: Option<Duration>,
+    /// How long a UDP session lives without a packet.
+    pub idle_timeout: Duration,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,7 +77,7 @@ pub enum Protocol {
 }
 
 /// Active health checks: `GET path` on each replica's admin port.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Health {
     pub path: String,
     pub interval: Duration,
@@ -89,7 +102,8 @@ impl GatewayKind {
 }
 
 impl Policy {
-    const ALL: [Self; 4] = [Self::LeastRequest, Self::LeastRequestFullScan, Self::RoundRobin, Self::Random];
+    pub const ALL: [Self; 4] =
+        [Self::LeastRequest, Self::LeastRequestFullScan, Self::RoundRobin, Self::Random];
 
     /// As written in values and in the gateway's environment.
     pub fn as_str(self) -> &'static str {
@@ -113,7 +127,7 @@ impl Policy {
 }
 
 impl Protocol {
-    const ALL: [Self; 2] = [Self::Tcp, Self::Udp];
+    pub const ALL: [Self; 2] = [Self::Tcp, Self::Udp];
 
     /// As Kubernetes writes it.
     pub fn as_str(self) -> &'static str {
@@ -126,17 +140,17 @@ impl Protocol {
 
 impl Gateway {
     pub(super) fn read(mut values: Reader<'_>) -> Self {
+        let rules = Rules::read(&mut values, None);
+        let listener = |listener| Listener::read(listener, &rules);
         let gateway = Self {
-            kind: choice(&mut values, "kind", &GatewayKind::ALL, GatewayKind::as_str),
-            policy: choice(&mut values, "policy", &Policy::ALL, Policy::as_str),
+            kind: choice(&mut values, "kind", &GatewayKind::ALL, GatewayKind::as_str, None),
             admin_port: values.port("adminPort"),
-            listeners: values.tables("listeners").into_iter().map(Listener::read).collect(),
-            health: Health::read(values.required_table("health")),
-            connect_timeout: values.duration("connectTimeout"),
+            listeners: values.tables("listeners").into_iter().map(listener).collect(),
             max_connections: values.required("maxConnections", "a number from 1 to 1000000", |value| {
                 value.as_f64().filter(|most| (1.0..=1e6).contains(most)).map(|most| most as u32)
             }),
             env: values.texts("env", is_env_name, ENV_NAME),
+            rules,
         };
         for (index, listener) in gateway.listeners.iter().enumerate() {
             let same = |other: &Listener| (other.port, other.protocol) == (listener.port, listener.protocol);
@@ -152,33 +166,67 @@ impl Gateway {
 }
 
 impl Listener {
-    fn read(mut values: Reader<'_>) -> Self {
+    fn read(mut values: Reader<'_>, rules: &Rules) -> Self {
         let name = |value: &Value| value.as_str().filter(|name| !name.is_empty()).map(str::to_owned);
         let listener = Self {
             name: values.required("name", "a name", name),
-            protocol: choice(&mut values, "protocol", &Protocol::ALL, Protocol::as_str),
+            protocol: choice(&mut values, "protocol", &Protocol::ALL, Protocol::as_str, None),
             port: values.port("port"),
             service: values.required("service", "the name of a service", name),
+            rules: Rules::read(&mut values, Some(rules)),
         };
         values.finish();
         listener
     }
 }
 
+impl Rules {
+    /// What is absent is as `base` has it, and a problem if there is none.
+    fn read(values: &mut Reader<'_>, base: Option<&Self>) -> Self {
+        let health = match base {
+            None => Some(values.required_table("health")),
+            Some(_) => values.table("health"),
+        };
+        let health = health.map(|health| Health::read(health, base.map(|base| &base.health)));
+        let never = "a duration such as 30s, or 0s for never";
+        let stall_timeout = base.map(|base| base.stall_timeout.unwrap_or_default());
+        let stall_timeout =
+            with_base(values, "stallTimeout", never, stall_timeout, |value| duration::parse(value.as_str()?));
+        Self {
+            policy: choice(values, "policy", &Policy::ALL, Policy::as_str, base.map(|base| base.policy)),
+            health: health.or_else(|| base.map(|base| base.health.clone())).unwrap_or_default(),
+            connect_timeout: duration(values, "connectTimeout", base.map(|base| base.connect_timeout)),
+            stall_timeout: Some(stall_timeout).filter(|timeout| !timeout.is_zero()),
+            idle_timeout: duration(values, "idleTimeout", base.map(|base| base.idle_timeout)),
+        }
+    }
+}
+
 impl Health {
-    fn read(mut values: Reader<'_>) -> Self {
+    fn read(mut values: Reader<'_>, base: Option<&Self>) -> Self {
+        let path = |value: &Value| value.as_str().filter(|path| path.starts_with('/')).map(str::to_owned);
         let health = Self {
-            path: values.required("path", "a path that begins with /", |value| {
-                value.as_str().filter(|path| path.starts_with('/')).map(str::to_owned)
-            }),
-            interval: values.duration("interval"),
-            timeout: values.duration("timeout"),
-            fall: values.integer("fall", 1..=100).unwrap_or(2),
-            rise: values.integer("rise", 1..=100).unwrap_or(1),
+            path: with_base(
+                &mut values,
+                "path",
+                "a path that begins with /",
+                base.map(|base| base.path.clone()),
+                path,
+            ),
+            interval: duration(&mut values, "interval", base.map(|base| base.interval)),
+            timeout: duration(&mut values, "timeout", base.map(|base| base.timeout)),
+            fall: values.integer("fall", 1..=100).unwrap_or(base.map_or(2, |base| base.fall)),
+            rise: values.integer("rise", 1..=100).unwrap_or(base.map_or(1, |base| base.rise)),
         };
         values.finish();
         health
     }
+}
+
+fn duration<'a>(values: &mut Reader<'a>, key: &'a str, base: Option<Duration>) -> Duration {
+    with_base(values, key, "a duration above zero, such as 7s or 1m30s", base, |value| {
+        duration::parse(value.as_str()?).filter(|duration| !duration.is_zero())
+    })
 }
 
 /// One of several words.
@@ -187,10 +235,25 @@ fn choice<'a, T: Copy + Default>(
     key: &'a str,
     all: &[T],
     word: impl Fn(T) -> &'static str,
+    base: Option<T>,
 ) -> T {
     let words: Vec<_> = all.iter().map(|choice| word(*choice)).collect();
-    values.required(key, &format!("one of {}", words.join(", ")), |value| {
+    with_base(values, key, &format!("one of {}", words.join(", ")), base, |value| {
         let text = value.as_str()?;
         all.iter().copied().find(|choice| word(*choice) == text)
     })
+}
+
+/// The value of `key`; if it is absent, `base`; if that is too, a problem.
+fn with_base<'a, T: Default>(
+    values: &mut Reader<'a>,
+    key: &'a str,
+    expected: &str,
+    base: Option<T>,
+    read: impl FnOnce(&'a Value) -> Option<T>,
+) -> T {
+    match base {
+        Some(base) => values.optional(key, expected, read).unwrap_or(base),
+        None => values.required(key, expected, read),
+    }
 }

@@ -40,7 +40,7 @@ fn the_built_in_values_are_those_of_the_contracts() {
     assert_eq!(bounds, [[1, 5], [1, 5], [1, 10], [1, 5], [1, 3]]);
     assert_eq!(values.metrics.scrape_interval, Duration::from_secs(7));
     assert_eq!(values.metrics.source, MetricsSource::Kernel);
-    assert_eq!(values.gateway.policy, Policy::LeastRequest);
+    assert_eq!(values.gateway.rules.policy, Policy::LeastRequest);
     assert_eq!(values.kafka.brokers, None);
 }
 
@@ -58,6 +58,39 @@ fn flags_change_what_they_name() {
     assert_eq!((tcp.initial_replicas(), tcp.autoscaled()), (3, None));
     assert_eq!(tcp.env["FOO"], "1");
     assert_eq!(values.listeners().count(), 2);
+}
+
+#[test]
+fn a_listener_has_rules_of_its_own_and_the_gateways_for_the_rest() {
+    let rules = |flags: &[&str]| {
+        let values = with(&[&["udp.enabled=true"], flags].concat()).unwrap();
+        values.listeners().map(|listener| listener.rules.clone()).collect::<Vec<_>>()
+    };
+    let [tcp, udp] = rules(&[]).try_into().unwrap();
+    assert_eq!(tcp, udp);
+    assert_eq!(tcp.stall_timeout, Some(Duration::from_secs(30)));
+
+    // A list is replaced as a whole.
+    let listeners = ["tcp", "udp"].iter().enumerate().map(|(index, service)| {
+        let listener = format!("gateway.listeners[{index}]");
+        let protocol = service.to_uppercase();
+        format!("{listener}.name={service},{listener}.service={service},{listener}.port=1,{listener}.protocol={protocol}")
+    });
+    let listeners = listeners.collect::<Vec<_>>().join(",");
+    let own = [
+        listeners.as_str(),
+        "gateway.stallTimeout=20s,gateway.health.fall=4",
+        "gateway.listeners[1].policy=round-robin,gateway.listeners[1].stallTimeout=0s",
+        "gateway.listeners[1].idleTimeout=2m,gateway.listeners[1].health.interval=5s",
+    ];
+    let [tcp, udp] = rules(&own).try_into().unwrap();
+    assert_eq!((tcp.policy, tcp.stall_timeout), (Policy::LeastRequest, Some(Duration::from_secs(20))));
+    assert_eq!((udp.policy, udp.stall_timeout), (Policy::RoundRobin, None));
+    assert_eq!((tcp.idle_timeout, udp.idle_timeout), (Duration::from_mins(1), Duration::from_mins(2)));
+    assert_eq!((udp.health.interval, udp.health.fall), (Duration::from_secs(5), 4));
+    assert_eq!(udp.health.path, tcp.health.path);
+    assert!(problems(&[&listeners, "gateway.listeners[0].healh.fall=1"]).contains("did you mean health?"));
+    assert!(problems(&["gateway.stallTimeout=never"]).contains("a duration such as 30s, or 0s for never"));
 }
 
 #[test]

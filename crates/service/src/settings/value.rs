@@ -3,6 +3,8 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use platform::values::{Policy, Protocol};
+
 /// A type that a variable's text can be read as.
 pub trait Setting: Sized {
     /// The value, or what would have been one, in words that follow "expected".
@@ -49,6 +51,22 @@ impl Setting for usize {
 impl Setting for NonZeroUsize {
     fn parse(text: &str) -> Result<Self, String> {
         text.parse().map_err(|_| "a whole number above 0".into())
+    }
+}
+
+/// As in values.yaml, in capitals or not.
+impl Setting for Protocol {
+    fn parse(text: &str) -> Result<Self, String> {
+        let named = |protocol: &Self| protocol.as_str().eq_ignore_ascii_case(text);
+        Self::ALL.into_iter().find(named).ok_or_else(|| "TCP or UDP".into())
+    }
+}
+
+/// As in values.yaml.
+impl Setting for Policy {
+    fn parse(text: &str) -> Result<Self, String> {
+        let named = Self::ALL.into_iter().find(|policy| policy.as_str() == text);
+        named.ok_or_else(|| format!("one of {}", Self::ALL.map(Self::as_str).join(", ")))
     }
 }
 

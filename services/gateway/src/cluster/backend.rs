@@ -44,7 +44,7 @@ pub struct BackendCounts {
     pub closed: u64,
     /// Connects that were refused, reset or timed out; of UDP, sessions whose packets nobody took.
     pub failed: u64,
-    /// UDP only: those of the closed ones that ended because they were idle.
+    /// UDP only: closed sessions that ended because they were idle.
     pub expired: u64,
     /// Bytes passed on from clients to it.
     pub bytes_to: u64,

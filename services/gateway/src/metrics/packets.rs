@@ -11,6 +11,7 @@ use service::datagrams::KernelDrops;
 
 use super::{Read, backend_counters, backends, counter, endpoints, gauge};
 use crate::cluster::Cluster;
+use crate::shortages::Shortage;
 use crate::stats::Stats;
 
 /// A registry with everything that a gateway for UDP counts.
@@ -71,8 +72,9 @@ impl Metrics {
         }
         let help = "Sessions that did not begin because no backend took them";
         let mut family = encoder.encode_descriptor("sessions_refused", help, None, MetricType::Counter)?;
-        for (reason, count) in [("no_endpoint", &stats.no_endpoint), ("circuit_open", &stats.circuit_open)] {
-            ConstCounter::new(count.get()).encode(family.encode_family(&[("reason", reason)])?)?;
+        for shortage in [Shortage::NoEndpoint, Shortage::CircuitOpen] {
+            let count = ConstCounter::new(stats.shortages.refusals(shortage));
+            count.encode(family.encode_family(&[("reason", shortage.reason())])?)?;
         }
         Ok(())
     }

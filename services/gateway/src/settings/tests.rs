@@ -10,6 +10,8 @@ fn defaults_are_the_contract() {
     assert_eq!(settings.listeners, Listeners::Bind { host: Host::LOOPBACK, port: 10_000 });
     assert_eq!((settings.protocol, settings.cluster.as_str()), (Protocol::Tcp, "tcp"));
     assert_eq!(settings.policy, Policy::LeastRequest);
+    let everywhere = Settings::from_env(&env(&[("HOST", "0.0.0.0")])).unwrap();
+    assert_eq!(everywhere.admin_host, Host::LOOPBACK, "the admin port is not for clients");
     assert_eq!(settings.circuit_max.get(), 50_000);
     assert_eq!(settings.health.interval, Duration::from_secs(1));
     assert_eq!((settings.health.fall.get(), settings.health.rise.get()), (2, 1));
@@ -68,6 +70,16 @@ fn the_limit_follows_the_open_files_unless_it_is_set() {
     assert_eq!(settings.connections_max(10), 1);
     let settings = Settings::from_env(&env(&[("MAX_CONNECTIONS", "7")])).unwrap();
     assert_eq!(settings.connections_max(20_000), 7);
+}
+
+#[test]
+fn a_stall_timeout_of_zero_is_none() {
+    let timeout = |pairs: &[(&str, &str)]| Settings::from_env(&env(pairs)).unwrap().stall_timeout;
+    assert_eq!(timeout(&[]), Some(Duration::from_secs(30)));
+    assert_eq!(timeout(&[("STALL_TIMEOUT", "1500ms")]), Some(Duration::from_millis(1500)));
+    for zero in ["0", "0s", "0ms"] {
+        assert_eq!(timeout(&[("STALL_TIMEOUT", zero)]), None);
+    }
 }
 
 #[test]

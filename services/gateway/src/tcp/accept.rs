@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
-use rustix::io::Errno;
 
 use super::sessions::Sessions;
+use super::upstream::lacks_resources;
+use crate::shortages::Shortage;
 
 /// Connections taken in one go before sessions get their turn.
 const BATCH: usize = 64;
@@ -24,7 +25,7 @@ const RETRY: Duration = Duration::from_millis(100);
 pub(super) struct Acceptor {
     listeners: Vec<Listener>,
     paused_until: Option<Instant>,
-    /// Nothing was accepted since accepting paused, so that a pause that goes on is counted and logged once.
+    /// Nothing was accepted since accepting paused, so that a pause that goes on is counted once.
     stuck: bool,
 }
 
@@ -88,7 +89,7 @@ impl Acceptor {
                     break;
                 }
                 if !sessions.have_room() {
-                    return self.pause("limit of connections", now, sessions);
+                    return self.pause(Shortage::Connections, now, sessions);
                 }
                 match listener.socket.accept() {
                     Ok((client, _)) => {
@@ -97,7 +98,7 @@ impl Acceptor {
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => listener.waiting = false,
                     Err(error) if lacks_resources(&error) => {
-                        return self.pause(&error.to_string(), now, sessions);
+                        return self.pause(Shortage::Resources, now, sessions);
                     }
                     // This connection is gone before it was taken; the next one may be there.
                     Err(_) => {}
@@ -106,13 +107,10 @@ impl Acceptor {
         }
     }
 
-    fn pause(&mut self, reason: &str, now: Instant, sessions: &Sessions) {
+    fn pause(&mut self, shortage: Shortage, now: Instant, sessions: &Sessions) {
         self.paused_until = Some(now + RETRY);
-        if !self.stuck {
-            self.stuck = true;
-            sessions.stats().accept_pauses.increment();
-            tracing::warn!(reason, sessions = sessions.len(), "accepting is paused");
-        }
+        sessions.stats().shortages.paused(shortage, self.stuck, now);
+        self.stuck = true;
     }
 
     /// Stops listening. Where the gateway alone has the listeners (`last_call`), connections that wait in the queue
@@ -128,9 +126,4 @@ impl Acceptor {
         }
         self.paused_until = None;
     }
-}
-
-fn lacks_resources(error: &io::Error) -> bool {
-    let lacking = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-    lacking.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }

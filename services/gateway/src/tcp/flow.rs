@@ -7,9 +7,11 @@
 //! would only say "nothing now"; after a pause an edge may have passed unseen, so then reading goes on to the end.
 
 use std::io::{self, ErrorKind, Read};
+use std::time::Duration;
 
 use mio::net::TcpStream;
 
+use super::room::Room;
 use super::splice::PipePool;
 use super::stash::{Flushed, Stash, write_once};
 
@@ -30,11 +32,14 @@ const BULK_STREAK: u8 = 4;
 pub(super) struct Shared {
     buffer: Box<[u8]>,
     pipes: PipePool,
+    /// How long a sink may take nothing of what is there for it.
+    stall_timeout: Option<Duration>,
 }
 
 impl Shared {
-    pub(super) fn new(pipes_max: usize) -> Self {
-        Self { buffer: vec![0; BUFFER_BYTES].into_boxed_slice(), pipes: PipePool::new(pipes_max) }
+    pub(super) fn new(pipes_max: usize, stall_timeout: Option<Duration>) -> Self {
+        let buffer = vec![0; BUFFER_BYTES].into_boxed_slice();
+        Self { buffer, pipes: PipePool::new(pipes_max), stall_timeout }
     }
 
     /// Reads what `source` has now: so many first bytes of the buffer, which hold until the next flow moves. 0 if it has
@@ -48,6 +53,7 @@ impl Shared {
 #[derive(Debug, Default)]
 pub(super) struct Flow {
     stash: Option<Box<Stash>>,
+    room: Room,
     /// Bulk reads in a row.
     streak: u8,
     /// An edge of the source may have passed while the flow did not look.
@@ -125,7 +131,7 @@ impl Flow {
                 }
                 let pipe = if splice && self.streak >= BULK_STREAK { shared.pipes.lend() } else { None };
                 match pipe {
-                    Some(pipe) => self.splice_once(pipe, source, shared, &mut moved),
+                    Some(pipe) => self.splice_once(pipe, source, sink, shared, &mut moved),
                     None => self.copy_once(source, sink, shared, &mut moved),
                 }
             });
@@ -168,7 +174,8 @@ impl Flow {
         shared: &mut Shared,
         moved: &mut Moved,
     ) -> Option<Pause> {
-        let taken = match read_once(source, &mut shared.buffer) {
+        let most = shared.buffer.len().min(self.room.read_max());
+        let taken = match read_once(source, &mut shared.buffer[..most]) {
             Ok(Some(taken)) => taken,
             Ok(None) => return Some(Pause::SourceEmpty),
             Err(error) => return Some(Pause::SourceFailed(error)),
@@ -178,13 +185,20 @@ impl Flow {
             self.source_ended = true;
             return Some(Pause::End);
         }
-        self.note_size(taken);
+        self.note_read(taken, source, sink, shared);
         self.write(&shared.buffer[..taken], sink, moved)
-            .or_else(|| (taken < shared.buffer.len() && !self.unseen).then_some(Pause::SourceEmpty))
+            .or_else(|| (taken < most && !self.unseen).then_some(Pause::SourceEmpty))
     }
 
     /// Begins with the first `taken` bytes of the shared buffer, read before anybody waited for events of the source.
-    pub(super) fn begin(&mut self, taken: usize, sink: &TcpStream, shared: &Shared) -> Moved {
+    pub(super) fn begin(
+        &mut self,
+        taken: usize,
+        source: &TcpStream,
+        sink: &TcpStream,
+        shared: &Shared,
+    ) -> Moved {
+        self.room.read(taken, source, sink, shared.stall_timeout);
         let mut moved = Moved::NOTHING;
         let pause = self.write(&shared.buffer[..taken], sink, &mut moved);
         self.unseen = pause.is_some();
@@ -215,6 +229,7 @@ impl Flow {
         &mut self,
         mut pipe: super::splice::Pipe,
         source: &TcpStream,
+        sink: &TcpStream,
         shared: &mut Shared,
         moved: &mut Moved,
     ) -> Option<Pause> {
@@ -222,7 +237,7 @@ impl Flow {
             Ok(Some(taken)) => {
                 moved.heard = true;
                 if taken > 0 {
-                    self.note_size(taken);
+                    self.note_read(taken, source, sink, shared);
                     self.stash = Some(Box::new(Stash::Pipe(pipe)));
                     return None;
                 }
@@ -236,7 +251,8 @@ impl Flow {
         Some(pause)
     }
 
-    fn note_size(&mut self, taken: usize) {
+    fn note_read(&mut self, taken: usize, source: &TcpStream, sink: &TcpStream, shared: &Shared) {
+        self.room.read(taken, source, sink, shared.stall_timeout);
         self.streak = if taken >= BULK_READ { self.streak.saturating_add(1) } else { 0 };
     }
 

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use balance::{Policy, Selector};
+use rand::SeedableRng;
+use rand_pcg::Pcg32;
+
 use crate::cluster::Cluster;
 use crate::cluster::Routing;
 use crate::cluster::backend::Backend;
-use crate::cluster::selection::Selector;
 use crate::published::View;
-use crate::stats::Refusal;
+use crate::shortages::Shortage;
 
 /// A worker's choice among the backends of its cluster.
 #[derive(Debug)]
@@ -15,35 +18,38 @@ pub(super) struct Router {
     cluster: Arc<Cluster>,
     view: View<Routing>,
     selector: Selector,
+    random: Pcg32,
     /// Sessions that one backend may have through this process.
     sessions_max: u64,
 }
 
 impl Router {
-    pub(super) fn new(cluster: Arc<Cluster>, selector: Selector, sessions_max: u64) -> Self {
+    pub(super) fn new(cluster: Arc<Cluster>, policy: Policy, sessions_max: u64) -> Self {
         let view = cluster.routing_view();
-        Self { cluster, view, selector, sessions_max }
+        let (selector, random) = (Selector::new(policy), Pcg32::seed_from_u64(rand::random()));
+        Self { cluster, view, selector, random, sessions_max }
     }
 
     /// The backend of a new session, which counts as its load from now on. A second try names the one that failed
     /// (`but`): it goes to another one, and does not use up a turn of round robin.
-    pub(super) fn choose(&mut self, but: Option<&Arc<Backend>>) -> Result<Arc<Backend>, Refusal> {
+    pub(super) fn choose(&mut self, but: Option<&Arc<Backend>>) -> Result<Arc<Backend>, Shortage> {
         let eligible = &self.view.refresh(self.cluster.routing()).eligible;
         let load = |index: usize| eligible[index].active();
         let failed = |index: usize| but.is_some_and(|but| Arc::ptr_eq(but, &eligible[index]));
         let full = |index: usize| load(index) >= self.sessions_max;
 
         if eligible.is_empty() {
-            return Err(Refusal::NoEndpoint);
+            return Err(Shortage::NoEndpoint);
         }
-        let drawn = if but.is_none() { self.selector.pick(eligible.len(), load) } else { None };
+        let drawn =
+            if but.is_none() { self.selector.pick(&mut self.random, eligible.len(), load) } else { None };
         let index = if let Some(drawn) = drawn.filter(|&drawn| !full(drawn)) {
             drawn
         } else {
             // Rare, so a full scan: the emptiest of those that can be used.
             let others = (0..eligible.len()).filter(|&index| !failed(index));
             let usable = others.clone().filter(|&index| !full(index)).min_by_key(|&index| load(index));
-            let none = if others.count() == 0 { Refusal::ConnectFailed } else { Refusal::CircuitOpen };
+            let none = if others.count() == 0 { Shortage::ConnectFailed } else { Shortage::CircuitOpen };
             usable.ok_or(none)?
         };
         let backend = Arc::clone(&eligible[index]);
@@ -62,7 +68,6 @@ mod tests {
     use super::*;
     use crate::cluster::Ejection;
     use crate::cluster::health::Thresholds;
-    use crate::cluster::selection::Policy;
 
     fn router(backends: u16, sessions_max: u64) -> Router {
         let thresholds = Thresholds { fall: NonZeroU32::MIN, rise: NonZeroU32::MIN };
@@ -76,7 +81,7 @@ mod tests {
             })
             .collect();
         cluster.take_over(1, &endpoints);
-        Router::new(Arc::new(cluster), Selector::new(Policy::LeastRequest, 1), sessions_max)
+        Router::new(Arc::new(cluster), Policy::LeastRequest, sessions_max)
     }
 
     #[test]
@@ -85,7 +90,7 @@ mod tests {
         let mut chosen: Vec<_> = (0..6).map(|_| router.choose(None).unwrap().name.clone()).collect();
         chosen.sort();
         assert_eq!(chosen, ["tcp-0", "tcp-0", "tcp-1", "tcp-1", "tcp-2", "tcp-2"]);
-        assert_eq!(router.choose(None).unwrap_err(), Refusal::CircuitOpen);
+        assert_eq!(router.choose(None).unwrap_err(), Shortage::CircuitOpen);
     }
 
     #[test]
@@ -98,11 +103,11 @@ mod tests {
         }
         let mut single = router(1, 100);
         let only = single.choose(None).unwrap();
-        assert_eq!(single.choose(Some(&only)).unwrap_err(), Refusal::ConnectFailed);
+        assert_eq!(single.choose(Some(&only)).unwrap_err(), Shortage::ConnectFailed);
     }
 
     #[test]
     fn no_backend_is_no_choice() {
-        assert_eq!(router(0, 100).choose(None).unwrap_err(), Refusal::NoEndpoint);
+        assert_eq!(router(0, 100).choose(None).unwrap_err(), Shortage::NoEndpoint);
     }
 }

@@ -142,8 +142,8 @@ pub(super) enum Step {
     Again(Direction),
     /// Both directions ended in order.
     Ended,
-    /// One side was reset or failed.
-    Reset,
+    /// One side was reset or failed in this way.
+    Reset(io::ErrorKind),
     /// The backend could not be reached, and nothing went to it yet.
     Unreachable(io::Error),
 }
@@ -247,7 +247,7 @@ impl Session {
 
     /// Passes on what the client had said before it was given a backend: the first `taken` bytes of the shared buffer.
     pub(super) fn begin(&mut self, taken: usize, turn: &mut Turn<'_>) -> Step {
-        let moved = self.up.begin(taken, &self.upstream.stream, turn.shared);
+        let moved = self.up.begin(taken, &self.client.stream, &self.upstream.stream, turn.shared);
         self.count(Direction::Up, &moved);
         self.follow(Direction::Up, moved.pause, turn)
     }
@@ -273,11 +273,11 @@ impl Session {
             Pause::SinkFailed(error) if direction == Direction::Up && !self.connected => {
                 Step::Unreachable(error)
             }
-            Pause::SourceFailed(_) => Step::Reset,
-            Pause::SinkFailed(_) => {
+            Pause::SourceFailed(error) => Step::Reset(error.kind()),
+            Pause::SinkFailed(error) => {
                 // A peer that says something and then resets must still be heard.
                 self.run(direction.reverse(), true, turn.shared);
-                Step::Reset
+                Step::Reset(error.kind())
             }
         }
     }
@@ -359,7 +359,7 @@ impl Session {
         let token = token(turn.key, direction.sink());
         match self.sink(direction).want_write(turn.registry, token) {
             Ok(()) => Step::Wait,
-            Err(_) => Step::Reset,
+            Err(error) => Step::Reset(error.kind()),
         }
     }
 

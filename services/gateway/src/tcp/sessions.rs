@@ -17,7 +17,8 @@ use super::session::{Direction, Session, Side, Step, Turn, from_token};
 use super::upstream::{self, Follows};
 use crate::cluster::Cluster;
 use crate::cluster::backend::Backend;
-use crate::stats::{Refusal, Stats};
+use crate::shortages::Shortage;
+use crate::stats::Stats;
 
 /// What holds for the sessions of all workers.
 #[derive(Debug, Clone)]
@@ -27,6 +28,8 @@ pub(crate) struct Limits {
     /// Clients' connections that all workers together may have.
     pub(crate) connections_max: usize,
     pub(crate) connect_timeout: Duration,
+    /// How long a side may take nothing of what waits for it; `None`: for ever.
+    pub(crate) stall_timeout: Option<Duration>,
     /// Pipes for bulk data of one worker; each takes two open files.
     pub(crate) pipes_max: usize,
 }
@@ -37,7 +40,7 @@ enum End {
     InOrder,
     Reset,
     /// Its backend could not be reached; it is no longer counted as one of that backend's.
-    Unreached(Refusal),
+    Unreached(Shortage),
 }
 
 #[derive(Debug)]
@@ -53,6 +56,8 @@ pub(super) struct Sessions {
     /// Flows that gave way to others and could go on.
     again: Vec<(usize, Direction)>,
     serial: u32,
+    /// Which connect failed last, and why.
+    cause: String,
     /// Sessions that ended since somebody last asked.
     ended: bool,
 }
@@ -71,11 +76,12 @@ impl Sessions {
             router,
             cluster,
             stats,
-            shared: Shared::new(limits.pipes_max),
+            shared: Shared::new(limits.pipes_max, limits.stall_timeout),
             connects: Connects::new(limits.connect_timeout),
             limits,
             again: Vec::new(),
             serial: 0,
+            cause: String::new(),
             ended: false,
         }
     }
@@ -116,22 +122,22 @@ impl Sessions {
             self.stats.reset.increment();
             return self.stats.connection_closed();
         };
-        if let Err(refusal) = self.try_open(client, taken, now) {
-            self.stats.refused(refusal);
+        if let Err(shortage) = self.try_open(client, taken, now) {
+            self.refused(shortage, now);
             self.stats.connection_closed();
         }
     }
 
     /// `taken`: what the client has said already, see [`Shared::read`].
-    fn try_open(&mut self, client: TcpStream, taken: usize, now: Instant) -> Result<(), Refusal> {
+    fn try_open(&mut self, client: TcpStream, taken: usize, now: Instant) -> Result<(), Shortage> {
         let mut backend = self.router.choose(None)?;
         let follows = Follows::of(taken > 0);
         let upstream = match upstream::connect(backend.address, self.limits.source, follows) {
             Ok(upstream) => upstream,
             Err(error) => {
-                self.connect_failed(&backend, &error, now);
+                let shortage = self.connect_failed(&backend, &error, now);
                 let upstream;
-                (backend, upstream) = self.connect_elsewhere(&backend, follows, now)?;
+                (backend, upstream) = self.connect_elsewhere(&backend, shortage, follows, now)?;
                 upstream
             }
         };
@@ -147,11 +153,13 @@ impl Sessions {
                 }
                 Ok(())
             }
-            Err(error) => {
-                self.connect_failed(&backend, &error, now);
-                Err(Refusal::ConnectFailed)
-            }
+            Err(error) => Err(self.connect_failed(&backend, &error, now)),
         }
+    }
+
+    fn refused(&self, shortage: Shortage, now: Instant) {
+        let by_connect = !matches!(shortage, Shortage::NoEndpoint | Shortage::CircuitOpen);
+        self.stats.shortages.refused(shortage, if by_connect { &self.cause } else { "" }, now);
     }
 
     fn next_serial(&mut self) -> u32 {
@@ -159,27 +167,30 @@ impl Sessions {
         self.serial
     }
 
-    /// The second and last try, at any backend but the one that failed.
+    /// The second and last try, at any backend but the one that failed. If there is none, the first try's `shortage`
+    /// remains the reason.
     fn connect_elsewhere(
         &mut self,
         failed: &Arc<Backend>,
+        shortage: Shortage,
         follows: Follows,
         now: Instant,
-    ) -> Result<(Arc<Backend>, TcpStream), Refusal> {
-        let backend = self.router.choose(Some(failed))?;
+    ) -> Result<(Arc<Backend>, TcpStream), Shortage> {
+        let chosen = self.router.choose(Some(failed));
+        let backend = chosen.map_err(|none| if none == Shortage::ConnectFailed { shortage } else { none })?;
         self.stats.retried.increment();
         match upstream::connect(backend.address, self.limits.source, follows) {
             Ok(upstream) => Ok((backend, upstream)),
-            Err(error) => {
-                self.connect_failed(&backend, &error, now);
-                Err(Refusal::ConnectFailed)
-            }
+            Err(error) => Err(self.connect_failed(&backend, &error, now)),
         }
     }
 
-    fn connect_failed(&self, backend: &Arc<Backend>, error: &io::Error, now: Instant) {
-        tracing::debug!(backend = backend.name, address = %backend.address, %error, "connect failed");
-        self.cluster.connect_failed(backend, upstream::blames_backend(error), now);
+    fn connect_failed(&mut self, backend: &Arc<Backend>, error: &io::Error, now: Instant) -> Shortage {
+        let shortage = upstream::shortage(error);
+        self.cause = format!("connect to {} at {}: {error}", backend.name, backend.address);
+        tracing::debug!("{}", self.cause);
+        self.cluster.connect_failed(backend, shortage == Shortage::ConnectFailed, now);
+        shortage
     }
 
     /// Takes an event of a session's socket.
@@ -209,7 +220,7 @@ impl Sessions {
         if failed {
             // The read above took the error, unless the flow waits for its sink and did not read.
             self.step(key, now, |session, _| match session.take_error(side) {
-                Some(_) => Step::Reset,
+                Some(error) => Step::Reset(error.kind()),
                 None => Step::Wait,
             });
         }
@@ -232,8 +243,13 @@ impl Sessions {
         match make(session, &mut turn) {
             Step::Wait => {}
             Step::Again(direction) => self.again.push((key, direction)),
-            Step::Ended => self.end(key, End::InOrder),
-            Step::Reset => self.end(key, End::Reset),
+            Step::Ended => self.end(key, End::InOrder, now),
+            Step::Reset(kind) => {
+                if kind == io::ErrorKind::TimedOut {
+                    self.stats.timed_out.increment();
+                }
+                self.end(key, End::Reset, now);
+            }
             Step::Unreachable(error) => self.retry(key, &error, now),
         }
     }
@@ -243,11 +259,11 @@ impl Sessions {
         let Some(session) = self.slab.get(key) else { return };
         let (failed, retried) = (Arc::clone(session.backend()), session.retried());
         let follows = Follows::of(session.waits_for_sink(Direction::Up));
-        self.connect_failed(&failed, error, now);
+        let shortage = self.connect_failed(&failed, error, now);
         if retried {
-            return self.end(key, End::Unreached(Refusal::ConnectFailed));
+            return self.end(key, End::Unreached(shortage), now);
         }
-        match self.connect_elsewhere(&failed, follows, now) {
+        match self.connect_elsewhere(&failed, shortage, follows, now) {
             Ok((backend, upstream)) => {
                 let serial = self.next_serial();
                 self.connects.began(Pending { key, serial }, now);
@@ -255,17 +271,17 @@ impl Sessions {
                     session.switch(backend, upstream, serial, turn).unwrap_or_else(Step::Unreachable)
                 });
             }
-            Err(refusal) => self.end(key, End::Unreached(refusal)),
+            Err(shortage) => self.end(key, End::Unreached(shortage), now),
         }
     }
 
-    fn end(&mut self, key: usize, end: End) {
+    fn end(&mut self, key: usize, end: End, now: Instant) {
         let Some(session) = self.slab.try_remove(key) else {
             return;
         };
         match end {
             End::InOrder | End::Reset => session.backend().session_closed(),
-            End::Unreached(refusal) => self.stats.refused(refusal),
+            End::Unreached(shortage) => self.refused(shortage, now),
         }
         if end == End::Reset {
             self.stats.reset.increment();
@@ -303,11 +319,11 @@ impl Sessions {
     }
 
     /// Closes what is left at the end of a drain.
-    pub(super) fn cut(&mut self) {
+    pub(super) fn cut(&mut self, now: Instant) {
         let keys: Vec<usize> = self.slab.iter().map(|(key, _)| key).collect();
         for key in keys {
             self.stats.cut.increment();
-            self.end(key, End::InOrder);
+            self.end(key, End::InOrder, now);
         }
     }
 }

@@ -9,6 +9,8 @@ use rustix::io::Errno;
 use rustix::net::sockopt;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::shortages::Shortage;
+
 /// What is sent as soon as there is a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Follows {
@@ -51,8 +53,22 @@ pub(super) fn connect(
     Ok(TcpStream::from_std(socket.into()))
 }
 
-/// True if a failed connect says something about the backend, and not about what this process lacks.
-pub(super) fn blames_backend(error: &io::Error) -> bool {
-    let own = [Errno::ADDRNOTAVAIL, Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::NOSPC];
-    !own.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+/// What a failed connect says: something about the backend, or what this process lacks.
+pub(super) fn shortage(error: &io::Error) -> Shortage {
+    if lacks_resources(error) {
+        Shortage::Resources
+    } else if is_any(error, &[Errno::ADDRNOTAVAIL, Errno::ADDRINUSE]) {
+        Shortage::SourcePorts
+    } else {
+        Shortage::ConnectFailed
+    }
+}
+
+/// True if there was no room for another socket.
+pub(super) fn lacks_resources(error: &io::Error) -> bool {
+    is_any(error, &[Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::NOSPC])
+}
+
+fn is_any(error: &io::Error, errnos: &[Errno]) -> bool {
+    errnos.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }

@@ -9,6 +9,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use balance::Policy;
 use mio::{Events, Poll, Token, Waker};
 use service::{Phase, Shutdown};
 
@@ -16,7 +17,6 @@ use super::accept::Acceptor;
 use super::router::Router;
 use super::sessions::{Limits, Sessions};
 use crate::cluster::Cluster;
-use crate::cluster::selection::Selector;
 use crate::stats::Stats;
 
 const WAKER: Token = Token(usize::MAX);
@@ -37,6 +37,7 @@ pub(crate) struct Context {
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) limits: Limits,
+    pub(crate) policy: Policy,
     /// Sessions that one backend may have.
     pub(crate) circuit_max: u64,
     /// How long sessions may go on after the drain began.
@@ -57,12 +58,7 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(
-        listeners: Vec<TcpListener>,
-        selector: Selector,
-        context: Context,
-        plan: Plan,
-    ) -> io::Result<Self> {
+    pub(crate) fn new(listeners: Vec<TcpListener>, context: Context, plan: Plan) -> io::Result<Self> {
         let poll = Poll::new()?;
         let acceptor = Acceptor::new(listeners, poll.registry(), FIRST_LISTENER)?;
         let waker = Waker::new(poll.registry(), WAKER)?;
@@ -72,7 +68,7 @@ impl Worker {
         });
         let sessions = Sessions::new(
             poll.registry().try_clone()?,
-            Router::new(Arc::clone(&context.cluster), selector, plan.circuit_max),
+            Router::new(Arc::clone(&context.cluster), plan.policy, plan.circuit_max),
             Arc::clone(&context.cluster),
             Arc::clone(&context.stats),
             plan.limits.clone(),
@@ -92,7 +88,7 @@ impl Worker {
             self.context.stats.turns.increment();
             self.turn(&events, Instant::now());
         }
-        self.sessions.cut();
+        self.sessions.cut(Instant::now());
         Ok(())
     }
 

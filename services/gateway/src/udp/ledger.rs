@@ -18,6 +18,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use rustix::time::{ClockId, clock_gettime};
 
 const RECORD_BYTES: usize = 64;
@@ -59,8 +60,14 @@ struct Record {
 impl Ledger {
     /// Opens the file at `path`; makes it if it is not there.
     pub(crate) fn open(path: &Path, idle_timeout: Duration) -> io::Result<Self> {
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        // Not what a link leads to, and nothing that would wait: the file is made here and for this alone.
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
+        let file = options.open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+        }
         // The same for every gateway, so it does not matter which of them comes first.
         if file.metadata()?.len() < FILE_BYTES {
             file.set_len(FILE_BYTES)?;

@@ -18,7 +18,8 @@ use super::router::Router;
 use super::table::{Flow, Rank, Session, Table};
 use super::upstream;
 use crate::cluster::backend::Backend;
-use crate::stats::{Refusal, Stats};
+use crate::shortages::Shortage;
+use crate::stats::Stats;
 
 /// Turns of reading one replica's socket before others get theirs.
 const ROUNDS: usize = 4;
@@ -38,7 +39,7 @@ pub(crate) struct Limits {
 enum Unserved {
     /// An answer to it would come back as another packet.
     Loop,
-    /// It has no session, and none can be had.
+    /// It has no session and cannot get one.
     NoSession,
 }
 
@@ -148,7 +149,7 @@ impl<P: Peer> Relay<P> {
         let mut rest = packets;
         // A second time for what its replica refused: at another one, or at the same one if there is no other.
         for _ in 0..2 {
-            // It was to move and lost its place: no socket could be had.
+            // It had to move and lost its place: no socket could be opened.
             let Some(session) = self.table.get_mut(key) else { return no_session(rest, &self.stats) };
             let passed = upstream::send(&session.socket, rest, &mut self.segments);
             session.backend.packets_passed_to(passed.packets, passed.bytes);
@@ -195,7 +196,7 @@ impl<P: Peer> Relay<P> {
     }
 
     /// Makes sure that a session is at a replica that may have it. Returns which session it is then: a new one, or the
-    /// same if no other replica can be had.
+    /// same if there is no other replica.
     fn settle(&mut self, key: usize, now: Instant) -> usize {
         let generation = self.router.generation();
         let Some(session) = self.table.get_mut(key) else { return key };
@@ -252,7 +253,7 @@ impl<P: Peer> Relay<P> {
                 self.stats.packets.resumed.increment();
                 backend
             }
-            None => self.choose()?,
+            None => self.choose(now)?,
         };
         let socket = self.connect(&backend, now)?;
         self.stats.connection_opened();
@@ -261,13 +262,13 @@ impl<P: Peer> Relay<P> {
 
     /// The replica of a client that had none. Where all have as many sessions as they may, the longest idle one makes
     /// room: or else a flood that fills them would lock out all clients for an idle time-out.
-    fn choose(&mut self) -> Result<Arc<Backend>, Unserved> {
+    fn choose(&mut self, now: Instant) -> Result<Arc<Backend>, Unserved> {
         let mut chosen = self.router.choose(None);
-        if matches!(chosen, Err(Refusal::CircuitOpen)) && self.evict_client() {
+        if matches!(chosen, Err(Shortage::CircuitOpen)) && self.evict_client() {
             chosen = self.router.choose(None);
         }
-        chosen.map_err(|refusal| {
-            self.stats.refused(refusal);
+        chosen.map_err(|shortage| {
+            self.stats.shortages.refused(shortage, "", now);
             Unserved::NoSession
         })
     }
@@ -280,7 +281,7 @@ impl<P: Peer> Relay<P> {
         own || client.port() == 0 || self.router.cluster().is_replica(client)
     }
 
-    /// A socket towards a replica that counts the session as its load; if it cannot be had, it no longer does.
+    /// A socket towards a replica that counts the session as its load. If opening it fails, the replica no longer counts it.
     fn connect(&mut self, backend: &Arc<Backend>, now: Instant) -> Result<mio::net::UdpSocket, Unserved> {
         while self.table.len() >= self.limits.sessions_max {
             self.evict();

@@ -162,7 +162,7 @@ impl<P: Peer> Replies<P> {
                     self.segments &= !gso::is_impossible(error);
                     self.plan.take_apart(next, &self.waiting);
                 }
-                // An error is that of the first message.
+                // An error belongs to the first message.
                 Err(error) => {
                     tracing::debug!(%error, client = ?self.waiting[first.start].flow.client, "reply not sent");
                     stats.unsent.add(first.count as u64);

@@ -3,11 +3,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use balance::{Policy, Selector};
+use rand::SeedableRng;
+use rand_pcg::Pcg32;
+
 use crate::cluster::backend::Backend;
-use crate::cluster::selection::Selector;
 use crate::cluster::{Cluster, Routing};
 use crate::published::View;
-use crate::stats::Refusal;
+use crate::shortages::Shortage;
 
 /// A worker's choice among the replicas of its cluster.
 #[derive(Debug)]
@@ -15,6 +18,7 @@ pub(super) struct Router {
     cluster: Arc<Cluster>,
     view: View<Routing>,
     selector: Selector,
+    random: Pcg32,
     /// Sessions that one replica may have through this process.
     sessions_max: u64,
     /// Those that a choice is made among; kept for its memory.
@@ -22,9 +26,10 @@ pub(super) struct Router {
 }
 
 impl Router {
-    pub(super) fn new(cluster: Arc<Cluster>, selector: Selector, sessions_max: u64) -> Self {
+    pub(super) fn new(cluster: Arc<Cluster>, policy: Policy, sessions_max: u64) -> Self {
         let view = cluster.routing_view();
-        Self { cluster, view, selector, sessions_max, usable: Vec::new() }
+        let (selector, random) = (Selector::new(policy), Pcg32::seed_from_u64(rand::random()));
+        Self { cluster, view, selector, random, sessions_max, usable: Vec::new() }
     }
 
     pub(super) fn cluster(&self) -> &Cluster {
@@ -54,13 +59,14 @@ impl Router {
 
     /// The replica of a new session, which counts as its load from now on. A session that cannot stay where it is
     /// names that replica (`but`) and goes to another one.
-    pub(super) fn choose(&mut self, but: Option<&Arc<Backend>>) -> Result<Arc<Backend>, Refusal> {
+    pub(super) fn choose(&mut self, but: Option<&Arc<Backend>>) -> Result<Arc<Backend>, Shortage> {
         let eligible = &self.view.refresh(self.cluster.routing()).eligible;
         let others = eligible.iter().filter(|backend| but.is_none_or(|but| !Arc::ptr_eq(but, backend)));
         self.usable.clear();
         self.usable.extend(others.clone().filter(|backend| backend.active() < self.sessions_max).cloned());
-        let picked = self.selector.pick(self.usable.len(), |index| self.usable[index].active());
-        let none = if others.count() == 0 { Refusal::NoEndpoint } else { Refusal::CircuitOpen };
+        let picked =
+            self.selector.pick(&mut self.random, self.usable.len(), |index| self.usable[index].active());
+        let none = if others.count() == 0 { Shortage::NoEndpoint } else { Shortage::CircuitOpen };
         let chosen = picked.map(|index| self.usable.swap_remove(index)).ok_or(none);
         // What is not chosen must not be kept alive from here.
         self.usable.clear();
@@ -78,7 +84,6 @@ mod tests {
     use super::*;
     use crate::cluster::Ejection;
     use crate::cluster::health::Thresholds;
-    use crate::cluster::selection::Policy;
 
     fn endpoints(count: u16) -> Vec<Endpoint> {
         (0..count)
@@ -95,7 +100,7 @@ mod tests {
         let thresholds = Thresholds { fall: NonZeroU32::MIN, rise: NonZeroU32::MIN };
         let cluster = Cluster::new(thresholds, Ejection { failures: 0, duration: Duration::ZERO });
         cluster.take_over(1, &endpoints(backends));
-        Router::new(Arc::new(cluster), Selector::new(Policy::LeastRequest, 1), sessions_max)
+        Router::new(Arc::new(cluster), Policy::LeastRequest, sessions_max)
     }
 
     #[test]
@@ -104,7 +109,7 @@ mod tests {
         let mut chosen: Vec<_> = (0..6).map(|_| router.choose(None).unwrap().name.clone()).collect();
         chosen.sort();
         assert_eq!(chosen, ["udp-0", "udp-0", "udp-1", "udp-1", "udp-2", "udp-2"]);
-        assert_eq!(router.choose(None).unwrap_err(), Refusal::CircuitOpen);
+        assert_eq!(router.choose(None).unwrap_err(), Shortage::CircuitOpen);
         let own = router.resume(([127, 0, 0, 1], 2).into()).unwrap();
         assert_eq!((own.name.as_str(), own.active()), ("udp-1", 3));
     }
@@ -118,7 +123,7 @@ mod tests {
         }
         let mut single = router(1, 100);
         let only = single.choose(None).unwrap();
-        assert_eq!(single.choose(Some(&only)).unwrap_err(), Refusal::NoEndpoint);
+        assert_eq!(single.choose(Some(&only)).unwrap_err(), Shortage::NoEndpoint);
         assert_eq!(only.active(), 1);
     }
 

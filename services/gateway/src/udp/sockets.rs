@@ -5,11 +5,12 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use platform::values::Protocol;
 use service::datagrams::KernelDrops;
+use service::handover;
 use service::listen::{self, UdpOptions};
 use socket2::SockRef;
 
-use crate::handover;
 use crate::settings::Listeners;
 
 /// Bytes of packets that may wait in the kernel while the loop is busy. The kernel lowers it to `net.core.rmem_max`.
@@ -39,7 +40,8 @@ impl Bound {
                 Ok(Self { sockets: listen::udp(host, port, options)?, supervisor: None })
             }
             Listeners::Stdin => {
-                let sockets = handover::receive_udp(io::stdin())?;
+                let sockets = handover::receive(io::stdin(), Protocol::Udp)?;
+                let sockets: Vec<_> = sockets.into_iter().map(UdpSocket::from).collect();
                 for socket in &sockets {
                     SockRef::from(socket).set_recv_buffer_size(RECEIVE_BUFFER)?;
                 }
@@ -71,13 +73,13 @@ impl Bound {
     }
 }
 
-/// A loop keeps clients' addresses as the kernel has them, and those of the families differ.
+/// A loop keeps clients' addresses in the kernel's form, which differs between the families.
 fn of_one_family(sockets: &[UdpSocket]) -> io::Result<()> {
     let addresses: Vec<SocketAddr> = sockets.iter().map(UdpSocket::local_addr).collect::<Result<_, _>>()?;
     if addresses.iter().all(|address| address.is_ipv4() == addresses[0].is_ipv4()) {
         return Ok(());
     }
-    let text = format!("UDP sockets of both IPv4 and IPv6, {addresses:?}; expected those of one");
+    let text = format!("UDP sockets of both IPv4 and IPv6, {addresses:?}; expected one family");
     Err(io::Error::new(io::ErrorKind::InvalidInput, text))
 }
 

@@ -8,6 +8,7 @@ use std::net::{SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use balance::Policy;
 use mio::{Events, Interest, Poll, Token, Waker};
 use service::Phase;
 use service::datagrams::{BATCH, Inbound, Peer};
@@ -16,7 +17,6 @@ use super::LINGER;
 use super::ledger::Ledger;
 use super::relay::{Limits, Relay};
 use super::router::Router;
-use crate::cluster::selection::Selector;
 use crate::tcp::worker::Context;
 
 const WAKER: Token = Token(usize::MAX);
@@ -39,6 +39,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) limits: Limits,
+    pub(crate) policy: Policy,
     /// Sessions that one replica may have.
     pub(crate) circuit_max: u64,
     /// How long sessions may go on after the drain began.
@@ -53,25 +54,19 @@ pub(crate) struct Plan {
 pub(crate) struct Worker {
     poll: Poll,
     sockets: Vec<UdpSocket>,
-    selector: Selector,
     context: Context,
     plan: Plan,
 }
 
 impl Worker {
-    pub(crate) fn new(
-        sockets: Vec<UdpSocket>,
-        selector: Selector,
-        context: Context,
-        plan: Plan,
-    ) -> io::Result<Self> {
+    pub(crate) fn new(sockets: Vec<UdpSocket>, context: Context, plan: Plan) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
         context.shutdown.subscribe(move |_| {
             // It fails only if the poll is gone, and with it the worker.
             let _ = waker.wake();
         });
-        Ok(Self { poll, sockets, selector, context, plan })
+        Ok(Self { poll, sockets, context, plan })
     }
 
     /// Runs until the drain is over: all sessions ended, its time is up, or it was forced.
@@ -85,8 +80,8 @@ impl Worker {
     }
 
     fn run_for<P: Peer>(self) -> io::Result<()> {
-        let Self { mut poll, sockets, selector, context, plan } = self;
-        let mut turns = Turns::<P>::new(&poll, sockets, selector, &context, plan)?;
+        let Self { mut poll, sockets, context, plan } = self;
+        let mut turns = Turns::<P>::new(&poll, sockets, &context, plan)?;
         let mut events = Events::with_capacity(EVENTS);
         while !turns.is_done(&poll)? {
             match poll.poll(&mut events, turns.timeout(Instant::now())) {
@@ -122,13 +117,7 @@ struct Entrance {
 }
 
 impl<'a, P: Peer> Turns<'a, P> {
-    fn new(
-        poll: &Poll,
-        sockets: Vec<UdpSocket>,
-        selector: Selector,
-        context: &'a Context,
-        plan: Plan,
-    ) -> io::Result<Self> {
+    fn new(poll: &Poll, sockets: Vec<UdpSocket>, context: &'a Context, plan: Plan) -> io::Result<Self> {
         let mut entrances = Vec::with_capacity(sockets.len());
         for (index, socket) in sockets.iter().enumerate() {
             let mut watched = mio::net::UdpSocket::from_std(socket.try_clone()?);
@@ -139,7 +128,7 @@ impl<'a, P: Peer> Turns<'a, P> {
         let relay = Relay::new(
             sockets,
             poll.registry().try_clone()?,
-            Router::new(Arc::clone(&context.cluster), selector, plan.circuit_max),
+            Router::new(Arc::clone(&context.cluster), plan.policy, plan.circuit_max),
             plan.ledger,
             Arc::clone(&context.stats),
             plan.limits,

@@ -51,6 +51,38 @@ fn if_nobody_can_be_reached_the_client_is_told_at_once() {
 }
 
 #[test]
+fn what_keeps_clients_out_is_said_in_readyz_and_counted_by_its_reason() {
+    let dead = nobody();
+    // An address for documentation, which no machine has.
+    let elsewhere: [(&str, &str); 1] = [("UPSTREAM_BIND", "192.0.2.1")];
+    let replica = Replica::echo();
+    let full = [("CIRCUIT_MAX_CONNECTIONS", "1")];
+    for (address, settings, reason, words) in [
+        (dead, &[][..], "connect_failed", format!("connect to tcp-0 at {dead}: Connection refused")),
+        (
+            replica.address,
+            &elsewhere,
+            "source_ports",
+            "UPSTREAM_BIND is no address of this machine".to_owned(),
+        ),
+        (replica.address, &full, "circuit_open", "every replica has CIRCUIT_MAX_CONNECTIONS".to_owned()),
+    ] {
+        let (running, _file) = Running::with_file(&[endpoint("tcp-0", address)], settings);
+        assert_eq!(running.get("/readyz"), (200, "ready\n".to_owned()));
+        let _first = running.connect();
+        let second = running.connect();
+        assert!(is_closed(&second));
+        wait_until(reason, || {
+            let (status, body) = running.get("/readyz");
+            status == 200
+                && body.contains(&format!("degraded: {reason}: clients are closed"))
+                && body.contains(&words)
+        });
+        assert!(running.metric(&format!("gateway_connections_refused_total{{reason=\"{reason}\"}}")) > 0);
+    }
+}
+
+#[test]
 fn without_endpoints_connections_are_closed_and_counted() {
     let (running, mut file) = Running::with_file(&[], &[]);
     assert!(is_closed(&running.connect()));
@@ -119,9 +151,11 @@ fn a_connect_that_nobody_answers_times_out_and_goes_elsewhere() {
 
     // An idle connection that did succeed is not taken for one that did not.
     let idle = running.connect();
-    crate::support::pause(std::time::Duration::from_millis(300));
+    wait_until("it is open", || running.count("tcp-1", "active") == 2);
+    let _later = running.connect();
+    wait_until("one that began after it timed out", || running.count("tcp-0", "failed") == 2);
     assert_echo(&idle, "still here");
-    assert_eq!(running.count("tcp-1", "active"), 2);
+    assert_eq!(running.count("tcp-1", "active"), 3);
 }
 
 #[test]

@@ -104,6 +104,38 @@ fn a_bad_file_changes_nothing_and_is_reported() {
 }
 
 #[test]
+fn a_file_that_is_no_file_changes_nothing_and_holds_up_nothing() {
+    let replica = Replica::echo();
+    let endpoints = [endpoint("tcp-0", replica.address)];
+    let (running, mut file) = Running::with_file(&endpoints, &[]);
+    file.replace_by_fifo();
+    wait_until("it is rejected", || running.metric("gateway_endpoints_rejected_total") == 1);
+    assert!(running.get("/readyz").1.contains("degraded: endpoints: it is no regular file"));
+    assert_echo(&running.connect(), "the last good state is in use");
+    running.replace(&mut file, &endpoints);
+    assert_eq!(running.get("/readyz"), (200, "ready\n".to_owned()));
+    file.replace_by_fifo();
+    running.shutdown.drain();
+    running.join().unwrap();
+}
+
+#[test]
+fn a_gateway_that_is_its_own_endpoint_serves_by_the_others() {
+    let replica = Replica::echo();
+    let (running, mut file) = Running::with_file(&[], &[]);
+    running.replace(&mut file, &[endpoint("own", running.address), endpoint("tcp-0", replica.address)]);
+    let (status, text) = running.get("/readyz");
+    assert_eq!(status, 200);
+    assert!(text.contains("degraded: endpoints: endpoint \"own\" at 127.0.0.1:"), "{text}");
+    for _ in 0..10 {
+        assert_echo(&running.connect(), "served");
+    }
+    assert_eq!(running.metric("gateway_connections_opened_total"), 10);
+    running.replace(&mut file, &[endpoint("tcp-0", replica.address)]);
+    assert_eq!(running.get("/readyz"), (200, "ready\n".to_owned()));
+}
+
+#[test]
 fn a_replica_that_dies_resets_its_clients_and_others_take_the_new_ones() {
     let (dying, living) = (Replica::echo(), Replica::echo());
     let endpoints = [endpoint("tcp-0", dying.address), endpoint("tcp-1", living.address)];

@@ -11,5 +11,6 @@ mod health;
 mod limits;
 mod process;
 mod relay;
+mod slow;
 mod support;
 mod udp;

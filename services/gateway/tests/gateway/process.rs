@@ -3,14 +3,17 @@
 //! The process is this test program once more, running only the one test of this file, which is told by its environment
 //! that it is the gateway.
 
-use std::net::{TcpListener, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 
-use gateway::{Settings, handover};
+use gateway::Settings;
+use platform::values::Protocol;
 use rustix::process::{Pid, Signal, kill_process};
 use service::Shutdown;
+use service::handover;
 use service::settings::Env;
 
 use crate::support::{EndpointsFile, Replica, assert_echo, connect, endpoint, wait_until};
@@ -34,6 +37,35 @@ fn a_process_serves_and_ends_on_a_signal() {
     process.assert_ends_well();
 }
 
+#[test]
+fn a_process_whose_endpoints_never_come_is_not_ready_and_ends_on_a_signal() {
+    let file = EndpointsFile::new(&[]);
+    file.replace_by_fifo();
+    let admin = free_port();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut process =
+        Process::spawn(&file, &[("ADMIN_HOST", ADMIN), ("ADMIN_PORT", &admin.to_string())], |supervisor| {
+            handover::send(supervisor, Protocol::Tcp, &[listener])
+        });
+    wait_until("it says why it is not ready", || {
+        let Ok(mut stream) = TcpStream::connect((ADMIN, admin)) else { return false };
+        let mut answer = String::new();
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.starts_with("HTTP/1.1 503") && answer.contains("endpoints: it is no regular file")
+    });
+    process.signal(Signal::TERM);
+    process.assert_ends_well();
+}
+
+/// An address of its own, so that nobody else takes its ports.
+const ADMIN: &str = "127.66.1.10";
+
+/// A port of it that is free.
+fn free_port() -> u16 {
+    TcpListener::bind((ADMIN, 0)).unwrap().local_addr().unwrap().port()
+}
+
 /// A gateway's process and the supervisor's end of its standard input. Killed when dropped.
 pub(crate) struct Process {
     child: Child,
@@ -43,13 +75,13 @@ pub(crate) struct Process {
 impl Process {
     /// One that carries connections.
     pub(crate) fn start(listeners: &[TcpListener], file: &EndpointsFile) -> Self {
-        Self::spawn(file, &[], |supervisor| handover::send(supervisor, listeners))
+        Self::spawn(file, &[], |supervisor| handover::send(supervisor, Protocol::Tcp, listeners))
     }
 
     /// One that carries packets.
     pub(crate) fn start_udp(sockets: &[UdpSocket], file: &EndpointsFile, settings: &[(&str, &str)]) -> Self {
         let settings = [settings, &[("PROTOCOL", "UDP")]].concat();
-        Self::spawn(file, &settings, |supervisor| handover::send_udp(supervisor, sockets))
+        Self::spawn(file, &settings, |supervisor| handover::send(supervisor, Protocol::Udp, sockets))
     }
 
     fn spawn(

@@ -171,6 +171,14 @@ impl EndpointsFile {
         self.version
     }
 
+    /// A FIFO in its place, which nobody writes to.
+    pub(crate) fn replace_by_fifo(&self) {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let temporary = self.directory.path().join("endpoints.json.new");
+        mknodat(CWD, &temporary, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        std::fs::rename(&temporary, self.path()).unwrap();
+    }
+
     pub(crate) fn write_text(&self, text: &str) {
         let temporary = self.directory.path().join("endpoints.json.new");
         std::fs::write(&temporary, text).unwrap();

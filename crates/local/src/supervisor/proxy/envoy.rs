@@ -67,7 +67,7 @@ pub(super) fn prepare(proxy: &Proxy, site: &Site, endpoints: &Endpoints) -> io::
 pub(super) fn bootstrap(proxy: &Proxy, site: &Site) -> Value {
     let most = proxy.connections_max();
     let listeners: Vec<Value> =
-        site.clients.iter().map(|address| listener(*address, &site.cluster)).collect();
+        site.clients.iter().map(|address| listener(*address, proxy, &site.cluster)).collect();
     json!({
         "node": { "id": site.name, "cluster": "playctl" },
         "admin": { "address": socket_address(proxy.admin(site)) },
@@ -82,11 +82,15 @@ pub(super) fn bootstrap(proxy: &Proxy, site: &Site) -> Value {
     })
 }
 
-fn listener(address: SocketAddr, cluster: &str) -> Value {
+fn listener(address: SocketAddr, proxy: &Proxy, cluster: &str) -> Value {
+    // A level and a name are the kernel's numbers: IPPROTO_TCP and TCP_USER_TIMEOUT, which connections inherit.
+    let stall =
+        |timeout: Duration| json!([{ "level": 6, "name": 18, "int_value": timeout.as_millis() as u64 }]);
     json!({
         "name": address.to_string(),
         "address": socket_address(address),
         "enable_reuse_port": true,
+        "socket_options": proxy.settings.rules.stall_timeout.map_or(json!([]), stall),
         "filter_chains": [{ "filters": [{
             "name": "envoy.filters.network.tcp_proxy",
             "typed_config": {
@@ -102,7 +106,8 @@ fn listener(address: SocketAddr, cluster: &str) -> Value {
 }
 
 fn cluster(proxy: &Proxy, site: &Site) -> Value {
-    let (settings, health) = (&proxy.settings, &proxy.settings.health);
+    let (settings, rules) = (&proxy.settings, &proxy.settings.rules);
+    let health = &rules.health;
     let interval = duration(health.interval);
     json!({
         "name": site.cluster,
@@ -114,8 +119,8 @@ fn cluster(proxy: &Proxy, site: &Site) -> Value {
                 "watched_directory": { "path": watched(&site.folder) },
             },
         } },
-        "load_balancing_policy": policy(settings.policy),
-        "connect_timeout": duration(settings.connect_timeout),
+        "load_balancing_policy": policy(rules.policy),
+        "connect_timeout": duration(rules.connect_timeout),
         "circuit_breakers": { "thresholds": [{
             "max_connections": settings.max_connections,
             "max_pending_requests": settings.max_connections,

@@ -86,11 +86,14 @@ fn password(path: &Path) -> io::Result<String> {
 pub(super) fn config(proxy: &Proxy, site: &Site, endpoints: &Endpoints, password: &str) -> String {
     let settings = &proxy.settings;
     let most = proxy.connections_max();
-    let bind = |index| format!("    bind \"fd@${{{LISTENER_VARIABLE}{index}}}\"\n");
+    let rules = &settings.rules;
+    let stall =
+        rules.stall_timeout.map_or_else(String::new, |timeout| format!(" tcp-ut {}", milliseconds(timeout)));
+    let bind = |index| format!("    bind \"fd@${{{LISTENER_VARIABLE}{index}}}\"{stall}\n");
     let binds = (0..site.clients.len()).map(bind).collect::<Vec<_>>().concat();
-    let (cluster, ip, admin, path) = (&site.cluster, site.ip, proxy.admin(site), &settings.health.path);
-    let (connect, check) = (milliseconds(settings.connect_timeout), milliseconds(settings.health.timeout));
-    let balance = balance(settings.policy);
+    let (cluster, ip, admin, path) = (&site.cluster, site.ip, proxy.admin(site), &rules.health.path);
+    let (connect, check) = (milliseconds(rules.connect_timeout), milliseconds(rules.health.timeout));
+    let balance = balance(rules.policy);
     // One that drains gets no new connections, so it is told of later.
     let of_site = endpoints.clusters.iter().filter(|cluster| cluster.name == site.cluster);
     let taking = of_site.flat_map(|cluster| &cluster.endpoints).filter(|endpoint| !endpoint.draining);

@@ -27,7 +27,7 @@ fn bytes(seed: u64, length: usize) -> Vec<u8> {
 /// Returns what arrived and how many pipes the flow gave back.
 fn carry(data: &[u8], pipes_max: usize, seed: u64) -> (Vec<u8>, usize) {
     let ((source, sender), (sink, receiver)) = (pair(), pair());
-    let mut shared = Shared::new(pipes_max);
+    let mut shared = Shared::new(pipes_max, None);
     let received = thread::scope(|scope| {
         scope.spawn(move || {
             let (mut random, mut rest) = (Pcg64::seed_from_u64(seed), data);
@@ -99,7 +99,7 @@ proptest! {
 fn a_flow_owns_memory_only_while_its_sink_is_full() {
     let ((source, sender), (sink, mut receiver)) = (pair(), pair());
     sender.set_nonblocking(true).unwrap();
-    let mut shared = Shared::new(0);
+    let mut shared = Shared::new(0, None);
     let mut flow = Flow::default();
     let chunk = vec![7; 1 << 20];
     let mut sent = 0_usize;
@@ -136,13 +136,13 @@ fn a_flow_owns_memory_only_while_its_sink_is_full() {
 #[test]
 fn what_was_said_before_the_flow_began_comes_first() {
     let ((source, sender), (sink, mut receiver)) = (pair(), pair());
-    let mut shared = Shared::new(0);
+    let mut shared = Shared::new(0, None);
     assert_eq!(shared.read(&source).unwrap(), 0, "nothing was said yet");
     (&sender).write_all(b"first").unwrap();
     let taken = shared.read(&source).unwrap();
 
     let mut flow = Flow::default();
-    let moved = flow.begin(taken, &sink, &shared);
+    let moved = flow.begin(taken, &source, &sink, &shared);
     assert!(matches!(moved.pause, Pause::SourceEmpty), "{:?}", moved.pause);
     assert_eq!((moved.bytes, moved.writes), (taken as u64, 1));
 
@@ -160,14 +160,14 @@ fn what_was_said_before_the_flow_began_comes_first() {
 #[test]
 fn what_a_full_sink_does_not_take_at_the_beginning_is_kept() {
     let ((source, sender), (sink, receiver)) = (pair(), pair());
-    let mut shared = Shared::new(0);
+    let mut shared = Shared::new(0, None);
     let filler = vec![7; 1 << 20];
     while write_once(&sink, &filler).unwrap() > 0 {}
     (&sender).write_all(b"first").unwrap();
     let taken = shared.read(&source).unwrap();
 
     let mut flow = Flow::default();
-    let moved = flow.begin(taken, &sink, &shared);
+    let moved = flow.begin(taken, &source, &sink, &shared);
     assert!(matches!(moved.pause, Pause::SinkFull), "{:?}", moved.pause);
     assert!(flow.waits_for_sink());
     let stashed = match flow.stash.as_deref() {

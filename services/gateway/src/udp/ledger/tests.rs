@@ -95,6 +95,20 @@ fn a_full_bucket_keeps_the_clients_that_are_there() {
 }
 
 #[test]
+fn only_a_regular_file_is_a_ledger() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    mknodat(CWD, at("fifo"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    std::fs::write(at("other"), "precious").unwrap();
+    std::os::unix::fs::symlink(at("other"), at("link")).unwrap();
+    for name in ["fifo", "link"] {
+        assert!(Ledger::open(&at(name), Duration::from_mins(1)).is_err(), "{name}");
+    }
+    assert_eq!(std::fs::read(at("other")).unwrap(), b"precious");
+}
+
+#[test]
 fn a_record_that_is_half_written_is_none() {
     let group = Group::new();
     let mut ledger = group.gateway();

@@ -146,7 +146,7 @@ pub(super) fn described(endpoint: &Endpoint, settings: &Gateway) -> String {
         IpAddr::V6(_) => String::new(),
     };
     let check = endpoint.health.map_or_else(String::new, |admin| {
-        let (ip, port, health) = (admin.ip(), admin.port(), &settings.health);
+        let (ip, port, health) = (admin.ip(), admin.port(), &settings.rules.health);
         let (interval, fall, rise) = (milliseconds(health.interval), health.fall, health.rise);
         format!(" check addr {ip} port {port} inter {interval} fall {fall} rise {rise}")
     });

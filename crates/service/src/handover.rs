@@ -4,76 +4,56 @@
 //! that is the gateway's standard input. A gateway that ends closes only its copies: what waits in the kernel's
 //! queue waits for its successor.
 //!
-//! The whole handover is one message: one byte for each listener that says what it is (`t`: TCP listener, `u`: UDP
-//! socket), and the listeners in the same order as `SCM_RIGHTS`. The socket then stays open without further bytes; its end means that the
-//! supervisor is gone.
+//! The whole handover is one message: one byte per listener that says what it is (`t`: TCP listener, `u`: UDP
+//! socket), and the listeners in the same order as `SCM_RIGHTS`. The socket then stays open without further bytes;
+//! its end means that the supervisor is gone.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 
+use platform::values::Protocol;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
-use socket2::{Protocol, SockRef, Type};
+use socket2::{SockRef, Type};
 
 /// The most listeners of one handover.
 pub const LISTENERS_MAX: usize = 16;
 
-/// What a handover consists of; all of it is of one kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Tcp,
-    Udp,
-}
-
-impl Kind {
-    /// The byte that announces one.
-    fn name(self) -> u8 {
-        match self {
-            Self::Tcp => b't',
-            Self::Udp => b'u',
-        }
-    }
-
-    fn of(file: &OwnedFd) -> Option<Self> {
-        let socket = SockRef::from(file);
-        // These fail on what is no socket at all.
-        match (socket.r#type().ok()?, socket.is_listener().unwrap_or(false)) {
-            (Type::STREAM, true) => Some(Self::Tcp),
-            (Type::DGRAM, _) if socket.protocol().ok()? == Some(Protocol::UDP) => Some(Self::Udp),
-            _ => None,
-        }
-    }
-}
-
 const ANCILLARY_BYTES: usize = rustix::cmsg_space!(ScmRights(LISTENERS_MAX));
 
-/// Hands copies of TCP `listeners` to the process at the other end of `socket`.
+/// The byte that announces one.
+fn name(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Tcp => b't',
+        Protocol::Udp => b'u',
+    }
+}
+
+/// What `file` could be handed over as.
+fn kind(file: &OwnedFd) -> Option<Protocol> {
+    let socket = SockRef::from(file);
+    // These fail on what is no socket at all.
+    match (socket.r#type().ok()?, socket.is_listener().unwrap_or(false)) {
+        (Type::STREAM, true) => Some(Protocol::Tcp),
+        (Type::DGRAM, _) if socket.protocol().ok()? == Some(socket2::Protocol::UDP) => Some(Protocol::Udp),
+        _ => None,
+    }
+}
+
+/// Hands copies of `listeners` to the process at the other end of `socket`: TCP listeners or UDP sockets.
 ///
 /// # Errors
 /// If there are none or more than [`LISTENERS_MAX`], or what the kernel says.
-pub fn send(socket: impl AsFd, listeners: &[impl AsFd]) -> io::Result<()> {
-    send_all(socket, listeners, Kind::Tcp)
-}
-
-/// Hands copies of UDP `sockets` to the process at the other end of `socket`.
-///
-/// # Errors
-/// As [`send`].
-pub fn send_udp(socket: impl AsFd, sockets: &[UdpSocket]) -> io::Result<()> {
-    send_all(socket, sockets, Kind::Udp)
-}
-
-fn send_all(socket: impl AsFd, listeners: &[impl AsFd], kind: Kind) -> io::Result<()> {
+pub fn send(socket: impl AsFd, protocol: Protocol, listeners: &[impl AsFd]) -> io::Result<()> {
     if listeners.is_empty() || listeners.len() > LISTENERS_MAX {
         let text = format!("{} listeners to hand over, expected 1 to {LISTENERS_MAX}", listeners.len());
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
     let files: Vec<_> = listeners.iter().map(AsFd::as_fd).collect();
-    let names = vec![kind.name(); files.len()];
+    let names = vec![name(protocol); files.len()];
     let mut space = [MaybeUninit::uninit(); ANCILLARY_BYTES];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     let fits = ancillary.push(SendAncillaryMessage::ScmRights(&files));
@@ -85,20 +65,8 @@ fn send_all(socket: impl AsFd, listeners: &[impl AsFd], kind: Kind) -> io::Resul
 /// Takes the listeners that [`send`] hands over; waits for them if `socket` is blocking.
 ///
 /// # Errors
-/// If the socket ends first or is no Unix socket, or if the message is not a handover of TCP listeners.
-pub fn receive(socket: impl AsFd) -> io::Result<Vec<TcpListener>> {
-    Ok(receive_all(socket, Kind::Tcp)?.into_iter().map(TcpListener::from).collect())
-}
-
-/// Takes the sockets that [`send_udp`] hands over; waits for them if `socket` is blocking.
-///
-/// # Errors
-/// If the socket ends first or is no Unix socket, or if the message is not a handover of UDP sockets.
-pub fn receive_udp(socket: impl AsFd) -> io::Result<Vec<UdpSocket>> {
-    Ok(receive_all(socket, Kind::Udp)?.into_iter().map(UdpSocket::from).collect())
-}
-
-fn receive_all(socket: impl AsFd, kind: Kind) -> io::Result<Vec<OwnedFd>> {
+/// If the socket ends first or is no Unix socket, or if the message is not a handover of `protocol`'s listeners.
+pub fn receive(socket: impl AsFd, protocol: Protocol) -> io::Result<Vec<OwnedFd>> {
     // One more than allowed, so that a longer message is seen to be one.
     let mut names = [0; LISTENERS_MAX + 1];
     let mut space = [MaybeUninit::uninit(); ANCILLARY_BYTES];
@@ -126,14 +94,15 @@ fn receive_all(socket: impl AsFd, kind: Kind) -> io::Result<Vec<OwnedFd>> {
     if files.len() != names.len() {
         return Err(invalid(&format!("{} names for {} files", names.len(), files.len())));
     }
-    if let Some(&name) = names.iter().find(|&&name| name != kind.name()) {
-        let (name, expected) = (char::from(name), char::from(kind.name()));
+    let expected = name(protocol);
+    if let Some(&name) = names.iter().find(|&&name| name != expected) {
+        let (name, expected) = (char::from(name), char::from(expected));
         return Err(invalid(&format!("a listener named {name:?}, expected {expected:?}")));
     }
-    if files.iter().any(|file| Kind::of(file) != Some(kind)) {
-        let expected = match kind {
-            Kind::Tcp => "TCP listener",
-            Kind::Udp => "UDP socket",
+    if files.iter().any(|file| kind(file) != Some(protocol)) {
+        let expected = match protocol {
+            Protocol::Tcp => "TCP listener",
+            Protocol::Udp => "UDP socket",
         };
         return Err(invalid(&format!("a file that is no {expected}")));
     }
@@ -147,18 +116,19 @@ fn invalid(found: &str) -> io::Error {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
-    use std::net::TcpStream;
+    use std::net::{TcpListener, TcpStream, UdpSocket};
     use std::os::unix::net::UnixStream;
 
     use super::*;
+    use Protocol::{Tcp as TCP, Udp as UDP};
 
     #[test]
     fn listeners_arrive_in_order_and_accept() {
         let (supervisor, gateway) = UnixStream::pair().unwrap();
         let listeners =
             [TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap()];
-        send(&supervisor, &listeners).unwrap();
-        let received = receive(&gateway).unwrap();
+        send(&supervisor, TCP, &listeners).unwrap();
+        let received: Vec<_> = receive(&gateway, TCP).unwrap().into_iter().map(TcpListener::from).collect();
         for (sent, received) in listeners.iter().zip(&received) {
             let address = received.local_addr().unwrap();
             assert_eq!(sent.local_addr().unwrap(), address);
@@ -174,49 +144,49 @@ mod tests {
         let (supervisor, gateway) = UnixStream::pair().unwrap();
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
-        send_udp(&supervisor, std::slice::from_ref(&socket)).unwrap();
-        let received = receive_udp(&gateway).unwrap();
-        assert_eq!(received[0].local_addr().unwrap(), address);
+        send(&supervisor, UDP, std::slice::from_ref(&socket)).unwrap();
+        let received: Vec<_> = receive(&gateway, UDP).unwrap().into_iter().map(UdpSocket::from).collect();
         assert_eq!(received.len(), 1);
+        assert_eq!(received[0].local_addr().unwrap(), address);
 
-        send_udp(&supervisor, std::slice::from_ref(&socket)).unwrap();
-        let error = receive(&gateway).unwrap_err().to_string();
+        send(&supervisor, UDP, std::slice::from_ref(&socket)).unwrap();
+        let error = receive(&gateway, TCP).unwrap_err().to_string();
         assert!(error.contains("a listener named 'u', expected 't'"), "{error}");
-        send(&supervisor, &[socket]).unwrap();
-        let error = receive(&gateway).unwrap_err().to_string();
+        send(&supervisor, TCP, &[socket]).unwrap();
+        let error = receive(&gateway, TCP).unwrap_err().to_string();
         assert!(error.contains("no TCP listener"), "{error}");
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        send_all(&supervisor, &[listener], Kind::Udp).unwrap();
-        let error = receive_udp(&gateway).unwrap_err().to_string();
+        send(&supervisor, UDP, &[listener]).unwrap();
+        let error = receive(&gateway, UDP).unwrap_err().to_string();
         assert!(error.contains("no UDP socket"), "{error}");
     }
 
     #[test]
     fn what_is_no_handover_is_refused() {
         let (supervisor, gateway) = UnixStream::pair().unwrap();
-        send(&supervisor, &[File::open("/dev/null").unwrap()]).unwrap();
-        let error = receive(&gateway).unwrap_err();
+        send(&supervisor, TCP, &[File::open("/dev/null").unwrap()]).unwrap();
+        let error = receive(&gateway, TCP).unwrap_err();
         assert!(error.to_string().contains("no TCP listener"), "{error}");
 
         let connected = TcpStream::connect(TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
-        send(&supervisor, &[connected.unwrap()]).unwrap();
-        assert_eq!(receive(&gateway).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        send(&supervisor, TCP, &[connected.unwrap()]).unwrap();
+        assert_eq!(receive(&gateway, TCP).unwrap_err().kind(), io::ErrorKind::InvalidData);
 
         io::Write::write_all(&mut &supervisor, b"tt").unwrap();
-        let error = receive(&gateway).unwrap_err();
+        let error = receive(&gateway, TCP).unwrap_err();
         assert!(error.to_string().contains("2 names for 0 files"), "{error}");
 
         drop(supervisor);
-        assert_eq!(receive(&gateway).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(receive(&gateway, TCP).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]
     fn the_number_is_bounded() {
         let (supervisor, _gateway) = UnixStream::pair().unwrap();
         let none: [TcpListener; 0] = [];
-        assert_eq!(send(&supervisor, &none).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(send(&supervisor, TCP, &none).unwrap_err().kind(), io::ErrorKind::InvalidInput);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let many: Vec<_> = (0..=LISTENERS_MAX).map(|_| listener.try_clone().unwrap()).collect();
-        assert_eq!(send(&supervisor, &many).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(send(&supervisor, TCP, &many).unwrap_err().kind(), io::ErrorKind::InvalidInput);
     }
 }

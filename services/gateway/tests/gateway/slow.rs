@@ -1,0 +1,140 @@
+//! Peers that do not read: what they cost is bounded in bytes and in time.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use socket2::{Domain, SockRef, Socket, Type};
+
+use crate::support::{PATIENCE, Replica, Running, endpoint, pause, wait_until};
+
+/// All that may be under way from one end to the other while nobody reads: the test's own two buffers, the gateway's two,
+/// and the block it holds. Without bounds it is some ten MiB.
+const UNDER_WAY_MAX: u64 = 512 * 1024;
+
+const CLIENTS: u64 = 20;
+
+/// A client whose own buffer is small.
+fn client(address: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(16 * 1024).unwrap();
+    socket.connect(&address.into()).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// Writes until the connection breaks; returns how much was taken.
+fn write_for_ever(mut stream: &TcpStream) -> u64 {
+    SockRef::from(stream).set_send_buffer_size(16 * 1024).unwrap();
+    let mut taken = 0;
+    while let Ok(bytes @ 1..) = stream.write(&[b'x'; 8 * 1024]) {
+        taken += bytes as u64;
+    }
+    taken
+}
+
+/// A replica that writes for ever, and the most that was taken of it on one connection once that is over.
+fn talkative() -> (Replica, Arc<AtomicU64>) {
+    let most = Arc::new(AtomicU64::new(0));
+    let seen = Arc::clone(&most);
+    let replica = Replica::new(move |stream| {
+        seen.fetch_max(write_for_ever(&stream), Ordering::SeqCst);
+    });
+    (replica, most)
+}
+
+fn end_of(mut stream: &TcpStream) -> std::io::Result<u64> {
+    std::io::copy(&mut stream, &mut std::io::sink())
+}
+
+#[test]
+fn clients_that_never_read_cost_a_bound_and_are_reset() {
+    let (replica, most) = talkative();
+    let settings = [("STALL_TIMEOUT", "500ms")];
+    let running = Running::with(&[endpoint("tcp-0", replica.address)], &settings);
+    let clients: Vec<_> = (0..CLIENTS).map(|_| client(running.address)).collect();
+    wait_until("all are given up", || running.metric("gateway_sessions_timed_out_total") == CLIENTS);
+    assert_eq!(running.metric("gateway_connections_active"), 0);
+    wait_until("the replica was told", || most.load(Ordering::SeqCst) > 0);
+    let most = most.load(Ordering::SeqCst);
+    assert!(most <= UNDER_WAY_MAX, "{most} bytes were taken for a client that read none");
+    for client in clients {
+        assert_eq!(end_of(&client).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    }
+}
+
+#[test]
+fn a_replica_that_never_reads_costs_a_bound_and_is_reset() {
+    let (give, take) = std::sync::mpsc::channel();
+    let replica = Replica::new(move |stream| give.send(stream).unwrap());
+    let settings = [("STALL_TIMEOUT", "500ms")];
+    let running = Running::with(&[endpoint("tcp-0", replica.address)], &settings);
+    let taken = write_for_ever(&client(running.address));
+    assert!(taken <= UNDER_WAY_MAX, "{taken} bytes were taken for a replica that read none");
+    wait_until("it is given up", || running.metric("gateway_sessions_timed_out_total") == 1);
+    let backend = take.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(end_of(&backend).unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn a_slow_reader_that_goes_on_reading_stays() {
+    let (replica, _) = talkative();
+    let settings = [("STALL_TIMEOUT", "2s")];
+    let running = Running::with(&[endpoint("tcp-0", replica.address)], &settings);
+    let mut slow = client(running.address);
+    let mut piece = vec![0; 64 * 1024];
+    // In all it takes more than the time-out, which no single pause comes near to.
+    for _ in 0..60 {
+        slow.read_exact(&mut piece).unwrap();
+        pause(Duration::from_millis(50));
+    }
+    assert_eq!(running.metric("gateway_sessions_timed_out_total"), 0);
+}
+
+#[test]
+fn a_direction_that_moves_in_bulk_arrives_whole_and_then_costs_a_bound_too() {
+    const BULK: u64 = 64 << 20;
+    let (replica, most) = talkative();
+    let settings = [("STALL_TIMEOUT", "500ms")];
+    let running = Running::with(&[endpoint("tcp-0", replica.address)], &settings);
+    let mut reader = client(running.address);
+    std::io::copy(&mut (&mut reader).take(BULK), &mut std::io::sink()).unwrap();
+    wait_until("it is given up", || running.metric("gateway_sessions_timed_out_total") == 1);
+    wait_until("the replica was told", || most.load(Ordering::SeqCst) > 0);
+    let kept = most.load(Ordering::SeqCst) - BULK;
+    assert!(kept <= 4 << 20, "{kept} bytes were taken after the client stopped to read");
+}
+
+#[test]
+fn nothing_is_left_behind_of_a_session_that_ended_before_its_client_read() {
+    let replica = Replica::new(|mut stream| {
+        let _ = stream.read_to_end(&mut Vec::new());
+        let _ = stream.write_all(&vec![b'x'; 24 * 1024]);
+    });
+    let settings = [("STALL_TIMEOUT", "500ms")];
+    let running = Running::with(&[endpoint("tcp-0", replica.address)], &settings);
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(1).unwrap();
+    socket.connect(&running.address.into()).unwrap();
+    let client = TcpStream::from(socket);
+    client.shutdown(Shutdown::Write).unwrap();
+    wait_until("the session is over", || running.metric("gateway_connections_closed_total") == 1);
+    assert_eq!(running.metric("gateway_sessions_reset_total"), 0);
+    let client_port = client.local_addr().unwrap().port();
+    wait_until("the kernel let go of it", || !is_kept(running.address.port(), client_port));
+}
+
+/// True if the kernel has a socket between these two ports of loopback addresses.
+fn is_kept(local: u16, remote: u16) -> bool {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let ports = |line: &str| {
+        let mut ends =
+            line.split_whitespace().skip(1).map(|end| end.split_once(':').map(|(_, port)| port.to_owned()));
+        (ends.next().flatten(), ends.next().flatten())
+    };
+    let wanted = (Some(format!("{local:04X}")), Some(format!("{remote:04X}")));
+    table.lines().any(|line| ports(line) == wanted)
+}
