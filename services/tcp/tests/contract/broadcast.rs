@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::support::{Client, Kafka, Memcached, Running, eventually, settings, start};
+use crate::support::{Client, Connect as _, Kafka, Memcached, Running, eventually, settings, start};
 
 fn start_with(kafka: &Kafka, memcached: &Memcached) -> Running {
     start(tcp::Settings { cache: Some(memcached.settings()), kafka: Some(kafka.settings()), ..settings() })

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{eventually, settings, start};
+use crate::support::{Connect as _, eventually, settings, start};
 
 #[test]
 fn ten_thousand_connects_and_aborts_leave_nothing() {

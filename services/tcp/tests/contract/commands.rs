@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::{eventually, settings, start};
+use crate::support::{Connect as _, eventually, settings, start};
 
 #[test]
 fn msg_gives_its_second_field() {
@@ -22,9 +22,9 @@ fn where_is_this_server_and_why_is_42() {
     let server = start(settings());
     let other = start(settings());
     let mut client = server.client();
-    assert_eq!(client.ask("WHERE"), server.id);
+    assert_eq!(client.ask("WHERE"), server.id());
     assert_eq!(client.ask("WHERE").len(), 36);
-    assert_ne!(other.client().ask("WHERE"), server.id);
+    assert_ne!(other.client().ask("WHERE"), server.id());
     assert_eq!(client.ask("WHY"), "42");
 }
 

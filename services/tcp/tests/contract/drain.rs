@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::support::{Client, Running, eventually, settings, start};
+use crate::support::{Client, Connect as _, Running, eventually, settings, start};
 
 fn draining_fast() -> tcp::Settings {
     tcp::Settings {

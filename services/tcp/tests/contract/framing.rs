@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::support::{settings, start};
+use crate::support::{Connect as _, settings, start};
 
 #[test]
 fn a_packet_without_line_end_is_answered_without_one() {

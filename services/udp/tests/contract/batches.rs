@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use service::Shutdown;
 use udp::Server;
 
-use crate::support::{Peer, metric, run, settings, start};
+use crate::support::{Connect as _, Peer, run, settings, start};
 
 /// Fewer than the smallest default receive buffer holds.
 const ON_THE_WAY: usize = 100;
@@ -70,7 +70,7 @@ fn what_the_kernel_drops_is_counted() {
     for _ in 0..200 {
         peer.send(format!("msg:{}", "x".repeat(500)));
     }
-    let dropped = metric(admin, "udp_packets_dropped_total{reason=\"kernel\"}");
+    let dropped = fixtures::metric(admin, "udp_packets_dropped_total{reason=\"kernel\"}");
     assert!((100..200).contains(&dropped), "{dropped}");
     let server = run(server, shutdown);
     for _ in dropped..200 {

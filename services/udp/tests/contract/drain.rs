@@ -5,7 +5,7 @@ use std::time::Duration;
 use service::{Phase, Shutdown};
 use udp::Server;
 
-use crate::support::{Peer, eventually, settings, start};
+use crate::support::{Connect as _, Peer, eventually, settings, start};
 
 #[test]
 fn a_drain_says_so_and_goes_on_answering_until_it_is_over() {
