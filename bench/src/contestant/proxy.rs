@@ -143,6 +143,7 @@ pub(super) fn gateway(programs: &Programs, front: SocketAddr, endpoints: PathBuf
         .args(["serve", "gateway"])
         .env("HOST", front.ip().to_string())
         .env("PORT", front.port().to_string())
+        .env("ADMIN_HOST", front.ip().to_string())
         .env("ADMIN_PORT", ADMIN.port().to_string())
         .env("ENDPOINTS_FILE", endpoints);
     Ok(start)

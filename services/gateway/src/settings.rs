@@ -20,6 +20,7 @@ const CONNECTIONS_MAX: u64 = 50_000;
 pub mod variables {
     use service::kafka;
     use service::settings::Variable;
+    pub use service::settings::common::ADMIN_HOST;
 
     pub const HOST: Variable =
         Variable::new("HOST", "127.0.0.1", "Address to listen on, unless LISTENERS is set.");
@@ -30,8 +31,6 @@ pub mod variables {
     );
     pub const PORT: Variable =
         Variable::optional("PORT", "Port; 0 takes any free one. Unset: 10000 for TCP, 10001 for UDP.");
-    pub const ADMIN_HOST: Variable =
-        Variable::optional("ADMIN_HOST", "Address of the admin port; HOST unless it is set.");
     pub const ADMIN_PORT: Variable = Variable::new(
         "ADMIN_PORT",
         "20000",
@@ -240,7 +239,7 @@ impl Settings {
         let settings = Self {
             protocol,
             listeners: if from_stdin { Listeners::Stdin } else { Listeners::Bind { host, port } },
-            admin_host: reader.optional(&v::ADMIN_HOST).unwrap_or(host),
+            admin_host: reader.get(&v::ADMIN_HOST),
             admin_port: reader.get(&v::ADMIN_PORT),
             endpoints_file: endpoints_file.into(),
             cluster: reader.optional(&v::CLUSTER).unwrap_or_else(|| protocol.cluster().to_owned()),

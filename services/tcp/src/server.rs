@@ -37,8 +37,9 @@ impl Server {
     /// What cannot be had: see [`Error`].
     pub fn bind(settings: Settings, shutdown: Shutdown) -> Result<Self, Error> {
         let listener = listen::tcp(settings.host, settings.port).map_err(Error::Listen)?;
+        listen::bound_buffers(&listener).map_err(Error::Listen)?;
         let address = listener.local_addr().map_err(Error::Listen)?;
-        let admin_listener = listen::tcp(settings.host, settings.admin_port).map_err(Error::Listen)?;
+        let admin_listener = listen::tcp(settings.admin_host, settings.admin_port).map_err(Error::Listen)?;
 
         let readiness = Readiness::new();
         let mut registry = Registry::default();

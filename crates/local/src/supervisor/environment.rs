@@ -54,10 +54,11 @@ pub(crate) fn of_replica(
     node: &str,
     clients: SocketAddr,
     admin_port: u16,
-) -> [(String, String); 5] {
+) -> [(String, String); 6] {
     [
         ("HOST", clients.ip().to_string()),
         ("PORT", clients.port().to_string()),
+        ("ADMIN_HOST", clients.ip().to_string()),
         ("ADMIN_PORT", admin_port.to_string()),
         ("POD_NAME", name.to_owned()),
         ("NODE_NAME", node.to_owned()),
