@@ -14,6 +14,7 @@
 //! | `tcp_accept_pauses_total` | times that accepting paused at the limit on open files |
 //! | `tcp_backend_failures_total{backend}` | commands answered with an error because `cache` or `broadcast` was down |
 //! | `tcp_log_lines_total`, `tcp_log_lines_shipped_total`, `tcp_log_lines_dropped_total` | log lines for Kafka, those it has taken, and those that did not reach it |
+//! | `tcp_log_lines_unwritten_total` | log lines that stderr did not take |
 //!
 //! Opened and closed are counters because a gauge hides what happens between two scrapes. Workers count in plain
 //! integers and add them up here once per turn of their loop.

@@ -136,7 +136,7 @@ impl Settings {
     /// # Errors
     /// Every variable with a bad value.
     pub fn from_env(env: &Env) -> Result<Self, Invalid> {
-        let mut reader = Reader::new(env);
+        let mut reader = Reader::of_table(env, Self::VARIABLES);
         let DialectSetting(dialect) = reader.get(&DIALECT);
         let settings = Self {
             host: reader.get(&HOST),

@@ -10,6 +10,7 @@
 //! | `udp_received_bytes_total`, `udp_sent_bytes_total` | what was received (of packets that are too long, what was kept) and sent |
 //! | `udp_backend_failures_total{backend}` | commands answered with an error because `cache` was down |
 //! | `udp_log_lines_total`, `udp_log_lines_shipped_total`, `udp_log_lines_dropped_total` | log lines for Kafka, those it has taken, and those that did not reach it |
+//! | `udp_log_lines_unwritten_total` | log lines that stderr did not take |
 //!
 //! What was received and is neither answered nor dropped is with the cache. Workers count in plain integers and add
 //! them up here once per turn of their loop; the kernel is asked at each scrape.

@@ -82,7 +82,7 @@ impl Settings {
     /// # Errors
     /// Every variable with a bad value.
     pub fn from_env(env: &Env) -> Result<Self, Invalid> {
-        let mut reader = Reader::new(env);
+        let mut reader = Reader::of_table(env, Self::VARIABLES);
         let settings = Self {
             host: reader.get(&HOST),
             port: reader.get(&PORT),
@@ -98,7 +98,7 @@ impl Settings {
             cache_timeout: reader.get::<Seconds>(&CACHE_TIMEOUT).0,
             pod_name: reader.optional(&POD_NAME),
             cache: cache::Settings::read(&mut reader),
-            kafka: kafka::Settings::read(&mut reader),
+            kafka: kafka::Settings::read_for_logs(&mut reader),
         };
         reader.finish(settings)
     }
