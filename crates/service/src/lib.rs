@@ -9,6 +9,7 @@
 //! * [`workers`]: the threads of the event loops; [`background`]: that of the backends beside them.
 //! * [`cache`]: memcached, with a deadline for each command and a circuit breaker.
 //! * [`kafka`]: broadcasts to all instances, and the producer behind [`logs`].
+//! * [`http`]: the one HTTP client, for probes, scrapes and the APIs of servers beside us.
 //! * [`logs`]: structured lines on stderr, and to Kafka where it is set.
 //!
 //! No service starts a backend or needs one to start: what is down degrades what depends on it and nothing else.
@@ -19,6 +20,7 @@ pub mod backoff;
 pub mod cache;
 pub mod datagrams;
 mod error;
+pub mod http;
 pub mod kafka;
 pub mod limits;
 pub mod listen;
