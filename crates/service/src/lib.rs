@@ -6,7 +6,8 @@
 //!   `/readyz` says.
 //! * [`listen`], [`limits`]: sockets and the limit on open files; [`datagrams`]: UDP in batches; [`mailbox`]: how
 //!   other threads tell an event loop.
-//! * [`workers`]: the threads of the event loops; [`background`]: that of the backends beside them.
+//! * [`workers`]: the threads of the event loops; [`backend`]: the thread of the backends beside them, on a
+//!   [`background`] thread; [`metrics`]: how both count.
 //! * [`cache`]: memcached, with a deadline for each command and a circuit breaker.
 //! * [`kafka`]: broadcasts to all instances, and the producer behind [`logs`].
 //! * [`http`]: the one HTTP client, for probes, scrapes and the APIs of servers beside us.
@@ -15,6 +16,7 @@
 //! No service starts a backend or needs one to start: what is down degrades what depends on it and nothing else.
 
 pub mod admin;
+pub mod backend;
 pub mod background;
 pub mod backoff;
 pub mod cache;
@@ -26,6 +28,7 @@ pub mod limits;
 pub mod listen;
 pub mod logs;
 pub mod mailbox;
+pub mod metrics;
 pub mod readiness;
 pub mod settings;
 pub mod shutdown;
