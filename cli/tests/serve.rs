@@ -1,5 +1,7 @@
 //! `playctl serve`: its help, and its outputs.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use std::fs::OpenOptions;

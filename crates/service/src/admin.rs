@@ -19,6 +19,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use prometheus_client::registry::Registry;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
 use crate::listen;
@@ -38,6 +39,14 @@ impl Pages {
             .route("/readyz", get(move || std::future::ready(readyz(&readiness))))
             .route("/metrics", get(move |headers: HeaderMap| std::future::ready(render(&metrics, &headers))));
         Self { router }
+    }
+
+    /// Answers one request over whatever carries it, as the admin port does.
+    ///
+    /// # Errors
+    /// The connection ended before a request had come, or what came is none.
+    pub async fn answer(&self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static) -> hyper::Result<()> {
+        connections::answer(stream, self.router.clone()).await
     }
 
     /// Adds a page whose text is made anew for each request. `path` starts with `/`.

@@ -26,6 +26,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info, warn};
 
 pub use self::commands::{Holder, Refusal};
+#[doc(hidden)]
+pub use self::connection::fuzz_reply;
 use self::connection::{Failure, Reply};
 use self::placement::Resolver;
 use self::server::Server;

@@ -35,14 +35,22 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The longest head of a request.
 const REQUEST_BYTES_MAX: usize = 16 * 1024;
 
-/// Serves for ever.
-pub(super) async fn serve(listener: TcpListener, router: Router) {
+/// Answers one request.
+pub(super) async fn answer(
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    router: Router,
+) -> hyper::Result<()> {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(IDLE_TIMEOUT)
         .max_buf_size(REQUEST_BYTES_MAX)
         // A client that asks again and again has to come anew each time, behind the others.
         .keep_alive(false);
+    http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).await
+}
+
+/// Serves for ever.
+pub(super) async fn serve(listener: TcpListener, router: Router) {
     let mut table = Table::new();
     let mut idle_check = tokio::time::interval(IDLE_CHECK);
     let mut shortage_told = false;
@@ -66,7 +74,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router) {
             Ok((stream, _)) => {
                 shortage_told = false;
                 table.make_room();
-                table.spawn(stream, &http, router.clone());
+                table.spawn(stream, router.clone());
                 // Requests that have come are answered before more connections are taken.
                 tokio::task::yield_now().await;
             }
@@ -100,15 +108,13 @@ impl Table {
         Self { started: Instant::now(), tasks: JoinSet::new(), slots: HashMap::new() }
     }
 
-    fn spawn(&mut self, stream: TcpStream, http: &http1::Builder, router: Router) {
+    fn spawn(&mut self, stream: TcpStream, router: Router) {
         let now_ms = self.started.elapsed().as_millis() as u64;
         let moved_ms = Arc::new(AtomicU64::new(now_ms));
         let watched =
             Watched { stream, started: self.started, moved_ms: Arc::clone(&moved_ms), was_shut: false };
-        let service = TowerToHyperService::new(router);
-        let connection = http.serve_connection(TokioIo::new(watched), service);
         let task = self.tasks.spawn(async move {
-            if let Err(error) = connection.await {
+            if let Err(error) = answer(watched, router).await {
                 debug!(%error, "a client of the admin port is gone");
             }
         });

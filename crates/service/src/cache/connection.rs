@@ -69,6 +69,15 @@ impl Connection {
     }
 }
 
+/// For fuzzing, since servers are foreign: how much of a value is kept of the reply that `bytes` are.
+#[doc(hidden)]
+pub async fn fuzz_reply(bytes: &[u8]) -> Option<usize> {
+    match read_reply(&mut &*bytes).await.ok()? {
+        Reply::Value(value) => Some(value.len()),
+        Reply::Code(_) | Reply::ValueTooLong => None,
+    }
+}
+
 async fn read_reply(stream: &mut (impl AsyncBufRead + Unpin)) -> Result<Reply, Failure> {
     let line = read_line(stream).await?;
     let code = match MetaResponse::parse_header(&line) {
