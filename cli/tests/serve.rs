@@ -7,7 +7,7 @@ mod support;
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 
 use fixtures::{DEADLINE, eventually, metric};
 use rustix::process::{Pid, Signal, kill_process};
@@ -55,6 +55,17 @@ fn full_pipe() -> (io::PipeReader, io::PipeWriter) {
     (reader, writer)
 }
 
+/// Does not outlive its test, whatever that comes to.
+struct Service(Child);
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // It has ended already, as a rule.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
@@ -73,7 +84,7 @@ fn outputs_that_take_nothing_hold_up_and_end_nothing() {
     ] {
         let (port, admin) = (free_port(), free_port());
         let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, admin));
-        let mut service = lab
+        let service = lab
             .command(&["serve", "tcp", "-H", "127.0.0.1", "-p", &port.to_string()])
             .env("ADMIN_PORT", admin.port().to_string())
             .env("SIGTERM_TIMEOUT", "0")
@@ -81,8 +92,8 @@ fn outputs_that_take_nothing_hold_up_and_end_nothing() {
             .env("RUST_LOG", "trace")
             .stdout(stdout)
             .stderr(stderr)
-            .spawn()
-            .unwrap();
+            .spawn();
+        let mut service = Service(service.unwrap());
         eventually(what, || TcpStream::connect(admin).is_ok());
         eventually(what, || metric(admin, "tcp_log_lines_unwritten_total") > 0);
         let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
@@ -92,10 +103,10 @@ fn outputs_that_take_nothing_hold_up_and_end_nothing() {
         io::Read::read_exact(&mut client, &mut reply).unwrap();
         assert_eq!(&reply, b"still here", "{what}");
         drop(client);
-        kill_process(Pid::from_child(&service), Signal::TERM).unwrap();
+        kill_process(Pid::from_child(&service.0), Signal::TERM).unwrap();
         let mut status = None;
         eventually(what, || {
-            status = service.try_wait().unwrap();
+            status = service.0.try_wait().unwrap();
             status.is_some()
         });
         assert!(status.is_some_and(|status| status.success()), "{what}: {status:?}");
