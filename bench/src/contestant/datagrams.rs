@@ -34,6 +34,7 @@ impl DatagramServer {
                 .args(["serve", "udp"])
                 .env("HOST", SERVER.ip().to_string())
                 .env("PORT", SERVER.port().to_string())
+                .env("ADMIN_HOST", SERVER_HEALTH.ip().to_string())
                 .env("ADMIN_PORT", SERVER_HEALTH.port().to_string())
                 .env("POD_NAME", "udp-0")
                 .answering(SERVER_HEALTH, "/readyz")?,

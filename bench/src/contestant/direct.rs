@@ -95,6 +95,7 @@ fn service(programs: &Programs, address: SocketAddr) -> Result<Start<'static>> {
         .args(["serve", "tcp"])
         .env("HOST", address.ip().to_string())
         .env("PORT", address.port().to_string())
+        .env("ADMIN_HOST", address.ip().to_string())
         .env("ADMIN_PORT", ADMIN.port().to_string())
         .env("POD_NAME", "tcp-0");
     Ok(start)

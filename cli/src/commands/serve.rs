@@ -1,8 +1,9 @@
 //! `playctl serve SERVICE`
 
-use clap::Subcommand;
-use platform::exit;
-use service::{Shutdown, settings::Env};
+use clap::{Arg, ArgMatches, Command, FromArgMatches, Subcommand};
+use platform::{ServiceKind, exit};
+use service::settings::{Env, Variable, table};
+use service::{Shutdown, logs};
 
 use super::{Failure, Outcome};
 
@@ -11,6 +12,7 @@ use super::{Failure, Outcome};
 #[command(after_help = "\
 Examples:
   playctl serve tcp                                        port 40000, all interfaces, no backends
+  playctl serve tcp --help                                 its environment variables
   PORT=5151 DIALECT=socketz playctl serve tcp
   KAFKA_BROKERS=127.0.0.1:9092 MEMCACHED_SERVICE=127.0.0.1 MEMCACHED_PORT=11211 playctl serve tcp -H 127.0.0.1
   MEMCACHED_SERVICE=127.0.0.1 playctl serve udp -p 50000   tokens are issued by tcp
@@ -20,68 +22,158 @@ Examples:
 A backend that is not configured or not reachable degrades the commands that need it and nothing else.")]
 pub(crate) struct Args {
     #[command(subcommand)]
-    service: Service,
+    request: Request,
 }
 
-#[derive(Debug, Subcommand)]
-enum Service {
-    /// Text commands over TCP
-    Tcp(Listen),
-    /// The same words over UDP
-    Udp(Listen),
-    /// The L4 gateway
-    Gateway(Listen),
-    /// Log lines from Kafka to Elasticsearch
-    Logger,
+/// What can be served.
+struct Program {
+    name: &'static str,
+    about: &'static str,
+    variables: &'static [&'static Variable],
+    /// Whether HOST and PORT have flags of their own.
+    listens: bool,
+    run: fn(&Env) -> Outcome,
 }
 
-#[derive(Debug, Clone, clap::Args)]
-struct Listen {
-    /// Address to listen on (HOST)
-    #[arg(long, short = 'H')]
-    host: Option<String>,
-    /// Port to listen on (PORT)
-    #[arg(long, short = 'p')]
-    port: Option<String>,
+const GATEWAY: Program = Program {
+    name: "gateway",
+    about: "The L4 gateway",
+    variables: &gateway::settings::variables::ALL,
+    listens: true,
+    run: |env| {
+        let settings = gateway::Settings::from_env(env).map_err(Failure::usage)?;
+        ended(gateway::run(settings, shutdown()?))
+    },
+};
+
+/// The program of a service; `None`: there is none yet.
+fn program(kind: ServiceKind) -> Option<Program> {
+    let (about, variables, run): (_, _, fn(&Env) -> Outcome) = match kind {
+        ServiceKind::Tcp => ("Text commands over TCP", tcp::Settings::VARIABLES, |env| {
+            let settings = tcp::Settings::from_env(env).map_err(Failure::usage)?;
+            ended(tcp::run(settings, shutdown()?))
+        }),
+        ServiceKind::Udp => ("The same words over UDP", udp::Settings::VARIABLES, |env| {
+            let settings = udp::Settings::from_env(env).map_err(Failure::usage)?;
+            ended(udp::run(settings, shutdown()?))
+        }),
+        ServiceKind::Logger => {
+            ("Log lines from Kafka to Elasticsearch", logger::Settings::VARIABLES, |env| {
+                let settings = logger::Settings::from_env(env).map_err(Failure::usage)?;
+                ended(logger::run(settings, shutdown()?))
+            })
+        }
+        ServiceKind::Ws | ServiceKind::Stream | ServiceKind::Directory => return None,
+    };
+    Some(Program { name: kind.name(), about, variables, listens: kind.row().has_clients, run })
 }
 
-pub(crate) fn run(args: Args) -> Outcome {
-    // First of all, before any thread exists: a replica must not outlive its supervisor.
-    local::child::bind_to_parent().map_err(Failure::failed)?;
-    let env = Env::of_process();
-    service::logs::init(&env).map_err(Failure::usage)?;
-    match args.service {
-        Service::Tcp(listen) => {
-            let settings = tcp::Settings::from_env(&listen.over(env)).map_err(Failure::usage)?;
-            tcp::run(settings, shutdown()?).map_err(Failure::failed)?;
-        }
-        Service::Udp(listen) => {
-            let settings = udp::Settings::from_env(&listen.over(env)).map_err(Failure::usage)?;
-            udp::run(settings, shutdown()?).map_err(Failure::failed)?;
-        }
-        Service::Gateway(listen) => {
-            let settings = gateway::Settings::from_env(&listen.over(env)).map_err(Failure::usage)?;
-            gateway::run(settings, shutdown()?).map_err(Failure::failed)?;
-        }
-        Service::Logger => {
-            let settings = logger::Settings::from_env(&env).map_err(Failure::usage)?;
-            logger::run(settings, shutdown()?).map_err(Failure::failed)?;
-        }
-    }
-    Ok(exit::DONE)
+fn programs() -> impl Iterator<Item = Program> {
+    ServiceKind::ALL.into_iter().filter_map(program).chain([GATEWAY])
+}
+
+fn ended<E: std::fmt::Display>(result: Result<(), E>) -> Outcome {
+    result.map(|()| exit::DONE).map_err(Failure::failed)
 }
 
 fn shutdown() -> Result<Shutdown, Failure> {
     Shutdown::on_signals().map_err(|error| Failure::failed(format!("could not take signals: {error}")))
 }
 
-impl Listen {
-    /// The environment with what was typed over it.
-    fn over(self, env: Env) -> Env {
-        let typed = [("HOST", self.host), ("PORT", self.port)];
-        typed.into_iter().fold(env, |env, (name, value)| match value {
-            Some(value) => env.with(name, value),
-            None => env,
-        })
+/// What was typed.
+#[derive(Debug)]
+struct Request {
+    name: String,
+    /// Variables that flags set.
+    typed: Vec<(&'static str, String)>,
+}
+
+/// Flags, and the variables that they set.
+const FLAGS: [(&str, char, &str, &str); 2] =
+    [("host", 'H', "HOST", "Address to listen on (HOST)"), ("port", 'p', "PORT", "Port to listen on (PORT)")];
+
+impl Subcommand for Request {
+    fn augment_subcommands(command: Command) -> Command {
+        let subcommand = |Program { name, about, variables, listens, .. }| {
+            let flags = FLAGS.iter().filter(|_| listens).map(|(long, short, _, about)| {
+                Arg::new(*long).long(*long).short(*short).value_name(long.to_uppercase()).help(*about)
+            });
+            Command::new(name).about(about).args(flags).after_help(table::help(variables))
+        };
+        command.subcommand_required(true).arg_required_else_help(true).subcommands(programs().map(subcommand))
+    }
+
+    fn augment_subcommands_for_update(command: Command) -> Command {
+        Self::augment_subcommands(command)
+    }
+
+    fn has_subcommand(name: &str) -> bool {
+        programs().any(|program| program.name == name)
+    }
+}
+
+impl FromArgMatches for Request {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let missing = || clap::Error::new(clap::error::ErrorKind::MissingSubcommand);
+        let (name, matches) = matches.subcommand().ok_or_else(missing)?;
+        let typed = FLAGS.iter().filter_map(|(long, _, variable, _)| {
+            let value = matches.try_get_one::<String>(long).ok().flatten()?;
+            Some((*variable, value.clone()))
+        });
+        Ok(Self { name: name.to_owned(), typed: typed.collect() })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+pub(crate) fn run(args: Args) -> Outcome {
+    // First of all, before any thread exists: a replica must not outlive its supervisor.
+    local::child::bind_to_parent().map_err(Failure::failed)?;
+    let Request { name, typed } = args.request;
+    let env = typed.into_iter().fold(Env::of_process(), |env, (variable, value)| env.with(variable, value));
+    logs::init(&env).map_err(Failure::usage)?;
+    let program = programs().find(|program| program.name == name);
+    let program = program.ok_or_else(|| Failure::usage(format!("there is no service {name:?}")))?;
+    (program.run)(&env)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn the_table_of_services_says_which_can_run() {
+        for kind in ServiceKind::ALL {
+            assert_eq!(program(kind).is_some(), kind.row().runs, "{kind}");
+        }
+    }
+
+    /// `PLAYCTL_WRITE_DOCS=1 cargo test -p playctl --bin playctl serve` writes the page anew.
+    #[test]
+    fn the_page_of_settings_is_current() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/settings.md");
+        let mut page = String::from(
+            "# Settings\n\n\
+             Every service is set by its environment; `playctl serve SERVICE --help` prints the same tables. A variable \
+             that is set to nothing counts as not set. A bad value ends the service with exit code 2 and names the \
+             variable, the value and what was expected; all bad ones are named at once.\n\n\
+             Durations are written as `250ms`, `1.5s`, `1m30s` or `2h`; a bare number is seconds.\n\n\
+             *Made from the tables that the services read, by \
+             `PLAYCTL_WRITE_DOCS=1 cargo test -p playctl --bin playctl serve`.*\n",
+        );
+        for Program { name, about, variables, listens, .. } in programs() {
+            let flags = if listens { " `-H` sets `HOST`, `-p` sets `PORT`." } else { "" };
+            write!(page, "\n## {name}\n{about}.{flags}\n\n{}", table::markdown(variables)).unwrap();
+        }
+        if std::env::var_os("PLAYCTL_WRITE_DOCS").is_some() {
+            std::fs::write(path, &page).unwrap();
+        }
+        let committed = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(committed == page, "docs/settings.md is out of date; write it anew as its first lines say");
     }
 }

@@ -1,9 +1,13 @@
-//! Tokens: opaque, but never able to do harm as a memcached key.
+//! Tokens: opaque, but harmless as memcached keys.
 
 use crate::command::Rejection;
-use crate::limits::TOKEN_BYTES;
+use crate::limits::{CLIENT_KEY_PREFIX, TOKEN_BYTES};
 
-/// A token as a client sent it: 36 bytes of `[0-9A-Za-z-]`. Whether it was ever issued is for the cache to say.
+/// A token as a client sent it: 36 bytes of `[0-9A-Za-z-]`, not beginning with `c-`. Only the cache knows whether it
+/// was ever issued.
+///
+/// Tokens and clients' keys share memcached's key space, the latter under [`CLIENT_KEY_PREFIX`]. Were a token allowed
+/// to begin with it, anyone could store a value under a key of 34 bytes and use that as a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Token([u8; TOKEN_BYTES]);
 
@@ -11,10 +15,12 @@ impl Token {
     /// Checks the length before the bytes, as programs that tell the two errors apart expect.
     pub fn parse(field: &[u8]) -> Result<Self, Rejection> {
         let bytes: [u8; TOKEN_BYTES] = field.try_into().map_err(|_| Rejection::TokenLength)?;
-        if bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-') {
-            Ok(Self(bytes))
-        } else {
+        if !bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-') {
             Err(Rejection::TokenBytes)
+        } else if bytes.starts_with(CLIENT_KEY_PREFIX) {
+            Err(Rejection::TokenPrefix)
+        } else {
+            Ok(Self(bytes))
         }
     }
 
@@ -31,6 +37,15 @@ mod tests {
     fn a_token_need_not_be_a_uuid() {
         assert!(Token::parse(b"123e4567-e89b-12d3-a456-426614174000").is_ok());
         assert!(Token::parse(&[b'Z'; 36]).is_ok());
+    }
+
+    #[test]
+    fn a_token_is_never_a_clients_key() {
+        for key in ["a".repeat(34), "-".repeat(34), "23e4567-e89b-12d3-a456-426614174000"[1..].to_owned()] {
+            let token = format!("c-{key}");
+            assert_eq!(Token::parse(token.as_bytes()), Err(Rejection::TokenPrefix), "{token}");
+        }
+        assert!(Token::parse(format!("C-{}", "a".repeat(34)).as_bytes()).is_ok());
     }
 
     #[test]

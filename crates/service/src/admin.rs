@@ -4,36 +4,26 @@
 //! data plane cannot fail a probe. The port is bound before [`Admin::start`] returns, so that a port that is taken
 //! is an error at start and tests can ask for port 0.
 //!
-//! Everybody may connect, so connections are bounded in number and in how long they may say nothing.
+//! Whatever clients do, a probe is answered in time ([`connections`]).
 
+mod connections;
 mod exposition;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use prometheus_client::registry::Registry;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
 
+use crate::listen;
 use crate::readiness::Readiness;
-
-/// A scraper, a probe and a few people look at a replica; what comes beyond that waits in the listener's backlog.
-const CONNECTIONS_MAX: usize = 128;
-/// A request must have come so long after the connection, or the request before it: more than a slow client needs,
-/// less than the time-outs of probes times their failure threshold, so that silent ones cannot keep them out.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// When descriptors run out, accepting is tried again after this.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the admin port serves.
 pub struct Pages {
@@ -49,6 +39,14 @@ impl Pages {
             .route("/readyz", get(move || std::future::ready(readyz(&readiness))))
             .route("/metrics", get(move |headers: HeaderMap| std::future::ready(render(&metrics, &headers))));
         Self { router }
+    }
+
+    /// Answers one request over whatever carries it, as the admin port does.
+    ///
+    /// # Errors
+    /// The connection ended before a request had come, or what came is none.
+    pub async fn answer(&self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static) -> hyper::Result<()> {
+        connections::answer(stream, self.router.clone()).await
     }
 
     /// Adds a page whose text is made anew for each request. `path` starts with `/`.
@@ -104,6 +102,7 @@ impl Admin {
     /// If the listener cannot be used or the thread cannot be made.
     pub fn start(listener: TcpListener, pages: Pages) -> io::Result<Self> {
         let address = listener.local_addr()?;
+        listen::bound_buffers(&listener)?;
         listener.set_nonblocking(true)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listener = {
@@ -114,7 +113,7 @@ impl Admin {
         let thread = std::thread::Builder::new().name("admin".into()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = serve(listener, pages.router) => {}
+                    () = connections::serve(listener, pages.router) => {}
                     // Both a message and the sender's end mean: stop.
                     _ = stopped => {}
                 }
@@ -126,36 +125,6 @@ impl Admin {
     /// Where it listens, with the real port when 0 was asked for.
     pub fn address(&self) -> SocketAddr {
         self.address
-    }
-}
-
-/// Serves for ever.
-async fn serve(listener: tokio::net::TcpListener, router: Router) {
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(REQUEST_TIMEOUT);
-    let mut connections = JoinSet::new();
-    loop {
-        while connections.len() >= CONNECTIONS_MAX {
-            connections.join_next().await;
-        }
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "the admin port cannot take a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            },
-            Some(_) = connections.join_next() => continue,
-        };
-        let service = TowerToHyperService::new(router.clone());
-        let connection = http.serve_connection(TokioIo::new(stream), service);
-        connections.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a client of the admin port is gone");
-            }
-        });
     }
 }
 
@@ -173,6 +142,7 @@ impl Drop for Admin {
 mod tests {
     use std::io::{Read, Write};
     use std::net::TcpStream;
+    use std::time::Duration;
 
     use prometheus_client::metrics::counter::Counter;
 
@@ -223,21 +193,79 @@ mod tests {
         assert!(TcpListener::bind(address).is_ok(), "the port is free again");
     }
 
-    #[test]
-    fn the_silent_are_let_go_and_cannot_keep_others_out() {
-        let pages = Pages::new(Readiness::new(), Registry::default());
-        let admin = Admin::start(TcpListener::bind("127.0.0.1:0").unwrap(), pages).unwrap();
-        let address = admin.address();
-        let silent: Vec<TcpStream> =
-            (0..CONNECTIONS_MAX).map(|_| TcpStream::connect(address).unwrap()).collect();
-        let mut halfway = &silent[0];
-        halfway.write_all(b"GET /healthz HTTP/1.1\r\nHost:").unwrap();
-        // Answered once the silent ones are gone.
-        assert!(get(address, "/healthz").starts_with("HTTP/1.1 200"));
-        for mut stream in silent {
-            stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-            let mut rest = String::new();
-            stream.read_to_string(&mut rest).unwrap();
+    /// Less than what an idle connection is given: nothing lets a probe in but that another makes room for it.
+    const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+    const CROWD: usize = 1000;
+
+    fn probe(address: SocketAddr) {
+        let mut stream = TcpStream::connect_timeout(&address, PROBE_TIMEOUT).expect("connected in time");
+        stream.set_read_timeout(Some(PROBE_TIMEOUT)).unwrap();
+        write!(stream, "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).expect("answered in time");
+        assert_eq!(&answer, b"HTTP/1.1 200");
+    }
+
+    /// Whether the server has closed the connection.
+    fn is_closed(stream: &TcpStream) -> bool {
+        stream.set_nonblocking(true).unwrap();
+        let mut rest = [0; 4096];
+        loop {
+            match (&mut &*stream).read(&mut rest) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
+            }
         }
+    }
+
+    /// Probes while a crowd of clients, each of which sends `request`, comes and stays; all are gone in the end.
+    fn probes_are_answered_beside(request: &[u8]) {
+        let mut metrics = Registry::default();
+        for number in 0..300 {
+            // A page that no socket buffer holds.
+            metrics.register(format!("metric_{number}"), "x".repeat(1000), Counter::<u64>::default());
+        }
+        let admin = Admin::start(
+            listen::tcp(crate::settings::Host::LOOPBACK, 0).unwrap(),
+            Pages::new(Readiness::new(), metrics),
+        )
+        .unwrap();
+        let address = admin.address();
+        let crowd: Vec<TcpStream> = (0..CROWD)
+            .map(|number| {
+                let stream = TcpStream::connect(address).unwrap();
+                stream.set_nonblocking(true).unwrap();
+                // What does not fit is not sent, and one that was given up takes nothing.
+                let _ = (&mut &stream).write(request);
+                if number % 20 == 0 {
+                    probe(address);
+                }
+                stream
+            })
+            .collect();
+        for _ in 0..20 {
+            probe(address);
+        }
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        while !crowd.iter().all(is_closed) {
+            assert!(std::time::Instant::now() < deadline, "they are let go");
+            probe(address);
+        }
+    }
+
+    #[test]
+    fn the_silent_cannot_keep_probes_out() {
+        probes_are_answered_beside(b"");
+    }
+
+    #[test]
+    fn those_who_never_finish_cannot_keep_probes_out() {
+        probes_are_answered_beside(b"GET /healthz HTTP/1.1\r\nHost:");
+    }
+
+    #[test]
+    fn those_who_ask_without_end_and_never_read_cannot_keep_probes_out() {
+        probes_are_answered_beside(&b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000));
     }
 }

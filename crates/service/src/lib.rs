@@ -6,25 +6,30 @@
 //!   `/readyz` says.
 //! * [`listen`], [`handover`], [`limits`]: sockets, made here or handed over, and the limit on open files; [`datagrams`]: UDP in batches; [`mailbox`]: how
 //!   other threads tell an event loop.
-//! * [`workers`]: the threads of the event loops; [`background`]: that of the backends beside them.
+//! * [`workers`]: the threads of the event loops; [`backend`]: the thread of the backends beside them, on a
+//!   [`background`] thread; [`metrics`]: how both count.
 //! * [`cache`]: memcached, with a deadline for each command and a circuit breaker.
 //! * [`kafka`]: broadcasts to all instances, and the producer behind [`logs`].
+//! * [`http`]: the one HTTP client, for probes, scrapes and the APIs of servers beside us.
 //! * [`logs`]: structured lines on stderr, and to Kafka where it is set.
 //!
 //! No service starts a backend or needs one to start: what is down degrades what depends on it and nothing else.
 
 pub mod admin;
+pub mod backend;
 pub mod background;
 pub mod backoff;
 pub mod cache;
 pub mod datagrams;
 mod error;
 pub mod handover;
+pub mod http;
 pub mod kafka;
 pub mod limits;
 pub mod listen;
 pub mod logs;
 pub mod mailbox;
+pub mod metrics;
 pub mod readiness;
 pub mod settings;
 pub mod shutdown;

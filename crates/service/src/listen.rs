@@ -2,9 +2,10 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::settings::Host;
 
@@ -20,6 +21,38 @@ const BACKLOG: i32 = 4096;
 /// What the kernel says, with the address.
 pub fn tcp(host: Host, port: u16) -> io::Result<TcpListener> {
     on(host, port, bind_tcp)
+}
+
+/// What the kernel may hold for each direction of an accepted connection. It doubles these numbers, counts its own
+/// overhead, and may exceed the bound on sending by one segment of 64 KiB: 256 KiB for both at most.
+const SEND_BUFFER_BYTES: usize = 32 * 1024;
+const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Bounds what the kernel holds for a client that does not read, or sends faster than it is served: without this a
+/// send buffer grows to 4 MiB and a receive buffer to 32 MiB. Accepted connections inherit the bounds. Only for
+/// services whose requests and replies are small: it also bounds how much is on its way to a distant client.
+///
+/// # Errors
+/// What the kernel says.
+pub fn bound_buffers(listener: &TcpListener) -> io::Result<()> {
+    let socket = SockRef::from(listener);
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)
+}
+
+/// Makes the close of a connection, which is to follow, a reset: what was not sent is dropped, and the kernel keeps
+/// nothing for a client that does not read.
+pub fn reset_on_close(connection: &impl AsFd) {
+    // Fails only if the connection is gone already.
+    let _ = SockRef::from(connection).set_linger(Some(Duration::ZERO));
+}
+
+/// Lets the kernel hold what was not sent on a connection that is about to be closed for no longer than `timeout`.
+pub fn give_up_after(connection: &impl AsFd, timeout: Duration) {
+    // Zero would mean the kernel's own time, which is many minutes.
+    let timeout = timeout.max(Duration::from_millis(1));
+    // Fails only if the connection is gone already.
+    let _ = SockRef::from(connection).set_tcp_user_timeout(Some(timeout));
 }
 
 /// How sockets for datagrams are made.

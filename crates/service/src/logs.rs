@@ -3,13 +3,13 @@
 //! The `tracing` subscriber belongs to the process, so does the queue between it and Kafka: [`init`] makes both,
 //! once, from the binary; the service that has a Kafka producer takes the queue's other end with [`ship`]. The queue
 //! is bounded: while Kafka is away lines are dropped and counted, and the next one that goes through says how many.
-//! Nothing ever waits for Kafka to log a line.
+//! Nothing ever waits for Kafka, or for whoever reads stderr, to log a line: see [`stderr`].
 
 mod counts;
 mod layer;
 mod shipping;
+mod stderr;
 
-use std::io;
 use std::sync::OnceLock;
 
 use tracing_subscriber::EnvFilter;
@@ -20,6 +20,7 @@ pub use self::counts::register;
 use self::layer::ShippingLayer;
 use self::shipping::Queue;
 pub use self::shipping::{dropped, ship};
+pub use self::stderr::Stderr;
 use crate::kafka::KAFKA_BROKERS;
 use crate::settings::{Env, Invalid, Reader, Setting, Variable};
 
@@ -54,7 +55,7 @@ pub fn init(env: &Env) -> Result<(), Invalid> {
     let Filter(filter) = reader.get(&RUST_LOG);
     reader.finish(())?;
     let shipping = env.get(KAFKA_BROKERS.name).map(|_| ShippingLayer::new(QUEUE.get_or_init(Queue::new)));
-    let stderr = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(io::stderr);
+    let stderr = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(Stderr);
     // Fails only if there is a subscriber already, which then stays.
     let _ = tracing_subscriber::registry().with(filter).with(stderr).with(shipping).try_init();
     Ok(())

@@ -11,6 +11,7 @@
 pub mod common;
 mod host;
 mod problem;
+pub mod table;
 mod value;
 
 use std::collections::BTreeMap;
@@ -82,12 +83,19 @@ impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Env {
 #[derive(Debug)]
 pub struct Reader<'a> {
     env: &'a Env,
+    /// The variables that may be read; empty: any.
+    table: &'a [&'a Variable],
     problems: Vec<Problem>,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(env: &'a Env) -> Self {
-        Self { env, problems: Vec::new() }
+        Self::of_table(env, &[])
+    }
+
+    /// Reads the variables of a table and no others, so that what is documented is what is read.
+    pub fn of_table(env: &'a Env, table: &'a [&'a Variable]) -> Self {
+        Self { env, table, problems: Vec::new() }
     }
 
     /// The variable's value or its default. A bad value is noted and the default stands in for it, so that
@@ -104,7 +112,15 @@ impl<'a> Reader<'a> {
     }
 
     /// The variable's value, or `None` if it is not set or bad (which is noted).
+    ///
+    /// # Panics
+    /// In debug builds, if the reader has a table and the variable is not in it.
     pub fn optional<T: Setting>(&mut self, variable: &Variable) -> Option<T> {
+        debug_assert!(
+            self.table.is_empty() || self.table.contains(&variable),
+            "{} is read but not in the table",
+            variable.name
+        );
         let text = self.env.get(variable.name)?;
         match T::parse(text.trim()) {
             Ok(value) => Some(value),
@@ -167,6 +183,15 @@ mod tests {
         let text = invalid.to_string();
         assert!(text.contains("PORT=\"ninety\": expected a whole number from 0 to 65535"), "{text}");
         assert!(text.contains("TIMEOUT=\"-3\": expected a duration"), "{text}");
+    }
+
+    #[test]
+    #[should_panic(expected = "TIMEOUT is read but not in the table")]
+    fn what_is_read_must_be_in_the_table() {
+        let env = Env::default();
+        let mut reader = Reader::of_table(&env, &[&PORT]);
+        let _: u16 = reader.get(&PORT);
+        let _: Seconds = reader.get(&TIMEOUT);
     }
 
     #[test]

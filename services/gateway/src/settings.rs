@@ -19,6 +19,7 @@ const CONNECTIONS_MAX: u64 = 50_000;
 pub mod variables {
     use service::kafka;
     use service::settings::Variable;
+    pub use service::settings::common::ADMIN_HOST;
 
     pub const HOST: Variable =
         Variable::new("HOST", "127.0.0.1", "Address to listen on, unless LISTENERS is set.");
@@ -29,11 +30,6 @@ pub mod variables {
     );
     pub const PORT: Variable =
         Variable::optional("PORT", "Port; 0 takes any free one. Unset: 10000 for TCP, 10001 for UDP.");
-    pub const ADMIN_HOST: Variable = Variable::new(
-        "ADMIN_HOST",
-        "127.0.0.1",
-        "Address of the admin port, whose pages are for the inside.",
-    );
     pub const ADMIN_PORT: Variable = Variable::new(
         "ADMIN_PORT",
         "20000",

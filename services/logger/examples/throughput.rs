@@ -139,7 +139,7 @@ impl Bench {
     fn logger(&self, topic: &str, round: usize, records: usize) -> Result<f64, Failed> {
         let (prefix, group) = (self.index_prefix(), format!("{topic}-{round}"));
         let env: Env = [
-            ("HOST", "127.0.0.1"),
+            ("ADMIN_HOST", "127.0.0.1"),
             ("ADMIN_PORT", "0"),
             ("KAFKA_BROKERS", &self.brokers),
             ("KAFKA_LOGGING_TOPIC", topic),

@@ -15,6 +15,7 @@
 //! | `logger_rebalances_total` | times that partitions were assigned |
 //! | `logger_lag_records{partition}` | records that are not acknowledged yet, as of the last 5 s |
 //! | `logger_log_lines_total`, `logger_log_lines_shipped_total`, `logger_log_lines_dropped_total` | its own log lines for Kafka, those it has taken, and those that did not reach it |
+//! | `logger_log_lines_unwritten_total` | log lines that stderr did not take |
 //!
 //! What is on its way is opened less closed, what is paused pauses less resumes: counters, because a gauge hides what
 //! happens between two scrapes.

@@ -6,11 +6,10 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 pub use elasticsearch::{Credentials, Elasticsearch, Trust};
+use service::settings::common::ADMIN_HOST;
 use service::settings::{Env, Host, Invalid, Reader, Seconds, Variable};
 use service::{kafka, logs};
 
-pub(crate) const HOST: Variable =
-    Variable::new("HOST", "::", "Address of the admin port; `::` is every address of both families.");
 pub(crate) const ADMIN_PORT: Variable = Variable::new(
     "ADMIN_PORT",
     "9100",
@@ -84,7 +83,7 @@ pub struct Settings {
 impl Settings {
     /// Every variable the service reads, for documentation and help.
     pub const VARIABLES: &[&Variable] = &[
-        &HOST,
+        &ADMIN_HOST,
         &ADMIN_PORT,
         &POD_NAME,
         &logs::RUST_LOG,
@@ -132,7 +131,7 @@ impl Settings {
             reader.refuse(&KAFKA_DEAD_LETTER_TOPIC, &dead_letter_topic, expected);
         }
         let elasticsearch = Elasticsearch::read(&mut reader);
-        let host = reader.get(&HOST);
+        let host = reader.get(&ADMIN_HOST);
         let admin_port = reader.get(&ADMIN_PORT);
         let pod_name = reader.optional(&POD_NAME);
         let group = reader.get(&KAFKA_GROUP);

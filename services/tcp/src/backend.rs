@@ -1,25 +1,24 @@
-//! The thread of the backends: memcached and Kafka, with a runtime of its own.
+//! What `tcp` does on the thread of the backends: commands that memcached answers, and broadcasts through Kafka.
 //!
-//! Workers hand over [`Request`]s without waiting; each comes back exactly once as a [`Completion`] in the inbox of
-//! its worker. What is on its way is bounded: beyond that a request is refused, which is answered as a backend that
-//! is down is.
+//! Each [`Request`] of a worker comes back exactly once as a [`Completion`] in the worker's inbox.
 
+mod jobs;
 mod published;
-mod thread;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use protocol::{Token, reply};
-use tokio::sync::mpsc;
+use service::backend::{self, Requests};
+pub(crate) use service::backend::{Parts, Reply};
+use service::background::Background;
 
-pub(crate) use self::thread::{Parts, start};
+use self::jobs::Jobs;
+use crate::inbox::Inbox;
 use crate::metrics::Metrics;
 use crate::worker::Handle;
-
-/// Requests that may wait for the backend thread.
-const REQUESTS_MAX: usize = 4096;
 
 /// A command that needs a backend.
 pub(crate) struct Request {
@@ -56,20 +55,28 @@ pub(crate) struct Completion {
     pub(crate) reply: Reply,
 }
 
-/// What the client gets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Reply {
-    Nothing,
-    Fixed(&'static [u8]),
-    Made(Box<[u8]>),
-}
-
 /// Where workers leave their requests.
 pub(crate) struct Backend {
-    requests: Option<mpsc::Sender<Request>>,
+    requests: Requests<Request>,
     has_cache: bool,
     has_kafka: bool,
     metrics: Arc<Metrics>,
+}
+
+/// Starts the thread, if there is a backend for it; see [`backend::start`].
+///
+/// # Errors
+/// The thread or its runtime cannot be made.
+pub(crate) fn start(
+    parts: Parts,
+    inboxes: Vec<Arc<Inbox>>,
+    metrics: Arc<Metrics>,
+) -> io::Result<(Backend, Option<Background>)> {
+    let parts = Arc::new(parts);
+    let (has_cache, has_kafka) = (parts.cache.is_some(), parts.kafka.is_some());
+    let jobs = Jobs::new(Arc::clone(&parts), inboxes, Arc::clone(&metrics));
+    let (requests, running) = backend::start(parts, Arc::new(jobs), true)?;
+    Ok((Backend { requests, has_cache, has_kafka, metrics }, running))
 }
 
 impl Backend {
@@ -85,10 +92,12 @@ impl Backend {
         if !self.has_cache {
             return Err(self.cache_failed());
         }
-        match &self.requests {
-            Some(requests) if requests.try_send(request).is_ok() => Ok(()),
-            _ if broadcasts => Err(self.broadcast_failed()),
-            _ => Err(self.cache_failed()),
+        if self.requests.submit(request) {
+            Ok(())
+        } else if broadcasts {
+            Err(self.broadcast_failed())
+        } else {
+            Err(self.cache_failed())
         }
     }
 

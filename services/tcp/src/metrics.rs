@@ -14,17 +14,15 @@
 //! | `tcp_accept_pauses_total` | times that accepting paused at the limit on open files |
 //! | `tcp_backend_failures_total{backend}` | commands answered with an error because `cache` or `broadcast` was down |
 //! | `tcp_log_lines_total`, `tcp_log_lines_shipped_total`, `tcp_log_lines_dropped_total` | log lines for Kafka, those it has taken, and those that did not reach it |
+//! | `tcp_log_lines_unwritten_total` | log lines that stderr did not take |
 //!
 //! Opened and closed are counters because a gauge hides what happens between two scrapes. Workers count in plain
 //! integers and add them up here once per turn of their loop.
 
-use std::sync::atomic::AtomicU64;
-
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use service::metrics::{add_all, backend_failures, by_label, counter};
 
 /// Why a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,21 +82,6 @@ impl CommandName {
     ];
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReasonLabel {
-    reason: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CommandLabel {
-    command: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct BackendLabel {
-    backend: &'static str,
-}
-
 /// The counters that all workers add to.
 pub(crate) struct Metrics {
     opened: Counter,
@@ -120,24 +103,15 @@ impl Metrics {
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let registry = registry.sub_registry_with_prefix("tcp");
         service::logs::register(registry);
-        let closed: Family<ReasonLabel, Counter<u64, AtomicU64>> = Family::default();
-        registry.register("connections_closed", "Connections ended, by reason", closed.clone());
-        let commands: Family<CommandLabel, Counter> = Family::default();
-        registry.register("commands", "Commands, by name", commands.clone());
-        let failures: Family<BackendLabel, Counter> = Family::default();
-        registry.register(
-            "backend_failures",
-            "Commands that failed because a backend was down",
-            failures.clone(),
-        );
         let connections = Gauge::default();
         registry.register("connections", "Connections now", connections.clone());
-
-        let mut counter = |name: &str, help: &str| {
-            let counter = Counter::default();
-            registry.register(name, help, counter.clone());
-            counter
-        };
+        let reasons = CloseReason::ALL.map(|(_, reason)| reason);
+        let closed =
+            by_label(registry, "connections_closed", "Connections ended, by reason", "reason", reasons);
+        let names = CommandName::ALL.map(|(_, name)| name);
+        let commands = by_label(registry, "commands", "Commands, by name", "command", names);
+        let [cache_failures, broadcast_failures] = backend_failures(registry, ["cache", "broadcast"]);
+        let mut counter = |name, help| counter(registry, name, help);
         Self {
             opened: counter("connections_opened", "Connections accepted"),
             too_long: counter("packets_too_long", "Packets or lines above the limit"),
@@ -147,11 +121,10 @@ impl Metrics {
             deliveries: counter("broadcast_deliveries", "Broadcasts written to or queued for a client"),
             drops: counter("broadcast_drops", "Broadcasts a client did not get because its queue was full"),
             accept_pauses: counter("accept_pauses", "Times that accepting paused at the limit on open files"),
-            closed: CloseReason::ALL.map(|(_, reason)| closed.get_or_create_owned(&ReasonLabel { reason })),
-            commands: CommandName::ALL
-                .map(|(_, command)| commands.get_or_create_owned(&CommandLabel { command })),
-            cache_failures: failures.get_or_create_owned(&BackendLabel { backend: "cache" }),
-            broadcast_failures: failures.get_or_create_owned(&BackendLabel { backend: "broadcast" }),
+            closed,
+            commands,
+            cache_failures,
+            broadcast_failures,
             connections,
         }
     }
@@ -194,21 +167,18 @@ impl Tally {
             drops,
             accept_pauses,
         } = std::mem::take(self);
-        let add = |counter: &Counter, count: u64| {
-            if count > 0 {
-                counter.inc_by(count);
-            }
-        };
-        add(&metrics.opened, opened);
-        add(&metrics.too_long, too_long);
-        add(&metrics.received_bytes, received_bytes);
-        add(&metrics.sent_bytes, sent_bytes);
-        add(&metrics.deliveries, deliveries);
-        add(&metrics.drops, drops);
-        add(&metrics.accept_pauses, accept_pauses);
-        metrics.commands.iter().zip(commands).for_each(|(counter, count)| add(counter, count));
-        metrics.closed.iter().zip(closed).for_each(|(counter, count)| add(counter, count));
         let change = opened as i64 - closed.iter().sum::<u64>() as i64;
+        add_all([
+            (&metrics.opened, opened),
+            (&metrics.too_long, too_long),
+            (&metrics.received_bytes, received_bytes),
+            (&metrics.sent_bytes, sent_bytes),
+            (&metrics.deliveries, deliveries),
+            (&metrics.drops, drops),
+            (&metrics.accept_pauses, accept_pauses),
+        ]);
+        add_all(metrics.commands.iter().zip(commands));
+        add_all(metrics.closed.iter().zip(closed));
         if change != 0 {
             metrics.connections.inc_by(change);
         }

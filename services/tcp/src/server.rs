@@ -34,16 +34,19 @@ impl Server {
     /// not be reachable.
     ///
     /// # Errors
-    /// What cannot be had: see [`Error`].
+    /// What kept it from starting: see [`Error`].
     pub fn bind(settings: Settings, shutdown: Shutdown) -> Result<Self, Error> {
         let listener = listen::tcp(settings.host, settings.port).map_err(Error::Listen)?;
+        listen::bound_buffers(&listener).map_err(Error::Listen)?;
         let address = listener.local_addr().map_err(Error::Listen)?;
-        let admin_listener = listen::tcp(settings.host, settings.admin_port).map_err(Error::Listen)?;
+        let admin_listener = listen::tcp(settings.admin_host, settings.admin_port).map_err(Error::Listen)?;
 
         let readiness = Readiness::new();
         let mut registry = Registry::default();
         let metrics = Arc::new(Metrics::register(&mut registry));
-        let parts = Parts::new(&settings, &readiness)?;
+        let pod = logs::pod_name(settings.pod_name.as_deref());
+        let (cache, kafka) = (settings.cache.clone(), settings.kafka.clone());
+        let parts = Parts::new(cache, settings.cache_timeout, kafka, pod.clone(), readiness.clone())?;
         let polls = (0..settings.workers.get())
             .map(|_| Poll::new())
             .collect::<Result<Vec<_>, _>>()
@@ -58,7 +61,6 @@ impl Server {
             shutdown.subscribe(move |_| inbox.wake());
         }
         let server_id = Uuid::new_v4().to_string();
-        let pod = logs::pod_name(settings.pod_name.as_deref());
         let pages = Pages::new(readiness.clone(), registry).with_info("tcp", &pod, Some(&server_id));
         let admin = Admin::start(admin_listener, pages).map_err(Error::Admin)?;
         info!(%pod, server = %server_id, %address, admin = %admin.address(), "started");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use protocol::Dialect;
 use protocol::limits::PACKET_BYTES_MAX;
 use service::cache::CACHE_TIMEOUT;
-use service::settings::common::{ADMIN_PORT, HOST, POD_NAME, WORKERS};
+use service::settings::common::{ADMIN_HOST, ADMIN_PORT, HOST, POD_NAME, WORKERS};
 use service::settings::{Env, Host, Invalid, Reader, Seconds, Variable, Workers};
 use service::{cache, kafka, logs, settings};
 
@@ -60,6 +60,7 @@ const IDLE_CHECK_LEAST: Duration = Duration::from_millis(10);
 pub struct Settings {
     pub host: Host,
     pub port: u16,
+    pub admin_host: Host,
     pub admin_port: u16,
     /// The longest packet or line, in bytes, without its line end.
     pub packet_bytes_max: usize,
@@ -104,6 +105,7 @@ impl Settings {
     pub const VARIABLES: &[&Variable] = &[
         &HOST,
         &PORT,
+        &ADMIN_HOST,
         &ADMIN_PORT,
         &BUFF_SIZE,
         &DIALECT,
@@ -134,11 +136,12 @@ impl Settings {
     /// # Errors
     /// Every variable with a bad value.
     pub fn from_env(env: &Env) -> Result<Self, Invalid> {
-        let mut reader = Reader::new(env);
+        let mut reader = Reader::of_table(env, Self::VARIABLES);
         let DialectSetting(dialect) = reader.get(&DIALECT);
         let settings = Self {
             host: reader.get(&HOST),
             port: port(&mut reader, dialect),
+            admin_host: reader.get(&ADMIN_HOST),
             admin_port: reader.get(&ADMIN_PORT),
             packet_bytes_max: packet_bytes_max(&mut reader),
             dialect,
@@ -210,7 +213,7 @@ mod tests {
     fn the_defaults_are_those_of_the_contract() {
         let settings = Settings::default();
         assert_eq!(settings.port, 40_000);
-        assert_eq!(settings.admin_port, 9100);
+        assert_eq!((settings.admin_host, settings.admin_port), (Host::LOOPBACK, 9100));
         assert_eq!(settings.packet_bytes_max, 512);
         assert_eq!(settings.dialect, Dialect::Playground);
         assert_eq!(settings.sigterm_timeout, Duration::from_secs(20));

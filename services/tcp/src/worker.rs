@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use mio::event::Event;
 use mio::{Events, Poll, Token};
-use service::{Phase, Readiness, Shutdown};
+use service::{Phase, Readiness, Shutdown, listen};
 use slab::Slab;
 
 use self::accept::Acceptor;
@@ -264,6 +264,12 @@ impl Worker {
         };
         if let Some(place) = connection.place {
             self.shared.roster.leave(place);
+        }
+        match reason {
+            CloseReason::Reset => {}
+            CloseReason::Slow => listen::reset_on_close(&connection.stream),
+            // It may not read what the kernel still holds for it.
+            _ => listen::give_up_after(&connection.stream, self.shared.settings.write_timeout),
         }
         self.tally.closed(reason);
         if let Some(acceptor) = &mut self.acceptor {

@@ -10,17 +10,18 @@
 //! | `udp_received_bytes_total`, `udp_sent_bytes_total` | what was received (of packets that are too long, what was kept) and sent |
 //! | `udp_backend_failures_total{backend}` | commands answered with an error because `cache` was down |
 //! | `udp_log_lines_total`, `udp_log_lines_shipped_total`, `udp_log_lines_dropped_total` | log lines for Kafka, those it has taken, and those that did not reach it |
+//! | `udp_log_lines_unwritten_total` | log lines that stderr did not take |
 //!
 //! What was received and is neither answered nor dropped is with the cache. Workers count in plain integers and add
 //! them up here once per turn of their loop; the kernel is asked at each scrape.
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
-use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use service::datagrams::KernelDrops;
+use service::metrics::{add_all, backend_failures, by_label, counter};
 
 /// A command, as it is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,16 +35,6 @@ pub(crate) enum CommandName {
 impl CommandName {
     const ALL: [(Self, &'static str); 4] =
         [(Self::Message, "msg"), (Self::Store, "mcset"), (Self::Fetch, "mcget"), (Self::Refused, "refused")];
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CommandLabel {
-    command: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct BackendLabel {
-    backend: &'static str,
 }
 
 /// The counters that all workers add to.
@@ -63,23 +54,14 @@ impl Metrics {
     pub(crate) fn register(registry: &mut Registry, kernel: KernelDrops) -> Self {
         let registry = registry.sub_registry_with_prefix("udp");
         service::logs::register(registry);
-        let commands: Family<CommandLabel, Counter> = Family::default();
-        registry.register("commands", "Commands, by name", commands.clone());
-        let failures: Family<BackendLabel, Counter> = Family::default();
-        registry.register(
-            "backend_failures",
-            "Commands that failed because a backend was down",
-            failures.clone(),
-        );
+        let names = CommandName::ALL.map(|(_, name)| name);
+        let commands = by_label(registry, "commands", "Commands, by name", "command", names);
+        let [cache_failures] = backend_failures(registry, ["cache"]);
         let (unknown, unsent) = (Counter::default(), Counter::default());
         let drops = Drops { kernel, unknown: unknown.clone(), unsent: unsent.clone() };
         registry.register_collector(Box::new(drops));
 
-        let mut counter = |name: &str, help: &str| {
-            let counter = Counter::default();
-            registry.register(name, help, counter.clone());
-            counter
-        };
+        let mut counter = |name, help| counter(registry, name, help);
         Self {
             received: counter("packets_received", "Packets received"),
             answered: counter("packets_answered", "Replies sent"),
@@ -88,9 +70,8 @@ impl Metrics {
             sent_bytes: counter("sent_bytes", "Bytes sent"),
             unknown,
             unsent,
-            commands: CommandName::ALL
-                .map(|(_, command)| commands.get_or_create_owned(&CommandLabel { command })),
-            cache_failures: failures.get_or_create_owned(&BackendLabel { backend: "cache" }),
+            commands,
+            cache_failures,
         }
     }
 }
@@ -139,19 +120,16 @@ impl Tally {
     pub(crate) fn settle(&mut self, metrics: &Metrics) {
         let Self { received, answered, unknown, unsent, commands, too_long, received_bytes, sent_bytes } =
             std::mem::take(self);
-        let add = |counter: &Counter, count: u64| {
-            if count > 0 {
-                counter.inc_by(count);
-            }
-        };
-        add(&metrics.received, received);
-        add(&metrics.answered, answered);
-        add(&metrics.unknown, unknown);
-        add(&metrics.unsent, unsent);
-        add(&metrics.too_long, too_long);
-        add(&metrics.received_bytes, received_bytes);
-        add(&metrics.sent_bytes, sent_bytes);
-        metrics.commands.iter().zip(commands).for_each(|(counter, count)| add(counter, count));
+        add_all([
+            (&metrics.received, received),
+            (&metrics.answered, answered),
+            (&metrics.unknown, unknown),
+            (&metrics.unsent, unsent),
+            (&metrics.too_long, too_long),
+            (&metrics.received_bytes, received_bytes),
+            (&metrics.sent_bytes, sent_bytes),
+        ]);
+        add_all(metrics.commands.iter().zip(commands));
     }
 }
 

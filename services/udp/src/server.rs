@@ -7,6 +7,7 @@ use std::time::Duration;
 use mio::Poll;
 use prometheus_client::registry::Registry;
 use service::admin::{Admin, Pages};
+use service::backend::Parts;
 use service::background::Background;
 use service::datagrams::KernelDrops;
 use service::listen::{self, UdpOptions};
@@ -37,7 +38,7 @@ impl Server {
     /// not be reachable.
     ///
     /// # Errors
-    /// What cannot be had: see [`Error`].
+    /// What kept it from starting: see [`Error`].
     pub fn bind(settings: Settings, shutdown: Shutdown) -> Result<Self, Error> {
         let options = UdpOptions {
             sockets: settings.workers.get(),
@@ -47,7 +48,7 @@ impl Server {
         let sockets = listen::udp(settings.host, settings.port, options).map_err(Error::Listen)?;
         // The settings have at least one worker.
         let address = sockets[0].local_addr().map_err(Error::Listen)?;
-        let admin_listener = listen::tcp(settings.host, settings.admin_port).map_err(Error::Listen)?;
+        let admin_listener = listen::tcp(settings.admin_host, settings.admin_port).map_err(Error::Listen)?;
 
         let readiness = Readiness::new();
         let mut registry = Registry::default();
@@ -68,7 +69,10 @@ impl Server {
         let pages = Pages::new(readiness.clone(), registry).with_info("udp", &pod, None);
         let admin = Admin::start(admin_listener, pages).map_err(Error::Admin)?;
         info!(%pod, %address, admin = %admin.address(), "started");
-        let (backend, running) = backend::start(&settings, &readiness, mailboxes.clone(), &metrics)?;
+        let (cache, kafka) = (settings.cache.clone(), settings.kafka.clone());
+        let parts = Parts::new(cache, settings.cache_timeout, kafka, pod, readiness.clone())?;
+        let (backend, running) =
+            backend::start(parts, mailboxes.clone(), Arc::clone(&metrics)).map_err(Error::Start)?;
         let shared = Arc::new(Shared { settings, metrics, mailboxes, backend, shutdown, readiness });
         let workers = polls
             .into_iter()

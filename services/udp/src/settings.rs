@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use protocol::limits::PACKET_BYTES_MAX;
 use service::cache::CACHE_TIMEOUT;
-use service::settings::common::{ADMIN_PORT, HOST, POD_NAME, WORKERS};
+use service::settings::common::{ADMIN_HOST, ADMIN_PORT, HOST, POD_NAME, WORKERS};
 use service::settings::{Env, Host, Invalid, Reader, Seconds, Variable, Workers};
 use service::{cache, kafka, logs};
 
@@ -34,6 +34,7 @@ const RECEIVE_BUFFER_BYTES_MIN: usize = 4096;
 pub struct Settings {
     pub host: Host,
     pub port: u16,
+    pub admin_host: Host,
     pub admin_port: u16,
     /// The longest packet, in bytes, without a line end behind it.
     pub packet_bytes_max: usize,
@@ -58,6 +59,7 @@ impl Settings {
     pub const VARIABLES: &[&Variable] = &[
         &HOST,
         &PORT,
+        &ADMIN_HOST,
         &ADMIN_PORT,
         &BUFF_SIZE,
         &WORKERS,
@@ -80,10 +82,11 @@ impl Settings {
     /// # Errors
     /// Every variable with a bad value.
     pub fn from_env(env: &Env) -> Result<Self, Invalid> {
-        let mut reader = Reader::new(env);
+        let mut reader = Reader::of_table(env, Self::VARIABLES);
         let settings = Self {
             host: reader.get(&HOST),
             port: reader.get(&PORT),
+            admin_host: reader.get(&ADMIN_HOST),
             admin_port: reader.get(&ADMIN_PORT),
             packet_bytes_max: bytes(&mut reader, &BUFF_SIZE, 16, PACKET_BYTES_LIMIT)
                 .unwrap_or(PACKET_BYTES_MAX),
@@ -95,7 +98,7 @@ impl Settings {
             cache_timeout: reader.get::<Seconds>(&CACHE_TIMEOUT).0,
             pod_name: reader.optional(&POD_NAME),
             cache: cache::Settings::read(&mut reader),
-            kafka: kafka::Settings::read(&mut reader),
+            kafka: kafka::Settings::read_for_logs(&mut reader),
         };
         reader.finish(settings)
     }
@@ -124,7 +127,8 @@ mod tests {
     #[test]
     fn the_defaults_are_those_of_the_contract() {
         let settings = Settings::default();
-        assert_eq!((settings.port, settings.admin_port), (50_000, 9100));
+        assert_eq!(settings.port, 50_000);
+        assert_eq!((settings.admin_host, settings.admin_port), (Host::LOOPBACK, 9100));
         assert_eq!(settings.packet_bytes_max, 512);
         assert_eq!(settings.workers.get(), 1);
         assert_eq!(settings.sigterm_timeout, Duration::from_secs(20));

@@ -29,6 +29,7 @@ fn brief_errors_are_brief() {
         Rejection::MissingField,
         Rejection::TokenLength,
         Rejection::TokenBytes,
+        Rejection::TokenPrefix,
         Rejection::KeyTooLong,
         Rejection::KeyBytes,
         Rejection::ValueTooLong,

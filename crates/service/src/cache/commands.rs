@@ -4,11 +4,12 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use protocol::limits::CLIENT_KEY_PREFIX;
 use protocol::{Token, reply};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Cache, Unavailable};
+use super::{Cache, Found, Unavailable};
 
 /// How long a token holds.
 const TOKEN_TTL: Duration = Duration::from_mins(20);
@@ -18,15 +19,15 @@ const VALUE_TTL: Duration = Duration::from_mins(6);
 /// Why a command was not carried out, as the error packet for it.
 pub type Refusal = &'static [u8];
 
-/// The value that was found is longer than may be sent back. Clients cannot store one as long, but others can.
+/// The value found is longer than may be sent back. Clients of ours cannot store one that long; others can.
 const VALUE_TOO_LONG: Refusal = b"error: value too long";
 
-/// Whose token it has to be.
+/// Whom a token must belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holder {
-    /// The one it was issued to.
+    /// The client it was issued to.
     Client(SocketAddr),
-    /// Anybody's: whoever knows a token may use it.
+    /// Anybody: to know a token is enough.
     Anybody,
 }
 
@@ -50,9 +51,9 @@ impl Cache {
     pub async fn check(&self, holder: Holder, token: &Token, deadline: Instant) -> Result<(), Refusal> {
         let found = self.get(token.as_bytes(), deadline).await.map_err(unavailable)?;
         let valid = match (found, holder) {
-            (None, _) => false,
-            (Some(_), Holder::Anybody) => true,
-            (Some(found), Holder::Client(client)) => {
+            (Found::Nothing | Found::TooLong, _) => false,
+            (Found::Value(_), Holder::Anybody) => true,
+            (Found::Value(found), Holder::Client(client)) => {
                 let mut address = Vec::with_capacity(48);
                 // Writing to memory cannot fail.
                 let _ = write!(address, "{client}");
@@ -92,16 +93,16 @@ impl Cache {
     ) -> Result<Vec<u8>, Refusal> {
         self.check(holder, token, deadline).await?;
         match self.get(&prefixed(key), deadline).await.map_err(unavailable)? {
-            Some(value) if value.len() <= bytes_max => Ok(value),
-            Some(_) => Err(VALUE_TOO_LONG),
-            None => Err(reply::KEY_NOT_FOUND),
+            Found::Value(value) if value.len() <= bytes_max => Ok(value),
+            Found::Value(_) | Found::TooLong => Err(VALUE_TOO_LONG),
+            Found::Nothing => Err(reply::KEY_NOT_FOUND),
         }
     }
 }
 
-/// Keys of clients live under a prefix, apart from tokens.
+/// Clients' keys live under a prefix that no token begins with.
 fn prefixed(key: &[u8]) -> Vec<u8> {
-    [b"c-", key].concat()
+    [CLIENT_KEY_PREFIX, key].concat()
 }
 
 fn unavailable(_: Unavailable) -> Refusal {

@@ -6,15 +6,17 @@ use crate::settings::{Reader, Variable};
 
 pub const MEMCACHED_SERVICE: Variable = Variable::optional(
     "MEMCACHED_SERVICE",
-    "Host of memcached (1.6 or newer); if not set, commands that need it answer `error: cache unavailable`.",
+    "Host of memcached (1.6 or newer), or several separated by commas. Keys are spread over all addresses that they \
+     have. If not set, commands that need it answer `error: cache unavailable`.",
 );
 pub const MEMCACHED_PORT: Variable = Variable::new("MEMCACHED_PORT", "11211", "TCP port of memcached.");
 pub const CACHE_TIMEOUT: Variable =
     Variable::new("CACHE_TIMEOUT", "500ms", "What a command that needs memcached may take in all.");
 
-/// Where memcached is. The name is looked up at each attempt to reach it.
+/// Where memcached is. Names are looked up again every half minute, and at each attempt to reach a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
+    /// A name or an address, or several separated by commas.
     pub host: String,
     pub port: u16,
 }
@@ -23,7 +25,15 @@ impl Settings {
     /// `None` if no host is set.
     pub fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let port = reader.get(&MEMCACHED_PORT);
-        Some(Self { host: reader.optional(&MEMCACHED_SERVICE)?, port })
+        let settings = Self { host: reader.optional(&MEMCACHED_SERVICE)?, port };
+        if settings.hosts().any(|host| host.is_empty() || host.contains(char::is_whitespace)) {
+            reader.refuse(&MEMCACHED_SERVICE, &settings.host, "a host, or several separated by commas");
+        }
+        Some(settings)
+    }
+
+    pub(super) fn hosts(&self) -> impl Iterator<Item = &str> {
+        self.host.split(',').map(str::trim)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 
-use crate::settings::{Reader, Seconds, Variable};
+use crate::settings::{Reader, Seconds, Setting as _, Variable};
 
 pub const KAFKA_BROKERS: Variable = Variable::optional(
     "KAFKA_BROKERS",
@@ -60,6 +60,13 @@ pub struct Settings {
 impl Settings {
     /// `None` if no brokers are set; the other variables are checked nevertheless.
     pub fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let broadcast_topic = read_topic(reader, &KAFKA_BCAST_TOPIC);
+        let fetch_wait = positive(reader, &KAFKA_FETCH_WAIT);
+        Some(Self { broadcast_topic, fetch_wait, ..Self::read_for_logs(reader)? })
+    }
+
+    /// The same for a service that only ships its log lines: what concerns consuming keeps its default.
+    pub fn read_for_logs(reader: &mut Reader<'_>) -> Option<Self> {
         let brokers: Option<String> = reader.optional(&KAFKA_BROKERS);
         let user: Option<String> = reader.optional(&KAFKA_SASL_USER);
         let password: Option<String> = reader.optional(&KAFKA_SASL_PASSWORD);
@@ -77,11 +84,11 @@ impl Settings {
         };
         let settings = Self {
             brokers: brokers.clone().unwrap_or_default(),
-            broadcast_topic: read_topic(reader, &KAFKA_BCAST_TOPIC),
+            broadcast_topic: default_of(&KAFKA_BCAST_TOPIC).to_owned(),
             logging_topic: read_topic(reader, &KAFKA_LOGGING_TOPIC),
             sasl,
             message_timeout: positive(reader, &KAFKA_MESSAGE_TIMEOUT),
-            fetch_wait: positive(reader, &KAFKA_FETCH_WAIT),
+            fetch_wait: Seconds::parse(default_of(&KAFKA_FETCH_WAIT)).map_or(Duration::ZERO, |wait| wait.0),
         };
         let brokers = brokers?;
         if let Some(bad) = brokers.split(',').find(|broker| !is_broker(broker.trim())) {
@@ -126,6 +133,10 @@ pub fn read_topic(reader: &mut Reader<'_>, variable: &Variable) -> String {
         reader.refuse(variable, &name, "a topic's name: at most 249 letters, digits, `.`, `_` or `-`");
     }
     name
+}
+
+fn default_of(variable: &Variable) -> &'static str {
+    variable.default.unwrap_or_default()
 }
 
 fn positive(reader: &mut Reader<'_>, variable: &Variable) -> Duration {

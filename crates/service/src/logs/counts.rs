@@ -8,11 +8,11 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::registry::Registry;
 
-use super::QUEUE;
 use super::shipping::Queue;
+use super::{QUEUE, stderr};
 
-/// Adds `log_lines_total`, `log_lines_shipped_total` and `log_lines_dropped_total` under the registry's prefix. All
-/// stay at 0 where no lines go to Kafka.
+/// Adds `log_lines_total`, `log_lines_shipped_total` and `log_lines_dropped_total` under the registry's prefix, which
+/// stay at 0 where no lines go to Kafka, and `log_lines_unwritten_total`.
 pub fn register(registry: &mut Registry) {
     registry.register_collector(Box::new(Lines));
 }
@@ -33,6 +33,7 @@ impl Collector for Lines {
             ("log_lines", "Log lines that were to go to Kafka", logged),
             ("log_lines_shipped", "Log lines that Kafka has taken", shipped),
             ("log_lines_dropped", "Log lines that did not reach Kafka", dropped),
+            ("log_lines_unwritten", "Log lines that stderr did not take", stderr::unwritten()),
         ] {
             let encoder = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             ConstCounter::new(value).encode(encoder)?;

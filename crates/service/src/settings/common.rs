@@ -4,6 +4,11 @@ use super::Variable;
 
 pub const HOST: Variable =
     Variable::new("HOST", "::", "Address to listen on; `::` is every address of both families.");
+pub const ADMIN_HOST: Variable = Variable::new(
+    "ADMIN_HOST",
+    "127.0.0.1",
+    "Address of the admin port. Probes and scrapes that come from outside need the replica's own.",
+);
 pub const ADMIN_PORT: Variable =
     Variable::new("ADMIN_PORT", "9100", "TCP port of /healthz, /readyz and /metrics; 0 is any free one.");
 pub const WORKERS: Variable =

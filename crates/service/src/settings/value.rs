@@ -84,33 +84,50 @@ impl Setting for Workers {
     }
 }
 
-/// A duration: a number of seconds, or a number with a unit (`500ms`, `20s`, `10m`, `1h`).
+/// A duration: a bare number of seconds, or numbers with units (`500ms`, `1.5s`, `1m30s`, `2h`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seconds(pub Duration);
 
 /// Longer than any setting means, and short enough that adding it to a clock never overflows.
 const LONGEST: Duration = Duration::from_hours(24 * 365);
 
+/// Units and their milliseconds, in the order in which a duration may have them.
+const UNITS: [(&str, f64); 4] = [("h", 3_600_000.0), ("m", 60_000.0), ("s", 1000.0), ("ms", 1.0)];
+
 impl Setting for Seconds {
     fn parse(text: &str) -> Result<Self, String> {
-        let expected =
-            || "a duration up to a year: seconds (20), or with a unit (500ms, 20s, 10m, 1h)".to_owned();
-        let unit_at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-        let (number, unit) = text.split_at(unit_at);
-        let seconds_per_unit = match unit.trim() {
-            "ms" => 0.001,
-            "" | "s" => 1.0,
-            "m" | "min" => 60.0,
-            "h" => 3600.0,
-            _ => return Err(expected()),
-        };
-        let number: f64 = number.parse().map_err(|_| expected())?;
-        Duration::try_from_secs_f64(number * seconds_per_unit)
-            .ok()
+        let milliseconds = number(text).map(|seconds| seconds * 1000.0).or_else(|| with_units(text));
+        milliseconds
+            .and_then(|milliseconds| Duration::try_from_secs_f64(milliseconds / 1000.0).ok())
             .filter(|duration| *duration <= LONGEST)
             .map(Self)
-            .ok_or_else(expected)
+            .ok_or_else(|| {
+                "a duration up to a year: seconds (20), or with units (500ms, 1.5s, 1m30s, 2h)".into()
+            })
     }
+}
+
+/// The milliseconds of numbers with units, from the largest unit to the smallest.
+fn with_units(mut text: &str) -> Option<f64> {
+    let mut units = UNITS.iter();
+    let mut sum = 0.0;
+    loop {
+        let unit_at = text.find(|c: char| c.is_ascii_alphabetic())?;
+        let (count, rest) = text.split_at(unit_at);
+        let unit_end = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+        let (unit, rest) = rest.split_at(unit_end);
+        let (_, milliseconds) = units.find(|(name, _)| *name == unit)?;
+        sum += number(count)? * milliseconds;
+        if rest.is_empty() {
+            return Some(sum);
+        }
+        text = rest;
+    }
+}
+
+/// Digits, with a decimal point or without.
+fn number(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
 }
 
 #[cfg(test)]
@@ -125,7 +142,32 @@ mod tests {
         assert_eq!(parse("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(parse("2m"), Ok(Duration::from_mins(2)));
         assert_eq!(parse("1h"), Ok(Duration::from_hours(1)));
-        for bad in ["", "s", "-1", "1 week", "1.2.3", "NaN", "inf", "1e3", "99999999999999", "20x"] {
+        assert_eq!(parse("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(parse("1m30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse("2h1m1s500ms"), Ok(Duration::from_millis(7_261_500)));
+        assert_eq!(parse("0"), Ok(Duration::ZERO));
+        for bad in [
+            "",
+            "s",
+            "-1",
+            "-1s",
+            "1 week",
+            "1.2.3",
+            "NaN",
+            "inf",
+            "1e3",
+            "99999999999999",
+            "20x",
+            "30s1m",
+            "1s1s",
+            "1m30",
+            "20 s",
+            "1min",
+            "1S",
+            "+1s",
+            ".",
+            "ü",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

@@ -100,7 +100,7 @@ impl Logger {
     pub(crate) fn start(kafka: &Kafka, elasticsearch: &Elasticsearch, more: &[(&str, &str)]) -> Self {
         let url = format!("http://{}", elasticsearch.address);
         let own = [
-            ("HOST", "127.0.0.1".to_owned()),
+            ("ADMIN_HOST", "127.0.0.1".to_owned()),
             ("ADMIN_PORT", "0".to_owned()),
             ("KAFKA_BROKERS", kafka.brokers()),
             ("KAFKA_SESSION_TIMEOUT", "6".to_owned()),

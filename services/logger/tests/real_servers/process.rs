@@ -26,7 +26,7 @@ impl Logger {
     pub(crate) fn start(variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(program())
             .envs(variables.iter().copied())
-            .env("HOST", "127.0.0.1")
+            .env("ADMIN_HOST", "127.0.0.1")
             .env("ADMIN_PORT", "0")
             .stdin(Stdio::null())
             .stderr(Stdio::piped())

@@ -4,71 +4,56 @@
 use std::sync::Arc;
 
 use protocol::reply;
-use service::cache::{Holder, Refusal};
-use service::kafka::{Delivery, Producer};
+use service::backend::Reply;
+use service::cache::Refusal;
+use service::kafka::Delivery;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
 
-use super::thread::Context;
-use super::{Reply, Request};
+use super::jobs::Jobs;
+use super::{Request, Work};
 
 /// A broadcast whose token is being checked.
 struct Checked {
-    request: Request,
-    value: Box<[u8]>,
+    jobs: Arc<Jobs>,
+    request: Arc<Request>,
     verdict: JoinHandle<Result<(), Refusal>>,
     permit: OwnedSemaphorePermit,
 }
 
-/// The way of broadcasts to Kafka, in order.
+/// The way of broadcasts to Kafka, in order. Bounded by the permits that all broadcasts on their way hold.
 pub(super) struct Lane(mpsc::UnboundedSender<Checked>);
 
 impl Lane {
-    /// The lane is bounded by the permits that all requests on their way hold.
-    pub(super) fn open(context: &Arc<Context>) -> Self {
+    pub(super) fn open() -> Self {
         let (sender, mut checked) = mpsc::unbounded_channel::<Checked>();
-        let context = Arc::clone(context);
         tokio::spawn(async move {
             while let Some(next) = checked.recv().await {
-                publish(&context, next).await;
+                publish(next).await;
             }
         });
         Self(sender)
     }
 
     /// Starts the check of the token; the record follows those before it.
-    pub(super) fn enter(
-        &self,
-        context: &Arc<Context>,
-        request: Request,
-        token: protocol::Token,
-        value: Box<[u8]>,
-        permit: OwnedSemaphorePermit,
-    ) {
-        let (client, deadline) = (request.client, context.deadline(&request));
+    pub(super) fn enter(&self, jobs: &Arc<Jobs>, request: Request, permit: OwnedSemaphorePermit) {
+        let (jobs, request) = (Arc::clone(jobs), Arc::new(request));
         let verdict = tokio::spawn({
-            let context = Arc::clone(context);
-            async move {
-                let cache = context.parts.cache.as_ref().ok_or(reply::CACHE_UNAVAILABLE)?;
-                cache.check(Holder::Client(client), &token, deadline).await
-            }
+            let (jobs, request) = (Arc::clone(&jobs), Arc::clone(&request));
+            async move { jobs.check(&request).await }
         });
         // Fails only while the runtime ends.
-        let _ = self.0.send(Checked { request, value, verdict, permit });
+        let _ = self.0.send(Checked { jobs, request, verdict, permit });
     }
 }
 
-async fn publish(context: &Arc<Context>, checked: Checked) {
-    let Checked { request, value, verdict, permit } = checked;
-    let delivery = match verdict.await.unwrap_or(Err(reply::CACHE_UNAVAILABLE)) {
-        Ok(()) => send(context.parts.producer.as_ref(), context, &request, &value),
-        Err(refusal) => Err(refusal),
-    };
-    let delivery = match delivery {
+async fn publish(checked: Checked) {
+    let Checked { jobs, request, verdict, permit } = checked;
+    let verdict = verdict.await.unwrap_or(Err(reply::CACHE_UNAVAILABLE));
+    let delivery = match verdict.and_then(|()| send(&jobs, &request)) {
         Ok(delivery) => delivery,
-        Err(refusal) => return context.complete(&request, Reply::Fixed(refusal)),
+        Err(refusal) => return jobs.complete(&request, Reply::Fixed(refusal)),
     };
-    let context = Arc::clone(context);
     tokio::spawn(async move {
         let reply = match delivery.outcome().await {
             Ok(()) => Reply::Nothing,
@@ -77,20 +62,18 @@ async fn publish(context: &Arc<Context>, checked: Checked) {
                 Reply::Fixed(reply::BROADCAST_UNAVAILABLE)
             }
         };
-        context.complete(&request, reply);
+        jobs.complete(&request, reply);
         drop(permit);
     });
 }
 
-fn send(
-    producer: Option<&Producer>,
-    context: &Context,
-    request: &Request,
-    value: &[u8],
-) -> Result<Delivery, Refusal> {
-    producer
-        .and_then(|producer| {
-            producer.send(&context.parts.broadcast_topic, &request.client.to_string(), value).ok()
-        })
-        .ok_or(reply::BROADCAST_UNAVAILABLE)
+fn send(jobs: &Jobs, request: &Request) -> Result<Delivery, Refusal> {
+    let (Some(kafka), Work::Broadcast { value, .. }) = (&jobs.parts.kafka, &request.work) else {
+        return Err(reply::BROADCAST_UNAVAILABLE);
+    };
+    let key = request.client.to_string();
+    kafka
+        .producer
+        .send(&kafka.settings.broadcast_topic, &key, value)
+        .map_err(|_| reply::BROADCAST_UNAVAILABLE)
 }

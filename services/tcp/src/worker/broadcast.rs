@@ -5,6 +5,8 @@
 
 use std::io;
 
+use protocol::reply;
+
 use super::Worker;
 use super::connection::Life;
 use crate::inbox::Broadcast;
@@ -57,7 +59,9 @@ impl Worker {
         let settings = &self.shared.settings;
         let bytes = broadcast.bytes(connection.framer.in_line_mode() || settings.dialect.always_ends_lines());
         let waiting = connection.outbound.as_ref().map_or(0, |outbound| outbound.copied_bytes());
-        if waiting + bytes.len() > settings.write_queue_bytes_max - RESERVED_BYTES {
+        // Errors that may still come for broadcasts of its own cannot be dropped either.
+        let late_errors = usize::from(connection.late) * (reply::BROADCAST_UNAVAILABLE.len() + 1);
+        if waiting + bytes.len() + late_errors > settings.write_queue_bytes_max - RESERVED_BYTES {
             self.tally.drops += 1;
             return;
         }

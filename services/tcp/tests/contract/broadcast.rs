@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::support::{Client, Kafka, Memcached, Running, eventually, settings, start};
+use crate::support::{Client, Connect as _, Kafka, Memcached, Running, eventually, settings, start};
 
 fn start_with(kafka: &Kafka, memcached: &Memcached) -> Running {
     start(tcp::Settings { cache: Some(memcached.settings()), kafka: Some(kafka.settings()), ..settings() })
@@ -24,8 +24,8 @@ fn a_broadcast_reaches_all_clients_of_all_instances_and_its_sender() {
     }
     // Nothing else comes to the sender.
     clients[0].expect_nothing_waits();
-    assert_eq!(servers[0].metric("tcp_broadcasts_total"), 1);
-    assert_eq!(servers[0].metric("tcp_broadcast_deliveries_total"), 2);
+    servers[0].expect_metric("tcp_broadcasts_total", 1);
+    servers[0].expect_metric("tcp_broadcast_deliveries_total", 2);
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_broadcast_does_not_hold_up_the_commands_behind_it() {
     client.expect("1\nsuccess\n2\nerror: broadcast unavailable\n");
     client.send("msg:3\n");
     client.expect("3\n");
-    assert_eq!(server.metric("tcp_backend_failures_total{backend=\"broadcast\"}"), 1);
+    server.expect_metric("tcp_backend_failures_total{backend=\"broadcast\"}", 1);
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! Tokens and values in memcached, and memcached going away.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
-use crate::support::{Client, Memcached, Running, eventually, settings, start};
+use crate::support::{Client, Connect as _, DEADLINE, Memcached, Running, eventually, settings, start};
 
 fn start_with(memcached: &Memcached) -> Running {
     start(tcp::Settings { cache: Some(memcached.settings()), ..settings() })
@@ -46,6 +49,83 @@ fn a_token_holds_for_its_address_alone() {
     assert_eq!(thief.ask(format!("mcset:{token}:k:v")), "error: token not valid");
     assert_eq!(owner.ask(format!("mcget:{}:k", "0".repeat(36))), "error: token not valid");
     assert_eq!(owner.ask(format!("mcset:{token}:k:v")), "success");
+}
+
+#[test]
+fn a_stored_value_never_passes_as_a_token() {
+    let memcached = Memcached::start();
+    let server = start_with(&memcached);
+    let (mut accomplice, mut forger) = (server.client(), server.client());
+    let token = accomplice.login();
+    let key = "k".repeat(34);
+    // Under the very name and with the very value that a token of the forger's would have.
+    let address = forger.address();
+    assert_eq!(accomplice.ask(format!("mcset:{token}:{key}:{address}")), "success");
+    for command in ["mcset:c-KEY:k:v", "mcget:c-KEY:k", "brd:c-KEY:v"] {
+        let answer = forger.ask(command.replace("KEY", &key));
+        assert_eq!(answer, "error: token may not begin with c-", "{command}");
+    }
+}
+
+#[test]
+fn keys_are_spread_over_all_servers_and_found_through_every_replica() {
+    let memcached: [Memcached; 3] = Memcached::start_several();
+    let [first, second, third] = memcached.each_ref().map(Memcached::host);
+    // Every replica is told them in another order.
+    let replicas = [format!("{third},{first},{second}"), format!("{second}, {third}, {first}")].map(|host| {
+        let cache = service::cache::Settings { host, ..memcached[0].settings() };
+        let server = start(tcp::Settings { cache: Some(cache), ..settings() });
+        server.expect_all_well();
+        server
+    });
+    let mut places = [0; 3];
+    for number in 0..60 {
+        let mut writer = replicas[number % 2].client();
+        let token = writer.login();
+        let key = format!("key-{number}");
+        assert_eq!(writer.ask(format!("mcset:{token}:{key}:value {number}")), "success");
+        let mut reader = replicas[(number + 1) % 2].client();
+        let other = reader.login();
+        assert_eq!(reader.ask(format!("mcget:{other}:{key}")), format!("value {number}"));
+        for key in [token, other, format!("c-{key}")] {
+            // As other clients place it, over the addresses in order.
+            let place = crc32fast::hash(key.as_bytes()) as usize % 3;
+            places[place] += 1;
+            for (index, memcached) in memcached.iter().enumerate() {
+                assert_eq!(memcached.has(&key), index == place, "{key} on server {index}");
+            }
+        }
+    }
+    assert!(places.iter().all(|count| *count > 0), "{places:?}");
+}
+
+#[test]
+fn a_server_that_is_down_takes_only_its_own_keys_with_it() {
+    let mut memcached: [Memcached; 3] = Memcached::start_several();
+    let host = memcached.each_ref().map(Memcached::host).join(",");
+    let cache = service::cache::Settings { host, ..memcached[0].settings() };
+    let server = start(tcp::Settings { cache: Some(cache), ..settings() });
+    server.expect_all_well();
+    let place = |key: &str| crc32fast::hash(key.as_bytes()) as usize % 3;
+    let mut client = server.client();
+    let token = std::iter::repeat_with(|| client.login()).find(|token| place(token) != 1).unwrap();
+    let key_on =
+        |wanted| (0..1000).map(|n| format!("k{n}")).find(|key| place(&format!("c-{key}")) == wanted).unwrap();
+    let keys = [0, 1, 2].map(key_on);
+    for key in &keys {
+        assert_eq!(client.ask(format!("mcset:{token}:{key}:v")), "success");
+    }
+    memcached[1].down();
+    let [first, lost, last] = &keys;
+    assert_eq!(client.ask(format!("mcget:{token}:{lost}")), "error: cache unavailable");
+    for key in [first, last] {
+        assert_eq!(client.ask(format!("mcget:{token}:{key}")), "v");
+    }
+    let described = server.page("/readyz").1;
+    assert!(described.contains(&memcached[1].host()), "{described}");
+    memcached[1].up();
+    server.expect_all_well();
+    assert_eq!(client.ask(format!("mcget:{token}:{lost}")), "error: key not found");
 }
 
 #[test]
@@ -139,4 +219,45 @@ fn a_memcached_that_never_answers_costs_a_deadline_and_not_the_connection() {
     for client in &mut clients {
         client.expect("error: cache unavailable\nbehind\n");
     }
+}
+
+/// Answers the first request of each connection, as a probe expects it, and every other by bytes without an end.
+/// Returns its port and, each time that a connection ends, how much could be sent.
+fn endless_memcached() -> (u16, Receiver<u64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let tell = tell.clone();
+            std::thread::spawn(move || {
+                let mut request = [0; 1024];
+                let _ = stream.read(&mut request).and_then(|_| stream.write_all(b"MN\r\n"));
+                let _ = stream.read(&mut request);
+                let (endless, mut sent) = (vec![b'x'; 65_536], 0);
+                while let Ok(count) = stream.write(&endless) {
+                    sent += count as u64;
+                }
+                // Nobody listens any more when the test is over.
+                let _ = tell.send(sent);
+            });
+        }
+    });
+    (port, told)
+}
+
+#[test]
+fn a_reply_without_an_end_costs_neither_memory_nor_the_deadline() {
+    // More than both sides' socket buffers hold, and far less than is sent within a deadline.
+    const BYTES_MAX: u64 = 32 << 20;
+    let (port, ended) = endless_memcached();
+    let cache = service::cache::Settings { host: "127.0.0.1".into(), port };
+    let cache_timeout = Duration::from_hours(1);
+    let server = start(tcp::Settings { cache: Some(cache), cache_timeout, ..settings() });
+    server.expect_all_well();
+    let mut client = server.client();
+    assert_eq!(client.ask("login"), "error: cache unavailable");
+    let sent = ended.recv_timeout(DEADLINE).expect("the connection is given up");
+    assert!(sent < BYTES_MAX, "{sent} bytes were read");
+    assert_eq!(client.ask("msg:echo"), "echo");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::{eventually, settings, start};
+use crate::support::{Connect as _, eventually, settings, start};
 
 #[test]
 fn msg_gives_its_second_field() {
@@ -22,9 +22,9 @@ fn where_is_this_server_and_why_is_42() {
     let server = start(settings());
     let other = start(settings());
     let mut client = server.client();
-    assert_eq!(client.ask("WHERE"), server.id);
+    assert_eq!(client.ask("WHERE"), server.id());
     assert_eq!(client.ask("WHERE").len(), 36);
-    assert_ne!(other.client().ask("WHERE"), server.id);
+    assert_ne!(other.client().ask("WHERE"), server.id());
     assert_eq!(client.ask("WHY"), "42");
 }
 
@@ -76,7 +76,7 @@ fn unknown_commands_get_nothing() {
     let mut client = server.client();
     client.send("hello\nwho\nWHOM\nMSG:x\nWHY\n");
     client.expect("42\n");
-    assert_eq!(server.metric("tcp_commands_total{command=\"unknown\"}"), 4);
+    server.expect_metric("tcp_commands_total{command=\"unknown\"}", 4);
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn the_admin_port_answers() {
     assert_eq!(server.page("/healthz").0, 200);
     let _client = server.client();
     eventually("the connection is counted", || server.metric("tcp_connections") == 1);
-    assert_eq!(server.metric("tcp_connections_opened_total"), 1);
+    server.expect_metric("tcp_connections_opened_total", 1);
 }
 
 #[test]

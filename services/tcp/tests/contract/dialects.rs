@@ -2,7 +2,7 @@
 
 use protocol::Dialect;
 
-use crate::support::{settings, start};
+use crate::support::{Connect as _, settings, start};
 
 fn socketz() -> tcp::Settings {
     tcp::Settings { dialect: Dialect::Socketz, ..settings() }
@@ -16,7 +16,7 @@ fn greets_and_ends_every_reply() {
     let mut client = server.client();
     client.expect(format!("{USE}\n"));
     assert_eq!(client.ask("WHY"), "42\n");
-    assert_eq!(client.ask("WHERE"), format!("{}\n", server.id));
+    assert_eq!(client.ask("WHERE"), format!("{}\n", server.id()));
     assert_eq!(client.ask("WHO"), format!("client list: {{'{}'}}\nconnected clients: 1\n", client.address()));
     assert_eq!(client.ask("msg:hi"), "hi\n");
     assert_eq!(client.ask("msg"), "error: missing field\n");

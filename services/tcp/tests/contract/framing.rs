@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::support::{settings, start};
+use crate::support::{Connect as _, settings, start};
 
 #[test]
 fn a_packet_without_line_end_is_answered_without_one() {
@@ -24,7 +24,7 @@ fn lines_are_answered_with_lines_and_in_order() {
     }
     client.send(lines);
     client.expect(replies);
-    assert_eq!(server.metric("tcp_commands_total{command=\"msg\"}"), 2000);
+    server.expect_metric("tcp_commands_total{command=\"msg\"}", 2000);
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_longer_packet_is_refused_once_and_its_excess_is_not_parsed() {
         client.expect("error: packet too long");
         client.expect_nothing_waits();
     }
-    assert_eq!(server.metric("tcp_packets_too_long_total"), 4);
+    server.expect_metric("tcp_packets_too_long_total", 4);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::support::{Memcached, Peer, Running, put, settings, start, start_with};
+use crate::support::{Connect as _, Memcached, Peer, Running, settings, start, start_with};
 
 /// The longest reply to a request that proves nothing, by the contract.
 fn without_token(request: &[u8]) -> usize {
@@ -70,11 +70,11 @@ fn exchange(peer: &Peer) -> impl Fn(&[u8]) -> Option<Vec<u8>> {
 
 /// Values as another client of memcached may have stored them: within `mcset`'s limit, at that of replies, above it.
 fn with_values(memcached: &Memcached) -> Running {
-    put(memcached, TOKEN, "192.0.2.1:1234");
-    put(memcached, "c-long", &"v".repeat(256));
+    memcached.put(TOKEN, "192.0.2.1:1234");
+    memcached.put("c-long", &"v".repeat(256));
     let request = format!("mcget:{TOKEN}:longest");
-    put(memcached, "c-longest", &"v".repeat(request.len() + 256));
-    put(memcached, "c-k", &"v".repeat(5_000));
+    memcached.put("c-longest", &"v".repeat(request.len() + 256));
+    memcached.put("c-k", &"v".repeat(5_000));
     start_with(memcached)
 }
 

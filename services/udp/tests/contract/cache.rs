@@ -2,13 +2,13 @@
 
 use std::net::TcpListener;
 
-use crate::support::{Memcached, Running, eventually, put, settings, start, start_with};
+use crate::support::{Connect as _, Memcached, Running, eventually, settings, start, start_with};
 
 /// A token as `tcp` issues it: to another address than any peer here has.
 const TOKEN: &str = "123e4567-e89b-12d3-a456-426614174000";
 
 fn with_token(memcached: &Memcached) -> Running {
-    put(memcached, TOKEN, "192.0.2.1:1234");
+    memcached.put(TOKEN, "192.0.2.1:1234");
     start_with(memcached)
 }
 
@@ -30,6 +30,32 @@ fn values_are_stored_and_fetched_with_any_token_that_exists() {
     assert_eq!(peer.ask(format!("mcget:{unknown}:colour")), "error: token not valid");
     assert_eq!(peer.ask(format!("mcset:{unknown}:colour:red")), "error: token not valid");
     assert_eq!(peer.ask(format!("mcget:{TOKEN}:colour")), "blue");
+}
+
+#[test]
+fn a_stored_value_never_passes_as_a_token() {
+    let memcached = Memcached::start();
+    let server = with_token(&memcached);
+    let peer = server.peer();
+    let key = "k".repeat(34);
+    assert_eq!(peer.ask(format!("mcset:{TOKEN}:{key}:anything")), "success");
+    assert_eq!(peer.ask(format!("mcget:c-{key}:{key}")), "error: token begins with c-");
+    assert_eq!(peer.ask(format!("mcset:c-{key}:k:v")), "error: token begins with c-");
+}
+
+#[test]
+fn a_token_is_found_whichever_server_has_it() {
+    let memcached: [Memcached; 3] = Memcached::start_several();
+    let host = memcached.each_ref().map(Memcached::host).join(",");
+    let cache = service::cache::Settings { host, ..memcached[0].settings() };
+    memcached[crc32fast::hash(TOKEN.as_bytes()) as usize % 3].put(TOKEN, "192.0.2.1:1234");
+    let server = start(udp::Settings { cache: Some(cache), ..settings() });
+    server.expect_all_well();
+    let peer = server.peer();
+    for number in 0..10 {
+        assert_eq!(peer.ask(format!("mcset:{TOKEN}:k{number}:{number}")), "success");
+        assert_eq!(peer.ask(format!("mcget:{TOKEN}:k{number}")), number.to_string());
+    }
 }
 
 #[test]
@@ -59,9 +85,9 @@ fn a_reply_is_at_most_256_bytes_longer_than_its_request() {
     let peer = server.peer();
     let request = format!("mcget:{TOKEN}:k");
     let longest = "v".repeat(request.len() + 256);
-    put(&memcached, "c-k", &longest);
+    memcached.put("c-k", &longest);
     assert_eq!(peer.ask(&request), longest);
-    put(&memcached, "c-k", &format!("{longest}v"));
+    memcached.put("c-k", &format!("{longest}v"));
     assert_eq!(peer.ask(&request), "error: value too long");
 }
 
@@ -99,7 +125,7 @@ fn memcached_may_go_and_come_back() {
     assert!(body.starts_with("ready\ndegraded: cache: "), "{body}");
 
     memcached.up();
-    put(&memcached, TOKEN, "192.0.2.1:1234");
+    memcached.put(TOKEN, "192.0.2.1:1234");
     eventually("values are stored again", || peer.ask(format!("mcset:{TOKEN}:k:v")) == "success");
     assert_eq!(peer.ask(format!("mcget:{TOKEN}:k")), "v");
     eventually("nothing is degraded any more", || server.page("/readyz") == (200, "ready\n".into()));

@@ -1,6 +1,6 @@
 //! What is answered at once, and what is not answered.
 
-use crate::support::{settings, start};
+use crate::support::{Connect as _, settings, start};
 
 #[test]
 fn messages_are_sent_back() {

@@ -5,17 +5,24 @@ use std::time::Duration;
 use service::{Phase, Shutdown};
 use udp::Server;
 
-use crate::support::{Peer, eventually, settings, start};
+use crate::support::{Connect as _, Peer, eventually, settings, start};
 
 #[test]
-fn a_drain_says_so_and_goes_on_answering_until_it_is_over() {
-    let server = start(udp::Settings { sigterm_timeout: Duration::from_millis(500), ..settings() });
+fn a_drain_says_so_and_goes_on_answering() {
+    let server = start(udp::Settings { sigterm_timeout: Duration::from_hours(1), ..settings() });
     let peer = server.peer();
     assert_eq!(peer.ask("msg:before"), "before");
     server.shutdown.advance();
     eventually("it is not ready any more", || server.page("/readyz") == (503, "draining\n".into()));
     assert_eq!(peer.ask("msg:meanwhile"), "meanwhile");
     assert_eq!(server.shutdown.phase(), Phase::Draining);
+    assert!(!server.has_ended());
+}
+
+#[test]
+fn a_drain_is_over_after_its_timeout() {
+    let server = start(udp::Settings { sigterm_timeout: Duration::from_millis(200), ..settings() });
+    server.shutdown.advance();
     server.join();
 }
 

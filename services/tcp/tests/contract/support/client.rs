@@ -3,6 +3,8 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
+use socket2::{Domain, Socket, Type};
+
 use super::DEADLINE;
 
 pub(crate) struct Client {
@@ -13,6 +15,15 @@ impl Client {
     #[track_caller]
     pub(crate) fn connect(address: SocketAddr) -> Self {
         Self::over(TcpStream::connect(address).expect("the server accepts"))
+    }
+
+    /// One whose kernel takes little before the client reads, however much comes and however long that takes.
+    #[track_caller]
+    pub(crate) fn narrow(address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(16 * 1024).unwrap();
+        socket.connect(&address.into()).expect("the server accepts");
+        Self::over(socket.into())
     }
 
     pub(crate) fn over(stream: TcpStream) -> Self {

@@ -1,0 +1,207 @@
+//! The thread of the backends: memcached and Kafka, with a runtime of its own, beside the event loops of a service.
+//!
+//! Event loops leave requests with [`Requests`] without waiting; the service's [`Jobs`] carry them out. What is on its
+//! way is bounded: beyond that a request is refused, which is answered as a backend that is down is.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use protocol::reply;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+use tracing::{error, info};
+
+use crate::background::Background;
+use crate::cache::{self, Cache, Refusal};
+use crate::kafka::{self, Producer};
+use crate::logs;
+use crate::readiness::Readiness;
+
+/// Requests that may wait for the thread.
+const REQUESTS_MAX: usize = 4096;
+/// Requests to the cache on their way at a time, besides those that wait for the thread.
+const REQUESTS_AT_A_TIME: usize = 16_384;
+/// How long the last log lines may take.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// What a client gets for a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    Nothing,
+    Fixed(&'static [u8]),
+    Made(Box<[u8]>),
+}
+
+impl Reply {
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Nothing => &[],
+            Self::Fixed(bytes) => bytes,
+            Self::Made(bytes) => bytes,
+        }
+    }
+}
+
+/// What a service does on the thread.
+pub trait Jobs: Send + Sync + 'static {
+    type Request: Send + 'static;
+
+    /// Takes the next request. Tasks that it starts may go on after it returns; the request after it waits until then.
+    fn take(self: &Arc<Self>, request: Self::Request) -> impl Future<Output = ()> + Send;
+
+    /// Hands on a broadcast. Only called if the service consumes them.
+    fn broadcast(&self, value: &[u8]) -> impl Future<Output = ()> + Send;
+}
+
+/// The clients of the backends.
+pub struct Parts {
+    pub cache: Option<Cache>,
+    pub kafka: Option<Kafka>,
+    permits: Arc<Semaphore>,
+    cache_timeout: Duration,
+    readiness: Readiness,
+    pod: String,
+}
+
+/// The clients of Kafka.
+pub struct Kafka {
+    pub settings: kafka::Settings,
+    pub producer: Producer,
+    watch: kafka::Watch,
+}
+
+impl Parts {
+    /// Makes the clients; reaches nobody yet. A command may take `cache_timeout` in all; `pod` is this replica's name
+    /// in logs.
+    ///
+    /// # Errors
+    /// The Kafka client refuses its configuration.
+    pub fn new(
+        cache: Option<cache::Settings>,
+        cache_timeout: Duration,
+        kafka: Option<kafka::Settings>,
+        pod: String,
+        readiness: Readiness,
+    ) -> Result<Self, kafka::ConfigError> {
+        let kafka = kafka.map(|settings| {
+            let watch = kafka::Watch::default();
+            let producer = Producer::new(&settings, watch.clone())?;
+            Ok(Kafka { settings, producer, watch })
+        });
+        Ok(Self {
+            cache: cache.map(|settings| Cache::new(settings, readiness.clone())),
+            kafka: kafka.transpose()?,
+            permits: Arc::new(Semaphore::new(REQUESTS_AT_A_TIME)),
+            cache_timeout,
+            readiness,
+            pod,
+        })
+    }
+
+    /// When a request that was read at `received` must be answered.
+    pub fn deadline(&self, received: Instant) -> tokio::time::Instant {
+        (received + self.cache_timeout).into()
+    }
+
+    /// Waits for room for one more request to the cache, to be held until that is done.
+    pub async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        // The semaphore is never closed.
+        Arc::clone(&self.permits).acquire_owned().await.ok()
+    }
+
+    /// # Errors
+    /// There is no cache.
+    pub fn cache(&self) -> Result<&Cache, Refusal> {
+        self.cache.as_ref().ok_or(reply::CACHE_UNAVAILABLE)
+    }
+}
+
+/// Where event loops leave their requests.
+pub struct Requests<R>(Option<mpsc::Sender<R>>);
+
+impl<R> Requests<R> {
+    /// Returns `false` if nobody takes requests, or too many are on their way.
+    #[must_use]
+    pub fn submit(&self, request: R) -> bool {
+        self.0.as_ref().is_some_and(|requests| requests.try_send(request).is_ok())
+    }
+}
+
+/// Starts the thread, if there is a backend for it. Readiness comes from it: once the backends were reached or the
+/// time for that is over; without any, at once.
+///
+/// # Errors
+/// The thread or its runtime cannot be made.
+pub fn start<J: Jobs>(
+    parts: Arc<Parts>,
+    jobs: Arc<J>,
+    consumes_broadcasts: bool,
+) -> io::Result<(Requests<J::Request>, Option<Background>)> {
+    if parts.cache.is_none() && parts.kafka.is_none() {
+        parts.readiness.ready();
+        info!("ready");
+        return Ok((Requests(None), None));
+    }
+    let (sender, requests) = mpsc::channel(REQUESTS_MAX);
+    let serve = move |stopped| serve(parts, jobs, consumes_broadcasts, requests, stopped);
+    let background = Background::start("backend", serve)?;
+    Ok((Requests(Some(sender)), Some(background)))
+}
+
+async fn serve<J: Jobs>(
+    parts: Arc<Parts>,
+    jobs: Arc<J>,
+    consumes_broadcasts: bool,
+    mut requests: mpsc::Receiver<J::Request>,
+    stopped: oneshot::Receiver<()>,
+) {
+    let mut awaited = Vec::new();
+    if let Some(cache) = parts.cache.clone() {
+        let (tell, told) = oneshot::channel();
+        awaited.push((cache::PART, told));
+        tokio::spawn(cache.watch(move || _ = tell.send(())));
+    }
+    let stop_logs = Arc::new(Notify::new());
+    let shipping = parts.kafka.as_ref().map(|Kafka { settings, producer, .. }| {
+        let stop = Arc::clone(&stop_logs);
+        let (topic, pod) = (settings.logging_topic.clone(), parts.pod.clone());
+        tokio::spawn(logs::ship(producer.clone(), topic, pod, async move { stop.notified().await }))
+    });
+    let (assigned, told) = oneshot::channel();
+    let source = parts.kafka.as_ref().filter(|_| consumes_broadcasts);
+    awaited.extend(source.map(|_| (kafka::PART, told)));
+    let readiness = parts.readiness.clone();
+    tokio::spawn(async move { readiness.ready_after(awaited).await });
+    tokio::spawn({
+        let jobs = Arc::clone(&jobs);
+        async move {
+            while let Some(request) = requests.recv().await {
+                jobs.take(request).await;
+            }
+        }
+    });
+
+    tokio::select! {
+        // Both a message and the sender's end mean: stop.
+        _ = stopped => {}
+        () = receive(source, &parts.readiness, &*jobs, || _ = assigned.send(())) => {}
+    }
+    stop_logs.notify_one();
+    if let Some(shipping) = shipping {
+        // Lines that are late are lost: the end does not wait for a broker.
+        let _ = timeout(LAST_LINES, shipping).await;
+    }
+}
+
+/// Takes broadcasts from Kafka to the service. Never returns.
+async fn receive(source: Option<&Kafka>, readiness: &Readiness, jobs: &impl Jobs, assigned: impl FnOnce()) {
+    if let Some(Kafka { settings, watch, .. }) = source {
+        let hand_on = async |value: &[u8]| jobs.broadcast(value).await;
+        let outcome = kafka::broadcasts(settings, watch.clone(), readiness.clone(), assigned, hand_on).await;
+        if let Err(error) = outcome {
+            error!(%error, "broadcasts are not received");
+        }
+    }
+    std::future::pending::<()>().await;
+}
