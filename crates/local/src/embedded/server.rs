@@ -9,7 +9,7 @@ use std::{
     collections::BTreeMap,
     fmt, io,
     net::{SocketAddr, TcpListener},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -30,6 +30,8 @@ const HELD_MAX: Duration = Duration::from_secs(10);
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// After an accept that failed for want of something that only time can give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Clients that were told to leave and are not gone yet.
+const LEAVING_MAX: usize = 64;
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: i32 = 1024;
 
@@ -160,8 +162,13 @@ async fn accept(name: &str, listener: tokio::net::TcpListener, room: &Arc<Room>,
                     // Small answers are waited for.
                     let _ = stream.set_nodelay(true);
                     let (guest, leave) = Guest::enter(room);
+                    // Who was told to leave has to be asked once more before it is gone.
+                    while clients.len() >= room.limits.connections + LEAVING_MAX {
+                        clients.join_next().await;
+                    }
                     let serving = handler(stream, guest.clone());
                     clients.spawn_local(async move {
+                        // What it holds is given back before its place is.
                         let ended = tokio::select! {
                             ended = serving => ended,
                             () = leave.notified() => Err(io::Error::other("let go to make room for others")),
@@ -189,17 +196,23 @@ async fn accept(name: &str, listener: tokio::net::TcpListener, room: &Arc<Room>,
 struct Room {
     limits: Limits,
     inner: Mutex<Inner>,
+    /// Something was given back.
+    given_back: Notify,
 }
 
 #[derive(Default)]
 struct Inner {
     guests: BTreeMap<u64, Place>,
-    bytes: usize,
     last: u64,
+    /// Sums: what all hold, and those of clients that have not been told to leave.
+    bytes: usize,
+    bytes_staying: usize,
+    staying: usize,
 }
 
 struct Place {
     leave: Arc<Notify>,
+    leaving: bool,
     bytes: usize,
     /// Has completed a request.
     served: bool,
@@ -209,31 +222,47 @@ struct Place {
 
 impl Room {
     fn new(limits: Limits) -> Self {
-        Self { limits, inner: Mutex::default() }
+        Self { limits, inner: Mutex::default(), given_back: Notify::new() }
     }
 
     fn sweep(&self) {
         let mut inner = self.inner.lock();
-        let slow = |place: &Place| place.bytes > 0 && place.since.elapsed() > HELD_MAX;
-        while let Some(id) = inner.guests.iter().find(|(_, place)| slow(place)).map(|(id, _)| *id) {
-            inner.remove(id);
-        }
+        let slow = |place: &Place| !place.leaving && place.bytes > 0 && place.since.elapsed() > HELD_MAX;
+        let slow: Vec<u64> =
+            inner.guests.iter().filter(|(_, place)| slow(place)).map(|(id, _)| *id).collect();
+        slow.into_iter().for_each(|id| inner.tell_to_leave(id));
     }
 }
 
 impl Inner {
-    /// Lets the one go that is the least loss.
-    fn make_room(&mut self, holders_only: bool) {
-        let candidates = self.guests.iter().filter(|(_, place)| place.bytes > 0 || !holders_only);
-        if let Some(id) = candidates.min_by_key(|(_, place)| (place.served, place.since)).map(|(id, _)| *id) {
-            self.remove(id);
+    fn tell_to_leave(&mut self, id: u64) {
+        if let Some(place) = self.guests.get_mut(&id).filter(|place| !place.leaving) {
+            place.leaving = true;
+            place.leave.notify_one();
+            self.staying -= 1;
+            self.bytes_staying -= place.bytes;
         }
     }
 
-    fn remove(&mut self, id: u64) {
-        if let Some(place) = self.guests.remove(&id) {
-            self.bytes -= place.bytes;
-            place.leave.notify_one();
+    /// Tells the one to leave that is the least loss. Returns whether there is one.
+    fn make_room(&mut self, holders_only: bool) -> bool {
+        let candidates = self.guests.iter().filter(|(_, place)| !place.leaving);
+        let candidates = candidates.filter(|(_, place)| place.bytes > 0 || !holders_only);
+        let least = candidates.min_by_key(|(_, place)| (place.served, place.since)).map(|(id, _)| *id);
+        least.map(|id| self.tell_to_leave(id)).is_some()
+    }
+
+    /// Notes that a client holds so many more or fewer.
+    fn hold(&mut self, id: u64, before: usize, after: usize) {
+        if let Some(place) = self.guests.get_mut(&id) {
+            if place.bytes == 0 {
+                place.since = Instant::now();
+            }
+            place.bytes = place.bytes - before + after;
+            self.bytes = self.bytes - before + after;
+            if !place.leaving {
+                self.bytes_staying = self.bytes_staying - before + after;
+            }
         }
     }
 }
@@ -249,19 +278,27 @@ impl Guest {
     fn enter(room: &Arc<Room>) -> (Self, Arc<Notify>) {
         let leave = Arc::new(Notify::new());
         let mut inner = room.inner.lock();
-        if inner.guests.len() >= room.limits.connections {
+        if inner.staying >= room.limits.connections {
             inner.make_room(false);
         }
         inner.last += 1;
+        inner.staying += 1;
         let id = inner.last;
-        let place = Place { leave: Arc::clone(&leave), bytes: 0, served: false, since: Instant::now() };
+        let since = Instant::now();
+        let place = Place { leave: Arc::clone(&leave), leaving: false, bytes: 0, served: false, since };
         inner.guests.insert(id, place);
         drop(inner);
         (Self { id, room: Arc::clone(room) }, leave)
     }
 
     fn leave(&self) {
-        self.room.inner.lock().remove(self.id);
+        let mut inner = self.room.inner.lock();
+        inner.tell_to_leave(self.id);
+        if let Some(place) = inner.guests.remove(&self.id) {
+            inner.bytes -= place.bytes;
+        }
+        drop(inner);
+        self.room.given_back.notify_waiters();
     }
 
     /// A request was complete, or an answer was taken.
@@ -283,34 +320,86 @@ pub(super) struct Hold {
     bytes: usize,
 }
 
+/// The answer to who wants to hold more.
+#[derive(Debug, PartialEq, Eq)]
+enum More {
+    Granted,
+    /// Others were told to leave; there is room when they have.
+    Soon,
+    Refused,
+}
+
 impl Hold {
-    /// Holds so many from now on. Others may have to go for that.
+    /// Holds so many from now on. If others have to leave for that, it waits until they have.
     ///
     /// # Errors
-    /// This client has to go.
-    pub(super) fn set(&mut self, bytes: usize) -> io::Result<()> {
-        let room = &self.guest.room;
-        let mut inner = room.inner.lock();
-        if let Some(place) = inner.guests.get_mut(&self.guest.id) {
-            if place.bytes == 0 {
-                place.since = Instant::now();
-            }
-            place.bytes = place.bytes - self.bytes + bytes;
-            inner.bytes = inner.bytes - self.bytes + bytes;
-            self.bytes = bytes;
-            while inner.bytes > room.limits.bytes {
-                inner.make_room(true);
+    /// This client has to leave.
+    pub(super) async fn set(&mut self, bytes: usize) -> io::Result<()> {
+        let room = Arc::clone(&self.guest.room);
+        loop {
+            let mut given_back = pin!(room.given_back.notified());
+            given_back.as_mut().enable();
+            match self.try_set(bytes) {
+                More::Granted => return Ok(()),
+                More::Refused => return Err(io::Error::other("let go to make room for others")),
+                More::Soon => given_back.await,
             }
         }
-        let stays = inner.guests.contains_key(&self.guest.id);
-        if stays { Ok(()) } else { Err(io::Error::other("let go to make room for others")) }
+    }
+
+    /// Makes room in `buffer`, which is all that is held, for `more` bytes. They are allocated when they are granted:
+    /// what others have freed meanwhile is used again.
+    ///
+    /// # Errors
+    /// This client has to leave.
+    pub(super) async fn grow(&mut self, buffer: &mut Vec<u8>, more: usize) -> io::Result<()> {
+        if buffer.capacity() - buffer.len() < more {
+            let capacity = (buffer.len() + more).max(2 * buffer.capacity());
+            self.set(capacity).await?;
+            buffer.reserve_exact(capacity - buffer.len());
+        }
+        Ok(())
+    }
+
+    /// Holds no more than so many from now on.
+    pub(super) fn shrink(&mut self, bytes: usize) {
+        let room = &self.guest.room;
+        let bytes = bytes.min(self.bytes);
+        if bytes < self.bytes {
+            room.inner.lock().hold(self.guest.id, self.bytes, bytes);
+            self.bytes = bytes;
+            room.given_back.notify_waiters();
+        }
+    }
+
+    fn try_set(&mut self, bytes: usize) -> More {
+        if bytes <= self.bytes {
+            self.shrink(bytes);
+            return More::Granted;
+        }
+        let bytes_max = self.guest.room.limits.bytes;
+        let mut inner = self.guest.room.inner.lock();
+        let more = bytes - self.bytes;
+        while inner.bytes_staying + more > bytes_max {
+            if !inner.make_room(true) {
+                return More::Refused;
+            }
+        }
+        if !inner.guests.get(&self.guest.id).is_some_and(|place| !place.leaving) {
+            return More::Refused;
+        }
+        if inner.bytes + more > bytes_max {
+            return More::Soon;
+        }
+        inner.hold(self.guest.id, self.bytes, bytes);
+        self.bytes = bytes;
+        More::Granted
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        // Who has gone holds nothing.
-        let _ = self.set(0);
+        self.shrink(0);
     }
 }
 
@@ -324,47 +413,48 @@ mod tests {
         Arc::new(Room::new(Limits { connections, bytes }))
     }
 
-    fn is_there(guest: &Guest) -> bool {
-        guest.room.inner.lock().guests.contains_key(&guest.id)
+    fn stays(guest: &Guest) -> bool {
+        guest.room.inner.lock().guests.get(&guest.id).is_some_and(|place| !place.leaving)
     }
 
-    #[test]
-    fn who_never_completed_a_request_goes_first_and_then_the_longest_idle() {
+    #[tokio::test]
+    async fn who_never_completed_a_request_goes_first_and_then_the_longest_idle() {
         let room = room(2, 100);
         let (useful, _) = Guest::enter(&room);
         useful.served();
-        let (silent, left) = Guest::enter(&room);
+        let (silent, told) = Guest::enter(&room);
         let (third, _) = Guest::enter(&room);
-        assert!(is_there(&useful) && !is_there(&silent) && is_there(&third));
+        assert!(stays(&useful) && !stays(&silent) && stays(&third));
+        told.notified().await;
         third.served();
         let (_fourth, _) = Guest::enter(&room);
-        assert!(!is_there(&useful) && is_there(&third));
-        assert!(tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-            // It was told.
-            left.notified().await;
-            true
-        }));
+        assert!(!stays(&useful) && stays(&third));
     }
 
-    #[test]
-    fn at_the_bound_on_bytes_the_one_goes_that_waits_longest_to_complete_a_request() {
+    #[tokio::test]
+    async fn at_the_bound_on_bytes_the_one_goes_that_waits_longest_and_who_needs_them_waits_for_it() {
         let room = room(10, 100);
         let (idle, _) = Guest::enter(&room);
-        let (first, _) = Guest::enter(&room);
+        let (first, told) = Guest::enter(&room);
         let (second, _) = Guest::enter(&room);
         let (mut one, mut two) = (first.hold(), second.hold());
-        one.set(60).unwrap();
-        two.set(40).unwrap();
-        two.set(50).unwrap();
-        assert!(is_there(&idle) && !is_there(&first), "who holds nothing need not go");
-        assert!(one.set(1).is_err());
-        assert!(two.set(101).is_err(), "more than there is for all");
-        assert_eq!(room.inner.lock().bytes, 0);
+        one.set(60).await.unwrap();
+        two.set(40).await.unwrap();
+        assert_eq!(two.try_set(50), More::Soon, "it is told, and not gone yet");
+        assert!(stays(&idle) && !stays(&first), "who holds nothing need not go");
+        assert_eq!(one.try_set(61), More::Refused);
+        let leaves = async {
+            told.notified().await;
+            drop(one);
+            first.leave();
+        };
+        tokio::join!(async { two.set(50).await.unwrap() }, leaves);
+        assert_eq!(two.try_set(101), More::Refused, "more than there is for all");
     }
 
     proptest! {
         #[test]
-        fn sums_are_those_of_what_is_held_and_bounded(
+        fn what_is_held_is_bounded_and_adds_up(
             steps in proptest::collection::vec((0_usize..6, 0_usize..60, any::<bool>()), 0..200),
         ) {
             let room = room(4, 100);
@@ -373,13 +463,19 @@ mod tests {
                 if comes {
                     holds.push(Guest::enter(&room).0.hold());
                 } else if let Some(hold) = holds.get_mut(who) {
-                    let _ = hold.set(bytes);
+                    hold.try_set(bytes);
                 } else if !holds.is_empty() {
                     holds.remove(0).guest.leave();
                 }
                 let inner = room.inner.lock();
+                let staying: Vec<&Place> = inner.guests.values().filter(|place| !place.leaving).collect();
                 prop_assert_eq!(inner.bytes, inner.guests.values().map(|place| place.bytes).sum::<usize>());
-                prop_assert!(inner.bytes <= 100 && inner.guests.len() <= 4);
+                prop_assert_eq!(inner.bytes_staying, staying.iter().map(|place| place.bytes).sum::<usize>());
+                prop_assert_eq!(inner.staying, staying.len());
+                prop_assert!(inner.bytes <= 100 && inner.staying <= 4);
+                for hold in &holds {
+                    prop_assert!(inner.guests.get(&hold.guest.id).is_none_or(|place| place.bytes == hold.bytes));
+                }
             }
         }
     }
