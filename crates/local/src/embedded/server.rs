@@ -230,7 +230,9 @@ impl Room {
         let slow = |place: &Place| !place.leaving && place.bytes > 0 && place.since.elapsed() > HELD_MAX;
         let slow: Vec<u64> =
             inner.guests.iter().filter(|(_, place)| slow(place)).map(|(id, _)| *id).collect();
-        slow.into_iter().for_each(|id| inner.tell_to_leave(id));
+        for id in slow {
+            inner.tell_to_leave(id);
+        }
     }
 }
 
@@ -385,7 +387,7 @@ impl Hold {
                 return More::Refused;
             }
         }
-        if !inner.guests.get(&self.guest.id).is_some_and(|place| !place.leaving) {
+        if inner.guests.get(&self.guest.id).is_none_or(|place| place.leaving) {
             return More::Refused;
         }
         if inner.bytes + more > bytes_max {

@@ -80,7 +80,10 @@ mod tests {
             &nested,
             r#"{"pod":"tcp-0","text":"e","timestamp":"2026-11-21T10:00:04Z","more":"\udead"}"#,
         ];
-        let hits: Vec<String> = (0..).zip(sources).map(|(id, source)| format!(r#"{{"_id":"{id}","_source":{source}}}"#)).collect();
+        let hits: Vec<String> = (0..)
+            .zip(sources)
+            .map(|(id, source)| format!(r#"{{"_id":"{id}","_source":{source}}}"#))
+            .collect();
         let answer = format!(r#"{{"hits":{{"hits":[{}]}}}}"#, hits.join(","));
         let found = serde_json::from_str::<Found>(&answer).unwrap().hits(10);
         let lines: Vec<Option<&str>> =

@@ -21,7 +21,7 @@ const REQUEST_MAX: usize = 2 * 1024 * 1024;
 const HEADER: usize = 8;
 /// What of an answer counts as held at most: a large one has to find room beside others.
 const ANSWER_HELD_MAX: usize = 4 * 1024 * 1024;
-/// Requests whose answers name brokers: Metadata and FindCoordinator, and within how many bytes they do.
+/// Requests whose answers name brokers (`Metadata`, `FindCoordinator`), and within how many bytes they do.
 const NAMING: [i16; 2] = [3, 10];
 const NAMED_WITHIN: usize = 64;
 /// What is read at a time.
@@ -116,8 +116,7 @@ fn rename(head: &mut [u8], from: SocketAddr, to: SocketAddr) {
 
 /// Waits until the client has left. One that has sent more is not looked at any further.
 async fn gone(client: &TcpStream) {
-    match client.peek(&mut [0]).await {
-        Ok(1..) => std::future::pending().await,
-        Ok(0) | Err(_) => {}
+    if let Ok(1..) = client.peek(&mut [0]).await {
+        std::future::pending().await
     }
 }
