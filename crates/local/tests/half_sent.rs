@@ -22,7 +22,7 @@ const FILES_BESIDE: usize = 5_000;
 const HALF: usize = 100_000;
 const MEBIBYTE: u64 = 1024 * 1024;
 const ALLOWED: u64 = 64 * MEBIBYTE;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A value of `/proc/self/status`, in bytes.
 fn memory(key: &str) -> u64 {

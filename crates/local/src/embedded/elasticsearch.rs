@@ -15,7 +15,7 @@ use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Router,
-    extract::{Path, State},
+    extract::{DefaultBodyLimit, Path, State},
     http::{StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
@@ -30,7 +30,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 
 use self::{search::Query, store::Store};
-use super::server::{self, Limits};
+use super::{guests::Limits, server};
 
 /// Bytes of each of the two files.
 const SEGMENT_MAX: u64 = 16 * 1024 * 1024;
@@ -98,6 +98,8 @@ fn router(store: Shared) -> Router {
         .route("/_search", post(find_in_all).get(find_in_all))
         .route("/{indices}/_search", post(find).get(find))
         .fallback(unknown)
+        // The bound is on what all clients hold.
+        .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn(body::within_bounds))
         .with_state(store)
 }

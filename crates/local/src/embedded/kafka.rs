@@ -16,7 +16,7 @@ use std::{
 
 use rdkafka::{error::KafkaError, mocking::MockCluster, producer::DefaultProducerContext};
 
-use super::server::{Limits, Server};
+use super::{guests::Limits, server::Server};
 
 /// Partitions of each topic, as a small real cluster would have.
 const PARTITIONS: i32 = 3;

@@ -18,7 +18,7 @@ use axum::{
 use hyper::body::{Frame, SizeHint};
 
 use super::refused;
-use crate::embedded::server::{Guest, Hold};
+use crate::embedded::guests::{Guest, Hold};
 
 /// Longest request.
 const REQUEST_MAX: usize = 8 * 1024 * 1024;

@@ -13,7 +13,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::embedded::server::{Guest, Hold};
+use crate::embedded::guests::{Guest, Hold};
 
 /// Largest request. Records have 1 MB by clients' own limits.
 const REQUEST_MAX: usize = 2 * 1024 * 1024;
@@ -117,6 +117,6 @@ fn rename(head: &mut [u8], from: SocketAddr, to: SocketAddr) {
 /// Waits until the client has left. One that has sent more is not looked at any further.
 async fn gone(client: &TcpStream) {
     if let Ok(1..) = client.peek(&mut [0]).await {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

@@ -12,7 +12,7 @@ use super::{
     commands::{self, Data},
     store::Store,
 };
-use crate::embedded::server::Guest;
+use crate::embedded::guests::Guest;
 
 /// Longest command line.
 const LINE_MAX: usize = 8 * 1024;
