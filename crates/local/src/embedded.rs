@@ -3,6 +3,7 @@
 //! Each can be stopped and started again at its address, and bounds what its clients hold.
 
 pub mod elasticsearch;
+mod guests;
 pub mod kafka;
 pub mod memcached;
 mod server;

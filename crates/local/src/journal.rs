@@ -31,6 +31,8 @@ pub(crate) struct Journal {
     file: File,
     segment_max: u64,
     written: watch::Sender<Written>,
+    /// The file has a part of a line that failed.
+    torn: bool,
     /// Lines that could not be written.
     lost: u64,
     /// Why the last one could not.
@@ -46,7 +48,7 @@ impl Journal {
             _ => {}
         }
         let written = watch::Sender::new(Written::default());
-        Ok(Self { path, file, segment_max, written, lost: 0, losing: None })
+        Ok(Self { path, file, segment_max, written, torn: false, lost: 0, losing: None })
     }
 
     /// Appends a line, or drops it whole and counts it if that does not work.
@@ -65,24 +67,32 @@ impl Journal {
         (self.lost, self.losing.as_deref())
     }
 
-    /// Appends a line, which must not contain a line end. If that does not work nothing of it is left.
+    /// Appends a line, which must not contain a line end. After an error nothing of it is there, and the next line can
+    /// be appended as if it had not been tried.
     pub(crate) fn append(&mut self, line: &str) -> io::Result<()> {
         let mut written = *self.written.borrow();
+        // What a failed write left behind would be the beginning of this line.
+        if self.torn {
+            self.file.set_len(written.bytes)?;
+            self.torn = false;
+        }
         if written.bytes >= self.segment_max {
-            match fs::rename(&self.path, predecessor(&self.path)) {
-                // It was renamed before, and its successor could not be made then.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                renamed => renamed?,
+            fs::rename(&self.path, predecessor(&self.path))?;
+            match open_new(&self.path) {
+                Ok(file) => self.file = file,
+                Err(error) => {
+                    fs::rename(predecessor(&self.path), &self.path)?;
+                    return Err(error);
+                }
             }
-            self.file = open_new(&self.path)?;
             written = Written { segment: written.segment + 1, bytes: 0 };
+            self.written.send_replace(written);
         }
         let mut bytes = Vec::with_capacity(line.len() + 1);
         bytes.extend_from_slice(line.as_bytes());
         bytes.push(b'\n');
         if let Err(error) = self.file.write_all(&bytes) {
-            // No reader may find the beginning of a line that never ends.
-            self.file.set_len(written.bytes)?;
+            self.torn = self.file.set_len(written.bytes).is_err();
             return Err(error);
         }
         written.bytes += bytes.len() as u64;
@@ -93,6 +103,12 @@ impl Journal {
     /// Number of the segment that is written, from 0: it and the one before it are there.
     pub(crate) fn segment(&self) -> u64 {
         self.written.borrow().segment
+    }
+
+    /// Writes to another file from now on: `/dev/full` takes the place of a disk that is full.
+    #[cfg(test)]
+    pub(crate) fn swap_file(&mut self, path: impl AsRef<Path>) {
+        self.file = OpenOptions::new().append(true).open(path).unwrap();
     }
 
     /// For readers to come.
@@ -219,6 +235,19 @@ mod tests {
         let late = present(&mut journal.source().tail());
         assert_eq!(late.last().unwrap(), "line 0099");
         assert!((10..=20).contains(&late.len()), "{late:?}");
+    }
+
+    #[test]
+    fn a_line_that_is_not_written_leaves_nothing_behind() {
+        let (directory, mut journal) = journal(100);
+        journal.append("one").unwrap();
+        journal.swap_file("/dev/full");
+        assert!(journal.append("two").is_err());
+        journal.swap_file(directory.path().join("lines"));
+        // Half a line arrived before the disk was full.
+        fs::write(directory.path().join("lines"), "one\ntw").unwrap();
+        journal.append("three").unwrap();
+        assert_eq!(present(&mut journal.source().tail()), ["one", "three"]);
     }
 
     #[test]

@@ -51,3 +51,49 @@ fn documents_are_there_after_a_stop_and_a_start() {
         assert!(ask(address, "POST /_bulk", &bulk("1", "{}")).contains("version_conflict_engine_exception"));
     }
 }
+
+#[test]
+fn documents_that_readers_cannot_read_are_refused_and_blind_nobody() {
+    let (_directory, server) = server();
+    let address = server.address();
+    let nested = |depth| format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
+    let bad = [
+        r#"{"text":"x","n":1e999}"#,
+        r#"{"text":"\ud800"}"#,
+        r#"{"\udead":"x"}"#,
+        r#"{"timestamp":"noon"}"#,
+        r#"{"timestamp":"2026-11-21T10:00:00Z","timestamp":"2026-11-21T10:00:00Z"}"#,
+        r#"{"pod":7}"#,
+        "[1]",
+        &nested(130),
+        &nested(65),
+    ];
+    let mut body = String::new();
+    for (number, document) in bad.iter().enumerate() {
+        body += &bulk(&format!("bad-{number}"), document);
+        body += &bulk(&format!("good-{number}"), &nested(64));
+    }
+    let answer = ask(address, "POST /_bulk", &body);
+    assert_eq!(answer.matches(r#""status":400"#).count(), bad.len(), "{answer}");
+    assert_eq!(answer.matches("document_parsing_exception").count(), bad.len());
+    assert_eq!(answer.matches(r#""status":201"#).count(), bad.len(), "their companions are written");
+    for path in ["POST /_search", "POST /general-logs-*/_search", "POST /k8s-logs/_search"] {
+        let answer = ask(address, path, r#"{"size":100}"#);
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(body["hits"]["total"]["value"], bad.len());
+    }
+}
+
+#[test]
+fn a_request_that_is_too_large_is_read_to_its_end_and_refused() {
+    let (_directory, server) = server();
+    let address = server.address();
+    let document = format!(r#"{{"text":"{}"}}"#, "x".repeat(9 * 1024 * 1024));
+    assert!(ask(address, "POST /_bulk", &bulk("1", &document)).starts_with("HTTP/1.1 413"));
+    let document = format!(r#"{{"text":"{}"}}"#, "x".repeat(7 * 1024 * 1024));
+    assert!(ask(address, "POST /_bulk", &bulk("1", &document)).contains(r#""status":201"#));
+    let answer = ask(address, "POST /_search", "");
+    assert!(answer.contains(&document), "an answer in many pieces");
+}

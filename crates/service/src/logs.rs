@@ -31,6 +31,9 @@ pub const RUST_LOG: Variable = Variable::new(
     "What is logged: a level (error, warn, info, debug, trace), or `target=level` separated by commas.",
 );
 
+/// The target of what is said about the way of log lines themselves, which is not shipped.
+pub const PIPELINE: &str = "logger::pipeline";
+
 /// The queue to Kafka, if lines are to go there.
 static QUEUE: OnceLock<Queue> = OnceLock::new();
 

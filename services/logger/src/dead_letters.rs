@@ -9,12 +9,18 @@ use std::time::Duration;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord};
+use service::Readiness;
 use service::backoff::Backoff;
 use service::kafka::{self, Context, Watch};
-use tracing::warn;
+use tracing::{info, warn};
 
+use crate::PIPELINE;
 use crate::bulk::DeadLetter;
+use crate::progress::BulkNumber;
+use crate::stuck::Stuck;
 
+/// Its name in `/readyz`.
+const PART: &str = "dead-letters";
 /// Values are cut to this, so that a letter with its headers is never larger than what brokers take by default.
 const VALUE_BYTES_MAX: usize = 512 * 1024;
 /// Waits between attempts.
@@ -27,6 +33,7 @@ pub(crate) struct DeadLetters {
     /// Where the records come from.
     source: String,
     topic: String,
+    stuck: Stuck,
 }
 
 impl DeadLetters {
@@ -34,30 +41,40 @@ impl DeadLetters {
     ///
     /// # Errors
     /// The client refuses its configuration.
-    pub(crate) fn new(kafka: &kafka::Settings, topic: String, watch: Watch) -> Result<Self, KafkaError> {
+    pub(crate) fn new(
+        kafka: &kafka::Settings,
+        topic: String,
+        watch: Watch,
+        readiness: Readiness,
+    ) -> Result<Self, KafkaError> {
         let producer = kafka
             .client_config()
             .set("enable.idempotence", "true")
             .set("message.timeout.ms", kafka.message_timeout.as_millis().to_string())
             .set("queue.buffering.max.ms", "5")
             .create_with_context(Context::new(watch))?;
-        Ok(Self { producer, source: kafka.logging_topic.clone(), topic })
+        Ok(Self { producer, source: kafka.logging_topic.clone(), topic, stuck: Stuck::new(PART, readiness) })
     }
 
     /// Delivers all of them, however long that takes.
-    pub(crate) async fn deliver(&self, letters: &[DeadLetter]) {
+    pub(crate) async fn deliver(&self, bulk: BulkNumber, letters: &[DeadLetter]) {
         let mut backoff = Backoff::new(RETRY_LEAST, RETRY_LONGEST);
         let mut left: Vec<&DeadLetter> = letters.iter().collect();
         while !left.is_empty() {
             let (failed, error) = self.send_all(&left).await;
             if let Some(error) = error {
-                warn!(%error, topic = self.topic, letters = failed.len(), "dead letters are not delivered yet");
+                if self.stuck.waits(bulk, failed.len(), &error.to_string()) {
+                    warn!(target: PIPELINE, %error, topic = self.topic, "dead letters are not delivered; they wait");
+                }
                 if failed.len() < left.len() {
                     backoff.reset();
                 }
                 tokio::time::sleep(backoff.wait()).await;
             }
             left = failed;
+        }
+        if self.stuck.done(bulk) {
+            info!(target: PIPELINE, topic = self.topic, "dead letters are delivered again");
         }
     }
 

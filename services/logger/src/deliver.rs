@@ -6,15 +6,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use service::Readiness;
 use service::backoff::Backoff;
 use tracing::{info, warn};
 
+use crate::PIPELINE;
 use crate::bulk::{Bulk, Cause, DeadLetter, Document};
 use crate::dead_letters::DeadLetters;
 use crate::metrics::Metrics;
 use crate::progress::BulkNumber;
 use crate::sink::{Failure, Sink, Written};
+use crate::stuck::Stuck;
 
 /// Its name in `/readyz`.
 pub(crate) const PART: &str = "elasticsearch";
@@ -27,7 +28,7 @@ pub(crate) struct Delivery {
     pub(crate) sink: Sink,
     pub(crate) dead_letters: DeadLetters,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) readiness: Readiness,
+    pub(crate) stuck: Stuck,
 }
 
 impl Delivery {
@@ -35,16 +36,19 @@ impl Delivery {
     pub(crate) async fn deliver(&self, mut bulk: Bulk) -> BulkNumber {
         self.metrics.bulks_opened.inc();
         let mut refused = Vec::new();
-        // Parts that are still to be written; more than one if the whole was too large.
+        // Parts that are still to be written; more than one if the whole was too large, or was refused.
         let mut parts = Vec::new();
         parts.extend((!bulk.documents.is_empty()).then(|| bulk.documents.clone()));
         while let Some(part) = parts.pop() {
             let rest = self.write(&bulk, part, &mut refused).await;
             parts.extend(rest);
         }
+        if self.stuck.done(bulk.number) {
+            info!(target: PIPELINE, "Elasticsearch takes documents again");
+        }
         Self::report(&bulk, &refused);
         bulk.dead_letters.append(&mut refused);
-        self.dead_letters.deliver(&bulk.dead_letters).await;
+        self.dead_letters.deliver(bulk.number, &bulk.dead_letters).await;
         for letter in &bulk.dead_letters {
             match letter.cause {
                 Cause::Malformed => self.metrics.malformed.inc(),
@@ -55,7 +59,8 @@ impl Delivery {
         bulk.number
     }
 
-    /// Writes documents until none is left; or returns them in two halves, if they are too many for one request.
+    /// Writes documents until none is left; or returns them in two halves, if they are too many for one request, or
+    /// there is one among them for which the request is refused.
     async fn write(
         &self,
         bulk: &Bulk,
@@ -71,29 +76,27 @@ impl Delivery {
                 Ok(written) => {
                     let before = documents.len();
                     let busy = self.settle(bulk, &mut documents, written, refused);
-                    let Some(reason) = busy else {
-                        self.works();
-                        continue;
-                    };
+                    let Some(reason) = busy else { continue };
                     self.metrics.busy.inc();
-                    self.fails(&reason);
+                    self.waits(bulk, documents.len(), &reason);
                     if documents.len() < before {
                         backoff.reset();
                     }
                 }
-                Err(Failure::TooLarge) if documents.len() > 1 => {
+                Err(Failure::TooLarge | Failure::Refused(_)) if documents.len() > 1 => {
                     self.metrics.split.inc();
                     let second = documents.split_off(documents.len() / 2);
                     return vec![second, documents];
                 }
-                Err(Failure::TooLarge) => {
-                    let reason = || "larger than Elasticsearch takes in one request".to_owned();
-                    refused.extend(documents.drain(..).map(|document| bulk.refused(&document, reason())));
+                Err(failure @ (Failure::TooLarge | Failure::Refused(_))) => {
+                    let letters =
+                        documents.drain(..).map(|document| bulk.refused(&document, failure.to_string()));
+                    refused.extend(letters);
                     continue;
                 }
                 Err(Failure::Unavailable(reason)) => {
                     self.metrics.unavailable.inc();
-                    self.fails(&reason);
+                    self.waits(bulk, documents.len(), &reason);
                 }
             }
             tokio::time::sleep(backoff.wait()).await;
@@ -136,23 +139,16 @@ impl Delivery {
         busy
     }
 
-    fn works(&self) {
-        if self.readiness.restore(PART) {
-            info!("Elasticsearch takes documents again");
-        }
-    }
-
-    fn fails(&self, reason: &str) {
-        if self.readiness.degrade(PART, reason) {
-            warn!(reason, "Elasticsearch does not take documents; they wait");
+    fn waits(&self, bulk: &Bulk, documents: usize, reason: &str) {
+        if self.stuck.waits(bulk.number, documents, reason) {
+            warn!(target: PIPELINE, reason, "Elasticsearch does not take documents; they wait");
         }
     }
 
     /// One line for all dead letters of a bulk: more would be logs about logs.
     fn report(bulk: &Bulk, refused: &[DeadLetter]) {
         if let Some(first) = bulk.dead_letters.iter().chain(refused).next() {
-            warn!(
-                records = bulk.dead_letters.len() + refused.len(),
+            warn!(target: PIPELINE, records = bulk.dead_letters.len() + refused.len(),
                 partition = first.origin.partition,
                 offset = first.origin.offset,
                 reason = first.reason,

@@ -8,6 +8,7 @@
 mod follow;
 mod hit;
 
+use std::cell::Cell;
 use std::collections::HashSet;
 
 use elasticsearch::{Elasticsearch, SearchParts};
@@ -64,6 +65,7 @@ pub struct Reader {
     runtime: Runtime,
     client: Elasticsearch,
     pattern: String,
+    unreadable: Cell<u64>,
 }
 
 impl Reader {
@@ -77,6 +79,7 @@ impl Reader {
             runtime: runtime.map_err(|error| IndexError(error.to_string()))?,
             client: sink::client(settings).map_err(IndexError)?,
             pattern: format!("{}-*", settings.index_prefix),
+            unreadable: Cell::new(0),
         })
     }
 
@@ -91,29 +94,36 @@ impl Reader {
         let mut seen: HashSet<String> = HashSet::new();
         for _ in 0..PAGES_MAX {
             let hits = self.page(question, &page)?;
-            let Some(end) = hits.lines.last().map(|hit| hit.line.timestamp) else { break };
-            let new: Vec<Hit> = hits.lines.into_iter().filter(|hit| !seen.contains(&hit.id)).collect();
+            let Some(end) = hits.hits.last().map(|hit| hit.timestamp) else { break };
+            let new: Vec<Hit> = hits.hits.into_iter().filter(|hit| !seen.contains(&hit.id)).collect();
             let no_news = new.is_empty();
             if page.to != Some(end) {
                 seen.clear();
             }
             for hit in new {
-                if hit.line.timestamp == end {
+                if hit.timestamp == end {
                     seen.insert(hit.id);
                 }
-                if question.matches(&hit.line) {
-                    lines.push(hit.line);
+                match hit.line {
+                    Some(line) if question.matches(&line) => lines.push(line),
+                    Some(_) => {}
+                    None => self.unreadable.set(self.unreadable.get() + 1),
                 }
             }
             if hits.is_last || lines.len() >= count {
                 break;
             }
-            // More lines of one instant than fit a page: the rest of them cannot be had, what is before them can.
+            // More lines of one instant than fit a page: the rest of them are out of reach, what is before them is not.
             page.to = Some(if no_news { end.checked_sub(INSTANT).unwrap_or(end) } else { end });
         }
         lines.truncate(count);
         lines.reverse();
         Ok(lines)
+    }
+
+    /// Documents so far that are no log lines, or that cannot be read. They were left out.
+    pub fn unreadable(&self) -> u64 {
+        self.unreadable.get()
     }
 
     /// Lines that come from now on.

@@ -33,6 +33,11 @@ mod server;
 mod settings;
 mod sink;
 mod source;
+mod stuck;
+
+/// The target of what is said about the pipeline. It is not shipped: it would go into that very pipeline, and what is
+/// said about a refused line would be refused and spoken about in turn.
+const PIPELINE: &str = service::logs::PIPELINE;
 
 pub use error::Error;
 pub use server::Server;

@@ -16,6 +16,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
+use crate::PIPELINE;
 use crate::bulk::{Filling, Names, Origin};
 use crate::deliver::Delivery;
 use crate::metrics::Metrics;
@@ -143,7 +144,7 @@ impl Pump {
     }
 
     fn pause(&self) {
-        info!("nothing more can be sent: consuming is paused");
+        info!(target: PIPELINE, "nothing more can be sent: consuming is paused");
         self.source.pause();
     }
 
@@ -154,7 +155,7 @@ impl Pump {
         } else {
             self.blocked_since = None;
             if self.source.is_paused() {
-                info!("consuming goes on");
+                info!(target: PIPELINE, "consuming goes on");
                 self.source.resume();
             }
         }
@@ -196,7 +197,7 @@ impl Pump {
                 () = shutdown.reached(Phase::Forced) => break,
             }
         }
-        warn!(bulks = self.in_flight.len(), "not delivered in time: their records will be consumed again");
+        warn!(target: PIPELINE, bulks = self.in_flight.len(), "not delivered in time: their records will be consumed again");
         self.in_flight.abort_all();
     }
 }

@@ -13,13 +13,14 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::dead_letters::DeadLetters;
-use crate::deliver::Delivery;
+use crate::deliver::{self, Delivery};
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::pump::Pump;
 use crate::settings::Settings;
 use crate::sink::{self, Sink};
 use crate::source::Source;
+use crate::stuck::Stuck;
 
 /// How long leaving the group and committing may take, and the last log lines.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -59,15 +60,19 @@ impl Server {
         // Clients start tasks of their own.
         let inside = runtime.enter();
         let watch = Watch::default();
-        let dead_letters =
-            DeadLetters::new(&settings.kafka, settings.dead_letter_topic.clone(), watch.clone())?;
+        let dead_letters = DeadLetters::new(
+            &settings.kafka,
+            settings.dead_letter_topic.clone(),
+            watch.clone(),
+            readiness.clone(),
+        )?;
         let own_lines = Producer::new(&settings.kafka, watch.clone())?;
         let client = sink::client(&settings.elasticsearch).map_err(Error::Elasticsearch)?;
         let delivery = Arc::new(Delivery {
             sink: Sink::new(client, settings.elasticsearch.index_prefix.clone()),
             dead_letters,
             metrics: Arc::clone(&metrics),
-            readiness: readiness.clone(),
+            stuck: Stuck::new(deliver::PART, readiness.clone()),
         });
         let source = Source::new(&settings, Arc::clone(&metrics), readiness.clone(), watch)?;
         let pump = Pump::new(&settings, source, delivery, metrics);

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tracing::debug;
 
+use crate::PIPELINE;
 use crate::settings::{self, Credentials, Trust};
 
 /// Of a bulk's answer only this is needed; a good one then takes some bytes for a document.
@@ -73,8 +74,11 @@ pub(crate) enum Failure {
     #[error("{0}")]
     Unavailable(String),
     /// The request has too many bytes for Elasticsearch, or for something on the way to it.
-    #[error("the request is larger than Elasticsearch takes")]
+    #[error("larger than Elasticsearch takes in one request")]
     TooLarge,
+    /// Something in the request will never be taken; in words.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// Where documents go.
@@ -123,8 +127,12 @@ impl Sink {
         });
         let name = IndicesPutIndexTemplateParts::Name(&self.index_prefix);
         let answer = self.client.indices().put_index_template(name).body(template).send().await;
-        accepted(answer).await?;
-        self.put_alias().await;
+        match accepted(answer).await {
+            Ok(_) => self.put_alias().await,
+            // No document is to blame.
+            Err(Failure::Refused(reason)) => return Err(Failure::Unavailable(reason)),
+            Err(failure) => return Err(failure),
+        }
         Ok(())
     }
 
@@ -134,7 +142,7 @@ impl Sink {
         let add = json!({ "add": { "index": format!("{}-*", self.index_prefix), "alias": ALIAS } });
         let answer = self.client.indices().update_aliases().body(json!({ "actions": [add] })).send().await;
         if let Err(reason) = accepted(answer).await {
-            debug!(%reason, alias = ALIAS, "older indices do not get the alias");
+            debug!(target: PIPELINE, %reason, alias = ALIAS, "older indices do not get the alias");
         }
     }
 
@@ -173,10 +181,15 @@ pub(crate) async fn accepted(answer: Result<Response, elasticsearch::Error>) -> 
             "Elasticsearch forbids it: {}",
             short(&String::from_utf8_lossy(&body))
         )),
-        status => Failure::Unavailable(format!(
-            "Elasticsearch answers {status}: {}",
-            short(&String::from_utf8_lossy(&body))
-        )),
+        status => {
+            let reason =
+                format!("Elasticsearch answers {status}: {}", short(&String::from_utf8_lossy(&body)));
+            if status == StatusCode::BAD_REQUEST {
+                Failure::Refused(reason)
+            } else {
+                Failure::Unavailable(reason)
+            }
+        }
     })
 }
 
@@ -230,6 +243,7 @@ impl Outcome {
     fn outcome(self) -> Written {
         const CREATED: std::ops::RangeInclusive<u16> = 200..=299;
         const BAD_REQUEST: u16 = 400;
+        const FORBIDDEN: u16 = 403;
         const CONFLICT: u16 = 409;
         const TOO_LARGE: u16 = 413;
         let reason = || {
@@ -242,13 +256,13 @@ impl Outcome {
         match self.status {
             status if CREATED.contains(&status) => Written::Created,
             CONFLICT => Written::Duplicate,
-            BAD_REQUEST | TOO_LARGE if !self.is_of_the_cluster() => Written::Refused(reason()),
+            BAD_REQUEST | FORBIDDEN | TOO_LARGE if !self.is_of_the_cluster() => Written::Refused(reason()),
             _ => Written::Busy(reason()),
         }
     }
 
-    /// Whether a bad request is none of the document's: the next one would fare as badly. Such errors are 400 too
-    /// (too many shards, a closed index), and go away when somebody looks after the cluster.
+    /// Whether a bad request is none of the document's: the next one would fare as badly. Such errors are 400 or 403
+    /// too (too many shards, a closed index, a full disk), and go away when somebody looks after the cluster.
     fn is_of_the_cluster(&self) -> bool {
         const KINDS: [&str; 3] =
             ["validation_exception", "index_closed_exception", "cluster_block_exception"];
@@ -275,6 +289,10 @@ mod tests {
         assert_eq!(outcome(parsing), Written::Refused("document_parsing_exception: no date".into()));
         let shards = r#"{"status":400,"error":{"type":"validation_exception","reason":"too many shards"}}"#;
         assert!(matches!(outcome(shards), Written::Busy(_)), "no document is to blame for that");
+        let forbidden = r#"{"status":403,"error":{"type":"security_exception","reason":"not yours"}}"#;
+        assert_eq!(outcome(forbidden), Written::Refused("security_exception: not yours".into()));
+        let blocked = r#"{"status":403,"error":{"type":"cluster_block_exception","reason":"disk full"}}"#;
+        assert!(matches!(outcome(blocked), Written::Busy(_)), "it is taken when the block is gone");
         assert!(matches!(outcome(r#"{"status":503}"#), Written::Busy(_)));
         assert!(matches!(outcome(r#"{"status":404}"#), Written::Busy(_)), "an index that cannot be made");
     }

@@ -19,6 +19,7 @@ use service::Readiness;
 use service::kafka::{self, Watch};
 use tracing::{debug, info, warn};
 
+use crate::PIPELINE;
 use crate::metrics::{Metrics, PartitionLabel};
 use crate::progress::{BulkNumber, Progress};
 use crate::settings::Settings;
@@ -78,7 +79,7 @@ impl Context {
     fn works(&self) {
         self.watch.clear();
         if self.readiness.restore(PART) {
-            info!("Kafka can be reached again");
+            info!(target: PIPELINE, "Kafka can be reached again");
         }
     }
 
@@ -86,7 +87,7 @@ impl Context {
         if let Some(reason) = self.watch.last_error()
             && self.readiness.degrade(PART, &*reason)
         {
-            warn!(reason, "Kafka cannot be reached");
+            warn!(target: PIPELINE, reason, "Kafka cannot be reached");
         }
     }
 }
@@ -113,18 +114,18 @@ impl ConsumerContext for Context {
             Rebalance::Assign(partitions) => {
                 self.metrics.rebalances.inc();
                 self.works();
-                info!(partitions = ?numbers(partitions).collect::<Vec<_>>(), "partitions assigned");
+                info!(target: PIPELINE, partitions = ?numbers(partitions).collect::<Vec<_>>(), "partitions assigned");
                 // New partitions are not paused, whatever the others are.
                 if self.paused.load(Ordering::Relaxed)
                     && let Err(error) = consumer.pause(partitions)
                 {
-                    warn!(%error, "new partitions cannot be paused");
+                    warn!(target: PIPELINE, %error, "new partitions cannot be paused");
                 }
             }
             Rebalance::Revoke(partitions) => {
-                info!(partitions = ?numbers(partitions).collect::<Vec<_>>(), "partitions taken away");
+                info!(target: PIPELINE, partitions = ?numbers(partitions).collect::<Vec<_>>(), "partitions taken away");
             }
-            Rebalance::Error(error) => warn!(%error, "rebalance failed"),
+            Rebalance::Error(error) => warn!(target: PIPELINE, %error, "rebalance failed"),
         }
     }
 
@@ -132,7 +133,7 @@ impl ConsumerContext for Context {
         match result {
             Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
             // They will be committed with the next ones; until then a restart would only consume some again.
-            Err(error) => debug!(%error, "offsets are not committed yet"),
+            Err(error) => debug!(target: PIPELINE, %error, "offsets are not committed yet"),
         }
     }
 }
@@ -204,7 +205,7 @@ impl Source {
         loop {
             match self.consumer.recv().await {
                 Ok(record) => return record,
-                Err(error) => debug!(%error, "receiving failed"),
+                Err(error) => debug!(target: PIPELINE, %error, "receiving failed"),
             }
         }
     }
@@ -229,7 +230,7 @@ impl Source {
             .and_then(|()| self.consumer.store_offsets(&offsets));
         if let Err(error) = stored {
             // A partition that was just taken away; its next owner does it again.
-            debug!(%error, "offsets are not stored");
+            debug!(target: PIPELINE, %error, "offsets are not stored");
         }
     }
 
@@ -257,7 +258,7 @@ impl Source {
             if pause { self.consumer.pause(&partitions) } else { self.consumer.resume(&partitions) }
         });
         if let Err(error) = changed {
-            warn!(%error, pause, "fetching cannot be paused or resumed");
+            warn!(target: PIPELINE, %error, pause, "fetching cannot be paused or resumed");
         }
     }
 
@@ -266,7 +267,7 @@ impl Source {
         match self.consumer.commit_consumer_state(CommitMode::Sync) {
             Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
             Err(error) => {
-                warn!(%error, "the last offsets are not committed: their records will be consumed again");
+                warn!(target: PIPELINE, %error, "the last offsets are not committed: their records will be consumed again");
             }
         }
         // Dropped: leaves the group.

@@ -6,6 +6,7 @@
 //! whose id is still kept is not written again. Not there: analysis and scoring, other queries, updates, deletes,
 //! fsync, users.
 
+mod body;
 mod bulk;
 mod search;
 mod store;
@@ -16,6 +17,7 @@ use axum::{
     Extension, Router,
     extract::{DefaultBodyLimit, Path, State},
     http::{StatusCode, header},
+    middleware,
     response::{IntoResponse, Response},
     routing::{get, post, put},
 };
@@ -25,15 +27,13 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use self::{search::Query, store::Store};
-use super::server::{self, Limits};
+use super::{guests::Limits, server};
 
 /// Bytes of each of the two files.
 const SEGMENT_MAX: u64 = 16 * 1024 * 1024;
-/// Longest request.
-const REQUEST_MAX: usize = 64 * 1024 * 1024;
 /// Largest head of a request, and what is read at a time.
 const HEAD_MAX: usize = 16 * 1024;
 /// How long the head of a request is waited for.
@@ -92,12 +92,15 @@ impl Server {
 fn router(store: Shared) -> Router {
     Router::new()
         .route("/", get(about))
-        .route("/_index_template/{name}", put(template))
+        .route("/_index_template/{name}", put(acknowledge))
+        .route("/_aliases", post(acknowledge))
         .route("/_bulk", post(write))
         .route("/_search", post(find_in_all).get(find_in_all))
         .route("/{indices}/_search", post(find).get(find))
         .fallback(unknown)
-        .layer(DefaultBodyLimit::max(REQUEST_MAX))
+        // The bound is on what all clients hold.
+        .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn(body::within_bounds))
         .with_state(store)
 }
 
@@ -112,8 +115,9 @@ async fn about() -> Response {
     )
 }
 
-/// There is one mapping, that of log lines; what a template says of it is what it is.
-async fn template(Path(_): Path<String>) -> Response {
+/// There is one mapping, that of log lines, and one alias, which all indices have: what a template says of it is what
+/// it is.
+async fn acknowledge() -> Response {
     answer(StatusCode::OK, &json!({ "acknowledged": true }))
 }
 
@@ -163,7 +167,7 @@ fn refused(status: StatusCode, kind: &str, reason: &str) -> Response {
     answer(status, &json!({ "error": { "type": kind, "reason": reason }, "status": status.as_u16() }))
 }
 
-fn answer(status: StatusCode, body: &Value) -> Response {
+fn answer(status: StatusCode, body: &impl ToString) -> Response {
     let headers = [(header::CONTENT_TYPE, "application/json"), PRODUCT];
     (status, headers, body.to_string()).into_response()
 }

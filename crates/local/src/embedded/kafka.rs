@@ -1,50 +1,74 @@
-//! Kafka: librdkafka's mock cluster, one broker, in this process.
+//! Kafka: librdkafka's mock cluster, one broker, in this process, behind a relay that bounds what clients hold.
 //!
 //! It speaks the real protocol over TCP. Limits: everything is in memory; a partition keeps 5 MiB or 100,000 records
 //! and drops older ones silently; no SASL; record timestamps mean nothing; its port is random. It does not wake a
 //! fetch that waits, so its consumers need a short `fetch.wait.max.ms`.
 
-use std::{io, net::TcpStream, sync::mpsc, thread, time::Duration};
+mod relay;
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
 
 use rdkafka::{error::KafkaError, mocking::MockCluster, producer::DefaultProducerContext};
 
+use super::{guests::Limits, server::Server};
+
 /// Partitions of each topic, as a small real cluster would have.
 const PARTITIONS: i32 = 3;
-/// What the mock cluster takes for all brokers.
-const ALL: i32 = -1;
+/// A client takes three files: its connection, and both ends of the one to the mock cluster. Half-sent requests and
+/// answers that are not taken have 24 MiB in all.
+const CLIENTS: Limits = Limits { connections: 2048, bytes: 24 * 1024 * 1024 };
 /// A request that takes longer has been overlooked.
 const NUDGE_AFTER: Duration = Duration::from_millis(5);
 /// What it can and cannot do, in words.
 pub const LIMITS: &str = "in memory, 5 MiB per partition";
 
-/// A broker that runs until it is dropped.
+/// A broker that runs until it is stopped or dropped.
+#[derive(Debug)]
 pub struct Broker {
-    cluster: MockCluster<'static, DefaultProducerContext>,
+    // Dropped first: no client is left when the cluster ends.
+    relay: Server,
+    _cluster: Cluster,
 }
+
+struct Cluster(MockCluster<'static, DefaultProducerContext>);
 
 impl Broker {
     /// Starts it with these topics; others are created on use.
     pub fn start(topics: &[&str]) -> Result<Self, KafkaError> {
         let cluster = MockCluster::new(1)?;
-        while_nudged(&cluster.bootstrap_servers(), || {
+        let brokers = cluster.bootstrap_servers();
+        while_nudged(&brokers, || {
             topics.iter().try_for_each(|topic| cluster.create_topic(topic, PARTITIONS, 1))
         })?;
-        Ok(Self { cluster })
+        let failed = |error: &dyn std::fmt::Display| KafkaError::ClientCreation(error.to_string());
+        let behind: SocketAddr = brokers.parse().map_err(|error| failed(&format!("{brokers}: {error}")))?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let relay = Server::bind("kafka", address, CLIENTS, move |client, guest| {
+            Box::pin(relay::serve(client, guest, behind))
+        });
+        Ok(Self { relay: relay.map_err(|error| failed(&error))?, _cluster: Cluster(cluster) })
     }
 
     /// Cuts all clients off and refuses new ones. The records are kept. Does nothing if it is stopped.
     pub fn stop(&mut self) -> io::Result<()> {
-        while_nudged(&self.bootstrap_servers(), || self.cluster.broker_down(ALL)).map_err(io::Error::other)
+        self.relay.stop();
+        Ok(())
     }
 
     /// Listens again at the same address, with the same records. Does nothing if it runs.
     pub fn start_again(&mut self) -> io::Result<()> {
-        while_nudged(&self.bootstrap_servers(), || self.cluster.broker_up(ALL)).map_err(io::Error::other)
+        self.relay.start()
     }
 
     /// `host:port` for clients.
     pub fn bootstrap_servers(&self) -> String {
-        self.cluster.bootstrap_servers()
+        self.relay.address().to_string()
     }
 }
 
@@ -66,14 +90,16 @@ fn while_nudged<T>(broker: &str, requests: impl FnOnce() -> T) -> T {
     })
 }
 
-impl std::fmt::Debug for Broker {
+impl std::fmt::Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Broker").field("bootstrap_servers", &self.bootstrap_servers()).finish()
+        f.debug_tuple("Cluster").field(&self.0.bootstrap_servers()).finish()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+
     use rdkafka::{
         ClientConfig, Message as _,
         consumer::{BaseConsumer, Consumer as _},
@@ -125,6 +151,62 @@ mod tests {
         assert_eq!(consumer.fetch_watermarks("broadcasts", 0, PATIENCE).unwrap(), (0, 3));
     }
 
+    /// The answer to one request without its length.
+    fn ask(stream: &mut TcpStream, key: i16, version: i16, body: &[u8]) -> Vec<u8> {
+        let header = [&key.to_be_bytes()[..], &version.to_be_bytes(), &7_i32.to_be_bytes(), &[0xff, 0xff]];
+        let request = [&header.concat(), body].concat();
+        stream.write_all(&[&(request.len() as u32).to_be_bytes(), &request[..]].concat()).unwrap();
+        let mut length = [0; 4];
+        stream.read_exact(&mut length).unwrap();
+        let mut answer = vec![0; u32::from_be_bytes(length) as usize];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(answer[..4], 7_i32.to_be_bytes());
+        answer
+    }
+
+    #[test]
+    fn whatever_names_a_broker_names_the_relay_in_every_version() {
+        let broker = Broker::start(&["t"]).unwrap();
+        let mut stream = TcpStream::connect(broker.bootstrap_servers()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let port = u32::from(broker.relay.address().port()).to_be_bytes();
+        let told = [b"127.0.0.1", &port[..]].concat();
+        let mut names = |key, version, body: &[u8]| {
+            let answer = ask(&mut stream, key, version, body);
+            let found = answer.windows(told.len()).any(|window| window == told);
+            assert!(found, "{key} in version {version}: {}", answer.escape_ascii());
+        };
+        for version in 0..=8 {
+            // Metadata of no topics (in version 0: of all), and the flags that came with time.
+            names(3, version, &[0; 7]);
+        }
+        for version in 9..=12 {
+            names(3, version, &[0, 1, 0, 0, 0, 0]);
+        }
+        for version in 0..=2 {
+            names(10, version, b"\0\x05group\0");
+        }
+        names(10, 3, b"\0\x06group\0\0");
+    }
+
+    #[test]
+    fn what_is_no_request_ends_its_connection_and_no_other() {
+        let broker = Broker::start(&["t"]).unwrap();
+        for bad in [
+            &[0xff; 4][..],
+            &[0; 4],
+            b"GET / HTTP/1.1\r\n\r\n",
+            &[0, 0, 0, 10, 0x7f, 0xff, 0, 0, 0, 0, 0, 7, 0, 0],
+        ] {
+            let mut stream = TcpStream::connect(broker.bootstrap_servers()).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.write_all(bad).unwrap();
+            assert_eq!(stream.read(&mut [0; 1]).unwrap_or(0), 0, "{}", bad.escape_ascii());
+        }
+        let mut stream = TcpStream::connect(broker.bootstrap_servers()).unwrap();
+        assert!(ask(&mut stream, 18, 0, &[]).len() > 10);
+    }
+
     #[test]
     fn a_record_goes_from_a_producer_to_a_consumer() {
         let broker = Broker::start(&["broadcasts", "general-logs"]).unwrap();
@@ -142,6 +224,8 @@ mod tests {
         let consumer: BaseConsumer = config.create().unwrap();
         let metadata = consumer.fetch_metadata(Some("broadcasts"), PATIENCE).unwrap();
         assert_eq!(metadata.topics()[0].partitions().len(), 3);
+        let told = &metadata.brokers()[0];
+        assert_eq!(format!("{}:{}", told.host(), told.port()), broker.bootstrap_servers());
         let mut partitions = rdkafka::TopicPartitionList::new();
         for partition in 0..PARTITIONS {
             partitions.add_partition_offset("broadcasts", partition, rdkafka::Offset::Beginning).unwrap();

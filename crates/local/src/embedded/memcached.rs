@@ -12,7 +12,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 use parking_lot::Mutex;
 
 use self::store::Store;
-use super::server::{self, Limits};
+use super::{guests::Limits, server};
 
 /// Bytes of items, keys and bookkeeping included.
 const BYTES_MAX: u64 = 64 * 1024 * 1024;

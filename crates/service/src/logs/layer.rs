@@ -7,6 +7,7 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
+use super::PIPELINE;
 use super::shipping::Queue;
 use crate::kafka::TARGET;
 
@@ -24,8 +25,8 @@ impl ShippingLayer {
 impl<S: Subscriber> Layer<S> for ShippingLayer {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let metadata = event.metadata();
-        // What the Kafka client says of itself would come back as more of the same.
-        if metadata.target() == TARGET {
+        // What is said about the way of log lines would go the same way, and come back as more of the same.
+        if [TARGET, PIPELINE].contains(&metadata.target()) {
             return;
         }
         let mut line = Line::default();
@@ -65,12 +66,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_become_lines_and_those_of_the_kafka_client_do_not() {
+    fn events_become_lines_and_those_about_the_lines_way_do_not() {
         let queue: &'static Queue = Box::leak(Box::new(Queue::new()));
         let subscriber = tracing_subscriber::registry().with(ShippingLayer::new(queue));
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(target: "tcp", connections = 3, client = "a b", "draining");
             tracing::warn!(target: TARGET, "broker down");
+            tracing::warn!(target: PIPELINE, "a record was refused");
         });
         let mut lines = queue.take_receiver().unwrap();
         assert_eq!(lines.try_recv().unwrap().text, "INFO tcp: draining connections=3 client=\"a b\"");

@@ -51,11 +51,11 @@ impl Follow {
     fn look(&mut self) -> Result<bool, IndexError> {
         let page = Page { newest_first: false, from: Some(self.from), to: None };
         let hits = self.reader.page(&self.question, &page)?;
-        let end = hits.lines.last().map(|hit| hit.line.timestamp);
-        for hit in hits.lines {
-            let time = hit.line.timestamp;
-            if self.given.insert(hit.id, time).is_none() && self.question.matches(&hit.line) {
-                self.waiting.push_back(hit.line);
+        let end = hits.hits.last().map(|hit| hit.timestamp);
+        for hit in hits.hits {
+            let time = hit.timestamp;
+            if self.given.insert(hit.id, time).is_none() {
+                self.waiting.extend(hit.line.filter(|line| self.question.matches(line)));
             }
             // Not beyond the present: a clock that is ahead must not hide the others' lines.
             self.last = self.last.max(time.min(Timestamp::now()));
@@ -66,7 +66,7 @@ impl Follow {
             self.from = again;
             return Ok(true);
         };
-        // More lines of one instant than fit a page: the rest of them cannot be had, what comes after them can.
+        // More lines of one instant than fit a page: the rest of them are out of reach, what comes after them is not.
         self.from = if end > self.from { end } else { end.checked_add(INSTANT).unwrap_or(end) };
         Ok(false)
     }

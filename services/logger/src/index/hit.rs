@@ -2,10 +2,11 @@
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::Line;
 
-/// An answer.
+/// An answer. Documents stay as they came until each is looked at: one that cannot be read hides no other.
 #[derive(Deserialize)]
 pub(super) struct Found {
     hits: Inner,
@@ -21,18 +22,20 @@ struct Raw {
     #[serde(rename = "_id")]
     id: String,
     #[serde(rename = "_source")]
-    source: serde_json::Value,
+    source: Box<RawValue>,
 }
 
 /// One document.
 pub(super) struct Hit {
     pub(super) id: String,
-    pub(super) line: Line,
+    pub(super) timestamp: Timestamp,
+    /// `None`: it is no log line, or cannot be read.
+    pub(super) line: Option<Line>,
 }
 
-/// The log lines of one page.
+/// The documents of one page.
 pub(super) struct Hits {
-    pub(super) lines: Vec<Hit>,
+    pub(super) hits: Vec<Hit>,
     /// There is nothing beyond this page.
     pub(super) is_last: bool,
 }
@@ -41,18 +44,51 @@ pub(super) struct Hits {
 struct Source {
     pod: String,
     text: String,
+}
+
+/// By which pages are cut.
+#[derive(Deserialize)]
+struct Time {
     timestamp: Timestamp,
 }
 
 impl Found {
-    /// Its log lines, if pages have at most so many documents. Others may be in an index of this name; they are none
-    /// of ours.
+    /// Its documents, if pages have at most so many. One without a time is left out: it has no place among the others.
     pub(super) fn hits(self, page: usize) -> Hits {
-        let line = |raw: Raw| {
-            let Source { pod, text, timestamp } = serde_json::from_value(raw.source).ok()?;
-            Some(Hit { id: raw.id, line: Line { timestamp, pod, text } })
+        let hit = |raw: Raw| {
+            let Time { timestamp } = serde_json::from_str(raw.source.get()).ok()?;
+            let line = serde_json::from_str(raw.source.get()).ok();
+            let line = line.map(|Source { pod, text }| Line { timestamp, pod, text });
+            Some(Hit { id: raw.id, timestamp, line })
         };
         let is_last = self.hits.hits.len() < page;
-        Hits { lines: self.hits.hits.into_iter().filter_map(line).collect(), is_last }
+        Hits { hits: self.hits.hits.into_iter().filter_map(hit).collect(), is_last }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_document_that_cannot_be_read_hides_no_other() {
+        let nested = format!(r#"{{"a":{}1{}}}"#, "[".repeat(500), "]".repeat(500));
+        let sources = [
+            r#"{"pod":"tcp-0","text":"a","timestamp":"2026-11-21T10:00:00Z","more":1e999}"#,
+            r#"{"pod":"tcp-0","text":"\ud800","timestamp":"2026-11-21T10:00:01Z"}"#,
+            r#"{"pod":7,"text":"x","timestamp":"2026-11-21T10:00:02Z"}"#,
+            &nested,
+            r#"{"pod":"tcp-0","text":"e","timestamp":"2026-11-21T10:00:04Z","more":"\udead"}"#,
+        ];
+        let hits: Vec<String> = (0..)
+            .zip(sources)
+            .map(|(id, source)| format!(r#"{{"_id":"{id}","_source":{source}}}"#))
+            .collect();
+        let answer = format!(r#"{{"hits":{{"hits":[{}]}}}}"#, hits.join(","));
+        let found = serde_json::from_str::<Found>(&answer).unwrap().hits(10);
+        let lines: Vec<Option<&str>> =
+            found.hits.iter().map(|hit| hit.line.as_ref().map(|line| line.text.as_str())).collect();
+        assert_eq!(lines, [Some("a"), None, None, Some("e")]);
+        assert!(found.is_last);
     }
 }

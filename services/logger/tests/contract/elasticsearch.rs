@@ -37,6 +37,12 @@ pub(crate) struct Contents {
     pub(crate) documents_max: Option<usize>,
     /// Every bulk fails until this is taken away.
     pub(crate) down: bool,
+    /// A bulk with a document of this text is refused as a whole, and a document alone of it, too.
+    pub(crate) poison: Option<&'static str>,
+    /// What happens to every bulk without a fault of its own.
+    pub(crate) always: Option<Fault>,
+    /// No document is taken.
+    pub(crate) refuses_all: bool,
 }
 
 type Shared = Arc<Mutex<Contents>>;
@@ -119,7 +125,10 @@ async fn bulk(State(contents): State<Shared>, body: String) -> (StatusCode, Json
     if contents.documents_max.is_some_and(|most| lines.len() / 2 > most) {
         return status(413);
     }
-    let fault = contents.faults.pop_front();
+    if contents.poison.is_some_and(|text| lines.iter().any(|line| line["text"] == *text)) {
+        return status(400);
+    }
+    let fault = contents.faults.pop_front().or_else(|| contents.always.clone());
     if let Some(Fault::Status(wanted)) = fault {
         return status(wanted);
     }
@@ -131,6 +140,9 @@ async fn bulk(State(contents): State<Shared>, body: String) -> (StatusCode, Json
         let item = match &fault {
             Some(Fault::Document { text, status, kind }) if document["text"] == *text => {
                 json!({"status": status, "error": {"type": kind, "reason": "as wanted"}})
+            }
+            _ if contents.refuses_all => {
+                json!({"status": 403, "error": {"type": "security_exception", "reason": "as wanted"}})
             }
             _ if contents.documents.contains_key(&key) => {
                 json!({"status": 409, "error": {"type": "version_conflict_engine_exception", "reason": "r"}})

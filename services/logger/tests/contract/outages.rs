@@ -1,7 +1,7 @@
 //! Elasticsearch refuses, loses answers, and goes away.
 
 use crate::elasticsearch::{Elasticsearch, Fault};
-use crate::support::{Kafka, Logger, eventually};
+use crate::support::{Kafka, Logger, eventually, header};
 
 #[test]
 fn what_fails_is_sent_again_and_nothing_is_written_twice() {
@@ -33,6 +33,57 @@ fn only_the_documents_that_were_busy_are_sent_again() {
     assert_eq!(elasticsearch.contents.lock().bulks.last(), Some(&1));
     assert_eq!(logger.metric("logger_bulk_retries_total{cause=\"busy\"}"), 1);
     assert_eq!(logger.metric("logger_documents_duplicate_total"), 0);
+}
+
+#[test]
+fn a_record_for_which_a_request_is_refused_is_split_off_and_its_companions_arrive() {
+    let (kafka, elasticsearch) = (Kafka::start(), Elasticsearch::start());
+    elasticsearch.contents.lock().poison = Some("5");
+    for number in 0..20 {
+        kafka.publish_line(0, &number.to_string());
+    }
+    let logger = Logger::start(&kafka, &elasticsearch, &[("BULK_AGE", "1")]);
+    eventually("all is committed", || kafka.committed(0) == Some(20));
+    assert_eq!(elasticsearch.texts().len(), 19);
+    let letters = kafka.dead_letters(1);
+    assert_eq!(header(&letters[0], "offset"), "5");
+    assert!(header(&letters[0], "reason").contains("400 Bad Request"), "{}", header(&letters[0], "reason"));
+    assert_eq!(logger.metric("logger_dead_letters_total{cause=\"refused\"}"), 1);
+    assert!(logger.page("/readyz").ends_with("ready\n"));
+}
+
+#[test]
+fn a_record_that_may_not_be_written_becomes_a_dead_letter() {
+    let (kafka, elasticsearch) = (Kafka::start(), Elasticsearch::start());
+    elasticsearch.fail([Fault::Document { text: "second", status: 403, kind: "security_exception" }]);
+    for text in ["first", "second", "third"] {
+        kafka.publish_line(0, text);
+    }
+    let _logger = Logger::start(&kafka, &elasticsearch, &[("BULK_AGE", "1")]);
+    eventually("all is committed", || kafka.committed(0) == Some(3));
+    assert_eq!(elasticsearch.texts(), ["first", "third"]);
+    assert!(header(&kafka.dead_letters(1)[0], "reason").starts_with("security_exception"));
+}
+
+#[test]
+fn readiness_says_what_is_stuck_and_since_when_whatever_else_arrives() {
+    let (kafka, elasticsearch) = (Kafka::start(), Elasticsearch::start());
+    let busy = Fault::Document { text: "stuck", status: 503, kind: "unavailable_shards_exception" };
+    elasticsearch.contents.lock().always = Some(busy);
+    let logger = Logger::start(&kafka, &elasticsearch, &[]);
+    kafka.publish_line(0, "stuck");
+    eventually("it is stuck", || {
+        logger.page("/readyz").contains("degraded: elasticsearch: 1 records wait since 20")
+    });
+    for number in 0..5 {
+        kafka.publish_line(1, &number.to_string());
+        eventually("others arrive", || elasticsearch.texts().len() == number + 1);
+        let readyz = logger.page("/readyz");
+        assert!(readyz.contains("200 OK") && readyz.contains("unavailable_shards_exception"), "{readyz}");
+    }
+    elasticsearch.contents.lock().always = None;
+    eventually("all is committed", || kafka.committed(0) == Some(1));
+    assert!(logger.page("/readyz").ends_with("ready\n"));
 }
 
 #[test]

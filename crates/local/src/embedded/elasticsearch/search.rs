@@ -9,12 +9,14 @@ use std::{cmp::Reverse, io};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::store::{Kept, Store};
+use super::store::{Kept, Looked, Store};
 
 /// Without `size`, as in Elasticsearch.
 const SIZE: u64 = 10;
 /// As in Elasticsearch (`index.max_result_window`).
 const SIZE_MAX: u64 = 10_000;
+/// All indices have it, by the logger's template.
+const ALIAS: &str = "k8s-logs";
 /// So many more than twice the answer are held before they are cut to it.
 const SPARE: usize = 1000;
 
@@ -109,35 +111,42 @@ impl Query {
         }
     }
 
-    /// The answer.
-    pub(super) fn run(&self, store: &Store) -> io::Result<Value> {
+    /// The answer, as JSON. What is kept and cannot be read any more is left out and counted.
+    pub(super) fn run(&self, store: &Store) -> io::Result<String> {
         let mut found: Vec<(Timestamp, Kept)> = Vec::new();
-        let mut total: u64 = 0;
+        let (mut total, mut unreadable) = (0_u64, 0_u64);
         for kept in store.documents() {
-            let kept = kept?;
-            let time = time_of(&kept.source);
+            let kept = match kept {
+                Ok(kept) => kept,
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    unreadable += 1;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let looked = Looked::at(kept.source.get()).unwrap_or_default();
             let wanted = self.indices.iter().any(|pattern| matches(pattern, &kept.index))
-                && self.filters.iter().all(|filter| filter.passes(time, &kept.source));
+                && self.filters.iter().all(|filter| filter.passes(&looked));
             if !wanted {
                 continue;
             }
             total += 1;
-            found.push((time.unwrap_or_default(), kept));
+            found.push((looked.timestamp.unwrap_or_default(), kept));
             if found.len() >= 2 * self.size + SPARE {
                 self.cut(&mut found);
             }
         }
         self.cut(&mut found);
-        let hits: Vec<Value> = found
-            .into_iter()
-            .map(|(_, kept)| json!({ "_index": kept.index, "_id": kept.id, "_score": null, "_source": kept.source }))
-            .collect();
-        Ok(json!({
-            "took": 0,
-            "timed_out": false,
-            "_shards": { "total": 1, "successful": 1, "skipped": 0, "failed": 0 },
-            "hits": { "total": { "value": total, "relation": "eq" }, "max_score": null, "hits": hits },
-        }))
+        if unreadable > 0 {
+            tracing::warn!(unreadable, "documents of the embedded Elasticsearch cannot be read");
+        }
+        let hits: Vec<Kept> = found.into_iter().map(|(_, kept)| kept).collect();
+        let hits = serde_json::to_string(&hits)?;
+        let shards = json!({ "total": 1, "successful": 1, "skipped": 0, "failed": 0 });
+        let total = json!({ "value": total, "relation": "eq" });
+        Ok(format!(
+            r#"{{"took":0,"timed_out":false,"unreadable":{unreadable},"_shards":{shards},"hits":{{"total":{total},"max_score":null,"hits":{hits}}}}}"#
+        ))
     }
 }
 
@@ -155,8 +164,8 @@ impl Query {
 }
 
 impl Filter {
-    fn passes(&self, time: Option<Timestamp>, source: &Value) -> bool {
-        let pod = source["pod"].as_str().unwrap_or_default();
+    fn passes(&self, looked: &Looked<'_>) -> bool {
+        let (pod, time) = (looked.pod.as_deref().unwrap_or_default(), looked.timestamp);
         match self {
             Self::Pod(wanted) => pod == wanted,
             Self::PodPrefix(prefix) => pod.starts_with(prefix.as_str()),
@@ -168,11 +177,10 @@ impl Filter {
     }
 }
 
-fn time_of(source: &Value) -> Option<Timestamp> {
-    source["timestamp"].as_str()?.parse().ok()
-}
-
 fn matches(pattern: &str, index: &str) -> bool {
+    if pattern == ALIAS {
+        return true;
+    }
     match pattern.strip_suffix('*') {
         Some(beginning) => index.starts_with(beginning),
         None => index == pattern,
@@ -225,6 +233,7 @@ mod tests {
             store.write(&bulk::parse(&lines).unwrap()[0]).unwrap();
         }
         let answer = Query::parse("logs-*", &body.to_string())?.run(&store).unwrap();
+        let answer: Value = serde_json::from_str(&answer).unwrap();
         let hits = answer["hits"]["hits"].as_array().unwrap();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         Ok(hits.iter().map(|hit| (text(&hit["_source"]["pod"]), text(&hit["_id"]))).collect())
@@ -245,7 +254,7 @@ mod tests {
         assert_eq!(minutes(&json!({"query": {"bool": {"filter": filter}}})), ["1"]);
         assert_eq!(minutes(&json!({"query": {"term": {"pod": {"value": "udp-0"}}}})), ["3"]);
         assert_eq!(Query::parse("other", "").unwrap().indices, ["other"]);
-        assert!(!matches("logs", "logs-a") && matches("logs-a", "logs-a"));
+        assert!(matches("k8s-logs", "logs-a") && !matches("logs", "logs-a") && matches("logs-a", "logs-a"));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Where the documents are: two files of lines, and the ids of what is in them.
 
-use std::{collections::HashSet, io, path::PathBuf};
+use std::{borrow::Cow, collections::HashSet, io, path::PathBuf};
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
 
 use super::bulk::Action;
@@ -43,22 +43,57 @@ fn error(status: u16, kind: &str, reason: &str) -> Value {
     json!({ "status": status, "error": { "type": kind, "reason": reason } })
 }
 
-/// A document as it is kept.
-#[derive(Debug, Deserialize)]
+/// A document as it is kept, and as it is in an answer.
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Kept {
     #[serde(rename = "_index")]
     pub(super) index: String,
     #[serde(rename = "_id")]
     pub(super) id: String,
+    /// As it came. Whoever reads it decides what to make of it.
     #[serde(rename = "_source")]
-    pub(super) source: Value,
+    pub(super) source: Box<RawValue>,
 }
 
-/// What is looked at in a document.
-#[derive(Deserialize)]
-struct Mapped {
-    #[serde(rename = "timestamp")]
-    _timestamp: Option<Timestamp>,
+/// Objects and arrays within each other. Readers give up at 128, and an answer adds some around a document.
+const DEPTH_MAX: usize = 64;
+/// Longest name of an index and longest id, as in Elasticsearch.
+const NAME_MAX: usize = 255;
+const ID_MAX: usize = 512;
+
+/// Whether a document can be kept so that all readers can read it; else why not.
+fn check(source: &str) -> Result<(), String> {
+    // All of it is read: numbers that are too large, nesting and escapes that stand for no text are errors here.
+    let document: Value = serde_json::from_str(source).map_err(|error| error.to_string())?;
+    if !document.is_object() {
+        return Err("a document is an object".to_owned());
+    }
+    if depth(&document) > DEPTH_MAX {
+        return Err(format!("more than {DEPTH_MAX} objects and arrays within each other"));
+    }
+    Looked::at(source).map(drop).map_err(|error| format!("failed to parse: {error}"))
+}
+
+/// What searches look at in a document.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Looked<'a> {
+    #[serde(borrow)]
+    pub(super) pod: Option<Cow<'a, str>>,
+    pub(super) timestamp: Option<Timestamp>,
+}
+
+impl<'a> Looked<'a> {
+    pub(super) fn at(source: &'a str) -> serde_json::Result<Self> {
+        serde_json::from_str(source)
+    }
+}
+
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(values) => 1 + values.iter().map(depth).max().unwrap_or(0),
+        Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
 }
 
 /// See the module.
@@ -78,45 +113,62 @@ impl Store {
     }
 
     pub(super) fn write(&mut self, action: &Action<'_>) -> io::Result<Written> {
-        let source: &RawValue = match serde_json::from_str(action.source) {
-            Ok(source) => source,
-            Err(error) => return Ok(Written::Refused(error.to_string())),
-        };
-        if !source.get().starts_with('{') {
-            return Ok(Written::Refused("a document is an object".to_owned()));
+        if action.index.is_empty()
+            || action.index.len() > NAME_MAX
+            || action.id.is_empty()
+            || action.id.len() > ID_MAX
+        {
+            return Ok(Written::Refused(format!(
+                "expected a name of an index of 1 to {NAME_MAX} bytes, and an id of 1 to {ID_MAX}"
+            )));
         }
-        if let Err(error) = serde_json::from_str::<Mapped>(source.get()) {
-            return Ok(Written::Refused(format!("failed to parse field [timestamp]: {error}")));
+        if let Err(reason) = check(action.source) {
+            return Ok(Written::Refused(reason));
         }
         let key: Box<str> = format!("{}/{}", action.index, action.id).into();
         if self.present.contains(&key) || self.before.contains(&key) {
             return Ok(Written::Conflict);
         }
         let (index, id) = (serde_json::to_string(&action.index)?, serde_json::to_string(&action.id)?);
-        // `source` is one line of valid JSON already.
-        self.journal
-            .append(&format!(r#"{{"_index":{index},"_id":{id},"_source":{}}}"#, source.get().trim()))?;
+        // The source is one line of valid JSON already.
+        let appended = self
+            .journal
+            .append(&format!(r#"{{"_index":{index},"_id":{id},"_source":{}}}"#, action.source.trim()));
         if self.journal.segment() != self.segment {
             self.segment = self.journal.segment();
             self.before = std::mem::take(&mut self.present);
         }
+        appended?;
         self.present.insert(key);
         Ok(Written::Created)
     }
 
-    /// All documents that are kept, in the order in which they were written.
+    /// All documents that are kept, in the order in which they were written; an error for one that cannot be read,
+    /// and the end after one of the file's own.
     pub(super) fn documents(&self) -> impl Iterator<Item = io::Result<Kept>> + use<> {
         let mut tail = self.journal.source().tail();
+        let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+        let mut failed = false;
         std::iter::from_fn(move || {
+            if failed {
+                return None;
+            }
             let line = tail.next_present().transpose()?;
-            Some(line.and_then(|line| serde_json::from_str(&line).map_err(io::Error::from)))
+            failed = line.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::InvalidData);
+            Some(line.and_then(|line| serde_json::from_str(&line).map_err(invalid)))
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use proptest::prelude::*;
+
+    use super::{super::search::Query, *};
+
+    fn nested(depth: usize) -> String {
+        format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth))
+    }
 
     fn action<'a>(id: &str, source: &'a str) -> Action<'a> {
         Action { index: "i".to_owned(), id: id.to_owned(), source }
@@ -132,13 +184,97 @@ mod tests {
         for (source, reason) in [
             (r#"{"a":"#, "EOF while parsing"),
             ("[1]", "a document is an object"),
-            (r#"{"timestamp":"soon"}"#, "failed to parse field [timestamp]"),
+            (r#"{"timestamp":"soon"}"#, "failed to parse"),
+            (r#"{"timestamp":7}"#, "failed to parse"),
+            (r#"{"a":1e999}"#, "number out of range"),
+            (r#"{"a":"\ud800"}"#, "unexpected end of hex escape"),
+            (r#"{"\ude00":1}"#, "lone leading surrogate"),
+            (&nested(DEPTH_MAX + 1), "more than 64 objects and arrays"),
+            (&nested(130), "recursion limit exceeded"),
         ] {
             let Written::Refused(why) = write("2", source) else { panic!("{source}") };
             assert!(why.starts_with(reason), "{source}: {why}");
         }
-        let kept: Vec<Value> = store.documents().map(|kept| kept.unwrap().source).collect();
-        assert_eq!(kept, [json!({"a": "\"\n"})]);
+        let kept: Vec<String> = store.documents().map(|kept| kept.unwrap().source.get().to_owned()).collect();
+        assert_eq!(kept, [r#"{"a":"\"\n"}"#]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        /// Whatever is taken can be read, by others too; and a document that is refused changes nothing.
+        #[test]
+        fn what_is_taken_can_be_read(documents in prop::collection::vec(json_text(), 1..8)) {
+            let directory = tempfile::tempdir().unwrap();
+            let mut store = Store::create(directory.path().join("documents"), 100_000).unwrap();
+            let mut taken = 0;
+            for (number, document) in documents.iter().enumerate() {
+                let written = store.write(&action(&number.to_string(), document)).unwrap();
+                taken += usize::from(written == Written::Created);
+            }
+            let query = Query::parse("*", "").unwrap();
+            let answer: Value = serde_json::from_str(&query.run(&store).unwrap()).unwrap();
+            prop_assert_eq!(answer["hits"]["hits"].as_array().unwrap().len(), taken);
+            prop_assert_eq!(&answer["unreadable"], 0);
+        }
+    }
+
+    /// Texts that are JSON or nearly so, with what parsers stumble over.
+    fn json_text() -> impl Strategy<Value = String> {
+        const ODD: [&str; 11] = [
+            "1e999",
+            "-1e-999",
+            r#""\ud800""#,
+            r#""\udead\ud83d""#,
+            "null",
+            "[",
+            "{}",
+            "1",
+            "nul",
+            "\u{0}",
+            "\"a",
+        ];
+        let leaf = prop_oneof![
+            prop::sample::select(ODD.as_slice()).prop_map(str::to_owned),
+            any::<String>().prop_map(|text| json!(text).to_string()),
+            any::<f64>().prop_map(|number| number.to_string()),
+        ];
+        let member = prop_oneof![Just("a"), Just("timestamp"), Just("pod"), Just("text")];
+        (leaf, prop::collection::vec(member, 1..140)).prop_map(|(leaf, members)| {
+            members.iter().fold(leaf, |inner, member| format!(r#"{{"{member}":{inner}}}"#))
+        })
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_skipped_and_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("documents");
+        let mut store = Store::create(file.clone(), 100_000).unwrap();
+        for id in ["1", "2", "3", "4"] {
+            store.write(&action(id, r#"{"a":1}"#)).unwrap();
+        }
+        let mut lines = std::fs::read(&file).unwrap();
+        let length = lines.len() / 4;
+        lines[length] = b'x';
+        lines[2 * length + 3] = 0xff;
+        std::fs::write(&file, lines).unwrap();
+        let answer = Query::parse("*", "").unwrap().run(&store).unwrap();
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        let ids: Vec<&Value> =
+            answer["hits"]["hits"].as_array().unwrap().iter().map(|hit| &hit["_id"]).collect();
+        assert_eq!(ids, ["1", "4"]);
+        assert_eq!(answer["unreadable"], 2);
+    }
+
+    /// `/dev/full` takes the place of a disk that is full.
+    #[test]
+    fn what_a_full_disk_does_not_take_is_an_error_and_can_be_written_later() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::create(directory.path().join("documents"), 100_000).unwrap();
+        store.journal.swap_file("/dev/full");
+        assert!(store.write(&action("1", "{}")).is_err());
+        store.journal.swap_file(directory.path().join("documents"));
+        assert_eq!(store.write(&action("1", "{}")).unwrap(), Written::Created);
+        assert_eq!(store.documents().count(), 1);
     }
 
     #[test]

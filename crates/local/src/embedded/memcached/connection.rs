@@ -12,7 +12,7 @@ use super::{
     commands::{self, Data},
     store::Store,
 };
-use crate::embedded::server::Guest;
+use crate::embedded::guests::Guest;
 
 /// Longest command line.
 const LINE_MAX: usize = 8 * 1024;
@@ -50,7 +50,7 @@ pub(super) async fn serve(mut stream: TcpStream, guest: Guest, store: Arc<Mutex<
             input = Vec::new();
         }
         if !output.is_empty() {
-            held.set(input.capacity() + output.capacity())?;
+            held.set(input.capacity() + output.capacity()).await?;
             stream.write_all(&output).await?;
             output = Vec::new();
             guest.served();
@@ -58,11 +58,10 @@ pub(super) async fn serve(mut stream: TcpStream, guest: Guest, store: Arc<Mutex<
         if !goes_on {
             return Ok(());
         }
-        held.set(input.capacity())?;
+        held.set(input.capacity()).await?;
         if is_stuck {
             stream.readable().await?;
-            input.reserve(READ_MIN);
-            held.set(input.capacity())?;
+            held.grow(&mut input, READ_MIN).await?;
             if stream.read_buf(&mut input).await? == 0 {
                 return Ok(());
             }

@@ -1,0 +1,122 @@
+//! Between a client and the mock cluster.
+//!
+//! The mock cluster makes room for whatever length a request announces, for any number of clients. So only requests that
+//! are complete reach it, one at a time per client (as a real broker takes them), and what clients hold is bounded
+//! here. A client that reads slowly keeps one answer waiting and not many.
+//!
+//! The mock cluster tells clients its own port, in two answers. There the relay's is put in its place.
+
+use std::{io, net::SocketAddr};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, copy},
+    net::TcpStream,
+};
+
+use crate::embedded::guests::{Guest, Hold};
+
+/// Largest request. Records have 1 MB by clients' own limits.
+const REQUEST_MAX: usize = 2 * 1024 * 1024;
+/// Its header: API key, API version, correlation id.
+const HEADER: usize = 8;
+/// What of an answer counts as held at most: a large one has to find room beside others.
+const ANSWER_HELD_MAX: usize = 4 * 1024 * 1024;
+/// Requests whose answers name brokers (`Metadata`, `FindCoordinator`), and within how many bytes they do.
+const NAMING: [i16; 2] = [3, 10];
+const NAMED_WITHIN: usize = 64;
+/// What is read at a time.
+const CHUNK: usize = 64 * 1024;
+
+/// Relays requests of `client` to `behind`, and the answers back.
+pub(super) async fn serve(mut client: TcpStream, guest: Guest, behind: SocketAddr) -> io::Result<()> {
+    let here = client.local_addr()?;
+    let mut held = guest.hold();
+    let mut broker = None;
+    while let Some(request) = read_request(&mut client, &mut held).await? {
+        let broker = match &mut broker {
+            Some(broker) => broker,
+            // Not before there is something to relay.
+            none => none.insert(TcpStream::connect(behind).await?),
+        };
+        let names = NAMING.contains(&i16::from_be_bytes([request[4], request[5]]));
+        broker.write_all(&request).await?;
+        drop(request);
+        held.set(0).await?;
+        guest.served();
+        let length = tokio::select! {
+            length = broker.read_u32() => length?,
+            // So that the cluster learns of it as well: the client may be a member of a group.
+            () = gone(&client) => return Ok(()),
+        };
+        held.set((length as usize).min(ANSWER_HELD_MAX)).await?;
+        relay_answer(broker, &mut client, length, names.then_some((behind, here))).await?;
+        held.set(0).await?;
+        guest.served();
+    }
+    Ok(())
+}
+
+/// The next request, with its length before it; `None`: the client has left.
+async fn read_request(client: &mut TcpStream, held: &mut Hold) -> io::Result<Option<Vec<u8>>> {
+    client.readable().await?;
+    let mut request = Vec::new();
+    let mut wanted = size_of::<u32>();
+    while request.len() < wanted {
+        if request.len() == request.capacity() {
+            let more = (wanted - request.len()).min(CHUNK);
+            held.grow(&mut request, more).await?;
+        }
+        let missing = (wanted - request.len()) as u64;
+        if (&mut *client).take(missing).read_buf(&mut request).await? == 0 {
+            return if request.is_empty() { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+        }
+        if request.len() == size_of::<u32>() {
+            let length = u32::from_be_bytes([request[0], request[1], request[2], request[3]]) as usize;
+            if !(HEADER..=REQUEST_MAX).contains(&length) {
+                return Err(io::Error::other(format!(
+                    "a request of {length} bytes: the embedded Kafka takes {HEADER} to {REQUEST_MAX}"
+                )));
+            }
+            wanted += length;
+        }
+    }
+    Ok(Some(request))
+}
+
+/// An answer of `length` bytes; `renamed`: which address becomes which.
+async fn relay_answer(
+    broker: &mut TcpStream,
+    client: &mut TcpStream,
+    length: u32,
+    renamed: Option<(SocketAddr, SocketAddr)>,
+) -> io::Result<()> {
+    let mut head = vec![0; (length as usize).min(NAMED_WITHIN)];
+    broker.read_exact(&mut head).await?;
+    if let Some((from, to)) = renamed {
+        rename(&mut head, from, to);
+    }
+    let rest = u64::from(length) - head.len() as u64;
+    client.write_all(&[&length.to_be_bytes(), &head[..]].concat()).await?;
+    if copy(&mut broker.take(rest), client).await? < rest {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(())
+}
+
+/// Replaces the port behind a broker's name: it is written in the same way in all versions. Both have the same IP.
+fn rename(head: &mut [u8], from: SocketAddr, to: SocketAddr) {
+    let wire = |address: SocketAddr| {
+        [address.ip().to_string().as_bytes(), &u32::from(address.port()).to_be_bytes()].concat()
+    };
+    let (from, to) = (wire(from), wire(to));
+    if let Some(place) = head.windows(from.len()).position(|window| window == from) {
+        head[place..place + to.len()].copy_from_slice(&to);
+    }
+}
+
+/// Waits until the client has left. One that has sent more is not looked at any further.
+async fn gone(client: &TcpStream) {
+    if let Ok(1..) = client.peek(&mut [0]).await {
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,134 @@
+//! Ten thousand clients that send half a request, at each embedded part in turn, cost little memory and keep nobody out.
+//! A test binary of its own: what is measured is the process.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+#![expect(clippy::print_stdout, reason = "the figures are shown with --nocapture")]
+
+use std::{
+    fs,
+    io::{ErrorKind, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    time::{Duration, Instant},
+};
+
+use local::embedded::{elasticsearch, kafka, memcached};
+use rustix::process::{Resource, getrlimit};
+
+const CLIENTS: usize = 10_000;
+/// Files of the servers beside the clients' own: Kafka's 2,048 clients take one each as long as they have not completed
+/// a request.
+const FILES_BESIDE: usize = 5_000;
+/// What each sends of the mebibyte that it announces.
+const HALF: usize = 100_000;
+const MEBIBYTE: u64 = 1024 * 1024;
+const ALLOWED: u64 = 64 * MEBIBYTE;
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A value of `/proc/self/status`, in bytes.
+fn memory(key: &str) -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+/// Sends as much as is taken. A server that has let the client go is no error.
+fn push(stream: &mut TcpStream, mut bytes: &[u8]) {
+    let deadline = Instant::now() + PATIENCE;
+    while !bytes.is_empty() {
+        match stream.write(bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                assert!(Instant::now() < deadline, "a server that neither reads nor closes");
+                std::thread::yield_now();
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+/// `request`: the beginning of one. `is_served`: whether somebody who means well is.
+fn attack(name: &str, address: SocketAddr, request: &[u8], is_served: impl Fn()) {
+    is_served();
+    let files = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |most| most as usize);
+    let clients = CLIENTS.min(files.saturating_sub(FILES_BESIDE));
+    assert!(clients >= 1000, "{files} open files are too few for this test");
+    let idle = memory("VmRSS");
+    // The peak counts from now on.
+    fs::write("/proc/self/clear_refs", "5").unwrap();
+    let mut attackers = Vec::with_capacity(clients);
+    for number in 0..clients {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        push(&mut stream, request);
+        attackers.push(stream);
+        if number % 1000 == 999 {
+            is_served();
+        }
+    }
+    is_served();
+    // The first ones have long been let go; none of those that are left keeps its place for ever.
+    let first = &mut attackers[0];
+    first.set_nonblocking(false).unwrap();
+    first.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert!(
+        !matches!(first.read(&mut [0; 64]), Err(error) if error.kind() == ErrorKind::WouldBlock),
+        "{name}"
+    );
+    drop(attackers);
+    is_served();
+    let above_idle = |key| memory(key).saturating_sub(idle);
+    let peak = above_idle("VmHWM");
+    assert!(peak <= ALLOWED, "{name}: {} MiB above idle for {clients} half-sent requests", peak / MEBIBYTE);
+    println!("{name}: {clients} half-sent requests, at most {} MiB above idle", peak / MEBIBYTE);
+}
+
+/// One request, and whether its answer has this in it.
+fn answers(address: SocketAddr, request: &[u8], expected: &str) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(request).unwrap();
+    let mut answer = [0; 4096];
+    let read = stream.read(&mut answer).unwrap();
+    let answer = String::from_utf8_lossy(&answer[..read]);
+    assert!(answer.contains(expected), "{answer:?}");
+}
+
+#[test]
+fn half_sent_requests_cost_little_memory_and_keep_nobody_out() {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let filling = vec![b'x'; HALF];
+
+    let memcached = memcached::Server::bind(any).unwrap();
+    let address = memcached.address();
+    attack("memcached", address, &[b"set a 0 0 1000000\r\n", &filling[..]].concat(), || {
+        answers(address, b"ms mine 1\r\n1\r\n", "HD\r\n");
+    });
+    drop(memcached);
+
+    let directory = tempfile::tempdir().unwrap();
+    let elasticsearch = elasticsearch::Server::bind(any, directory.path().join("documents")).unwrap();
+    let address = elasticsearch.address();
+    let head = b"POST /_bulk HTTP/1.1\r\nHost: x\r\nContent-Length: 1048576\r\n\r\n";
+    attack("Elasticsearch", address, &[head, &filling[..]].concat(), || {
+        answers(address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "x-elastic-product");
+    });
+    // Whose head is not complete holds what was read of it.
+    attack(
+        "Elasticsearch's heads",
+        address,
+        &[&head[..head.len() - 2], b"X: ", &filling[..12_000]].concat(),
+        || {
+            answers(address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "x-elastic-product");
+        },
+    );
+    drop(elasticsearch);
+
+    let kafka = kafka::Broker::start(&["general-logs"]).unwrap();
+    let address: SocketAddr = kafka.bootstrap_servers().parse().unwrap();
+    let header =
+        |length: u32, key: u8| [&length.to_be_bytes()[..], &[0, key, 0, 0, 0, 0, 0, 7, 0, 0]].concat();
+    attack("Kafka", address, &[&header(1_048_576, 0)[..], &filling[..]].concat(), || {
+        // The versions of its requests.
+        answers(address, &header(10, 18), "\0\0\0\x07");
+    });
+}

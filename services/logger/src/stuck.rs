@@ -1,0 +1,62 @@
+//! What waits for a part of the pipeline that does not take it, and since when.
+//!
+//! Several bulks are on their way at a time. That one arrives says nothing of another that does not, so the part works
+//! again when nothing waits for it any more.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use service::Readiness;
+
+use crate::progress::BulkNumber;
+
+/// See the module. What it knows is in `/readyz` under the part's name.
+pub(crate) struct Stuck {
+    part: &'static str,
+    readiness: Readiness,
+    /// Records that wait, by their bulk, and since when.
+    waiting: Mutex<BTreeMap<BulkNumber, (usize, Timestamp)>>,
+}
+
+impl Stuck {
+    pub(crate) fn new(part: &'static str, readiness: Readiness) -> Self {
+        Self { part, readiness, waiting: Mutex::default() }
+    }
+
+    /// Records of a bulk are not taken. Returns whether that is the beginning of an outage.
+    pub(crate) fn waits(&self, bulk: BulkNumber, records: usize, reason: &str) -> bool {
+        let mut waiting = self.waiting.lock();
+        waiting.entry(bulk).or_insert_with(|| (0, Timestamp::now())).0 = records;
+        let all: usize = waiting.values().map(|(records, _)| records).sum();
+        let since = waiting.values().map(|(_, since)| *since).min().unwrap_or_else(Timestamp::now);
+        self.readiness.degrade(self.part, format!("{all} records wait since {since:.0}: {reason}"))
+    }
+
+    /// All of a bulk is done. Returns whether that is the end of an outage.
+    pub(crate) fn done(&self, bulk: BulkNumber) -> bool {
+        let mut waiting = self.waiting.lock();
+        waiting.remove(&bulk).is_some() && waiting.is_empty() && self.readiness.restore(self.part)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_begins_and_ends_once_whatever_else_arrives() {
+        let readiness = Readiness::new();
+        let stuck = Stuck::new("elasticsearch", readiness.clone());
+        assert!(!stuck.done(0), "nothing was stuck");
+        assert!(stuck.waits(1, 5, "full") && !stuck.waits(2, 3, "full") && !stuck.waits(1, 4, "fuller"));
+        assert!(!stuck.done(3) && !stuck.done(2));
+        let told = readiness.describe();
+        let (before, since) = told.split_once(" since ").unwrap();
+        assert_eq!(before, "starting\ndegraded: elasticsearch: 7 records wait");
+        let (since, reason) = since.split_once(": ").unwrap();
+        assert!(since.parse::<Timestamp>().is_ok() && reason == "fuller\n", "{told}");
+        assert!(stuck.done(1));
+        assert_eq!(readiness.describe(), "starting\n");
+    }
+}
