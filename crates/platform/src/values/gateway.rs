@@ -139,7 +139,10 @@ impl Gateway {
             env: values.texts("env", is_env_name, ENV_NAME),
         };
         for (index, listener) in gateway.listeners.iter().enumerate() {
-            let same = |other: &Listener| (other.port, other.protocol) == (listener.port, listener.protocol);
+            // Port 0 stands in for one that was reported already.
+            let same = |other: &Listener| {
+                listener.port != 0 && (other.port, other.protocol) == (listener.port, listener.protocol)
+            };
             if gateway.listeners[..index].iter().any(same) {
                 let key = format!("{}[{index}].port", values.path_of("listeners"));
                 let expected = format!("a {} port that no other listener has", listener.protocol.as_str());

@@ -2,7 +2,7 @@
 //!
 //! What a template sees as `.Values` is made in four steps, each a module here:
 //!
-//! 1. [`yaml`]: files are read with YAML 1.1's idea of a scalar (`yes` is true, `0755` is octal).
+//! 1. Files are read by `crates/yaml` with YAML 1.1's idea of a scalar (`yes` is true, `0755` is octal).
 //! 2. [`set`]: the user's files are merged in order, then `--set-json`, `--set`, `--set-string`, `--set-file` and
 //!    `--set-literal` write into the result, whatever their order on the command line.
 //! 3. [`dependencies`]: conditions and tags decide which subcharts take part; `import-values` copies tables up.
@@ -17,7 +17,6 @@ pub mod chart;
 pub mod coalesce;
 pub mod dependencies;
 pub mod set;
-pub mod yaml;
 
 pub use chart::Chart;
 

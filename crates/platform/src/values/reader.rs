@@ -4,12 +4,7 @@
 //! that nobody asked for. A value that is wrong is reported and replaced by a stand-in, so that reading goes on and
 //! the user sees all mistakes at once; a tree with problems never becomes [`Values`](super::Values).
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
-    ops::RangeInclusive,
-    time::Duration,
-};
+use std::{cell::RefCell, collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 use serde_json::Value;
 
@@ -32,8 +27,23 @@ impl<'a> Problems<'a> {
     }
 
     pub(super) fn message(&self, key: String, value: Option<&Value>, message: String) {
-        let origin = value.and_then(|_| self.origins.of(&key));
-        self.list.borrow_mut().push(Problem { value: value.map(shown), origin, key, message });
+        self.message_got(key, value.map(shown), message);
+    }
+
+    pub(super) fn message_got(&self, key: String, value: Option<String>, message: String) {
+        let origin = self.origins.of(&key);
+        self.list.borrow_mut().push(Problem { key, value, message, origin });
+    }
+
+    /// As [`Self::message`], about a key whose value the user may have set elsewhere inside `table`.
+    pub(super) fn message_inside(&self, table: &str, key: String, value: Option<String>, message: String) {
+        let mut origins = self.origins.of_user_inside(table);
+        if let Some(own) = self.origins.of(&key) {
+            origins.retain(|origin| !own.starts_with(origin.as_str()));
+            origins.push(own);
+        }
+        let origin = (!origins.is_empty()).then(|| origins.join("; "));
+        self.list.borrow_mut().push(Problem { key, value, message, origin });
     }
 
     pub(super) fn into_error(self) -> Option<ValuesError> {
@@ -218,28 +228,9 @@ impl<'a> Reader<'a> {
             if key == "global" || self.known.contains(&key.as_str()) {
                 continue;
             }
-            self.problems.message(self.path_of(key), Some(value), unknown(key, &self.known));
+            self.problems.message(self.path_of(key), Some(value), yaml::unknown_key(key, &self.known));
         }
     }
-}
-
-/// The message about a key that is none of `known`.
-pub(super) fn unknown(key: &str, known: &[&str]) -> String {
-    // A key that was asked for twice is known once.
-    let known_once: BTreeSet<&str> = known.iter().copied().collect();
-    nearest(key, known).map_or_else(
-        || format!("unknown key; known here: {}", Vec::from_iter(known_once).join(", ")),
-        |near| format!("unknown key; did you mean {near}?"),
-    )
-}
-
-/// The known name that was probably meant.
-fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    const ALIKE: f64 = 0.7;
-    let lower = name.to_lowercase();
-    let likeness = |known: &str| strsim::normalized_damerau_levenshtein(&lower, &known.to_lowercase());
-    let best = known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    (likeness(best) >= ALIKE).then_some(best)
 }
 
 /// An integer; YAML's `60.0` is one too, as it is to Helm, whose numbers are all floating.
