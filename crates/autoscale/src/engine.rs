@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    calculator::{self, Context, Source, Target},
-    decision::{Decision, Limits, MetricOutcome, ReconcileError, RescaleReason},
+    calculator::{self, Context, MetricError, Source, Target},
+    decision::{Decision, Limits, MetricOutcome, MissingRequest, ReconcileError, RescaleReason},
     memory::{self, Memory},
-    observation::{MetricReading, Observation},
+    observation::{MetricReading, Observation, Pod},
     plan::Plan,
     rate,
     settings::{ControllerSettings, Tolerances},
@@ -193,6 +193,7 @@ impl Autoscaler {
                 }
                 Err(error) => {
                     failed += 1;
+                    decision.missing_requests.extend(missing_request(index, *error, &observed.pods));
                     first_failed.get_or_insert((index, *error));
                     values.push(None);
                 }
@@ -314,6 +315,14 @@ impl Autoscaler {
         decision.conditions = self.status.conditions;
         decision
     }
+}
+
+fn missing_request(metric: usize, error: MetricError, pods: &[Pod]) -> Option<MissingRequest> {
+    let MetricError::MissingRequest { pod, container } = error else { return None };
+    let pod = pods.get(pod)?;
+    let container =
+        container.and_then(|index| pod.containers.get(index)).map(|container| container.name.clone());
+    Some(MissingRequest { metric, pod: Arc::clone(&pod.name), container })
 }
 
 /// What the status shows of a metric.

@@ -14,8 +14,15 @@ const LABEL_REASON: &str = "a lowercase RFC 1123 label must consist of lower cas
     must start and end with an alphanumeric character (e.g. 'my-name', or '123-abc', regex used for validation is \
     '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 
+const NAME_REASON: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an \
+    alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
+    '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+const VALUE_REASON: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', \
+    and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for \
+    validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+
 /// Everything against an object's name (`IsDNS1123Subdomain`).
-pub(super) fn against_name(name: &str) -> Vec<String> {
+pub(crate) fn against_name(name: &str) -> Vec<String> {
     let mut reasons = too_long(name, MAX_SUBDOMAIN);
     if !is_subdomain(name) {
         reasons.push(SUBDOMAIN_REASON.to_owned());
@@ -24,16 +31,70 @@ pub(super) fn against_name(name: &str) -> Vec<String> {
 }
 
 /// Everything against a `generateName`, to which the API server appends letters and digits; so it may end in a dash.
-pub(super) fn against_prefix(prefix: &str) -> Vec<String> {
+pub(crate) fn against_prefix(prefix: &str) -> Vec<String> {
     if prefix.ends_with('-') { against_name(&format!("{prefix}a")) } else { against_name(prefix) }
 }
 
 /// Everything against a namespace (`IsDNS1123Label`).
-pub(super) fn against_namespace(namespace: &str) -> Vec<String> {
+pub(crate) fn against_namespace(namespace: &str) -> Vec<String> {
     let mut reasons = too_long(namespace, MAX_LABEL);
     if !is_label(namespace) {
         let reason = if is_subdomain(namespace) { "must not contain dots" } else { LABEL_REASON };
         reasons.push(reason.to_owned());
+    }
+    reasons
+}
+
+/// Everything against the key of a label or an annotation (`IsQualifiedName`).
+pub(crate) fn against_key(key: &str) -> Vec<String> {
+    let (prefix, name) = match key.split_once('/') {
+        None => (None, key),
+        Some((_, name)) if name.contains('/') => {
+            return vec![format!(
+                "a qualified name {NAME_REASON} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+            )];
+        }
+        Some((prefix, name)) => (Some(prefix), name),
+    };
+    let mut reasons = match prefix {
+        None => Vec::new(),
+        Some("") => vec!["prefix part must be non-empty".to_owned()],
+        Some(prefix) => {
+            against_name(prefix).into_iter().map(|reason| format!("prefix part {reason}")).collect()
+        }
+    };
+    if name.is_empty() {
+        reasons.push("name part must be non-empty".to_owned());
+    }
+    reasons.extend(too_long(name, MAX_LABEL).into_iter().map(|reason| format!("name part {reason}")));
+    if !is_mixed_name(name) {
+        reasons.push(format!("name part {NAME_REASON}"));
+    }
+    reasons
+}
+
+/// Everything against the value of a label (`IsValidLabelValue`).
+pub(crate) fn against_label_value(value: &str) -> Vec<String> {
+    let mut reasons = too_long(value, MAX_LABEL);
+    if !value.is_empty() && !is_mixed_name(value) {
+        reasons.push(VALUE_REASON.to_owned());
+    }
+    reasons
+}
+
+/// Letters of both cases and digits, with `-`, `_` and `.` inside.
+fn is_mixed_name(name: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let outer = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = name.as_bytes();
+    outer(bytes.first()) && outer(bytes.last()) && bytes.iter().copied().all(inner)
+}
+
+/// Everything against the name of a container (`IsDNS1123Label`).
+pub(crate) fn against_label(name: &str) -> Vec<String> {
+    let mut reasons = too_long(name, MAX_LABEL);
+    if !is_label(name) {
+        reasons.push(LABEL_REASON.to_owned());
     }
     reasons
 }
@@ -76,6 +137,22 @@ mod tests {
         }
         for bad in ["-", "Tcp-", "-tcp", "tcp.", "tcp.-", "_-"] {
             assert_eq!(against_prefix(bad), [SUBDOMAIN_REASON], "{bad}");
+        }
+    }
+
+    #[test]
+    fn labels_have_keys_and_values() {
+        for good in ["app", "example.com/App_1", "a.b/c", "A"] {
+            assert_eq!(against_key(good), [""; 0], "{good}");
+        }
+        for bad in ["", "a/b/c", "/a", "a/", "Example.com/a", "-a", "a b", "é"] {
+            assert!(!against_key(bad).is_empty(), "{bad}");
+        }
+        for good in ["", "1.0", "a_b", &"a".repeat(63)] {
+            assert_eq!(against_label_value(good), [""; 0], "{good}");
+        }
+        for bad in ["a b", "a/b", ".a", "-", &"a".repeat(64)] {
+            assert_eq!(against_label_value(bad).len(), 1, "{bad}");
         }
     }
 
