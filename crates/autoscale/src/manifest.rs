@@ -72,8 +72,7 @@ pub enum ManifestError {
     #[error("{place}: {object}: {}", join(.errors))]
     Invalid { place: String, object: String, errors: Vec<FieldError> },
     #[error(
-        "{place}: {object}: apiVersion `{version}` is not read, expected {API_VERSION} or autoscaling/v1 (kubectl convert, \
-         or kubectl get hpa.v2.autoscaling)"
+        "{place}: {object}: apiVersion `{version}` is not read, expected {API_VERSION} (or autoscaling/v1, v2beta1, v2beta2)"
     )]
     Version { place: String, object: String, version: String },
     #[error("{origin}: no HorizontalPodAutoscaler in it ({skipped} objects of other kinds)")]

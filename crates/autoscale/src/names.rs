@@ -11,7 +11,7 @@ const SUBDOMAIN_REASON: &str = "a lowercase RFC 1123 subdomain must consist of l
     or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
     '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 const LABEL_REASON: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and \
-    must start and end with an alphanumeric character (e.g. 'my-name', or '123-abc', regex used for validation is \
+    must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is \
     '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 
 const NAME_REASON: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an \
@@ -35,8 +35,8 @@ pub(crate) fn against_prefix(prefix: &str) -> Vec<String> {
     if prefix.ends_with('-') { against_name(&format!("{prefix}a")) } else { against_name(prefix) }
 }
 
-/// Everything against a namespace (`IsDNS1123Label`).
-pub(crate) fn against_namespace(namespace: &str) -> Vec<String> {
+/// Everything against a namespace or the name of a container (`IsDNS1123Label`).
+pub(crate) fn against_label(namespace: &str) -> Vec<String> {
     let mut reasons = too_long(namespace, MAX_LABEL);
     if !is_label(namespace) {
         let reason = if is_subdomain(namespace) { "must not contain dots" } else { LABEL_REASON };
@@ -88,15 +88,6 @@ fn is_mixed_name(name: &str) -> bool {
     let outer = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     let bytes = name.as_bytes();
     outer(bytes.first()) && outer(bytes.last()) && bytes.iter().copied().all(inner)
-}
-
-/// Everything against the name of a container (`IsDNS1123Label`).
-pub(crate) fn against_label(name: &str) -> Vec<String> {
-    let mut reasons = too_long(name, MAX_LABEL);
-    if !is_label(name) {
-        reasons.push(LABEL_REASON.to_owned());
-    }
-    reasons
 }
 
 fn too_long(name: &str, most: usize) -> Vec<String> {
@@ -159,10 +150,10 @@ mod tests {
     #[test]
     fn namespaces_are_labels() {
         for good in ["playground", "123-abc", &"a".repeat(63)] {
-            assert_eq!(against_namespace(good), [""; 0], "{good}");
+            assert_eq!(against_label(good), [""; 0], "{good}");
         }
-        assert_eq!(against_namespace("a.b"), ["must not contain dots"]);
-        assert_eq!(against_namespace("Play"), [LABEL_REASON]);
-        assert_eq!(against_namespace(&"a".repeat(64)), ["must be no more than 63 characters"]);
+        assert_eq!(against_label("a.b"), ["must not contain dots"]);
+        assert_eq!(against_label("Play"), [LABEL_REASON]);
+        assert_eq!(against_label(&"a".repeat(64)), ["must be no more than 63 characters"]);
     }
 }

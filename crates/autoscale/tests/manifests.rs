@@ -200,7 +200,7 @@ fn metadata_that_the_api_server_refuses_are_refused_with_its_reason() {
             "namespace: playground",
             "namespace: Play",
             "metadata.namespace: invalid value `Play`: a lowercase RFC 1123 label must consist of lower case alphanumeric \
-             characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name', or '123-abc', \
+             characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', \
              regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
         ),
         (
@@ -273,9 +273,9 @@ fn files_without_autoscalers_and_old_versions_are_told_apart() {
     let none = |skipped| Err(ManifestError::None { origin: "hpa.yaml".to_owned(), skipped });
     assert_eq!(read("hpa.yaml", "", false), none(0));
     assert_eq!(read("hpa.yaml", "{kind: Service, apiVersion: v1}", false), none(1));
-    let text = error(&TCP.replace("autoscaling/v2", "autoscaling/v2beta1"));
+    let text = error(&TCP.replace("autoscaling/v2", "autoscaling/v3"));
     assert!(
-        text.starts_with("hpa.yaml:2:1: ") && text.contains("expected autoscaling/v2 or autoscaling/v1"),
+        text.starts_with("hpa.yaml:2:1: ") && text.contains("expected autoscaling/v2 (or autoscaling/v1"),
         "{text}"
     );
     assert!(
@@ -379,6 +379,15 @@ status: {currentReplicas: 2, desiredReplicas: 2, currentCPUUtilizationPercentage
         "{text}"
     );
     let beta = TCP.replace("autoscaling/v2", "autoscaling/v2beta2");
+    assert_eq!(
+        read("hpa.yaml", &beta, false).unwrap()[0].spec,
+        read("hpa.yaml", TCP, false).unwrap()[0].spec
+    );
+    let beta = TCP
+        .replace("autoscaling/v2", "autoscaling/v2beta1")
+        .replace("metric: {name: tcp_state_established}", "metricName: tcp_state_established")
+        .replace("target: {type: AverageValue, averageValue: 5k}", "targetAverageValue: 5k")
+        .replace("target: {type: Utilization, averageUtilization: 80}", "targetAverageUtilization: 80");
     assert_eq!(
         read("hpa.yaml", &beta, false).unwrap()[0].spec,
         read("hpa.yaml", TCP, false).unwrap()[0].spec

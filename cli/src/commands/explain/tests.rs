@@ -107,12 +107,12 @@ fn an_invalid_one_does_not_stand_in_the_way_of_others() {
     let notes = files.notes.take();
     let [note] = notes.as_slice() else { panic!("{notes:?}") };
     assert!(
-        note.starts_with("not read: ") && note.contains("hpa.yaml: HorizontalPodAutoscaler udp: "),
+        note.starts_with("not read: ") && note.contains("hpa.yaml:7:3: HorizontalPodAutoscaler udp: "),
         "{note}"
     );
 
     let message = files.refused(Some("udp"));
-    assert!(message.contains("hpa.yaml: HorizontalPodAutoscaler udp: spec.maxReplicas"), "{message}");
+    assert!(message.contains("hpa.yaml:7:3: HorizontalPodAutoscaler udp: spec.maxReplicas"), "{message}");
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn zero_replicas_are_refused_with_what_allows_them() {
     let zero = HPA.replace("maxReplicas: 5", "maxReplicas: 5\n  minReplicas: 0");
     let message = Files::new(&zero, STATE).refused(None);
     for part in [
-        "hpa.yaml: HorizontalPodAutoscaler tcp: spec.minReplicas: invalid value `0`: must be greater than or equal to 1",
+        "hpa.yaml:8:3: HorizontalPodAutoscaler tcp: spec.minReplicas: invalid value `0`: must be greater than or equal to 1",
         "allowed by `settings: {scaleToZero: true}` in the state file",
         "with at least one Object or External metric",
     ] {
@@ -140,7 +140,7 @@ fn zero_replicas_are_refused_with_what_allows_them() {
     let state = "{now: 0, replicas: 1, metrics: [{external: [0]}], settings: {scaleToZero: true}}";
     assert_eq!(Files::new(&external, state).explain(None).expect("allowed").explanation.min_replicas, 0);
     let state = state.replace("scaleToZero: true", "scaleToZero: false");
-    assert!(Files::new(&external, &state).refused(None).contains("hpa.yaml: "));
+    assert!(Files::new(&external, &state).refused(None).contains("hpa.yaml:8:3: "));
 }
 
 #[test]

@@ -46,7 +46,7 @@ impl Metadata {
             add("name", &self.name, names::against_name(&self.name));
         }
         if !self.namespace.is_empty() {
-            add("namespace", &self.namespace, names::against_namespace(&self.namespace));
+            add("namespace", &self.namespace, names::against_label(&self.namespace));
         }
         for (key, value) in &self.labels {
             add("labels", key, names::against_key(key));

@@ -2,7 +2,7 @@
 //!
 //! `autoscaling/v1` knows a target for CPU only. An API server that prints a v2 object as v1 puts the rest into
 //! annotations, and reads them back from there (`pkg/apis/autoscaling/v1/conversion.go`), in the form that v2beta1 had.
-//! `autoscaling/v2beta2` (served until Kubernetes 1.25) has the fields of v2.
+//! `autoscaling/v2beta1` (served until Kubernetes 1.24) has that form itself, `autoscaling/v2beta2` (until 1.25) that of v2.
 
 use serde_json::{Map, Value, json};
 use yaml::TypeError;
@@ -14,6 +14,7 @@ const BEHAVIOR: &str = "autoscaling.alpha.kubernetes.io/behavior";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Version {
     V1,
+    V2Beta1,
     V2Beta2,
 }
 
@@ -21,6 +22,7 @@ impl Version {
     pub(super) fn of(api_version: &str) -> Option<Self> {
         match api_version {
             "autoscaling/v1" => Some(Self::V1),
+            "autoscaling/v2beta1" => Some(Self::V2Beta1),
             "autoscaling/v2beta2" => Some(Self::V2Beta2),
             _ => None,
         }
@@ -28,48 +30,60 @@ impl Version {
 
     /// Rewrites an object's spec and status.
     pub(super) fn modernise(self, object: &mut Value) -> Result<(), TypeError> {
-        if self == Self::V2Beta2 {
-            return Ok(());
+        match self {
+            Self::V1 => modernise_v1(object),
+            Self::V2Beta1 => {
+                for (part, key) in [("spec", "metrics"), ("status", "currentMetrics")] {
+                    if let Some(metrics) = object.get_mut(part).and_then(|part| part.get_mut(key))
+                        && metrics.is_array()
+                    {
+                        *metrics = Value::Array(metrics_of(Some(metrics.take())));
+                    }
+                }
+                Ok(())
+            }
+            Self::V2Beta2 => Ok(()),
         }
-        // What is not JSON is passed over there, as the API server does.
-        let annotation = |object: &Value, name: &str| {
-            let text = object["metadata"]["annotations"][name].as_str()?;
-            serde_json::from_str::<Value>(text).ok()
-        };
-        let mut metrics = metrics_of(annotation(object, METRICS));
-        let mut current = metrics_of(annotation(object, CURRENT_METRICS));
-        let behavior = annotation(object, BEHAVIOR).map(with_small_initials);
-        if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
-            if let Some(key) = ["metrics", "behavior"].into_iter().find(|key| spec.contains_key(*key)) {
-                let message =
-                    format!("unknown key in autoscaling/v1; {key} needs apiVersion: autoscaling/v2");
-                return Err(TypeError { path: format!("spec.{key}"), message, got: None });
-            }
-            if let Some(per_cent) =
-                spec.remove("targetCPUUtilizationPercentage").filter(|value| !value.is_null())
-            {
-                let target = json!({"type": "Utilization", "averageUtilization": per_cent});
-                metrics.push(json!({"type": "Resource", "resource": {"name": "cpu", "target": target}}));
-            }
-            if !metrics.is_empty() {
-                spec.insert("metrics".to_owned(), Value::Array(metrics));
-            }
-            if let Some(behavior) = behavior {
-                spec.insert("behavior".to_owned(), behavior);
-            }
-        }
-        if let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) {
-            let per_cent = status.remove("currentCPUUtilizationPercentage").filter(|value| !value.is_null());
-            if let (Some(per_cent), true) = (per_cent, current.is_empty()) {
-                let now = json!({"averageUtilization": per_cent});
-                current.push(json!({"type": "Resource", "resource": {"name": "cpu", "current": now}}));
-            }
-            if !current.is_empty() {
-                status.insert("currentMetrics".to_owned(), Value::Array(current));
-            }
-        }
-        Ok(())
     }
+}
+
+fn modernise_v1(object: &mut Value) -> Result<(), TypeError> {
+    // What is not JSON is passed over there, as the API server does.
+    let annotation = |object: &Value, name: &str| {
+        let text = object["metadata"]["annotations"][name].as_str()?;
+        serde_json::from_str::<Value>(text).ok()
+    };
+    let mut metrics = metrics_of(annotation(object, METRICS));
+    let mut current = metrics_of(annotation(object, CURRENT_METRICS));
+    let behavior = annotation(object, BEHAVIOR).map(with_small_initials);
+    if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
+        if let Some(key) = ["metrics", "behavior"].into_iter().find(|key| spec.contains_key(*key)) {
+            let message = format!("unknown key in autoscaling/v1; {key} needs apiVersion: autoscaling/v2");
+            return Err(TypeError { path: format!("spec.{key}"), message, got: None });
+        }
+        if let Some(per_cent) = spec.remove("targetCPUUtilizationPercentage").filter(|value| !value.is_null())
+        {
+            let target = json!({"type": "Utilization", "averageUtilization": per_cent});
+            metrics.push(json!({"type": "Resource", "resource": {"name": "cpu", "target": target}}));
+        }
+        if !metrics.is_empty() {
+            spec.insert("metrics".to_owned(), Value::Array(metrics));
+        }
+        if let Some(behavior) = behavior {
+            spec.insert("behavior".to_owned(), behavior);
+        }
+    }
+    if let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) {
+        let per_cent = status.remove("currentCPUUtilizationPercentage").filter(|value| !value.is_null());
+        if let (Some(per_cent), true) = (per_cent, current.is_empty()) {
+            let now = json!({"averageUtilization": per_cent});
+            current.push(json!({"type": "Resource", "resource": {"name": "cpu", "current": now}}));
+        }
+        if !current.is_empty() {
+            status.insert("currentMetrics".to_owned(), Value::Array(current));
+        }
+    }
+    Ok(())
 }
 
 /// The behaviour is written with Go's names of the fields (`ScaleUp`).
