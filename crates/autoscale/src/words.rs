@@ -88,7 +88,11 @@ impl fmt::Display for MetricWords<'_> {
                     Verdict::Change => write!(f, "wants {}", proposal.replicas),
                     Verdict::WithinTolerance => write!(f, "within tolerance, keeps {}", proposal.replicas),
                     Verdict::DirectionUncertain => {
-                        write!(f, "pods without a sample may tip it, keeps {}", proposal.replicas)
+                        write!(
+                            f,
+                            "pods that are unready or without a sample may tip it, keeps {}",
+                            proposal.replicas
+                        )
                     }
                 }
             }

@@ -99,6 +99,33 @@ fn the_explanation_is_what_the_engine_says() {
     assert_eq!(text.trim_end(), shown.trim_end(), "the page is out of date; it should say:\n{text}");
 }
 
+#[test]
+fn the_state_file_with_every_kind_of_metric_can_be_explained() {
+    let page = page();
+    let spec: HpaSpec = yaml::from_str(
+        "
+maxReplicas: 20
+metrics:
+- {type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 80}}}
+- {type: External, external: {metric: {name: queue}, target: {type: AverageValue, averageValue: 100}}}
+- {type: Object, object: {describedObject: {kind: Ingress, name: main}, metric: {name: rps}, target: {type: Value, value: 2}}}
+",
+    )
+    .unwrap();
+    let now_ms = "2026-11-21T14:02:50Z".parse::<jiff::Timestamp>().unwrap().as_millisecond();
+    let case = state::read(block(&page, "yaml", "external:"), &spec, now_ms).unwrap();
+    let explanation = explain(&case).unwrap();
+    let words: Vec<&str> = explanation.metrics.iter().map(|metric| metric.words.as_str()).collect();
+    assert_eq!(
+        words,
+        [
+            "90 % of the request, target 80 %: pods that are unready or without a sample may tip it, keeps 3",
+            "750 per pod of 100: wants 15",
+            "2.3 of 2: wants 2"
+        ]
+    );
+}
+
 /// What may stand at a place of a state file: the error lists it when something else stands there.
 fn expected(template: &str) -> BTreeSet<String> {
     let error = state::read(template, &spec(&page()), 0).expect_err("nobody knows zzz").to_string();
