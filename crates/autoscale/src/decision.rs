@@ -29,7 +29,7 @@ pub struct Decision {
     pub stabilized: Option<i32>,
     /// One per metric of the spec, in its order; empty: they were not looked at.
     pub metrics: Vec<MetricOutcome>,
-    /// Whose request is missing, for each metric that failed for want of one.
+    /// The missing request of each metric that failed because of one.
     pub missing_requests: Vec<MissingRequest>,
     /// Position of the metric whose proposal is the largest.
     pub leading: Option<usize>,
@@ -82,7 +82,7 @@ impl Decision {
         MessageWords(self, reason)
     }
 
-    /// The decision in one sentence of ours: which metric, what ratio, what limited it.
+    /// The decision in one sentence: which metric, what ratio, what limited it.
     pub fn explanation(&self) -> impl fmt::Display + '_ {
         crate::words::Sentence(self)
     }
@@ -105,13 +105,13 @@ pub struct MetricOutcome {
     pub result: Result<Proposal, MetricError>,
 }
 
-/// A request that a target in per cent needs and nobody made.
+/// A request that a utilization target needs and the pod does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingRequest {
     /// Position of the metric.
     pub metric: usize,
     pub pod: Arc<str>,
-    /// `None`: the request of the pod as a whole.
+    /// `None`: the pod's own request is missing.
     pub container: Option<Box<str>>,
 }
 

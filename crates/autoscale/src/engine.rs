@@ -19,8 +19,8 @@ use crate::{
 
 /// One HorizontalPodAutoscaler and its controller's memory of it.
 ///
-/// It has no clock: every reconciliation is told the time. It does nothing by itself either: the caller observes,
-/// reconciles, and writes [`Decision::scaled_to`] to the scale, at every sync (upstream: every 15 s).
+/// It has no clock and does no I/O: at every sync (upstream: every 15 s) the caller observes, passes the time to
+/// [`reconcile`](Self::reconcile), and writes [`Decision::scaled_to`] to the scale.
 ///
 /// Time should not go backwards. If it does, entries from the future count as recent, as they would upstream after a
 /// step of the wall clock.
@@ -32,7 +32,7 @@ pub struct Autoscaler {
     status: Status,
 }
 
-/// An autoscaler put down in writing: all that it needs to go on elsewhere.
+/// A serialisable autoscaler: everything it needs to continue elsewhere.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Snapshot {
@@ -52,7 +52,7 @@ impl Autoscaler {
         Ok(Self { settings, plan, memory: Memory::default(), status: Status::default() })
     }
 
-    /// Goes on from a snapshot.
+    /// Continues from a snapshot.
     pub fn from_snapshot(snapshot: Snapshot) -> Result<Self, InvalidSpec> {
         let mut autoscaler = Self::new(&snapshot.spec, snapshot.settings)?;
         autoscaler.memory = snapshot.memory;

@@ -2,8 +2,7 @@
 //!
 //! A [`Case`] is everything a decision depends on: the autoscaler with its memory, what it observes, and the time. It
 //! comes from a live platform or from a file ([`state`]). [`explain`] reconciles it once, on a copy, and takes the
-//! decision apart. Nothing is derived by formulas of its own: proposals come from the decision, counterfactuals from
-//! running the engine.
+//! decision apart. No formula is repeated here: proposals come from the decision, counterfactuals from running the engine.
 
 mod counterfactual;
 mod notes;

@@ -1,8 +1,8 @@
 //! What would change a decision, found by running the engine on copies.
 //!
-//! *Values*: one metric is varied, all else stays, and the edge is found by bisection: at the edge nothing changes, one
-//! step beyond it does. *Time*: all inputs stay and the engine is asked again at every instant at which something it
-//! remembers loses its effect.
+//! *Values*: one metric varies while everything else stays. Bisection finds the edge: nothing changes at the edge, but one
+//! step beyond it something does. *Time*: all inputs stay, and the engine is asked again at every instant at which something
+//! it remembers loses its effect.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! What `values.yaml` says of the gateway.
+//! What `values.yaml` says about the gateway.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -69,9 +69,9 @@ pub struct Health {
     pub path: String,
     pub interval: Duration,
     pub timeout: Duration,
-    /// So many failures in a row take a replica out.
+    /// How many failures in a row take a replica out.
     pub fall: u32,
-    /// So many successes in a row take it in again.
+    /// How many successes in a row bring it back.
     pub rise: u32,
 }
 

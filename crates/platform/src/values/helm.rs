@@ -9,9 +9,9 @@
 //! 4. [`coalesce`]: each chart's own defaults are laid under what its parent and the user say; a null removes a
 //!    default, lists are replaced as a whole, `global` goes down to every subchart.
 //!
-//! Verified against what Helm 3.22.0 gave (`tests/helm/`). Two things are refused here that Helm lets pass: a key
-//! twice in one mapping, and several documents in one file. Version constraints of dependencies are not looked at,
-//! and packed subcharts (`charts/*.tgz`) are not opened: they are other people's, and nothing here reads theirs.
+//! Checked against the output of Helm 3.22.0 (`tests/helm/`). Two things that Helm accepts are errors here: a duplicate key
+//! in a mapping, and several documents in one file. Version constraints of dependencies are ignored, and packed subcharts
+//! (`charts/*.tgz`) are not opened, since nothing here reads third-party values.
 
 pub mod chart;
 pub mod coalesce;

@@ -1,4 +1,4 @@
-//! Where values come from, and which of the sources said what.
+//! Where values come from, and which source set what.
 
 use std::{
     collections::BTreeSet,
@@ -22,7 +22,7 @@ use super::{
 /// The chart's own values, as part of the program.
 const BUILTIN: &str = include_str!("../../../../helm-chart/values.yaml");
 
-/// The top-level keys that are no service's.
+/// The top-level keys that do not belong to a service.
 const PARTS: [&str; 6] = ["gateway", "kafka", "memcached", "elasticsearch", "prometheus", "metrics"];
 
 /// What the user gives, with Helm's meaning. Whatever their order on the command line: files first, then
@@ -62,7 +62,7 @@ struct Layer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LayerKind {
     Chart,
-    /// `-f`: replaces the lists of all that is weaker.
+    /// `-f`: replaces the lists of all weaker layers.
     File,
     /// `--set` and its relatives: write into the lists of files, but replace those of charts.
     Flag,
@@ -166,7 +166,7 @@ impl ValuesSource {
         self.merge().map(|(merged, _)| merged)
     }
 
-    /// The merged tree and who said what.
+    /// The merged tree, and which source set what.
     pub(super) fn merge(&self) -> Result<(Table, Origins), ValuesError> {
         let mut origins = Origins::default();
         let chart = match &self.chart_dir {
@@ -227,7 +227,7 @@ impl ValuesSource {
     }
 }
 
-/// `path` as seen from inside of `prefix`.
+/// `path` relative to `prefix`.
 fn below<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
     if prefix.is_empty() {
         return Some(path);

@@ -34,7 +34,7 @@ pub struct Chart {
 /// One entry of `dependencies` in `Chart.yaml`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Requirement {
-    /// The name that its values go by: the alias, if it has one.
+    /// The key of its values: the alias, if it has one.
     pub name: String,
     /// The name of the chart itself.
     pub chart: String,
@@ -201,7 +201,7 @@ fn subchart_dirs(charts: &Path) -> Result<Vec<PathBuf>, ChartError> {
     Ok(found)
 }
 
-/// Reads a file of values as text, up to a size no honest one reaches.
+/// Reads a file of values as text, up to a limit that no real one reaches.
 pub(in crate::values) fn read(path: &Path) -> Result<String, ChartError> {
     let failed = |source| ChartError::Read { path: path.to_owned(), source };
     let size = fs::metadata(path).map_err(failed)?.len();
@@ -212,15 +212,14 @@ pub(in crate::values) fn read(path: &Path) -> Result<String, ChartError> {
     Ok(yaml::decode(&path.display().to_string(), bytes)?)
 }
 
-/// What stands in a file of values.
+/// The content of a file of values.
 #[derive(Debug, Clone, Default)]
 pub struct ValuesText {
     pub values: Table,
     pub marks: Marks,
 }
 
-/// Reads a text whose top is a mapping; an empty one is an empty mapping. Top-level keys that begin with `x-` are left
-/// out: they hold anchors.
+/// Reads a text that is a mapping or empty. Top-level keys that begin with `x-` are dropped: they hold anchors.
 pub fn parse(file: &str, text: &str) -> Result<ValuesText, ChartError> {
     let document = yaml::read(file, text)?;
     match document.value {
