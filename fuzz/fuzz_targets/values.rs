@@ -12,10 +12,10 @@ use platform::values::{
 
 const BUILTIN: &str = include_str!("../../helm-chart/values.yaml");
 
-fuzz_target!(|input: (&str, Vec<(u8, &str)>)| {
+fuzz_target!(|input: (String, Vec<(u8, String)>)| {
     let (file, flags) = input;
     let chart = Chart::from_values("playground", "built-in values.yaml", BUILTIN).expect("the chart is valid");
-    let Ok(file) = chart::parse("values.yaml", file) else {
+    let Ok(file) = chart::parse("values.yaml", &file) else {
         return;
     };
     let mut overrides = file.values;
@@ -27,7 +27,7 @@ fuzz_target!(|input: (&str, Vec<(u8, &str)>)| {
             _ => Reading::Literal,
         };
         let mut flag = overrides.clone();
-        if set(&mut flag, text, reading).is_ok() {
+        if set(&mut flag, &text, reading).is_ok() {
             overlay(&mut overrides, flag);
         }
     }
