@@ -1,7 +1,7 @@
 //! Any file is a list of valid autoscalers or refused; what is accepted can be run.
 #![no_main]
 
-use autoscale::{Autoscaler, ControllerSettings, Observation, explain::state, manifest};
+use autoscale::{Autoscaler, ControllerSettings, Observation, explain::{state, template}, manifest};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
@@ -9,7 +9,7 @@ fuzz_target!(|text: &str| {
         scale_to_zero: true,
         ..ControllerSettings::default()
     };
-    let Ok(manifests) = manifest::read(text, true) else {
+    let Ok(manifests) = manifest::read("hpa.yaml", text, true) else {
         return;
     };
     for manifest in manifests {
@@ -31,6 +31,10 @@ fuzz_target!(|text: &str| {
             let _ = decision.explanation().to_string();
         }
         // The same bytes as a state file: refused, but never a panic.
-        let _ = state::read(text, &manifest.spec);
+        let _ = state::read(text, &manifest.spec, 0);
+        // A state file that is written for it reads back.
+        let template = template(&manifest).expect("a manifest that was read is valid");
+        let state = state::State::parse("state.yaml", &template).expect("what is written reads back");
+        let _ = state.case(&manifest.spec, 0);
     }
 });

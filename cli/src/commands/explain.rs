@@ -1,4 +1,4 @@
-//! `playctl explain [SERVICE]`, `playctl explain --hpa FILE --state FILE`
+//! `playctl explain [SERVICE]`, `playctl explain --hpa FILE --state FILE`, `playctl explain --hpa FILE --print-state`
 
 use std::{
     fs::File,
@@ -7,11 +7,18 @@ use std::{
 };
 
 use autoscale::{
-    explain::{self, Case, Explanation, Instants, Text, state::StateFile},
-    manifest::{self, Entry, ManifestError},
+    Phase, Pod, Ready, ReadyStatus,
+    explain::{
+        self, Case, Explanation, Instants, Text,
+        state::{CALENDAR_FROM_MS, State},
+    },
+    manifest::{self, Entry, Manifest, ManifestError},
 };
 use jiff::{Timestamp, tz::TimeZone};
-use platform::{Target, exit};
+use platform::{
+    Target, exit,
+    target::{ReplicaPhase, ReplicaSnapshot},
+};
 use serde::Serialize;
 
 use super::{Context, Failure, Outcome};
@@ -20,16 +27,15 @@ use crate::platform_source;
 /// No manifest comes near; it keeps a wrong file name from filling the memory.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// From here on (September 2001) instants are taken for milliseconds since 1970 and shown as time of day.
-const CALENDAR_FROM_MS: i64 = 1_000_000_000_000;
-
 /// Explain what the autoscaler does next, why, and what would change it
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   playctl explain                           every autoscaled service of the local platform
   playctl explain tcp --output json
-  kubectl get hpa tcp -o yaml | playctl explain --hpa - --state state.yaml
+  kubectl get hpa tcp -o yaml > hpa.yaml
+  playctl explain --hpa hpa.yaml --print-state > state.yaml    what its status says, to be edited
+  playctl explain --hpa hpa.yaml --state state.yaml
 
 The state file says what the autoscaler sees: the replicas, pods, metrics, and what it remembers. Its format is in
 docs/autoscaling.md.")]
@@ -37,12 +43,15 @@ pub(crate) struct Args {
     /// The service, such as tcp; default: every autoscaled one
     #[arg(conflicts_with = "hpa")]
     service: Option<String>,
-    /// A HorizontalPodAutoscaler (autoscaling/v2) as YAML or JSON, or a list of them; - for stdin
-    #[arg(long, value_name = "FILE", requires = "state")]
+    /// A HorizontalPodAutoscaler (autoscaling/v2 or v1) as YAML or JSON, or a list of them; - for stdin
+    #[arg(long, value_name = "FILE", requires = "given")]
     hpa: Option<PathBuf>,
     /// What the autoscaler sees, as YAML or JSON; - for stdin
-    #[arg(long, value_name = "FILE", requires = "hpa")]
+    #[arg(long, value_name = "FILE", requires = "hpa", group = "given")]
     state: Option<PathBuf>,
+    /// Print a state file for the manifest, filled in from its status
+    #[arg(long, requires = "hpa", group = "given")]
+    print_state: bool,
     /// Which autoscaler, if the file has several
     #[arg(long, value_name = "[NAMESPACE/]NAME", requires = "hpa")]
     name: Option<String>,
@@ -56,10 +65,22 @@ struct Named {
     explanation: Explanation,
 }
 
+/// The result of `--print-state` as a document.
+#[derive(Debug, Serialize)]
+struct StateText {
+    state: String,
+}
+
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    let note = |note: &str| context.printer.note(note);
     match (&args.hpa, &args.state, &args.service) {
+        (Some(hpa), None, _) => {
+            let text = state_for(hpa, args.name.as_deref(), &note)?;
+            context.printer.line(text.trim_end());
+            context.printer.document(&StateText { state: text });
+        }
         (Some(hpa), Some(state), _) => {
-            let explained = from_files(hpa, state, args.name.as_deref(), &|note| context.printer.note(note))?;
+            let explained = from_files(hpa, state, args.name.as_deref(), &note)?;
             print(context, &explained);
             context.printer.document(&explained);
         }
@@ -109,31 +130,86 @@ fn from_platform(context: &Context, service: &str) -> Result<Named, Failure> {
         ))
     })?;
     case.now_ms = case.now_ms.max(Timestamp::now().as_millisecond());
-    // It looked before it wrote the scale, and somebody may have set another since.
     let services = target.snapshot()?.services;
-    let now = services.iter().find(|of| of.name == service).and_then(|of| i32::try_from(of.desired).ok());
-    case.observed.spec_replicas = now.unwrap_or(case.observed.spec_replicas);
+    if let Some(now) = services.iter().find(|of| of.name == service) {
+        bring_up_to_date(&mut case, now.desired, &now.replicas);
+    }
     explain(service, &case)
 }
 
-/// `note` is told of what is wrong beside the autoscaler that is explained.
+/// The autoscaler looked before the scale was last written, by itself or by somebody else: replicas that came since have
+/// no sample yet, and those that went have none any more.
+fn bring_up_to_date(case: &mut Case, desired: u32, replicas: &[ReplicaSnapshot]) {
+    let observed = &mut case.observed;
+    observed.spec_replicas = i32::try_from(desired).unwrap_or(i32::MAX);
+    let is_there = |pod: &Pod| replicas.iter().any(|replica| *replica.name == *pod.name);
+    let kept: Vec<bool> = observed.pods.iter().map(is_there).collect();
+    for metric in &mut observed.metrics {
+        if let autoscale::MetricReading::Pods(samples) = metric {
+            samples.listed.resize(kept.len(), None);
+            let mut kept = kept.iter().copied();
+            samples.listed.retain(|_| kept.next().unwrap_or(true));
+        }
+    }
+    observed.pods.retain(is_there);
+    let containers = observed.pods.first().map(|pod| pod.containers.clone()).unwrap_or_default();
+    for replica in replicas {
+        let since_ms = replica.since.as_millisecond();
+        let is_deleting = replica.phase == ReplicaPhase::Draining;
+        if let Some(pod) = observed.pods.iter_mut().find(|pod| *pod.name == *replica.name) {
+            pod.deleting |= is_deleting;
+            continue;
+        }
+        let status =
+            if replica.phase == ReplicaPhase::Ready { ReadyStatus::True } else { ReadyStatus::False };
+        observed.pods.push(Pod {
+            name: replica.name.as_str().into(),
+            phase: Phase::Running,
+            ready: Some(Ready { status, since_ms }),
+            started_ms: Some(since_ms),
+            deleting: is_deleting,
+            containers: containers.clone(),
+            ..Pod::default()
+        });
+    }
+    let active = observed.pods.iter().filter(|pod| !pod.deleting).count();
+    observed.status_replicas = i32::try_from(active).unwrap_or(i32::MAX);
+}
+
+/// `note` is told what is wrong beside the autoscaler that is explained.
 fn from_files(hpa: &Path, state: &Path, name: Option<&str>, note: &dyn Fn(&str)) -> Result<Named, Failure> {
     if hpa == state {
         return Err(Failure::usage("--hpa and --state must be two files"));
     }
     let (hpa_text, state_text) = (read(hpa)?, read(state)?);
-    let state_file = StateFile::parse(&state_text).map_err(|error| in_file(state, error))?;
+    let state = State::parse(&named(state), &state_text).map_err(Failure::usage)?;
     // Whether zero replicas are allowed is one of its settings.
-    let scale_to_zero = state_file.settings().scale_to_zero;
-    let mut entries = manifest::read_each(&hpa_text, scale_to_zero).map_err(|error| in_file(hpa, error))?;
+    let manifest = chosen(hpa, &hpa_text, state.settings().scale_to_zero, name, note)?;
+    let case = state.case(&manifest.spec, Timestamp::now().as_millisecond()).map_err(Failure::usage)?;
+    explain(&manifest.name, &case)
+}
+
+/// The text of a state file for the manifest.
+fn state_for(hpa: &Path, name: Option<&str>, note: &dyn Fn(&str)) -> Result<String, Failure> {
+    let manifest = chosen(hpa, &read(hpa)?, true, name, note)?;
+    explain::template(&manifest).map_err(|error| in_file(hpa, error))
+}
+
+/// The manifest that is meant.
+fn chosen(
+    hpa: &Path,
+    text: &str,
+    scale_to_zero: bool,
+    name: Option<&str>,
+    note: &dyn Fn(&str),
+) -> Result<Manifest, Failure> {
+    let mut entries = manifest::read_each(&named(hpa), text, scale_to_zero).map_err(Failure::usage)?;
     let chosen = choose(&entries, name).map_err(|error| in_file(hpa, error))?;
     let chosen = entries.remove(chosen);
-    let manifest = chosen.manifest.map_err(|error| invalid(hpa, &error))?;
     for error in entries.iter().filter_map(|entry| entry.manifest.as_ref().err()) {
-        note(&format!("not read: {}: {error}", named(hpa)));
+        note(&format!("not read: {error}"));
     }
-    let case = state_file.case(&manifest.spec).map_err(|error| in_file(state, error))?;
-    explain(&manifest.name, &case)
+    chosen.manifest.map_err(|error| invalid(&error))
 }
 
 /// The position of the one that is meant.
@@ -163,19 +239,16 @@ fn choose(entries: &[Entry], name: Option<&str>) -> Result<usize, String> {
 }
 
 /// What the API server says, and where the reason lies in a setting of the controller, how it is allowed.
-fn invalid(hpa: &Path, error: &ManifestError) -> Failure {
+fn invalid(error: &ManifestError) -> Failure {
     let is_zero = |error: &autoscale::FieldError| {
         error.path == "spec.minReplicas" && error.value.as_deref() == Some("0")
     };
     match error {
-        ManifestError::Invalid { errors, .. } if errors.iter().any(is_zero) => in_file(
-            hpa,
-            format!(
-                "{error}; minReplicas 0 is allowed by `settings: {{scaleToZero: true}}` in the state file (the feature \
-                 gate HPAScaleToZero), with at least one Object or External metric"
-            ),
-        ),
-        _ => in_file(hpa, error),
+        ManifestError::Invalid { errors, .. } if errors.iter().any(is_zero) => Failure::usage(format!(
+            "{error}; minReplicas 0 is allowed by `settings: {{scaleToZero: true}}` in the state file (the feature gate \
+             HPAScaleToZero), with at least one Object or External metric"
+        )),
+        _ => Failure::usage(error),
     }
 }
 
@@ -185,8 +258,8 @@ fn explain(name: &str, case: &Case) -> Result<Named, Failure> {
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
-    let mut text = String::new();
-    let mut read = |source: &mut dyn Read| source.take(MAX_FILE_BYTES + 1).read_to_string(&mut text);
+    let mut bytes = Vec::new();
+    let mut read = |source: &mut dyn Read| source.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes);
     let result = if path == Path::new("-") {
         read(&mut io::stdin().lock())
     } else {
@@ -195,7 +268,7 @@ fn read(path: &Path) -> Result<String, Failure> {
     match result {
         Err(error) => Err(in_file(path, error)),
         Ok(bytes) if bytes as u64 > MAX_FILE_BYTES => Err(in_file(path, "larger than 16 MiB")),
-        Ok(_) => Ok(text),
+        Ok(_) => yaml::decode(&named(path), bytes).map_err(Failure::usage),
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! The model, per pod metrics: *ratio* = average over the pods that count ÷ target; inside the tolerance nothing
 //! changes; otherwise the proposal is ⌈ratio × number of pods⌉. Pods without a sample and pods that are not ready are
-//! put in afterwards with the value that is least likely to move the target (a full target on the way down, zero on
-//! the way up), and if that would turn the direction round, nothing changes either.
+//! added afterwards with the value that moves the count least (a full target on the way down, zero on the way up). If that
+//! reverses the direction, nothing changes either.
 //!
 //! Operations and their order follow upstream exactly, because doubles depend on it. Where upstream converts a double
 //! that does not fit to an integer (undefined in Go and different per processor), the conversion saturates here.
@@ -83,7 +83,7 @@ pub enum Target {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metric {
     pub source: Source,
-    /// `None`: none that fits the source, which the API server lets pass for Object metrics.
+    /// `None`: no target fits the source, which the API server accepts for Object metrics.
     pub target: Option<Target>,
 }
 
@@ -95,7 +95,7 @@ impl Metric {
     }
 }
 
-/// What a computation depends on beside the metric, its reading and the pods.
+/// What a computation depends on besides the metric, its reading and the pods.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Context {
     pub now_ms: i64,
@@ -169,7 +169,7 @@ pub enum MetricError {
     NoPods,
     /// No sample is left after setting aside the pods that must not count.
     NoUsableMetrics,
-    /// A container that counts has no request for the resource, so there is nothing to take per cent of.
+    /// A container that counts has no request for the resource, so there is no utilization.
     MissingRequest {
         /// Position in the list of pods.
         pod: usize,

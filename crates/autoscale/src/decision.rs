@@ -29,6 +29,8 @@ pub struct Decision {
     pub stabilized: Option<i32>,
     /// One per metric of the spec, in its order; empty: they were not looked at.
     pub metrics: Vec<MetricOutcome>,
+    /// The missing request of each metric that failed because of one.
+    pub missing_requests: Vec<MissingRequest>,
     /// Position of the metric whose proposal is the largest.
     pub leading: Option<usize>,
     pub rescale_reason: Option<RescaleReason>,
@@ -49,6 +51,7 @@ impl Decision {
             proposal: None,
             stabilized: None,
             metrics: Vec::new(),
+            missing_requests: Vec::new(),
             leading: None,
             rescale_reason: None,
             limits: Limits::default(),
@@ -79,7 +82,7 @@ impl Decision {
         MessageWords(self, reason)
     }
 
-    /// The decision in one sentence of ours: which metric, what ratio, what limited it.
+    /// The decision in one sentence: which metric, what ratio, what limited it.
     pub fn explanation(&self) -> impl fmt::Display + '_ {
         crate::words::Sentence(self)
     }
@@ -100,6 +103,16 @@ impl Decision {
 #[serde(rename_all = "camelCase")]
 pub struct MetricOutcome {
     pub result: Result<Proposal, MetricError>,
+}
+
+/// A request that a utilization target needs and the pod does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingRequest {
+    /// Position of the metric.
+    pub metric: usize,
+    pub pod: Arc<str>,
+    /// `None`: the pod's own request is missing.
+    pub container: Option<Box<str>>,
 }
 
 /// Why the scale is to be changed, as the controller's event says it.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    calculator::{self, Context, Source, Target},
-    decision::{Decision, Limits, MetricOutcome, ReconcileError, RescaleReason},
+    calculator::{self, Context, MetricError, Source, Target},
+    decision::{Decision, Limits, MetricOutcome, MissingRequest, ReconcileError, RescaleReason},
     memory::{self, Memory},
-    observation::{MetricReading, Observation},
+    observation::{MetricReading, Observation, Pod},
     plan::Plan,
     rate,
     settings::{ControllerSettings, Tolerances},
@@ -19,8 +19,8 @@ use crate::{
 
 /// One HorizontalPodAutoscaler and its controller's memory of it.
 ///
-/// It has no clock: every reconciliation is told the time. It does nothing by itself either: the caller observes,
-/// reconciles, and writes [`Decision::scaled_to`] to the scale, at every sync (upstream: every 15 s).
+/// It has no clock and does no I/O: at every sync (upstream: every 15 s) the caller observes, passes the time to
+/// [`reconcile`](Self::reconcile), and writes [`Decision::scaled_to`] to the scale.
 ///
 /// Time should not go backwards. If it does, entries from the future count as recent, as they would upstream after a
 /// step of the wall clock.
@@ -32,7 +32,7 @@ pub struct Autoscaler {
     status: Status,
 }
 
-/// An autoscaler put down in writing: all that it needs to go on elsewhere.
+/// A serialisable autoscaler: everything it needs to continue elsewhere.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Snapshot {
@@ -52,7 +52,7 @@ impl Autoscaler {
         Ok(Self { settings, plan, memory: Memory::default(), status: Status::default() })
     }
 
-    /// Goes on from a snapshot.
+    /// Continues from a snapshot.
     pub fn from_snapshot(snapshot: Snapshot) -> Result<Self, InvalidSpec> {
         let mut autoscaler = Self::new(&snapshot.spec, snapshot.settings)?;
         autoscaler.memory = snapshot.memory;
@@ -193,6 +193,7 @@ impl Autoscaler {
                 }
                 Err(error) => {
                     failed += 1;
+                    decision.missing_requests.extend(missing_request(index, *error, &observed.pods));
                     first_failed.get_or_insert((index, *error));
                     values.push(None);
                 }
@@ -314,6 +315,14 @@ impl Autoscaler {
         decision.conditions = self.status.conditions;
         decision
     }
+}
+
+fn missing_request(metric: usize, error: MetricError, pods: &[Pod]) -> Option<MissingRequest> {
+    let MetricError::MissingRequest { pod, container } = error else { return None };
+    let pod = pods.get(pod)?;
+    let container =
+        container.and_then(|index| pod.containers.get(index)).map(|container| container.name.clone());
+    Some(MissingRequest { metric, pod: Arc::clone(&pod.name), container })
 }
 
 /// What the status shows of a metric.

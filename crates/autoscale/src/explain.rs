@@ -2,11 +2,12 @@
 //!
 //! A [`Case`] is everything a decision depends on: the autoscaler with its memory, what it observes, and the time. It
 //! comes from a live platform or from a file ([`state`]). [`explain`] reconciles it once, on a copy, and takes the
-//! decision apart. Nothing is derived by formulas of its own: proposals come from the decision, counterfactuals from
-//! running the engine.
+//! decision apart. No formula is repeated here: proposals come from the decision, counterfactuals from running the engine.
 
 mod counterfactual;
+mod notes;
 pub mod state;
+mod template;
 mod text;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use crate::{
     spec::InvalidSpec,
 };
 pub use counterfactual::{Because, Counterfactual, with_value};
+pub use template::template;
 pub use text::{Instants, Text};
 
 /// Everything that one decision depends on.
@@ -116,7 +118,7 @@ pub fn explain(case: &Case) -> Result<Explanation, InvalidSpec> {
         summary: decision.explanation().to_string(),
         reason: decision.reason().to_string(),
         tolerances: plan.tolerances,
-        notes: notes(&before),
+        notes: notes::notes(&before),
         metrics: metrics(&before, &decision, case),
         proposal: decision.proposal,
         stabilized: decision.stabilized,
@@ -140,26 +142,6 @@ pub fn explain(case: &Case) -> Result<Explanation, InvalidSpec> {
         error: decision.error,
         what_would_change: counterfactual::find(&before, &after, &decision, case),
     })
-}
-
-/// `behavior.*.tolerance` is dropped by an API server and passed over by a controller whose gate is off.
-fn notes(autoscaler: &Autoscaler) -> Vec<String> {
-    if autoscaler.settings().configurable_tolerance {
-        return Vec::new();
-    }
-    let behavior = autoscaler.spec().behavior.as_ref();
-    let rules = behavior.into_iter().flat_map(|behavior| {
-        [("scaleUp", behavior.scale_up.as_ref()), ("scaleDown", behavior.scale_down.as_ref())]
-    });
-    let given = rules.filter_map(|(direction, rules)| Some((direction, rules?.tolerance.as_ref()?)));
-    given
-        .map(|(direction, tolerance)| {
-            format!(
-                "behavior.{direction}.tolerance {tolerance} is not read: the feature gate HPAConfigurableTolerance is off, \
-                 as by default in Kubernetes 1.34 (settings: {{configurableTolerance: true}})"
-            )
-        })
-        .collect()
 }
 
 fn metrics(autoscaler: &Autoscaler, decision: &Decision, case: &Case) -> Vec<MetricExplanation> {

@@ -8,7 +8,7 @@
 //! ```
 //! use autoscale::{Autoscaler, ControllerSettings, HpaSpec, MetricReading, Observation, Pod, PodSamples, Sample};
 //!
-//! let spec: HpaSpec = serde_yaml::from_str("
+//! let spec: HpaSpec = yaml::from_str("
 //! maxReplicas: 5
 //! metrics:
 //!   - type: Pods
@@ -41,6 +41,7 @@ mod engine;
 pub mod explain;
 pub mod manifest;
 pub mod memory;
+mod names;
 pub mod observation;
 mod plan;
 pub mod quantity;
@@ -49,11 +50,10 @@ pub mod settings;
 pub mod spec;
 mod stabilize;
 pub mod status;
-mod suggest;
 mod words;
 
 pub use calculator::{MetricError, Proposal, Source, Target, Verdict};
-pub use decision::{Decision, Limits, MetricOutcome, ReconcileError, RescaleReason};
+pub use decision::{Decision, Limits, MetricOutcome, MissingRequest, ReconcileError, RescaleReason};
 pub use engine::{Autoscaler, Snapshot};
 pub use memory::{Memory, Recommendation, ScaleEvent};
 pub use observation::{

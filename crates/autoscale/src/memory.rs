@@ -46,7 +46,7 @@ impl Memory {
         }
     }
 
-    /// Remembers a recommendation in the place of an expired one.
+    /// Remembers a recommendation, replacing an expired one if there is any.
     pub(crate) fn recommend(&mut self, replicas: i32, now_ms: i64, expired: Option<usize>) {
         let recommendation = Recommendation { replicas, at_ms: now_ms };
         let full = self.recommendations.len() >= MAX_RECOMMENDATIONS;
@@ -58,7 +58,7 @@ impl Memory {
     }
 }
 
-/// Remembers a change in the place of the last one that no policy can need any more (`storeScaleEvent`).
+/// Remembers a change, replacing the last one that no policy needs any more (`storeScaleEvent`).
 pub(crate) fn remember(events: &mut Vec<ScaleEvent>, change: i32, now_ms: i64, longest_period_ms: i64) {
     let cutoff = now_ms.saturating_sub(longest_period_ms);
     let mut place = None;

@@ -103,7 +103,7 @@ fn tolerances(spec: &HpaSpec, settings: &ControllerSettings) -> Tolerances {
 
 impl PlannedMetric {
     /// `None` only for a spec that was not validated.
-    fn new(spec: &MetricSpec) -> Option<Self> {
+    pub(crate) fn new(spec: &MetricSpec) -> Option<Self> {
         let (source, target, name, label) = match spec.kind.as_str() {
             "Resource" => {
                 let resource = spec.resource.as_ref()?;

@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::quantity::Quantity;
-pub(crate) use validate::required;
 pub use validate::{FieldError, InvalidSpec};
+pub(crate) use validate::{Scope, required};
 
 /// What to keep between which bounds, by which metrics.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -24,6 +24,7 @@ pub struct HpaSpec {
     /// Default 1. Zero needs the feature gate `HPAScaleToZero` and an Object or External metric.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_replicas: Option<i32>,
+    #[serde(default)]
     pub max_replicas: i32,
     /// The largest proposal wins. Default: CPU at 80 % of the request.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
@@ -141,7 +142,9 @@ pub struct LabelSelector {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LabelSelectorRequirement {
+    #[serde(default)]
     pub key: String,
+    #[serde(default)]
     pub operator: String,
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
@@ -209,8 +212,10 @@ pub struct ScalingPolicy {
     #[serde(rename = "type")]
     pub kind: PolicyKind,
     /// How many pods, or how many per cent.
+    #[serde(default)]
     pub value: i32,
     /// 1 to 1800.
+    #[serde(default)]
     pub period_seconds: i32,
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{
     calculator::{MetricError, Proposal, Target, Verdict},
-    decision::{Decision, ReconcileError, RescaleReason},
+    decision::{Decision, MissingRequest, ReconcileError, RescaleReason},
     quantity::Quantity,
     rate::Cap,
     spec::{PolicyKind, ScalingPolicy},
@@ -43,7 +43,7 @@ pub(crate) fn write_value(
         (Some(Target::Utilization(_)), Some(per_cent), _) => write!(f, "{per_cent} % of the request"),
         (Some(Target::Value(_)), _, Some(milli)) => write!(f, "{}", Milli(milli)),
         (_, _, Some(milli)) => write!(f, "{} per pod", Milli(milli)),
-        _ => f.write_str("undefined (no replicas)"),
+        _ => f.write_str("no replicas to average over"),
     }
 }
 
@@ -80,6 +80,7 @@ impl fmt::Display for MetricWords<'_> {
                 write_value(f, planned.metric.target, proposal)?;
                 let before = match planned.metric.target {
                     Some(Target::Utilization(_)) => ", target",
+                    _ if proposal.usage.is_none() => ", target",
                     _ => " of",
                 };
                 write!(f, "{before} {}: ", TargetWords(planned.metric.target))?;
@@ -87,7 +88,11 @@ impl fmt::Display for MetricWords<'_> {
                     Verdict::Change => write!(f, "wants {}", proposal.replicas),
                     Verdict::WithinTolerance => write!(f, "within tolerance, keeps {}", proposal.replicas),
                     Verdict::DirectionUncertain => {
-                        write!(f, "pods without a sample may tip it, keeps {}", proposal.replicas)
+                        write!(
+                            f,
+                            "pods that are unready or without a sample may tip it, keeps {}",
+                            proposal.replicas
+                        )
                     }
                 }
             }
@@ -102,11 +107,16 @@ fn write_error(
     metric: usize,
     error: MetricError,
 ) -> fmt::Result {
+    f.write_str("no value: ")?;
     let resource = decision.plan().metrics.get(metric).and_then(|planned| planned.metric.source.resource());
-    write!(f, "no value: {error}")?;
-    match (error, resource) {
-        (MetricError::MissingRequest { .. }, Some(resource)) => write!(f, " ({resource})"),
-        _ => Ok(()),
+    let missing = decision.missing_requests.iter().find(|missing| missing.metric == metric);
+    let (Some(resource), Some(MissingRequest { pod, container, .. })) = (resource, missing) else {
+        return write!(f, "{error}");
+    };
+    // As the controller says it.
+    match container {
+        Some(container) => write!(f, "missing request for {resource} in container {container} of Pod {pod}"),
+        None => write!(f, "missing pod-level request for {resource} in Pod {pod}"),
     }
 }
 
@@ -124,7 +134,7 @@ impl fmt::Display for Sentence<'_> {
             Some(ReconcileError::Metrics { first, error, .. }) if decision.proposal.is_none() => {
                 write!(f, "{} has ", decision.metric_label(first))?;
                 write_error(f, decision, first, error)?;
-                return f.write_str(", so nothing is scaled down");
+                return f.write_str(", so the count stays as it is");
             }
             _ => {}
         }

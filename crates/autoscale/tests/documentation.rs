@@ -27,7 +27,7 @@ fn block<'a>(page: &'a str, language: &str, word: &str) -> &'a str {
 }
 
 fn spec(page: &str) -> HpaSpec {
-    serde_yaml::from_str(block(page, "yaml", "maxReplicas")).expect("the example is valid")
+    yaml::from_str(block(page, "yaml", "maxReplicas")).expect("the example is valid")
 }
 
 #[test]
@@ -92,18 +92,49 @@ impl Instants for Clock {
 #[test]
 fn the_explanation_is_what_the_engine_says() {
     let page = page();
-    let case = state::read(block(&page, "yaml", "recommendations"), &spec(&page)).unwrap();
+    let case = state::read(block(&page, "yaml", "recommendations"), &spec(&page), 0).unwrap();
     let explanation = explain(&case).unwrap();
     let text = Text { explanation: &explanation, instants: &Clock }.to_string();
     let shown = block(&page, "text", "what would change it");
     assert_eq!(text.trim_end(), shown.trim_end(), "the page is out of date; it should say:\n{text}");
 }
 
-/// What may stand at a place of a state file: the engine lists it when something else stands there.
+#[test]
+fn the_state_file_with_every_kind_of_metric_can_be_explained() {
+    let page = page();
+    let spec: HpaSpec = yaml::from_str(
+        "
+maxReplicas: 20
+metrics:
+- {type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 80}}}
+- {type: External, external: {metric: {name: queue}, target: {type: AverageValue, averageValue: 100}}}
+- {type: Object, object: {describedObject: {kind: Ingress, name: main}, metric: {name: rps}, target: {type: Value, value: 2}}}
+",
+    )
+    .unwrap();
+    let now_ms = "2026-11-21T14:02:50Z".parse::<jiff::Timestamp>().unwrap().as_millisecond();
+    let case = state::read(block(&page, "yaml", "external:"), &spec, now_ms).unwrap();
+    let explanation = explain(&case).unwrap();
+    let words: Vec<&str> = explanation.metrics.iter().map(|metric| metric.words.as_str()).collect();
+    assert_eq!(
+        words,
+        [
+            "90 % of the request, target 80 %: pods that are unready or without a sample may tip it, keeps 3",
+            "750 per pod of 100: wants 15",
+            "2.3 of 2: wants 2"
+        ]
+    );
+}
+
+/// What may stand at a place of a state file: the error lists it when something else stands there.
 fn expected(template: &str) -> BTreeSet<String> {
-    let error = state::read(template, &spec(&page())).expect_err("nobody knows zzz").to_string();
-    let (_, expected) = error.split_once("`zzz`, expected ").unwrap_or_else(|| panic!("{error}"));
-    expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    let error = state::read(template, &spec(&page()), 0).expect_err("nobody knows zzz").to_string();
+    let (_, expected) = error
+        .split_once("known here: ")
+        .or_else(|| error.split_once("expected one of "))
+        .unwrap_or_else(|| panic!("{error}"));
+    let (expected, _) = expected.split_once(", got ").unwrap_or_else(|| panic!("{error}"));
+    expected.split(", ").map(str::to_owned).collect()
 }
 
 #[test]

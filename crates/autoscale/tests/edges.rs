@@ -6,7 +6,7 @@ use autoscale::{
 };
 
 fn pods_spec() -> HpaSpec {
-    serde_yaml::from_str(
+    yaml::from_str(
         "
 maxReplicas: 10
 metrics:

@@ -26,12 +26,12 @@ spec:
 ";
 
 fn error(text: &str) -> String {
-    read(text, false).expect_err("to be refused").to_string()
+    read("hpa.yaml", text, false).expect_err("to be refused").to_string()
 }
 
 #[test]
 fn reads_a_manifest_and_defaults_it_as_the_api_server_does() {
-    let manifests = read(TCP, false).unwrap();
+    let manifests = read("hpa.yaml", TCP, false).unwrap();
     let [manifest] = manifests.as_slice() else { panic!("{manifests:?}") };
     assert_eq!((manifest.name.as_str(), manifest.namespace.as_deref()), ("tcp", Some("playground")));
     assert_eq!(manifest.target.name, "tcp");
@@ -43,7 +43,7 @@ fn reads_a_manifest_and_defaults_it_as_the_api_server_does() {
     assert_eq!(behavior.scale_down.as_ref().unwrap().stabilization_window_seconds, Some(45));
     assert_eq!(spec.defaulted(), spec);
     let nulls = TCP.replace("maxReplicas: 5", "maxReplicas: 5\n  minReplicas: null");
-    assert_eq!(read(&nulls, false).unwrap()[0].spec, manifest.spec);
+    assert_eq!(read("hpa.yaml", &nulls, false).unwrap()[0].spec, manifest.spec);
 }
 
 #[test]
@@ -54,32 +54,53 @@ fn reads_lists_documents_and_json() {
     let list = format!(
         r#"{{"apiVersion":"v1","kind":"List","items":[{item},{item}],"metadata":{{"resourceVersion":""}}}}"#
     );
-    let both = read(&list, false).unwrap();
+    let both = read("hpa.yaml", &list, false).unwrap();
     assert_eq!(both.len(), 2);
     assert!(both[0].status.is_some());
     let documents =
         format!("{TCP}\n---\napiVersion: v1\nkind: Service\nmetadata: {{name: tcp}}\n---\n{item}\n---\n");
-    assert_eq!(read(&documents, false).unwrap().len(), 2);
+    assert_eq!(read("hpa.yaml", &documents, false).unwrap().len(), 2);
     let typed = "{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscalerList, items: [{metadata: {name: a}, spec: \
-                 {scaleTargetRef: {kind: D, name: a}, maxReplicas: 3}}]}";
-    assert_eq!(read(typed, false).unwrap()[0].name, "a");
+                 {scaleTargetRef: {apiVersion: apps/v1, kind: D, name: a}, maxReplicas: 3}}]}";
+    assert_eq!(read("hpa.yaml", typed, false).unwrap()[0].name, "a");
 }
 
 #[test]
 fn misspelt_keys_are_named_with_their_path_and_the_key_that_was_meant() {
     let text = error(&TCP.replace("maxReplicas", "maxReplica"));
-    assert!(
-        text.contains("spec: unknown field `maxReplica`") || text.contains("did you mean `maxReplicas`?"),
-        "{text}"
+    assert_eq!(
+        text,
+        "hpa.yaml:10:3: HorizontalPodAutoscaler playground/tcp: spec.maxReplica: unknown key; did you mean maxReplicas?, \
+         got 5"
     );
     let text = error(&TCP.replace("averageValue: 5k", "avergeValue: 5k"));
-    assert!(text.contains("spec.metrics[0].pods.target"), "{text}");
-    assert!(text.contains("did you mean `averageValue`?"), "{text}");
+    assert!(
+        text.contains("spec.metrics[0].pods.target.avergeValue: unknown key; did you mean averageValue?"),
+        "{text}"
+    );
+    let text = error(&TCP.replace("  labels", "  label"));
+    assert!(
+        text.contains("hpa.yaml:7:3: ") && text.contains("metadata.label: unknown key; did you mean labels?"),
+        "{text}"
+    );
+    let text = error(&TCP.replace("\nspec:", "\nspecs:"));
+    assert!(
+        text.contains("hpa.yaml:8:1: ") && text.contains("specs: unknown key; did you mean spec?"),
+        "{text}"
+    );
+}
+
+fn refused(cases: &[(&str, &str, &str)]) {
+    for (from, to, expected) in cases {
+        assert!(TCP.contains(from), "{from}");
+        let text = error(&TCP.replace(from, to));
+        assert!(text.contains(expected), "{to}: {text}");
+    }
 }
 
 #[test]
-fn what_the_api_server_refuses_is_refused_with_its_reason() {
-    let cases = [
+fn a_spec_that_the_api_server_refuses_is_refused_with_its_reason() {
+    refused(&[
         ("maxReplicas: 5", "maxReplicas: 0", "spec.maxReplicas: invalid value `0`: must be greater than 0"),
         (
             "maxReplicas: 5",
@@ -113,6 +134,12 @@ fn what_the_api_server_refuses_is_refused_with_its_reason() {
         ),
         ("name: tcp_state_established", "name: a/b", "may not contain '/'"),
         ("kind: Deployment, ", "", "scaleTargetRef.kind: required"),
+    ]);
+}
+
+#[test]
+fn metadata_that_the_api_server_refuses_are_refused_with_its_reason() {
+    refused(&[
         ("  name: tcp\n", "", "metadata.name: name or generateName is required"),
         ("  name: tcp\n", "  name: ''\n", "metadata.name: name or generateName is required"),
         (
@@ -127,12 +154,53 @@ fn what_the_api_server_refuses_is_refused_with_its_reason() {
             "  generateName: tcp_\n",
             "metadata.generateName: invalid value `tcp_`: a lowercase RFC 1123",
         ),
-        ("  name: tcp\n", "  name: 5\n", "metadata.name: invalid value `5`: must be a string"),
+        ("  name: tcp\n", "  name: 5\n", "metadata.name: expected text in quotes, got 5"),
+        (
+            "labels: {app: tcp}",
+            "labels: {version: 1.0}",
+            "metadata.labels.version: expected text in quotes, got 1",
+        ),
+        (
+            "labels: {app: tcp}",
+            "annotations: {on: '', keep: yes}",
+            "metadata.annotations.keep: expected text in quotes, got true",
+        ),
+        (
+            "labels: {app: tcp}",
+            "labels: {app: a b}",
+            "metadata.labels: invalid value `a b`: a valid label must be",
+        ),
+        (
+            "labels: {app: tcp}",
+            "labels: {-app: a}",
+            "metadata.labels: invalid value `-app`: name part must consist of",
+        ),
+        (
+            "apps/v1, ",
+            "v1, ",
+            "scaleTargetRef.apiVersion: invalid value `v1`: apiVersion must specify API group",
+        ),
+        (
+            "apiVersion: apps/v1, ",
+            "",
+            "scaleTargetRef.apiVersion: invalid value ``: apiVersion must specify API group",
+        ),
+        (
+            "apps/v1, ",
+            "a/b/c, ",
+            "scaleTargetRef.apiVersion: invalid value `a/b/c`: unexpected GroupVersion string: a/b/c",
+        ),
+        ("maxReplicas: 5", "minReplicas: 1", "spec.maxReplicas: invalid value `0`: must be greater than 0"),
+        (
+            "maxReplicas: 5",
+            "maxReplicas: null",
+            "spec.maxReplicas: invalid value `0`: must be greater than 0",
+        ),
         (
             "namespace: playground",
             "namespace: Play",
             "metadata.namespace: invalid value `Play`: a lowercase RFC 1123 label must consist of lower case alphanumeric \
-             characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name', or '123-abc', \
+             characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', \
              regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
         ),
         (
@@ -140,21 +208,16 @@ fn what_the_api_server_refuses_is_refused_with_its_reason() {
             "namespace: a.b",
             "metadata.namespace: invalid value `a.b`: must not contain dots",
         ),
-    ];
-    for (from, to, expected) in cases {
-        assert!(TCP.contains(from), "{from}");
-        let text = error(&TCP.replace(from, to));
-        assert!(text.contains(expected), "{to}: {text}");
-    }
+    ]);
 }
 
 #[test]
 fn names_have_their_lengths() {
     let named = |length: usize| TCP.replace("  name: tcp\n", &format!("  name: {}\n", "a".repeat(length)));
-    assert!(read(&named(253), false).is_ok());
+    assert!(read("hpa.yaml", &named(253), false).is_ok());
     assert!(error(&named(254)).contains("must be no more than 253 characters"));
     let placed = |length: usize| TCP.replace("playground", &"a".repeat(length));
-    assert!(read(&placed(63), false).is_ok());
+    assert!(read("hpa.yaml", &placed(63), false).is_ok());
     assert!(error(&placed(64)).contains("must be no more than 63 characters"));
 }
 
@@ -162,14 +225,14 @@ fn names_have_their_lengths() {
 fn a_name_may_be_generated_and_a_namespace_left_out() {
     let text =
         TCP.replace("  name: tcp\n", "  generateName: tcp-\n").replace("  namespace: playground\n", "");
-    let manifests = read(&text, false).unwrap();
+    let manifests = read("hpa.yaml", &text, false).unwrap();
     assert_eq!((manifests[0].name.as_str(), manifests[0].namespace.as_deref()), ("tcp-", None));
 }
 
 #[test]
 fn one_that_is_invalid_leaves_the_others_alone() {
     let wrong = TCP.replace("maxReplicas: 5", "maxReplicas: 0").replace("  name: tcp\n", "  name: udp\n");
-    let entries = read_each(&format!("{wrong}---{TCP}"), false).unwrap();
+    let entries = read_each("hpa.yaml", &format!("{wrong}---{TCP}"), false).unwrap();
     let [udp, tcp] = entries.as_slice() else { panic!("{entries:?}") };
     assert_eq!(
         (udp.qualified_name().as_str(), tcp.qualified_name().as_str()),
@@ -177,13 +240,19 @@ fn one_that_is_invalid_leaves_the_others_alone() {
     );
     assert!(tcp.manifest.is_ok());
     let error = udp.manifest.as_ref().expect_err("maxReplicas").to_string();
-    assert!(error.starts_with("HorizontalPodAutoscaler playground/udp: spec.maxReplicas"), "{error}");
-    assert!(read(&format!("{wrong}---{TCP}"), false).is_err());
+    assert!(
+        error.starts_with("hpa.yaml:10:3: HorizontalPodAutoscaler playground/udp: spec.maxReplicas"),
+        "{error}"
+    );
+    assert!(read("hpa.yaml", &format!("{wrong}---{TCP}"), false).is_err());
 }
 
 #[test]
 fn a_byte_order_mark_is_passed_over() {
-    assert_eq!(read(&format!("\u{feff}{}", TCP.trim_start()), false), read(TCP, false));
+    assert_eq!(
+        read("hpa.yaml", &format!("\u{feff}{}", TCP.trim_start()), false),
+        read("hpa.yaml", TCP, false)
+    );
 }
 
 #[test]
@@ -195,17 +264,132 @@ fn everything_that_is_wrong_is_said_at_once() {
 #[test]
 fn scale_to_zero_needs_its_gate_and_a_metric_that_exists_without_pods() {
     let zero = TCP.replace("maxReplicas: 5", "maxReplicas: 5\n  minReplicas: 0");
-    let text = read(&zero, true).expect_err("only Pods and Resource metrics").to_string();
+    let text = read("hpa.yaml", &zero, true).expect_err("only Pods and Resource metrics").to_string();
     assert!(text.contains("must specify at least one Object or External metric"), "{text}");
 }
 
 #[test]
 fn files_without_autoscalers_and_old_versions_are_told_apart() {
-    assert_eq!(read("", false), Err(ManifestError::None { skipped: 0 }));
-    assert_eq!(read("{kind: Service, apiVersion: v1}", false), Err(ManifestError::None { skipped: 1 }));
-    assert!(error(&TCP.replace("autoscaling/v2", "autoscaling/v1")).contains("expected autoscaling/v2"));
-    assert!(error(&format!("{TCP}  maxReplicas: 6\n")).contains("duplicate"));
-    assert!(error("a: [").starts_with("not YAML or JSON"));
-    assert!(error("[1, 2]").contains("not an object"));
-    assert!(error("{kind: List, items: 1}").contains("`items`"));
+    let none = |skipped| Err(ManifestError::None { origin: "hpa.yaml".to_owned(), skipped });
+    assert_eq!(read("hpa.yaml", "", false), none(0));
+    assert_eq!(read("hpa.yaml", "{kind: Service, apiVersion: v1}", false), none(1));
+    let text = error(&TCP.replace("autoscaling/v2", "autoscaling/v3"));
+    assert!(
+        text.starts_with("hpa.yaml:2:1: ") && text.contains("expected autoscaling/v2 (or autoscaling/v1"),
+        "{text}"
+    );
+    assert!(
+        error(&format!("{TCP}  maxReplicas: 6\n"))
+            .contains("hpa.yaml:22:3: the key maxReplicas is given twice")
+    );
+    assert!(error("a: [").starts_with("hpa.yaml:2:1: not YAML: "));
+    assert!(error("[1, 2]").contains("expected an object"));
+    assert!(error("{kind: List, items: 1}").contains("hpa.yaml:1:14: items: a List needs a list of items"));
+}
+
+#[test]
+fn numbers_anchors_and_merge_keys_are_those_of_kubernetes() {
+    let text = "
+x-target: &target {type: AverageValue, averageValue: 010}
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: &metadata {name: tcp}
+spec:
+  scaleTargetRef: {<<: *metadata, apiVersion: apps/v1, kind: Deployment}
+  maxReplicas: 0x1F
+  minReplicas: 1_0
+  metrics:
+  - {type: Pods, pods: {metric: {name: a}, target: *target}}
+  - {type: Pods, pods: {metric: {name: b}, target: {<<: *target, averageValue: 1e3}}}
+  - {type: Pods, pods: {metric: {name: c}, target: {type: AverageValue, averageValue: '010'}}}
+";
+    let manifest = read("hpa.yaml", text, false).unwrap().remove(0);
+    assert_eq!(manifest.target.name, "tcp");
+    assert_eq!((manifest.spec.min_replicas, manifest.spec.max_replicas), (Some(10), 31));
+    let targets: Vec<i64> = manifest
+        .spec
+        .metrics
+        .iter()
+        .map(|metric| metric.pods.as_ref().unwrap().target.average_value.as_ref().unwrap().milli())
+        .collect();
+    assert_eq!(targets, [8_000, 1_000_000, 10_000]);
+}
+
+#[test]
+fn an_error_in_a_list_names_the_line_of_its_item() {
+    let item = |name: &str, max: i32| {
+        format!(
+            "- apiVersion: autoscaling/v2\n  kind: HorizontalPodAutoscaler\n  metadata: {{name: {name}}}\n  spec:\n    \
+             scaleTargetRef: {{apiVersion: apps/v1, kind: Deployment, name: a}}\n    maxReplicas: {max}\n"
+        )
+    };
+    let list = format!("apiVersion: v1\nkind: List\nitems:\n{}{}", item("a", 3), item("b", 0));
+    assert!(
+        error(&list).starts_with("hpa.yaml:15:5: HorizontalPodAutoscaler b: spec.maxReplicas"),
+        "{}",
+        error(&list)
+    );
+}
+
+#[test]
+fn version_1_is_brought_into_the_form_of_version_2() {
+    let old = "
+apiVersion: autoscaling/v1
+kind: HorizontalPodAutoscaler
+metadata:
+  name: tcp
+  annotations:
+    autoscaling.alpha.kubernetes.io/metrics: '[{\"type\":\"Object\",\"object\":{\"target\":{\"kind\":\"Ingress\",\"name\":\"main\"},
+      \"metricName\":\"rps\",\"targetValue\":\"0\",\"averageValue\":\"10\"}},{\"type\":\"External\",\"external\":{\"metricName\":\"queue\",
+      \"metricSelector\":{\"matchLabels\":{\"a\":\"b\"}},\"targetValue\":\"30\"}},{\"type\":\"Pods\",\"pods\":{\"metricName\":\"p\",
+      \"targetAverageValue\":\"5\"}}]'
+    autoscaling.alpha.kubernetes.io/behavior: '{\"ScaleUp\":{\"StabilizationWindowSeconds\":0,\"SelectPolicy\":\"Max\",
+      \"Policies\":[{\"Type\":\"Pods\",\"Value\":1,\"PeriodSeconds\":30}]},\"ScaleDown\":null}'
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: tcp}
+  maxReplicas: 5
+  targetCPUUtilizationPercentage: 60
+status: {currentReplicas: 2, desiredReplicas: 2, currentCPUUtilizationPercentage: 57}
+";
+    let new = TCP
+        .split_once("  metrics:")
+        .map(|(head, _)| head.replace("  labels: {app: tcp}\n", "").replace("  namespace: playground\n", ""))
+        .unwrap()
+        + "  metrics:
+  - {type: Object, object: {describedObject: {kind: Ingress, name: main}, metric: {name: rps}, target: {type: AverageValue, averageValue: 10}}}
+  - {type: External, external: {metric: {name: queue, selector: {matchLabels: {a: b}}}, target: {type: Value, value: 30}}}
+  - {type: Pods, pods: {metric: {name: p}, target: {type: AverageValue, averageValue: 5}}}
+  - {type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 60}}}
+  behavior: {scaleUp: {stabilizationWindowSeconds: 0, selectPolicy: Max, policies: [{type: Pods, value: 1, periodSeconds: 30}]}}
+";
+    let (old, new) = (read("old.yaml", old, false).unwrap(), read("new.yaml", &new, false).unwrap());
+    assert_eq!(old[0].spec, new[0].spec);
+    let status = old[0].status.as_ref().unwrap();
+    assert_eq!(status["currentMetrics"][0]["resource"]["current"]["averageUtilization"], 57);
+
+    let bare = "{apiVersion: autoscaling/v1, kind: HorizontalPodAutoscaler, metadata: {name: a}, spec: {scaleTargetRef: \
+                {apiVersion: apps/v1, kind: Deployment, name: a}, maxReplicas: 3}}";
+    let spec = read("old.yaml", bare, false).unwrap().remove(0).spec.defaulted();
+    assert_eq!(spec.metrics[0].resource.as_ref().unwrap().target.average_utilization, Some(80));
+    let text = error(&bare.replace("maxReplicas: 3", "maxReplicas: 3, metrics: []"));
+    assert!(
+        text.contains(
+            "spec.metrics: unknown key in autoscaling/v1; metrics needs apiVersion: autoscaling/v2"
+        ),
+        "{text}"
+    );
+    let beta = TCP.replace("autoscaling/v2", "autoscaling/v2beta2");
+    assert_eq!(
+        read("hpa.yaml", &beta, false).unwrap()[0].spec,
+        read("hpa.yaml", TCP, false).unwrap()[0].spec
+    );
+    let beta = TCP
+        .replace("autoscaling/v2", "autoscaling/v2beta1")
+        .replace("metric: {name: tcp_state_established}", "metricName: tcp_state_established")
+        .replace("target: {type: AverageValue, averageValue: 5k}", "targetAverageValue: 5k")
+        .replace("target: {type: Utilization, averageUtilization: 80}", "targetAverageUtilization: 80");
+    assert_eq!(
+        read("hpa.yaml", &beta, false).unwrap()[0].spec,
+        read("hpa.yaml", TCP, false).unwrap()[0].spec
+    );
 }

@@ -18,7 +18,7 @@ struct Seen {
 
 fn spec(min: i32, max: i32, behavior: Option<&str>) -> HpaSpec {
     let behavior = behavior.map_or_else(String::new, |behavior| format!("behavior: {behavior}"));
-    serde_yaml::from_str(&format!(
+    yaml::from_str(&format!(
         "
 minReplicas: {min}
 maxReplicas: {max}

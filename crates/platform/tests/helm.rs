@@ -90,7 +90,7 @@ fn copy_dir(from: &Path, to: &Path) {
 
 fn cases() -> BTreeMap<String, ValuesSource> {
     let text = fs::read_to_string(here().join("cases.yaml")).unwrap();
-    let cases = helm::yaml::parse(&text).unwrap().values;
+    let cases = helm::chart::parse("cases.yaml", &text).unwrap().values;
     cases.into_iter().map(|(name, case)| (name, case_source(&case))).collect()
 }
 

@@ -63,7 +63,7 @@ fn explains_a_manifest_with_a_state() {
 fn mistakes_name_the_file() {
     let mut files = Files::new(HPA, "{now: 0, replica: 1}");
     let message = files.refused(None);
-    assert!(message.contains("state.yaml") && message.contains("`replicas`"), "{message}");
+    assert!(message.contains("state.yaml:1:10: replica: unknown key; did you mean replicas?"), "{message}");
     files.hpa = PathBuf::from("/nonexistent");
     let message = files.refused(None);
     assert!(message.starts_with("/nonexistent: "), "{message}");
@@ -107,12 +107,12 @@ fn an_invalid_one_does_not_stand_in_the_way_of_others() {
     let notes = files.notes.take();
     let [note] = notes.as_slice() else { panic!("{notes:?}") };
     assert!(
-        note.starts_with("not read: ") && note.contains("hpa.yaml: HorizontalPodAutoscaler udp: "),
+        note.starts_with("not read: ") && note.contains("hpa.yaml:7:3: HorizontalPodAutoscaler udp: "),
         "{note}"
     );
 
     let message = files.refused(Some("udp"));
-    assert!(message.contains("hpa.yaml: HorizontalPodAutoscaler udp: spec.maxReplicas"), "{message}");
+    assert!(message.contains("hpa.yaml:7:3: HorizontalPodAutoscaler udp: spec.maxReplicas"), "{message}");
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn zero_replicas_are_refused_with_what_allows_them() {
     let zero = HPA.replace("maxReplicas: 5", "maxReplicas: 5\n  minReplicas: 0");
     let message = Files::new(&zero, STATE).refused(None);
     for part in [
-        "hpa.yaml: HorizontalPodAutoscaler tcp: spec.minReplicas: invalid value `0`: must be greater than or equal to 1",
+        "hpa.yaml:8:3: HorizontalPodAutoscaler tcp: spec.minReplicas: invalid value `0`: must be greater than or equal to 1",
         "allowed by `settings: {scaleToZero: true}` in the state file",
         "with at least one Object or External metric",
     ] {
@@ -140,5 +140,75 @@ fn zero_replicas_are_refused_with_what_allows_them() {
     let state = "{now: 0, replicas: 1, metrics: [{external: [0]}], settings: {scaleToZero: true}}";
     assert_eq!(Files::new(&external, state).explain(None).expect("allowed").explanation.min_replicas, 0);
     let state = state.replace("scaleToZero: true", "scaleToZero: false");
-    assert!(Files::new(&external, &state).refused(None).contains("hpa.yaml: "));
+    assert!(Files::new(&external, &state).refused(None).contains("hpa.yaml:8:3: "));
+}
+
+#[test]
+fn encodings_and_tabs_are_named() {
+    let files = Files::new(HPA, STATE);
+    let mut utf_16 = vec![0xff, 0xfe];
+    utf_16.extend(STATE.encode_utf16().flat_map(u16::to_le_bytes));
+    for (bytes, expected) in [
+        (utf_16, "state.yaml: the text is UTF-16; save it as UTF-8"),
+        (b"now: 0 # caf\xe9".to_vec(), "state.yaml:1:13: the byte 0xe9 is not UTF-8"),
+        (b"now: 0\npods:\n\t- name: a".to_vec(), "state.yaml:3:1: a tab indents this line"),
+    ] {
+        fs::write(&files.state, bytes).expect("writable");
+        let message = files.refused(None);
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn a_state_file_is_written_for_a_manifest_and_can_be_explained() {
+    let status = "status: {currentReplicas: 2, desiredReplicas: 2, currentMetrics: [{type: Pods, pods: {metric: {name: \
+                  tcp_state_established}, current: {averageValue: 7012}}}]}";
+    let files = Files::new(&format!("{HPA}{status}\n"), "");
+    let text = state_for(&files.hpa, None, &|_| {}).expect("the manifest is valid");
+    fs::write(&files.state, text).expect("writable");
+    let explanation = files.explain(None).expect("valid").explanation;
+    assert_eq!((explanation.current, explanation.proposal), (2, Some(3)));
+    assert!(explanation.now_ms > CALENDAR_FROM_MS, "the present");
+}
+
+fn replica(name: &str, phase: ReplicaPhase) -> ReplicaSnapshot {
+    ReplicaSnapshot {
+        name: name.to_owned(),
+        node: "node-0".to_owned(),
+        address: "127.77.2.1:40000".parse().expect("an address"),
+        pid: None,
+        server_id: None,
+        phase,
+        since: Timestamp::UNIX_EPOCH,
+        restarts: 0,
+        connections: None,
+        packets_per_second: None,
+        cpu_cores: None,
+        memory_bytes: None,
+    }
+}
+
+#[test]
+fn replicas_that_came_since_the_last_look_have_no_sample_yet() {
+    let spec = manifest::read("hpa.yaml", HPA, false).expect("valid").remove(0).spec;
+    let state = "{now: 0, replicas: 2, pods: [{name: tcp-0}, {name: tcp-1}], metrics: [{pods: {tcp-0: 7012, tcp-1: 1}}]}";
+    let mut case = explain::state::read(state, &spec, 0).expect("valid");
+    let replicas = [
+        replica("tcp-0", ReplicaPhase::Ready),
+        replica("tcp-2", ReplicaPhase::Ready),
+        replica("tcp-3", ReplicaPhase::Starting),
+        replica("tcp-4", ReplicaPhase::Draining),
+    ];
+    bring_up_to_date(&mut case, 3, &replicas);
+    assert_eq!((case.observed.spec_replicas, case.observed.status_replicas), (3, 3));
+    let explanation = explain::explain(&case).expect("valid");
+    let text = Text { explanation: &explanation, instants: &() }.to_string();
+    for part in [
+        "counted: tcp-0 7,012\n",
+        "without a sample: tcp-2, tcp-3\n",
+        "left out (failed or being deleted): tcp-4\n",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("tcp-1"), "{text}");
 }

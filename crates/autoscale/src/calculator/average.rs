@@ -133,8 +133,7 @@ pub(super) fn utilization(
     let mut tally = PodTally::default();
     let mut sums = Sums::default();
     let mut fill = Fill::default();
-    // A missing request is reported only if there is any sample to compare with, even if it is that of a pod which
-    // does not count.
+    // A missing request is reported only if there is a sample at all, even of a pod that does not count.
     let mut missing_request = None;
     for (position, pod) in pods.iter().enumerate() {
         let sample = samples.of(position);

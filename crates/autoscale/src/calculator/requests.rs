@@ -1,4 +1,4 @@
-//! What a pod requests of a resource (`calculateRequests`), the whole of which a utilization is a part.
+//! How much of a resource a pod requests (`calculateRequests`): 100 % of a utilization.
 
 use super::{MetricError, Source};
 use crate::observation::{Container, ContainerKind, Pod};
@@ -11,7 +11,7 @@ pub(super) fn of_pod(
     pod: &Pod,
 ) -> Result<i64, MetricError> {
     let resource = source.resource().unwrap_or_default();
-    // The request of a named container takes precedence over that of the pod as a whole.
+    // A named container's request takes precedence over the pod's.
     if pod_level_resources && source.container().is_none() && has_pod_level_requests(pod) {
         return pod_level(pod, resource)
             .ok_or(MetricError::MissingRequest { pod: position, container: None });

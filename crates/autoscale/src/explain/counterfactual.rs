@@ -1,15 +1,14 @@
 //! What would change a decision, found by running the engine on copies.
 //!
-//! *Values*: one metric is varied, all else stays, and the edge is found by bisection: at the edge nothing changes, one
-//! step beyond it does. *Time*: all inputs stay and the engine is asked again at every instant at which something it
-//! remembers loses its effect; the reconciliations between would add recommendations equal to the present one, which
-//! hold nothing, so that they can be left out.
+//! *Values*: one metric varies while everything else stays. Bisection finds the edge: nothing changes at the edge, but one
+//! step beyond it something does. *Time*: all inputs stay, and the engine is asked again at every instant at which something
+//! it remembers loses its effect.
 
 use serde::{Deserialize, Serialize};
 
 use super::Case;
 use crate::{
-    calculator::{Metric, Target},
+    calculator::{Metric, Proposal, Target},
     decision::Decision,
     engine::Autoscaler,
     observation::{MetricReading, Observation, Sample},
@@ -18,6 +17,10 @@ use crate::{
 
 /// More instants than any real history has; it bounds the work on hostile input.
 const MAX_INSTANTS: usize = 4096;
+/// How often a controller looks (`--horizontal-pod-autoscaler-sync-period`).
+const SYNC_MS: i64 = 15_000;
+/// Longer than any window and any period of a policy.
+const FARTHEST_MS: i64 = 2 * 60 * 60 * 1000;
 
 /// Something that would lead to another count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +30,7 @@ pub enum Counterfactual {
     Value {
         /// Position in the spec.
         metric: usize,
-        /// What is varied, such as `the average of tcp_state_established`.
+        /// What is varied, such as `the average of tcp_state_established` or `the total of queue_length`.
         label: String,
         /// Up: the change comes above the edge. Down: below it.
         direction: Direction,
@@ -63,6 +66,8 @@ pub enum Because {
     NextReconciliation,
     /// A pod's CPU initialisation period is over.
     PodInitialized { pod: String },
+    /// Nothing in particular: so the reconciliations go on, one in every so many milliseconds.
+    Reconciliations { every_ms: i64 },
 }
 
 /// All counterfactuals of a case: `before` and `after` its reconciliation.
@@ -85,7 +90,8 @@ pub(super) fn find(
 /// The observation with one metric's value replaced: every sample becomes `value`, or that share of its pod's request.
 /// `None`: the metric has no reading that could be varied.
 ///
-/// `value` is in milli-units, or per cent for a utilization.
+/// `value` is in milli-units, or per cent for a utilization. For a metric of pods it is the average; for all others it is
+/// the total, even where the target is an average.
 pub fn with_value(
     autoscaler: &Autoscaler,
     observed: &Observation,
@@ -126,6 +132,19 @@ fn share(request: i64, per_cent: i64) -> i64 {
     i64::try_from((product + 99).div_euclid(100)).unwrap_or(i64::MAX)
 }
 
+/// The present value, in the unit of [`with_value`].
+fn present_value(reading: &MetricReading, proposal: &Proposal, per_cent: bool) -> Option<i64> {
+    match reading {
+        MetricReading::Object(value) => Some(*value),
+        MetricReading::External(series) => {
+            Some(series.iter().fold(0_i64, |sum, value| sum.saturating_add(*value)))
+        }
+        MetricReading::Pods(_) if per_cent => proposal.utilization.map(i64::from),
+        MetricReading::Pods(_) => proposal.usage,
+        MetricReading::Failed => None,
+    }
+}
+
 /// Where the metric's value begins to matter in one direction.
 fn edge(
     before: &Autoscaler,
@@ -135,10 +154,11 @@ fn edge(
     direction: Direction,
 ) -> Option<Counterfactual> {
     let current = case.observed.spec_replicas;
-    let planned = &before.plan().metrics[metric];
+    let plan = before.plan();
+    let planned = &plan.metrics[metric];
     let proposal = decision.metrics[metric].result.ok()?;
     let per_cent = matches!(planned.metric.target, Some(Target::Utilization(_)));
-    let value = if per_cent { i64::from(proposal.utilization?) } else { proposal.usage? };
+    let value = present_value(case.observed.metrics.get(metric)?, &proposal, per_cent)?;
     let run = |value: i64| {
         let observed = with_value(before, &case.observed, metric, value)?;
         Some(before.clone().reconcile(case.now_ms, &observed))
@@ -147,27 +167,27 @@ fn edge(
         Target::Utilization(per_cent) => i64::from(per_cent),
         Target::AverageValue(milli) | Target::Value(milli) => milli,
     });
-    // Far enough for every count up to the maximum.
-    let far = whole.saturating_mul(i64::from(before.plan().max).saturating_add(2)).saturating_mul(4);
-    let beyond = match direction {
+    // Far enough for every count up to the maximum, and for every total that the present replicas share.
+    let most = plan.max.max(current).max(case.observed.status_replicas);
+    let far = whole.saturating_mul(i64::from(most).saturating_add(2)).saturating_mul(4);
+    let outermost = match direction {
         Direction::Up => value.max(far),
         Direction::Down => 0,
     };
     // What is set, if limits leave room for it now. Otherwise what is asked for: on the way down windows nearly
     // always delay it, on the way up a policy may.
-    let up_at_once = direction == Direction::Up && run(beyond)?.scaled_to.is_some_and(|to| to > current);
-    let outcome = |value: i64| {
-        let decision = run(value)?;
+    let up_at_once = direction == Direction::Up && run(outermost)?.scaled_to.is_some_and(|to| to > current);
+    let outcome_of = |decision: &Decision| {
         // No metric can ask for what the bounds do not allow.
-        let (min, max) = (before.plan().min, before.plan().max);
-        let to = if up_at_once { decision.scaled_to? } else { decision.proposal?.clamp(min, max) };
+        let to = if up_at_once { decision.scaled_to? } else { decision.proposal?.clamp(plan.min, plan.max) };
         let changes = match direction {
             Direction::Up => to > current,
             Direction::Down => to < current,
         };
         changes.then_some(to)
     };
-    outcome(beyond)?;
+    let outcome = |value: i64| outcome_of(&run(value)?);
+    outcome(outermost)?;
     let start = match direction {
         Direction::Up => 0,
         Direction::Down => value.max(far),
@@ -176,7 +196,7 @@ fn edge(
         // The value does not matter: the change comes with any.
         return None;
     }
-    let (mut stays, mut changes) = (start, beyond);
+    let (mut stays, mut changes) = (start, outermost);
     while stays.abs_diff(changes) > 1 {
         let middle = stays.midpoint(changes);
         if outcome(middle).is_some() {
@@ -185,41 +205,77 @@ fn edge(
             stays = middle;
         }
     }
-    let to = outcome(changes)?;
-    let at_once = run(changes)?.scaled_to.is_some_and(|scaled| scaled == to);
-    Some(Counterfactual::Value {
-        metric,
-        label: match planned.metric.target {
-            Some(Target::Value(_)) | None => planned.label.clone(),
-            _ => format!("the average of {}", planned.label),
-        },
-        direction,
-        edge: stays,
-        per_cent,
-        beyond: match direction {
-            Direction::Up => value > stays,
-            Direction::Down => value < stays,
-        },
-        to,
-        at_once,
-    })
+    let decided = run(changes)?;
+    let to = outcome_of(&decided)?;
+    let beyond = match direction {
+        Direction::Up => value > stays,
+        Direction::Down => value < stays,
+    };
+    // Requests of a few milli-units cannot be used by exactly that many per cent, and samples of single pods can add up
+    // to something else than their average says. Nothing is claimed then.
+    let is_exact = |value: i64| {
+        !per_cent || run(value).is_some_and(|decision| utilization(&decision, metric) == Some(value))
+    };
+    if !is_exact(stays) || !is_exact(changes) || beyond != outcome_of(decision).is_some() {
+        return None;
+    }
+    let at_once = decided.scaled_to.is_some_and(|scaled| scaled == to);
+    let label = format!("the {} of {}", unit(&planned.metric), planned.label);
+    Some(Counterfactual::Value { metric, label, direction, edge: stays, per_cent, beyond, to, at_once })
+}
+
+/// What [`with_value`] sets, in a word.
+fn unit(metric: &Metric) -> &'static str {
+    match metric.target {
+        _ if metric.source.is_per_pod() => "average",
+        Some(Target::AverageValue(_)) => "total",
+        _ => "value",
+    }
+}
+
+fn utilization(decision: &Decision, metric: usize) -> Option<i64> {
+    decision.metrics.get(metric)?.result.ok()?.utilization.map(i64::from)
 }
 
 /// The first instant at which the engine acts though nothing but time has changed.
+///
+/// The reconciliations on the way matter where proposals change with time, as they do while pods are young: what they
+/// recommend then holds the count later. So they are run too, and an instant is named only if the engine acts at it with
+/// them and without them.
 fn next_change(after: &Autoscaler, decision: &Decision, case: &Case) -> Option<Counterfactual> {
     let mut observed = case.observed.clone();
     if let Some(replicas) = decision.scaled_to {
         observed.spec_replicas = replicas;
     }
+    let last_ms = case.now_ms.saturating_add(FARTHEST_MS);
     let mut instants = instants(after, case);
-    instants.retain(|(at_ms, _)| *at_ms > case.now_ms);
+    instants.retain(|(at_ms, _)| (case.now_ms.saturating_add(1)..=last_ms).contains(at_ms));
     instants.sort_by_key(|(at_ms, _)| *at_ms);
     instants.dedup_by_key(|(at_ms, _)| *at_ms);
     instants.truncate(MAX_INSTANTS);
-    instants.into_iter().find_map(|(at_ms, because)| {
-        let to = after.clone().reconcile(at_ms, &observed).scaled_to?;
-        Some(Counterfactual::Time { at_ms, to, because })
-    })
+
+    let mut running = after.clone();
+    let mut syncs = (1..)
+        .map(|step: i64| case.now_ms.saturating_add(step.saturating_mul(SYNC_MS)))
+        .take_while(|at_ms| *at_ms <= last_ms)
+        .take((FARTHEST_MS / SYNC_MS) as usize)
+        .peekable();
+    let by_sync = |at_ms: i64, to: i32| {
+        Some(Counterfactual::Time { at_ms, to, because: Because::Reconciliations { every_ms: SYNC_MS } })
+    };
+    for (at_ms, because) in instants {
+        while let Some(sync_ms) = syncs.next_if(|sync_ms| *sync_ms < at_ms) {
+            if let Some(to) = running.reconcile(sync_ms, &observed).scaled_to {
+                return by_sync(sync_ms, to);
+            }
+        }
+        let directly = after.clone().reconcile(at_ms, &observed).scaled_to;
+        if directly.is_some() && directly == running.clone().reconcile(at_ms, &observed).scaled_to {
+            return directly.map(|to| Counterfactual::Time { at_ms, to, because });
+        }
+    }
+    // What the reconciliations recommended loses its effect at instants that are not known beforehand.
+    syncs.find_map(|sync_ms| by_sync(sync_ms, running.reconcile(sync_ms, &observed).scaled_to?))
 }
 
 /// Every instant at which something remembered or observed loses its effect.

@@ -1,7 +1,7 @@
 //! State files: what an autoscaler sees, written by hand or by a script, for `playctl explain --state FILE`.
 //!
 //! YAML or JSON. Instants are RFC 3339 or milliseconds, values are quantities (`7012`, `250m`, `300Mi`). Metrics stand
-//! in the order of the HPA's spec. `docs/autoscaling.md` shows an example.
+//! in the order of the HPA's spec. `docs/autoscaling.md` shows an example, [`template`](super::template) writes one.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,6 @@ use serde::{Deserialize, Deserializer, de};
 use super::Case;
 use crate::{
     engine::{Autoscaler, Snapshot},
-    manifest,
     memory::{Memory, Recommendation, ScaleEvent},
     observation::{
         Container, Faults, MetricReading, Observation, Phase, Pod, PodSamples, Ready, ReadyStatus, Requests,
@@ -20,14 +19,17 @@ use crate::{
     settings::ControllerSettings,
     spec::HpaSpec,
     status::Status,
-    suggest,
 };
+
+/// From here on (September 2001) instants are milliseconds since 1970; numbers below count from anywhere.
+pub const CALENDAR_FROM_MS: i64 = 1_000_000_000_000;
 
 /// The file as written.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct StateFile {
-    now: Instant,
+struct StateFile {
+    /// Default: the caller's clock.
+    now: Option<Instant>,
     /// The scale's `spec.replicas`.
     replicas: Replicas,
     /// The scale's `status.replicas`, if it lags behind.
@@ -117,10 +119,12 @@ struct Replicas(i32);
 
 impl<'de> Deserialize<'de> for Replicas {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Not `u32`, whose range is named in the error.
         let count = i64::deserialize(deserializer)?;
         let replicas = i32::try_from(count).ok().filter(|replicas| *replicas >= 0);
-        let expected = || de::Error::custom(format_args!("`{count}`: expected 0 to {} replicas", i32::MAX));
-        replicas.map(Self).ok_or_else(expected)
+        let expected = format!("a whole number from 0 to {}", i32::MAX);
+        let wrong = || de::Error::invalid_value(de::Unexpected::Signed(count), &expected.as_str());
+        replicas.map(Self).ok_or_else(wrong)
     }
 }
 
@@ -167,57 +171,68 @@ fn range() -> String {
 /// Why a state file cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StateError {
-    #[error("not YAML or JSON: {0}")]
-    Syntax(String),
-    #[error("{0}")]
-    Shape(String),
-    #[error("metrics[{metric}]: {message}")]
-    Metric { metric: usize, message: String },
-    #[error("metrics: {given} given, but the spec has {expected}: one each, in the spec's order")]
-    MetricCount { given: usize, expected: usize },
+    #[error(transparent)]
+    File(#[from] yaml::Error),
     #[error("the spec is not valid: {0}")]
     Spec(#[from] crate::spec::InvalidSpec),
 }
 
-/// Puts a spec and the text of a state file together.
-pub fn read(text: &str, spec: &HpaSpec) -> Result<Case, StateError> {
-    StateFile::parse(text)?.case(spec)
+/// A state file that has been read, but not yet put together with a spec.
+#[derive(Debug)]
+pub struct State {
+    file: StateFile,
+    document: yaml::Document,
 }
 
-impl StateFile {
-    /// Reads a state file on its own: whether a spec is valid may depend on its [settings](Self::settings).
-    pub fn parse(text: &str) -> Result<Self, StateError> {
-        let text = manifest::without_mark(text);
-        let value = manifest::json(serde_yaml::Deserializer::from_str(text)).map_err(StateError::Syntax)?;
-        serde_path_to_error::deserialize(value).map_err(|error| {
-            let path = error.path().to_string();
-            let message = error.into_inner().to_string();
-            let hint = suggest::nearest_key(&message).map(|key| format!("; did you mean `{key}`?"));
-            StateError::Shape(format!("{path}: {message}{}", hint.unwrap_or_default()))
-        })
+/// Puts a spec and the text of a state file together. `clock_ms`: the present, for a file that does not say when it is.
+pub fn read(text: &str, spec: &HpaSpec, clock_ms: i64) -> Result<Case, StateError> {
+    State::parse("", text)?.case(spec, clock_ms)
+}
+
+impl State {
+    /// Reads a state file on its own: whether a spec is valid may depend on its [settings](Self::settings). `origin` is
+    /// what errors call the file.
+    pub fn parse(origin: &str, text: &str) -> Result<Self, StateError> {
+        let document = yaml::read(origin, text)?;
+        Ok(Self { file: document.typed()?, document })
     }
 
     /// The controller's settings.
     pub fn settings(&self) -> &ControllerSettings {
-        &self.settings
+        &self.file.settings
     }
 
     /// Everything a decision for this spec depends on.
-    pub fn case(self, spec: &HpaSpec) -> Result<Case, StateError> {
-        let spec = Autoscaler::new(spec, self.settings.clone())?.spec().clone();
-        if self.metrics.len() != spec.metrics.len() {
-            return Err(StateError::MetricCount { given: self.metrics.len(), expected: spec.metrics.len() });
+    pub fn case(self, spec: &HpaSpec, clock_ms: i64) -> Result<Case, StateError> {
+        let Self { file, document } = self;
+        let spec = Autoscaler::new(spec, file.settings.clone())?.spec().clone();
+        if file.metrics.len() != spec.metrics.len() {
+            let expected =
+                spec.metrics.iter().map(|metric| member_of(&metric.kind)).collect::<Vec<_>>().join(", ");
+            let message = format!(
+                "{} given, but the HPA has {}: one each, in its order ({expected})",
+                file.metrics.len(),
+                spec.metrics.len()
+            );
+            return Err(document.error_at("metrics", message).into());
         }
-        let now_ms = self.now.0;
-        let pods: Vec<Pod> = self.pods.into_iter().map(StatePod::pod).collect();
-        let metrics = self
+        let now_ms = match file.now {
+            Some(now) => now.0,
+            None if file.instants().any(|at| at.0 < CALENDAR_FROM_MS) => {
+                let message = "is missing; only a file whose instants are dates may leave it out";
+                return Err(document.error_at("now", message).into());
+            }
+            None => clock_ms,
+        };
+        let pods: Vec<Pod> = file.pods.into_iter().map(StatePod::pod).collect();
+        let metrics = file
             .metrics
             .into_iter()
             .zip(&spec.metrics)
             .enumerate()
             .map(|(metric, (state, spec))| {
                 let reading = state.reading(&spec.kind, now_ms, &pods);
-                reading.map_err(|message| StateError::Metric { metric, message })
+                reading.map_err(|message| document.error_at(&format!("metrics[{metric}]"), message))
             })
             .collect::<Result<_, _>>()?;
         let event = |change: StateChange| ScaleEvent {
@@ -225,7 +240,7 @@ impl StateFile {
             at_ms: change.at.0,
             outdated: false,
         };
-        let recommendations = self.history.recommendations.into_iter();
+        let recommendations = file.history.recommendations.into_iter();
         let memory = Memory {
             recommendations: recommendations
                 .map(|recommendation| Recommendation {
@@ -233,24 +248,37 @@ impl StateFile {
                     at_ms: recommendation.at.0,
                 })
                 .collect(),
-            scale_ups: self.history.scale_ups.into_iter().map(event).collect(),
-            scale_downs: self.history.scale_downs.into_iter().map(event).collect(),
+            scale_ups: file.history.scale_ups.into_iter().map(event).collect(),
+            scale_downs: file.history.scale_downs.into_iter().map(event).collect(),
         };
         let status = Status {
-            current_replicas: self.replicas.0,
-            desired_replicas: self.replicas.0,
-            last_scale_ms: self.history.last_scale.map(|instant| instant.0),
+            current_replicas: file.replicas.0,
+            desired_replicas: file.replicas.0,
+            last_scale_ms: file.history.last_scale.map(|instant| instant.0),
             ..Status::default()
         };
         let observed = Observation {
-            spec_replicas: self.replicas.0,
-            status_replicas: self.status_replicas.unwrap_or(self.replicas).0,
+            spec_replicas: file.replicas.0,
+            status_replicas: file.status_replicas.unwrap_or(file.replicas).0,
             pods,
             metrics,
             faults: Faults::default(),
         };
-        let autoscaler = Snapshot { spec, settings: self.settings, memory, status };
+        let autoscaler = Snapshot { spec, settings: file.settings, memory, status };
         Ok(Case { now_ms, autoscaler, observed })
+    }
+}
+
+impl StateFile {
+    fn instants(&self) -> impl Iterator<Item = Instant> {
+        let history = &self.history;
+        let pods = self.pods.iter().flat_map(|pod| [pod.started, pod.ready_since]);
+        let changes = history.scale_ups.iter().chain(&history.scale_downs).map(|change| Some(change.at));
+        pods.chain(self.metrics.iter().map(|metric| metric.sampled))
+            .chain(history.recommendations.iter().map(|recommendation| Some(recommendation.at)))
+            .chain(changes)
+            .chain([history.last_scale])
+            .flatten()
     }
 }
 
@@ -296,13 +324,18 @@ impl StateMetric {
                 Ok(MetricReading::Pods(PodSamples::matching(pods, samples)))
             }
             _ => {
-                let member = match kind {
-                    "Object" => "object",
-                    "External" => "external",
-                    _ => "pods",
-                };
+                let member = member_of(kind);
                 Err(format!("a metric of type {kind} needs `{member}` or `failed: true`, and nothing else"))
             }
         }
+    }
+}
+
+/// The key that holds the reading of a metric of this type.
+fn member_of(kind: &str) -> &'static str {
+    match kind {
+        "Object" => "object",
+        "External" => "external",
+        _ => "pods",
     }
 }

@@ -13,8 +13,8 @@ behavior:
 ";
 
 fn case(state: &str) -> Case {
-    let spec = serde_yaml::from_str(SPEC).unwrap();
-    state::read(state, &spec).unwrap_or_else(|error| panic!("{error}"))
+    let spec = yaml::from_str(SPEC).unwrap();
+    state::read(state, &spec, 0).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn engine(case: &Case) -> Autoscaler {
@@ -133,7 +133,7 @@ history: {scaleUps: [{at: 85000, by: 1}]}
 
 #[test]
 fn utilization_edges_are_per_cent_of_the_request() {
-    let spec = serde_yaml::from_str("{maxReplicas: 10}").unwrap();
+    let spec = yaml::from_str("{maxReplicas: 10}").unwrap();
     let case = state::read(
         "
 now: 0
@@ -144,6 +144,7 @@ pods:
 metrics: [{pods: {a: 700m, b: 400m}}]
 ",
         &spec,
+        0,
     )
     .unwrap();
     let explanation = explain(&case).unwrap();
@@ -199,31 +200,77 @@ fn failed_metrics_and_empty_pods_are_explained_too() {
 
 #[test]
 fn state_files_with_mistakes_are_refused_in_words() {
-    let spec: crate::HpaSpec = serde_yaml::from_str(SPEC).unwrap();
-    let error = |text: &str| state::read(text, &spec).unwrap_err().to_string();
-    assert!(error("{now: 0, replica: 1}").contains("did you mean `replicas`?"));
-    assert!(error("{now: yesterday, replicas: 1}").contains("now: `yesterday` is no instant"));
-    assert!(error("{now: 0, replicas: 1}").contains("0 given, but the spec has 1"));
-    assert!(error("{now: 0, replicas: 1, metrics: [{object: 1}]}").contains("needs `pods`"));
-    assert!(error("{now: 0, replicas: 1, metrics: [{pods: {a: 1x}}]}").contains("`1x` is not a quantity"));
-    assert!(error("[").starts_with("not YAML"));
+    let spec: crate::HpaSpec = yaml::from_str(SPEC).unwrap();
+    let error = |text: &str| {
+        let state = state::State::parse("s.yaml", text).and_then(|state| state.case(&spec, 0));
+        state.expect_err(text).to_string()
+    };
     let far = "is out of range: expected -377705023201000 to 253402207200999";
+    let count = "expected a whole number from 0 to 2147483647, got";
     for (text, expected) in [
-        ("{now: 0, replicas: -1}", "replicas: `-1`: expected 0 to 2147483647 replicas"),
-        ("{now: 0, replicas: 3000000000}", "replicas: `3000000000`: expected 0 to"),
-        ("{now: 0, replicas: 1, statusReplicas: -2}", "statusReplicas: `-2`: expected 0 to"),
+        ("now: 0\nreplica: 1", "s.yaml:2:1: replica: unknown key; did you mean replicas?, got 1".to_owned()),
+        ("{now: yesterday, replicas: 1}", "s.yaml:1:2: now: `yesterday` is no instant".to_owned()),
+        (
+            "{now: 0, replicas: 1}",
+            "metrics: 0 given, but the HPA has 1: one each, in its order (pods)".to_owned(),
+        ),
+        (
+            "now: 0\nreplicas: 1\nmetrics:\n- object: 1",
+            "s.yaml:4:3: metrics[0]: a metric of type Pods needs `pods`".to_owned(),
+        ),
+        (
+            "{now: 0, replicas: 1, metrics: [{pods: {a: 1x}}]}",
+            "metrics[0].pods.a: `1x` is not a quantity".to_owned(),
+        ),
+        (
+            "{now: 0, replicas: 1, metrics: [5]}",
+            "metrics[0]: expected a mapping of keys to values, got 5".to_owned(),
+        ),
+        (
+            "{now: 0, replicas: 1, pods: [{name: 5}]}",
+            "pods[0].name: expected text in quotes, got 5".to_owned(),
+        ),
+        ("[", "s.yaml:2:1: not YAML: ".to_owned()),
+        ("{now: 0, replicas: -1}", format!("s.yaml:1:10: replicas: {count} -1")),
+        ("{now: 0, replicas: 3000000000}", format!("replicas: {count} 3000000000")),
+        ("{now: 0, replicas: 1, statusReplicas: -2}", format!("statusReplicas: {count} -2")),
         (
             "{now: 0, replicas: 1, history: {recommendations: [{at: 0, replicas: -3}]}}",
-            "history.recommendations[0].replicas: `-3`: expected 0 to",
+            format!("history.recommendations[0].replicas: {count} -3"),
         ),
-        ("{now: 0, replicas: 1, history: {scaleUps: [{at: 0, by: -1}]}}", "history.scaleUps[0].by: "),
-        ("{now: 9223372036854775807, replicas: 1}", far),
-        ("{now: 18446744073709551615, replicas: 1}", far),
-        ("{now: -9223372036854775808, replicas: 1}", far),
-        ("{now: 0, replicas: 1, history: {lastScale: 253402207201000}}", far),
+        (
+            "{now: 0, replicas: 1, history: {scaleUps: [{at: 0, by: -1}]}}",
+            "history.scaleUps[0].by: expected a whole number from 0 to 65535, got -1".to_owned(),
+        ),
+        ("{now: 9223372036854775807, replicas: 1}", far.to_owned()),
+        ("{now: 18446744073709551615, replicas: 1}", far.to_owned()),
+        ("{now: -9223372036854775808, replicas: 1}", far.to_owned()),
+        ("{now: 0, replicas: 1, history: {lastScale: 253402207201000}}", far.to_owned()),
     ] {
         let error = error(text);
-        assert!(error.contains(expected), "{text}: {error}");
+        assert!(error.contains(&expected), "{text}: {error}");
+        assert!(error.starts_with("s.yaml:"), "{error}");
+    }
+}
+
+#[test]
+fn the_present_is_the_callers_where_the_file_has_none() {
+    let at = |text: &str| {
+        let spec = yaml::from_str(SPEC).unwrap();
+        state::read(text, &spec, 1_800_000_000_000).map(|case| case.now_ms).map_err(|error| error.to_string())
+    };
+    let rest = "replicas: 1, pods: [{name: tcp-0}], metrics: [{pods: {tcp-0: 1}}]";
+    assert_eq!(at(&format!("{{{rest}}}")), Ok(1_800_000_000_000));
+    assert_eq!(at(&format!("{{now: 5, {rest}}}")), Ok(5));
+    let dated = "history: {recommendations: [{at: 2026-11-21T14:02:20Z, replicas: 2}]}";
+    assert_eq!(at(&format!("{{{rest}, {dated}}}")), Ok(1_800_000_000_000));
+    // Instants that count from anywhere say nothing about the present.
+    for counted in ["history: {scaleUps: [{at: 1, by: 1}]}", "history: {lastScale: 7}"] {
+        let error = at(&format!("{{{rest}, {counted}}}")).unwrap_err();
+        assert!(
+            error.contains("now: is missing; only a file whose instants are dates may leave it out"),
+            "{error}"
+        );
     }
 }
 
@@ -253,8 +300,8 @@ fn no_metric_asks_for_less_than_the_minimum() {
 #[test]
 fn a_tolerance_that_is_not_read_is_mentioned() {
     let text = SPEC.replace("scaleUp: {", "scaleUp: {tolerance: 0.05, ");
-    let spec: crate::HpaSpec = serde_yaml::from_str(&text).unwrap();
-    let explained = |state: &str| explain(&state::read(state, &spec).unwrap()).unwrap();
+    let spec: crate::HpaSpec = yaml::from_str(&text).unwrap();
+    let explained = |state: &str| explain(&state::read(state, &spec, 0).unwrap()).unwrap();
     let off = explained(STEADY);
     let [note] = off.notes.as_slice() else { panic!("{:?}", off.notes) };
     assert!(note.starts_with("behavior.scaleUp.tolerance 50m is not read: "), "{note}");

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{Because, Counterfactual, Explanation, MetricExplanation};
 use crate::{
-    calculator::{PodUse, Verdict},
+    calculator::{PodUse, Proposal, Verdict},
     stabilize::{Direction, Stabilization},
     words::Milli,
 };
@@ -70,18 +70,7 @@ impl Text<'_> {
         let mark = if metric.leading { "*" } else { " " };
         writeln!(f, "{mark} {}: {}", metric.metric, metric.words)?;
         if let Some(proposal) = &metric.proposal {
-            let tolerances = self.explanation.tolerances;
-            let (low, high) = (1.0 - tolerances.down, 1.0 + tolerances.up);
-            write!(f, "    ratio {:.4}", proposal.ratio)?;
-            if let Some(adjusted) = proposal.adjusted_ratio {
-                write!(f, ", {adjusted:.4} with missing and unready pods put in")?;
-            }
-            let verdict = match proposal.verdict {
-                Verdict::Change => "outside",
-                Verdict::WithinTolerance => "within",
-                Verdict::DirectionUncertain => "not to be trusted in its direction; outside",
-            };
-            writeln!(f, "; {verdict} the tolerance {low:.2} to {high:.2}")?;
+            self.ratio(f, proposal)?;
         }
         for (pod_use, words) in [
             (PodUse::Counted, "counted"),
@@ -108,6 +97,24 @@ impl Text<'_> {
             writeln!(f, "    {unlisted} samples of pods that are not in the list, counted all the same")?;
         }
         Ok(())
+    }
+
+    fn ratio(&self, f: &mut fmt::Formatter<'_>, proposal: &Proposal) -> fmt::Result {
+        if !proposal.ratio.is_finite() {
+            return writeln!(f, "    no ratio, since there are no replicas to average over");
+        }
+        write!(f, "    ratio {:.4}", proposal.ratio)?;
+        if let Some(adjusted) = proposal.adjusted_ratio {
+            write!(f, ", {adjusted:.4} with missing and unready pods put in")?;
+        }
+        let verdict = match proposal.verdict {
+            Verdict::Change => "outside",
+            Verdict::WithinTolerance => "within",
+            Verdict::DirectionUncertain => "not to be trusted in its direction; outside",
+        };
+        let tolerances = self.explanation.tolerances;
+        let (low, high) = (1.0 - tolerances.down, 1.0 + tolerances.up);
+        writeln!(f, "; {verdict} the tolerance {low:.2} to {high:.2}")
     }
 
     /// From the proposal to the result.
@@ -147,19 +154,20 @@ impl Text<'_> {
                     if *per_cent { format!("{value} %") } else { Milli(value).to_string() }
                 };
                 let verb = if *at_once { "scales" } else { "asks to scale" };
+                let (stays, comes) = (value(*edge), value(edge.saturating_sub(1)));
+                // The shorter of the two numbers at the edge: below 900, but at most 2,500.
+                let is_open = stays.len() < comes.len();
                 match (direction, beyond) {
-                    (Direction::Up, false) => {
-                        format!("{verb} up to {to} when {label} passes {}", value(*edge))
+                    (Direction::Up, false) => format!("{verb} up to {to} when {label} passes {stays}"),
+                    (Direction::Up, true) => format!("{verb} up only while {label} is above {stays}"),
+                    (Direction::Down, false) if is_open => {
+                        format!("{verb} down to {to} when {label} falls below {stays}")
                     }
-                    (Direction::Up, true) => {
-                        format!("{verb} up only while {label} is above {}", value(*edge))
+                    (Direction::Down, false) => format!("{verb} down to {to} when {label} falls to {comes}"),
+                    (Direction::Down, true) if is_open => {
+                        format!("{verb} down only while {label} is below {stays}")
                     }
-                    (Direction::Down, false) => {
-                        format!("{verb} down to {to} when {label} falls to {}", value(edge.saturating_sub(1)))
-                    }
-                    (Direction::Down, true) => {
-                        format!("{verb} down only while {label} is at most {}", value(edge.saturating_sub(1)))
-                    }
+                    (Direction::Down, true) => format!("{verb} down only while {label} is at most {comes}"),
                 }
             }
             Counterfactual::Time { to, because: Because::NextReconciliation, .. } => {
@@ -186,6 +194,9 @@ impl Text<'_> {
             }
             Because::NextReconciliation => "it looks next".to_owned(),
             Because::PodInitialized { pod } => format!("the CPU initialisation period of {pod} is over"),
+            Because::Reconciliations { every_ms } => {
+                format!("it goes on looking every {} s and all else stays as it is", every_ms / 1000)
+            }
         }
     }
 }

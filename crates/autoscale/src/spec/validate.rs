@@ -2,6 +2,8 @@
 
 mod metrics;
 
+pub(crate) use metrics::Scope;
+
 use std::fmt;
 
 use super::{HpaSpec, MetricSpec, ScalingPolicy, ScalingRules};
@@ -159,12 +161,14 @@ impl ScalingPolicy {
 }
 
 /// Why a name cannot be part of a URL's path (`IsValidPathSegmentName`).
-pub(crate) fn path_segment_problem(name: &str) -> Option<&'static str> {
+pub(crate) fn path_segment_problems(name: &str) -> Vec<&'static str> {
     match name {
-        "." => Some("may not be '.'"),
-        ".." => Some("may not be '..'"),
-        _ if name.contains('/') => Some("may not contain '/'"),
-        _ if name.contains('%') => Some("may not contain '%'"),
-        _ => None,
+        "." => vec!["may not be '.'"],
+        ".." => vec!["may not be '..'"],
+        _ => [("/", "may not contain '/'"), ("%", "may not contain '%'")]
+            .into_iter()
+            .filter(|(part, _)| name.contains(part))
+            .map(|(_, problem)| problem)
+            .collect(),
     }
 }

@@ -1,4 +1,4 @@
-//! What can be wrong with values, in words that lead to the place.
+//! What can be wrong with values, with the place to fix.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use super::helm::{chart::ChartError, coalesce::NotATable};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ValuesError {
-    /// A file cannot be read, or is no YAML.
+    /// A file cannot be read or is not YAML.
     #[error(transparent)]
     File(#[from] ChartError),
     /// The text of a flag does not follow the grammar of `--set`.
@@ -16,7 +16,7 @@ pub enum ValuesError {
     Flag { flag: String, message: String },
     #[error(transparent)]
     Subchart(#[from] NotATable),
-    /// The values could be read, but say what cannot be: all of it, in the order of keys.
+    /// The values were read but are invalid: all problems, sorted by key.
     #[error("{}", listed(problems))]
     Invalid { problems: Vec<Problem> },
 }
@@ -28,9 +28,9 @@ pub struct Problem {
     pub key: String,
     /// What was found there, as JSON.
     pub value: Option<String>,
-    /// What was expected, or what to do.
+    /// What was expected or what to do next.
     pub message: String,
-    /// The file and line, or the flag, that set it; absent when that is not known.
+    /// The file and line or the flag that set it; absent if unknown.
     pub origin: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What `values.yaml` says of the gateway.
+//! What `values.yaml` says about the gateway.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -82,9 +82,9 @@ pub struct Health {
     pub path: String,
     pub interval: Duration,
     pub timeout: Duration,
-    /// So many failures in a row take a replica out.
+    /// How many failures in a row take a replica out.
     pub fall: u32,
-    /// So many successes in a row take it in again.
+    /// How many successes in a row bring it back.
     pub rise: u32,
 }
 
@@ -153,7 +153,10 @@ impl Gateway {
             rules,
         };
         for (index, listener) in gateway.listeners.iter().enumerate() {
-            let same = |other: &Listener| (other.port, other.protocol) == (listener.port, listener.protocol);
+            // Port 0 stands in for one that was reported already.
+            let same = |other: &Listener| {
+                listener.port != 0 && (other.port, other.protocol) == (listener.port, listener.protocol)
+            };
             if gateway.listeners[..index].iter().any(same) {
                 let key = format!("{}[{index}].port", values.path_of("listeners"));
                 let expected = format!("a {} port that no other listener has", listener.protocol.as_str());

@@ -2,22 +2,21 @@
 //!
 //! What a template sees as `.Values` is made in four steps, each a module here:
 //!
-//! 1. [`yaml`]: files are read with YAML 1.1's idea of a scalar (`yes` is true, `0755` is octal).
+//! 1. Files are read by `crates/yaml` with YAML 1.1's idea of a scalar (`yes` is true, `0755` is octal).
 //! 2. [`set`]: the user's files are merged in order, then `--set-json`, `--set`, `--set-string`, `--set-file` and
 //!    `--set-literal` write into the result, whatever their order on the command line.
 //! 3. [`dependencies`]: conditions and tags decide which subcharts take part; `import-values` copies tables up.
 //! 4. [`coalesce`]: each chart's own defaults are laid under what its parent and the user say; a null removes a
 //!    default, lists are replaced as a whole, `global` goes down to every subchart.
 //!
-//! Verified against what Helm 3.22.0 gave (`tests/helm/`). Two things are refused here that Helm lets pass: a key
-//! twice in one mapping, and several documents in one file. Version constraints of dependencies are not looked at,
-//! and packed subcharts (`charts/*.tgz`) are not opened: they are other people's, and nothing here reads theirs.
+//! Checked against the output of Helm 3.22.0 (`tests/helm/`). Two things that Helm accepts are errors here: a duplicate key
+//! in a mapping, and several documents in one file. Version constraints of dependencies are ignored, and packed subcharts
+//! (`charts/*.tgz`) are not opened, since nothing here reads third-party values.
 
 pub mod chart;
 pub mod coalesce;
 pub mod dependencies;
 pub mod set;
-pub mod yaml;
 
 pub use chart::Chart;
 

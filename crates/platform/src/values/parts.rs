@@ -1,4 +1,4 @@
-//! What `values.yaml` says of the parts that services lean on.
+//! What `values.yaml` says about the parts that services depend on.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use super::reader::Reader;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kafka {
     pub enabled: bool,
-    /// `host:port,…` of an existing Kafka; absent: the platform brings one.
+    /// `host:port,…` of an existing Kafka; absent: the platform starts one.
     pub brokers: Option<String>,
-    /// On this machine: what the platform brings is a real one, not the embedded one.
+    /// On this machine: start a real server instead of the embedded one.
     pub real: bool,
     /// Topic of the broadcasts between clients.
     pub broadcast_topic: String,
@@ -22,10 +22,10 @@ pub struct Kafka {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Memcached {
     pub enabled: bool,
-    /// Host of an existing memcached; absent: the platform brings one.
+    /// Host of an existing memcached; absent: the platform starts one.
     pub host: Option<String>,
     pub port: u16,
-    /// As for Kafka.
+    /// Start a real server instead of the embedded one.
     pub real: bool,
 }
 
@@ -33,9 +33,9 @@ pub struct Memcached {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Elasticsearch {
     pub enabled: bool,
-    /// `http://…` of an existing one; absent: the platform brings one.
+    /// `http://…` of an existing one; absent: the platform starts one.
     pub url: Option<String>,
-    /// As for Kafka.
+    /// Start a real server instead of the embedded one.
     pub real: bool,
 }
 
@@ -43,7 +43,7 @@ pub struct Elasticsearch {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prometheus {
     pub enabled: bool,
-    /// `http://…` of an existing one; absent: the platform brings one.
+    /// `http://…` of an existing one; absent: the platform starts one.
     pub url: Option<String>,
 }
 
@@ -51,10 +51,10 @@ pub struct Prometheus {
 /// them from the kubelet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum MetricsSource {
-    /// Looked at by the platform itself.
+    /// Read by the platform itself.
     #[default]
     Kernel,
-    /// Asked of the Prometheus of `prometheus:`, by the queries of prometheus-adapter.
+    /// Queried from the Prometheus under `prometheus:`, as prometheus-adapter does.
     Prometheus,
 }
 
@@ -62,11 +62,11 @@ pub enum MetricsSource {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metrics {
     pub source: MetricsSource,
-    /// Between two looks at the replicas.
+    /// Time between two scrapes of the replicas.
     pub scrape_interval: Duration,
-    /// The autoscaler sees the maximum of so long.
+    /// The autoscaler sees the maximum over this window.
     pub window: Duration,
-    /// Between two looks of the autoscaler.
+    /// Time between two reconciliations of the autoscaler.
     pub sync_period: Duration,
 }
 

@@ -1,21 +1,16 @@
-//! Reads typed values out of a merged tree and collects every problem on the way.
+//! Reads typed values from a merged tree and collects every problem.
 //!
-//! A reader stands at one table. Each `get` names a key it knows; [`Reader::finish`] reports those in the table
-//! that nobody asked for. A value that is wrong is reported and replaced by a stand-in, so that reading goes on and
-//! the user sees all mistakes at once; a tree with problems never becomes [`Values`](super::Values).
+//! A reader covers one table. Each `get` names a known key; [`Reader::finish`] reports the keys that nothing asked for. A
+//! wrong value is reported and replaced by a stand-in, so the user sees all mistakes at once; a tree with problems never
+//! becomes [`Values`](super::Values).
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
-    ops::RangeInclusive,
-    time::Duration,
-};
+use std::{cell::RefCell, collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 use serde_json::Value;
 
 use super::{Problem, ValuesError, duration, helm::Table, source::Origins};
 
-/// What was found wrong so far.
+/// The problems found so far.
 pub(super) struct Problems<'a> {
     origins: &'a Origins,
     list: RefCell<Vec<Problem>>,
@@ -32,8 +27,23 @@ impl<'a> Problems<'a> {
     }
 
     pub(super) fn message(&self, key: String, value: Option<&Value>, message: String) {
-        let origin = value.and_then(|_| self.origins.of(&key));
-        self.list.borrow_mut().push(Problem { value: value.map(shown), origin, key, message });
+        self.message_got(key, value.map(shown), message);
+    }
+
+    pub(super) fn message_got(&self, key: String, value: Option<String>, message: String) {
+        let origin = self.origins.of(&key);
+        self.list.borrow_mut().push(Problem { key, value, message, origin });
+    }
+
+    /// Like [`Self::message`], for a problem that another key inside `table` may have caused.
+    pub(super) fn message_inside(&self, table: &str, key: String, value: Option<String>, message: String) {
+        let mut origins = self.origins.of_user_inside(table);
+        if let Some(own) = self.origins.of(&key) {
+            origins.retain(|origin| !own.starts_with(origin.as_str()));
+            origins.push(own);
+        }
+        let origin = (!origins.is_empty()).then(|| origins.join("; "));
+        self.list.borrow_mut().push(Problem { key, value, message, origin });
     }
 
     pub(super) fn into_error(self) -> Option<ValuesError> {
@@ -74,7 +84,7 @@ impl<'a> Reader<'a> {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
-    /// Says that `key` may be there, whatever it holds.
+    /// Marks `key` as known, whatever its value.
     pub(super) fn known(&mut self, key: &'a str) {
         self.known.push(key);
     }
@@ -100,7 +110,7 @@ impl<'a> Reader<'a> {
         found
     }
 
-    /// As [`Self::optional`], but an absent key is a problem too.
+    /// Like [`Self::optional`], but an absent key is a problem too.
     pub(super) fn required<T: Default>(
         &mut self,
         key: &'a str,
@@ -179,7 +189,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A table inside this one; if it is absent that is a problem, and reading it gives stand-ins.
+    /// A table inside this one. If it is absent, that is a problem, and its keys read as stand-ins.
     pub(super) fn required_table(&mut self, key: &'a str) -> Reader<'a> {
         if self.get(key).is_none() && self.table.is_some() {
             self.problems.message(self.path_of(key), None, "is missing; expected a table".to_owned());
@@ -212,34 +222,15 @@ impl<'a> Reader<'a> {
         readers
     }
 
-    /// Reports the keys that nobody knows. Helm puts `global` into every subchart's values.
+    /// Reports unknown keys. `global` is always known: Helm puts it into every subchart's values.
     pub(super) fn finish(self) {
         for (key, value) in self.table.into_iter().flatten() {
             if key == "global" || self.known.contains(&key.as_str()) {
                 continue;
             }
-            self.problems.message(self.path_of(key), Some(value), unknown(key, &self.known));
+            self.problems.message(self.path_of(key), Some(value), yaml::unknown_key(key, &self.known));
         }
     }
-}
-
-/// The message about a key that is none of `known`.
-pub(super) fn unknown(key: &str, known: &[&str]) -> String {
-    // A key that was asked for twice is known once.
-    let known_once: BTreeSet<&str> = known.iter().copied().collect();
-    nearest(key, known).map_or_else(
-        || format!("unknown key; known here: {}", Vec::from_iter(known_once).join(", ")),
-        |near| format!("unknown key; did you mean {near}?"),
-    )
-}
-
-/// The known name that was probably meant.
-fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    const ALIKE: f64 = 0.7;
-    let lower = name.to_lowercase();
-    let likeness = |known: &str| strsim::normalized_damerau_levenshtein(&lower, &known.to_lowercase());
-    let best = known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    (likeness(best) >= ALIKE).then_some(best)
 }
 
 /// An integer; YAML's `60.0` is one too, as it is to Helm, whose numbers are all floating.

@@ -1,4 +1,4 @@
-//! What `values.yaml` says of one service.
+//! What `values.yaml` says about one service.
 
 use std::{collections::BTreeMap, time::Duration};
 

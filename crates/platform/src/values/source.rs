@@ -1,4 +1,4 @@
-//! Where values come from, and which of the sources said what.
+//! Where values come from, and which source set what.
 
 use std::{
     collections::BTreeSet,
@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde_json::Value;
+use yaml::Marks;
 
 use crate::services::ServiceKind;
 
@@ -15,14 +16,13 @@ use super::{
         self, Chart, Table,
         chart::{parse, read},
         set::{Reading, set},
-        yaml::Lines,
     },
 };
 
 /// The chart's own values, as part of the program.
 const BUILTIN: &str = include_str!("../../../../helm-chart/values.yaml");
 
-/// The top-level keys that are no service's.
+/// The top-level keys that do not belong to a service.
 const PARTS: [&str; 6] = ["gateway", "kafka", "memcached", "elasticsearch", "prometheus", "metrics"];
 
 /// What the user gives, with Helm's meaning. Whatever their order on the command line: files first, then
@@ -52,36 +52,99 @@ pub(super) struct Origins {
 struct Layer {
     /// A file's or flag's name.
     name: String,
+    kind: LayerKind,
     /// Where in the tree its content lies: empty, or a subchart's key.
     prefix: String,
-    /// Paths that it sets, with lines in a file.
-    lines: Lines,
+    /// What it sets, and where in a file.
+    marks: Marks,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LayerKind {
+    Chart,
+    /// `-f`: replaces the lists of all weaker layers.
+    File,
+    /// `--set` and its relatives: write into the lists of files, but replace those of charts.
+    Flag,
+}
+
+impl Layer {
+    fn get(&self, path: &str) -> Option<&Marks> {
+        self.marks.get(below(path, &self.prefix)?)
+    }
+
+    /// The outermost list around `path` that this layer sets.
+    fn list_around<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let lists = path.match_indices('[').map(|(at, _)| &path[..at]);
+        lists.into_iter().find(|list| self.get(list).is_some_and(Marks::is_list))
+    }
+
+    /// The flag's text, or the file and the line of `path`.
+    fn described(&self, path: &str) -> String {
+        let position = below(path, &self.prefix).and_then(|path| self.marks.nearest(path));
+        position.map_or_else(|| self.name.clone(), |at| format!("{}:{}", self.name, at.line))
+    }
 }
 
 impl Origins {
     /// Who set `path`: the strongest source that has it, or else has what it lies in.
     pub(super) fn of(&self, path: &str) -> Option<String> {
-        let mut path = path;
+        let mut outer = path;
         loop {
-            for layer in self.layers.iter().rev() {
-                let Some(inner) = below(path, &layer.prefix) else {
-                    continue;
-                };
-                if let Some(line) = layer.lines.get(inner) {
-                    // A flag has no lines.
-                    return Some(if *line == 0 {
-                        layer.name.clone()
-                    } else {
-                        format!("{}:{line}", layer.name)
-                    });
-                }
+            if let Some(layer) = self.owner(outer) {
+                let described = layer.described(path);
+                let list = layer.list_around(path).filter(|list| self.is_replaced(list, layer));
+                return Some(match list {
+                    Some(list) => format!("{described}, which replaces the list {list} as a whole"),
+                    None => described,
+                });
             }
-            path = &path[..path.rfind(['.', '['])?];
+            outer = &outer[..outer.rfind(['.', '['])?];
         }
     }
 
-    fn add(&mut self, name: impl Into<String>, prefix: &str, lines: Lines) {
-        self.layers.push(Layer { name: name.into(), prefix: prefix.to_owned(), lines });
+    /// The layer that has exactly `path`, or whose list took its place.
+    fn owner(&self, path: &str) -> Option<&Layer> {
+        let mut replaced_by = None;
+        for layer in self.layers.iter().rev() {
+            if layer.kind == LayerKind::Chart && replaced_by.is_some() {
+                break;
+            }
+            if layer.get(path).is_some() {
+                return Some(layer);
+            }
+            if layer.list_around(path).is_some() {
+                replaced_by = replaced_by.or(Some(layer));
+                if layer.kind == LayerKind::File {
+                    break;
+                }
+            }
+        }
+        replaced_by
+    }
+
+    /// Whether a flag writes into a list that only charts have: the rest of that list is gone then.
+    fn is_replaced(&self, list: &str, by: &Layer) -> bool {
+        let has = |kind: LayerKind| {
+            let mut layers = self.layers.iter().filter(|layer| layer.kind == kind);
+            layers.any(|layer| layer.get(list).is_some_and(Marks::is_list))
+        };
+        by.kind == LayerKind::Flag && !has(LayerKind::File) && has(LayerKind::Chart)
+    }
+
+    /// Whatever the user set inside `path`, at most three.
+    pub(super) fn of_user_inside(&self, path: &str) -> Vec<String> {
+        const MOST: usize = 3;
+        let users = self.layers.iter().rev().filter(|layer| layer.kind != LayerKind::Chart);
+        users
+            .filter(|layer| layer.get(path).is_some())
+            .map(|layer| layer.described(path))
+            .take(MOST)
+            .collect()
+    }
+
+    fn add(&mut self, kind: LayerKind, name: impl Into<String>, prefix: &str, marks: Marks) {
+        self.layers.push(Layer { name: name.into(), kind, prefix: prefix.to_owned(), marks });
     }
 
     /// A subchart's own values are weaker than its parent's.
@@ -92,7 +155,7 @@ impl Origins {
             self.add_chart(subchart, &prefix);
         }
         if let Some(source) = &chart.source {
-            self.add(source.name.clone(), prefix, source.lines.clone());
+            self.add(LayerKind::Chart, source.name.clone(), prefix, source.marks.clone());
         }
     }
 }
@@ -103,7 +166,7 @@ impl ValuesSource {
         self.merge().map(|(merged, _)| merged)
     }
 
-    /// The merged tree and who said what.
+    /// The merged tree, and which source set what.
     pub(super) fn merge(&self) -> Result<(Table, Origins), ValuesError> {
         let mut origins = Origins::default();
         let chart = match &self.chart_dir {
@@ -120,7 +183,7 @@ impl ValuesSource {
         for file in &self.files {
             let name = file.display().to_string();
             let document = parse(&name, &read(file)?)?;
-            origins.add(name, "", document.lines);
+            origins.add(LayerKind::File, name, "", document.marks);
             helm::overlay(&mut overrides, document.values);
         }
         self.flags(&mut overrides, &mut origins)?;
@@ -154,46 +217,17 @@ impl ValuesSource {
                 };
                 reading(overrides).map_err(failed)?;
                 let mut alone = Table::new();
-                let mut lines = Lines::new();
                 // By itself the text may not fit (`a[0]` of a list that is elsewhere); then its origin is not known.
-                if reading(&mut alone).is_ok() {
-                    paths(&Value::Object(alone), &mut String::new(), &mut lines);
-                }
-                origins.add(name, "", lines);
+                let alone_is_whole = reading(&mut alone).is_ok();
+                let marks = if alone_is_whole { Marks::of(&Value::Object(alone)) } else { Marks::default() };
+                origins.add(LayerKind::Flag, name, "", marks);
             }
         }
         Ok(())
     }
 }
 
-/// All paths of a tree, without lines.
-fn paths(value: &Value, path: &mut String, lines: &mut Lines) {
-    let parent = path.len();
-    match value {
-        Value::Object(table) => {
-            for (key, value) in table {
-                if parent > 0 {
-                    path.push('.');
-                }
-                path.push_str(key);
-                lines.insert(path.clone(), 0);
-                paths(value, path, lines);
-                path.truncate(parent);
-            }
-        }
-        Value::Array(list) => {
-            for (index, value) in list.iter().enumerate().filter(|(_, value)| !value.is_null()) {
-                *path = format!("{path}[{index}]");
-                lines.insert(path.clone(), 0);
-                paths(value, path, lines);
-                path.truncate(parent);
-            }
-        }
-        _ => {}
-    }
-}
-
-/// `path` as seen from inside of `prefix`.
+/// `path` relative to `prefix`.
 fn below<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
     if prefix.is_empty() {
         return Some(path);

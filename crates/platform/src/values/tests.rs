@@ -168,8 +168,128 @@ fn an_autoscaling_spec_is_checked_as_the_api_server_would() {
 
 #[test]
 fn a_required_key_that_is_taken_away_is_missed() {
-    assert_eq!(problems(&["tcp.port=null"]), "tcp.port: is missing; expected a port from 1 to 65535");
-    assert_eq!(problems(&["metrics=null"]), "metrics: is missing; expected a table");
+    assert_eq!(
+        problems(&["tcp.port=null"]),
+        "tcp.port: is missing; expected a port from 1 to 65535 (--set tcp.port=null)"
+    );
+    assert_eq!(problems(&["metrics=null"]), "metrics: is missing; expected a table (--set metrics=null)");
+}
+
+#[test]
+fn a_flag_that_replaces_a_list_is_named_and_not_the_file_whose_list_is_gone() {
+    let flag = "tcp.autoscaling.metrics[0].pods.target.averageValue=7k";
+    let text = problems(&[flag]);
+    assert!(!text.is_empty());
+    for line in text.lines() {
+        assert!(
+            line.ends_with(&format!(
+                "(--set {flag}, which replaces the list tcp.autoscaling.metrics as a whole)"
+            )),
+            "{line}"
+        );
+    }
+    // Each flag answers for what it wrote itself.
+    let text = problems(&[
+        "gateway.listeners[0].name=x",
+        "gateway.listeners[0].port=0",
+        "gateway.listeners[0].service=tcp",
+        "gateway.listeners[0].protocol=TCP",
+    ]);
+    assert_eq!(
+        text,
+        "gateway.listeners[0].port: expected a port from 1 to 65535, got 0 (--set gateway.listeners[0].port=0, which \
+         replaces the list gateway.listeners as a whole)"
+    );
+}
+
+#[test]
+fn a_flag_writes_into_the_list_of_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("mine.yaml");
+    std::fs::write(
+        &file,
+        "gateway:\n  listeners:\n    - {name: a, port: 1, service: tcp, protocol: TCP}\n    - {name: b, port: x, \
+         service: tcp, protocol: TCP}\n",
+    )
+    .unwrap();
+    let source = ValuesSource {
+        files: vec![file],
+        set: vec!["gateway.listeners[0].port=y".to_owned()],
+        ..ValuesSource::default()
+    };
+    let text = Values::load(&source).unwrap_err().to_string();
+    let [first, second] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
+    assert!(first.ends_with("got \"y\" (--set gateway.listeners[0].port=y)"), "{first}");
+    assert!(second.ends_with("mine.yaml:4)"), "{second}");
+}
+
+#[test]
+fn a_bound_that_the_user_crossed_elsewhere_names_what_the_user_set() {
+    let text = problems(&["tcp.autoscaling.minReplicas=9"]);
+    assert!(text.contains("(--set tcp.autoscaling.minReplicas=9; built-in values.yaml:"), "{text}");
+    let text = problems(&["tcp.autoscaling.maxReplicas=0"]);
+    assert!(text.contains("must be greater than 0, got 0 (--set tcp.autoscaling.maxReplicas=0)"), "{text}");
+}
+
+#[test]
+fn numbers_that_do_not_fit_are_refused_in_words() {
+    let json = |text: &str| {
+        let source = ValuesSource { set_json: vec![text.to_owned()], ..ValuesSource::default() };
+        Values::load(&source).unwrap_err().to_string()
+    };
+    let mut texts = Vec::new();
+    for number in
+        ["1e999", "NaN", ".inf", "-1.5", "99999999999999999999", "4294967296", "0x10", "five", "{1}"]
+    {
+        for key in ["tcp.autoscaling.maxReplicas", "tcp.port", "metrics.window", "tcp.resources.requests.cpu"]
+        {
+            if key.ends_with("cpu") && number == "4294967296" {
+                continue;
+            }
+            texts.push(problems(&[&format!("{key}={number}")]));
+        }
+    }
+    for number in ["1e300", "-1e-300", "99999999999999999999", "[1]", "{\"a\":1}", "true", "\"\""] {
+        for key in
+            ["tcp.autoscaling.maxReplicas", "tcp.port", "tcp.replicas", "tcp.autoscaling", "tcp.resources"]
+        {
+            texts.push(json(&format!("{key}={number}")));
+        }
+    }
+    for text in texts {
+        assert!(text.contains("expected ") || text.contains("known here"), "{text}");
+        assert!(text.contains("(--set"), "{text}");
+        for rust in
+            ["struct", "enum", "i32", "u16", "f64", "variant", "invalid", "Option", "sequence", "line 1"]
+        {
+            assert!(!text.contains(rust), "{rust}: {text}");
+        }
+    }
+    assert!(json("tcp.port=1e999").starts_with("--set-json tcp.port=1e999: not JSON: "));
+}
+
+#[test]
+fn files_may_hold_anchors_and_are_named_where_they_are_no_yaml() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("mine.yaml");
+    let load = |bytes: &[u8]| {
+        std::fs::write(&file, bytes).unwrap();
+        Values::load(&ValuesSource { files: vec![file.clone()], ..ValuesSource::default() })
+    };
+    let values = load(b"x-env: &env {A: 010}\ntcp: {env: *env}\nudp: {env: {<<: *env, B: yes}}\n").unwrap();
+    assert_eq!(values.service("tcp").unwrap().env["A"], "8");
+    assert_eq!(values.service("udp").unwrap().env["B"], "true");
+    for (bytes, expected) in [
+        (&b"tcp:\n\tport: 1"[..], "mine.yaml:2:1: a tab indents this line"),
+        (b"\xff\xfet\0c\0p\0", "mine.yaml: the text is UTF-16; save it as UTF-8"),
+        (b"tcp: {} # caf\xe9", "mine.yaml:1:14: the byte 0xe9 is not UTF-8"),
+        (b"[1]", "mine.yaml:1:1: expected a mapping of keys to values"),
+        (b"tcp: {}\n---\nudp: {}", "mine.yaml:3:1: a second document begins here"),
+        (b"tcp: {}\ntcp: {}", "mine.yaml:2:1: the key tcp is given twice"),
+    ] {
+        let text = load(bytes).unwrap_err().to_string();
+        assert!(text.contains(expected), "{text}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Validation of metrics: one source each, with a target that fits it.
 
-use super::{Errors, FieldError, forbidden, path_segment_problem, required};
+use super::{Errors, FieldError, forbidden, path_segment_problems, required};
+use crate::names;
 use crate::spec::{
     ContainerResourceMetricSource, ExternalMetricSource, MetricIdentifier, MetricSpec, MetricTarget,
     ObjectMetricSource, ObjectReference, PodsMetricSource, ResourceMetricSource,
@@ -60,7 +61,7 @@ trait Source {
 
 impl Source for ObjectMetricSource {
     fn validate(&self, path: &str, errors: &mut Errors) {
-        self.described_object.validate(&format!("{path}.describedObject"), errors);
+        self.described_object.validate(&format!("{path}.describedObject"), Scope::Metric, errors);
         self.metric.validate(path, errors);
         self.target.validate(path, errors);
         if self.target.value.is_none() && self.target.average_value.is_none() {
@@ -114,15 +115,19 @@ impl Source for ContainerResourceMetricSource {
         if self.name.is_empty() {
             errors.push(required(format!("{path}.name"), "must specify a resource name"));
         } else if !is_container_resource(&self.name) {
-            let reason = "must be a standard resource for containers";
+            let reason = if self.name.contains('/') {
+                "doesn't follow extended resource name standard"
+            } else {
+                "must be a standard resource for containers"
+            };
             errors.push(FieldError::invalid(format!("{path}.name"), &self.name, reason));
         }
         if self.container.is_empty() {
             errors.push(required(format!("{path}.container"), "must specify a container"));
-        } else if !is_dns_label(&self.container) {
-            let reason =
-                "must be at most 63 lower case letters, digits and `-`, with a letter or digit at both ends";
-            errors.push(FieldError::invalid(format!("{path}.container"), &self.container, reason));
+        } else {
+            for reason in names::against_label(&self.container) {
+                errors.push(FieldError::invalid(format!("{path}.container"), &self.container, reason));
+            }
         }
         self.target.validate(path, errors);
         self.target.validate_resource(path, errors);
@@ -170,45 +175,55 @@ impl MetricIdentifier {
     fn validate(&self, source: &str, errors: &mut Errors) {
         let path = format!("{source}.metric.name");
         if self.name.is_empty() {
-            errors.push(required(path, "must specify a metric name"));
-        } else if let Some(problem) = path_segment_problem(&self.name) {
-            errors.push(FieldError::invalid(path, &self.name, problem));
+            errors.push(required(path.clone(), "must specify a metric name"));
+        }
+        for problem in path_segment_problems(&self.name) {
+            errors.push(FieldError::invalid(path.clone(), &self.name, problem));
         }
     }
+}
+
+/// What a reference is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// What is scaled; its API version needs a group.
+    ScaleTarget,
+    /// What a metric describes, which may be in the core group.
+    Metric,
 }
 
 impl ObjectReference {
-    /// `ValidateCrossVersionObjectReference`, which lets the API group be empty for metrics.
-    pub(crate) fn validate(&self, path: &str, errors: &mut Errors) {
+    /// `ValidateCrossVersionObjectReference`
+    pub(crate) fn validate(&self, path: &str, scope: Scope, errors: &mut Errors) {
         for (name, text) in [("kind", &self.kind), ("name", &self.name)] {
             if text.is_empty() {
                 errors.push(required(format!("{path}.{name}"), ""));
-            } else if let Some(problem) = path_segment_problem(text) {
+            }
+            for problem in path_segment_problems(text) {
                 errors.push(FieldError::invalid(format!("{path}.{name}"), text, problem));
             }
         }
-        if let Some(version) = self.api_version.as_ref().filter(|version| version.matches('/').count() > 1) {
-            let path = format!("{path}.apiVersion");
-            errors.push(FieldError::invalid(path, version, "must be VERSION or GROUP/VERSION"));
-        }
+        let version = self.api_version.as_deref().unwrap_or_default();
+        let group = version.rsplit_once('/').map_or("", |(group, _)| group);
+        let reason = if group.contains('/') {
+            format!("unexpected GroupVersion string: {version}")
+        } else if group.is_empty() && scope == Scope::ScaleTarget {
+            "apiVersion must specify API group".to_owned()
+        } else {
+            return;
+        };
+        errors.push(FieldError::invalid(format!("{path}.apiVersion"), version, reason));
     }
 }
 
-/// A resource of containers: a standard one, or an extended one such as `example.com/gpu`.
+/// A resource of containers (`ValidateContainerResourceName`): a standard one, a native one with its prefix, or an extended
+/// one such as `example.com/gpu`.
 fn is_container_resource(name: &str) -> bool {
     match name.split_once('/') {
         None => matches!(name, "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-"),
-        Some((domain, resource)) => {
-            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-            !domain.is_empty() && !resource.is_empty() && domain.bytes().chain(resource.bytes()).all(allowed)
+        Some(_) if name.contains("kubernetes.io/") => names::against_key(name).is_empty(),
+        Some(_) => {
+            !name.starts_with("requests.") && names::against_key(&format!("requests.{name}")).is_empty()
         }
     }
-}
-
-fn is_dns_label(name: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=63).contains(&name.len())
-        && name.bytes().all(inner)
-        && !name.starts_with('-')
-        && !name.ends_with('-')
 }

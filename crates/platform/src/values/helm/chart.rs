@@ -7,7 +7,9 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Table, yaml};
+use yaml::Marks;
+
+use super::Table;
 
 /// Largest file that is read, in bytes. Helm's own limit for a file of a chart is 5 MiB.
 const FILE_SIZE_MAX: u64 = 5 << 20;
@@ -25,14 +27,14 @@ pub struct Chart {
     pub requirements: Option<Vec<Requirement>>,
     /// What lies unpacked in `charts/`, by directory name.
     pub charts: Vec<Chart>,
-    /// Where `values` came from: the file and the lines of its keys.
+    /// Where `values` came from: the file and the places of its keys.
     pub source: Option<ValuesFile>,
 }
 
 /// One entry of `dependencies` in `Chart.yaml`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Requirement {
-    /// The name that its values go by: the alias, if it has one.
+    /// The key of its values: the alias, if it has one.
     pub name: String,
     /// The name of the chart itself.
     pub chart: String,
@@ -53,10 +55,10 @@ pub struct Import {
 }
 
 /// A values file, for messages.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ValuesFile {
     pub name: String,
-    pub lines: yaml::Lines,
+    pub marks: Marks,
 }
 
 /// Why a chart could not be read.
@@ -67,8 +69,8 @@ pub enum ChartError {
     Read { path: PathBuf, source: io::Error },
     #[error("{}: larger than {FILE_SIZE_MAX} bytes, the limit for a file of values", path.display())]
     TooLarge { path: PathBuf },
-    #[error("{file}:{error}")]
-    Yaml { file: String, error: yaml::YamlError },
+    #[error(transparent)]
+    Yaml(#[from] yaml::Error),
     #[error("{}: {message}", path.display())]
     Metadata { path: PathBuf, message: String },
     #[error("{}: subcharts nest deeper than {DEPTH_MAX} levels", path.display())]
@@ -84,7 +86,7 @@ impl Chart {
             values: document.values,
             requirements: None,
             charts: Vec::new(),
-            source: Some(ValuesFile { name: file.to_owned(), lines: document.lines }),
+            source: Some(ValuesFile { name: file.to_owned(), marks: document.marks }),
         })
     }
 
@@ -122,7 +124,7 @@ impl Chart {
         let file = values_path.display().to_string();
         let (values, source) = if values_path.exists() {
             let document = parse(&file, &read(&values_path)?)?;
-            (document.values, Some(ValuesFile { name: file, lines: document.lines }))
+            (document.values, Some(ValuesFile { name: file, marks: document.marks }))
         } else {
             (Table::new(), None)
         };
@@ -199,18 +201,38 @@ fn subchart_dirs(charts: &Path) -> Result<Vec<PathBuf>, ChartError> {
     Ok(found)
 }
 
-/// Reads a file of values as text, up to a size no honest one reaches.
+/// Reads a file of values as text, up to a limit that no real one reaches.
 pub(in crate::values) fn read(path: &Path) -> Result<String, ChartError> {
     let failed = |source| ChartError::Read { path: path.to_owned(), source };
     let size = fs::metadata(path).map_err(failed)?.len();
     if size > FILE_SIZE_MAX {
         return Err(ChartError::TooLarge { path: path.to_owned() });
     }
-    fs::read_to_string(path).map_err(failed)
+    let bytes = fs::read(path).map_err(failed)?;
+    Ok(yaml::decode(&path.display().to_string(), bytes)?)
 }
 
-pub(in crate::values) fn parse(file: &str, text: &str) -> Result<yaml::Document, ChartError> {
-    yaml::parse(text).map_err(|error| ChartError::Yaml { file: file.to_owned(), error })
+/// The content of a file of values.
+#[derive(Debug, Clone, Default)]
+pub struct ValuesText {
+    pub values: Table,
+    pub marks: Marks,
+}
+
+/// Reads a text that is a mapping or empty. Top-level keys that begin with `x-` are dropped: they hold anchors.
+pub fn parse(file: &str, text: &str) -> Result<ValuesText, ChartError> {
+    let document = yaml::read(file, text)?;
+    match document.value {
+        Value::Null => Ok(ValuesText::default()),
+        Value::Object(mut values) => {
+            values.retain(|key, _| !key.starts_with("x-"));
+            Ok(ValuesText { values, marks: document.marks })
+        }
+        ref other => {
+            let message = format!("expected a mapping of keys to values, got {}", shown(Some(other)));
+            Err(document.error_at("", message).into())
+        }
+    }
 }
 
 fn shown(value: Option<&Value>) -> String {

@@ -16,7 +16,7 @@ pub(super) enum Nulls {
     Remove,
 }
 
-/// The values give something else than a table under the name of a subchart.
+/// The value under a subchart's name is not a table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: expected a table, since {key} is a subchart, got {value}")]
 pub struct NotATable {
@@ -24,7 +24,7 @@ pub struct NotATable {
     pub value: String,
 }
 
-/// The values of `chart` and of all below it when `overrides` are given from above.
+/// The values of `chart` and its subcharts with `overrides` applied.
 pub fn coalesced(chart: &Chart, overrides: &Table) -> Result<Table, NotATable> {
     with(chart, overrides, Nulls::Remove)
 }
@@ -91,8 +91,7 @@ pub(super) fn lay_table_under(values: &mut Table, defaults: &Table, nulls: Nulls
     }
 }
 
-/// Gives the parent's `global` to a subchart. Here, unlike everywhere else, the parent wins over what was said
-/// for the subchart.
+/// Gives the parent's `global` to a subchart. Here, unlike everywhere else, the parent's values win over the subchart's.
 fn hand_down_globals(inner: &mut Table, parent: &Table) {
     let mut globals = match inner.get(GLOBAL) {
         None => Table::new(),
@@ -122,9 +121,8 @@ fn hand_down_globals(inner: &mut Table, parent: &Table) {
     inner.insert(GLOBAL.to_owned(), Value::Object(globals));
 }
 
-/// Hands every subchart the tables two levels down in `global` as they are in the end. In Helm these are one and
-/// the same object for a parent and its subcharts (its copy is shallow), so what one subchart's defaults add there is
-/// seen by the parent and by all others.
+/// Gives every subchart the final tables two levels down in `global`. Helm's copy is shallow: a parent and its subcharts
+/// share these tables, so what one subchart's defaults add is visible to all.
 fn share_globals(chart: &Chart, values: &mut Table) {
     for subchart in &chart.charts {
         if let Some(Value::Object(mut inner)) = values.remove(&subchart.name) {

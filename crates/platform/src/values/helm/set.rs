@@ -1,8 +1,9 @@
 //! `--set` and its relatives: `name=value` pairs that write into a tree of values.
 //!
-//! The grammar is that of `pkg/strvals` in Helm 3.22: `a.b=1,c[0]=x,d={1,2}`. A backslash takes the next
-//! character as it is, so `\,` `\.` `\=` `\[` are ordinary. What Helm makes of odd input (a value missing at the
-//! end, an index out of order) is kept, because a chart on this machine must see what it would see in a cluster.
+//! The grammar follows `pkg/strvals` of Helm 3.22: `a.b=1,c[0]=x,d={1,2}`. A backslash takes the next
+//! character as it is, so `\,` `\.` `\=` `\[` are ordinary. Odd input (a value missing at
+//! the end, an index out of order) is treated as Helm treats it, because a chart must see the same values here as in a
+//! cluster.
 
 mod parser;
 
@@ -41,7 +42,7 @@ pub fn set(values: &mut Table, text: &str, reading: Reading<'_>) -> Result<(), S
     parser::Parser::new(text, reading).run(values)
 }
 
-/// What `--set` makes of a text: Helm knows integers, but no fractions, and takes `007` to be text.
+/// How `--set` reads a value: Helm recognises integers but not fractions, and treats `007` as text.
 fn typed(text: String) -> Value {
     if text.eq_ignore_ascii_case("true") {
         return Value::Bool(true);

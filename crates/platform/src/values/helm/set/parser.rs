@@ -4,14 +4,14 @@ use serde_json::Value;
 
 use super::{DEPTH_MAX, INDEX_MAX, Reading, SetError, Table, typed};
 
-/// Whether the text goes on after what was just read.
+/// Whether there is more text to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum More {
     Yes,
     No,
 }
 
-/// How a value ended up where the text did: found, or missing because the text ended right after the `=`.
+/// A value, or nothing because the text ended right after the `=`.
 enum Found {
     Value(Value),
     Nothing,
@@ -32,7 +32,7 @@ impl<'text, 'reading> Parser<'text, 'reading> {
         Ok(())
     }
 
-    /// One name and what follows it, into `table`.
+    /// Reads one name and what follows it into `table`.
     fn pair(&mut self, table: &mut Table, depth: usize) -> Result<More, SetError> {
         let stops: &[char] = if self.literal() { &['=', '[', '.'] } else { &['=', '[', ',', '.'] };
         let (name, stop) = self.until(stops);
@@ -91,7 +91,7 @@ impl<'text, 'reading> Parser<'text, 'reading> {
         Ok(more)
     }
 
-    /// What follows `[index]`, into `list`.
+    /// Reads what follows `[index]` into `list`.
     fn item(&mut self, list: &mut Vec<Value>, index: usize, depth: usize) -> Result<More, SetError> {
         let (unexpected, stop) = self.until(&['[', '.', '=']);
         if !unexpected.is_empty() {
@@ -154,7 +154,7 @@ impl<'text, 'reading> Parser<'text, 'reading> {
         }
     }
 
-    /// What stands after the `=`, with the `,` behind it.
+    /// The value after the `=`, including a trailing `,`.
     fn value(&mut self) -> Result<Found, SetError> {
         match self.reading {
             Reading::Json => return self.json(),
@@ -221,7 +221,7 @@ impl<'text, 'reading> Parser<'text, 'reading> {
         }
     }
 
-    /// Text up to one of `stops`, which is taken too. A backslash takes the next character as it is.
+    /// Text up to and including one of `stops`. A backslash escapes the next character.
     fn until(&mut self, stops: &[char]) -> (String, Option<char>) {
         let mut text = String::new();
         let mut characters = self.rest.chars();
@@ -253,7 +253,7 @@ fn insert(table: &mut Table, name: String, value: Value) {
     }
 }
 
-/// Writes at an index; what is missing before it is null.
+/// Writes at an index; gaps before it become null.
 fn put(list: &mut Vec<Value>, index: usize, value: Value) {
     if list.len() <= index {
         list.resize(index + 1, Value::Null);

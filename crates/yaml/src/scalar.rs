@@ -1,14 +1,14 @@
-//! What a scalar means: the resolution of go-yaml 2 (`resolve.go`), which Helm's values go through.
+//! What a scalar means: the resolution of go-yaml 2 (`resolve.go`), and then the JSON that Go writes of it.
 
 use saphyr_parser::Tag;
 use serde_json::{Number, Value};
 
 /// The value of a scalar. `plain`: written without quotes and not as a block.
-pub(super) fn resolve(text: &str, plain: bool, tag: Option<&Tag>) -> Result<Value, String> {
+pub(crate) fn resolve(text: &str, plain: bool, tag: Option<&Tag>) -> Result<Value, String> {
     match tag {
         None if plain => implicit(text),
         Some(tag) if tag.is_yaml_core_schema() => tagged(text, &tag.suffix),
-        // A tag of somebody's own says nothing to Helm: the scalar stays text.
+        // A tag that YAML does not define says nothing to Go: the scalar stays text.
         None | Some(_) => Ok(Value::String(text.to_owned())),
     }
 }
@@ -16,7 +16,7 @@ pub(super) fn resolve(text: &str, plain: bool, tag: Option<&Tag>) -> Result<Valu
 fn tagged(text: &str, tag: &str) -> Result<Value, String> {
     let value = match tag {
         "bool" | "int" | "float" | "null" | "timestamp" => implicit(text)?,
-        "binary" => return Err("!!binary has no place in values; write base64 as text".to_owned()),
+        "binary" => return Err("!!binary is not read; write the base64 as text".to_owned()),
         _ => return Ok(Value::String(text.to_owned())),
     };
     let fits = match (&value, tag) {
@@ -38,14 +38,22 @@ fn implicit(text: &str) -> Result<Value, String> {
         }
         "" | "~" | "null" | "Null" | "NULL" => Value::Null,
         ".nan" | ".NaN" | ".NAN" | ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" | "-.inf"
-        | "-.Inf" | "-.INF" => return Err(format!("{text} is no number that values can hold")),
+        | "-.Inf" | "-.INF" => {
+            return Err(format!("{text} is not a number that JSON can hold; quote it if it is text"));
+        }
         _ => number(text).unwrap_or_else(|| Value::String(text.to_owned())),
     })
 }
 
 fn number(text: &str) -> Option<Value> {
     if text.starts_with('.') {
-        return float(text);
+        // Go's `ParseFloat`, where an underscore must stand between digits.
+        let is_digit = |piece: Option<char>| piece.is_some_and(|end| end.is_ascii_digit());
+        let pieces: Vec<&str> = text.split('_').collect();
+        let separates = pieces
+            .windows(2)
+            .all(|pair| is_digit(pair[0].chars().last()) && is_digit(pair[1].chars().next()));
+        return if separates { float(&pieces.concat()) } else { None };
     }
     if !text.starts_with(|first: char| first.is_ascii_digit() || first == '+' || first == '-') {
         return None;
@@ -87,10 +95,15 @@ fn float(text: &str) -> Option<Value> {
     // Rust's parser takes `inf` and `nan` too, which are texts in YAML.
     let plain = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E');
     let number: f64 = text.bytes().all(plain).then(|| text.parse().ok())??;
+    // Go writes whole numbers without a fraction, so `1e3` fits where an integer is expected.
+    let whole = number as i64;
+    if number.fract() == 0.0 && number.abs() < 9.0e18 {
+        return Some(Value::from(whole));
+    }
     Number::from_f64(number).map(Value::Number)
 }
 
-/// `2026-11-21`, with or without a time: text to Helm, and in no case a number.
+/// `2026-11-21`, with or without a time: text, and in no case a number.
 fn looks_like_a_date(text: &str) -> bool {
     let year = text.bytes().take_while(u8::is_ascii_digit).count();
     year == 4 && text.as_bytes().get(4) == Some(&b'-')
