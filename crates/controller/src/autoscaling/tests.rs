@@ -1,25 +1,26 @@
-use std::{collections::HashMap, net::SocketAddr, time::Duration};
+use std::time::Duration;
 
-use ::platform::{target::ReplicaPhase, values::Values};
-use uuid::Uuid;
-
-use super::{super::platform::Answers, *};
-use crate::{
-    backoff::BackOff,
-    journal::Journal,
-    supervisor::sample::{Scrape, Series},
+use platform::{
+    ServiceKind,
+    target::ReplicaPhase,
+    values::{Resources, Values},
 };
 
-const PID: u32 = 1;
+use super::*;
+use crate::{
+    MetricAnswer, RunId, Sample, Usage,
+    backoff::BackOff,
+    instance::{Run, Workload},
+    probe::Prober,
+    series::Series,
+    template::{Backends, ServiceTemplate, Template},
+};
 
 /// A service of the chart with one ready replica, and a clock that the test moves.
 struct Bench {
     hpa: Hpa,
-    replicas: Vec<Replica>,
-    resources: ::platform::values::Resources,
-    clock: Recorder,
-    start: Instant,
-    _directory: tempfile::TempDir,
+    replicas: Vec<Instance>,
+    resources: Resources,
 }
 
 impl Bench {
@@ -30,48 +31,24 @@ impl Bench {
     fn of(service: &str) -> Self {
         let values = Values::builtin();
         let service = values.service(service).unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        let journal = Journal::create(directory.path().join("events.jsonl"), 1_000_000).unwrap();
-        let clock = Recorder::new(Uuid::nil(), journal);
-        let start = Instant::now();
         Self {
             hpa: Hpa::new(service.autoscaling.as_ref().unwrap()).unwrap(),
-            replicas: vec![replica(0, start)],
+            replicas: vec![replica(0)],
             resources: service.resources.clone(),
-            clock,
-            start,
-            _directory: directory,
         }
-    }
-
-    fn at(&self, seconds: u64) -> Instant {
-        self.start + Duration::from_secs(seconds)
     }
 
     fn scrape(&mut self, seconds: u64, connections: &[u64]) -> Vec<EventKind> {
-        let at = self.at(seconds);
-        let counts: HashMap<SocketAddr, u64> = self
-            .replicas
-            .iter()
-            .zip(connections)
-            .map(|(replica, count)| (address(replica), *count))
-            .collect();
-        let scrape = Scrape::of_connections(at, counts, &[PID]);
-        for replica in &mut self.replicas {
-            let address = address(replica);
-            replica.series.take(&scrape, address, Some(PID));
+        for (replica, count) in self.replicas.iter_mut().zip(connections) {
+            take(replica, seconds, Some(*count), None);
         }
-        self.hpa.crossings("tcp", &mut self.replicas, at, 0)
+        self.hpa.crossings("tcp", self.replicas.iter_mut(), at(seconds), 0)
     }
 
     /// Scrapes how many packets the first replica has counted so far.
     fn scrape_packets(&mut self, seconds: u64, counted: u64) -> Vec<EventKind> {
-        let at = self.at(seconds);
-        let scrape = Scrape::of_connections(at, HashMap::new(), &[PID])
-            .with_packets(HashMap::from([(PID, (at, counted))]));
-        let address = address(&self.replicas[0]);
-        self.replicas[0].series.take(&scrape, address, Some(PID));
-        self.hpa.crossings("udp", &mut self.replicas, at, 0)
+        take(&mut self.replicas[0], seconds, None, Some((at(seconds), counted)));
+        self.hpa.crossings("udp", self.replicas.iter_mut(), at(seconds), 0)
     }
 
     fn sync(&mut self, seconds: u64, desired: u32) -> (Vec<EventKind>, Option<u32>) {
@@ -83,36 +60,56 @@ impl Bench {
         &mut self,
         seconds: u64,
         desired: u32,
-        answers: Option<&Answers>,
+        answers: Option<&[MetricAnswer]>,
     ) -> (Vec<EventKind>, Option<u32>) {
-        let now = self.at(seconds);
-        let seen = Seen { replicas: &mut self.replicas, desired, resources: &self.resources, answers };
-        self.hpa.sync("tcp", seen, &self.clock, now)
+        let replicas = self.replicas.iter_mut().collect();
+        let seen = Seen { replicas, desired, resources: &self.resources, answers };
+        self.hpa.sync("tcp", seen, Clock { began_unix_ms: 1_700_000_000_000 }, at(seconds))
     }
 }
 
-fn address(replica: &Replica) -> SocketAddr {
-    SocketAddr::new(replica.ip, 40000)
+fn at(seconds: u64) -> Time {
+    Time::ZERO + Duration::from_secs(seconds)
 }
 
-fn replica(ordinal: u16, now: Instant) -> Replica {
-    Replica {
+/// One scrape of a replica that uses neither CPU nor memory.
+fn take(replica: &mut Instance, seconds: u64, connections: Option<u64>, packets: Option<(Time, u64)>) {
+    let usage = Some(Usage { cpu: Duration::ZERO, memory_bytes: 0 });
+    let run = replica.run.as_ref().unwrap().id;
+    replica.series.take(at(seconds), run, &Sample { connections, packets, usage });
+}
+
+fn replica(ordinal: u16) -> Instance {
+    let values = Values::builtin();
+    let template = ServiceTemplate::new(values.service("tcp").unwrap(), &Backends::default());
+    let run = Run {
+        id: RunId(ordinal.into()),
+        began: Time::ZERO,
+        ready_since: Some(Time::ZERO),
+        prober: Prober::idle(Time::ZERO),
+    };
+    Instance {
         uid: u64::from(ordinal),
-        name: format!("tcp-{ordinal}"),
+        workload: Workload::Service(ServiceKind::Tcp),
+        name: format!("tcp-{ordinal}").into(),
         ordinal,
-        ip: format!("127.77.2.{}", ordinal + 1).parse().unwrap(),
         node: 0,
-        revision: 1,
-        created: now,
+        template: Template::Service(template.into()),
+        created: Time::ZERO,
         phase: ReplicaPhase::Ready,
-        since: now,
+        since: Time::ZERO,
+        run: Some(run),
         restarts: 0,
-        backoff: BackOff::default(),
-        running: None,
-        server_id: None,
-        told: None,
+        backoff: BackOff::kubelet(),
+        restart_at: None,
+        draining_since: None,
+        kill_at: None,
         forced: false,
         stay_dead: false,
+        server_id: None,
+        endpoints_version: 0,
+        detail: String::new(),
+        address: None,
         series: Series::new(Duration::from_mins(1)),
     }
 }
@@ -158,7 +155,7 @@ fn more_connections_than_the_target_add_a_replica_and_the_event_says_why() {
 #[test]
 fn a_scale_down_that_is_held_is_told_with_its_end() {
     let mut bench = Bench::new();
-    bench.replicas.push(replica(1, bench.start));
+    bench.replicas.push(replica(1));
     bench.scrape(0, &[4_000, 4_000]);
     bench.scrape(7, &[4_000, 4_000]);
     assert_eq!(bench.sync(15, 2).1, None);
@@ -168,7 +165,7 @@ fn a_scale_down_that_is_held_is_told_with_its_end() {
     assert_eq!(desired, Some(1), "{events:?}");
 
     let mut bench = Bench::new();
-    bench.replicas.push(replica(1, bench.start));
+    bench.replicas.push(replica(1));
     bench.scrape(0, &[4_000, 4_000]);
     bench.scrape(7, &[4_000, 4_000]);
     bench.sync(60, 2);
@@ -218,10 +215,10 @@ fn more_packets_a_second_than_the_target_add_a_replica() {
     assert_eq!(bench.replicas[0].series.connections(), None, "nothing connects to it");
 }
 
-fn answers(answer: Result<&[(&str, i64)], &str>) -> Answers {
+fn answers(answer: Result<&[(&str, i64)], &str>) -> Vec<MetricAnswer> {
     let by_pod = |pods: &[(&str, i64)]| pods.iter().map(|(pod, milli)| ((*pod).to_owned(), *milli)).collect();
-    let of = ("tcp".to_owned(), "tcp_state_established".to_owned());
-    Answers::from([(of, answer.map(by_pod).map_err(str::to_owned))])
+    let (service, metric) = ("tcp".to_owned(), "tcp_state_established".to_owned());
+    vec![MetricAnswer { service, metric, values: answer.map(by_pod).map_err(str::to_owned) }]
 }
 
 fn connections(events: &[EventKind]) -> MetricProposal {
@@ -244,7 +241,7 @@ fn prometheus_decides_and_not_what_the_kernel_counts() {
 #[test]
 fn a_pod_without_a_value_holds_back_and_an_error_makes_the_metric_unavailable() {
     let mut bench = Bench::new();
-    bench.replicas.extend([replica(1, bench.start), replica(2, bench.start)]);
+    bench.replicas.extend([replica(1), replica(2)]);
     bench.scrape(0, &[0, 0, 0]);
     bench.scrape(7, &[0, 0, 0]);
     // Of two the value is missing: that is no reason to take one away…
@@ -254,7 +251,7 @@ fn a_pod_without_a_value_holds_back_and_an_error_makes_the_metric_unavailable() 
     // …nor is an error, or no answer at all…
     let (events, desired) = bench.sync_with(300, 3, Some(&answers(Err("connection refused"))));
     assert_eq!((desired, connections(&events).value_milli), (None, None));
-    let (events, desired) = bench.sync_with(400, 3, Some(&Answers::new()));
+    let (events, desired) = bench.sync_with(400, 3, Some(&[]));
     assert_eq!((desired, connections(&events).value_milli), (None, None));
     // …but nothing to do is.
     let all = answers(Ok(&[("tcp-0", 7_000_000), ("tcp-1", 0), ("tcp-2", 0)]));

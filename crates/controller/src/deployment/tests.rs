@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn view(uid: u64, current: bool, ready: bool, now: Instant) -> View {
+fn view(uid: u64, current: bool, ready: bool, now: Time) -> View {
     View {
         current,
         candidate: Candidate {
@@ -21,7 +21,7 @@ fn view(uid: u64, current: bool, ready: bool, now: Instant) -> View {
 
 #[test]
 fn scaling_starts_what_is_missing_and_drains_what_is_too_much() {
-    let now = Instant::now();
+    let now = Time::ZERO;
     assert_eq!(plan(3, &[view(0, true, true, now)], now), Plan { start: 2, drain: vec![] });
     let three = [view(0, true, true, now), view(1, true, false, now), view(2, true, true, now)];
     assert_eq!(plan(2, &three, now), Plan { start: 0, drain: vec![1] });
@@ -31,7 +31,7 @@ fn scaling_starts_what_is_missing_and_drains_what_is_too_much() {
 
 #[test]
 fn a_replacement_is_started_before_the_old_one_goes() {
-    let now = Instant::now();
+    let now = Time::ZERO;
     assert_eq!(plan(1, &[view(0, false, true, now)], now), Plan { start: 1, drain: vec![] });
     let starting = [view(0, false, true, now), view(1, true, false, now)];
     assert_eq!(plan(1, &starting, now), Plan::default());
@@ -41,7 +41,7 @@ fn a_replacement_is_started_before_the_old_one_goes() {
 
 #[test]
 fn an_old_one_that_is_not_ready_gives_way_at_once() {
-    let now = Instant::now();
+    let now = Time::ZERO;
     let replicas = [view(0, false, false, now), view(1, true, false, now)];
     assert_eq!(plan(1, &replicas, now), Plan { start: 0, drain: vec![0] });
 }
@@ -54,7 +54,7 @@ proptest! {
         desired in 0_u32..6,
         replicas in proptest::collection::vec((any::<bool>(), any::<bool>()), 0..8),
     ) {
-        let now = Instant::now() + Duration::from_secs(100);
+        let now = Time::ZERO + Duration::from_secs(100);
         let mut views: Vec<View> = replicas
             .iter()
             .enumerate()
