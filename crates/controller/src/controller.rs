@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use platform::{EventKind, ServiceKind, TargetError, target::Applied, values::Values};
 
 use crate::{
-    Effect, Fact, Failure, Input, Reply, Request, RequestId, Time,
+    Effect, Fact, Failure, Input, Reply, Request, RequestId, RunId, Time,
     deployment::Service,
     endpoints::Endpoints,
     facts::{Change, Trouble, Warning},
@@ -62,8 +62,8 @@ pub struct Controller {
     /// Something has changed since everything was last compared.
     dirty: bool,
     effects: Vec<Effect>,
-    /// What comes after the endpoints: a replica is out of them before it is told to end.
-    late: Vec<Effect>,
+    /// Who is told to end as soon as the gateways are told that it gets no more connections.
+    leaving: Vec<RunId>,
 }
 
 /// What there should be, as was last asked for.
@@ -105,14 +105,16 @@ impl Controller {
             next_run: 0,
             dirty: false,
             effects: Vec::new(),
-            late: Vec::new(),
+            leaving: Vec::new(),
         }
     }
 
     /// Takes one input at one moment; returns what is to be done, in this order. `now` must not lie before that of the
-    /// step before; what is due by then happens first.
+    /// step before. What is due by then happens after the input, so that nothing is done to a run that has just ended.
     pub fn step(&mut self, now: Time, input: Input) -> Vec<Effect> {
-        self.fire(now);
+        if self.finished && !matches!(input, Input::Request { .. }) {
+            return Vec::new();
+        }
         match input {
             Input::Tick => {}
             Input::Request { id, request } => self.request(id, request, now),
@@ -130,10 +132,22 @@ impl Controller {
             Input::Scraped { samples } => self.scraped(&samples, now),
             Input::MetricsAnswered { answers } => self.metrics_answered(&answers, now),
         }
+        self.fire(now);
         self.settle(now);
-        let mut effects = std::mem::take(&mut self.effects);
-        effects.append(&mut self.late);
-        effects
+        self.terminate_leaving();
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Tells those to end that no gateway is told to use any more. While an older version of the endpoints is being
+    /// written, that waits for the next one.
+    fn terminate_leaving(&mut self) {
+        for run in std::mem::take(&mut self.leaving) {
+            if self.endpoints.offer(run) {
+                self.leaving.push(run);
+            } else if self.instances.values().any(|one| one.runs_as(run)) {
+                self.effect(Effect::Terminate { run });
+            }
+        }
     }
 
     /// When something is due even if nothing else happens: the time for an [`Input::Tick`].
@@ -188,7 +202,7 @@ impl Controller {
 
     /// Compares what is with what should be, and does what has to be done next; tells those who wait when nothing has.
     fn settle(&mut self, now: Time) {
-        while std::mem::take(&mut self.dirty) {
+        while std::mem::take(&mut self.dirty) && !self.finished {
             if self.stopping.is_some() {
                 self.settle_endpoints(now);
                 self.settle_stop(now);
@@ -287,8 +301,8 @@ impl Controller {
         self.effects.push(effect);
     }
 
-    pub(crate) fn late_effect(&mut self, effect: Effect) {
-        self.late.push(effect);
+    pub(crate) fn terminate(&mut self, run: RunId) {
+        self.leaving.push(run);
     }
 
     pub(crate) fn tell(&mut self, fact: Fact) {
@@ -308,9 +322,9 @@ impl Controller {
         self.next_uid
     }
 
-    pub(crate) fn new_run(&mut self) -> crate::RunId {
+    pub(crate) fn new_run(&mut self) -> RunId {
         self.next_run += 1;
-        crate::RunId(self.next_run)
+        RunId(self.next_run)
     }
 
     pub(crate) fn instances_of(&self, workload: Workload) -> impl Iterator<Item = &Instance> {

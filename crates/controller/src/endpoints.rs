@@ -5,7 +5,7 @@ use std::time::Duration;
 use platform::{EventKind, ServiceKind, target::ReplicaPhase};
 
 use crate::{
-    Controller, Effect, Fact, Time,
+    Controller, Effect, Fact, RunId, Time,
     effect::{Cluster, Endpoint},
     facts::Warning,
 };
@@ -35,6 +35,12 @@ impl Endpoints {
     /// Whether what should be written has been.
     pub(crate) fn is_written(&self) -> bool {
         self.written_version == self.version && self.version > 0
+    }
+
+    /// Whether the gateways are told to send this run new connections.
+    pub(crate) fn offer(&self, run: RunId) -> bool {
+        let all = self.clusters.iter().flat_map(|cluster| &cluster.endpoints);
+        all.into_iter().any(|endpoint| endpoint.run == run && !endpoint.draining)
     }
 
     pub(crate) fn retry_at(&self) -> Option<Time> {

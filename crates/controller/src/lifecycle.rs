@@ -214,7 +214,7 @@ impl Controller {
             self.event(event);
         }
         match run {
-            Some(run) => self.late_effect(Effect::Terminate { run }),
+            Some(run) => self.terminate(run),
             None => self.gone(uid, now),
         }
         self.dirty();
