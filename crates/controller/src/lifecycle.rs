@@ -85,7 +85,8 @@ impl Controller {
             vec![kafka.broadcast_topic.clone(), kafka.logging_topic.clone()]
         });
         let Some(instance) = self.instances.get_mut(&uid) else { return };
-        instance.run = Some(Run { id: run, began: now, ready_since: None, prober: Prober::idle(now) });
+        let prober = Prober::idle(now);
+        instance.run = Some(Run { id: run, began: now, started: false, ready_since: None, prober });
         (instance.restart_at, instance.endpoints_version) = (None, 0);
         instance.enter(ReplicaPhase::Starting, now);
         let (name, ordinal, node) = (instance.name.to_string(), instance.ordinal, instance.node);
@@ -117,6 +118,10 @@ impl Controller {
     pub(crate) fn started(&mut self, run: RunId, result: Result<Started, String>, now: Time) {
         let Some(instance) = self.running(run) else { return };
         let uid = instance.uid;
+        // Heard twice, it counts once.
+        if instance.run.as_mut().is_none_or(|run| std::mem::replace(&mut run.started, true)) {
+            return;
+        }
         match result {
             Ok(started) => {
                 (instance.address, instance.detail) = (started.address, started.detail);

@@ -13,11 +13,21 @@ const FAST_FOR: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Prober {
     began: Time,
-    /// `None`: a probe is under way, or there are none.
-    next: Option<Time>,
+    next: Next,
     ready: bool,
     successes: u32,
     failures: u32,
+}
+
+/// What comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Nothing: it has not begun.
+    Idle,
+    /// A probe, at this time.
+    Probe(Time),
+    /// The answer to the probe that is under way.
+    Answer,
 }
 
 /// What an answer changed.
@@ -30,30 +40,36 @@ pub(crate) enum News {
 impl Prober {
     /// One that does not probe before [`begin`](Self::begin).
     pub(crate) fn idle(began: Time) -> Self {
-        Self { began, next: None, ready: false, successes: 0, failures: 0 }
+        Self { began, next: Next::Idle, ready: false, successes: 0, failures: 0 }
     }
 
     /// The first probe is due at once.
     pub(crate) fn begin(&mut self, now: Time) {
-        self.next = Some(now);
+        self.next = Next::Probe(now);
     }
 
     pub(crate) fn next_due(&self) -> Option<Time> {
-        self.next
+        match self.next {
+            Next::Probe(at) => Some(at),
+            Next::Idle | Next::Answer => None,
+        }
     }
 
     /// Whether to probe now; then the next one waits for the answer.
     pub(crate) fn is_due(&mut self, now: Time) -> bool {
-        let due = self.next.is_some_and(|at| at <= now);
+        let due = self.next_due().is_some_and(|at| at <= now);
         if due {
-            self.next = None;
+            self.next = Next::Answer;
         }
         due
     }
 
     /// Counts an answer and says what it changed. As in Kubernetes, so many successes in a row make it ready, and so
-    /// many failures in a row unready.
+    /// many failures in a row unready. An answer that nothing waits for, such as one that comes twice, does not count.
     pub(crate) fn answered(&mut self, success: bool, settings: ProbeSettings, now: Time) -> Option<News> {
+        if self.next != Next::Answer {
+            return None;
+        }
         if success {
             (self.successes, self.failures) = (self.successes.saturating_add(1), 0);
         } else {
@@ -72,7 +88,7 @@ impl Prober {
             None => self.ready,
         };
         let starting = !self.ready && now.since(self.began) < FAST_FOR;
-        self.next = Some(now + if starting { FAST } else { settings.period });
+        self.next = Next::Probe(now + if starting { FAST } else { settings.period });
         news
     }
 }
@@ -95,7 +111,11 @@ mod tests {
     #[test]
     fn so_many_answers_in_a_row_change_it() {
         let mut prober = Prober::idle(Time::ZERO);
-        let mut answer = |success, at| prober.answered(success, SETTINGS, seconds(at));
+        prober.begin(Time::ZERO);
+        let mut answer = |success, at| {
+            assert!(prober.is_due(seconds(at + 1)));
+            prober.answered(success, SETTINGS, seconds(at))
+        };
         assert_eq!(answer(true, 0), None);
         assert_eq!(answer(false, 0), None, "a failure begins the count anew");
         assert_eq!(answer(true, 1), None);
@@ -116,10 +136,25 @@ mod tests {
         assert!(!prober.is_due(seconds(60)), "the answer is still to come");
         prober.answered(false, SETTINGS, seconds(2));
         assert_eq!(prober.next_due(), Some(seconds(2) + FAST));
+        assert!(prober.is_due(seconds(6)));
         prober.answered(false, SETTINGS, seconds(6));
         assert_eq!(prober.next_due(), Some(seconds(7)), "it takes long to start");
+        assert!(prober.is_due(seconds(7)));
         prober.answered(true, SETTINGS, seconds(7));
+        assert!(prober.is_due(seconds(8)));
         prober.answered(true, SETTINGS, seconds(8));
         assert_eq!(prober.next_due(), Some(seconds(9)));
+    }
+
+    #[test]
+    fn an_answer_that_comes_twice_counts_once() {
+        let mut prober = Prober::idle(Time::ZERO);
+        assert_eq!(prober.answered(true, SETTINGS, seconds(0)), None, "nothing was asked");
+        assert_eq!(prober.next_due(), None);
+        prober.begin(seconds(0));
+        assert!(prober.is_due(seconds(0)));
+        assert_eq!([(); 3].map(|()| prober.answered(true, SETTINGS, seconds(0))), [None; 3]);
+        assert!(prober.is_due(seconds(1)));
+        assert_eq!(prober.answered(true, SETTINGS, seconds(1)), Some(News::Ready));
     }
 }

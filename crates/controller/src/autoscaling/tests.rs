@@ -85,6 +85,7 @@ fn replica(ordinal: u16) -> Instance {
     let run = Run {
         id: RunId(ordinal.into()),
         began: Time::ZERO,
+        started: true,
         ready_since: Some(Time::ZERO),
         prober: Prober::idle(Time::ZERO),
     };
