@@ -212,15 +212,13 @@ impl Controller {
                 continue;
             }
             self.settle_parts(now);
-            // What services and gateways lean on comes first.
+            // What services and gateways lean on comes first; until then they go on with what they were started from.
             if self.parts_came_up() {
                 self.settle_templates();
-                self.settle_services(now);
-                self.settle_endpoints(now);
-                self.settle_gateways(now);
-            } else {
-                self.settle_endpoints(now);
             }
+            self.settle_services(now);
+            self.settle_endpoints(now);
+            self.settle_gateways(now);
             if !self.dirty && self.is_settled() {
                 self.settled(now);
             }
