@@ -221,7 +221,8 @@ fn plan(desired: u32, replicas: &[View], now: Time) -> Plan {
     let mut drain = Vec::new();
     let mut ready = replicas.iter().filter(|view| view.candidate.ready_since.is_some()).count();
     let mut left = replicas.len();
-    for candidate in in_order(&old, now) {
+    let old = if left > desired { in_order(&old, now) } else { Vec::new() };
+    for candidate in old {
         let is_ready = candidate.ready_since.is_some();
         if left > desired && (!is_ready || ready > desired) {
             drain.push(candidate.uid);
@@ -229,15 +230,16 @@ fn plan(desired: u32, replicas: &[View], now: Time) -> Plan {
             ready -= usize::from(is_ready);
         }
     }
-    let excess = current.len().saturating_sub(desired);
-    drain.extend(in_order(&current, now).into_iter().take(excess).map(|candidate| candidate.uid));
+    // Scaled down in the middle of a rollout, the surge stays what it is: those that start go first.
+    let surge = usize::from(left > current.len());
+    let excess = current.len().saturating_sub(desired).max(left.saturating_sub(desired + surge));
+    if excess > 0 {
+        drain.extend(in_order(&current, now).into_iter().take(excess).map(|candidate| candidate.uid));
+    }
     Plan { start: u32::try_from(start).unwrap_or(u32::MAX), drain }
 }
 
 fn in_order(views: &[&View], now: Time) -> Vec<Candidate> {
-    if views.is_empty() {
-        return Vec::new();
-    }
     let candidates: Vec<Candidate> = views.iter().map(|view| view.candidate.clone()).collect();
     deletion::order(&candidates, now).into_iter().map(|index| candidates[index].clone()).collect()
 }

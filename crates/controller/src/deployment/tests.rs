@@ -46,6 +46,19 @@ fn an_old_one_that_is_not_ready_gives_way_at_once() {
     assert_eq!(plan(1, &replicas, now), Plan { start: 0, drain: vec![0] });
 }
 
+#[test]
+fn scaled_down_in_the_middle_of_a_rollout_there_is_still_one_too_many_at_most() {
+    let now = Time::ZERO;
+    let old = |uid| view(uid, false, true, now);
+    let starting = |uid| view(uid, true, false, now);
+    // Four were desired; now two are, and both old ones must stay until a new one is ready.
+    let replicas = [old(0), old(1), starting(2), starting(3), starting(4)];
+    assert_eq!(plan(2, &replicas, now), Plan { start: 0, drain: vec![4, 3] });
+    // One of the new ones is ready: it stays, and an old one goes.
+    let replicas = [old(0), old(1), view(2, true, true, now), starting(3)];
+    assert_eq!(plan(2, &replicas, now), Plan { start: 0, drain: vec![1] });
+}
+
 proptest! {
     /// Carrying out plan after plan, with every new replica becoming ready, ends with the desired number of current
     /// ones; on the way there are never more than one too many, nor fewer ready ones than before or desired.
