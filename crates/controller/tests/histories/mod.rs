@@ -1,0 +1,250 @@
+//! Seeded random histories of a platform: a client that asks for everything at any time, a world in which things go
+//! wrong, and what must hold whatever happens. A seed gives the same history again.
+
+mod checks;
+mod plans;
+mod world;
+
+use std::{fmt, time::Duration};
+
+use controller::{Apply, Capacity, Controller, Effect, Input, Request, RequestId, Time};
+use platform::target::{Pick, Subject};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_pcg::Pcg64Mcg;
+
+use checks::Checks;
+pub(crate) use plans::Plans;
+use world::World;
+
+/// No history is shorter.
+const INPUTS: u64 = 200;
+/// A history in which nothing goes wrong any more for so long has come to rest: back-off ends after 5 min.
+const CALM: Duration = Duration::from_mins(7);
+/// One in so many histories comes to rest before its end.
+const RESTS: u64 = 64;
+
+/// Sees every step of a history.
+pub(crate) type Observer<'a> = &'a mut dyn FnMut(Time, &Input, &[Effect]);
+
+/// Something that must hold did not.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    seed: u64,
+    at: Time,
+    inputs: u64,
+    message: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, at, inputs, message } = self;
+        let seconds = at.as_millis() as f64 / 1000.0;
+        write!(
+            formatter,
+            "seed {seed}, input {inputs}, after {seconds} s: {message}\nreplay it: \
+             cargo run --release -p controller --example histories -- --seed {seed} --trace"
+        )
+    }
+}
+
+/// Plays one history to its end; returns how many inputs it had.
+pub(crate) fn play(seed: u64, plans: &Plans, observer: Observer<'_>) -> Result<u64, Fault> {
+    let mut random = Pcg64Mcg::seed_from_u64(seed);
+    let mut inputs = 0;
+    // A platform that does not come up is over soon; then another one is brought up.
+    while inputs < INPUTS {
+        let mut life = Life::new(&mut random, plans, inputs, observer);
+        let wanted = INPUTS + life.random.random_range(0..100);
+        let result = life.run(wanted, seed.is_multiple_of(RESTS));
+        let (at, told) = (life.now, life.inputs);
+        result.map_err(|message| Fault { seed, at, inputs: told, message })?;
+        inputs = told;
+    }
+    Ok(inputs)
+}
+
+/// One platform from its bring-up to its end.
+struct Life<'a> {
+    random: Pcg64Mcg,
+    plans: &'a Plans,
+    now: Time,
+    controller: Controller,
+    world: World,
+    checks: Checks,
+    inputs: u64,
+    next_request: u64,
+    /// The mean time between two things that a client asks for.
+    pace: Duration,
+    observer: Observer<'a>,
+}
+
+impl<'a> Life<'a> {
+    fn new(random: &mut Pcg64Mcg, plans: &'a Plans, inputs: u64, observer: Observer<'a>) -> Self {
+        let few = random.random_range(0..10) == 0;
+        let capacity =
+            Capacity { ordinals: if few { 8 } else { 254 }, replicas: if few { 4 } else { 200 }, nodes: 3 };
+        let began = "2026-11-28T06:00:00Z".parse().expect("a time stamp");
+        let world = World::new(random);
+        Self {
+            random: Pcg64Mcg::seed_from_u64(random.random()),
+            plans,
+            now: Time::ZERO,
+            controller: Controller::new("playground", "this machine", began, capacity),
+            world,
+            checks: Checks::new(capacity),
+            inputs,
+            next_request: 0,
+            pace: Duration::from_millis([20, 200, 1_000, 4_000][random.random_range(0..4)]),
+            observer,
+        }
+    }
+
+    fn run(&mut self, wanted: u64, rests: bool) -> Result<(), String> {
+        let apply = self.apply(false);
+        self.ask(apply)?;
+        while self.inputs < wanted && !self.checks.is_stopping() {
+            let pause = self.pace.mul_f64(self.random.random_range(0.0..2.0));
+            self.pass(self.now + pause)?;
+            self.act()?;
+        }
+        if rests && !self.checks.is_stopping() {
+            self.world.calm_down(self.now);
+            let (_, apply) = (self.world.set_load(0), self.apply(false));
+            self.ask(apply)?;
+            self.pass(self.now + CALM)?;
+            self.checks.converged(&self.controller)?;
+        }
+        self.end()
+    }
+
+    /// Lets time pass until then.
+    fn pass(&mut self, until: Time) -> Result<(), String> {
+        while !self.checks.finished {
+            let due = self.controller.next_due().map(|at| at.max(self.now));
+            let Some(next) = [due, self.world.next_at()].into_iter().flatten().min() else { break };
+            if next > until {
+                break;
+            }
+            if self.world.next_at() == Some(next) {
+                self.now = next;
+                if let Some(input) = self.world.next() {
+                    self.step(input)?;
+                }
+                continue;
+            }
+            // Nobody wakes up on time.
+            let late = Duration::from_micros(self.random.random_range(0..2_000));
+            let world = self.world.next_at().unwrap_or(next + late);
+            self.now = (next + late).min(world).max(self.now);
+            self.step(Input::Tick)?;
+        }
+        self.now = self.now.max(until);
+        Ok(())
+    }
+
+    fn step(&mut self, input: Input) -> Result<(), String> {
+        self.inputs += 1;
+        self.checks.note(&input);
+        let effects = self.controller.step(self.now, input.clone());
+        (self.observer)(self.now, &input, &effects);
+        self.checks.look(self.now, &effects, &self.controller)?;
+        for effect in &effects {
+            self.world.carry_out(self.now, effect);
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self, request: Request) -> Result<(), String> {
+        self.next_request += 1;
+        self.step(Input::Request { id: RequestId(self.next_request), request })
+    }
+
+    fn act(&mut self) -> Result<(), String> {
+        let service = ["tcp", "tcp", "udp", "logger"][self.random.random_range(0..4)];
+        let loads = if self.random.random() { self.world.loads() } else { Vec::new() };
+        let request = match self.random.random_range(0..100) {
+            0..20 => self.apply(true),
+            20..40 => {
+                Request::Scale { service: service.to_owned(), replicas: self.random.random_range(0..6) }
+            }
+            40..55 => Request::Kill { what: self.one_of(service), restart: self.random.random(), loads },
+            55..65 => Request::Drain { what: self.one_of(service), loads },
+            65..72 => Request::Stop { what: self.whole(service) },
+            72..85 => Request::Start { what: self.whole(service) },
+            85..97 => {
+                let load = self.random.random_range(0..20_000);
+                self.world.set_load(load);
+                return Ok(());
+            }
+            97 if self.random.random() => Request::Teardown { grace: self.random.random() },
+            98 if self.random.random() => return self.step(Input::Abandoned),
+            99 if self.random.random() => return self.step(Input::Interrupted),
+            _ => Request::Scale { service: "tpc".to_owned(), replicas: 1 },
+        };
+        self.ask(request)
+    }
+
+    fn apply(&mut self, may_fail: bool) -> Request {
+        let number = self.random.random_range(0..self.plans.count());
+        let obstacle = may_fail && self.random.random_range(0..20) == 0;
+        Request::Apply(Box::new(Apply {
+            values: self.plans.values(number),
+            nodes: self.random.random_range(1..=if may_fail { 4 } else { 3 }),
+            programs: plans::programs(self.random.random_range(0..2)),
+            obstacle: obstacle.then(|| "port 10000 is taken".to_owned()),
+        }))
+    }
+
+    /// One replica of a service, a gateway, or a part.
+    fn one_of(&mut self, service: &str) -> Subject {
+        let name = match self.random.random_range(0..10) {
+            0 => return Subject::replica("gateway", &format!("node-{}", self.random.random_range(0..3))),
+            1 => return Subject::whole(self.part()),
+            _ => service.to_owned(),
+        };
+        let replica = match self.random.random_range(0..5) {
+            0 => Pick::Unnamed,
+            1 => Pick::Fullest,
+            2 => Pick::Emptiest,
+            _ => Pick::Named(format!("{service}-{}", self.random.random_range(0..6))),
+        };
+        Subject { name, replica }
+    }
+
+    fn whole(&mut self, service: &str) -> Subject {
+        match self.random.random_range(0..3) {
+            0 => Subject::whole(service),
+            1 => self.one_of(service),
+            _ => Subject::whole(self.part()),
+        }
+    }
+
+    fn part(&mut self) -> &'static str {
+        ["kafka", "memcached", "elasticsearch", "prometheus"][self.random.random_range(0..4)]
+    }
+
+    /// Takes it down in one of several ways, and goes on to ask and to tell after its end.
+    fn end(&mut self) -> Result<(), String> {
+        match self.random.random_range(0..4) {
+            0 => self.step(Input::Interrupted)?,
+            1 => self.ask(Request::Teardown { grace: false })?,
+            _ => self.ask(Request::Teardown { grace: true })?,
+        }
+        if self.random.random_range(0..3) == 0 {
+            let pause = Duration::from_millis(self.random.random_range(0..5_000));
+            self.pass(self.now + pause)?;
+            let grace = self.random.random();
+            self.ask(Request::Teardown { grace })?;
+        }
+        self.pass(self.now + Duration::from_secs(100))?;
+        self.act()?;
+        // Messages that come too late change nothing.
+        while let Some(at) = self.world.next_at() {
+            self.now = self.now.max(at);
+            if let Some(input) = self.world.next() {
+                self.step(input)?;
+            }
+        }
+        self.checks.end()
+    }
+}
