@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, sync::Arc};
 use platform::{
     EventKind, ServiceKind, TargetError,
     event::{GatewayInfo, ServiceInfo},
-    target::ReplicaPhase,
     values::{self, Values},
 };
 
@@ -29,15 +28,15 @@ impl Controller {
             return;
         }
         let Apply { values, nodes, programs, obstacle } = apply;
-        self.dirty();
-        self.pending.push(Pending { id, since: now, changes: Vec::new() });
         let autoscalers = match obstacle.map_or_else(|| autoscalers(&values), Err) {
             Ok(autoscalers) => autoscalers,
             Err(obstacle) => {
-                self.change_failed(Trouble::Obstacle(obstacle), now);
+                self.apply_failed(id, Trouble::Obstacle(obstacle), now);
                 return;
             }
         };
+        self.dirty();
+        self.pending.push(Pending { id, since: now, changes: Vec::new() });
         let before = self.spec.replace(Spec { values: Arc::clone(&values), nodes, programs });
         let changes = match before {
             None => self.build(&values, nodes, autoscalers),
@@ -182,7 +181,7 @@ impl Controller {
         }
         // `up` wants all replicas to run: those that were killed for good come back.
         for replica in self.instances.values_mut().filter(|one| one.is_of(Workload::Service(wanted.kind))) {
-            if replica.phase == ReplicaPhase::Stopped && std::mem::take(&mut replica.stay_dead) {
+            if replica.is_active() && std::mem::take(&mut replica.stay_dead) {
                 changes.push(Change::Revived { name: replica.name.to_string() });
             }
         }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use platform::{EventKind, ServiceKind, TargetError, target::Applied, values::Values};
+use platform::{EventKind, ServiceKind, target::Applied, values::Values};
 
 use crate::{
     Effect, Fact, Failure, Input, Reply, Request, RequestId, RunId, Time,
@@ -260,23 +260,47 @@ impl Controller {
         }
     }
 
-    /// A change takes too long: names what it waits for.
+    /// A change takes too long: names what it waits for. If there was a later one, only its client is told.
     fn overdue(&mut self, now: Time) {
-        let waiting = self
-            .instances
-            .values()
-            .filter(|one| one.is_active() && !one.is_ready())
-            .map(|one| one.name.to_string())
-            .collect();
-        self.change_failed(Trouble::Late { within: CHANGE_DEADLINE, waiting }, now);
+        let waiting = self.instances.values().filter(|one| one.is_active() && !self.is_done(one));
+        let waiting = waiting.map(|one| one.name.to_string()).collect();
+        let endpoints = self.endpoints.problem().map(str::to_owned);
+        let trouble = Trouble::Late { within: CHANGE_DEADLINE, waiting, endpoints };
+        let is_late = |pending: &Pending| pending.since + CHANGE_DEADLINE <= now;
+        if self.pending.iter().all(is_late) {
+            self.change_failed(trouble, now);
+            return;
+        }
+        let failure = Failure::from(&trouble);
+        let (late, pending) = std::mem::take(&mut self.pending).into_iter().partition(is_late);
+        self.pending = pending;
+        for pending in late {
+            self.reply(pending.id, Err(failure.clone()));
+        }
+    }
+
+    /// Whether an instance is what it should be, so that nobody waits for it.
+    pub(crate) fn is_done(&self, instance: &Instance) -> bool {
+        let is_gateway = matches!(instance.workload, Workload::Gateway(_));
+        let knows = !is_gateway || instance.endpoints_version >= self.endpoints.version();
+        instance.is_ready() && self.is_current(instance) && knows
+    }
+
+    /// An `apply` cannot be carried out, and has changed nothing.
+    pub(crate) fn apply_failed(&mut self, id: RequestId, trouble: Trouble, now: Time) {
+        if self.spec.is_none() {
+            self.pending.push(Pending { id, since: now, changes: Vec::new() });
+            self.change_failed(trouble, now);
+            return;
+        }
+        let failure = Failure::from(&trouble);
+        self.tell(Fact::Warning(Warning::ChangeFailed(trouble)));
+        self.reply(id, Err(failure));
     }
 
     /// A change cannot be carried out. If the platform was never up, that is its end; otherwise what runs goes on.
     pub(crate) fn change_failed(&mut self, trouble: Trouble, now: Time) {
-        let failure = Failure {
-            error: TargetError::BringUp { message: trouble.to_string() },
-            output_of: trouble.output_of(),
-        };
+        let failure = Failure::from(&trouble);
         if !self.came_up {
             self.stop_failed(&failure, now);
             return;

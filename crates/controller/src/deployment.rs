@@ -53,15 +53,14 @@ impl Controller {
     /// Whether it is what it should be: as many ready replicas of the present template as desired, and no others.
     /// Replicas that have no place are not waited for.
     pub(crate) fn is_service_settled(&self, service: &Service) -> bool {
-        let Some(template) = &service.template else { return false };
-        let mut current = 0;
+        let mut done = 0;
         for replica in self.replicas(service.kind).filter(|one| one.is_active()) {
-            if !replica.is_ready() || !is_of(replica, template) {
+            if !self.is_done(replica) {
                 return false;
             }
-            current += 1;
+            done += 1;
         }
-        current + service.without_place == service.effective()
+        service.template.is_some() && done + service.without_place == service.effective()
     }
 
     /// Computes what replicas are started from anew; returns which services have another template than before.

@@ -9,7 +9,7 @@ use platform::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Fact, RequestId, RunId,
+    Fact, RequestId, RunId, Trouble,
     template::{GatewayTemplate, PartTemplate, ServiceTemplate},
 };
 
@@ -133,6 +133,13 @@ pub struct Failure {
     pub error: TargetError,
     /// The last lines of this one's output say more.
     pub output_of: Option<String>,
+}
+
+impl From<&Trouble> for Failure {
+    fn from(trouble: &Trouble) -> Self {
+        let error = TargetError::BringUp { message: trouble.to_string() };
+        Self { error, output_of: trouble.output_of() }
+    }
 }
 
 impl From<TargetError> for Failure {

@@ -32,6 +32,11 @@ impl Endpoints {
         self.version
     }
 
+    /// The last version that was written.
+    pub(crate) fn written_version(&self) -> u64 {
+        self.written_version
+    }
+
     /// Whether what should be written has been.
     pub(crate) fn is_written(&self) -> bool {
         self.written_version == self.version && self.version > 0

@@ -94,7 +94,10 @@ pub enum Trouble {
     /// Not ready in time.
     Late {
         within: Duration,
+        /// Whose turn it is: what is not ready, or not yet replaced.
         waiting: Vec<String>,
+        /// Why the endpoints cannot be written, if that is so.
+        endpoints: Option<String>,
     },
 }
 
@@ -105,6 +108,7 @@ impl Trouble {
             // It was not even started, so it has said nothing.
             Self::Obstacle(_) | Self::NotUp { exit: Exit::NotStarted(_), .. } => None,
             Self::NotUp { name, .. } => Some(name.clone()),
+            Self::Late { endpoints: Some(_), .. } => None,
             Self::Late { waiting, .. } => waiting.first().cloned(),
         }
     }
@@ -237,8 +241,12 @@ impl fmt::Display for Trouble {
         match self {
             Self::Obstacle(reason) => formatter.write_str(reason),
             Self::NotUp { name, exit } => write!(formatter, "{name} does not come up: {exit}"),
-            Self::Late { within, waiting } => {
-                write!(formatter, "not ready within {} s: {}", within.as_secs(), waiting.join(", "))
+            Self::Late { within, waiting, endpoints } => {
+                write!(formatter, "not ready within {} s: ", within.as_secs())?;
+                match endpoints {
+                    Some(reason) => write!(formatter, "the endpoints cannot be written: {reason}"),
+                    None => formatter.write_str(&waiting.join(", ")),
+                }
             }
         }
     }

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use platform::values::{self, Values};
+use platform::{
+    target::ReplicaPhase,
+    values::{self, Values},
+};
 
 use crate::{
     Controller, Fact, RunId, Time,
@@ -30,6 +33,11 @@ struct Listener {
 }
 
 impl Gateways {
+    /// What the gateways of a port should be started from.
+    pub(crate) fn template(&self, port: Port) -> Option<&Arc<GatewayTemplate>> {
+        self.templates.get(&port).map(|listener| &listener.template)
+    }
+
     pub(crate) fn new(ordinals: u16) -> Self {
         Self { ordinals: Ordinals::new(ordinals), templates: BTreeMap::new(), crowded: false }
     }
@@ -59,28 +67,25 @@ impl Controller {
 
     /// Whether every place has one ready gateway that knows the present endpoints, and no old one takes connections.
     pub(crate) fn are_gateways_settled(&self) -> bool {
-        let version = self.endpoints.version();
-        self.endpoints.is_written()
-            && self.active_gateways().all(|(port, one)| {
-                let wanted = self.gateways.templates.get(&port);
-                one.is_ready()
-                    && one.endpoints_version >= version
-                    && wanted.is_some_and(|wanted| is_of(one, &wanted.template))
-            })
+        self.endpoints.is_written() && self.active_gateways().all(|(_, one)| self.is_done(one))
     }
 
-    /// Starts gateways where there is none, and drains those that are old or out of place.
+    /// Starts gateways where there is none, and drains those that are old or out of place: as with a DaemonSet that
+    /// surges, an old one that serves stays until its successor does, and one that never served goes at once.
     pub(crate) fn settle_gateways(&mut self, now: Time) {
         let Some(nodes) = self.spec.as_ref().map(|spec| spec.nodes) else { return };
+        let written = self.endpoints.written_version();
         let mut obsolete = Vec::new();
         for (port, gateway) in self.active_gateways() {
-            let wanted = self.gateways.templates.get(&port).filter(|_| gateway.node < nodes);
+            let wanted = self.gateways.template(port).filter(|_| gateway.node < nodes);
+            let serves = matches!(gateway.phase, ReplicaPhase::Ready | ReplicaPhase::Unready);
             let stays = wanted.is_some_and(|wanted| {
                 let successor = |other: &Instance| {
-                    other.node == gateway.node && other.is_ready() && is_of(other, &wanted.template)
+                    let serves = other.is_ready() && other.endpoints_version >= written;
+                    other.node == gateway.node && serves && is_of(other, wanted)
                 };
-                is_of(gateway, &wanted.template)
-                    || !self.active_gateways().any(|(other, one)| other == port && successor(one))
+                let succeeded = || self.active_gateways().any(|(other, one)| other == port && successor(one));
+                is_of(gateway, wanted) || serves && !succeeded()
             });
             if !stays {
                 obsolete.push(gateway.uid);

@@ -15,7 +15,7 @@ use crate::{
     parts::PartKind,
     probe::Prober,
     series::Series,
-    template::{Source, Template, same},
+    template::{Source, Template},
 };
 
 /// What a part's or gateway's readiness is asked by.
@@ -137,16 +137,6 @@ impl Instance {
             Template::Service(template) => Some(ProbeSettings::from(&template.readiness)),
             Template::Gateway(_) => Some(fixed(GATEWAY_PROBE)),
             Template::Part(part) => (part.source != Source::Embedded).then(|| fixed(PART_PROBE)),
-        }
-    }
-
-    /// Whether both are started from the same.
-    pub(crate) fn is_like(&self, template: &Template) -> bool {
-        match (&self.template, template) {
-            (Template::Service(a), Template::Service(b)) => same(a, b),
-            (Template::Gateway(a), Template::Gateway(b)) => same(a, b),
-            (Template::Part(a), Template::Part(b)) => same(a, b),
-            _ => false,
         }
     }
 

@@ -25,7 +25,7 @@ use crate::{
     instance::{Instance, Run, Workload},
     probe::{News, Prober},
     series::Series,
-    template::Template,
+    template::{Template, same},
     time::milliseconds,
 };
 
@@ -274,7 +274,7 @@ impl Controller {
     /// It died without having been told to.
     fn crashed(&mut self, uid: u64, exit: &Exit, ran: Duration, now: Time) {
         let (came_up, waits) = (self.came_up, self.somebody_waits());
-        let is_current = self.is_current(uid);
+        let is_current = self.instances.get(&uid).is_some_and(|one| self.is_current(one));
         let Some(instance) = self.instances.get_mut(&uid) else { return };
         let was_ready = matches!(instance.phase, ReplicaPhase::Ready | ReplicaPhase::Unready);
         let first = instance.restarts == 0;
@@ -305,7 +305,7 @@ impl Controller {
                 } else {
                     (!waits).then_some(Warning::GatewayNotUp { gateway, exit })
                 };
-                (warning.map(Fact::Warning), !was_ready && waits)
+                (warning.map(Fact::Warning), !was_ready && waits && is_current)
             }
             Workload::Part(kind) => {
                 let awaited = self.parts.get(&kind).is_some_and(|part| part.awaited);
@@ -367,15 +367,16 @@ impl Controller {
     }
 
     /// Whether an instance is what it should be.
-    fn is_current(&self, uid: u64) -> bool {
-        let Some(instance) = self.instances.get(&uid) else { return false };
-        match instance.workload {
-            Workload::Service(kind) => self
-                .services
-                .get(&kind)
-                .and_then(|service| service.template.clone())
-                .is_some_and(|template| instance.is_like(&Template::Service(template))),
-            Workload::Gateway(_) | Workload::Part(_) => true,
+    pub(crate) fn is_current(&self, instance: &Instance) -> bool {
+        match (instance.workload, &instance.template) {
+            (Workload::Service(kind), Template::Service(own)) => {
+                let wanted = self.services.get(&kind).and_then(|service| service.template.as_ref());
+                wanted.is_some_and(|wanted| same(own, wanted))
+            }
+            (Workload::Gateway(port), Template::Gateway(own)) => {
+                self.gateways.template(port).is_some_and(|wanted| same(own, wanted))
+            }
+            _ => true,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use platform::{
     ServiceKind, TargetError,
-    target::{Drained, Killed, Pick, ReplicaPhase, Scaled, Started, Stopped, Subject},
+    target::{Drained, Killed, Pick, Scaled, Started, Stopped, Subject},
 };
 
 use crate::{
@@ -155,33 +155,36 @@ impl Controller {
         Ok(Reply::Started(Started { name, was_stopped }))
     }
 
-    /// Lets replicas that were killed for good start again; returns whether there were any.
+    /// Lets replicas that were killed for good start again, even those whose end is still to come; returns whether
+    /// there were any.
     fn revive(&mut self, kind: ServiceKind, only: Option<u64>) -> bool {
         let mut revived = false;
         for one in self.instances.values_mut().filter(|one| one.is_of(Workload::Service(kind))) {
-            let is_meant = only.is_none_or(|uid| one.uid == uid);
-            if is_meant && one.phase == ReplicaPhase::Stopped {
-                one.stay_dead = false;
-                revived = true;
+            if only.is_none_or(|uid| one.uid == uid) {
+                revived |= one.is_active() && std::mem::take(&mut one.stay_dead);
             }
         }
         revived
     }
 
     fn named(&self, name: &str) -> Result<Named, TargetError> {
+        self.runs()?;
         if name == GATEWAY {
             return Ok(Named::Gateways);
         }
-        if let Some(kind) = PartKind::by_name(name).filter(|_| self.spec.is_some()) {
+        if let Some(kind) = PartKind::by_name(name) {
             return Ok(Named::Part(kind));
         }
         self.known_service(name).map(Named::Service)
     }
 
+    fn runs(&self) -> Result<(), TargetError> {
+        let runs = self.spec.is_some() && self.stopping.is_none();
+        runs.then_some(()).ok_or_else(|| TargetError::NotRunning { platform: self.platform.clone() })
+    }
+
     fn known_service(&self, name: &str) -> Result<ServiceKind, TargetError> {
-        if self.spec.is_none() || self.stopping.is_some() {
-            return Err(TargetError::NotRunning { platform: self.platform.clone() });
-        }
+        self.runs()?;
         let kind = ServiceKind::by_name(name).filter(|kind| self.services.contains_key(kind));
         let known = || self.services.keys().map(|kind| kind.name().to_owned()).collect();
         kind.ok_or_else(|| TargetError::UnknownService { service: name.to_owned(), known: known() })
@@ -210,7 +213,10 @@ impl Controller {
             Pick::Fullest => running().max_by_key(|one| (loaded(one), std::cmp::Reverse(one.uid))),
             Pick::Emptiest => running().min_by_key(|one| (loaded(one), one.uid)),
         };
-        let none = || TargetError::Other { message: format!("no replica of {kind} runs") };
+        let none = || {
+            let message = format!("no replica of {kind} runs; see what there is with: playctl status");
+            TargetError::Other { message }
+        };
         found.map(|one| one.uid).ok_or_else(none)
     }
 
@@ -229,14 +235,14 @@ impl Controller {
                 return Err(TargetError::Invalid { message });
             }
         };
-        let known = || active().map(|one| one.name.to_string()).collect();
-        found.map(|one| one.uid).ok_or_else(|| TargetError::UnknownReplica {
-            service: GATEWAY.to_owned(),
-            replica: match pick {
-                Pick::Named(name) => name.clone(),
-                _ => String::new(),
+        let known: Vec<String> = active().map(|one| one.name.to_string()).collect();
+        found.map(|one| one.uid).ok_or_else(|| match pick {
+            Pick::Named(name) if !known.is_empty() => {
+                TargetError::UnknownReplica { service: GATEWAY.to_owned(), replica: name.clone(), known }
+            }
+            _ => TargetError::Other {
+                message: "no gateway runs; see what there is with: playctl status".to_owned(),
             },
-            known: known(),
         })
     }
 
@@ -250,7 +256,12 @@ impl Controller {
             return Err(TargetError::Unsupported { what: format!("kill {}", kind.name()), why });
         }
         let mut processes = self.instances_of(Workload::Part(kind)).filter(|one| one.is_active());
-        let none = || TargetError::Other { message: format!("{} does not run", kind.name()) };
+        let none = || {
+            let name = kind.name();
+            TargetError::Other {
+                message: format!("{name} does not run; start it with: playctl start {name}"),
+            }
+        };
         processes.next().map(|one| one.uid).ok_or_else(none)
     }
 
