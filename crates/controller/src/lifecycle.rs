@@ -283,7 +283,8 @@ impl Controller {
         let is_end = waits && !came_up && matches!(instance.workload, Workload::Service(_));
         let restart_in = (!instance.stay_dead && !is_end).then(|| {
             let delay = instance.backoff.next(ran);
-            let never_ran = matches!(instance.workload, Workload::Gateway(_)) && ran.is_zero();
+            let is_gateway = matches!(instance.workload, Workload::Gateway(_));
+            let never_ran = is_gateway && matches!(exit, Exit::NotStarted(_));
             if never_ran { delay.max(GATEWAY_RETRY_MIN) } else { delay }
         });
         instance.server_id = None;

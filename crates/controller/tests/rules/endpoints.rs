@@ -1,0 +1,113 @@
+//! What the gateways are told, in versions.
+
+use std::time::Duration;
+
+use controller::{Effect, Input};
+
+use crate::bench::{Bench, SMALL, Writes, strings};
+
+#[test]
+fn a_write_that_failed_is_tried_again_after_a_second_and_said_once() {
+    let mut bench = Bench::up(SMALL);
+    bench.writes = Writes::Fail;
+    bench.scale("tcp", 3).unwrap();
+    let warning = "! the endpoints cannot be written, so the gateways keep the replicas that they know: disk full; \
+                   trying again";
+    let lines = bench.lines_with(&["endpoints"]);
+    assert_eq!(lines, ["endpoints tcp: tcp-0 tcp-1 tcp-2", warning]);
+    let problem = "the gateways do not know the present replicas: disk full";
+    assert_eq!(bench.snapshot().problems, [problem]);
+    bench.pass(Duration::from_millis(999));
+    assert_eq!(bench.lines_with(&["endpoints"]), Vec::<String>::new());
+    bench.seconds(3);
+    assert_eq!(bench.lines_with(&["endpoints"]), vec!["endpoints tcp: tcp-0 tcp-1 tcp-2"; 3]);
+    bench.writes = Writes::Work;
+    bench.seconds(1);
+    let lines = bench.lines_with(&["endpoints"]);
+    assert_eq!(lines, ["endpoints tcp: tcp-0 tcp-1 tcp-2", "! the endpoints are written again"]);
+    assert_eq!(bench.snapshot().problems, Vec::<String>::new());
+    bench.seconds(10);
+    assert_eq!(bench.lines_with(&["endpoints"]), Vec::<String>::new());
+}
+
+#[test]
+fn there_is_one_write_at_a_time_and_the_next_one_has_everything() {
+    let mut bench = Bench::up(SMALL);
+    bench.writes = Writes::Hang;
+    bench.scale("tcp", 3).unwrap();
+    bench.scale("tcp", 5).unwrap();
+    assert_eq!(bench.lines_with(&["endpoints"]), ["endpoints tcp: tcp-0 tcp-1 tcp-2"]);
+    let version = bench.writing.unwrap();
+    // Others than the one that is under way are not meant.
+    for other in [0, version - 1, version + 1] {
+        bench.tell(Input::EndpointsWritten { version: other, result: Ok(()) });
+    }
+    assert_eq!(bench.lines_with(&["endpoints"]), Vec::<String>::new());
+    bench.written(Ok(()));
+    assert_eq!(bench.lines_with(&["endpoints"]), ["endpoints tcp: tcp-0 tcp-1 tcp-2 tcp-3 tcp-4"]);
+    assert_eq!(bench.writing, Some(version + 1));
+    bench.written(Ok(()));
+    bench.tell(Input::EndpointsWritten { version: version + 1, result: Err("late".to_owned()) });
+    assert_eq!((bench.snapshot().problems, bench.lines_with(&["endpoints"])), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn a_change_is_written_at_once_even_after_a_failure() {
+    let mut bench = Bench::up(SMALL);
+    bench.writes = Writes::Fail;
+    bench.scale("tcp", 3).unwrap();
+    bench.lines();
+    bench.scale("tcp", 4).unwrap();
+    assert_eq!(bench.lines_with(&["endpoints"]), ["endpoints tcp: tcp-0 tcp-1 tcp-2 tcp-3"]);
+}
+
+#[test]
+fn events_tell_what_was_written_and_not_what_should_have_been() {
+    let mut bench = Bench::up(SMALL);
+    bench.writes = Writes::Hang;
+    bench.scale("tcp", 3).unwrap();
+    let version = bench.writing.unwrap();
+    let effects = bench.controller.step(bench.now, Input::EndpointsWritten { version, result: Ok(()) });
+    let [Effect::Emit(fact)] = &effects[..] else { panic!("{effects:?}") };
+    let text = format!("{:?}", fact.clone().into_event());
+    assert_eq!(
+        text,
+        r#"EndpointsChanged { service: "tcp", ready: ["tcp-0", "tcp-1", "tcp-2"], draining: [] }"#
+    );
+}
+
+#[test]
+fn services_without_replicas_are_written_and_not_told() {
+    let mut bench = Bench::new();
+    bench.writes = Writes::Hang;
+    bench.begin_apply(&[SMALL[0], "udp.enabled=true,udp.autoscaling=null,udp.replicas=0"], 1);
+    let version = bench.writing.unwrap();
+    assert_eq!(bench.lines_with(&["endpoints"]), ["endpoints tcp:; udp:"]);
+    let effects = bench.controller.step(bench.now, Input::EndpointsWritten { version, result: Ok(()) });
+    assert!(matches!(effects[..], [Effect::WriteEndpoints { .. }]), "{effects:?}");
+}
+
+#[test]
+fn an_apply_waits_until_the_gateways_know_the_endpoints() {
+    let mut bench = Bench::up(SMALL);
+    bench.writes = Writes::Hang;
+    let id = bench.begin_apply(&[SMALL[0], "tcp.replicas=3"], 1);
+    assert!(bench.reply(id).is_none(), "not written");
+    let version = bench.writing.unwrap();
+    let gateway = bench.run("gateway-node-0");
+    bench.written(Ok(()));
+    // The bench's gateways know every version in advance.
+    assert_eq!(bench.changes(id), Ok(strings(&["tcp 2 → 3"])));
+
+    let mut bench = Bench::new();
+    bench.behind.insert("gateway-node-0".to_owned());
+    let id = bench.begin_apply(SMALL, 1);
+    assert!(bench.reply(id).is_none(), "the gateway does not know them");
+    bench.tell(Input::CaughtUp { run: gateway, version: 1 });
+    let run = bench.run("gateway-node-0");
+    bench.tell(Input::CaughtUp { run, version: 1 });
+    assert!(bench.reply(id).is_none(), "only an older version");
+    bench.tell(Input::CaughtUp { run, version: version + 1 });
+    bench.tell(Input::CaughtUp { run, version: 1 });
+    assert!(bench.reply(id).is_some());
+}

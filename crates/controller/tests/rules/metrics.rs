@@ -1,0 +1,226 @@
+//! Scrapes, windows, and the autoscalers' loop.
+
+use std::time::Duration;
+
+use controller::{Input, MetricAnswer, Sample, Usage};
+
+use crate::bench::{Bench, strings};
+
+const SCALED: &str = "kafka.enabled=false,memcached.enabled=false";
+const PROMETHEUS: &str = "metrics.source=prometheus,prometheus.enabled=true,prometheus.url=http://p:9090";
+
+fn sample(connections: u64) -> Sample {
+    let usage = Usage { cpu: Duration::ZERO, memory_bytes: 1_000_000 };
+    Sample { connections: Some(connections), packets: None, usage: Some(usage) }
+}
+
+fn load(bench: &mut Bench, connections: &[u64]) {
+    let named = connections.iter().enumerate();
+    bench.samples = named.map(|(ordinal, count)| (format!("tcp-{ordinal}"), sample(*count))).collect();
+}
+
+#[test]
+fn scrapes_and_syncs_begin_when_the_platform_is_up_and_keep_their_intervals() {
+    let mut bench = Bench::new();
+    bench.sick.insert("tcp-0".to_owned());
+    bench.begin_apply(&[SCALED], 1);
+    bench.seconds(20);
+    assert_eq!(bench.controller.counts().scrapes, 0);
+    bench.sick.clear();
+    bench.seconds(1);
+    let up = bench.now;
+    bench.lines();
+    let mut scrapes = Vec::new();
+    while bench.now.since(up) < Duration::from_secs(40) {
+        bench.pass(Duration::from_millis(500));
+        if !bench.lines_with(&["scrape"]).is_empty() {
+            scrapes.push(bench.now.since(up).as_secs());
+        }
+    }
+    assert_eq!(scrapes.len(), 5, "{scrapes:?}");
+    assert!(scrapes.windows(2).all(|pair| pair[1] - pair[0] == 7), "{scrapes:?}");
+    assert_eq!(bench.controller.counts().syncs, 2);
+}
+
+#[test]
+fn too_many_connections_add_a_replica_at_the_next_sync_and_never_beyond_the_maximum() {
+    let mut bench = Bench::up(&[SCALED, "tcp.autoscaling.maxReplicas=3"]);
+    load(&mut bench, &[7_000, 7_000, 7_000, 7_000]);
+    bench.seconds(7);
+    let crossed = bench.lines_with(&["MetricCrossed"]);
+    assert!(crossed[0].contains("average_milli: 7000000, target_milli: 5000000, above: true"), "{crossed:?}");
+    bench.seconds(120);
+    let desired = bench.lines_with(&["desired"]);
+    assert_eq!(desired, ["tcp desired 1 → 2", "tcp desired 2 → 3"]);
+    let autoscaler = bench.service("tcp").autoscaler.unwrap();
+    assert_eq!((autoscaler.min, autoscaler.max, autoscaler.current), (1, 3, 3));
+}
+
+#[test]
+fn fewer_connections_take_replicas_away_when_nothing_holds_them_down_to_the_minimum() {
+    let mut bench = Bench::up(&[SCALED]);
+    bench.scale("tcp", 3).unwrap();
+    load(&mut bench, &[0, 0, 0]);
+    bench.seconds(400);
+    assert_eq!(bench.lines_with(&["desired"]), ["tcp desired 3 → 2", "tcp desired 2 → 1"]);
+    assert!(!bench.service("tcp").set_by_hand, "the autoscaler has changed it");
+}
+
+#[test]
+fn the_window_remembers_the_most_connections_of_a_minute() {
+    let mut bench = Bench::up(&[SCALED, "metrics.syncPeriod=1h"]);
+    load(&mut bench, &[9_000]);
+    bench.seconds(7);
+    load(&mut bench, &[10]);
+    bench.seconds(59);
+    let crossed = bench.lines_with(&["MetricCrossed"]);
+    assert_eq!(crossed.len(), 1, "{crossed:?}");
+    bench.seconds(5);
+    let crossed = bench.lines_with(&["MetricCrossed"]);
+    assert!(crossed.len() == 1 && crossed[0].contains("above: false"), "{crossed:?}");
+    // A shorter window forgets sooner.
+    load(&mut bench, &[9_000]);
+    bench.seconds(7);
+    load(&mut bench, &[10]);
+    bench.apply(&[SCALED, "metrics.syncPeriod=1h,metrics.window=10s"], 1).unwrap();
+    bench.seconds(14);
+    assert_eq!(bench.lines_with(&["MetricCrossed"]).len(), 2);
+}
+
+#[test]
+fn what_is_scraped_is_told_for_each_replica_that_there_is_a_value_of() {
+    let mut bench = Bench::up(&[SCALED, "tcp.autoscaling=null,tcp.replicas=2"]);
+    load(&mut bench, &[3]);
+    bench.seconds(7);
+    let told = bench.lines_with(&["MetricScraped"]);
+    let line = |metric: &str, value: i64| {
+        format!(
+            "MetricScraped {{ service: \"tcp\", metric: \"{metric}\", values_milli: {{\"tcp-0\": {value}}} }}"
+        )
+    };
+    assert_eq!(told, [line("tcp_state_established", 3_000), line("memory", 1_000_000_000)]);
+    assert_eq!(bench.service("tcp").replicas[0].connections, Some(3));
+    assert_eq!(bench.service("tcp").replicas[1].connections, None);
+    // CPU is a rate, so the second scrape has it.
+    bench.seconds(7);
+    assert!(bench.lines_with(&["MetricScraped"]).contains(&line("cpu", 0)));
+    // A replica that died has no values, until its next run is scraped.
+    bench.samples.clear();
+    bench.dies("tcp-0");
+    assert_eq!(bench.service("tcp").replicas[0].memory_bytes, None);
+}
+
+#[test]
+fn a_scrape_that_is_heard_twice_counts_once_and_one_that_is_late_is_not_made_up_for() {
+    let mut bench = Bench::up(&[SCALED]);
+    bench.seconds(7);
+    assert_eq!(bench.controller.counts().scrapes, 1);
+    bench.tell(Input::Scraped { samples: Vec::new() });
+    assert_eq!(bench.controller.counts().scrapes, 1);
+    // The whole machine sleeps for a minute.
+    bench.now = bench.now + Duration::from_mins(1);
+    bench.lines();
+    bench.tell(Input::Tick);
+    bench.seconds(6);
+    assert!(bench.lines_with(&["scrape"]).len() <= 2);
+}
+
+#[test]
+fn packets_are_a_rate_over_the_window() {
+    let mut bench = Bench::up(&[
+        "tcp.enabled=false,kafka.enabled=false,memcached.enabled=false,udp.enabled=true",
+        "udp.autoscaling.maxReplicas=2",
+    ]);
+    for second in (7..70).step_by(7) {
+        let packets = Some((bench.now + Duration::from_secs(7), second * 6_000));
+        let sample = Sample { connections: None, packets, usage: None };
+        bench.samples.insert("udp-0".to_owned(), sample);
+        bench.seconds(7);
+    }
+    let rate = bench.service("udp").replicas[0].packets_per_second.unwrap();
+    assert!((rate - 6_000.0).abs() < 700.0, "{rate}");
+    assert_eq!(bench.service("udp").replicas[0].packets_received, Some(63 * 6_000));
+    assert_eq!(bench.lines_with(&["desired"]), ["udp desired 1 → 2"]);
+}
+
+#[test]
+fn prometheus_is_asked_for_every_replica_and_decides_when_it_has_answered() {
+    let mut bench = Bench::up(&[SCALED, PROMETHEUS]);
+    bench.answers = None;
+    bench.stubborn.insert("tcp-0".to_owned());
+    bench.drain("tcp/tcp-0").unwrap();
+    load(&mut bench, &[9_000, 9_000]);
+    bench.seconds(15);
+    let asked = bench.lines_with(&["ask"]);
+    assert_eq!(asked, [r#"ask tcp tcp_state_established ["tcp-0", "tcp-1"]"#], "those that drain too");
+    bench.seconds(60);
+    assert_eq!(bench.lines_with(&["ask", "desired"]), Vec::<String>::new(), "one question at a time");
+    let answer = |value| MetricAnswer {
+        service: "tcp".to_owned(),
+        metric: "tcp_state_established".to_owned(),
+        values: Ok([("tcp-1".to_owned(), value)].into()),
+    };
+    bench.answers = Some(vec![answer(6_000_000)]);
+    bench.tell(Input::MetricsAnswered { answers: vec![answer(7_000_000)] });
+    assert_eq!(bench.lines_with(&["desired"]), ["tcp desired 1 → 2"]);
+    // What nobody asked for changes nothing.
+    let syncs = bench.controller.counts().syncs;
+    bench.tell(Input::MetricsAnswered { answers: Vec::new() });
+    assert_eq!(bench.controller.counts().syncs, syncs);
+}
+
+#[test]
+fn what_prometheus_cannot_say_is_told_once_and_so_is_that_it_can_again() {
+    let mut bench = Bench::up(&[SCALED, PROMETHEUS]);
+    let answer = |values| MetricAnswer {
+        service: "tcp".to_owned(),
+        metric: "tcp_state_established".to_owned(),
+        values,
+    };
+    bench.answers = Some(vec![answer(Err("connection refused".to_owned()))]);
+    bench.seconds(45);
+    let warning = "! tcp: tcp_state_established is unavailable: connection refused";
+    assert_eq!(bench.lines_with(&["!"]), [warning]);
+    assert!(bench.controller.counts().metric_failures >= 3);
+    bench.answers = Some(vec![answer(Ok([("tcp-0".to_owned(), 1_000)].into()))]);
+    bench.seconds(30);
+    assert_eq!(bench.lines_with(&["!"]), ["! tcp: tcp_state_established is available again"]);
+}
+
+#[test]
+fn a_stopped_service_is_left_alone_by_its_autoscaler() {
+    let mut bench = Bench::up(&[SCALED]);
+    bench.scale("tcp", 3).unwrap();
+    bench.stop("tcp").unwrap();
+    bench.seconds(300);
+    assert_eq!(bench.lines_with(&["desired"]), Vec::<String>::new());
+    bench.start("tcp").unwrap();
+    assert_eq!(bench.names("tcp").len(), 3);
+}
+
+#[test]
+fn other_intervals_count_from_now_on() {
+    let mut bench = Bench::up(&[SCALED, "metrics.syncPeriod=1h,metrics.scrapeInterval=60s"]);
+    bench.seconds(1);
+    bench.apply(&[SCALED, "metrics.syncPeriod=5s,metrics.scrapeInterval=2s"], 1).unwrap();
+    let before = bench.controller.counts();
+    bench.seconds(10);
+    let after = bench.controller.counts();
+    assert_eq!((after.scrapes - before.scrapes, after.syncs - before.syncs), (5, 2));
+    let next = bench.snapshot().next_sync.unwrap();
+    assert!(next.as_millisecond() > 0);
+}
+
+#[test]
+fn the_autoscaler_can_be_looked_into() {
+    let mut bench = Bench::up(&[SCALED]);
+    load(&mut bench, &[10]);
+    bench.seconds(20);
+    let state = bench.controller.autoscaler("tcp").unwrap();
+    assert!(state["nowMs"].is_i64() && state["observed"].is_object(), "{state}");
+    let mut fixed = Bench::up(&[SCALED, "tcp.autoscaling=null"]);
+    let error = fixed.controller.autoscaler("tcp").unwrap_err().to_string();
+    assert_eq!(error, "tcp is not autoscaled");
+    fixed.seconds(1);
+    assert_eq!(fixed.names("tcp"), strings(&["tcp-0"]));
+}

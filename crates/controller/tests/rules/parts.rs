@@ -1,0 +1,240 @@
+//! What services lean on: embedded, servers, or given.
+
+use controller::{Input, PartKind, Started};
+use platform::target::PartOrigin;
+
+use crate::bench::{Bench, strings};
+
+const TCP: &str = "tcp.autoscaling=null,tcp.replicas=1";
+
+#[test]
+fn services_wait_for_their_parts_once() {
+    let mut bench = Bench::new();
+    bench.silent.insert("kafka".to_owned());
+    let id = bench.begin_apply(&[TCP], 1);
+    assert_eq!(bench.lines_with(&["start "]), ["start kafka", "start memcached"]);
+    let run = bench.run("kafka");
+    bench.tell(Input::Started {
+        run,
+        result: Ok(Started { address: Some("k:1".into()), detail: "in memory".into() }),
+    });
+    let lines = bench.lines_with(&["start ", "ready"]);
+    let expected = [
+        "kafka ready: in memory",
+        "start tcp-0",
+        "tcp-0 ready",
+        "start gateway-node-0",
+        "gateway-node-0 ready: made here",
+        "platform ready",
+    ];
+    let (mut found, mut wanted) = (lines, strings(&expected));
+    found.sort();
+    wanted.sort();
+    assert_eq!(found, wanted);
+    assert!(bench.changes(id).is_ok());
+    // What dies later holds nothing up.
+    bench.dies("kafka");
+    bench.scale("tcp", 2).unwrap();
+    assert_eq!(bench.names("tcp").len(), 2);
+}
+
+#[test]
+fn a_part_that_dies_is_told_of_and_starts_again_as_a_replica_does() {
+    let mut bench = Bench::up(&[TCP]);
+    bench.silent.insert("kafka".to_owned());
+    bench.dies("kafka");
+    bench.dies("kafka");
+    let warning = |when: &str| format!("! kafka: exit code 1; it starts again {when}");
+    assert_eq!(bench.lines_with(&["!"]), [warning("now"), warning("in 10 s")]);
+    assert!(!bench.part("kafka").healthy);
+    bench.seconds(9);
+    assert_eq!(bench.lines_with(&["start "]), Vec::<String>::new());
+    bench.seconds(1);
+    assert_eq!(bench.lines_with(&["start "]), ["start kafka"]);
+    assert_eq!(bench.part("kafka").restarts, 2);
+}
+
+#[test]
+fn an_embedded_part_is_ready_when_it_runs_and_a_server_when_it_answers() {
+    let mut bench = Bench::new();
+    bench.sick.extend(["kafka".to_owned(), "memcached".to_owned()]);
+    let id = bench.begin_apply(&[TCP, "kafka.real=true"], 1);
+    assert!(bench.part("memcached").healthy, "it is not probed");
+    assert_eq!(
+        (bench.part("memcached").origin, bench.part("kafka").origin),
+        (PartOrigin::Embedded, PartOrigin::Found)
+    );
+    assert!(!bench.part("kafka").healthy);
+    bench.seconds(4);
+    assert!(bench.reply(id).is_none());
+    bench.sick.clear();
+    bench.seconds(1);
+    assert!(bench.part("kafka").healthy && bench.changes(id).is_ok());
+    bench.sick.insert("kafka".to_owned());
+    bench.seconds(15);
+    assert_eq!(bench.lines_with(&["!"]), ["! kafka has stopped answering: it answered 503 draining"]);
+}
+
+#[test]
+fn a_given_part_is_named_and_never_started() {
+    let mut bench = Bench::new();
+    let given = "kafka.brokers=there:9092,memcached.host=here,elasticsearch.enabled=true,elasticsearch.url=http://e:9200";
+    bench.apply(&[TCP, given], 1).unwrap();
+    let lines = bench.lines_with(&["given", "start "]);
+    let expected = [
+        "kafka ready: given, there:9092",
+        "memcached ready: given, here:11211",
+        "elasticsearch ready: given, http://e:9200",
+        "start tcp-0",
+        "start gateway-node-0",
+    ];
+    assert_eq!(lines, expected);
+    assert_eq!(bench.part("kafka").origin, PartOrigin::Given);
+    assert_eq!(bench.part("kafka").address.as_deref(), Some("there:9092"));
+}
+
+#[test]
+fn every_way_to_change_a_part_is_said_in_words() {
+    for (before, after, words) in [
+        ("kafka.enabled=true", "kafka.enabled=false", "kafka: off"),
+        ("kafka.enabled=false", "kafka.enabled=true", "kafka: embedded"),
+        ("kafka.real=false", "kafka.brokers=k:1", "kafka: given, k:1"),
+        ("memcached.real=false", "memcached.real=true", "memcached: a server of its own, /bin/memcached 1"),
+        ("memcached.port=1", "memcached.port=2", "memcached: embedded"),
+        (
+            "prometheus.enabled=false",
+            "prometheus.enabled=true",
+            "prometheus: a server of its own, /bin/prometheus 1",
+        ),
+        ("elasticsearch.enabled=false", "elasticsearch.enabled=true", "elasticsearch: embedded"),
+    ] {
+        let mut bench = Bench::new();
+        bench.programs =
+            PartKind::ALL.map(|kind| (kind.name().to_owned(), format!("/bin/{} 1", kind.name()))).into();
+        bench.apply(&[TCP, before], 1).unwrap();
+        let changes = bench.apply(&[TCP, after], 1).unwrap();
+        assert_eq!(changes[0], words, "{before} to {after}");
+        assert_eq!(bench.apply(&[TCP, after], 1), Ok(Vec::new()), "{after} again");
+    }
+}
+
+#[test]
+fn another_version_of_its_program_is_another_part() {
+    let mut bench = Bench::new();
+    bench.programs = [("kafka".to_owned(), "/bin/kafka 1".to_owned())].into();
+    bench.apply(&[TCP, "kafka.real=true"], 1).unwrap();
+    bench.programs = [("kafka".to_owned(), "/bin/kafka 2".to_owned())].into();
+    bench.lines();
+    let changes = bench.apply(&[TCP, "kafka.real=true"], 1);
+    assert_eq!(changes, Ok(strings(&["kafka: a server of its own, /bin/kafka 2"])));
+    // Both have the same address, so the old one ends first.
+    assert_eq!(
+        bench.lines_with(&["kafka"]),
+        ["terminate kafka", "kafka stopped", "start kafka", "kafka ready: made here"]
+    );
+}
+
+#[test]
+fn the_old_part_serves_until_the_new_one_is_ready() {
+    let mut bench = Bench::up(&[TCP]);
+    bench.sick.insert("kafka".to_owned());
+    let old = bench.run("kafka");
+    let id = bench.begin_apply(&[TCP, "kafka.real=true"], 1);
+    bench.seconds(10);
+    assert_eq!(bench.lines_with(&["kafka", "tcp-"]), ["start kafka"], "beside the old one");
+    assert_eq!(bench.snapshot().parts.iter().filter(|part| part.name == "kafka").count(), 2);
+    bench.sick.clear();
+    bench.seconds(5);
+    let lines = bench.lines_with(&["kafka"]);
+    assert_eq!(lines, ["kafka ready: made here", "terminate kafka", "kafka stopped"]);
+    assert_ne!(old, bench.run("kafka"));
+    assert_eq!(bench.changes(id), Ok(strings(&["kafka: a server of its own, "])));
+}
+
+#[test]
+fn if_the_new_part_fails_the_old_one_stays_and_the_next_apply_tries_again() {
+    let mut bench = Bench::up(&[TCP]);
+    bench.silent.insert("kafka".to_owned());
+    let id = bench.begin_apply(&[TCP, "kafka.real=true"], 1);
+    bench.dies("kafka");
+    assert_eq!(bench.changes(id), Err("kafka does not come up: exit code 1".to_owned()));
+    bench.seconds(60);
+    let parts = bench.snapshot().parts;
+    let kafkas: Vec<_> = parts.iter().filter(|part| part.name == "kafka").collect();
+    assert_eq!(kafkas.len(), 1);
+    assert!(kafkas[0].healthy && kafkas[0].origin == PartOrigin::Embedded);
+    bench.silent.clear();
+    let changes = bench.apply(&[TCP, "kafka.real=true"], 1).unwrap();
+    assert_eq!(changes, ["kafka: a server of its own, "]);
+    assert_eq!(bench.part("kafka").origin, PartOrigin::Found);
+}
+
+#[test]
+fn a_given_part_serves_until_our_own_is_ready() {
+    let mut bench = Bench::up(&[TCP, "kafka.brokers=there:9092"]);
+    bench.silent.insert("kafka".to_owned());
+    let id = bench.begin_apply(&[TCP], 1);
+    bench.drain("tcp/tcp-0").unwrap();
+    assert_eq!(bench.names("tcp"), ["tcp-1"]);
+    let run = bench.run("kafka");
+    bench.tell(Input::Started {
+        run,
+        result: Ok(Started { address: Some("here:1".into()), detail: String::new() }),
+    });
+    // The address changed, so everything that leans on it is replaced.
+    let changes = bench.changes(id).unwrap();
+    let expected = [
+        "kafka: embedded",
+        "tcp: template changed, its replicas are replaced one by one",
+        "gateway: settings changed, gateways are replaced",
+    ];
+    assert_eq!(changes, expected);
+    assert_eq!(bench.names("tcp"), ["tcp-2"]);
+}
+
+#[test]
+fn stopped_and_started_it_comes_back_at_its_address_and_nothing_is_replaced() {
+    let mut bench = Bench::up(&[TCP]);
+    bench.stop("kafka").unwrap();
+    assert_eq!((bench.part("kafka").detail.as_str(), bench.part("kafka").healthy), ("stopped", false));
+    bench.seconds(600);
+    assert_eq!(bench.lines_with(&["kafka"]), ["terminate kafka", "kafka stopped"]);
+    bench.start("kafka").unwrap();
+    assert_eq!(bench.lines_with(&["start ", "ready"]), ["start kafka", "kafka ready: made here"]);
+    assert_eq!(bench.names("tcp"), ["tcp-0"]);
+}
+
+#[test]
+fn started_while_it_still_ends_it_waits_for_the_end() {
+    let mut bench = Bench::up(&[TCP]);
+    bench.stubborn.insert("kafka".to_owned());
+    bench.stop("kafka").unwrap();
+    bench.start("kafka").unwrap();
+    bench.lines();
+    bench.seconds(9);
+    assert_eq!(bench.lines_with(&["kafka"]), Vec::<String>::new());
+    bench.seconds(1);
+    let lines = bench.lines_with(&["kafka"]);
+    assert_eq!(lines, ["kill kafka", "kafka stopped", "start kafka", "kafka ready: made here"]);
+}
+
+#[test]
+fn stopped_during_the_bring_up_nothing_waits_for_it() {
+    let mut bench = Bench::new();
+    bench.silent.insert("kafka".to_owned());
+    let id = bench.begin_apply(&[TCP], 1);
+    bench.stop("kafka").unwrap();
+    assert!(bench.changes(id).is_ok());
+    let again = bench.begin_apply(&[TCP], 1);
+    assert!(bench.reply(again).is_none(), "it was asked for again");
+}
+
+#[test]
+fn an_apply_starts_what_was_stopped() {
+    let mut bench = Bench::up(&[TCP]);
+    bench.stop("kafka").unwrap();
+    bench.stop("tcp").unwrap();
+    assert_eq!(bench.apply(&[TCP], 1), Ok(strings(&["kafka: started again", "tcp: started again"])));
+    assert!(bench.part("kafka").healthy);
+    assert_eq!(bench.names("tcp").len(), 1);
+}
