@@ -90,6 +90,12 @@ impl Controller {
             let Some(service) = self.services.get(&kind) else { continue };
             let Some(template) = service.template.clone() else { continue };
             let (effective, before) = (service.effective(), service.without_place);
+            if self.is_steady(kind, &template, effective) {
+                if let Some(service) = self.services.get_mut(&kind) {
+                    service.without_place = 0;
+                }
+                continue;
+            }
             let views: Vec<View> = self
                 .replicas(kind)
                 .filter(|one| one.is_active())
@@ -126,6 +132,18 @@ impl Controller {
         self.services.retain(|kind, service| {
             !service.is_off || instances.values().any(|one| one.is_of(Workload::Service(*kind)))
         });
+    }
+
+    /// Whether there are as many replicas as there should be, none of them is old, and none waits to be revived.
+    fn is_steady(&self, kind: ServiceKind, template: &Arc<ServiceTemplate>, effective: u32) -> bool {
+        let mut count = 0;
+        for one in self.replicas(kind).filter(|one| one.is_active()) {
+            if !is_of(one, template) || one.phase == ReplicaPhase::Stopped {
+                return false;
+            }
+            count += 1;
+        }
+        count == effective
     }
 
     /// Whether there was a place for one more.

@@ -8,6 +8,7 @@ use crate::{
     Controller, Effect, Fact, RunId, Time,
     effect::{Cluster, Endpoint},
     facts::Warning,
+    instance::Instance,
 };
 
 /// After a failed write the next one is tried so much later.
@@ -64,12 +65,12 @@ impl Controller {
         if self.spec.is_none() || self.endpoints.writing {
             return;
         }
-        let clusters = self.clusters();
-        let is_new = self.endpoints.version == 0 || clusters != self.endpoints.clusters;
+        let is_new = self.endpoints.version == 0 || !self.are_endpoints_present();
         let is_retry = self.endpoints.retry_at().is_some_and(|at| at <= now);
         if !is_new && !is_retry {
             return;
         }
+        let clusters = self.clusters();
         self.endpoints.version += 1;
         self.endpoints.clusters.clone_from(&clusters);
         self.endpoints.writing = true;
@@ -110,23 +111,33 @@ impl Controller {
         }
     }
 
-    /// Replicas that may get connections, and those that still have some.
+    /// Replicas that may get connections, and those that still have some, with the run and whether it drains.
+    fn endpoints_of(&self, kind: ServiceKind) -> impl Iterator<Item = (&Instance, RunId, bool)> {
+        self.replicas(kind).filter_map(|one| {
+            let draining = one.phase == ReplicaPhase::Draining;
+            let run = one.run.as_ref().filter(|_| draining || one.is_ready())?;
+            Some((one, run.id, draining))
+        })
+    }
+
     fn clusters(&self) -> Vec<Cluster> {
-        let endpoints = |kind: ServiceKind| {
-            let there = self
-                .replicas(kind)
-                .filter(|one| matches!(one.phase, ReplicaPhase::Ready | ReplicaPhase::Draining));
-            there
-                .filter_map(|one| {
-                    Some(Endpoint {
-                        replica: one.name.to_string(),
-                        run: one.run.as_ref()?.id,
-                        draining: one.phase == ReplicaPhase::Draining,
-                    })
-                })
-                .collect()
+        let endpoint = |(one, run, draining): (&Instance, RunId, bool)| Endpoint {
+            replica: one.name.to_string(),
+            run,
+            draining,
         };
+        let endpoints = |kind: ServiceKind| self.endpoints_of(kind).map(endpoint).collect();
         self.services.keys().map(|kind| Cluster { service: *kind, endpoints: endpoints(*kind) }).collect()
+    }
+
+    /// Whether [`clusters`](Self::clusters) are those that were last handed out. A run has one name.
+    fn are_endpoints_present(&self) -> bool {
+        let known = &self.endpoints.clusters;
+        self.services.keys().eq(known.iter().map(|cluster| &cluster.service))
+            && known.iter().all(|cluster| {
+                let known = cluster.endpoints.iter().map(|one| (one.run, one.draining));
+                self.endpoints_of(cluster.service).map(|(_, run, draining)| (run, draining)).eq(known)
+            })
     }
 }
 

@@ -94,25 +94,29 @@ impl Controller {
         for uid in obsolete {
             self.end(uid, now);
         }
-        let ports: Vec<(Port, Listener)> =
-            self.gateways.templates.iter().map(|(port, listener)| (*port, listener.clone())).collect();
-        let mut crowded = None;
-        for (port, listener) in ports {
-            for node in 0..nodes {
-                let is_there = self
-                    .active_gateways()
-                    .any(|(other, one)| other == port && one.node == node && is_of(one, &listener.template));
-                if is_there {
-                    continue;
-                }
-                let name = format!("{}-{}", listener.name, node_name(node));
-                let Some(ordinal) = self.gateways.ordinals.take(now) else {
-                    crowded = Some(name);
-                    continue;
+        let places = self
+            .gateways
+            .templates
+            .iter()
+            .flat_map(|(port, listener)| (0..nodes).map(move |node| (*port, node, listener)));
+        let missing: Vec<(Port, u32, Listener)> = places
+            .filter(|(port, node, listener)| {
+                let is_there = |(other, one): (Port, &Instance)| {
+                    other == *port && one.node == *node && is_of(one, &listener.template)
                 };
-                let template = Template::Gateway(Arc::clone(&listener.template));
-                self.create(Workload::Gateway(port), &name, ordinal, node, template, now);
-            }
+                !self.active_gateways().any(is_there)
+            })
+            .map(|(port, node, listener)| (port, node, listener.clone()))
+            .collect();
+        let mut crowded = None;
+        for (port, node, listener) in missing {
+            let name = format!("{}-{}", listener.name, node_name(node));
+            let Some(ordinal) = self.gateways.ordinals.take(now) else {
+                crowded = Some(name);
+                continue;
+            };
+            let template = Template::Gateway(listener.template);
+            self.create(Workload::Gateway(port), &name, ordinal, node, template, now);
         }
         let said = std::mem::replace(&mut self.gateways.crowded, crowded.is_some());
         if let Some(gateway) = crowded.filter(|_| !said) {
@@ -121,8 +125,9 @@ impl Controller {
     }
 
     pub(crate) fn caught_up(&mut self, run: RunId, version: u64) {
-        if let Some(gateway) = self.instances.values_mut().find(|one| one.runs_as(run)) {
-            gateway.endpoints_version = gateway.endpoints_version.max(version);
+        let gateway = self.instances.values_mut().find(|one| one.runs_as(run));
+        if let Some(gateway) = gateway.filter(|one| one.endpoints_version < version) {
+            gateway.endpoints_version = version;
             self.dirty();
         }
     }

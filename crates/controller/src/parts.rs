@@ -153,6 +153,9 @@ impl Controller {
                 _ => None,
             };
             let of_part: Vec<&Instance> = self.instances_of(Workload::Part(kind)).collect();
+            if of_part.is_empty() && wanted.is_none() {
+                continue;
+            }
             let is_wanted = |one: &Instance| {
                 template(one).zip(wanted.as_ref()).is_some_and(|(have, want)| same(have, want))
             };

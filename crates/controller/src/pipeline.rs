@@ -87,10 +87,11 @@ impl Controller {
         self.pipeline.counts.scrapes += 1;
         // After a pause of the whole machine scrapes are not made up for.
         self.pipeline.next_scrape = self.pipeline.next_scrape.max(now);
+        let by_run: BTreeMap<RunId, Sample> = samples.iter().copied().collect();
         for instance in self.instances.values_mut() {
             let run = instance.run.as_ref().map(|run| run.id);
-            match run.and_then(|run| Some((run, samples.iter().find(|(of, _)| *of == run)?.1))) {
-                Some((run, sample)) => instance.series.take(now, run, &sample),
+            match run.and_then(|run| Some((run, by_run.get(&run)?))) {
+                Some((run, sample)) => instance.series.take(now, run, sample),
                 None => instance.series.miss(),
             }
         }
