@@ -183,6 +183,8 @@ fn replica(name: &str, phase: ReplicaPhase) -> ReplicaSnapshot {
         restarts: 0,
         connections: None,
         packets_per_second: None,
+        packets_received: None,
+        started: None,
         cpu_cores: None,
         memory_bytes: None,
     }

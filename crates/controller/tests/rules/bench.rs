@@ -410,6 +410,10 @@ impl Places for Nowhere {
         PartPlace { version: Some("1.0".to_owned()), ..PartPlace::default() }
     }
 
+    fn problems(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     fn others(&self) -> Vec<PartSnapshot> {
         Vec::new()
     }
