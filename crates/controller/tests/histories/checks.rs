@@ -387,6 +387,10 @@ impl Places for Nowhere {
         PartPlace::default()
     }
 
+    fn problems(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     fn others(&self) -> Vec<PartSnapshot> {
         Vec::new()
     }

@@ -167,7 +167,7 @@ impl World {
             }
             Effect::WriteEndpoints { version, .. } => self.write(now, *version),
             Effect::Scrape => self.scrape(now),
-            Effect::AskMetrics { questions, patience } => {
+            Effect::AskMetrics { questions, patience, .. } => {
                 let answers = questions.iter().map(|question| self.answer(question)).collect();
                 let most = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX).min(800);
                 let later = self.within(most);
