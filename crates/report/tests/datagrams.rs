@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 fn at(t_ms: u64, kind: EventKind) -> Event {
     let mut stamper = Stamper::new(Uuid::nil(), Source::Local, Timestamp::UNIX_EPOCH);
-    Event { t_ms, ..stamper.stamp(Timestamp::UNIX_EPOCH, kind) }
+    stamper.stamp(t_ms, kind)
 }
 
 fn plan() -> LoadPlan {

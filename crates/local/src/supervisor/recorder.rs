@@ -31,7 +31,7 @@ impl Recorder {
     }
 
     pub(crate) fn emit(&mut self, kind: EventKind) {
-        let event: Event = self.stamper.stamp(self.wall(Instant::now()), kind);
+        let event: Event = self.stamper.stamp(self.run_ms(Instant::now()), kind);
         let line =
             serde_json::to_string(&event).expect("an event is made of maps with string keys and of numbers");
         if let Err(error) = self.journal.append(&line) {

@@ -13,7 +13,8 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Problem, ValuesError, duration, helm::Table, source::Origins};
+use super::{Problem, ValuesError, helm::Table, source::Origins};
+use crate::duration;
 
 /// What was found wrong so far.
 pub(super) struct Problems<'a> {
@@ -134,7 +135,7 @@ impl<'a> Reader<'a> {
 
     pub(super) fn duration(&mut self, key: &'a str) -> Duration {
         self.required(key, "a duration above zero, such as 7s or 1m30s", |value| {
-            duration::parse(value.as_str()?).filter(|duration| !duration.is_zero())
+            duration::parse(value.as_str()?).ok().filter(|duration| *duration >= Duration::from_millis(1))
         })
     }
 
