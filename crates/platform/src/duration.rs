@@ -160,7 +160,10 @@ mod tests {
             Err(DurationError::Unit { text: "5 min".to_owned(), unit: " min".to_owned() })
         );
         assert_eq!(parse("1000h"), Err(DurationError::TooLong("1000h".to_owned())));
-        assert_eq!(parse("99999999999999999999s"), Err(DurationError::TooLong("99999999999999999999s".into())));
+        assert_eq!(
+            parse("99999999999999999999s"),
+            Err(DurationError::TooLong("99999999999999999999s".into()))
+        );
         for text in ["", "s", "-5s", "1..2s", "1m30", "é", "1s1m", "1s1s"] {
             assert!(matches!(parse(text), Err(DurationError::Shape(_))), "{text}");
         }

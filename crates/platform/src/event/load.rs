@@ -67,6 +67,9 @@ pub struct Counters {
     /// Attempts that were still under way when the load closed.
     #[serde(default)]
     pub connects_cut_off: u64,
+    /// Of the plan's connections, those that had been open and were not when the load closed.
+    #[serde(default)]
+    pub stayed_away: u64,
     /// `reconnect` notices received.
     pub notices: u64,
     /// Ended by the other side in order, without a notice before.
@@ -166,6 +169,7 @@ impl AddAssign for Counters {
             connect_timeouts,
             connect_errors,
             connects_cut_off,
+            stayed_away,
             notices,
             eof,
             eof_after_notice,
@@ -207,6 +211,7 @@ impl AddAssign for Counters {
         self.connect_timeouts += connect_timeouts;
         self.connect_errors += connect_errors;
         self.connects_cut_off += connects_cut_off;
+        self.stayed_away += stayed_away;
         self.notices += notices;
         self.eof += eof;
         self.eof_after_notice += eof_after_notice;

@@ -28,10 +28,28 @@ pub enum Count {
     Overdue,
     Stray,
     ReceiveDrops,
+    NeverSent,
+    CutOff,
+    ConnectsCutOff,
+    StayedAway,
+    BroadcastsReceived,
+    BroadcastsMissed,
+    BroadcastsDoubled,
+    BroadcastsRefused,
+    /// Of the platform's log lines, those that were neither delivered nor counted as dropped.
+    LogLinesUnaccounted,
+}
+
+/// What a count grows with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Grows {
+    WithClients,
+    /// And with the clients.
+    WithTime,
 }
 
 impl Count {
-    pub(super) const NAMES: [(&'static str, Self); 18] = [
+    pub(super) const NAMES: [(&'static str, Self); 27] = [
         ("connected", Self::Connected),
         ("lost", Self::Lost),
         ("refused", Self::Refused),
@@ -50,7 +68,71 @@ impl Count {
         ("overdue", Self::Overdue),
         ("stray", Self::Stray),
         ("receive-drops", Self::ReceiveDrops),
+        ("never-sent", Self::NeverSent),
+        ("cut-off", Self::CutOff),
+        ("connects-cut-off", Self::ConnectsCutOff),
+        ("stayed-away", Self::StayedAway),
+        ("broadcasts-received", Self::BroadcastsReceived),
+        ("broadcasts-missed", Self::BroadcastsMissed),
+        ("broadcasts-doubled", Self::BroadcastsDoubled),
+        ("broadcasts-refused", Self::BroadcastsRefused),
+        ("log-lines-unaccounted", Self::LogLinesUnaccounted),
     ];
+
+    /// What it grows with, if a load that is smaller is to show less of it.
+    pub(super) fn grows(self) -> Option<Grows> {
+        match self {
+            Self::Connected | Self::Reconnected | Self::Notices | Self::BroadcastsReceived => {
+                Some(Grows::WithClients)
+            }
+            Self::Answered => Some(Grows::WithTime),
+            _ => None,
+        }
+    }
+
+    /// How many there could have been, of what a share can be asked for.
+    pub(super) fn of_all(self, summary: &LoadSummary) -> Option<u64> {
+        let totals = &summary.totals;
+        match self {
+            Self::Connected | Self::Reconnected | Self::Notices | Self::StayedAway | Self::Lost
+                if !summary.plan.is_udp() =>
+            {
+                Some(summary.plan.connections)
+            }
+            Self::Connected => Some(summary.plan.connections),
+            Self::Answered
+            | Self::Unanswered
+            | Self::Wrong
+            | Self::Timeouts
+            | Self::CutOff
+            | Self::Late
+            | Self::Lost => Some(totals.messages_sent),
+            Self::NeverSent => Some(totals.messages_due),
+            Self::BroadcastsReceived | Self::BroadcastsMissed | Self::BroadcastsDoubled => {
+                Some(totals.broadcasts_due)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether [`of_all`](Self::of_all) ever knows.
+    pub(super) fn can_be_a_share(self) -> bool {
+        !matches!(
+            self,
+            Self::Refused
+                | Self::Reset
+                | Self::ConnectErrors
+                | Self::ConnectTimeouts
+                | Self::ConnectsCutOff
+                | Self::Duplicated
+                | Self::Reordered
+                | Self::Overdue
+                | Self::Stray
+                | Self::ReceiveDrops
+                | Self::BroadcastsRefused
+                | Self::LogLinesUnaccounted
+        )
+    }
 
     pub(super) fn of(self, summary: &LoadSummary) -> u64 {
         let totals = &summary.totals;
@@ -74,6 +156,16 @@ impl Count {
             Self::Overdue => totals.messages_overdue,
             Self::Stray => totals.messages_stray,
             Self::ReceiveDrops => totals.receive_drops,
+            Self::NeverSent => totals.messages_never_sent,
+            Self::CutOff => totals.messages_cut_off,
+            Self::ConnectsCutOff => totals.connects_cut_off,
+            Self::StayedAway => totals.stayed_away,
+            Self::BroadcastsReceived => totals.broadcasts_received,
+            Self::BroadcastsMissed => totals.broadcasts_missed,
+            Self::BroadcastsDoubled => totals.broadcasts_doubled,
+            Self::BroadcastsRefused => totals.broadcasts_refused,
+            // Not the load's: the evaluator takes it from the platform's events.
+            Self::LogLinesUnaccounted => u64::MAX,
         }
     }
 }
@@ -98,6 +190,7 @@ enum Distribution {
     FirstByte,
     Lateness,
     Reconnect,
+    Broadcast,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,12 +203,13 @@ enum Percentile {
 }
 
 /// The first is what a percentile without a name is of.
-const DISTRIBUTIONS: [(&str, Distribution); 5] = [
+const DISTRIBUTIONS: [(&str, Distribution); 6] = [
     ("message", Distribution::Message),
     ("connect", Distribution::Connect),
     ("first-byte", Distribution::FirstByte),
     ("lateness", Distribution::Lateness),
     ("reconnect", Distribution::Reconnect),
+    ("broadcast", Distribution::Broadcast),
 ];
 
 const PERCENTILES: [(&str, Percentile); 5] = [
@@ -147,6 +241,7 @@ impl Latency {
             Distribution::FirstByte => summary.first_byte,
             Distribution::Lateness => summary.lateness,
             Distribution::Reconnect => summary.reconnect,
+            Distribution::Broadcast => summary.broadcast,
         };
         let value_us = match self.percentile {
             Percentile::P50 => p50_us,
