@@ -1,4 +1,4 @@
-//! A run as JUnit's XML: one test case per expectation, which is how CI servers show single results.
+//! A run as `JUnit` XML: one test case per expectation, which is how CI servers show single results.
 
 use std::fmt::Write as _;
 
@@ -55,4 +55,18 @@ fn escape(text: &str) -> String {
         }
     }
     escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_cannot_leave_its_attribute() {
+        let mut xml = String::new();
+        case(&mut xml, "x", "a \"<b>\" & c", Some(&"\u{1b}[2J\n1 → 2".to_owned()));
+        let expected = "    <testcase classname=\"x\" name=\"a &quot;&lt;b&gt;&quot; &amp; c\">\n      \
+                        <failure message=\"seen: ?[2J 1 → 2\"/>\n    </testcase>\n";
+        assert_eq!(xml, expected);
+    }
 }

@@ -158,12 +158,12 @@ impl From<Action> for Form {
             Trigger::At(at) => form.at = Some(at),
             Trigger::When { event, after } => (form.when, form.after) = (Some(event), Some(after)),
         }
-        form.verb = action.verb.name().to_owned();
+        action.verb.name().clone_into(&mut form.verb);
         match action.verb {
             Verb::Stop { what, length } => (form.what, form.length) = (Some(what.to_string()), length),
             Verb::Start { what } | Verb::Drain { what } => form.what = Some(what.to_string()),
             Verb::Kill { what, restart } => {
-                (form.what, form.restart) = (Some(what.to_string()), Some(restart))
+                (form.what, form.restart) = (Some(what.to_string()), Some(restart));
             }
             Verb::Scale { service, to } => (form.what, form.to) = (Some(service), Some(to)),
             Verb::Send { from, payload } => (form.from, form.payload) = (Some(from), Some(payload)),

@@ -21,11 +21,9 @@ pub use self::{
     parse::ExpectationError,
 };
 use platform::duration;
-use serde::{Deserialize, Serialize};
 
 /// One thing that a run must show.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Expectation {
     /// A counter of the summary is at most, or at least, so much.
@@ -80,17 +78,17 @@ impl Anchor {
 impl Expectation {
     /// At most so many connections lost.
     pub fn lost(at_most: u64) -> Self {
-        Self::Count { what: Count::Lost, bound: Bound::AtMost, limit: Limit::Number(at_most) }
+        Self::Count { what: Count::LOST, bound: Bound::AtMost, limit: Limit::Number(at_most) }
     }
 
     /// At most so many attempts refused.
     pub fn refused(at_most: u64) -> Self {
-        Self::Count { what: Count::Refused, bound: Bound::AtMost, limit: Limit::Number(at_most) }
+        Self::Count { what: Count::REFUSED, bound: Bound::AtMost, limit: Limit::Number(at_most) }
     }
 
     /// At least so many of the plan's connections were open at least once.
     pub fn connected(at_least: u64) -> Self {
-        Self::Count { what: Count::Connected, bound: Bound::AtLeast, limit: Limit::Number(at_least) }
+        Self::Count { what: Count::CONNECTED, bound: Bound::AtLeast, limit: Limit::Number(at_least) }
     }
 
     /// The 99th percentile of the messages' latency, from the due time.
@@ -103,15 +101,17 @@ impl Expectation {
     }
 
     pub(crate) fn is_about_log_lines(&self) -> bool {
-        matches!(self, Self::Count { what: Count::LogLinesUnaccounted, .. })
+        matches!(self, Self::Count { what: Count::LOG_LINES_UNACCOUNTED, .. })
     }
 
     /// Asks for fewer, for a load with a share of the clients and of the time.
     pub(crate) fn shrink(&mut self, clients: f64, time: f64) {
-        if let Self::Count { what, bound: Bound::AtLeast, limit: Limit::Number(limit) } = self
-            && let Some(grows) = what.grows()
-        {
-            let share = if grows == measure::Grows::WithTime { clients * time } else { clients };
+        if let Self::Count { what, bound: Bound::AtLeast, limit: Limit::Number(limit) } = self {
+            let share = match what.grows() {
+                measure::Grows::No => 1.0,
+                measure::Grows::WithClients => clients,
+                measure::Grows::WithTime => clients * time,
+            };
             *limit = (*limit as f64 * share).floor() as u64;
         }
     }
@@ -162,19 +162,5 @@ impl fmt::Display for Expectation {
                 }
             }
         }
-    }
-}
-
-impl TryFrom<String> for Expectation {
-    type Error = ExpectationError;
-
-    fn try_from(text: String) -> Result<Self, ExpectationError> {
-        text.parse()
-    }
-}
-
-impl From<Expectation> for String {
-    fn from(expectation: Expectation) -> Self {
-        expectation.to_string()
     }
 }

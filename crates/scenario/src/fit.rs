@@ -8,7 +8,6 @@ use platform::{
     target::{Pick, ServiceSnapshot, Snapshot},
     values::Protocol,
 };
-use serde::{Deserialize, Serialize};
 
 use crate::{
     Expectation, Scenario,
@@ -18,8 +17,7 @@ use crate::{
 
 /// One of the values that a scenario needs, as `--set` writes it: `udp.enabled=true`, `tcp.replicas=3` or
 /// `tcp.autoscaling=null`. Only what a running platform shows can be asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Requirement {
     service: String,
     needed: Needed,
@@ -206,20 +204,6 @@ impl fmt::Display for Requirement {
             Needed::Replicas(replicas) => write!(formatter, "{}.replicas={replicas}", self.service),
             Needed::NoAutoscaling => write!(formatter, "{}.autoscaling=null", self.service),
         }
-    }
-}
-
-impl TryFrom<String> for Requirement {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<Requirement> for String {
-    fn from(requirement: Requirement) -> Self {
-        requirement.to_string()
     }
 }
 

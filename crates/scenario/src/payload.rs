@@ -2,11 +2,8 @@
 
 use std::{fmt, fmt::Write as _, str::FromStr};
 
-use serde::{Deserialize, Serialize};
-
 /// Bytes that are sent. Written as text in which `\n`, `\r`, `\t`, `\0`, `\xNN` and `\\` stand for what they usually do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payload(Vec<u8>);
 
 /// Why a text is no payload.
@@ -55,20 +52,6 @@ impl FromStr for Payload {
         }
         bytes.extend_from_slice(rest.as_bytes());
         Ok(Self(bytes))
-    }
-}
-
-impl TryFrom<String> for Payload {
-    type Error = PayloadError;
-
-    fn try_from(text: String) -> Result<Self, PayloadError> {
-        text.parse()
-    }
-}
-
-impl From<Payload> for String {
-    fn from(payload: Payload) -> Self {
-        payload.to_string()
     }
 }
 

@@ -4,7 +4,6 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 use platform::duration;
-use serde::{Deserialize, Serialize};
 
 use crate::number;
 
@@ -14,8 +13,7 @@ const MOST_PER_S: f64 = 1e7;
 const LEAST_PER_S: f64 = 1.0 / 3600.0;
 
 /// A number of events per time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     /// Thousandths of an event…
     milli: u64,
@@ -83,20 +81,6 @@ impl FromStr for Rate {
             return Err(wrong("it must lie between one per hour and 10,000,000 per second".to_owned()));
         }
         Ok(rate)
-    }
-}
-
-impl TryFrom<String> for Rate {
-    type Error = RateError;
-
-    fn try_from(text: String) -> Result<Self, RateError> {
-        text.parse()
-    }
-}
-
-impl From<Rate> for String {
-    fn from(rate: Rate) -> Self {
-        rate.to_string()
     }
 }
 

@@ -11,7 +11,7 @@ use platform::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Action, Expectation, Payload, Profile, Rate, fit::Requirement, number, text};
+use crate::{Action, Expectation, Payload, Profile, Rate, fit::Requirement, number};
 
 /// A load, as a scenario file describes it. The fields are the keys of the file, and [`Scenario::default`] is what a file
 /// may leave out. Where a default depends on something else the field is `None`, and a method knows it.
@@ -79,7 +79,6 @@ pub struct Wait {
 pub struct Messages {
     pub every: Option<Every>,
     pub payload: Payload,
-    #[serde(with = "text")]
     pub expect: Expect,
     /// See [`Scenario::message_timeout`].
     #[serde(with = "platform::duration::optional_text")]
@@ -102,8 +101,7 @@ pub struct Reconnect {
 }
 
 /// Between two messages of one connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Every {
     /// Connections stay silent.
     Never,
@@ -206,9 +204,8 @@ impl Scenario {
     pub fn duration(&self) -> LoadDuration {
         let Hold { from_first_connect, after_ramp } = self.phases.hold;
         match (from_first_connect, after_ramp, self.profile()) {
-            (Some(length), ..) => LoadDuration::FromFirstConnect(length),
-            // Peers open at once, so that both durations are the same.
-            (None, Some(length), Some(_)) => LoadDuration::FromFirstConnect(length),
+            // With a profile peers open at once, so that both durations are the same.
+            (Some(length), ..) | (None, Some(length), Some(_)) => LoadDuration::FromFirstConnect(length),
             (None, Some(length), None) => LoadDuration::FromRampEnd(length),
             (None, None, Some(profile)) => LoadDuration::FromFirstConnect(profile.length()),
             (None, None, None) => LoadDuration::FromRampEnd(HOLD_DEFAULT),
@@ -297,19 +294,11 @@ impl FromStr for Every {
     }
 }
 
-impl TryFrom<String> for Every {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<Every> for String {
-    fn from(every: Every) -> Self {
-        match every {
-            Every::Never => "never".to_owned(),
-            Every::Interval(every) => duration::format(every),
+impl fmt::Display for Every {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Never => formatter.write_str("never"),
+            Self::Interval(every) => formatter.write_str(&duration::format(*every)),
         }
     }
 }

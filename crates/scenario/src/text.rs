@@ -1,17 +1,28 @@
-//! For `#[serde(with = "text")]`: values that are written as text.
+//! Values that are written as text in files and on the wire, in the grammar of the command line.
 
-use std::{fmt::Display, str::FromStr};
+/// Implements `Serialize` and `Deserialize` by `Display` and `FromStr`.
+macro_rules! written_as_text {
+    ($($name:ty),+) => {$(
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
 
-use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-pub(crate) fn serialize<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )+};
 }
 
-pub(crate) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
-where
-    T: FromStr<Err: Display>,
-    D: Deserializer<'de>,
-{
-    String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-}
+written_as_text!(
+    crate::Every,
+    crate::Expect,
+    crate::Expectation,
+    crate::Payload,
+    crate::Rate,
+    crate::action::Happening,
+    crate::fit::Requirement
+);

@@ -208,7 +208,6 @@ fn explain(error: Errno) -> String {
         Errno::MFILE | Errno::NFILE => "; raise the limit on open files (ulimit -n)",
         Errno::NOBUFS | Errno::NOMEM => "; the machine is out of memory for sockets",
         Errno::NETUNREACH | Errno::HOSTUNREACH => "; there is no route to it",
-        Errno::CONNREFUSED => "; does a server listen there?",
         _ => "",
     };
     format!("{error}{advice}")

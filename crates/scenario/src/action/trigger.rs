@@ -13,7 +13,6 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 use platform::{Event, EventKind, duration, target::Subject};
-use serde::{Deserialize, Serialize};
 
 use super::known;
 use crate::hint;
@@ -30,8 +29,7 @@ pub enum Trigger {
 }
 
 /// Something that can happen in a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Happening {
     RampDone,
     LoadClosed,
@@ -189,20 +187,6 @@ fn parse(text: &str) -> Result<Happening, String> {
             Ok(Happening::Pod { service: service(name)?, pod, state: *state })
         }
         _ => Err("is no event of a run".to_owned()),
-    }
-}
-
-impl TryFrom<String> for Happening {
-    type Error = HappeningError;
-
-    fn try_from(text: String) -> Result<Self, HappeningError> {
-        text.parse()
-    }
-}
-
-impl From<Happening> for String {
-    fn from(happening: Happening) -> Self {
-        happening.to_string()
     }
 }
 

@@ -129,7 +129,7 @@ impl Evaluator {
     fn judge(&self, expectation: &Expectation) -> ExpectationResult {
         let (seen, met) = match (expectation, &self.summary) {
             (Expectation::Scale { .. }, _) => return self.judge_scale(expectation),
-            (Expectation::Count { what: Count::LogLinesUnaccounted, bound, limit }, _) => {
+            (Expectation::Count { what: Count::LOG_LINES_UNACCOUNTED, bound, limit }, _) => {
                 self.judge_log_lines(*bound, *limit)
             }
             (_, None) => ("the load did not finish".to_owned(), false),
@@ -218,7 +218,7 @@ impl Evaluator {
     }
 }
 
-fn holds<T: PartialOrd>(bound: Bound, value: T, limit: T) -> bool {
+fn holds<T: PartialOrd + Copy>(bound: Bound, value: T, limit: T) -> bool {
     match bound {
         Bound::AtMost => value <= limit,
         Bound::AtLeast => value >= limit,

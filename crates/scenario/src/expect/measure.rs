@@ -2,177 +2,128 @@
 
 use std::fmt;
 
-use platform::event::{LatencySummary, LoadSummary};
+use platform::event::{Counters, LatencySummary, LoadSummary};
 
-/// A counter.
+/// A counter, by its place in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Count {
-    /// Of the plan's connections, those that were open at least once.
-    Connected,
-    /// Connections; over UDP, messages, but for what this side's own sockets had no room for.
-    Lost,
-    Refused,
-    Reset,
-    ConnectErrors,
-    ConnectTimeouts,
-    Answered,
-    Unanswered,
-    Wrong,
-    Timeouts,
-    Late,
-    Reconnected,
-    Notices,
-    Duplicated,
-    Reordered,
-    Overdue,
-    Stray,
-    ReceiveDrops,
-    NeverSent,
-    CutOff,
-    ConnectsCutOff,
-    StayedAway,
-    BroadcastsReceived,
-    BroadcastsMissed,
-    BroadcastsDoubled,
-    BroadcastsRefused,
-    /// Of the platform's log lines, those that were neither delivered nor counted as dropped.
-    LogLinesUnaccounted,
+pub struct Count(usize);
+
+struct Row {
+    name: &'static str,
+    of: fn(&Counters) -> u64,
+    /// What a share can be asked of.
+    whole: Whole,
+    /// Whether a load that is smaller is to show less of it.
+    grows: Grows,
+}
+
+/// How many there could have been.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whole {
+    /// Nobody can say.
+    None,
+    Connections,
+    Sent,
+    Due,
+    Deliveries,
 }
 
 /// What a count grows with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Grows {
+    No,
     WithClients,
     /// And with the clients.
     WithTime,
 }
 
-impl Count {
-    pub(super) const NAMES: [(&'static str, Self); 27] = [
-        ("connected", Self::Connected),
-        ("lost", Self::Lost),
-        ("refused", Self::Refused),
-        ("reset", Self::Reset),
-        ("connect-errors", Self::ConnectErrors),
-        ("connect-timeouts", Self::ConnectTimeouts),
-        ("answered", Self::Answered),
-        ("unanswered", Self::Unanswered),
-        ("wrong", Self::Wrong),
-        ("timeouts", Self::Timeouts),
-        ("late", Self::Late),
-        ("reconnected", Self::Reconnected),
-        ("notices", Self::Notices),
-        ("duplicated", Self::Duplicated),
-        ("reordered", Self::Reordered),
-        ("overdue", Self::Overdue),
-        ("stray", Self::Stray),
-        ("receive-drops", Self::ReceiveDrops),
-        ("never-sent", Self::NeverSent),
-        ("cut-off", Self::CutOff),
-        ("connects-cut-off", Self::ConnectsCutOff),
-        ("stayed-away", Self::StayedAway),
-        ("broadcasts-received", Self::BroadcastsReceived),
-        ("broadcasts-missed", Self::BroadcastsMissed),
-        ("broadcasts-doubled", Self::BroadcastsDoubled),
-        ("broadcasts-refused", Self::BroadcastsRefused),
-        ("log-lines-unaccounted", Self::LogLinesUnaccounted),
-    ];
+const fn row(name: &'static str, whole: Whole, grows: Grows, of: fn(&Counters) -> u64) -> Row {
+    Row { name, of, whole, grows }
+}
 
-    /// What it grows with, if a load that is smaller is to show less of it.
-    pub(super) fn grows(self) -> Option<Grows> {
-        match self {
-            Self::Connected | Self::Reconnected | Self::Notices | Self::BroadcastsReceived => {
-                Some(Grows::WithClients)
-            }
-            Self::Answered => Some(Grows::WithTime),
-            _ => None,
+/// Those of [`Count`]'s constants come first.
+static COUNTS: [Row; 27] = [
+    // Of the load's connections, those that were open at least once.
+    row("connected", Whole::Connections, Grows::WithClients, |totals| totals.connected_first),
+    // Connections; over UDP, messages, but for what this side's own sockets had no room for.
+    row("lost", Whole::Connections, Grows::No, |totals| totals.lost),
+    row("refused", Whole::None, Grows::No, |totals| totals.refused),
+    // Of the platform's log lines, those that were neither delivered nor counted as dropped. Not the load's: the
+    // evaluator takes it from the platform's events.
+    row("log-lines-unaccounted", Whole::None, Grows::No, |_| u64::MAX),
+    row("reset", Whole::None, Grows::No, |totals| totals.reset),
+    row("connect-errors", Whole::None, Grows::No, |totals| totals.connect_errors),
+    row("connect-timeouts", Whole::None, Grows::No, |totals| totals.connect_timeouts),
+    row("connects-cut-off", Whole::None, Grows::No, |totals| totals.connects_cut_off),
+    row("stayed-away", Whole::Connections, Grows::No, |totals| totals.stayed_away),
+    row("reconnected", Whole::Connections, Grows::WithClients, |totals| totals.reconnected),
+    row("notices", Whole::Connections, Grows::WithClients, |totals| totals.notices),
+    row("answered", Whole::Sent, Grows::WithTime, |totals| totals.messages_answered),
+    row("unanswered", Whole::Sent, Grows::No, |totals| totals.messages_unanswered),
+    row("wrong", Whole::Sent, Grows::No, |totals| totals.messages_wrong),
+    row("timeouts", Whole::Sent, Grows::No, |totals| totals.message_timeouts),
+    row("cut-off", Whole::Sent, Grows::No, |totals| totals.messages_cut_off),
+    row("late", Whole::Sent, Grows::No, |totals| totals.messages_late),
+    row("never-sent", Whole::Due, Grows::No, |totals| totals.messages_never_sent),
+    row("duplicated", Whole::None, Grows::No, |totals| totals.messages_duplicated),
+    row("reordered", Whole::None, Grows::No, |totals| totals.messages_reordered),
+    row("overdue", Whole::None, Grows::No, |totals| totals.messages_overdue),
+    row("stray", Whole::None, Grows::No, |totals| totals.messages_stray),
+    row("receive-drops", Whole::None, Grows::No, |totals| totals.receive_drops),
+    row("broadcasts-received", Whole::Deliveries, Grows::WithClients, |totals| totals.broadcasts_received),
+    row("broadcasts-missed", Whole::Deliveries, Grows::No, |totals| totals.broadcasts_missed),
+    row("broadcasts-doubled", Whole::Deliveries, Grows::No, |totals| totals.broadcasts_doubled),
+    row("broadcasts-refused", Whole::None, Grows::No, |totals| totals.broadcasts_refused),
+];
+
+impl Count {
+    pub const CONNECTED: Self = Self(0);
+    pub const LOST: Self = Self(1);
+    pub const REFUSED: Self = Self(2);
+    pub const LOG_LINES_UNACCOUNTED: Self = Self(3);
+
+    pub(super) fn by_name(name: &str) -> Option<Self> {
+        COUNTS.iter().position(|row| row.name == name).map(Self)
+    }
+
+    fn row(self) -> &'static Row {
+        &COUNTS[self.0]
+    }
+
+    pub(super) fn of(self, summary: &LoadSummary) -> u64 {
+        if self == Self::LOST && summary.plan.is_udp() {
+            return summary.totals.datagrams_lost();
         }
+        (self.row().of)(&summary.totals)
+    }
+
+    pub(super) fn grows(self) -> Grows {
+        self.row().grows
     }
 
     /// How many there could have been, of what a share can be asked for.
     pub(super) fn of_all(self, summary: &LoadSummary) -> Option<u64> {
-        let totals = &summary.totals;
-        match self {
-            Self::Connected | Self::Reconnected | Self::Notices | Self::StayedAway | Self::Lost
-                if !summary.plan.is_udp() =>
-            {
-                Some(summary.plan.connections)
+        match self.row().whole {
+            Whole::None => None,
+            Whole::Connections if self == Self::LOST && summary.plan.is_udp() => {
+                Some(summary.totals.messages_sent)
             }
-            Self::Connected => Some(summary.plan.connections),
-            Self::Answered
-            | Self::Unanswered
-            | Self::Wrong
-            | Self::Timeouts
-            | Self::CutOff
-            | Self::Late
-            | Self::Lost => Some(totals.messages_sent),
-            Self::NeverSent => Some(totals.messages_due),
-            Self::BroadcastsReceived | Self::BroadcastsMissed | Self::BroadcastsDoubled => {
-                Some(totals.broadcasts_due)
-            }
-            _ => None,
+            Whole::Connections => Some(summary.plan.connections),
+            Whole::Sent => Some(summary.totals.messages_sent),
+            Whole::Due => Some(summary.totals.messages_due),
+            Whole::Deliveries => Some(summary.totals.broadcasts_due),
         }
     }
 
     /// Whether [`of_all`](Self::of_all) ever knows.
     pub(super) fn can_be_a_share(self) -> bool {
-        !matches!(
-            self,
-            Self::Refused
-                | Self::Reset
-                | Self::ConnectErrors
-                | Self::ConnectTimeouts
-                | Self::ConnectsCutOff
-                | Self::Duplicated
-                | Self::Reordered
-                | Self::Overdue
-                | Self::Stray
-                | Self::ReceiveDrops
-                | Self::BroadcastsRefused
-                | Self::LogLinesUnaccounted
-        )
-    }
-
-    pub(super) fn of(self, summary: &LoadSummary) -> u64 {
-        let totals = &summary.totals;
-        match self {
-            Self::Connected => totals.connected_first,
-            Self::Lost if summary.plan.is_udp() => totals.datagrams_lost(),
-            Self::Lost => totals.lost,
-            Self::Refused => totals.refused,
-            Self::Reset => totals.reset,
-            Self::ConnectErrors => totals.connect_errors,
-            Self::ConnectTimeouts => totals.connect_timeouts,
-            Self::Answered => totals.messages_answered,
-            Self::Unanswered => totals.messages_unanswered,
-            Self::Wrong => totals.messages_wrong,
-            Self::Timeouts => totals.message_timeouts,
-            Self::Late => totals.messages_late,
-            Self::Reconnected => totals.reconnected,
-            Self::Notices => totals.notices,
-            Self::Duplicated => totals.messages_duplicated,
-            Self::Reordered => totals.messages_reordered,
-            Self::Overdue => totals.messages_overdue,
-            Self::Stray => totals.messages_stray,
-            Self::ReceiveDrops => totals.receive_drops,
-            Self::NeverSent => totals.messages_never_sent,
-            Self::CutOff => totals.messages_cut_off,
-            Self::ConnectsCutOff => totals.connects_cut_off,
-            Self::StayedAway => totals.stayed_away,
-            Self::BroadcastsReceived => totals.broadcasts_received,
-            Self::BroadcastsMissed => totals.broadcasts_missed,
-            Self::BroadcastsDoubled => totals.broadcasts_doubled,
-            Self::BroadcastsRefused => totals.broadcasts_refused,
-            // Not the load's: the evaluator takes it from the platform's events.
-            Self::LogLinesUnaccounted => u64::MAX,
-        }
+        self.row().whole != Whole::None
     }
 }
 
 impl fmt::Display for Count {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(Self::NAMES.iter().find(|(_, count)| count == self).map_or("", |(name, _)| name))
+        formatter.write_str(self.row().name)
     }
 }
 
@@ -269,8 +220,23 @@ impl fmt::Display for Latency {
 
 /// All that can stand before a bound, for messages.
 pub(super) fn names() -> impl Iterator<Item = String> {
-    let counts = Count::NAMES.iter().map(|(name, _)| (*name).to_owned());
+    let counts = COUNTS.iter().map(|row| row.name.to_owned());
     let latencies = PERCENTILES.iter().map(|(name, _)| (*name).to_owned());
     let of_others = DISTRIBUTIONS[1..].iter().map(|(name, _)| format!("{name} p99"));
     counts.chain(latencies).chain(of_others)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constants_are_where_the_table_has_their_names() {
+        let constants = [Count::CONNECTED, Count::LOST, Count::REFUSED, Count::LOG_LINES_UNACCOUNTED];
+        let names = constants.map(|count| count.to_string());
+        assert_eq!(names, ["connected", "lost", "refused", "log-lines-unaccounted"]);
+        for row in &COUNTS {
+            assert_eq!(Count::by_name(row.name).map(|count| count.to_string()).as_deref(), Some(row.name));
+        }
+    }
 }

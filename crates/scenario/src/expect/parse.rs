@@ -34,15 +34,15 @@ fn measured(text: &str) -> Result<Expectation, String> {
         .min_by_key(|(at, sign)| (*at, usize::MAX - sign.len()))
         .ok_or_else(shape)?;
     let (name, limit) = (text[..at].trim(), text[at + sign.len()..].trim());
-    if let Some((_, what)) = Count::NAMES.iter().find(|(known, _)| *known == name) {
-        let limit = self::limit(*what, limit)?;
+    if let Some(what) = Count::by_name(name) {
+        let limit = self::limit(what, limit)?;
         let bound = match sign {
             ">=" => Bound::AtLeast,
             // Equality means something only where less than the limit is not possible.
             "=" if limit != Limit::Number(0) => return Err("use <= or >=; = is for 0 only".to_owned()),
             _ => Bound::AtMost,
         };
-        return Ok(Expectation::Count { what: *what, bound, limit });
+        return Ok(Expectation::Count { what, bound, limit });
     }
     if let Some(what) = Latency::parse(name) {
         if sign != "<=" {
