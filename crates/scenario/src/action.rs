@@ -351,7 +351,7 @@ mod tests {
 
     #[test]
     fn what_cannot_happen_in_the_run_is_named() {
-        let place = Place { length: Duration::from_secs(60), clients: 10, tcp: true };
+        let place = Place { length: Duration::from_mins(1), clients: 10, tcp: true };
         for (text, key) in [
             ("{ at: 61s, do: stop, what: kafka }", "at"),
             ("{ when: ramp done, after: 2m, do: stop, what: kafka }", "after"),

@@ -363,7 +363,7 @@ mod tests {
     fn a_smaller_load_is_asked_for_less() {
         let mut whole = Scenario::default();
         whole.phases.ramp.connections = 10_000;
-        whole.phases.hold.from_first_connect = Some(Duration::from_secs(240));
+        whole.phases.hold.from_first_connect = Some(Duration::from_mins(4));
         let texts =
             ["connected >= 10000", "answered >= 2000000", "answered >= 99%", "lost <= 5", "tcp 1 → 2"];
         whole.expectations = texts.iter().map(|text| text.parse().unwrap()).collect();

@@ -80,11 +80,12 @@ actions:
 }
 
 /// Runs a load with its actions, as the command line does.
+#[expect(clippy::needless_pass_by_value, reason = "made for this run")]
 fn directed(load: Load) -> (platform::event::LoadSummary, Vec<EventKind>) {
     let control = Control::new();
     let mut director = Director::new(&load.scenario, control.clone(), None, |_| {}).unwrap();
     let mut stamper = Stamper::new(Uuid::nil(), Source::Load, Timestamp::UNIX_EPOCH);
-    run_under(load, &control, |event| {
+    run_under(&load, &control, |event| {
         director.observe(&stamper.stamp(0, event.clone()));
         director.act(0);
     })
@@ -104,7 +105,7 @@ fn each_broadcast_comes_to_everybody_exactly_once() {
         let server = server(Broadcasts::Once);
         let (summary, events) = directed(broadcasting(server.address()).options(|options| {
             options.workers = workers;
-            options.worker = workers.and_then(|_| process(worker_program()));
+            options.worker = workers.map(|_| process(worker_program()));
         }));
         let totals = summary.totals;
         assert_eq!((totals.broadcasts_sent, totals.broadcasts_refused, totals.actions_sent), (2, 0, 2));
@@ -193,9 +194,9 @@ struct Noted {
 }
 
 impl Noted {
-    fn call<T>(&self, call: String, result: T) -> Result<T, TargetError> {
+    fn call<T>(&self, call: String, result: T) -> T {
         self.calls.lock().push(call);
-        Ok(result)
+        result
     }
 }
 
@@ -217,14 +218,15 @@ impl Target for Noted {
     }
 
     fn scale(&self, service: &str, replicas: u32) -> Result<Scaled, TargetError> {
-        self.call(format!("scale {service} {replicas}"), Scaled { from: 1, to: replicas, autoscaled: None })
+        Ok(self
+            .call(format!("scale {service} {replicas}"), Scaled { from: 1, to: replicas, autoscaled: None }))
     }
 
     fn kill(&self, what: &Subject, restart: bool) -> Result<Killed, TargetError> {
         let replica = "tcp-1".to_owned();
         let killed =
             Killed { replica, pid: None, draining: false, restart_in: restart.then_some(Duration::ZERO) };
-        self.call(format!("kill {what} {restart}"), killed)
+        Ok(self.call(format!("kill {what} {restart}"), killed))
     }
 
     fn stop(&self, what: &Subject) -> Result<Stopped, TargetError> {
@@ -232,17 +234,17 @@ impl Target for Noted {
             let (what, why) = (format!("stopping {what}"), "it was given by its address".to_owned());
             return Err(TargetError::Unsupported { what, why });
         }
-        self.call(format!("stop {what}"), Stopped { name: what.name.clone(), was_running: true })
+        Ok(self.call(format!("stop {what}"), Stopped { name: what.name.clone(), was_running: true }))
     }
 
     fn start(&self, what: &Subject) -> Result<Started, TargetError> {
-        self.call(format!("start {what}"), Started { name: what.name.clone(), was_stopped: true })
+        Ok(self.call(format!("start {what}"), Started { name: what.name.clone(), was_stopped: true }))
     }
 
     fn drain(&self, what: &Subject) -> Result<Drained, TargetError> {
         let drained =
-            Drained { replica: "tcp-0".to_owned(), connections: Some(500), grace: Duration::from_secs(60) };
-        self.call(format!("drain {what}"), drained)
+            Drained { replica: "tcp-0".to_owned(), connections: Some(500), grace: Duration::from_mins(1) };
+        Ok(self.call(format!("drain {what}"), drained))
     }
 
     fn logs(&self, _query: &LogQuery) -> Result<LogStream, TargetError> {
@@ -301,9 +303,9 @@ impl Stage {
 #[test]
 fn a_platform_is_acted_upon_and_each_action_is_told() {
     let mut stage = Stage::new(
-        r#"[{ at: 1s, do: stop, what: kafka, for: 30s }, { at: 2s, do: drain, what: tcp/tcp-0 },
+        "[{ at: 1s, do: stop, what: kafka, for: 30s }, { at: 2s, do: drain, what: tcp/tcp-0 },
             { at: 3s, do: scale, what: tcp, to: 3 },
-            { when: kafka started, after: 2s, do: kill, what: tcp/fullest, restart: false }]"#,
+            { when: kafka started, after: 2s, do: kill, what: tcp/fullest, restart: false }]",
         true,
     );
     stage.director.act(999);

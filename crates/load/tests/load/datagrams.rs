@@ -301,7 +301,7 @@ fn worker_processes_share_the_peers() {
         })
         .options(|options| {
             options.workers = Some(2);
-            options.worker = process(worker_program());
+            options.worker = Some(process(worker_program()));
         });
     let (summary, _) = run(load);
     only(&summary.totals, &[]);

@@ -4,7 +4,7 @@ use std::{net::TcpListener, time::Duration};
 
 use platform::event::EventKind;
 
-use crate::server::{Server, receive, request, run, send, silent, soon, wait_for_end};
+use crate::server::{SILENT, Server, receive, request, run, send, soon, wait_for_end};
 
 #[test]
 fn a_notice_in_the_packet_of_a_reply_moves_the_connection_and_loses_nothing() {
@@ -57,7 +57,7 @@ fn a_notice_between_messages_moves_the_connection() {
         wait_for_end(&mut stream);
     });
     let request = request(server.address(), 5).with(|scenario| {
-        scenario.messages.every = silent();
+        scenario.messages.every = SILENT;
         scenario.reconnect = soon();
     });
     let totals = run(request).0.totals;
@@ -93,7 +93,7 @@ fn an_end_without_notice_is_lost_and_comes_back() {
         }
     });
     let request = request(server.address(), 6).with(|scenario| {
-        scenario.messages.every = silent();
+        scenario.messages.every = SILENT;
         scenario.reconnect = soon();
     });
     let totals = run(request).0.totals;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use scenario::Expect;
 
-use crate::server::{Server, after_ramp, payload, receive, request, run, send, silent};
+use crate::server::{SILENT, Server, after_ramp, payload, receive, request, run, send};
 
 #[test]
 fn an_echo_answers_every_message() {
@@ -97,7 +97,7 @@ fn without_answers_messages_go_out_by_schedule() {
 #[test]
 fn silent_connections_send_nothing() {
     let server = Server::echo();
-    let (summary, _) = run(request(server.address(), 10).with(|scenario| scenario.messages.every = silent()));
+    let (summary, _) = run(request(server.address(), 10).with(|scenario| scenario.messages.every = SILENT));
     assert_eq!((summary.totals.bytes_sent, summary.totals.messages_sent), (0, 0));
     assert_eq!((summary.totals.connected_first, summary.totals.closed), (10, 10));
 }

@@ -16,8 +16,8 @@ pub(crate) fn worker_program() -> PathBuf {
 }
 
 /// As a worker process.
-pub(crate) fn process(program: PathBuf) -> Option<WorkerCommand> {
-    Some(WorkerCommand { program, args: Vec::new() })
+pub(crate) fn process(program: PathBuf) -> WorkerCommand {
+    WorkerCommand { program, args: Vec::new() }
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn processes_share_the_work_and_their_figures_are_merged() {
     let server = Server::echo();
     let (summary, events) = run(request(server.address(), 40).options(|options| {
         options.workers = Some(3);
-        options.worker = process(worker_program());
+        options.worker = Some(process(worker_program()));
     }));
     let totals = summary.totals;
     assert_eq!((totals.connected_first, totals.closed, server.accepted()), (40, 40, 40));
@@ -50,7 +50,7 @@ fn a_worker_that_fails_ends_the_run_with_its_name() {
     {
         let load = request(server.address(), 4).options(|options| {
             options.workers = Some(2);
-            options.worker = process(program.into());
+            options.worker = Some(process(program.into()));
         });
         let error = load::run(&load.scenario, &load.options, &Control::new(), &mut |_| {}).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");

@@ -70,7 +70,7 @@ fn a_stop_closes_in_order_and_still_gives_a_summary() {
     let load = request(server.address(), 10)
         .with(|scenario| scenario.phases.hold = after_ramp(Duration::from_hours(1)));
     let control = Control::new();
-    let (summary, events) = run_under(load, &control, |event| {
+    let (summary, events) = run_under(&load, &control, |event| {
         if matches!(event, EventKind::PhaseStarted { phase, .. } if phase == "hold") {
             control.stop();
         }
@@ -90,7 +90,7 @@ fn what_is_outstanding_at_the_end_is_cut_off_and_counted() {
             scenario.messages.timeout = Some(Duration::from_hours(1));
         });
         let control = Control::new();
-        let (summary, _) = run_under(load, &control, |event| {
+        let (summary, _) = run_under(&load, &control, |event| {
             if stop && matches!(event, EventKind::PhaseStarted { phase, .. } if phase == "close") {
                 control.stop();
                 control.stop();
@@ -160,7 +160,7 @@ fn a_run_that_was_stopped_before_it_began_is_over_at_once() {
     let server = Server::echo();
     let control = Control::new();
     control.stop();
-    let (summary, _) = run_under(request(server.address(), 1_000), &control, |_| {});
+    let (summary, _) = run_under(&request(server.address(), 1_000), &control, |_| {});
     assert!(summary.interrupted);
     assert!(summary.totals.attempted < 1_000);
 }

@@ -139,18 +139,17 @@ pub(crate) fn payload(text: &str) -> Payload {
     text.parse().unwrap()
 }
 
-pub(crate) fn silent() -> Option<Every> {
-    Some(Every::Never)
-}
+pub(crate) const SILENT: Option<Every> = Some(Every::Never);
 
 /// Runs a load, and returns its summary and all events.
+#[expect(clippy::needless_pass_by_value, reason = "made for this run")]
 pub(crate) fn run(load: Load) -> (LoadSummary, Vec<EventKind>) {
-    run_under(load, &Control::new(), |_| {})
+    run_under(&load, &Control::new(), |_| {})
 }
 
 /// The same, with a look at each event as it comes.
 pub(crate) fn run_under(
-    load: Load,
+    load: &Load,
     control: &Control,
     mut look: impl FnMut(&EventKind),
 ) -> (LoadSummary, Vec<EventKind>) {

@@ -142,6 +142,8 @@ mod tests {
     use super::*;
     use crate::{Every, Stage};
 
+    type Change = Box<dyn FnOnce(&mut Scenario)>;
+
     fn error(change: impl FnOnce(&mut Scenario)) -> String {
         let mut scenario = Scenario::default();
         change(&mut scenario);
@@ -152,7 +154,7 @@ mod tests {
     fn impossible_values_are_named() {
         let stage = Stage::steady("5/s".parse().unwrap(), Duration::from_secs(1));
         let profile = Profile::new(vec![stage]);
-        let cases: [(&str, Box<dyn FnOnce(&mut Scenario)>); 13] = [
+        let cases: [(&str, Change); 13] = [
             ("connections 0", Box::new(|s| s.phases.ramp.connections = 0)),
             (
                 "message interval 10us",

@@ -40,11 +40,11 @@ fn crossed() -> EventKind {
     }
 }
 
-fn finished(totals: Counters, message: LatencySummary) -> EventKind {
+fn finished(totals: &Counters, message: LatencySummary) -> EventKind {
     let summary = LoadSummary {
         plan: plan(),
         took_ms: 0,
-        totals,
+        totals: *totals,
         connect: LatencySummary::default(),
         first_byte: LatencySummary::default(),
         message,
@@ -81,7 +81,7 @@ fn counts_and_latencies_come_from_the_summary() {
     assert!(evaluator.results().iter().all(|result| !result.met));
     let totals = Counters { lost: 1, connected_first: 10, ..Counters::default() };
     let message = LatencySummary { count: 3, p99_us: 4_900, ..LatencySummary::default() };
-    evaluator.observe(&event(0, finished(totals, message)));
+    evaluator.observe(&event(0, finished(&totals, message)));
     let expected = [("1", false), ("10", true), ("4ms900us", true), ("nothing was measured", false)];
     assert_eq!(verdicts(&evaluator), expected.map(|(seen, met)| (seen.to_owned(), met)));
     assert_eq!(evaluator.pending(), [] as [&str; 0]);
@@ -139,7 +139,7 @@ fn shares_are_of_what_there_could_have_been() {
         connected_first: 99,
         ..Counters::default()
     };
-    evaluator.observe(&event(0, finished(totals, LatencySummary::default())));
+    evaluator.observe(&event(0, finished(&totals, LatencySummary::default())));
     let expected = [("198 of 200", true), ("3 of 200", false), ("99 of 100", false), ("0 of none", false)];
     assert_eq!(verdicts(&evaluator), expected.map(|(seen, met)| (seen.to_owned(), met)));
 }
