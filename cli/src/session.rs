@@ -2,7 +2,6 @@
 //! they arrive, and given to all readers of that stream: time line, recording, verdicts, and the scenario's actions.
 
 use std::{
-    path::Path,
     sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
@@ -29,7 +28,7 @@ use crate::{
 /// How often the wait for the next event looks at the clock, and the live line is drawn.
 const TICK: Duration = Duration::from_millis(250);
 /// How long, after the load, an action that is under way is waited for.
-const ACTIONS_PATIENCE: Duration = Duration::from_secs(60);
+const ACTIONS_PATIENCE: Duration = Duration::from_mins(1);
 
 /// The platform under load, if it is one of ours.
 pub(crate) struct Platform {
@@ -247,11 +246,6 @@ impl Run {
         report::junit(&self.summary, &self.not_done)
     }
 
-    pub(crate) fn write(&self, path: &Path, text: &str) -> Result<(), Failure> {
-        std::fs::write(path, text)
-            .map_err(|error| Failure::failed(format!("could not write {}: {error}", path.display())))
-    }
-
     /// The exit code of the run. An expectation that is not met comes before what else was wrong, which is then told
     /// beside it.
     pub(crate) fn outcome(&self, context: &Context, scenario: &Scenario) -> Outcome {
@@ -268,7 +262,9 @@ impl Run {
             (true, true) => Ok(exit::DONE),
             (true, false) => Err(Failure::failed(wrong.join("; "))),
             (false, _) => {
-                wrong.iter().for_each(|message| context.printer.error(&format!("playctl: {message}")));
+                for message in wrong {
+                    context.printer.error(&format!("playctl: {message}"));
+                }
                 Ok(exit::EXPECTATION_NOT_MET)
             }
         }
@@ -308,16 +304,14 @@ impl Run {
         let mut message =
             format!("none of {} messages to {} was answered", totals.messages_sent, plan.target);
         if let Some(first) = first_wrong_answer {
-            message.push_str(&format!(" as expected; the first answer was {first}"));
+            format!(" as expected; the first answer was {first}")
         } else if totals.bytes_received == 0 && !scenario.messages.payload.bytes().ends_with(b"\n") {
             let payload = &plan.payload;
-            message.push_str(&format!(
-                "; a server that reads lines waits for a line end, which --payload '{payload}\\n' has"
-            ));
+            format!("; a server that reads lines waits for a line end, which --payload '{payload}\\n' has")
         } else {
-            message.push_str("; does a server listen there that answers?");
-        }
-        Some(message)
+            "; does a server listen there that answers?".to_owned()
+        };
+        Some(format!("none of {} messages to {} was answered{why}", totals.messages_sent, plan.target))
     }
 }
 

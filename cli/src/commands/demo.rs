@@ -49,7 +49,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     if shape.duration.is_none() {
         shape.hold.get_or_insert(HOLD);
     }
-    let outcome = super::load::scenario(context, &target, SCENARIO, shape, &args.outputs);
+    let outcome = super::load::scenario(context, &target, SCENARIO, &shape, &args.outputs);
     context.printer.progress().show("down", "taking down");
     let teardown = target.teardown(false);
     context.printer.progress().clear();

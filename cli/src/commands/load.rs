@@ -205,7 +205,7 @@ pub(crate) fn scenario(
     context: &Context,
     target: &LocalTarget,
     name: &str,
-    shape: Shape,
+    shape: &Shape,
     outputs: &Outputs,
 ) -> Outcome {
     let scenario = shape.lay_over(Some(scenario_named(name)?), shape.protocol)?;
@@ -249,13 +249,18 @@ fn carry_out(
     options.worker = Some(super::load_worker::command()?);
     let run = Session::new(context, &scenario, &options).run(&scenario, options, platform, left_out)?;
     if let Some(path) = &outputs.svg {
-        run.write(path, &run.svg())?;
+        write(path, &run.svg())?;
         context.printer.note(&format!("picture: {}", path.display()));
     }
     if let Some(path) = &outputs.junit {
-        run.write(path, &run.junit())?;
+        write(path, &run.junit())?;
     }
     run.outcome(context, &scenario)
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(path, text)
+        .map_err(|error| Failure::failed(format!("could not write {}: {error}", path.display())))
 }
 
 /// The command that brings up a platform on which a scenario runs.

@@ -128,7 +128,9 @@ impl Worker<Stream> {
                 && now_ms.saturating_sub(connection.sent_ms) > self.spec.message_timeout_ms()
             {
                 // Percentiles are of what was answered; this is counted beside them.
-                self.end(index, End::GivenUp);
+                if !self.give_up_broadcast(index) {
+                    self.end(index, End::GivenUp);
+                }
             }
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! An order waits until its connection is idle, so that its reply cannot be taken for a message's. If it needs a token
 //! that the client does not have yet, the client asks for one first. The first bytes that come back and are neither a
-//! notice nor a broadcast are the reply; a broadcast has none, but perhaps a refusal, seconds later.
+//! notice nor a broadcast are the reply. A broadcast's reply is the broadcast itself, or its refusal, seconds later; until
+//! then the client sends nothing, since without frames the server would take it for a part of the broadcast.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     clock::MS,
-    reply::{Matcher, Seen, unescaped},
+    reply::{BROADCAST_REFUSED, Matcher, Seen, unescaped},
     wheel::Entry,
 };
 
@@ -220,30 +221,7 @@ impl Worker<Stream> {
         let sending = Sending { order, request, for_token, reply: Vec::new() };
         self.transport.sending.insert(index, sending);
         self.write(index);
-        if broadcast.is_some() {
-            self.written(index);
-        }
         true
-    }
-
-    /// A request is written: a broadcast has no reply that could be waited for.
-    pub(super) fn written(&mut self, index: u32) {
-        let is_broadcast = |sending: &Sending| sending.order.broadcast.is_some() && !sending.for_token;
-        if self.transport.connections[index as usize].writing
-            || !self.transport.sending.get(&index).is_some_and(is_broadcast)
-        {
-            return;
-        }
-        if let Some(sending) = self.transport.sending.remove(&index) {
-            self.transport.connections[index as usize].awaiting = false;
-            let clients = self.tally.open();
-            self.ordered(
-                &sending.order,
-                &format!("sent; {clients} clients of its worker are to get it"),
-                false,
-            );
-            self.go_on(index);
-        }
     }
 
     /// Reads what comes while an order is under way.
@@ -252,11 +230,18 @@ impl Worker<Stream> {
         let Some(sending) = sending.get_mut(&index) else { return };
         let seen = matcher.sift(&mut connections[index as usize].progress, piece, &mut sending.reply);
         sending.reply.truncate(4 * SHOWN_BYTES);
+        let broadcast = sending.order.broadcast.filter(|_| !sending.for_token);
+        if seen.refused && broadcast.is_some() {
+            sending.reply = BROADCAST_REFUSED.to_vec();
+        }
         let reply = sending.reply.trim_ascii();
         let is_over = if sending.for_token {
             reply.len() >= TOKEN_BYTES || reply.starts_with(b"error")
         } else {
-            !reply.is_empty()
+            match broadcast {
+                Some(number) => reply.starts_with(b"error") || seen.broadcasts.contains(&number),
+                None => !reply.is_empty(),
+            }
         };
         let reply = is_over.then(|| reply.to_vec());
         let notice = seen.notice;
@@ -268,12 +253,32 @@ impl Worker<Stream> {
         }
     }
 
+    /// A broadcast neither came back nor was refused in time: its client goes on. Returns whether it was one.
+    pub(super) fn give_up_broadcast(&mut self, index: u32) -> bool {
+        let is_broadcast = |sending: &Sending| sending.order.broadcast.is_some() && !sending.for_token;
+        if !self.transport.sending.get(&index).is_some_and(is_broadcast) {
+            return false;
+        }
+        if let Some(sending) = self.transport.sending.remove(&index) {
+            self.transport.connections[index as usize].awaiting = false;
+            self.ordered(&sending.order, "it neither came back to its client nor was refused in time", true);
+            self.settle(index, true);
+        }
+        true
+    }
+
     fn replied(&mut self, index: u32, reply: &[u8]) {
         let Some(mut sending) = self.transport.sending.remove(&index) else { return };
         self.transport.connections[index as usize].awaiting = false;
         let shown = escape(&reply[..reply.len().min(SHOWN_BYTES)]);
         if !sending.for_token {
-            self.ordered(&sending.order, &format!("answered: {shown}"), reply.starts_with(b"error"));
+            let (outcome, failed) = match (sending.order.broadcast, reply) {
+                // What that means is for the expectations to say.
+                (Some(_), BROADCAST_REFUSED) => (format!("answered: {shown}"), false),
+                (Some(_), []) => (format!("came back; {} clients were open", self.tally.open()), false),
+                _ => (format!("answered: {shown}"), reply.starts_with(b"error")),
+            };
+            self.ordered(&sending.order, &outcome, failed);
         } else if reply.starts_with(b"error") {
             self.ordered(&sending.order, &format!("it got no token: {shown}"), true);
         } else {
@@ -282,7 +287,7 @@ impl Worker<Stream> {
             sending.reply.clear();
             self.transport.orders.entry(index).or_default().push_front(order);
         }
-        self.go_on(index);
+        self.settle(index, true);
     }
 
     /// The connection of an order ended, or did not answer it.
@@ -296,11 +301,6 @@ impl Worker<Stream> {
 
     fn ordered(&self, order: &Order, outcome: &str, failed: bool) {
         self.reports.send(Report::Ordered { id: order.id, outcome: outcome.to_owned(), failed });
-    }
-
-    /// After something else than a message: leaves, closes, or goes on with the schedule.
-    fn go_on(&mut self, index: u32) {
-        self.settle(index, true);
     }
 
     /// Counts what came beside a reply.
@@ -320,9 +320,6 @@ impl Worker<Stream> {
             && let Some(broadcast) = self.tally.broadcasts.get_mut(usize::from(*number))
         {
             broadcast.refused = true;
-            let client = self.spec.number(index as usize) + 1;
-            let refusal = escape(crate::reply::BROADCAST_REFUSED);
-            self.warn(format!("the broadcast of client {client} was answered: {refusal}"));
         }
         if seen.notice {
             self.notice(index);
