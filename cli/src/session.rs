@@ -301,9 +301,7 @@ impl Run {
         if !scenario.expects_answers() || totals.messages_sent == 0 || totals.messages_answered > 0 {
             return None;
         }
-        let mut message =
-            format!("none of {} messages to {} was answered", totals.messages_sent, plan.target);
-        if let Some(first) = first_wrong_answer {
+        let why = if let Some(first) = first_wrong_answer {
             format!(" as expected; the first answer was {first}")
         } else if totals.bytes_received == 0 && !scenario.messages.payload.bytes().ends_with(b"\n") {
             let payload = &plan.payload;
