@@ -134,8 +134,8 @@ pub fn run(
     let connections = plan.connections;
     let ramp = match (scenario.protocol, scenario.profile()) {
         (_, Some(_)) => format!("{connections} peers at once"),
-        (Protocol::Udp, None) => format!("{connections} peers, one per {}", scenario.phases.ramp.rate),
-        (Protocol::Tcp, None) => format!("{connections} connections, one per {}", scenario.phases.ramp.rate),
+        (Protocol::Udp, None) => format!("{connections} peers, {}", scenario.phases.ramp.rate.words()),
+        (Protocol::Tcp, None) => format!("{connections} connections, {}", scenario.phases.ramp.rate.words()),
     };
     sink(EventKind::PhaseStarted { phase: "ramp".to_owned(), detail: ramp });
     let mut conductor = Conductor {

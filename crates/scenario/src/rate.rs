@@ -50,6 +50,15 @@ impl Rate {
         self.due(1).max(Duration::from_nanos(1))
     }
 
+    /// `one per 5ms` or `200/s`.
+    pub fn words(self) -> String {
+        if self.is_interval() { format!("one per {self}") } else { self.to_string() }
+    }
+
+    fn is_interval(self) -> bool {
+        self.milli == 1000 && self.per_ns != 1_000_000_000
+    }
+
     /// When event number `index` (from 0) is due, after the first. Each is computed by itself: no rounding adds up.
     pub fn due(self, index: u64) -> Duration {
         let ns = u128::from(index) * u128::from(self.per_ns) * 1000 / u128::from(self.milli);
@@ -88,7 +97,7 @@ impl FromStr for Rate {
 impl fmt::Display for Rate {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let per = duration::format(Duration::from_nanos(self.per_ns));
-        if self.milli == 1000 && self.per_ns != 1_000_000_000 {
+        if self.is_interval() {
             return formatter.write_str(&per);
         }
         let (whole, fraction) = (self.milli / 1000, format!(".{:03}", self.milli % 1000));
@@ -121,7 +130,9 @@ mod tests {
             assert_eq!(rate.interval(), Duration::from_nanos(ns), "{text}");
             assert_eq!(rate.to_string(), printed);
         }
-        assert_eq!("30000/s".parse::<Rate>().unwrap().milli_per_s(), 30_000_000);
+        let rate: Rate = "30000/s".parse().unwrap();
+        assert_eq!((rate.milli_per_s(), rate.words().as_str()), (30_000_000, "30000/s"));
+        assert_eq!(Rate::DEFAULT.words(), "one per 5ms");
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl Scenario {
             LONGEST,
         )?;
         if self.ramp_length() > LONGEST {
-            let ramp = format!("of {} connections, one per {}", ramp.connections, ramp.rate);
+            let ramp = format!("of {} connections, {}", ramp.connections, ramp.rate.words());
             return value("ramp", ramp, "at most 30 days");
         }
         self.validate_actions()
