@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod interrupt;
+mod log_lines;
 mod platform_source;
 mod printer;
 mod progress;

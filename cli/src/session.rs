@@ -1,124 +1,182 @@
 //! One load run: the load generator's events and the platform's, merged into one stream in the order in which
-//! they arrive, and given to all readers of that stream.
+//! they arrive, and given to all readers of that stream: time line, recording, verdicts, and the scenario's actions.
 
 use std::{
-    path::Path,
-    sync::mpsc,
+    sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
-use load::{Control, Evaluator, LoadError, Options, Plan};
+use load::{Control, Director, LoadError, Options};
 use platform::{
-    Event, EventKind, Source, TargetError,
+    Event, EventKind, Source, Target, TargetError,
     event::{LoadSummary, Stamper},
     exit,
     target::EventStream,
 };
 use report::{Recording, Timeline};
+use scenario::{Evaluator, Scenario};
 use uuid::Uuid;
 
 use crate::{
     args::Output,
     commands::{Context, Failure, Outcome},
+    log_lines,
     waiting::Waiting,
 };
 
 /// How often the wait for the next event looks at the clock, and the live line is drawn.
 const TICK: Duration = Duration::from_millis(250);
+/// How long, after the load, an action that is under way is waited for.
+const ACTIONS_PATIENCE: Duration = Duration::from_mins(1);
+
+/// The platform under load, if it is one of ours.
+pub(crate) struct Platform {
+    pub target: Arc<dyn Target>,
+    /// The first of its events, which says what it is.
+    pub first: Option<Event>,
+    pub events: EventStream,
+}
 
 /// A load run with its readers.
 pub(crate) struct Session<'a> {
     context: &'a Context,
+    began: Instant,
     stamper: Stamper,
     timeline: Timeline,
     recording: Recording,
     evaluator: Evaluator,
     waiting: Waiting,
+    /// Actions that could not be done, or never were, in words.
+    not_done: Vec<String>,
 }
 
 enum Incoming {
-    Platform(Result<Event, TargetError>),
-    Load(Timestamp, EventKind),
+    /// With the time of its arrival, ms of the run.
+    Platform(u64, Result<Event, TargetError>),
+    Ours(u64, EventKind),
     LoadEnded(Box<Result<LoadSummary, LoadError>>),
 }
 
+/// A clock that can be sent to other threads: ms since the run began.
+#[derive(Clone, Copy)]
+struct Elapsed(Instant);
+
+impl Elapsed {
+    fn ms(self) -> u64 {
+        u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
 impl<'a> Session<'a> {
-    pub(crate) fn new(context: &'a Context, plan: &Plan) -> Self {
+    pub(crate) fn new(context: &'a Context, scenario: &Scenario, options: &Options) -> Self {
         Self {
             context,
+            began: Instant::now(),
             stamper: Stamper::new(Uuid::now_v7(), Source::Load, Timestamp::now()),
             timeline: crate::platform_source::timeline(context),
             recording: Recording::default(),
-            evaluator: Evaluator::new(&plan.expectations),
-            waiting: Waiting::new(plan),
+            evaluator: Evaluator::new(&scenario.expectations),
+            waiting: Waiting::new(scenario.describe(options.target()), scenario.phases.wait.at_most),
+            not_done: Vec::new(),
         }
     }
 
     /// Runs the load to its end, then waits for what is still expected of the platform (a scale-down, say) for as
-    /// long as the plan allows. The exit code is 3 if an expectation was not met.
-    ///
-    /// `platform`: the events of the platform under load, if it is one of ours.
+    /// long as the scenario allows. `left_out`: what it was not asked, in words.
     pub(crate) fn run(
         mut self,
-        plan: &Plan,
+        scenario: &Scenario,
         options: Options,
-        platform: Option<EventStream>,
+        platform: Option<Platform>,
+        left_out: Vec<String>,
     ) -> Result<Run, Failure> {
         let control = Control::new();
         let stop = control.clone();
         self.context.interrupt.on_interrupt(move || stop.stop());
         let (sender, incoming) = mpsc::sync_channel(4096);
-        if let Some(mut stream) = platform {
-            // A stream begins with what the platform is: readers want that before anything happens on it.
-            if let Some(first) = stream.next() {
-                let event = self.stamper.adopt(first?);
+        let elapsed = Elapsed(self.began);
+        let mut target = None;
+        if let Some(platform) = platform {
+            if let Some(first) = platform.first {
+                let event = self.stamper.adopt(elapsed.ms(), first);
                 self.take(&event);
             }
-            forward_platform(stream, sender.clone())?;
+            forward_platform(platform.events, elapsed, sender.clone())?;
+            target = Some(platform.target);
         }
-        start_load(plan.clone(), options, control.clone(), sender)?;
+        for message in left_out {
+            self.stamp(EventKind::Warning { message });
+        }
+        let tell = sender.clone();
+        let mut director = Director::new(scenario, control.clone(), target.clone(), move |kind| {
+            // A send fails only when the session is gone, and with it everybody who would want to know.
+            let _ = tell.send(Incoming::Ours(elapsed.ms(), kind));
+        })
+        .map_err(|error| Failure::failed(format!("could not start a thread: {error}")))?;
+        start_load(scenario.clone(), options, control.clone(), elapsed, sender.clone())?;
 
         let mut ended: Option<(Instant, LoadSummary)> = None;
+        let mut counting = None;
         loop {
-            match incoming.recv_timeout(TICK) {
-                Ok(Incoming::Platform(Ok(event))) => {
-                    let event = self.stamper.adopt(event);
+            let until_action = director
+                .next_due()
+                .map_or(TICK, |due_ms| Duration::from_millis(due_ms.saturating_sub(elapsed.ms())));
+            match incoming.recv_timeout(until_action.min(TICK)) {
+                Ok(Incoming::Platform(received_ms, Ok(event))) => {
+                    let event = self.stamper.adopt(received_ms, event);
+                    director.observe(&event);
                     self.take(&event);
                 }
-                Ok(Incoming::Platform(Err(error))) => {
+                Ok(Incoming::Platform(_, Err(error))) => {
                     self.stamp(EventKind::Warning {
                         message: format!("the platform's events ended: {error}"),
                     });
                 }
-                Ok(Incoming::Load(wall, kind @ EventKind::LoadFinished { .. })) => {
+                Ok(Incoming::Ours(t_ms, kind @ EventKind::LoadFinished { .. })) => {
                     // Decides expectations now; readers get it at the very end, with delays and verdicts.
-                    self.evaluator.observe(&self.stamper.clone().stamp(wall, kind));
+                    self.evaluator.observe(&self.stamper.clone().stamp(t_ms, kind));
                 }
-                Ok(Incoming::Load(wall, kind)) => {
-                    let event = self.stamper.stamp(wall, kind);
+                Ok(Incoming::Ours(t_ms, kind)) => {
+                    let event = self.stamper.stamp(t_ms, kind);
+                    director.observe(&event);
                     self.take(&event);
                 }
-                Ok(Incoming::LoadEnded(result)) => match *result {
-                    Ok(summary) => ended = Some((Instant::now(), summary)),
-                    Err(error) => return Err(Failure::new(error.exit_code(), error.to_string())),
-                },
+                Ok(Incoming::LoadEnded(result)) => {
+                    let summary =
+                        result.map_err(|error| Failure::new(error.exit_code(), error.to_string()))?;
+                    ended = Some((Instant::now(), summary));
+                    let never = director.end().into_iter().map(|action| format!("`{action}` never happened"));
+                    self.not_done.extend(never);
+                    if let Some(target) = target.as_ref().filter(|_| scenario.counts_log_lines()) {
+                        let sender = sender.clone();
+                        counting = Some(log_lines::count(Arc::clone(target), move |kind| {
+                            sender.send(Incoming::Ours(elapsed.ms(), kind)).is_ok()
+                        })?);
+                    }
+                }
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
             }
+            director.act(elapsed.ms());
             if self.context.printer.closed() {
                 control.stop();
             }
-            if let Some((at, _)) = &ended
-                && (self.evaluator.pending().is_empty()
-                    || at.elapsed() >= plan.wait
-                    || self.context.interrupt.is_set()
-                    || self.context.printer.closed())
-            {
+            let is_over = |at: &Instant| {
+                let unwanted = self.context.interrupt.is_set() || self.context.printer.closed();
+                let nothing_pending = self.evaluator.pending().is_empty() || unwanted;
+                let waited = at.elapsed();
+                // Nothing is left stopped by a run that nobody waits for any more.
+                (nothing_pending || waited >= scenario.phases.wait.at_most)
+                    && (!director.is_acting() || waited >= ACTIONS_PATIENCE)
+            };
+            if ended.as_ref().is_some_and(|(at, _)| is_over(at)) {
                 break;
             }
-            self.show_waiting();
+            self.show_waiting(elapsed.ms());
         }
+        drop(counting);
+        drop(director);
         self.context.printer.progress().clear();
         let Some((_, summary)) = ended else {
             return Err(Failure::failed("the load generator ended without a result"));
@@ -139,11 +197,11 @@ impl<'a> Session<'a> {
         if self.context.printer.output() == Output::Json {
             self.context.printer.document(&report::json(&self.recording, &summary));
         }
-        Run { summary, recording: self.recording }
+        Run { summary, recording: self.recording, not_done: self.not_done }
     }
 
     fn stamp(&mut self, kind: EventKind) {
-        let event = self.stamper.stamp(Timestamp::now(), kind);
+        let event = self.stamper.stamp(Elapsed(self.began).ms(), kind);
         self.take(&event);
     }
 
@@ -151,6 +209,9 @@ impl<'a> Session<'a> {
         self.evaluator.observe(event);
         self.waiting.observe(event);
         self.recording.push(event);
+        if let EventKind::ActionTaken { action, because, outcome, failed: true } = &event.kind {
+            self.not_done.push(format!("`{because}: {action}` was not done: {outcome}"));
+        }
         match self.context.printer.output() {
             Output::Human => {
                 for line in self.timeline.feed(event) {
@@ -162,8 +223,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn show_waiting(&self) {
-        if let Some((stage, line)) = self.waiting.line(Timestamp::now(), &self.evaluator.pending()) {
+    fn show_waiting(&self, now_ms: u64) {
+        if let Some((stage, line)) = self.waiting.line(now_ms, &self.evaluator.pending()) {
             self.context.printer.progress().show(stage, &line);
         }
     }
@@ -173,49 +234,93 @@ impl<'a> Session<'a> {
 pub(crate) struct Run {
     pub summary: LoadSummary,
     recording: Recording,
+    not_done: Vec<String>,
 }
 
 impl Run {
-    pub(crate) fn write_svg(&self, path: &Path) -> Result<(), Failure> {
-        std::fs::write(path, report::svg(&self.recording))
-            .map_err(|error| Failure::failed(format!("could not write {}: {error}", path.display())))
+    pub(crate) fn svg(&self) -> String {
+        report::svg(&self.recording)
     }
 
-    /// The exit code of the run.
-    pub(crate) fn outcome(&self) -> Outcome {
-        let totals = &self.summary.totals;
+    pub(crate) fn junit(&self) -> String {
+        report::junit(&self.summary, &self.not_done)
+    }
+
+    /// The exit code of the run. An expectation that is not met comes before what else was wrong, which is then told
+    /// beside it.
+    pub(crate) fn outcome(&self, context: &Context, scenario: &Scenario) -> Outcome {
         if self.summary.interrupted {
-            Err(Failure::interrupted())
-        } else if totals.attempted > 0 && totals.connected == 0 {
-            Err(Failure::failed(format!(
-                "none of {} attempts to connect to {} succeeded: {} refused, {} timed out, {} failed otherwise; \
-                 does a server listen there?",
-                totals.attempted,
-                self.summary.plan.target,
-                totals.refused,
-                totals.connect_timeouts,
-                totals.connect_errors
-            )))
-        } else if self.summary.plan.protocol == "udp"
-            && totals.messages_sent > 0
-            && totals.messages_answered == 0
-        {
-            Err(Failure::failed(format!(
-                "none of {} datagrams to {} was answered; does a server listen there?",
-                totals.messages_sent, self.summary.plan.target
-            )))
-        } else if self.summary.expectations.iter().all(|result| result.met) {
-            Ok(exit::DONE)
-        } else {
-            Ok(exit::EXPECTATION_NOT_MET)
+            return Err(Failure::interrupted());
         }
+        if let Some(nobody) = self.nobody_there() {
+            return Err(Failure::failed(nobody));
+        }
+        let mut wrong = self.not_done.clone();
+        wrong.extend(self.no_answers(scenario));
+        let all_met = self.summary.expectations.iter().all(|result| result.met);
+        match (all_met, wrong.is_empty()) {
+            (true, true) => Ok(exit::DONE),
+            (true, false) => Err(Failure::failed(wrong.join("; "))),
+            (false, _) => {
+                for message in wrong {
+                    context.printer.error(&format!("playctl: {message}"));
+                }
+                Ok(exit::EXPECTATION_NOT_MET)
+            }
+        }
+    }
+
+    fn nobody_there(&self) -> Option<String> {
+        let LoadSummary { totals, plan, first_error, .. } = &self.summary;
+        let is_silent = plan.is_udp() && totals.refused > 0 && totals.bytes_received == 0;
+        if totals.attempted == 0 || (totals.connected > 0 && !is_silent) {
+            return None;
+        }
+        if plan.is_udp() {
+            return Some(format!(
+                "none of {} datagrams to {} was answered; does a server listen there?",
+                totals.messages_sent, plan.target
+            ));
+        }
+        let first = first_error.as_ref().map(|error| format!("; the first: {error}")).unwrap_or_default();
+        Some(format!(
+            "none of {} attempts to connect to {} succeeded: {} refused, {} timed out, {} failed otherwise, {} were \
+             cut off by the end; does a server listen there?{first}",
+            totals.attempted,
+            plan.target,
+            totals.refused,
+            totals.connect_timeouts,
+            totals.connect_errors,
+            totals.connects_cut_off
+        ))
+    }
+
+    /// A load that expects answers and gets none, or none right.
+    fn no_answers(&self, scenario: &Scenario) -> Option<String> {
+        let LoadSummary { totals, plan, first_wrong_answer, .. } = &self.summary;
+        if !scenario.expects_answers() || totals.messages_sent == 0 || totals.messages_answered > 0 {
+            return None;
+        }
+        let why = if let Some(first) = first_wrong_answer {
+            format!(" as expected; the first answer was {first}")
+        } else if totals.bytes_received == 0 && !scenario.messages.payload.bytes().ends_with(b"\n") {
+            let payload = &plan.payload;
+            format!("; a server that reads lines waits for a line end, which --payload '{payload}\\n' has")
+        } else {
+            "; does a server listen there that answers?".to_owned()
+        };
+        Some(format!("none of {} messages to {} was answered{why}", totals.messages_sent, plan.target))
     }
 }
 
-fn forward_platform(stream: EventStream, sender: mpsc::SyncSender<Incoming>) -> Result<(), Failure> {
+fn forward_platform(
+    stream: EventStream,
+    elapsed: Elapsed,
+    sender: mpsc::SyncSender<Incoming>,
+) -> Result<(), Failure> {
     spawn("platform-events", move || {
         for event in stream {
-            if sender.send(Incoming::Platform(event)).is_err() {
+            if sender.send(Incoming::Platform(elapsed.ms(), event)).is_err() {
                 break;
             }
         }
@@ -223,21 +328,22 @@ fn forward_platform(stream: EventStream, sender: mpsc::SyncSender<Incoming>) -> 
 }
 
 fn start_load(
-    plan: Plan,
+    scenario: Scenario,
     options: Options,
     control: Control,
+    elapsed: Elapsed,
     sender: mpsc::SyncSender<Incoming>,
 ) -> Result<(), Failure> {
     spawn("load", move || {
         // A send fails only when the session is gone, and with it everybody who would want to know.
-        let result = load::run(&plan, &options, &control, &mut |kind| {
-            let _ = sender.send(Incoming::Load(Timestamp::now(), kind));
+        let result = load::run(&scenario, &options, &control, &mut |kind| {
+            let _ = sender.send(Incoming::Ours(elapsed.ms(), kind));
         });
         let _ = sender.send(Incoming::LoadEnded(Box::new(result)));
     })
 }
 
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
     std::thread::Builder::new()
         .name(name.into())
         .spawn(body)

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-use load::Plan;
 use platform::{Event, EventKind, event::LoadPlan};
 
-/// Follows the stream and says what it is waiting for. Reads no clock: the caller brings the time.
+/// Follows the stream and says what it is waiting for. Reads no clock: the caller brings the time, ms of the run.
 pub(crate) struct Waiting {
     plan: LoadPlan,
     wait: Duration,
@@ -14,7 +12,7 @@ pub(crate) struct Waiting {
     open: u64,
     connected: u64,
     /// Messages sent, and when that was counted: now and at the tick before.
-    sent: [(u64, Timestamp); 2],
+    sent: [(u64, u64); 2],
     lost: u64,
     /// Per service under autoscaling: the last thing it was seen to do.
     held: Option<Held>,
@@ -23,26 +21,26 @@ pub(crate) struct Waiting {
 #[derive(Clone, Copy)]
 enum Phase {
     Before,
-    Ramp { since: Timestamp },
-    Hold { since: Timestamp },
-    After { since: Timestamp },
+    Ramp { since_ms: u64 },
+    Hold { since_ms: u64 },
+    After { since_ms: u64 },
 }
 
 struct Held {
     service: String,
     recommended: u32,
-    until: Timestamp,
+    until_ms: u64,
 }
 
 impl Waiting {
-    pub(crate) fn new(plan: &Plan) -> Self {
+    pub(crate) fn new(plan: LoadPlan, wait: Duration) -> Self {
         Self {
-            plan: plan.describe(),
-            wait: plan.wait,
+            plan,
+            wait,
             phase: Phase::Before,
             open: 0,
             connected: 0,
-            sent: [(0, Timestamp::UNIX_EPOCH); 2],
+            sent: [(0, 0); 2],
             lost: 0,
             held: None,
         }
@@ -50,20 +48,18 @@ impl Waiting {
 
     pub(crate) fn observe(&mut self, event: &Event) {
         match &event.kind {
-            EventKind::LoadStarted { .. } => self.phase = Phase::Ramp { since: event.wall },
-            EventKind::RampDone { .. } => self.phase = Phase::Hold { since: event.wall },
-            EventKind::LoadClosed { .. } => self.phase = Phase::After { since: event.wall },
+            EventKind::LoadStarted { .. } => self.phase = Phase::Ramp { since_ms: event.t_ms },
+            EventKind::RampDone { .. } => self.phase = Phase::Hold { since_ms: event.t_ms },
+            EventKind::LoadClosed { .. } => self.phase = Phase::After { since_ms: event.t_ms },
             EventKind::LoadTick(tick) => {
                 self.open = tick.open;
                 self.connected = tick.totals.connected_first;
-                self.sent = [self.sent[1], (tick.totals.messages_sent, event.wall)];
+                self.sent = [self.sent[1], (tick.totals.messages_sent, event.t_ms)];
                 self.lost = tick.totals.message_timeouts;
             }
             EventKind::ScaleDownHeld { service, recommended, until_ms, .. } => {
-                // Times inside an event count from its own stream's beginning; only the distance is of use here.
-                let left = until_ms.saturating_sub(event.t_ms);
-                let until = event.wall + jiff::SignedDuration::from_millis(left as i64);
-                self.held = Some(Held { service: service.clone(), recommended: *recommended, until });
+                self.held =
+                    Some(Held { service: service.clone(), recommended: *recommended, until_ms: *until_ms });
             }
             EventKind::DesiredChanged { .. } => self.held = None,
             _ => {}
@@ -71,11 +67,11 @@ impl Waiting {
     }
 
     /// The stage (changes rarely) and the line (changes all the time); `None`: nothing to wait for yet.
-    pub(crate) fn line(&self, now: Timestamp, pending: &[String]) -> Option<(&'static str, String)> {
+    pub(crate) fn line(&self, now_ms: u64, pending: &[String]) -> Option<(&'static str, String)> {
         let plan = &self.plan;
         match self.phase {
             Phase::Before => None,
-            Phase::Ramp { since } => {
+            Phase::Ramp { since_ms } => {
                 let whole = Duration::from_micros(plan.connect_interval_us.saturating_mul(plan.connections));
                 Some((
                     "ramp",
@@ -84,11 +80,11 @@ impl Waiting {
                         self.connected,
                         plan.connections,
                         if plan.is_udp() { "peers" } else { "connections" },
-                        seconds(whole.saturating_sub(elapsed(since, now)))
+                        seconds(whole.saturating_sub(elapsed(since_ms, now_ms)))
                     ),
                 ))
             }
-            Phase::Hold { since } => {
+            Phase::Hold { since_ms } => {
                 let mut whole = Duration::from_millis(plan.duration_ms);
                 // With stages all peers open at once.
                 if !plan.duration_from_ramp && plan.stages.is_empty() {
@@ -96,7 +92,7 @@ impl Waiting {
                         Duration::from_micros(plan.connect_interval_us.saturating_mul(plan.connections));
                     whole = whole.saturating_sub(ramp);
                 }
-                let left = seconds(whole.saturating_sub(elapsed(since, now)));
+                let left = seconds(whole.saturating_sub(elapsed(since_ms, now_ms)));
                 if plan.is_udp() {
                     let rate = self.messages_per_second();
                     return Some((
@@ -109,18 +105,18 @@ impl Waiting {
                 }
                 Some(("hold", format!("holding {} connections, {left} left", self.open)))
             }
-            Phase::After { since } => {
+            Phase::After { since_ms } => {
                 if pending.is_empty() {
                     return None;
                 }
-                let left = seconds(self.wait.saturating_sub(elapsed(since, now)));
+                let left = seconds(self.wait.saturating_sub(elapsed(since_ms, now_ms)));
                 let what = pending.join(", ");
                 let why = match &self.held {
-                    Some(held) if held.until > now => format!(
+                    Some(held) if held.until_ms > now_ms => format!(
                         "; {} is to go to {}, its stabilization window holds it for {} more",
                         held.service,
                         held.recommended,
-                        seconds(elapsed(now, held.until))
+                        seconds(elapsed(now_ms, held.until_ms))
                     ),
                     _ => "; the metric's minute, the window and a sync must pass".to_owned(),
                 };
@@ -133,17 +129,17 @@ impl Waiting {
 impl Waiting {
     /// Between the last two ticks.
     fn messages_per_second(&self) -> u64 {
-        let [(before, since), (now, at)] = self.sent;
-        let apart = elapsed(since, at).as_secs_f64();
-        if since == Timestamp::UNIX_EPOCH || apart <= 0.0 {
+        let [(before, since_ms), (now, at_ms)] = self.sent;
+        let apart = elapsed(since_ms, at_ms).as_secs_f64();
+        if since_ms == 0 || apart <= 0.0 {
             return 0;
         }
         (now.saturating_sub(before) as f64 / apart).round() as u64
     }
 }
 
-fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
-    Duration::try_from(now.duration_since(since)).unwrap_or_default()
+fn elapsed(since_ms: u64, now_ms: u64) -> Duration {
+    Duration::from_millis(now_ms.saturating_sub(since_ms))
 }
 
 fn seconds(duration: Duration) -> String {
@@ -152,16 +148,18 @@ fn seconds(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use load::{Protocol, Request};
-    use platform::event::{Counters, LatencySummary, LoadTick, Source, Stamper};
+    use jiff::Timestamp;
+    use platform::{
+        event::{Counters, LatencySummary, LoadTick, Source, Stamper},
+        values::Protocol,
+    };
+    use scenario::Scenario;
     use uuid::Uuid;
 
     use super::*;
 
-    fn event(second: i64, kind: EventKind) -> Event {
-        let began = Timestamp::UNIX_EPOCH;
-        let now = began + jiff::SignedDuration::from_secs(second);
-        Stamper::new(Uuid::nil(), Source::Load, began).stamp(now, kind)
+    fn event(second: u64, kind: EventKind) -> Event {
+        Stamper::new(Uuid::nil(), Source::Load, Timestamp::UNIX_EPOCH).stamp(second * 1000, kind)
     }
 
     fn tick(sent: u64, timeouts: u64) -> EventKind {
@@ -182,25 +180,20 @@ mod tests {
     }
 
     fn hold(protocol: Protocol) -> String {
-        let request = Request {
-            protocol: Some(protocol),
-            targets: vec!["127.0.0.1:1".to_owned()],
-            connections: Some(64),
-            ..Request::default()
-        };
-        let plan = request.resolve(None).unwrap();
-        let mut waiting = Waiting::new(&plan);
+        let mut scenario = Scenario { protocol, ..Scenario::default() };
+        scenario.phases.ramp.connections = 64;
+        let plan = scenario.describe("127.0.0.1:1".to_owned());
+        let mut waiting = Waiting::new(plan.clone(), Duration::ZERO);
         let ramp_done = EventKind::RampDone { open: 64, refused: 0, lost: 0, after_ms: 10 };
         for (second, kind) in [
-            (10, EventKind::LoadStarted { plan: plan.describe() }),
+            (10, EventKind::LoadStarted { plan }),
             (11, ramp_done),
             (12, tick(20_000, 0)),
             (14, tick(80_000, 7)),
         ] {
             waiting.observe(&event(second, kind));
         }
-        let now = Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(15);
-        waiting.line(now, &[]).unwrap().1
+        waiting.line(15_000, &[]).unwrap().1
     }
 
     #[test]

@@ -64,6 +64,156 @@ fn expectations_decide_the_exit_status() {
     assert!(lossy(&unmet.stdout).contains('✗'), "{}", both(&unmet));
 }
 
+/// A server on a port of its own that answers with what `answer` makes of a request, or not at all.
+fn foreign(answer: fn(&[u8]) -> Option<Vec<u8>>) -> std::net::SocketAddr {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    // Ends with the test's process.
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let mut buffer = [0; 1024];
+                while let Ok(read @ 1..) = stream.read(&mut buffer) {
+                    if let Some(bytes) = answer(&buffer[..read]) {
+                        let _ = stream.write_all(&bytes);
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+/// `lost = 0` holds for a server that never answers, and for one that answers nonsense; the load fails all the same.
+#[test]
+fn a_server_that_answers_nothing_or_wrongly_fails_the_run() {
+    let lab = Lab::new("foreign");
+    let file = lab.home().join("like.yaml");
+    let text = "name: like-10k
+service: tcp
+phases:
+  ramp: { connections: 50, rate: 5ms }
+  hold: { for: 2s }
+messages: { every: 500ms, payload: \"msg:12345\", expect: echo, timeout: 1s }
+reconnect: { delay: 1s }
+expectations: [connected >= 50, refused = 0, lost = 0";
+    let scenario = |more: &str| std::fs::write(&file, format!("{text}{more}]\n")).expect("written");
+    let file = file.to_str().expect("UTF-8");
+    let silent = foreign(|_| None).to_string();
+    let capitals = foreign(|request| Some(request.to_ascii_uppercase())).to_string();
+    scenario("");
+    let output = lab.run(&["load", file, &silent]);
+    assert_eq!(output.status.code(), Some(1), "{}", both(&output));
+    assert!(lossy(&output.stderr).contains(r"--payload 'msg:12345\n'"), "{}", both(&output));
+    let output = lab.run(&["load", file, &capitals]);
+    assert_eq!(output.status.code(), Some(1), "{}", both(&output));
+    assert!(lossy(&output.stderr).contains("the first answer was `MSG:12345`"), "{}", both(&output));
+    // An expectation that says so comes first.
+    scenario(", answered >= 99%");
+    for address in [&silent, &capitals] {
+        let output = lab.run(&["load", file, address]);
+        assert_eq!(output.status.code(), Some(3), "{}", both(&output));
+    }
+    // A server that reads lines, with a line end, by its name.
+    let lines = foreign(|request| request.ends_with(b"\n").then(|| request.to_vec()));
+    let name = format!("localhost:{}", lines.port());
+    let output =
+        lab.run(&["load", "--conns", "1_0", "--rate", "1k/s", "--for", "1s", "--payload", r"hello\n", &name]);
+    assert_eq!(output.status.code(), Some(0), "{}", both(&output));
+}
+
+#[test]
+fn mistakes_are_named_before_the_run() {
+    let lab = Lab::new("mistakes");
+    let file = lab.home().join("mine.yaml");
+    let scenario = |text: &str| std::fs::write(&file, text).expect("written");
+    let path = file.to_str().expect("UTF-8");
+    scenario("name: x\nphases: { hold: { for: 10s } }\nactions: [{ at: 11s, do: stop, what: kafka }]");
+    let late = lab.run(&["load", path]);
+    scenario("name: x\nactions: [{ at: 1s, do: stop, what: kafak }]");
+    let unknown = lab.run(&["load", path]);
+    scenario("name: x\nactions: [{ at: 1s, do: stop, what: kafka }]");
+    let address = lab.run(&["load", path, "127.0.0.1:1"]);
+    for (output, expected) in [
+        (late, "mine.yaml: actions[0].at 11s: expected a time before the load's end, 10s after"),
+        (unknown, "did you mean `kafka`?"),
+        (address, "is done to a platform, and 127.0.0.1:1 is an address"),
+        (lab.run(&["load", "localhost"]), "the port is missing; expected host:port, such as localhost:10000"),
+        (lab.run(&["load", "--svg", "/nonexistent/x.svg", "127.0.0.1:1"]), "cannot write /nonexistent/x.svg"),
+        (lab.run(&["load", "--payload", r"\q", "127.0.0.1:1"]), "is no escape"),
+        (lab.run(&["load", "--conns", "many", "127.0.0.1:1"]), "`many` is not a whole number"),
+    ] {
+        assert_eq!(output.status.code(), Some(2), "{}", both(&output));
+        assert!(lossy(&output.stderr).contains(expected), "{expected}: {}", both(&output));
+    }
+}
+
+/// Three replicas, a thousand clients, and each broadcast once for everybody; the verdicts as test cases.
+#[test]
+fn broadcasts_reach_everybody_once() {
+    let lab = Lab::new("broadcast");
+    lab.up(&[]);
+    let unfit = lab.run(&["load", "broadcast"]);
+    assert_eq!(unfit.status.code(), Some(2), "{}", both(&unfit));
+    let command =
+        format!("playctl --platform {} up --set tcp.autoscaling=null --set tcp.replicas=3", lab.platform);
+    assert!(lossy(&unfit.stderr).contains(&command), "{}", both(&unfit));
+    lab.up(&["--set", "tcp.autoscaling=null", "--set", "tcp.replicas=3"]);
+    eventually(SOON, || if lab.ready() == 3 { Ok(()) } else { Err(lab.replicas()) })
+        .expect("three are ready");
+    let junit = lab.home().join("junit.xml");
+    let junit = junit.to_str().expect("UTF-8");
+    let output = lab.run(&["load", "broadcast", "--conns", "90", "--junit", junit, "--output", "jsonl"]);
+    assert_eq!(output.status.code(), Some(0), "{}", both(&output));
+    let events = events(&output.stdout);
+    let totals = &summary(&events)["totals"];
+    assert_eq!(
+        (&totals["broadcasts_received"], &totals["broadcasts_due"]),
+        (&270.into(), &270.into()),
+        "{totals}"
+    );
+    assert_eq!(of_type(&events, "ActionTaken").len(), 3);
+    let xml = std::fs::read_to_string(junit).expect("written");
+    assert!(
+        xml.contains("name=\"broadcasts-received &gt;= 270\"/>") && xml.contains("failures=\"0\""),
+        "{xml}"
+    );
+}
+
+/// What a scenario does to the platform is done, and is an event; what cannot be done fails the run.
+#[test]
+fn a_scenario_acts_on_the_platform() {
+    let lab = Lab::new("acts");
+    lab.up(&["--set", "tcp.autoscaling=null", "--set", "tcp.replicas=2"]);
+    eventually(SOON, || if lab.ready() == 2 { Ok(()) } else { Err(lab.replicas()) }).expect("two are ready");
+    let file = lab.home().join("acts.yaml");
+    let text = "name: acts
+phases: { ramp: { connections: 20, rate: 1ms }, hold: { for: 10s } }
+actions:
+  - { at: 1s, do: kill, what: tcp/tcp-1 }
+  - { when: tcp/any crashed, after: 1s, do: scale, what: tcp, to: 3 }
+expectations: [connected >= 20, stayed-away = 0";
+    std::fs::write(&file, format!("{text}]\n")).expect("written");
+    let output = lab.run(&["load", file.to_str().expect("UTF-8"), "--output", "jsonl"]);
+    assert_eq!(output.status.code(), Some(0), "{}", both(&output));
+    let events = events(&output.stdout);
+    let actions: Vec<&str> =
+        of_type(&events, "ActionTaken").iter().filter_map(|event| event["action"].as_str()).collect();
+    assert_eq!(actions, ["kill tcp/tcp-1", "scale tcp to 3"]);
+    assert!(of_type(&events, "ActionTaken").iter().all(|event| event["failed"] == false), "{actions:?}");
+    assert_eq!(of_type(&events, "PodCrashed").len(), 1);
+    assert!(summary(&events)["totals"]["lost"].as_u64() > Some(0), "a kill without notice loses connections");
+    // An event that never comes: its action is named, and the run fails.
+    let text = "name: never
+phases: { ramp: { connections: 1 }, hold: { for: 1s } }
+actions: [{ when: tcp/any draining, do: kill, what: tcp }]";
+    std::fs::write(&file, text).expect("written");
+    let output = lab.run(&["load", file.to_str().expect("UTF-8")]);
+    assert_eq!(output.status.code(), Some(1), "{}", both(&output));
+    assert!(lossy(&output.stderr).contains("never happened"), "{}", both(&output));
+}
+
 #[test]
 fn nobody_listening_is_a_failure_with_the_address() {
     let lab = Lab::new("nobody");

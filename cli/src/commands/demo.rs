@@ -1,12 +1,12 @@
 //! `playctl demo`
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use platform::Target;
 
 use super::{
     Context, Failure, Outcome,
-    load::Shape,
+    load::{Outputs, Shape},
     up::{self, BringUp},
 };
 use crate::platform_source;
@@ -30,9 +30,8 @@ pub(crate) struct Args {
     bring_up: BringUp,
     #[command(flatten)]
     shape: Shape,
-    /// Write a picture of the run
-    #[arg(long, value_name = "FILE")]
-    svg: Option<PathBuf>,
+    #[command(flatten)]
+    outputs: Outputs,
 }
 
 pub(crate) fn run(context: &Context, args: Args) -> Outcome {
@@ -43,13 +42,14 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
              use: playctl load tcp-10k, or: playctl --platform demo demo"
         )));
     }
+    args.outputs.check()?;
     let (target, applied) = up::bring_up(context, args.bring_up)?;
     context.printer.note(&format!("up after {:.2} s", applied.took.as_secs_f64()));
     let mut shape = args.shape;
     if shape.duration.is_none() {
         shape.hold.get_or_insert(HOLD);
     }
-    let outcome = super::load::scenario(context, target.clone(), SCENARIO, shape, args.svg.as_deref());
+    let outcome = super::load::scenario(context, &target, SCENARIO, &shape, &args.outputs);
     context.printer.progress().show("down", "taking down");
     let teardown = target.teardown(false);
     context.printer.progress().clear();

@@ -1,43 +1,72 @@
 //! `playctl load [SCENARIO] [TARGET]`
 
 use std::{
+    fs::OpenOptions,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use load::{
-    Expect, Expectation, Frequency, Identify, LoadDuration, Options, Plan, Protocol, Rate, Reconnect,
-    Request, scenario::Scenario,
-};
+use load::{Identify, Options};
 use local::LocalTarget;
-use platform::{Target, target::EventsFrom};
+use platform::{Event, EventKind, Target, duration, target::EventsFrom, values::Protocol};
+use scenario::{
+    Every, Expect, Expectation, Hold, LoadDuration, Payload, Profile, Rate, Scenario, Stage, fit::Unfit,
+    parse_count,
+};
 
 use super::{Context, Failure, Outcome};
-use crate::{platform_source, session::Session};
+use crate::{
+    platform_source,
+    session::{Platform, Session},
+};
+
+/// A payload in a file is at most so long, and a little more to say that it is longer.
+const PAYLOAD_BYTES_MAX: u64 = 65_537;
 
 /// Load the platform, or any address, and print the time line
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  playctl load --conns 10000 --rate 5ms                  our platform; each sends msg:12345 once a second, 240 s
+  playctl load --conns 10k --rate 5ms                    our platform; each sends msg:12345 once a second, 240 s
   playctl load tcp-10k                                   a scenario, with its expectations
   playctl load tcp-10k --hold 30s --svg run.svg          shorter, with a picture
   playctl load --conns 500 --rate 200/s 127.0.0.1:7000   any TCP server
+  playctl load --payload 'PING\\r\\n' --expect any localhost:6379
   playctl load --conns 100 --for 30s --expect-lost 0 --expect-p99 50ms
   playctl load udp-burst                                 datagrams, from 1,000 a second to 30,000 and back
-  playctl load --protocol udp --conns 64 --send 30000/s --window 8
+  playctl load --protocol udp --conns 64 --send 30k/s --window 8
   playctl load --conns 16 --window 32 udp://127.0.0.1:7000
 
-Expectations that fail make the exit status 3. Latency counts from the moment a message was due.")]
+A scenario can also do something to the platform, at a time or when something happens:
+  actions:
+    - { at: 30s, do: stop, what: kafka, for: 30s }
+    - { when: \"tcp 1 → 2\", after: 2s, do: kill, what: tcp/fullest, restart: false }
+    - { at: 60s, do: drain, what: tcp/tcp-0 }
+    - { at: 10s, do: send, from: 1, payload: \"brd:{token}:hello\" }
+Built in: tcp-10k, udp-burst, broadcast, drain, broker-down.
+
+Expectations that fail make the exit status 3; a load that expects answers and gets none, or none right, or an action
+that could not be done, makes it 1. Latency counts from the moment a message was due.")]
 pub(crate) struct Args {
     /// A scenario (a built-in name or a YAML file) and/or addresses to load (HOST:PORT, udp://HOST:PORT)
     #[arg(value_name = "SCENARIO|TARGET")]
     what: Vec<String>,
     #[command(flatten)]
     pub shape: Shape,
+    #[command(flatten)]
+    pub outputs: Outputs,
+}
+
+/// Files that a run leaves.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Outputs {
     /// Write a picture of the run
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
+    /// Write the expectations as test cases
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
 }
 
 /// What a scenario says and a command line may say differently.
@@ -47,46 +76,49 @@ pub(crate) struct Shape {
     #[arg(long, value_name = "tcp|udp")]
     pub protocol: Option<Protocol>,
     /// How many connections; over udp, peers (sockets with a port each)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
     pub conns: Option<u64>,
-    /// Time between two connects, or connects per second: 5ms, 200/s
+    /// Time between two connects, or connects per second: 5ms, 200/s, 1k/s
     #[arg(long, value_name = "RATE")]
     pub rate: Option<Rate>,
     /// Time between two messages of one connection
-    #[arg(long, value_name = "TIME", value_parser = load::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub every: Option<Duration>,
     /// Messages of all peers together (udp), in place of an interval for each: 30000/s
     #[arg(long, value_name = "FREQUENCY", conflicts_with_all = ["every", "silent"])]
-    pub send: Option<Frequency>,
+    pub send: Option<Rate>,
     /// At most so many messages of a peer without an answer (udp); alone, each answer sends the next message
     #[arg(long, value_name = "N")]
     pub window: Option<u32>,
     /// Connections send nothing
-    #[arg(long, conflicts_with_all = ["every", "payload"])]
+    #[arg(long, conflicts_with_all = ["every", "payload", "payload_file"])]
     pub silent: bool,
-    /// What a message is
+    /// What a message is; \n, \r, \t, \0, \xNN and \\ are escapes
     #[arg(long, value_name = "TEXT")]
-    pub payload: Option<String>,
+    pub payload: Option<Payload>,
+    /// A file whose bytes are what a message is
+    #[arg(long, value_name = "FILE", conflicts_with = "payload")]
+    pub payload_file: Option<PathBuf>,
     /// What an answer must be
     #[arg(long, value_name = "echo|any|none")]
     pub expect: Option<Expect>,
     /// Close this long after the first connect
-    #[arg(long = "for", value_name = "TIME", value_parser = load::parse_duration, conflicts_with = "hold")]
+    #[arg(long = "for", value_name = "TIME", value_parser = duration::parse, conflicts_with = "hold")]
     pub duration: Option<Duration>,
     /// Close this long after the end of the ramp
-    #[arg(long, value_name = "TIME", value_parser = load::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub hold: Option<Duration>,
     /// A message without an answer for so long counts as timed out
-    #[arg(long, value_name = "TIME", value_parser = load::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub timeout: Option<Duration>,
     /// A connect that takes longer counts as timed out
-    #[arg(long, value_name = "TIME", value_parser = load::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub connect_timeout: Option<Duration>,
     /// How long after its end a connection comes back
-    #[arg(long, value_name = "TIME", value_parser = load::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub reconnect_delay: Option<Duration>,
     /// Random time on top of the delay
-    #[arg(long, value_name = "TIME", value_parser = load::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub reconnect_jitter: Option<Duration>,
     /// Connections that end stay away
     #[arg(long, conflicts_with_all = ["reconnect_delay", "reconnect_jitter"])]
@@ -102,135 +134,310 @@ pub(crate) struct Shape {
     #[arg(long)]
     pub trace_connections: bool,
     /// At most so many connections lost; over udp, messages without an answer
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
     pub expect_lost: Option<u64>,
     /// At most so many connects refused
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
     pub expect_refused: Option<u64>,
     /// At least so many connected
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
     pub expect_connected: Option<u64>,
     /// Message latency at the 99th percentile at most
-    #[arg(long, value_name = "TIME", value_parser = load::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub expect_p99: Option<Duration>,
 }
 
 pub(crate) fn run(context: &Context, args: Args) -> Outcome {
-    let mut request = args.shape.request();
+    args.outputs.check()?;
+    let mut addresses = Vec::new();
+    let mut named: Option<Scenario> = None;
     for what in args.what {
         if is_address(&what) {
-            request.targets.push(what);
-        } else if let Some(first) = &request.scenario {
+            addresses.push(what);
+        } else if let Some(first) = &named {
             return Err(Failure::usage(format!("one scenario at a time: {} and {what}", first.name)));
         } else {
-            request.scenario = Some(scenario_named(&what)?);
+            named = Some(scenario_named(&what)?);
         }
     }
-    let ours = request.targets.is_empty();
+    let protocol = args.shape.protocol.or_else(|| addresses.iter().find_map(|text| load::protocol(text)));
+    let scenario = args.shape.lay_over(named, protocol)?;
     let target = platform_source::existing(context)?;
-    if ours && !target.is_running() {
-        return Err(Failure::failed(format!(
-            "platform {} is not running and no address was given; start it with: playctl up, or name one: \
-             playctl load HOST:PORT",
-            context.global.platform
+    let mut options = args.shape.options();
+    if addresses.is_empty() {
+        if !target.is_running() {
+            return Err(Failure::failed(format!(
+                "platform {} is not running and no address was given; start it with: {}, or name one: \
+                 playctl load HOST:PORT",
+                context.global.platform,
+                up_command(context, &scenario)
+            )));
+        }
+        return against(context, &target, scenario, options, &args.outputs);
+    }
+    if let Some(action) = scenario.actions.iter().find(|action| action.verb.subject().is_some()) {
+        return Err(Failure::usage(format!(
+            "action `{action}` is done to a platform, and {} is an address; leave the address out",
+            addresses.join(", ")
         )));
     }
-    if !ours && !leads_to(&target, &request.targets) {
-        // A server that is not known to be ours gets the payload and nothing else, unless somebody says so.
-        request.identify.get_or_insert(Identify::Never);
+    for text in &addresses {
+        let resolved = load::resolve(text, scenario.protocol);
+        options.targets.push(resolved.map_err(|error| Failure::new(error.exit_code(), error.to_string()))?);
     }
-    against(context, ours.then_some(target), request, args.svg.as_deref())
+    if args.shape.identify.is_none() && !leads_to(&target, &options) {
+        // A server that is not known to be ours gets the payload and nothing else, unless somebody says so.
+        options.identify = Identify::Never;
+    }
+    carry_out(context, scenario, options, None, &args.outputs)
 }
 
-/// Whether one of the platform's addresses is among them.
-fn leads_to(target: &LocalTarget, addresses: &[String]) -> bool {
+/// Whether one of the platform's addresses is among the targets.
+fn leads_to(target: &LocalTarget, options: &Options) -> bool {
     let Ok(snapshot) = target.snapshot() else { return false };
     let replicas = snapshot.services.iter().flat_map(|service| &service.replicas);
-    let known: Vec<_> = replicas
-        .map(|replica| replica.address)
-        .chain(snapshot.services.iter().filter_map(|service| service.endpoint))
-        .map(|address| address.to_string())
-        .collect();
-    addresses.iter().any(|address| known.contains(address))
+    let endpoints = snapshot.services.iter().filter_map(|service| service.endpoint);
+    replicas.map(|replica| replica.address).chain(endpoints).any(|known| options.targets.contains(&known))
 }
 
 /// Runs a built-in scenario against a platform of ours; `shape` says what differs from the scenario.
 pub(crate) fn scenario(
     context: &Context,
-    target: LocalTarget,
+    target: &LocalTarget,
     name: &str,
-    shape: Shape,
-    svg: Option<&Path>,
+    shape: &Shape,
+    outputs: &Outputs,
 ) -> Outcome {
-    let request = Request { scenario: Some(scenario_named(name)?), ..shape.request() };
-    against(context, Some(target), request, svg)
+    let scenario = shape.lay_over(Some(scenario_named(name)?), shape.protocol)?;
+    against(context, target, scenario, shape.options(), outputs)
 }
 
-fn against(context: &Context, target: Option<LocalTarget>, request: Request, svg: Option<&Path>) -> Outcome {
-    let service = request.scenario.as_ref().map_or(request.protocol().name(), |scenario| &scenario.service);
-    let endpoint = target.as_ref().map(|target| target.endpoint(service)).transpose()?;
-    let plan: Plan =
-        request.resolve(endpoint).map_err(|error| Failure::new(error.exit_code(), error.to_string()))?;
-    let events = target.as_ref().map(|target| target.events(EventsFrom::Now)).transpose()?;
-    let options = Options {
-        replica_names: target.map(platform_source::replica_names),
-        worker: Some(super::load_worker::command()?),
-    };
-    let run = Session::new(context, &plan).run(&plan, options, events)?;
-    if let Some(path) = svg {
-        run.write_svg(path)?;
+fn against(
+    context: &Context,
+    target: &LocalTarget,
+    scenario: Scenario,
+    mut options: Options,
+    outputs: &Outputs,
+) -> Outcome {
+    scenario.check(&target.snapshot()?).map_err(|unfit| match &unfit {
+        Unfit::Values { .. } => {
+            Failure::usage(format!("{unfit}; bring it up with: {}", up_command(context, &scenario)))
+        }
+        _ => Failure::usage(format!("{}: {unfit}", scenario.name)),
+    })?;
+    options.targets = vec![target.endpoint(&scenario.service)?];
+    options.replica_names = Some(platform_source::replica_names(target.clone()));
+    let mut events = target.events(EventsFrom::Now)?;
+    // A stream begins with what the platform is: readers want that before anything happens on it.
+    let first = events.next().transpose()?;
+    let platform = Platform { target: Arc::new(target.clone()), first, events };
+    carry_out(context, scenario, options, Some(platform), outputs)
+}
+
+fn carry_out(
+    context: &Context,
+    mut scenario: Scenario,
+    mut options: Options,
+    platform: Option<Platform>,
+    outputs: &Outputs,
+) -> Outcome {
+    let services = platform.as_ref().map(|platform| match &platform.first {
+        Some(Event { kind: EventKind::PlatformStarted { services, .. }, .. }) => services.as_slice(),
+        _ => &[],
+    });
+    let left_out = scenario.drop_unreachable(services);
+    options.worker = Some(super::load_worker::command()?);
+    let run = Session::new(context, &scenario, &options).run(&scenario, options, platform, left_out)?;
+    if let Some(path) = &outputs.svg {
+        write(path, &run.svg())?;
         context.printer.note(&format!("picture: {}", path.display()));
     }
-    run.outcome()
+    if let Some(path) = &outputs.junit {
+        write(path, &run.junit())?;
+    }
+    run.outcome(context, &scenario)
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(path, text)
+        .map_err(|error| Failure::failed(format!("could not write {}: {error}", path.display())))
+}
+
+/// The command that brings up a platform on which a scenario runs.
+fn up_command(context: &Context, scenario: &Scenario) -> String {
+    let platform = &context.global.platform;
+    let name = if platform == "playground" { String::new() } else { format!(" --platform {platform}") };
+    let values: Vec<String> = scenario.values.iter().map(|value| format!(" --set {value}")).collect();
+    format!("playctl{name} up{}", values.concat())
 }
 
 fn scenario_named(name: &str) -> Result<Scenario, Failure> {
-    load::scenario::find(name).map_err(|error| Failure::new(error.exit_code(), error.to_string()))
+    scenario::find(name).map_err(|error| Failure::new(error.exit_code(), error.to_string()))
 }
 
-/// Scenario names have no colon; addresses have one (`HOST:PORT`, `[::1]:PORT`, `udp://HOST:PORT`).
+/// What is no name and no file: `HOST:PORT`, `[::1]:PORT`, `udp://HOST:PORT`, and an address whose port was forgotten.
 fn is_address(text: &str) -> bool {
-    text.contains(':')
+    let is_known = scenario::names().any(|(name, _)| name == text);
+    text.contains(':') || text.parse::<std::net::IpAddr>().is_ok() || text == "localhost" || {
+        // A host name has dots; so has a file, but that has one of these endings or a path.
+        let is_file = [".yaml", ".yml"].iter().any(|ending| text.ends_with(ending)) || text.contains('/');
+        text.contains('.') && !is_file && !is_known
+    }
+}
+
+impl Outputs {
+    /// Whether they can be written, before a run whose result could not be kept.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        for path in [&self.svg, &self.junit].into_iter().flatten() {
+            let existed = path.exists();
+            OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(path)
+                .map_err(|error| Failure::usage(format!("cannot write {}: {error}", path.display())))?;
+            if !existed {
+                // It was made to see whether it can be.
+                let _ = std::fs::remove_file(path);
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Shape {
-    fn request(self) -> Request {
+    /// Lays the flags over a scenario, or over the defaults.
+    fn lay_over(&self, named: Option<Scenario>, protocol: Option<Protocol>) -> Result<Scenario, Failure> {
+        let whole = named.clone();
+        let mut scenario = named.unwrap_or_default();
+        if let Some(protocol) = protocol {
+            scenario.protocol = protocol;
+            if whole.is_none() {
+                protocol.name().clone_into(&mut scenario.service);
+            }
+        }
+        let (phases, messages) = (&mut scenario.phases, &mut scenario.messages);
+        set(&mut phases.ramp.connections, self.conns);
+        set(&mut phases.ramp.rate, self.rate);
+        if let Some(length) = self.duration {
+            phases.hold = Hold { from_first_connect: Some(length), after_ramp: None };
+        } else if let Some(length) = self.hold {
+            phases.hold = Hold { from_first_connect: None, after_ramp: Some(length) };
+        }
+        if self.silent || self.every.is_some() {
+            messages.every = Some(self.every.map_or(Every::Never, Every::Interval));
+            phases.send = Profile::default();
+        }
+        set(&mut messages.payload, self.payload.clone());
+        if let Some(path) = &self.payload_file {
+            messages.payload = read_payload(path)?;
+        }
+        set(&mut messages.expect, self.expect);
+        messages.timeout = self.timeout.or(messages.timeout);
+        messages.window = self.window.or(messages.window);
+        set(&mut scenario.connect_timeout, self.connect_timeout);
+        let reconnect = &mut scenario.reconnect;
+        reconnect.never = self.no_reconnect
+            || (reconnect.never && self.reconnect_delay.is_none() && self.reconnect_jitter.is_none());
+        set(&mut reconnect.delay, self.reconnect_delay);
+        set(&mut reconnect.jitter, self.reconnect_jitter);
+        if let Some(rate) = self.send {
+            scenario.messages.every = None;
+            let (LoadDuration::FromFirstConnect(length) | LoadDuration::FromRampEnd(length)) =
+                scenario.duration();
+            scenario.phases.send = Profile::new(vec![Stage::steady(rate, length)]);
+        }
+        if let Some(whole) = &whole {
+            scenario.scale_expectations(whole);
+        }
         let expectations = [
             self.expect_lost.map(Expectation::lost),
             self.expect_refused.map(Expectation::refused),
             self.expect_connected.map(Expectation::connected),
             self.expect_p99.map(Expectation::p99),
         ];
-        let reconnect = if self.no_reconnect {
-            Some(Reconnect::Never)
-        } else if self.reconnect_delay.is_some() || self.reconnect_jitter.is_some() {
-            Some(Reconnect::After {
-                delay: self.reconnect_delay.unwrap_or(Duration::from_secs(1)),
-                jitter: self.reconnect_jitter.unwrap_or_default(),
-            })
-        } else {
-            None
-        };
-        Request {
-            protocol: self.protocol,
-            connections: self.conns,
-            rate: self.rate,
-            every: self.every,
-            send: self.send,
-            window: self.window,
-            silent: self.silent,
-            payload: self.payload,
-            expect: self.expect,
-            duration: (self.duration.map(LoadDuration::FromFirstConnect))
-                .or(self.hold.map(LoadDuration::FromRampEnd)),
-            message_timeout: self.timeout,
-            connect_timeout: self.connect_timeout,
-            reconnect,
-            identify: self.identify,
+        expectations.into_iter().flatten().for_each(|expectation| scenario.expect(expectation));
+        scenario.validate().map_err(|error| Failure::new(error.exit_code(), error.to_string()))?;
+        Ok(scenario)
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            identify: self.identify.unwrap_or_default(),
             workers: self.workers,
             trace_connections: self.trace_connections,
-            expectations: expectations.into_iter().flatten().collect(),
-            ..Request::default()
+            ..Options::default()
         }
+    }
+}
+
+fn set<T>(field: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *field = value;
+    }
+}
+
+fn read_payload(path: &Path) -> Result<Payload, Failure> {
+    use std::io::Read as _;
+
+    let wrong = |error: std::io::Error| Failure::usage(format!("--payload-file {}: {error}", path.display()));
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .map_err(wrong)?
+        .take(PAYLOAD_BYTES_MAX)
+        .read_to_end(&mut bytes)
+        .map_err(wrong)?;
+    Ok(bytes.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn broadcast() -> Scenario {
+        scenario::find("broadcast").unwrap()
+    }
+
+    #[test]
+    fn flags_come_before_what_the_scenario_says() {
+        let shape = Shape {
+            conns: Some(20),
+            hold: Some(Duration::from_secs(30)),
+            silent: true,
+            expect_lost: Some(5),
+            ..Shape::default()
+        };
+        let scenario = shape.lay_over(Some(broadcast()), None).unwrap();
+        assert_eq!((scenario.name.as_str(), scenario.phases.ramp.connections), ("broadcast", 20));
+        assert_eq!(scenario.duration(), LoadDuration::FromRampEnd(Duration::from_secs(30)));
+        assert_eq!(scenario.every(), None);
+        let texts: Vec<String> = scenario.expectations.iter().map(ToString::to_string).collect();
+        assert!(
+            texts.contains(&"connected >= 20".to_owned()) && texts.contains(&"lost <= 5".to_owned()),
+            "{texts:?}"
+        );
+        assert!(!texts.contains(&"lost = 0".to_owned()), "one of a kind: {texts:?}");
+    }
+
+    #[test]
+    fn what_is_typed_is_told_apart() {
+        for address in
+            ["127.0.0.1:80", "[::1]:80", "udp://x:1", "localhost", "127.0.0.1", "server.example.com"]
+        {
+            assert!(is_address(address), "{address}");
+        }
+        for name in ["tcp-10k", "broadcast", "mine.yaml", "./mine", "dir/mine.yml"] {
+            assert!(!is_address(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_rate_of_all_takes_the_place_of_an_interval() {
+        let send = Some("1k/s".parse().unwrap());
+        let shape = Shape { send, duration: Some(Duration::from_secs(6)), ..Shape::default() };
+        let scenario = shape.lay_over(None, Some(Protocol::Udp)).unwrap();
+        assert_eq!((scenario.every(), scenario.length()), (None, Duration::from_secs(6)));
+        assert_eq!(scenario.service, "udp");
+        let tcp = Shape { send, ..Shape::default() }.lay_over(None, None).unwrap_err();
+        assert!(tcp.message.contains("expected protocol udp"), "{}", tcp.message);
     }
 }

@@ -66,7 +66,7 @@ fn since(text: &str) -> Result<Timestamp, String> {
     }
     let expected =
         |_| "expected a duration with units (5m, 1h30m) or a time (2026-11-21T10:00:00Z)".to_owned();
-    let ago = load::parse_duration(text).map_err(|error| expected(error.to_string()))?;
+    let ago = platform::duration::parse(text).map_err(|error| expected(error.to_string()))?;
     Timestamp::now().checked_sub(ago).map_err(|error| expected(error.to_string()))
 }
 

@@ -1,4 +1,4 @@
-//! Stopping a run from another thread.
+//! Stopping a run from another thread, and having its clients send something.
 
 use std::{
     fmt,
@@ -10,7 +10,9 @@ use std::{
 
 use parking_lot::Mutex;
 
-type Hook = Box<dyn Fn(Stop) + Send>;
+use scenario::{Step, Verb};
+
+use crate::{crew::Commanders, worker::Order};
 
 /// How a run is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +32,9 @@ pub struct Control {
 #[derive(Default)]
 struct Shared {
     stopped: AtomicBool,
-    hook: Mutex<Option<Hook>>,
+    run: Mutex<Option<Commanders>>,
+    /// What clients were ordered to send: the steps, by the orders' numbers.
+    orders: Mutex<Vec<Step>>,
 }
 
 impl Control {
@@ -41,12 +45,30 @@ impl Control {
     /// Ends the run: no new connections and messages, outstanding messages are still waited for, all connections
     /// are closed, and the run delivers its summary, marked as interrupted. A second call does not wait for answers.
     pub fn stop(&self) {
-        // Under the hook's lock, so that a run which is just attaching sees either the mark or the call.
-        let hook = self.shared.hook.lock();
+        // Under the lock, so that a run which is just attaching sees either the mark or the call.
+        let run = self.shared.run.lock();
         let stopped_before = self.shared.stopped.swap(true, Ordering::AcqRel);
-        if let Some(hook) = hook.as_ref() {
-            hook(if stopped_before { Stop::AtOnce } else { Stop::Orderly });
+        if let Some(run) = run.as_ref() {
+            run.stop(if stopped_before { Stop::AtOnce } else { Stop::Orderly });
         }
+    }
+
+    /// Has a client send what a step of a scenario says. `broadcast`: which of the scenario's broadcasts it is. What
+    /// comes of it is an event of the run.
+    pub fn send(&self, step: &Step, broadcast: Option<u16>) {
+        let Verb::Send { from, payload } = &step.verb else { return };
+        let mut orders = self.shared.orders.lock();
+        let id = orders.len() as u32;
+        orders.push(step.clone());
+        if let Some(run) = self.shared.run.lock().as_ref() {
+            let client = from.saturating_sub(1);
+            run.order(&Order { id, client, payload: payload.clone(), broadcast });
+        }
+    }
+
+    /// The step of an order.
+    pub(crate) fn ordered(&self, id: u32) -> Option<Step> {
+        self.shared.orders.lock().get(id as usize).cloned()
     }
 
     /// Whether [`stop`](Self::stop) was called.
@@ -54,13 +76,13 @@ impl Control {
         self.shared.stopped.load(Ordering::Acquire)
     }
 
-    /// Has `hook` called for each stop from now on, and at once if there was one already.
-    pub(crate) fn attach(&self, hook: Hook) -> Attached<'_> {
-        let mut slot = self.shared.hook.lock();
+    /// From now on calls reach the workers of a run; a stop that came before does at once.
+    pub(crate) fn attach(&self, run: Commanders) -> Attached<'_> {
+        let mut slot = self.shared.run.lock();
         if self.is_stopped() {
-            hook(Stop::Orderly);
+            run.stop(Stop::Orderly);
         }
-        *slot = Some(hook);
+        *slot = Some(run);
         Attached { control: self }
     }
 }
@@ -71,13 +93,13 @@ impl fmt::Debug for Control {
     }
 }
 
-/// Detaches the hook when the run is over.
+/// Detaches the run when it is over.
 pub(crate) struct Attached<'a> {
     control: &'a Control,
 }
 
 impl Drop for Attached<'_> {
     fn drop(&mut self) {
-        *self.control.shared.hook.lock() = None;
+        *self.control.shared.run.lock() = None;
     }
 }

@@ -6,13 +6,14 @@ use std::{
     thread,
 };
 
+use platform::values::Protocol;
+
 use crate::{
     control::Stop,
     error::LoadError,
     limits::Layout,
-    protocol::Protocol,
     remote::{Commander, Remote, WorkerCommand},
-    worker::{Commands, DatagramWorker, Report, Spec, Worker},
+    worker::{Commands, Datagram, Order, Report, Spec, Stream, Worker},
 };
 
 /// Reports on their way. When they are not taken, workers go on measuring and report later.
@@ -42,6 +43,11 @@ impl Commanders {
     pub(crate) fn stop(&self, how: Stop) {
         self.threads.iter().for_each(|commands| commands.stop(how));
         self.processes.iter().for_each(|commander| commander.stop(how));
+    }
+
+    pub(crate) fn order(&self, order: &Order) {
+        self.threads.iter().for_each(|commands| commands.order(order.clone()));
+        self.processes.iter().for_each(|commander| commander.order(order.clone()));
     }
 }
 
@@ -106,9 +112,9 @@ pub(crate) fn spawn_worker(
     thread::Builder::new().name(format!("load-{worker}")).spawn(move || {
         let mut last_words = LastWords { worker, reports, words: Some("it ended unexpectedly".to_owned()) };
         let reports = last_words.reports.clone();
-        let result = match spec.protocol {
-            Protocol::Tcp => Worker::new(spec, commands, reports).and_then(Worker::run),
-            Protocol::Udp => DatagramWorker::new(spec, commands, reports).and_then(DatagramWorker::run),
+        let result = match spec.scenario.protocol {
+            Protocol::Tcp => Worker::<Stream>::new(spec, commands, reports).and_then(Worker::run),
+            Protocol::Udp => Worker::<Datagram>::new(spec, commands, reports).and_then(Worker::run),
         };
         last_words.words = result.err().map(|error| error.to_string());
     })

@@ -8,6 +8,15 @@ use platform::exit;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
+    /// What was typed as a target is none.
+    #[error("target `{text}`: {reason}")]
+    Target { text: String, reason: String },
+    #[error(
+        "there is no target: give an address such as 127.0.0.1:10000, or start a platform with: playctl up"
+    )]
+    NoTarget,
+    #[error("{what} {value}: expected {expected}")]
+    Value { what: &'static str, value: String, expected: &'static str },
     /// One process cannot have so many connections, and worker processes are not possible here.
     #[error(
         "{connections} connections need {needed} open files, but the limit is {limit}; \
@@ -32,8 +41,11 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    /// The exit code that belongs to this error.
+    /// The exit code that belongs to this error. After a usage error trying again changes nothing.
     pub fn exit_code(&self) -> u8 {
-        exit::FAILED
+        match self {
+            Self::Target { .. } | Self::NoTarget | Self::Value { .. } => exit::USAGE,
+            _ => exit::FAILED,
+        }
     }
 }

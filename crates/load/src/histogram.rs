@@ -1,7 +1,5 @@
 //! Latencies in HDR histograms: three significant digits from 1 µs to an hour, in a fixed amount of memory.
 
-use std::time::Duration;
-
 use hdrhistogram::Histogram;
 use platform::event::{HistogramBucket, LatencySummary};
 use serde::{Deserialize, Serialize};
@@ -91,6 +89,7 @@ pub(crate) struct Distributions {
     pub(crate) message: Latencies,
     pub(crate) lateness: Latencies,
     pub(crate) reconnect: Latencies,
+    pub(crate) broadcast: Latencies,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +99,7 @@ pub(crate) struct SparseDistributions {
     message: Sparse,
     lateness: Sparse,
     reconnect: Sparse,
+    broadcast: Sparse,
 }
 
 impl Distributions {
@@ -110,6 +110,7 @@ impl Distributions {
             message: Latencies::new(),
             lateness: Latencies::new(),
             reconnect: Latencies::new(),
+            broadcast: Latencies::new(),
         }
     }
 
@@ -120,6 +121,7 @@ impl Distributions {
             message: self.message.take(),
             lateness: self.lateness.take(),
             reconnect: self.reconnect.take(),
+            broadcast: self.broadcast.take(),
         }
     }
 
@@ -129,12 +131,8 @@ impl Distributions {
         self.message.merge(&other.message);
         self.lateness.merge(&other.lateness);
         self.reconnect.merge(&other.reconnect);
+        self.broadcast.merge(&other.broadcast);
     }
-}
-
-/// Milliseconds of a duration, as events carry them.
-pub(crate) fn whole_ms(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! The load generator: many connections that stay, each with a schedule of its own.
 //!
-//! * A [`Request`] is what was typed, a [`Plan`] what it means; a [`Scenario`] is a file that says the same.
-//! * [`run`] carries a plan out. It prints nothing: everything is an event, and the end is a summary.
-//! * An [`Evaluator`] judges [`Expectation`]s over the events of the load and of the platform.
+//! * [`run`] carries a [`scenario::Scenario`] out. It prints nothing: everything is an event, and the end is a summary.
+//! * A [`Director`] takes the scenario's actions, on the platform and through the load's clients.
 //!
 //! # The model
 //! It is open: connections start and messages fall due by schedule, whatever the server does, and a message's
@@ -14,7 +13,13 @@
 //! One that ends comes back after a delay and begins anew; what would have been due meanwhile is not made up for
 //! (the counters and the reconnect latency show the gap). After a `reconnect` notice the outstanding message is
 //! still answered, then the connection leaves and comes back. A message that is not answered within the time-out
-//! ends its connection, and counts in the latencies with the time waited.
+//! ends its connection, and is counted beside the latencies, which are of what was answered as expected.
+//!
+//! # Counts
+//! They are disjoint and add up. An attempt to connect succeeds, is refused, times out, fails otherwise or is cut off by
+//! the close. A connection ends in one way. A message that was due was sent or never was; where answers are expected,
+//! one that was sent is answered, answered wrongly, timed out, or cut off by the end of its connection or of the load.
+//! The load closes when it is said to: half a second later (over UDP a second) whatever is outstanding is cut off.
 //!
 //! An answer is right, for `echo`, if the payload comes back: either as it is, or, where it begins with `msg:`, its
 //! second field, as our text protocol answers.
@@ -22,7 +27,7 @@
 //! # Datagrams
 //! Over UDP a connection is a peer: a socket with a port of its own. Nothing waits for an answer, unless a window says
 //! how many messages of a peer may be outstanding; what falls due beyond it is late. The peers have a schedule each,
-//! or share a [`Profile`], which says how many messages all of them send together, or (a window and no interval) send
+//! or share a [`scenario::Profile`], which says how many messages all of them send together, or (a window and no interval) send
 //! as fast as answers come. A payload that begins with `msg:` gets the peer's and the message's number behind the
 //! colon, so each answer tells which message it answers, and lost, duplicated and reordered ones are known. Other
 //! payloads stay as they are, and an answer counts as that to the oldest outstanding message.
@@ -38,34 +43,23 @@
 mod clock;
 mod control;
 mod crew;
-mod duration;
+mod director;
 mod error;
-mod expect;
-mod frequency;
 mod histogram;
 mod limits;
-mod plan;
 mod probe;
-mod profile;
-mod protocol;
-mod rate;
 mod remote;
 mod reply;
 mod run;
-pub mod scenario;
+mod target;
+mod watch;
 mod wheel;
 mod worker;
 
 pub use control::Control;
-pub use duration::{DurationError, format_duration, parse_duration};
+pub use director::Director;
 pub use error::LoadError;
-pub use expect::{Anchor, Bound, Count, Evaluator, Expectation, ExpectationError, Latency, Within};
-pub use frequency::{Frequency, FrequencyError};
-pub use plan::{Identify, LoadDuration, Plan, PlanError, Reconnect, Request};
-pub use profile::{Profile, Stage};
-pub use protocol::Protocol;
-pub use rate::{Rate, RateError};
 pub use remote::{WorkerCommand, serve_worker};
-pub use reply::{Expect, NOTICE};
-pub use run::{Options, ReplicaNames, run};
-pub use scenario::{Scenario, ScenarioError};
+pub use reply::NOTICE;
+pub use run::{Identify, Options, ReplicaNames, run};
+pub use target::{protocol, resolve};

@@ -7,7 +7,10 @@ use std::{
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::{error::LoadError, plan::Plan, protocol::Protocol};
+use platform::values::Protocol;
+use scenario::Scenario;
+
+use crate::error::LoadError;
 
 /// Open files kept for everything but connections.
 const FILES_KEPT: u64 = 128;
@@ -39,38 +42,49 @@ pub(crate) fn raise_open_files() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// Spreads `plan` over workers and source addresses.
-pub(crate) fn lay_out(plan: &Plan, files_max: u64, processes_possible: bool) -> Result<Layout, LoadError> {
-    let sources = sources(plan, ephemeral_ports(), std::process::id())?;
-    let wanted = plan.workers.unwrap_or(1);
+/// Spreads a load over workers, of which there are to be at least `wanted`, and source addresses.
+pub(crate) fn lay_out(
+    scenario: &Scenario,
+    targets: &[SocketAddr],
+    wanted: u32,
+    files_max: u64,
+    processes_possible: bool,
+) -> Result<Layout, LoadError> {
+    let connections = scenario.phases.ramp.connections;
+    let sources = sources(scenario, targets, ephemeral_ports(), std::process::id())?;
     let open_now = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
-    if plan.connections + open_now + FILES_KEPT <= files_max {
+    if connections + open_now + FILES_KEPT <= files_max {
         // Several workers that were asked for are processes as well where that is possible: one way to be several.
         return Ok(Layout { workers: wanted, processes: processes_possible && wanted > 1, sources });
     }
     if !processes_possible || files_max <= 2 * FILES_KEPT {
         return Err(LoadError::OpenFiles {
-            connections: plan.connections,
-            needed: plan.connections + open_now + FILES_KEPT,
+            connections,
+            needed: connections + open_now + FILES_KEPT,
             limit: files_max,
         });
     }
-    let needed = plan.connections.div_ceil(files_max - FILES_KEPT);
+    let needed = connections.div_ceil(files_max - FILES_KEPT);
     let needed = u32::try_from(needed).unwrap_or(u32::MAX);
     Ok(Layout { workers: wanted.max(needed), processes: true, sources })
 }
 
-/// The source addresses that `plan` needs. On loopback any address of 127/8 can be one; elsewhere the machine's
+/// The source addresses that a load needs. On loopback any address of 127/8 can be one; elsewhere the machine's
 /// own address is all there is.
-fn sources(plan: &Plan, ports: u64, process: u32) -> Result<Vec<IpAddr>, LoadError> {
+fn sources(
+    scenario: &Scenario,
+    targets: &[SocketAddr],
+    ports: u64,
+    process: u32,
+) -> Result<Vec<IpAddr>, LoadError> {
     // A port serves one connection to each target, but only one UDP socket.
-    let sharing = if plan.protocol == Protocol::Udp { 1 } else { plan.targets.len().max(1) as u64 };
-    let per_target = plan.connections.div_ceil(sharing);
+    let sharing = if scenario.protocol == Protocol::Udp { 1 } else { targets.len().max(1) as u64 };
+    let per_target = scenario.phases.ramp.connections.div_ceil(sharing);
     let per_source = (ports * PORTS_USED_PERCENT / 100).max(1);
     if per_target <= per_source {
         return Ok(Vec::new());
     }
-    let loopback = plan.targets.iter().all(|target| target.is_ipv4() && target.ip().is_loopback());
+    let loopback = targets.iter().all(|target| target.is_ipv4() && target.ip().is_loopback());
     let count = per_target.div_ceil(per_source);
     if loopback && count <= SOURCES_MAX {
         // Of each process its own, above the range of platforms on this machine.
@@ -83,7 +97,7 @@ fn sources(plan: &Plan, ports: u64, process: u32) -> Result<Vec<IpAddr>, LoadErr
         return Ok(Vec::new());
     }
     let available = if loopback { per_source * SOURCES_MAX } else { ports };
-    let target = plan.targets.first().map(SocketAddr::to_string).unwrap_or_default();
+    let target = targets.first().map(SocketAddr::to_string).unwrap_or_default();
     Err(LoadError::Ports { target, connections: per_target, available })
 }
 
@@ -102,34 +116,39 @@ fn ephemeral_ports() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Request;
 
     const PORTS: u64 = 28_232;
 
-    fn plan(connections: u64, targets: &[&str]) -> Plan {
-        let targets = targets.iter().map(|target| (*target).to_owned()).collect();
-        Request { targets, connections: Some(connections), ..Request::default() }.resolve(None).unwrap()
+    fn load(connections: u64) -> Scenario {
+        let mut scenario = Scenario::default();
+        scenario.phases.ramp.connections = connections;
+        scenario
+    }
+
+    fn sources_of(connections: u64, targets: &[&str], process: u32) -> Result<Vec<IpAddr>, LoadError> {
+        let targets: Vec<SocketAddr> = targets.iter().map(|target| target.parse().unwrap()).collect();
+        sources(&load(connections), &targets, PORTS, process)
     }
 
     #[test]
     fn few_connections_leave_the_source_to_the_kernel() {
-        assert_eq!(sources(&plan(10_000, &["127.0.0.1:1"]), PORTS, 1).unwrap(), [] as [IpAddr; 0]);
+        assert_eq!(sources_of(10_000, &["127.0.0.1:1"], 1).unwrap(), [] as [IpAddr; 0]);
         let ten: Vec<String> = (1..=10).map(|host| format!("127.0.0.{host}:1")).collect();
         let ten: Vec<&str> = ten.iter().map(String::as_str).collect();
-        assert_eq!(sources(&plan(100_000, &ten), PORTS, 1).unwrap(), [] as [IpAddr; 0]);
+        assert_eq!(sources_of(100_000, &ten, 1).unwrap(), [] as [IpAddr; 0]);
     }
 
     #[test]
     fn a_hundred_thousand_to_one_address_come_from_several() {
-        let sources = sources(&plan(100_000, &["127.0.0.1:1"]), PORTS, 0x0102).unwrap();
+        let sources = sources_of(100_000, &["127.0.0.1:1"], 0x0102).unwrap();
         assert_eq!(sources.len(), 9);
         assert_eq!(sources[0], IpAddr::from([127, 193, 2, 1]));
     }
 
     #[test]
     fn elsewhere_the_ports_are_the_limit_and_the_error_says_so() {
-        assert!(sources(&plan(25_000, &["192.0.2.1:1"]), PORTS, 1).unwrap().is_empty());
-        let error = sources(&plan(30_000, &["192.0.2.1:1"]), PORTS, 1).unwrap_err().to_string();
+        assert!(sources_of(25_000, &["192.0.2.1:1"], 1).unwrap().is_empty());
+        let error = sources_of(30_000, &["192.0.2.1:1"], 1).unwrap_err().to_string();
         assert!(
             error.contains("30000") && error.contains("28232") && error.contains("192.0.2.1:1"),
             "{error}"
@@ -138,12 +157,12 @@ mod tests {
 
     #[test]
     fn open_files_decide_on_processes() {
-        let plan = plan(100_000, &["127.0.0.1:1"]);
-        let layout = lay_out(&plan, 20_000, true).unwrap();
-        assert!(layout.processes);
-        assert_eq!(layout.workers, 6);
-        let error = lay_out(&plan, 20_000, false).unwrap_err().to_string();
+        let targets = ["127.0.0.1:1".parse().unwrap()];
+        let layout = |files, processes| lay_out(&load(100_000), &targets, 1, files, processes);
+        assert!(layout(20_000, true).unwrap().processes);
+        assert_eq!(layout(20_000, true).unwrap().workers, 6);
+        let error = layout(20_000, false).unwrap_err().to_string();
         assert!(error.contains("100000 connections") && error.contains("ulimit -n"), "{error}");
-        assert!(!lay_out(&plan, 1_000_000, false).unwrap().processes);
+        assert!(!layout(1_000_000, false).unwrap().processes);
     }
 }

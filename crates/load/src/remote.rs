@@ -22,7 +22,7 @@ use crate::{
     crew::{REPORTS_QUEUED, spawn_worker},
     error::LoadError,
     limits,
-    worker::{Commands, Report, Spec},
+    worker::{Commands, Order, Report, Spec},
 };
 
 /// How a worker process is started: this program, in the role of a worker.
@@ -32,10 +32,11 @@ pub struct WorkerCommand {
     pub args: Vec<OsString>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Command {
     CloseAt(u32),
+    Order(Order),
     Stop,
     StopAtOnce,
 }
@@ -66,6 +67,11 @@ impl Commander {
         });
     }
 
+    pub(crate) fn order(&self, order: Order) {
+        self.send(Command::Order(order));
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "made for this call")]
     fn send(&self, command: Command) {
         if let Some(input) = self.input.lock().as_mut() {
             // A worker that is gone is noticed by the end of its output.
@@ -170,6 +176,7 @@ fn obey(input: impl BufRead, commands: &Commands) {
         let Ok(line) = line else { break };
         match serde_json::from_str(&line) {
             Ok(Command::CloseAt(ms)) => commands.close_at(ms),
+            Ok(Command::Order(order)) => commands.order(order),
             Ok(Command::Stop) => commands.stop(Stop::Orderly),
             Ok(Command::StopAtOnce) => commands.stop(Stop::AtOnce),
             // Another version's command: unknown is not fatal while the load is running.

@@ -8,45 +8,14 @@
 //! Limits: bytes that are neither the reply nor a notice are a wrong answer if one was awaited, otherwise they are
 //! ignored (another client's broadcast). A reply cannot be told from a broadcast of the same bytes.
 
-use std::{fmt, str::FromStr};
+use scenario::{Expect, Payload};
+
+use crate::watch::{Place, Watch};
 
 /// What the server says before it closes a connection that should come back elsewhere.
 pub const NOTICE: &[u8] = b"reconnect";
-
-/// What counts as the answer to a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Expect {
-    /// The payload comes back: as it is, or, for `msg:CONTENT`, CONTENT up to the next `:`.
-    #[default]
-    Echo,
-    /// Whatever bytes come first.
-    Any,
-    /// Nothing: messages are sent by schedule and never waited for.
-    None,
-}
-
-impl Expect {
-    const NAMES: [(&'static str, Self); 3] = [("echo", Self::Echo), ("any", Self::Any), ("none", Self::None)];
-}
-
-impl fmt::Display for Expect {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = Self::NAMES.iter().find(|(_, value)| value == self).map_or("", |(name, _)| name);
-        formatter.write_str(name)
-    }
-}
-
-impl FromStr for Expect {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::NAMES
-            .iter()
-            .find(|(name, _)| *name == text)
-            .map(|(_, value)| *value)
-            .ok_or_else(|| format!("`{text}` is none of echo, any, none"))
-    }
-}
+/// What it says some time after a broadcast that it could not deliver.
+pub(crate) const BROADCAST_REFUSED: &[u8] = b"error: broadcast unavailable";
 
 /// Finds answers and notices. Shared by all connections; each has a [`Progress`].
 #[derive(Debug)]
@@ -54,6 +23,8 @@ pub(crate) struct Matcher {
     expect: Expect,
     /// For `echo`: the replies that are right. The first byte decides which of them a server gives.
     replies: Vec<Vec<u8>>,
+    /// The notice and, if the load broadcasts, the refusal and the broadcasts, in this order.
+    watch: Watch,
 }
 
 /// How far a connection's stream has been matched.
@@ -63,12 +34,12 @@ pub(crate) struct Progress {
     matched: u32,
     /// One bit per reply that still agrees.
     alive: u8,
-    /// Bytes of the notice seen so far.
-    notice: u8,
+    /// Which of the watched texts may have begun.
+    place: Place,
 }
 
 impl Progress {
-    pub(crate) const START: Self = Self { matched: 0, alive: u8::MAX, notice: 0 };
+    pub(crate) const START: Self = Self { matched: 0, alive: u8::MAX, place: 0 };
 
     fn boundary(&mut self) {
         self.matched = 0;
@@ -83,15 +54,23 @@ pub(crate) enum Answer {
 }
 
 /// What a piece of the stream held.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) answer: Option<Answer>,
     pub(crate) notice: bool,
+    /// A broadcast of this connection was refused.
+    pub(crate) refused: bool,
+    /// Broadcasts, by number.
+    pub(crate) broadcasts: Vec<u16>,
 }
 
 impl Matcher {
-    pub(crate) fn new(expect: Expect, payload: &[u8]) -> Self {
-        Self { expect, replies: replies_to(payload) }
+    pub(crate) fn new<'a>(expect: Expect, payload: &[u8], broadcasts: impl Iterator<Item = &'a str>) -> Self {
+        // As the server reads and repeats them.
+        let texts: Vec<Vec<u8>> = broadcasts.map(unescaped).collect();
+        let refusal = (!texts.is_empty()).then_some(BROADCAST_REFUSED);
+        let watch = Watch::new([NOTICE].into_iter().chain(refusal).chain(texts.iter().map(Vec::as_slice)));
+        Self { expect, replies: replies_to(payload), watch }
     }
 
     /// Whether messages are answered at all.
@@ -104,20 +83,20 @@ impl Matcher {
         let awaiting = awaiting && self.expects_answers();
         // Nearly every piece is exactly one reply.
         if awaiting && *progress == Progress::START && self.expect == Expect::Echo && self.is_reply(piece) {
-            return Seen { answer: Some(Answer::Right), notice: false };
+            return Seen { answer: Some(Answer::Right), ..Seen::default() };
         }
         let mut seen = Seen::default();
         for byte in piece {
-            progress.notice = step_notice(progress.notice, *byte);
+            progress.place = self.watch.step(progress.place, *byte);
             if awaiting && seen.answer.is_none() {
                 seen.answer = self.step(progress, *byte);
             }
-            // A reply that contains the notice's bytes is a reply, so it goes first while it still agrees.
+            // A reply that contains such bytes is a reply, so it goes first while it still agrees.
             let in_reply =
                 awaiting && seen.answer.is_none() && progress.matched > 0 && self.any_alive(*progress);
-            if usize::from(progress.notice) == NOTICE.len() && !in_reply {
-                seen.notice = true;
-                progress.notice = 0;
+            if let Some(number) = self.watch.found(progress.place).filter(|_| !in_reply) {
+                seen.note(number);
+                progress.place = 0;
                 progress.boundary();
             }
         }
@@ -125,6 +104,23 @@ impl Matcher {
         if awaiting && self.expect == Expect::Any && seen.answer.is_none() && progress.matched > 0 {
             progress.boundary();
             seen.answer = Some(Answer::Right);
+        }
+        seen
+    }
+
+    /// Reads a piece of the stream in which something else than a message's answer is awaited: `others` gets what is
+    /// neither a notice nor a broadcast nor its refusal.
+    pub(crate) fn sift(&self, progress: &mut Progress, piece: &[u8], others: &mut Vec<u8>) -> Seen {
+        let mut seen = Seen::default();
+        for byte in piece {
+            others.push(*byte);
+            progress.place = self.watch.step(progress.place, *byte);
+            if let Some(number) = self.watch.found(progress.place) {
+                let length = self.watch.depth(progress.place) as usize;
+                others.truncate(others.len().saturating_sub(length));
+                seen.note(number);
+                progress.place = 0;
+            }
         }
         seen
     }
@@ -137,7 +133,7 @@ impl Matcher {
         }
         let position = progress.matched as usize;
         progress.matched += 1;
-        let maybe_notice = u32::from(progress.notice) == progress.matched;
+        let maybe_notice = self.watch.depth(progress.place) == progress.matched;
         if self.expect == Expect::Any {
             if maybe_notice {
                 return None;
@@ -153,7 +149,7 @@ impl Matcher {
                 progress.alive &= !(1 << index);
             } else if reply.len() == position + 1 {
                 progress.boundary();
-                progress.notice = 0;
+                progress.place = 0;
                 return Some(Answer::Right);
             }
         }
@@ -192,10 +188,20 @@ pub(crate) fn replies_to(payload: &[u8]) -> Vec<Vec<u8>> {
     replies
 }
 
-/// The automaton that looks for [`NOTICE`]. Its first byte occurs nowhere else in it, so a mismatch falls back to
-/// one byte or none.
-fn step_notice(seen: u8, byte: u8) -> u8 {
-    if NOTICE.get(usize::from(seen)) == Some(&byte) { seen + 1 } else { u8::from(byte == NOTICE[0]) }
+impl Seen {
+    /// Of the watched texts, number `number` has come.
+    fn note(&mut self, number: u16) {
+        match number {
+            0 => self.notice = true,
+            1 => self.refused = true,
+            number => self.broadcasts.push(number - 2),
+        }
+    }
+}
+
+/// A text of a scenario as it is sent. Texts are checked when the scenario is read.
+pub(crate) fn unescaped(text: &str) -> Vec<u8> {
+    text.parse::<Payload>().map_or_else(|_| text.as_bytes().to_vec(), |payload| payload.bytes().to_vec())
 }
 
 #[cfg(test)]

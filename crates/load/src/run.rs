@@ -1,11 +1,17 @@
-//! Runs a plan: starts the workers, follows the phases, merges what they report into events and a summary.
+//! Runs a load: starts the workers, follows the phases, merges what they report into events and a summary.
 
 mod merge;
+mod recognise;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
-use platform::event::{EventKind, LoadSummary};
+use platform::{
+    duration,
+    event::{EventKind, LoadSummary},
+    values::Protocol,
+};
 use rand::random;
+use scenario::{LoadDuration, Scenario};
 use uuid::Uuid;
 
 use self::merge::Merge;
@@ -13,13 +19,9 @@ use crate::{
     clock::{MS, monotonic_ns},
     control::{Control, Stop},
     crew::{Commanders, Crew},
-    duration::format_duration,
     error::LoadError,
-    histogram::whole_ms,
     limits::{self, Layout},
-    plan::{Identify, LoadDuration, Plan, Reconnect},
     probe,
-    protocol::Protocol,
     remote::WorkerCommand,
     worker::{Report, Spec, at_least_one_ms},
 };
@@ -27,75 +29,153 @@ use crate::{
 /// Until the first connection is due: threads are ready at once, processes have to start.
 const THREADS_LEAD_NS: u64 = 2 * MS;
 const PROCESSES_LEAD_NS: u64 = 400 * MS;
+const WORKERS_MAX: u32 = 256;
+/// After so many ticks without a single connection, and so many attempts that failed, nobody will connect.
+const TICKS_WITHOUT_SUCCESS: u32 = 3;
+const FAILURES_ENOUGH: u64 = 10;
 
 /// Names the replica behind the UUID that a server gives itself; `None`: it is not known (yet).
 pub type ReplicaNames = Arc<dyn Fn(Uuid) -> Option<String> + Send + Sync>;
 
-/// What a run is given beside its plan.
+/// Whether connections are asked which replica serves them (`WHERE`, once after each connect).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Identify {
+    /// If the payload is of our protocol and the target answers the question when it is asked once, on a
+    /// connection of its own before the run.
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+impl std::str::FromStr for Identify {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "always" => Ok(Self::Always),
+            "never" => Ok(Self::Never),
+            _ => Err(format!("`{text}` is none of auto, always, never")),
+        }
+    }
+}
+
+/// How a scenario is run.
 #[derive(Clone, Default)]
 pub struct Options {
+    /// Connected to in turn.
+    pub targets: Vec<SocketAddr>,
+    pub identify: Identify,
+    /// At least so many event loops; `None`: as many as the limits ask for.
+    pub workers: Option<u32>,
+    /// Report events of single connections.
+    pub trace_connections: bool,
     /// Without it, replicas go by the beginning of their UUIDs.
     pub replica_names: Option<ReplicaNames>,
-    /// Without it, a plan must fit into this process's limit on open files.
+    /// Without it, a load must fit into this process's limit on open files.
     pub worker: Option<WorkerCommand>,
+}
+
+impl Options {
+    /// The targets as they are told to people.
+    pub fn target(&self) -> String {
+        let targets: Vec<String> = self.targets.iter().map(SocketAddr::to_string).collect();
+        targets.join(", ")
+    }
 }
 
 impl fmt::Debug for Options {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Options")
+            .field("targets", &self.targets)
             .field("replica_names", &self.replica_names.is_some())
             .field("worker", &self.worker)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
-/// Runs `plan` to its end, or until `control` stops it. Events go to `sink`, on this thread; a slow sink delays
-/// events, never the load. The expectations of the plan are not judged here: see [`crate::Evaluator`].
+/// Runs a load to its end, or until `control` stops it. Events go to `sink`, on this thread; a slow sink delays
+/// events, never the load. The scenario's actions are not taken here, see [`crate::Director`], and its expectations not
+/// judged, see [`scenario::Evaluator`].
 pub fn run(
-    plan: &Plan,
+    scenario: &Scenario,
     options: &Options,
     control: &Control,
     sink: &mut dyn FnMut(EventKind),
 ) -> Result<LoadSummary, LoadError> {
-    let layout = limits::lay_out(plan, limits::raise_open_files(), options.worker.is_some())?;
-    sink(EventKind::LoadStarted { plan: plan.describe() });
-    let spec = specify(plan, &layout);
+    if options.targets.is_empty() {
+        return Err(LoadError::NoTarget);
+    }
+    let workers = options.workers.unwrap_or(1);
+    if !(1..=WORKERS_MAX).contains(&workers) {
+        let (what, value) = ("workers", workers.to_string());
+        return Err(LoadError::Value { what, value, expected: "between 1 and 256" });
+    }
+    if scenario.protocol == Protocol::Udp && options.identify == Identify::Always {
+        let (what, value) = ("identify", "always".to_owned());
+        return Err(LoadError::Value {
+            what,
+            value,
+            expected: "never: datagrams are not asked who serves them",
+        });
+    }
+    let files_max = limits::raise_open_files();
+    let layout = limits::lay_out(scenario, &options.targets, workers, files_max, options.worker.is_some())?;
+    let plan = scenario.describe(options.target());
+    sink(EventKind::LoadStarted { plan: plan.clone() });
+    let spec = specify(scenario, options, &layout);
     let crew = Crew::start(&spec, &layout, options.worker.as_ref())?;
-    let commanders = crew.commanders().clone();
-    let _attached = control.attach(Box::new(move |how: Stop| commanders.stop(how)));
-    if let LoadDuration::FromFirstConnect(duration) = plan.duration {
+    let _attached = control.attach(crew.commanders().clone());
+    if let LoadDuration::FromFirstConnect(duration) = scenario.duration() {
         crew.commanders().close_at(at_least_one_ms(duration));
     }
-    let ramp = match (plan.protocol, &plan.profile) {
-        (_, Some(_)) => format!("{} peers at once", plan.connections),
-        (Protocol::Udp, None) => format!("{} peers, {}", plan.connections, plan.rate),
-        (Protocol::Tcp, None) => format!("{} connections, {}", plan.connections, plan.rate),
+    let connections = plan.connections;
+    let ramp = match (scenario.protocol, scenario.profile()) {
+        (_, Some(_)) => format!("{connections} peers at once"),
+        (Protocol::Udp, None) => format!("{connections} peers, {}", scenario.phases.ramp.rate.words()),
+        (Protocol::Tcp, None) => format!("{connections} connections, {}", scenario.phases.ramp.rate.words()),
     };
     sink(EventKind::PhaseStarted { phase: "ramp".to_owned(), detail: ramp });
-    let mut merge = Merge::new(layout.workers, options.replica_names.clone());
-    let mut conductor =
-        Conductor { plan, control, merge: &mut merge, sink, closing: None, interrupted: false };
+    let mut conductor = Conductor {
+        scenario,
+        control,
+        merge: Merge::new(layout.workers, options.replica_names.clone()),
+        sink,
+        closing: None,
+        interrupted: false,
+        ticks: 0,
+        first_error: None,
+        first_wrong_answer: None,
+        ended_early: None,
+    };
     while let Some((worker, report)) = crew.next_report() {
         conductor.on_report(worker, report, crew.commanders())?;
     }
-    let (closed_before, interrupted) = (conductor.closing.unwrap_or_default(), conductor.interrupted);
     drop(crew);
-    sink(EventKind::LoadClosed { closed: merge.totals().closed.saturating_sub(closed_before) });
-    let summary = merge.summary(plan, interrupted);
+    let Conductor { merge, closing, interrupted, first_error, first_wrong_answer, ended_early, .. } =
+        conductor;
+    sink(EventKind::LoadClosed { closed: merge.totals().closed.saturating_sub(closing.unwrap_or_default()) });
+    let summary =
+        LoadSummary { first_error, first_wrong_answer, ended_early, ..merge.summary(plan, interrupted) };
     sink(EventKind::LoadFinished { summary: Box::new(summary.clone()) });
     Ok(summary)
 }
 
 /// Turns reports into events and the run's phases.
 struct Conductor<'a> {
-    plan: &'a Plan,
+    scenario: &'a Scenario,
     control: &'a Control,
-    merge: &'a mut Merge,
+    merge: Merge,
     sink: &'a mut dyn FnMut(EventKind),
     /// Since the close began: how many had been closed before it.
     closing: Option<u64>,
     interrupted: bool,
+    ticks: u32,
+    first_error: Option<String>,
+    first_wrong_answer: Option<String>,
+    ended_early: Option<String>,
 }
 
 impl Conductor<'_> {
@@ -104,6 +184,8 @@ impl Conductor<'_> {
             Report::Progress { regular, measured } => {
                 if let Some(tick) = self.merge.progress(worker, *measured, regular) {
                     (self.sink)(EventKind::LoadTick(tick));
+                    self.ticks += 1;
+                    self.end_if_hopeless(commanders);
                 }
             }
             Report::RampDone { at_ms } => {
@@ -112,7 +194,7 @@ impl Conductor<'_> {
                 }
             }
             Report::Stage { index } => {
-                if let Some(stage) = self.plan.profile.as_ref().and_then(|all| all.stages().get(index)) {
+                if let Some(stage) = self.scenario.profile().and_then(|all| all.stages().get(index)) {
                     let phase = "stage".to_owned();
                     (self.sink)(EventKind::PhaseStarted { phase, detail: stage.describe() });
                 }
@@ -120,10 +202,50 @@ impl Conductor<'_> {
             Report::Closing { .. } => self.closing(),
             Report::Trace(event) => (self.sink)(self.merge.named(*event)),
             Report::Warning(message) => (self.sink)(EventKind::Warning { message }),
+            Report::FirstError(message) => {
+                if self.first_error.is_none() {
+                    (self.sink)(EventKind::Warning { message: message.clone() });
+                    self.first_error = Some(message);
+                }
+            }
+            Report::FirstWrong(answer) => {
+                if self.first_wrong_answer.is_none() {
+                    let shown = recognise::shown(&answer);
+                    let message = format!("the first wrong answer is {shown}");
+                    (self.sink)(EventKind::Warning { message });
+                    self.first_wrong_answer = Some(shown);
+                }
+            }
+            Report::Ordered { id, outcome, failed } => {
+                if let Some(step) = self.control.ordered(id) {
+                    let (action, because) = (step.verb.to_string(), step.because);
+                    (self.sink)(EventKind::ActionTaken { action, because, outcome, failed });
+                }
+            }
             Report::Done { at_ms, measured } => self.merge.done(worker, at_ms, *measured),
             Report::Failed(message) => return Err(LoadError::Worker { worker, message }),
         }
         Ok(())
+    }
+
+    /// Where nobody could ever connect, going on shows nothing new.
+    fn end_if_hopeless(&mut self, commanders: &Commanders) {
+        let totals = self.merge.totals();
+        let (connections, seconds) = (self.scenario.phases.ramp.connections, self.ticks);
+        let failed = totals.refused + totals.connect_timeouts + totals.connect_errors;
+        let silent =
+            totals.connected == 0 || (totals.bytes_received == 0 && self.scenario.protocol == Protocol::Udp);
+        if silent
+            && failed >= connections.min(FAILURES_ENOUGH)
+            && seconds >= TICKS_WITHOUT_SUCCESS
+            && self.ended_early.is_none()
+            && self.closing.is_none()
+        {
+            let message = format!("nobody could connect in {seconds} s, so the load ends early");
+            (self.sink)(EventKind::Warning { message: message.clone() });
+            self.ended_early = Some(message);
+            commanders.stop(Stop::Orderly);
+        }
     }
 
     fn ramp_done(&mut self, at_ms: u32, commanders: &Commanders) {
@@ -134,16 +256,16 @@ impl Conductor<'_> {
             lost: totals.lost,
             after_ms: u64::from(at_ms),
         });
-        let detail = match self.plan.duration {
+        let detail = match self.scenario.duration() {
             LoadDuration::FromRampEnd(duration) => {
                 commanders.close_at(at_ms.saturating_add(at_least_one_ms(duration)));
-                format!("{} from the ramp's end", format_duration(duration))
+                format!("{} from the ramp's end", duration::format(duration))
             }
             LoadDuration::FromFirstConnect(duration) => {
-                format!("until {} from the first connect", format_duration(duration))
+                format!("until {} from the first connect", duration::format(duration))
             }
         };
-        if self.plan.profile.is_none() {
+        if self.scenario.profile().is_none() {
             (self.sink)(EventKind::PhaseStarted { phase: "hold".to_owned(), detail });
         }
     }
@@ -154,48 +276,33 @@ impl Conductor<'_> {
         }
         self.closing = Some(self.merge.totals().closed);
         self.interrupted = self.control.is_stopped();
-        let what = if self.plan.protocol == Protocol::Udp { "peers" } else { "connections" };
+        let what = if self.scenario.protocol == Protocol::Udp { "peers" } else { "connections" };
         let detail = format!("{} {what}", self.merge.open());
         (self.sink)(EventKind::PhaseStarted { phase: "close".to_owned(), detail });
     }
 }
 
-fn specify(plan: &Plan, layout: &Layout) -> Spec {
-    let identify = match plan.identify {
+fn specify(scenario: &Scenario, options: &Options, layout: &Layout) -> Spec {
+    let identify = match options.identify {
         Identify::Always => true,
         Identify::Never => false,
         Identify::Auto => {
-            plan.protocol == Protocol::Tcp
-                && plan.payload.starts_with("msg:")
-                && plan.targets.first().is_some_and(|target| probe::says_where(*target))
+            scenario.protocol == Protocol::Tcp
+                && scenario.messages.payload.bytes().starts_with(b"msg:")
+                && options.targets.first().is_some_and(|target| probe::says_where(*target))
         }
     };
-    let ms = |duration| u32::try_from(whole_ms(duration)).unwrap_or(u32::MAX);
     let lead_ns = if layout.processes { PROCESSES_LEAD_NS } else { THREADS_LEAD_NS };
     Spec {
         origin_ns: monotonic_ns() + lead_ns,
-        protocol: plan.protocol,
         worker: 0,
         workers: layout.workers,
-        connections: plan.connections,
-        // The whole rate is that of the profile from its first moment on.
-        interval_ns: if plan.profile.is_some() { 0 } else { plan.rate.interval().as_nanos() as u64 },
-        targets: plan.targets.clone(),
+        scenario: scenario.clone(),
+        targets: options.targets.clone(),
         sources: layout.sources.clone(),
-        every_ns: plan.every.map(|every| every.as_nanos() as u64),
-        profile: plan.profile.clone(),
-        window: plan.window,
-        payload: plan.payload.clone(),
-        expect: plan.expect,
-        message_timeout_ms: at_least_one_ms(plan.message_timeout),
-        connect_timeout_ms: at_least_one_ms(plan.connect_timeout),
-        come_back_ms: match plan.reconnect {
-            Reconnect::Never => None,
-            Reconnect::After { delay, jitter } => Some((ms(delay), ms(jitter))),
-        },
         identify,
-        trace: plan.trace_connections,
-        tick_ms: at_least_one_ms(plan.tick),
+        trace: options.trace_connections,
+        tick_ms: 1_000,
         seed: random(),
     }
 }

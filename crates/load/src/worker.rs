@@ -3,10 +3,10 @@
 //! The model is open: what is due is due, whatever the server does. Connection `i` of the run starts at
 //! `i × interval`; message `k` of a connection is due at `open + k × every`, on a grid of whole milliseconds. All
 //! messages of one millisecond are sent in one go when it begins, so the thread wakes at most once per millisecond
-//! for its schedule and otherwise only for the network. A message that is due while its predecessor is outstanding
-//! waits for that answer, and its latency still counts from the due time.
+//! for its schedule and otherwise only for the network.
 //!
-//! Time-outs are found by a coarse sweep over all connections: the common case, an answer in time, costs nothing.
+//! The loop is the same for both transports. What a [`Transport`] does with what is due and with what comes is its own:
+//! [`Stream`] over TCP, [`Datagram`] over UDP.
 
 mod commands;
 mod connection;
@@ -15,76 +15,108 @@ mod ending;
 mod exchange;
 mod opening;
 mod report;
+mod sending;
 mod socket;
 mod spec;
 mod wait;
 
-use std::{collections::HashMap, io, mem::MaybeUninit, num::NonZeroU64, sync::Arc, sync::mpsc};
+use std::{fmt, io, mem::MaybeUninit, num::NonZeroU64, sync::Arc, sync::mpsc};
 
 use platform::event::EventKind;
-use rand_pcg::Pcg64Mcg;
 use rustix::event::{Timespec, epoll};
 
+use self::report::{Outbox, Tally};
 pub(crate) use self::{
-    commands::Commands,
-    datagram::DatagramWorker,
+    commands::{Commands, Order},
+    datagram::Datagram,
     opening::{IDENTITY_BYTES, WHERE, parse_identity},
     report::{Measured, Report},
+    sending::Stream,
     spec::{Spec, at_least_one_ms},
-};
-use self::{
-    connection::{Connection, NEVER, State},
-    report::{Outbox, Tally},
 };
 use crate::{
     clock::{Clock, MS},
-    reply::Matcher,
     wheel::{Entry, Wheel},
 };
 
+/// No tick: nothing is waited for in the wheel.
+const NEVER: u32 = u32::MAX;
 /// Events taken from the kernel at once: few, so that what becomes due meanwhile does not wait long.
 const EVENTS: usize = 64;
 /// Connections opened, or closed, between two looks at the network and the schedule.
 const BATCH: usize = 32;
-/// The buffer into which everything is read.
-const BUFFER_BYTES: usize = 64 * 1024;
 /// The event of the waker; connections have their index.
 const WAKER: u64 = u64::MAX;
 /// How late the kernel may wake this thread to save energy (its default is 50 µs).
 const TIMER_SLACK_NS: NonZeroU64 = NonZeroU64::new(1_000).expect("not zero");
+/// Of an answer that is not the expected one, so much is shown.
+const SHOWN_BYTES: usize = 120;
 
-pub(crate) struct Worker {
+/// The loop and its clock, and what is counted.
+pub(crate) struct Worker<T> {
     spec: Spec,
     commands: Arc<Commands>,
     reports: Outbox,
     clock: Clock,
     epoll: rustix::fd::OwnedFd,
-    connections: Vec<Connection>,
     wheel: Wheel,
-    matcher: Matcher,
     tally: Tally,
-    random: Pcg64Mcg,
-    buffer: Box<[u8]>,
     /// Connections that were started at least once; they are the first ones.
     started: usize,
-    /// Connections whose first attempt is undecided, or not yet made.
-    undecided: usize,
+    count: usize,
     ramp_reported: bool,
-    /// Connections are being closed; none is opened any more.
-    closing: bool,
-    /// Connections before this one have been told to close.
-    close_cursor: usize,
+    /// Since when connections are being closed; none is opened any more.
+    closing_ms: Option<u32>,
     next_report_ms: u32,
     next_sweep_ms: u32,
-    /// Answers to `WHERE` that came in part.
-    partial_identities: HashMap<u32, Vec<u8>>,
     /// Connections that had more to read than one turn takes.
     unfinished: Vec<u32>,
     traces_dropped: u64,
-    warned: bool,
+    said: Said,
+    transport: T,
 }
 
-impl Worker {
+/// What is said once.
+#[derive(Debug, Clone, Copy, Default)]
+struct Said {
+    an_error: bool,
+    lateness: bool,
+    wrong_answer: bool,
+}
+
+/// What is different over TCP and over UDP.
+pub(crate) trait Transport: Sized {
+    fn new(spec: &Spec) -> Self;
+    /// A connection's first time has come.
+    fn start(worker: &mut Worker<Self>, index: u32);
+    /// The network said something about a connection.
+    fn on_event(worker: &mut Worker<Self>, index: u32, flags: epoll::EventFlags);
+    /// What a connection waited for in the wheel is due.
+    fn on_due(worker: &mut Worker<Self>, entry: Entry);
+    /// Goes on reading a connection.
+    fn read_on(worker: &mut Worker<Self>, index: u32);
+    /// Finds what waited for too long.
+    fn sweep(worker: &mut Worker<Self>, now_ms: u32);
+    /// A turn of the loop begins.
+    fn turn(_worker: &mut Worker<Self>, _now_ms: u32) {}
+    /// When [`turn`](Self::turn) has something to do next, ms.
+    fn next_turn_ms(_worker: &Worker<Self>) -> u32 {
+        NEVER
+    }
+    /// Every connection was started and decided.
+    fn is_ramp_done(worker: &Worker<Self>) -> bool;
+    /// From now on connections are closed, and none is opened.
+    fn begin_close(_worker: &mut Worker<Self>) {}
+    /// Closes some of the connections. `at_once`: also those whose answers are outstanding.
+    fn close_some(worker: &mut Worker<Self>, at_once: bool);
+    /// There are more to close now.
+    fn is_closing_more(worker: &Worker<Self>) -> bool;
+    fn is_done(worker: &Worker<Self>) -> bool;
+    /// The loop is over.
+    fn finish(worker: &mut Worker<Self>);
+}
+
+impl<T: Transport> Worker<T> {
     pub(crate) fn new(
         spec: Spec,
         commands: Arc<Commands>,
@@ -93,29 +125,22 @@ impl Worker {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
         epoll::add(&epoll, commands.waker(), epoll::EventData::new_u64(WAKER), flags)?;
-        let count = spec.share();
         Ok(Self {
             clock: Clock::starting_at(spec.origin_ns),
             epoll,
-            connections: std::iter::repeat_with(Connection::new).take(count).collect(),
             wheel: Wheel::new(),
-            matcher: Matcher::new(spec.expect, spec.payload.as_bytes()),
-            tally: Tally::new(),
-            // PCG of a fixed kind, so that equal seeds give equal jitter whatever `rand` does next.
-            random: Pcg64Mcg::new(u128::from(spec.seed) << 32 | u128::from(spec.worker) << 1 | 1),
-            buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
+            tally: Tally::new(&spec.scenario),
             started: 0,
-            undecided: count,
+            count: spec.share(),
             ramp_reported: false,
-            closing: false,
-            close_cursor: 0,
+            closing_ms: None,
             next_report_ms: spec.tick_ms,
             next_sweep_ms: 0,
-            partial_identities: HashMap::new(),
             unfinished: Vec::new(),
             traces_dropped: 0,
-            warned: false,
+            said: Said::default(),
             reports: Outbox::new(spec.worker, reports),
+            transport: T::new(&spec),
             spec,
             commands,
         })
@@ -129,28 +154,26 @@ impl Worker {
         let mut fired = Vec::new();
         loop {
             self.keep_schedule(&mut fired);
-            if self.is_done() {
+            if self.is_closing() && T::is_done(&self) {
                 break;
             }
             let timeout = self.time_to_next();
             for event in wait::for_events(&self.epoll, &mut events, &timeout)? {
                 let (data, flags) = (event.data, event.flags);
                 if data.u64() != WAKER {
-                    self.on_event(data.u64() as u32, flags);
+                    T::on_event(&mut self, data.u64() as u32, flags);
                 }
             }
             for index in std::mem::take(&mut self.unfinished) {
-                self.read(index, true);
+                T::read_on(&mut self, index);
             }
         }
+        T::finish(&mut self);
         if self.traces_dropped > 0 {
-            let message =
-                format!("{} connection events were dropped: they came too fast", self.traces_dropped);
-            self.warn(message);
+            self.warn(format!("{} connection events were dropped: they came too fast", self.traces_dropped));
         }
-        let at_ms = self.now_ms();
         let measured = self.tally.take();
-        self.reports.send(Report::Done { at_ms, measured });
+        self.reports.send(Report::Done { at_ms: self.now_ms(), measured });
         Ok(())
     }
 
@@ -158,29 +181,42 @@ impl Worker {
         u32::try_from(self.clock.now_ns() / MS).unwrap_or(u32::MAX)
     }
 
+    fn is_closing(&self) -> bool {
+        self.closing_ms.is_some()
+    }
+
+    /// Outstanding answers are not waited for, or no longer.
+    fn is_settled(&self, now_ms: u32) -> bool {
+        let settled = |since_ms: u32| now_ms >= since_ms.saturating_add(self.spec.settle_ms());
+        self.commands.is_at_once() || self.closing_ms.is_some_and(settled)
+    }
+
     /// Does everything that is due by now.
     fn keep_schedule(&mut self, fired: &mut Vec<Entry>) {
         let now_ms = self.now_ms();
+        T::turn(self, now_ms);
         self.wheel.advance(now_ms, fired);
         for entry in fired.drain(..) {
-            self.on_due(entry);
+            T::on_due(self, entry);
         }
-        if !self.closing && now_ms >= self.commands.close_time_ms() {
+        if !self.is_closing() && now_ms >= self.commands.close_time_ms() {
             // The state before the close is the one worth seeing.
             self.reports.progress(&mut self.tally, false);
             self.reports.send(Report::Closing { at_ms: now_ms });
-            self.closing = true;
+            self.closing_ms = Some(now_ms);
+            T::begin_close(self);
         }
-        if self.closing {
-            self.close_some();
+        if self.is_closing() {
+            let at_once = self.is_settled(now_ms);
+            T::close_some(self, at_once);
         } else {
             self.start_due();
         }
         if now_ms >= self.next_sweep_ms {
-            self.sweep(now_ms);
+            T::sweep(self, now_ms);
             self.next_sweep_ms = now_ms + self.spec.sweep_ms();
         }
-        if !self.ramp_reported && self.undecided == 0 && !self.closing {
+        if !self.ramp_reported && !self.is_closing() && T::is_ramp_done(self) {
             self.ramp_reported = true;
             self.reports.progress(&mut self.tally, false);
             self.reports.send(Report::RampDone { at_ms: now_ms });
@@ -192,57 +228,75 @@ impl Worker {
         }
     }
 
-    fn on_due(&mut self, entry: Entry) {
-        let connection = &mut self.connections[entry.connection as usize];
-        if connection.wake_ms != entry.tick {
-            return;
-        }
-        connection.wake_ms = NEVER;
-        match connection.state {
-            State::Away => self.start(entry.connection),
-            State::Open => self.advance(entry.connection, false),
-            State::Absent | State::Connecting | State::Identifying => {}
+    /// Starts the connections whose first time has come.
+    fn start_due(&mut self) {
+        for _ in 0..BATCH {
+            if self.started >= self.count
+                || self.clock.until_origin_ns() > 0
+                || self.spec.start_due_ns(self.started) > self.clock.now_ns()
+            {
+                return;
+            }
+            self.started += 1;
+            T::start(self, (self.started - 1) as u32);
         }
     }
 
     /// How long nothing will be due, if the network stays silent.
     fn time_to_next(&self) -> Timespec {
-        if !self.unfinished.is_empty() || (self.closing && self.close_cursor < self.started) {
+        if !self.unfinished.is_empty() || (self.is_closing() && T::is_closing_more(self)) {
             return Timespec { tv_sec: 0, tv_nsec: 0 };
         }
-        let mut next_ms = self.next_report_ms.min(self.next_sweep_ms);
+        let mut next_ms = self.next_report_ms.min(self.next_sweep_ms).min(T::next_turn_ms(self));
         next_ms = next_ms.min(self.wheel.next_due().unwrap_or(NEVER));
+        next_ms = next_ms.min(match self.closing_ms {
+            None => self.commands.close_time_ms(),
+            // Later than that there is nothing to wait for but the network.
+            Some(since_ms) => since_ms.saturating_add(self.spec.settle_ms()).max(self.now_ms() + 1),
+        });
         let mut next_ns = u64::from(next_ms) * MS;
-        if !self.closing {
-            next_ns = next_ns.min(u64::from(self.commands.close_time_ms()) * MS);
-            if self.started < self.connections.len() {
-                next_ns = next_ns.min(self.spec.start_due_ns(self.started));
-            }
+        if !self.is_closing() && self.started < self.count {
+            next_ns = next_ns.min(self.spec.start_due_ns(self.started));
         }
         // Before the origin the clock stands at zero.
         let wait_ns = next_ns.saturating_sub(self.clock.now_ns()) + self.clock.until_origin_ns();
         Timespec { tv_sec: (wait_ns / 1_000_000_000) as i64, tv_nsec: (wait_ns % 1_000_000_000) as i64 }
     }
 
-    fn is_done(&self) -> bool {
-        self.closing
-            && self.close_cursor >= self.started
-            && self.tally.open() == 0
-            && self.tally.connecting == 0
-    }
-
     fn warn(&self, message: String) {
         self.reports.send(Report::Warning(message));
     }
 
-    /// Reports an event of a single connection, if such were asked for and the coordinator keeps up.
-    fn trace(&mut self, event: impl FnOnce(&Self) -> EventKind) {
-        if !self.spec.trace {
-            return;
-        }
-        let event = event(self);
-        if !self.reports.try_send(Report::Trace(Box::new(event))) {
-            self.traces_dropped += 1;
+    /// Says why something with a connection's target failed, the first time.
+    fn say_error(&mut self, what: &str, index: u32, error: impl fmt::Display) {
+        if !self.said.an_error {
+            self.said.an_error = true;
+            let target = self.spec.target(index as usize);
+            self.reports.send(Report::FirstError(format!("{what} {target} failed: {error}")));
         }
     }
+
+    /// Shows the first answer that is not the expected one.
+    fn say_wrong_answer(&mut self, answer: &[u8]) {
+        if !self.said.wrong_answer {
+            self.said.wrong_answer = true;
+            self.reports.send(Report::FirstWrong(answer[..answer.len().min(SHOWN_BYTES)].to_vec()));
+        }
+    }
+
+    /// Reports an event of a single connection, if such were asked for and the coordinator keeps up.
+    fn trace(&mut self, event: impl FnOnce(&Self) -> EventKind) {
+        if self.spec.trace {
+            let event = event(self);
+            self.traces_dropped += u64::from(!self.reports.try_send(Report::Trace(Box::new(event))));
+        }
+    }
+}
+
+/// The local address of a socket, for people.
+fn local_address(socket: Option<&rustix::fd::OwnedFd>) -> std::net::SocketAddr {
+    socket
+        .and_then(|socket| rustix::net::getsockname(socket).ok())
+        .and_then(|local| local.try_into().ok())
+        .unwrap_or_else(|| std::net::SocketAddr::from(([0, 0, 0, 0], 0)))
 }

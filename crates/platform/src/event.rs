@@ -55,18 +55,21 @@ pub enum Source {
     Load,
 }
 
-/// Numbers and dates the events of one run. The caller brings the time: nothing here reads a clock.
+/// Numbers and dates the events of one run. The caller brings the time, from a clock that never steps: nothing here
+/// reads one. The wall-clock time of an event is that of the run's beginning plus the time that has passed since.
 #[derive(Debug, Clone)]
 pub struct Stamper {
     run: Uuid,
     source: Source,
     began: Timestamp,
     seq: u64,
+    /// What is added to another stream's times to make them this run's, in ms.
+    offset_ms: Option<i64>,
 }
 
 impl Stamper {
     pub fn new(run: Uuid, source: Source, began: Timestamp) -> Self {
-        Self { run, source, began, seq: 0 }
+        Self { run, source, began, seq: 0, offset_ms: None }
     }
 
     pub fn run(&self) -> Uuid {
@@ -77,15 +80,15 @@ impl Stamper {
         self.began
     }
 
-    /// The next event of this run.
-    pub fn stamp(&mut self, wall: Timestamp, kind: EventKind) -> Event {
+    /// The next event of this run, `t_ms` after its beginning.
+    pub fn stamp(&mut self, t_ms: u64, kind: EventKind) -> Event {
         let event = Event {
             v: VERSION,
             seq: self.seq,
             run: self.run,
             source: self.source,
-            t_ms: self.since_start_ms(wall),
-            wall,
+            t_ms,
+            wall: self.wall(t_ms),
             kind,
         };
         self.seq += 1;
@@ -93,17 +96,25 @@ impl Stamper {
     }
 
     /// Takes an event of another stream into this run: its number and time become this run's, as do the moments it
-    /// speaks of; its source stays.
-    pub fn adopt(&mut self, event: Event) -> Event {
-        let t_ms = self.since_start_ms(event.wall);
-        let adopted =
-            Event { seq: self.seq, run: self.run, t_ms, kind: event.kind.moved(event.t_ms, t_ms), ..event };
+    /// speaks of; its source stays. `received_ms` is when it arrived here.
+    ///
+    /// The two streams' clocks run alike but began at different moments. How far apart is learned from the event that
+    /// took the shortest time to arrive: no wall clock is involved, so a step of it changes nothing. What happened
+    /// before this run began happened at its beginning.
+    pub fn adopt(&mut self, received_ms: u64, event: Event) -> Event {
+        let apart_ms = received_ms.cast_signed().saturating_sub(event.t_ms.cast_signed());
+        let offset_ms = self.offset_ms.map_or(apart_ms, |known_ms| known_ms.min(apart_ms));
+        self.offset_ms = Some(offset_ms);
+        let t_ms = u64::try_from(event.t_ms.cast_signed().saturating_add(offset_ms)).unwrap_or(0);
+        let kind = event.kind.moved(event.t_ms, t_ms);
+        let adopted = Event { seq: self.seq, run: self.run, t_ms, wall: self.wall(t_ms), kind, ..event };
         self.seq += 1;
         adopted
     }
 
-    fn since_start_ms(&self, wall: Timestamp) -> u64 {
-        u64::try_from(wall.duration_since(self.began).as_millis()).unwrap_or(0)
+    fn wall(&self, t_ms: u64) -> Timestamp {
+        let passed = jiff::SignedDuration::from_millis(t_ms.cast_signed());
+        self.began.saturating_add(passed).unwrap_or(self.began)
     }
 }
 
@@ -114,26 +125,30 @@ pub fn schema() -> serde_json::Value {
 
 #[cfg(test)]
 mod tests {
-    use jiff::ToSpan;
-
     use super::*;
 
+    fn held(until_ms: u64) -> EventKind {
+        EventKind::ScaleDownHeld { service: "tcp".to_owned(), recommended: 1, held_at: 2, until_ms }
+    }
+
+    /// The wall clock of the one is an hour away from that of the other: it has been set between their beginnings.
     #[test]
-    fn an_adopted_event_speaks_of_this_runs_time() {
+    fn an_adopted_event_speaks_of_this_runs_time_whatever_the_wall_clock_does() {
         let began = Timestamp::UNIX_EPOCH;
-        let mut platform = Stamper::new(Uuid::nil(), Source::Local, began);
-        let mut run = Stamper::new(Uuid::max(), Source::Load, began + 100.seconds());
-        let held = |until_ms| EventKind::ScaleDownHeld {
-            service: "tcp".to_owned(),
-            recommended: 1,
-            held_at: 2,
-            until_ms,
-        };
-        let event = run.adopt(platform.stamp(began + 130.seconds(), held(175_000)));
-        assert_eq!((event.t_ms, event.run, event.source), (30_000, Uuid::max(), Source::Local));
-        assert_eq!(event.kind, held(75_000));
-        let before = run.adopt(platform.stamp(began + 90.seconds(), held(95_000)));
-        assert_eq!((before.seq, before.t_ms), (1, 0), "before this run began");
-        assert_eq!(before.kind, held(5_000));
+        let hour = jiff::SignedDuration::from_hours(1);
+        for other in [began, began + hour] {
+            let mut platform = Stamper::new(Uuid::nil(), Source::Local, other);
+            let mut run = Stamper::new(Uuid::max(), Source::Load, began + hour);
+            // Told again at the beginning of the stream: it happened long ago, and waited to be read.
+            let before = run.adopt(3, platform.stamp(90_000, held(95_000)));
+            assert_eq!((before.seq, before.t_ms), (0, 3), "before this run began, as far as it can tell");
+            let event = run.adopt(30_001, platform.stamp(130_000, held(175_000)));
+            assert_eq!((event.t_ms, event.run, event.source), (30_001, Uuid::max(), Source::Local));
+            assert_eq!(event.kind, held(75_001));
+            assert_eq!(event.wall, began + hour + jiff::SignedDuration::from_millis(30_001));
+            // One that was held up on its way is dated when it happened.
+            let late = run.adopt(45_000, platform.stamp(140_000, held(175_000)));
+            assert_eq!((late.t_ms, late.seq), (40_001, 2));
+        }
     }
 }

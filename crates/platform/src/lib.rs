@@ -5,10 +5,12 @@
 //! * [`endpoints`]: what a gateway is told about the replicas behind it.
 //! * [`exit`]: exit codes of the command line.
 //! * [`services`]: the table of services.
+//! * [`duration`]: the one grammar of durations.
 //! * [`values`]: `values.yaml` as types, merged as Helm merges.
 //!
 //! Nothing here knows a runtime, and nothing does I/O but [`values::Values::load`], which reads charts and files.
 
+pub mod duration;
 pub mod endpoints;
 pub mod event;
 pub mod exit;

@@ -7,7 +7,6 @@
 //! The chart's own `values.yaml` is part of the program ([`Values::builtin`]); `--chart DIR` takes another one.
 
 mod autoscaling;
-mod duration;
 mod error;
 mod gateway;
 pub mod helm;

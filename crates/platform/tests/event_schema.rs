@@ -84,6 +84,7 @@ fn summary() -> LoadSummary {
         message: latency,
         lateness: latency,
         reconnect: latency,
+        broadcast: latency,
         message_histogram: vec![HistogramBucket { up_to_us: 100, count: 1 }],
         open_max: 10_000,
         shares: vec![ReplicaShare { replica: "tcp-0".to_owned(), connections: 10_000, share: 1.0 }],
@@ -92,6 +93,9 @@ fn summary() -> LoadSummary {
         scale_down: Some(delays),
         expectations: vec![expectation()],
         interrupted: false,
+        first_error: Some("connection refused".to_owned()),
+        first_wrong_answer: Some("`HTTP/1.1 400`: this port speaks HTTP".to_owned()),
+        ended_early: Some("nobody could connect".to_owned()),
     }
 }
 
@@ -178,6 +182,13 @@ fn samples() -> Vec<EventKind> {
         EventKind::LoadClosed { closed: 10_000 },
         EventKind::LoadFinished { summary: Box::new(summary()) },
         EventKind::ExpectationChecked(expectation()),
+        EventKind::ActionTaken {
+            action: "stop kafka".to_owned(),
+            because: "at 30s".to_owned(),
+            outcome: "stopped".to_owned(),
+            failed: false,
+        },
+        EventKind::LogLinesCounted { service: tcp(), written: 3, shipped: 2, dropped: 1 },
         EventKind::ConnectionOpened { id: 1, local: address, connect_us: 120, replica: Some(pod()) },
         EventKind::ConnectionClosed { id: 1, reason: "closed".to_owned() },
         EventKind::Warning { message: "something".to_owned() },
@@ -191,7 +202,7 @@ fn validator() -> jsonschema::Validator {
 fn events() -> Vec<Event> {
     let began = Timestamp::UNIX_EPOCH;
     let mut stamper = Stamper::new(Uuid::nil(), Source::Local, began);
-    samples().into_iter().map(|kind| stamper.stamp(began, kind)).collect()
+    samples().into_iter().map(|kind| stamper.stamp(0, kind)).collect()
 }
 
 #[test]

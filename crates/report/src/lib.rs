@@ -2,12 +2,14 @@
 //!
 //! * [`Timeline`] prints: events go in one by one, lines come out; at the end charts and a summary.
 //! * [`Recording`] keeps a run, bounded however long it lasts; [`delays`], [`json()`] and [`svg()`] read it.
+//! * [`junit()`] makes test cases of expectations.
 //!
 //! Nothing here does I/O or looks at a terminal: the caller says how wide and whether in colour ([`Style`]).
 
 mod chart;
 mod delays;
 mod json;
+mod junit;
 mod recording;
 mod series;
 mod style;
@@ -17,6 +19,7 @@ mod words;
 
 pub use delays::{Delays, delays};
 pub use json::{Document, json};
+pub use junit::junit;
 pub use recording::Recording;
 pub use style::Style;
 pub use svg::svg;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 fn at(t_ms: u64, kind: EventKind) -> Event {
     let mut stamper = Stamper::new(Uuid::nil(), Source::Local, Timestamp::UNIX_EPOCH);
-    Event { t_ms, ..stamper.stamp(Timestamp::UNIX_EPOCH, kind) }
+    stamper.stamp(t_ms, kind)
 }
 
 fn plan() -> LoadPlan {
@@ -55,6 +55,7 @@ fn totals() -> Counters {
         messages_answered: 227_480,
         message_timeouts: 20,
         messages_unanswered: 20,
+        messages_cut_off: 0,
         messages_duplicated: 3,
         messages_reordered: 5,
         receive_drops: 12,
@@ -86,6 +87,7 @@ fn events() -> Vec<Event> {
         message: latency(),
         lateness: latency(),
         reconnect: LatencySummary::default(),
+        broadcast: LatencySummary::default(),
         message_histogram: Vec::new(),
         open_max: 64,
         shares: Vec::new(),
@@ -94,6 +96,9 @@ fn events() -> Vec<Event> {
         scale_down: None,
         expectations: Vec::new(),
         interrupted: false,
+        first_error: None,
+        first_wrong_answer: None,
+        ended_early: None,
     };
     vec![
         at(0, EventKind::LoadStarted { plan: plan() }),

@@ -14,7 +14,7 @@ fn feed_all(matcher: &Matcher, pieces: &[&[u8]]) -> (Vec<Answer>, usize) {
 }
 
 fn echo(payload: &str) -> Matcher {
-    Matcher::new(Expect::Echo, payload.as_bytes())
+    Matcher::new(Expect::Echo, payload.as_bytes(), [].into_iter())
 }
 
 #[test]
@@ -52,13 +52,13 @@ fn a_notice_behind_a_broadcast_is_seen() {
     let mut progress = Progress::START;
     assert_eq!(
         matcher.feed(&mut progress, b"all of you: rereconnect", false),
-        Seen { answer: None, notice: true }
+        Seen { notice: true, ..Seen::default() }
     );
 }
 
 #[test]
 fn any_bytes_answer_any_but_a_notice_does_not() {
-    let matcher = Matcher::new(Expect::Any, b"GET / HTTP/1.1\r\n\r\n");
+    let matcher = Matcher::new(Expect::Any, b"GET / HTTP/1.1\r\n\r\n", [].into_iter());
     assert_eq!(feed_all(&matcher, &[b"HTTP/1.1 200 OK"]), (vec![Answer::Right], 0));
     assert_eq!(feed_all(&matcher, &[b"reconnect"]), (vec![], 1));
     assert_eq!(feed_all(&matcher, &[b"r"]), (vec![Answer::Right], 0));
@@ -67,16 +67,23 @@ fn any_bytes_answer_any_but_a_notice_does_not() {
 
 #[test]
 fn nothing_answers_none() {
-    let matcher = Matcher::new(Expect::None, b"x");
+    let matcher = Matcher::new(Expect::None, b"x", [].into_iter());
     assert_eq!(feed_all(&matcher, &[b"x", b"reconnect"]), (vec![], 1));
 }
 
 #[test]
-fn names_are_read_and_printed() {
-    for name in ["echo", "any", "none"] {
-        assert_eq!(name.parse::<Expect>().unwrap().to_string(), name);
-    }
-    assert!("all".parse::<Expect>().unwrap_err().contains("`all`"));
+fn broadcasts_are_found_around_replies() {
+    let matcher = Matcher::new(Expect::Echo, b"msg:12345", ["<one>", "<two>"].into_iter());
+    let mut progress = Progress::START;
+    let seen = matcher.feed(&mut progress, b"<one>12345<two>", true);
+    assert_eq!((seen.answer, seen.broadcasts, seen.refused), (Some(Answer::Right), vec![0, 1], false));
+    let seen = matcher.feed(&mut progress, b"error: broadcast unavailable12345reconnect", true);
+    assert_eq!((seen.answer, seen.refused, seen.notice), (Some(Answer::Right), true, true));
+    assert_eq!(matcher.feed(&mut progress, b"<on", true), Seen::default());
+    assert_eq!(matcher.feed(&mut progress, b"e>", true).broadcasts, [0]);
+    let mut others = Vec::new();
+    let seen = matcher.sift(&mut progress, b"7f<two>a9reconnect\n", &mut others);
+    assert_eq!((seen.broadcasts, seen.notice, others.as_slice()), (vec![1], true, &b"7fa9\n"[..]));
 }
 
 /// Cuts `stream` at `cuts`.

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use platform::event::{Counters, EventKind, LoadSummary, LoadTick, ReplicaShare, Skew};
+use platform::event::{Counters, EventKind, LoadPlan, LoadSummary, LoadTick, ReplicaShare, Skew};
 use uuid::Uuid;
 
 use super::ReplicaNames;
-use crate::{histogram::Distributions, plan::Plan, worker::Measured};
+use crate::{histogram::Distributions, worker::Measured};
 
 /// How replicas are called that do not say who they are.
 const UNKNOWN: &str = "unknown";
@@ -51,6 +51,19 @@ impl Merge {
         for measured in &self.latest {
             totals += measured.totals;
         }
+        // A broadcast that was refused is nobody's: who got it all the same is no error, and who did not neither.
+        for number in 0..self.latest.iter().map(|measured| measured.broadcasts.len()).max().unwrap_or(0) {
+            let of_all = self.latest.iter().filter_map(|measured| measured.broadcasts.get(number));
+            let refused = of_all.clone().any(|broadcast| broadcast.refused);
+            totals.broadcasts_refused += u64::from(refused);
+            for broadcast in of_all {
+                totals.broadcasts_sent += u64::from(broadcast.sent);
+                totals.broadcasts_received += broadcast.received;
+                totals.broadcasts_doubled += broadcast.doubled;
+                totals.broadcasts_due += if refused { broadcast.received } else { broadcast.due };
+            }
+        }
+        totals.broadcasts_missed = totals.broadcasts_due.saturating_sub(totals.broadcasts_received);
         totals
     }
 
@@ -131,10 +144,10 @@ impl Merge {
         event
     }
 
-    pub(super) fn summary(self, plan: &Plan, interrupted: bool) -> LoadSummary {
+    pub(super) fn summary(self, plan: LoadPlan, interrupted: bool) -> LoadSummary {
         let all: u64 = self.fullest.values().sum();
         LoadSummary {
-            plan: plan.describe(),
+            plan,
             took_ms: u64::from(self.took_ms),
             totals: self.totals(),
             connect: self.run.connect.summary(),
@@ -142,6 +155,7 @@ impl Merge {
             message: self.run.message.summary(),
             lateness: self.run.lateness.summary(),
             reconnect: self.run.reconnect.summary(),
+            broadcast: self.run.broadcast.summary(),
             message_histogram: self.run.message.buckets(),
             open_max: self.open_max,
             skew: skew(&self.fullest),
@@ -158,6 +172,9 @@ impl Merge {
             scale_down: None,
             expectations: Vec::new(),
             interrupted,
+            first_error: None,
+            first_wrong_answer: None,
+            ended_early: None,
         }
     }
 }

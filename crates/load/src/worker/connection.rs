@@ -2,10 +2,8 @@
 
 use std::os::fd::OwnedFd;
 
+use super::NEVER;
 use crate::reply::Progress;
-
-/// No tick: the connection waits for nothing in the wheel.
-pub(super) const NEVER: u32 = u32::MAX;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
@@ -32,7 +30,7 @@ pub(super) struct Connection {
     pub(super) noticed: bool,
     /// The first byte of this connection has come.
     pub(super) answered: bool,
-    /// A message is outstanding.
+    /// A message, or what an action had it send, is outstanding.
     pub(super) awaiting: bool,
     /// A request is written in part; the rest goes when the socket takes it.
     pub(super) writing: bool,

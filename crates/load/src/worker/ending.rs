@@ -3,7 +3,10 @@
 use platform::event::EventKind;
 use rand::RngExt as _;
 
-use super::{BATCH, NEVER, State, Worker};
+use super::{
+    BATCH, NEVER, Stream, Worker,
+    connection::{Connection, State},
+};
 use crate::clock::{MS, ceil_ms};
 
 /// Why a connection ended.
@@ -18,12 +21,12 @@ pub(super) enum End {
     GivenUp,
 }
 
-impl Worker {
+impl Worker<Stream> {
     /// Ends an open connection. It comes back later unless the run is closing.
     pub(super) fn end(&mut self, index: u32, end: End) {
         let now_ns = self.clock.now_ns();
-        let closing = self.closing;
-        let connection = &mut self.connections[index as usize];
+        let closing = self.is_closing();
+        let connection = &mut self.transport.connections[index as usize];
         if !connection.is_open() {
             return;
         }
@@ -31,7 +34,23 @@ impl Worker {
         connection.socket = None;
         connection.ended_ns = now_ns;
         let totals = &mut self.tally.totals;
-        totals.messages_unanswered += u64::from(connection.awaiting);
+        let is_message = connection.state == State::Open && !self.transport.sending.contains_key(&index);
+        let unanswered = u64::from(connection.awaiting && is_message);
+        totals.messages_unanswered += unanswered;
+        if end == End::GivenUp {
+            totals.message_timeouts += unanswered;
+        } else {
+            totals.messages_cut_off += unanswered;
+        }
+        if connection.state == State::Open {
+            let now_ms = u32::try_from(now_ns / MS).unwrap_or(u32::MAX);
+            // What fell due while the load closed was not to be sent.
+            let until_ms = self.closing_ms.unwrap_or(now_ms).min(now_ms);
+            let due =
+                self.spec.messages_due(connection.base_ms, until_ms).max(u64::from(connection.sequence));
+            totals.messages_due += due;
+            totals.messages_never_sent += due - u64::from(connection.sequence);
+        }
         let noticed = connection.noticed;
         let reason = match end {
             End::Eof if noticed => {
@@ -59,7 +78,11 @@ impl Worker {
         totals.lost += u64::from(by_peer && !noticed && !closing);
         let replica = connection.replica;
         self.tally.ended(replica);
-        self.partial_identities.remove(&index);
+        self.order_failed(
+            index,
+            if end == End::GivenUp { "no answer in time" } else { "its connection ended" },
+        );
+        self.transport.partial_identities.remove(&index);
         self.trace(|worker| EventKind::ConnectionClosed {
             id: worker.spec.number(index as usize),
             reason: reason.to_owned(),
@@ -69,13 +92,12 @@ impl Worker {
 
     /// Plans the next attempt of a connection that is none.
     pub(super) fn come_back(&mut self, index: u32) {
-        let closing = self.closing;
-        let jittered = self
-            .spec
-            .come_back_ms
-            .map(|(delay_ms, jitter_ms)| delay_ms.saturating_add(self.random.random_range(0..=jitter_ms)));
+        let closing = self.is_closing();
+        let jittered = self.spec.come_back_ms().map(|(delay_ms, jitter_ms)| {
+            delay_ms.saturating_add(self.transport.random.random_range(0..=jitter_ms))
+        });
         let now_ms = ceil_ms(self.clock.now_ns());
-        let connection = &mut self.connections[index as usize];
+        let connection = &mut self.transport.connections[index as usize];
         connection.awaiting = false;
         connection.writing = false;
         match jittered {
@@ -93,48 +115,48 @@ impl Worker {
     /// Finds what waited for too long.
     pub(super) fn sweep(&mut self, now_ms: u32) {
         for at in 0..self.started {
-            let connection = &self.connections[at];
+            let connection = &self.transport.connections[at];
             let index = at as u32;
             if connection.state == State::Connecting {
                 let since_ms = (connection.started_ns / MS) as u32;
-                if now_ms.saturating_sub(since_ms) > self.spec.connect_timeout_ms {
+                if now_ms.saturating_sub(since_ms) > self.spec.connect_timeout_ms() {
                     self.tally.totals.connect_timeouts += 1;
+                    self.say_error("connecting to", index, "no answer in time");
                     self.give_up_connecting(index);
                 }
             } else if connection.is_waiting_for_peer()
-                && now_ms.saturating_sub(connection.sent_ms) > self.spec.message_timeout_ms
+                && now_ms.saturating_sub(connection.sent_ms) > self.spec.message_timeout_ms()
             {
-                self.time_out(index);
+                // Percentiles are of what was answered; this is counted beside them.
+                if !self.give_up_broadcast(index) {
+                    self.end(index, End::GivenUp);
+                }
             }
         }
     }
 
-    /// A request was not answered, or not even taken, in time. Its latency counts as the time waited: percentiles
-    /// must not look better because the slowest answers never came.
-    fn time_out(&mut self, index: u32) {
-        let connection = &self.connections[index as usize];
-        if connection.state == State::Open {
-            let waited_ns = self.clock.now_ns().saturating_sub(u64::from(connection.due_ms) * MS);
-            self.tally.totals.message_timeouts += 1;
-            self.tally.distributions.message.record_ns(waited_ns);
-        }
-        self.end(index, End::GivenUp);
+    /// Counts those that should be open and are not.
+    pub(super) fn count_absent(&mut self) {
+        let absent = |connection: &&Connection| connection.opened_before && !connection.is_open();
+        self.tally.totals.stayed_away = self.transport.connections.iter().filter(absent).count() as u64;
     }
 
     /// Closes the next few connections. Those with an outstanding message are left until it is answered or times
     /// out, or, with a stop at once, not left at all.
-    pub(super) fn close_some(&mut self) {
-        let at_once = self.commands.is_at_once();
-        if at_once && self.close_cursor >= self.started && self.tally.open() > 0 {
-            // Stopped for good while answers were waited for: once more from the start.
-            self.close_cursor = 0;
+    pub(super) fn close_some(&mut self, at_once: bool) {
+        if at_once && self.transport.close_cursor >= self.started && self.tally.open() > 0 {
+            // Answers are waited for no longer: once more from the start.
+            self.transport.close_cursor = 0;
         }
-        let end = (self.close_cursor + BATCH).min(self.started);
-        for at in self.close_cursor..end {
+        let end = (self.transport.close_cursor + BATCH).min(self.started);
+        for at in self.transport.close_cursor..end {
             let index = at as u32;
-            let connection = &mut self.connections[at];
+            let connection = &mut self.transport.connections[at];
             match connection.state {
-                State::Connecting => self.give_up_connecting(index),
+                State::Connecting => {
+                    self.tally.totals.connects_cut_off += 1;
+                    self.give_up_connecting(index);
+                }
                 State::Away => {
                     connection.state = State::Absent;
                     connection.wake_ms = NEVER;
@@ -145,6 +167,6 @@ impl Worker {
                 State::Open | State::Identifying | State::Absent => {}
             }
         }
-        self.close_cursor = end;
+        self.transport.close_cursor = end;
     }
 }

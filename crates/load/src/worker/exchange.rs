@@ -5,7 +5,7 @@ use rustix::{
     net::{RecvFlags, SendFlags, recv, send},
 };
 
-use super::{State, Worker, ending::End, opening::WHERE};
+use super::{Stream, Worker, connection::State, ending::End, opening::WHERE};
 use crate::{clock::MS, reply::Answer};
 
 /// Reads of one connection in a row: a server that never stops talking does not starve the others.
@@ -13,13 +13,16 @@ const READS: usize = 16;
 /// Messages of one connection in a row, where none is waited for.
 const SENDS: usize = 16;
 
-impl Worker {
+impl Worker<Stream> {
     /// Sends what is due on a connection, or notes when the next message is. `behind`: an earlier message was
     /// outstanding until now.
     pub(super) fn advance(&mut self, index: u32, behind: bool) {
+        if self.send_ordered(index) {
+            return;
+        }
         for _ in 0..SENDS {
-            let connection = &mut self.connections[index as usize];
-            if !connection.is_idle() || connection.noticed || self.closing {
+            let connection = &mut self.transport.connections[index as usize];
+            if !connection.is_idle() || connection.noticed || self.closing_ms.is_some() {
                 return;
             }
             let Some(due_ms) = self.spec.message_due_ms(connection.base_ms, connection.sequence) else {
@@ -31,7 +34,7 @@ impl Worker {
             }
             self.send_message(index, due_ms, behind);
         }
-        let connection = &mut self.connections[index as usize];
+        let connection = &mut self.transport.connections[index as usize];
         if connection.is_idle() {
             connection.wake_ms = self.wheel.insert(index, 0);
         }
@@ -43,20 +46,24 @@ impl Worker {
         self.tally.distributions.lateness.record_ns(late_ns);
         self.tally.totals.messages_late += u64::from(behind && late_ns > MS);
         self.tally.totals.messages_sent += 1;
-        let connection = &mut self.connections[index as usize];
+        let connection = &mut self.transport.connections[index as usize];
         connection.sequence += 1;
         connection.due_ms = due_ms;
         connection.sent_ms = (now_ns / MS) as u32;
-        connection.awaiting = self.matcher.expects_answers();
+        connection.awaiting = self.transport.matcher.expects_answers();
         connection.written = 0;
         self.write(index);
     }
 
     /// Writes the current request, or what is left of it.
     pub(super) fn write(&mut self, index: u32) {
-        let connection = &mut self.connections[index as usize];
-        let request =
-            if connection.state == State::Identifying { WHERE } else { self.spec.payload.as_bytes() };
+        let Stream { connections, sending, .. } = &mut self.transport;
+        let connection = &mut connections[index as usize];
+        let request = match sending.get(&index) {
+            _ if connection.state == State::Identifying => WHERE,
+            Some(sending) => &sending.request,
+            None => self.spec.payload(),
+        };
         let Some(socket) = &connection.socket else { return };
         loop {
             let rest = &request[connection.written as usize..];
@@ -80,14 +87,14 @@ impl Worker {
     /// Reads what a connection has. `to_the_end`: its end is known to have come, so read up to that.
     pub(super) fn read(&mut self, index: u32, to_the_end: bool) {
         // Taken out and put back: what is read is judged while the worker changes.
-        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut buffer = std::mem::take(&mut self.transport.buffer);
         self.read_into(index, to_the_end, &mut buffer);
-        self.buffer = buffer;
+        self.transport.buffer = buffer;
     }
 
     fn read_into(&mut self, index: u32, to_the_end: bool, buffer: &mut [u8]) {
         for _ in 0..READS {
-            let Some(socket) = &self.connections[index as usize].socket else {
+            let Some(socket) = &self.transport.connections[index as usize].socket else {
                 return;
             };
             match recv(socket, &mut *buffer, RecvFlags::empty()) {
@@ -110,7 +117,7 @@ impl Worker {
     fn received(&mut self, index: u32, piece: &[u8]) {
         self.tally.totals.bytes_received += piece.len() as u64;
         let now_ns = self.clock.now_ns();
-        let connection = &mut self.connections[index as usize];
+        let connection = &mut self.transport.connections[index as usize];
         if !connection.answered {
             connection.answered = true;
             self.tally.distributions.first_byte.record_ns(now_ns.saturating_sub(connection.started_ns));
@@ -119,39 +126,47 @@ impl Worker {
             self.read_identity(index, piece);
             return self.settle(index, false);
         }
-        let seen = self.matcher.feed(&mut connection.progress, piece, connection.awaiting);
-        if let Some(answer) = seen.answer {
-            connection.awaiting = false;
-            match answer {
-                Answer::Right => {
-                    let latency_ns = now_ns.saturating_sub(u64::from(connection.due_ms) * MS);
-                    self.tally.totals.messages_answered += 1;
-                    self.tally.distributions.message.record_ns(latency_ns);
-                }
-                Answer::Wrong => self.tally.totals.messages_wrong += 1,
+        if self.transport.sending.contains_key(&index) {
+            return self.read_ordered(index, piece);
+        }
+        let awaiting = connection.awaiting;
+        let due_ms = connection.due_ms;
+        let Stream { connections, matcher, .. } = &mut self.transport;
+        let connection = &mut connections[index as usize];
+        let seen = matcher.feed(&mut connection.progress, piece, awaiting);
+        let (answer, notice) = (seen.answer, seen.notice);
+        connection.awaiting = awaiting && answer.is_none();
+        match answer {
+            Some(Answer::Right) => {
+                let latency_ns = now_ns.saturating_sub(u64::from(due_ms) * MS);
+                self.tally.totals.messages_answered += 1;
+                self.tally.distributions.message.record_ns(latency_ns);
             }
+            Some(Answer::Wrong) => {
+                self.tally.totals.messages_wrong += 1;
+                self.say_wrong_answer(piece);
+            }
+            None => {}
         }
-        if seen.notice {
-            self.notice(index);
-        }
-        if seen.answer.is_some() || seen.notice {
-            self.settle(index, seen.answer.is_some());
+        self.take_in(index, seen);
+        if answer.is_some() || notice {
+            self.settle(index, answer.is_some());
         }
     }
 
     /// Notes a `reconnect` notice.
     pub(super) fn notice(&mut self, index: u32) {
         self.tally.totals.notices += 1;
-        self.connections[index as usize].noticed = true;
+        self.transport.connections[index as usize].noticed = true;
     }
 
     /// Goes on when nothing is outstanding any more: leaves, closes, or, where a message is `over`, sends what is due.
     pub(super) fn settle(&mut self, index: u32, over: bool) {
-        let connection = &self.connections[index as usize];
+        let connection = &self.transport.connections[index as usize];
         if !connection.is_idle() {
             return;
         }
-        if connection.noticed || self.closing {
+        if connection.noticed || self.is_closing() {
             self.end(index, End::Planned);
         } else if over {
             self.advance(index, true);

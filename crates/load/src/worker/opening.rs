@@ -9,7 +9,11 @@ use uuid::Uuid;
 
 use platform::event::EventKind;
 
-use super::{BATCH, Connection, State, Worker, socket};
+use super::{
+    Stream, Worker,
+    connection::{Connection, State},
+    local_address, socket,
+};
 use crate::{
     clock::ceil_ms,
     reply::{NOTICE, Progress},
@@ -20,27 +24,13 @@ pub(crate) const WHERE: &[u8] = b"WHERE";
 /// The answer: a UUID in its usual form.
 pub(crate) const IDENTITY_BYTES: usize = 36;
 
-impl Worker {
-    /// Starts the connections whose first time has come.
-    pub(super) fn start_due(&mut self) {
-        for _ in 0..BATCH {
-            if self.started >= self.connections.len()
-                || self.clock.until_origin_ns() > 0
-                || self.spec.start_due_ns(self.started) > self.clock.now_ns()
-            {
-                return;
-            }
-            self.started += 1;
-            self.start((self.started - 1) as u32);
-        }
-    }
-
+impl Worker<Stream> {
     /// Begins an attempt to connect.
-    pub(super) fn start(&mut self, index: u32) {
+    pub(super) fn connect(&mut self, index: u32) {
         let at = index as usize;
         self.tally.totals.attempted += 1;
         let started_ns = self.clock.now_ns();
-        let connection = &mut self.connections[at];
+        let connection = &mut self.transport.connections[at];
         // All but what reaches across connections begins anew.
         *connection = Connection {
             started_ns,
@@ -57,14 +47,14 @@ impl Worker {
         };
         let flags = F::IN | F::OUT | F::RDHUP | F::ET;
         match epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(u64::from(index)), flags) {
-            Ok(()) => self.connections[at].socket = Some(socket),
+            Ok(()) => self.transport.connections[at].socket = Some(socket),
             Err(error) => self.failed(index, error),
         }
     }
 
     /// The network said something about a connection.
     pub(super) fn on_event(&mut self, index: u32, flags: epoll::EventFlags) {
-        let connection = &self.connections[index as usize];
+        let connection = &self.transport.connections[index as usize];
         if connection.state == State::Connecting {
             if flags.intersects(F::ERR | F::HUP) {
                 let error =
@@ -94,7 +84,7 @@ impl Worker {
         self.decided(index);
         self.tally.connecting -= 1;
         self.tally.opened();
-        let connection = &mut self.connections[index as usize];
+        let connection = &mut self.transport.connections[index as usize];
         let (totals, distributions) = (&mut self.tally.totals, &mut self.tally.distributions);
         totals.connected += 1;
         distributions.connect.record_ns(now_ns.saturating_sub(connection.started_ns));
@@ -118,27 +108,25 @@ impl Worker {
     /// The connection begins its schedule.
     pub(super) fn ready(&mut self, index: u32) {
         let now_ns = self.clock.now_ns();
-        let connection = &mut self.connections[index as usize];
+        let connection = &mut self.transport.connections[index as usize];
         connection.state = State::Open;
         connection.progress = Progress::START;
         // Nothing of a message is written, even where the question was answered before it was written.
         connection.written = 0;
         connection.writing = false;
         connection.base_ms = ceil_ms(now_ns);
-        if self.spec.every_ns.is_some() {
+        if self.spec.scenario.sends() || self.has_orders(index) {
+            let connection = &mut self.transport.connections[index as usize];
             connection.wake_ms = self.wheel.insert(index, connection.base_ms);
         }
         self.trace(|worker| worker.opened_event(index, now_ns));
     }
 
     fn opened_event(&self, index: u32, now_ns: u64) -> EventKind {
-        let connection = &self.connections[index as usize];
-        let local = connection.socket.as_ref().and_then(|socket| rustix::net::getsockname(socket).ok());
+        let connection = &self.transport.connections[index as usize];
         EventKind::ConnectionOpened {
             id: self.spec.number(index as usize),
-            local: local
-                .and_then(|local| local.try_into().ok())
-                .unwrap_or_else(|| std::net::SocketAddr::from(([0, 0, 0, 0], 0))),
+            local: local_address(connection.socket.as_ref()),
             connect_us: now_ns.saturating_sub(connection.started_ns) / 1_000,
             replica: self.tally.replica(connection.replica).map(|uuid| uuid.to_string()),
         }
@@ -146,7 +134,7 @@ impl Worker {
 
     /// Reads the answer to `WHERE`. Whatever else comes leaves the replica unknown.
     pub(super) fn read_identity(&mut self, index: u32, piece: &[u8]) {
-        let mut answer = self.partial_identities.remove(&index).unwrap_or_default();
+        let mut answer = self.transport.partial_identities.remove(&index).unwrap_or_default();
         // More than a notice, an identity and line ends is not looked at.
         let room = (NOTICE.len() + IDENTITY_BYTES + 4).saturating_sub(answer.len());
         answer.extend_from_slice(&piece[..piece.len().min(room)]);
@@ -156,20 +144,19 @@ impl Worker {
             rest = behind.trim_ascii_start();
         }
         if rest.len() < IDENTITY_BYTES && might_become_identity_or_notice(rest) {
-            self.partial_identities.insert(index, rest.to_vec());
+            self.transport.partial_identities.insert(index, rest.to_vec());
             return;
         }
         let identity = rest.get(..IDENTITY_BYTES).and_then(parse_identity);
         let behind = identity.map_or(rest, |_| &rest[IDENTITY_BYTES..]).to_vec();
         if let Some(uuid) = identity {
             self.tally.totals.where_answered += 1;
-            self.connections[index as usize].replica = self.tally.identified(uuid);
+            self.transport.connections[index as usize].replica = self.tally.identified(uuid);
         }
         self.ready(index);
-        let progress = &mut self.connections[index as usize].progress;
-        if self.matcher.feed(progress, &behind, false).notice {
-            self.notice(index);
-        }
+        let Stream { connections, matcher, .. } = &mut self.transport;
+        let seen = matcher.feed(&mut connections[index as usize].progress, &behind, false);
+        self.take_in(index, seen);
     }
 
     fn failed(&mut self, index: u32, error: Errno) {
@@ -179,11 +166,7 @@ impl Worker {
             Errno::TIMEDOUT => totals.connect_timeouts += 1,
             _ => totals.connect_errors += 1,
         }
-        if !self.warned && !matches!(error, Errno::CONNREFUSED | Errno::TIMEDOUT) {
-            self.warned = true;
-            let target = self.spec.target(index as usize);
-            self.warn(format!("connecting to {target} failed: {}", explain(error)));
-        }
+        self.say_error("connecting to", index, explain(error));
         self.give_up_connecting(index);
     }
 
@@ -191,15 +174,15 @@ impl Worker {
     pub(super) fn give_up_connecting(&mut self, index: u32) {
         self.decided(index);
         self.tally.connecting -= 1;
-        self.connections[index as usize].socket = None;
+        self.transport.connections[index as usize].socket = None;
         self.come_back(index);
     }
 
     fn decided(&mut self, index: u32) {
-        let connection = &mut self.connections[index as usize];
+        let connection = &mut self.transport.connections[index as usize];
         if !connection.resolved {
             connection.resolved = true;
-            self.undecided -= 1;
+            self.transport.undecided -= 1;
         }
     }
 }

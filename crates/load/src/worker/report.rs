@@ -2,7 +2,11 @@
 
 use std::{collections::HashMap, sync::mpsc};
 
-use platform::event::{Counters, EventKind};
+use platform::{
+    event::{Counters, EventKind},
+    values::Protocol,
+};
+use scenario::Scenario;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -33,6 +37,16 @@ pub(crate) enum Report {
     },
     Trace(Box<EventKind>),
     Warning(String),
+    /// Why the first connect that failed did.
+    FirstError(String),
+    /// The beginning of the first answer that was not the expected one.
+    FirstWrong(Vec<u8>),
+    /// What came of an [`Order`](super::Order).
+    Ordered {
+        id: u32,
+        outcome: String,
+        failed: bool,
+    },
     /// The last report of a worker: all is closed.
     Done {
         at_ms: u32,
@@ -55,6 +69,21 @@ pub(crate) struct Measured {
     pub(crate) distributions: SparseDistributions,
     /// Open connections by replica; `None`: the target does not say.
     pub(crate) replicas: Vec<(Option<Uuid>, u64)>,
+    /// By the broadcasts' numbers.
+    pub(crate) broadcasts: Vec<Broadcast>,
+}
+
+/// What became of one broadcast at a worker's clients.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Broadcast {
+    /// A client of this worker sent it, and was told that it cannot be delivered.
+    pub(crate) sent: bool,
+    pub(crate) refused: bool,
+    /// Clients that were open when it was sent, and how many of these have it.
+    pub(crate) due: u64,
+    pub(crate) received: u64,
+    /// Receipts beyond the first.
+    pub(crate) doubled: u64,
 }
 
 /// The way from a worker to the coordinator.
@@ -96,6 +125,7 @@ pub(super) struct Tally {
     pub(super) totals: Counters,
     pub(super) distributions: Distributions,
     pub(super) connecting: u64,
+    pub(super) broadcasts: Vec<Broadcast>,
     open: u64,
     open_max: u64,
     /// Open connections by index; index 0 is the unknown replica.
@@ -106,22 +136,18 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(scenario: &Scenario) -> Self {
         Self {
             totals: Counters::default(),
             distributions: Distributions::new(),
             connecting: 0,
+            broadcasts: vec![Broadcast::default(); scenario.broadcasts().count()],
             open: 0,
             open_max: 0,
             replicas: vec![(None, 0)],
-            peers: false,
+            peers: scenario.protocol == Protocol::Udp,
             indices: HashMap::new(),
         }
-    }
-
-    /// For datagrams.
-    pub(super) fn of_peers() -> Self {
-        Self { peers: true, ..Self::new() }
     }
 
     pub(super) fn open(&self) -> u64 {
@@ -168,6 +194,7 @@ impl Tally {
             open_max: self.open_max,
             totals: self.totals,
             distributions: self.distributions.take(),
+            broadcasts: self.broadcasts.clone(),
             replicas: self.replicas.iter().filter(|(_, open)| *open > 0 && !self.peers).copied().collect(),
         })
     }

@@ -1,42 +1,25 @@
-//! A worker's share of a plan, in the form in which it travels to a worker process.
+//! A worker's share of a load, in the form in which it travels to a worker process.
 
 use std::{
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
+use platform::{duration::whole_ms, values::Protocol};
+use scenario::{Reconnect, Scenario};
 use serde::{Deserialize, Serialize};
 
-use crate::{profile::Profile, protocol::Protocol, reply::Expect};
-
 /// What one worker does. All workers of a run get the same, but for `worker`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Spec {
     /// When the run's first connection is due, on the machine's monotonic clock.
     pub(crate) origin_ns: u64,
-    pub(crate) protocol: Protocol,
     pub(crate) worker: u32,
     pub(crate) workers: u32,
-    /// Of the whole run. Connection `i` belongs to worker `i mod workers`.
-    pub(crate) connections: u64,
-    /// Between the starts of two connections of the run.
-    pub(crate) interval_ns: u64,
+    pub(crate) scenario: Scenario,
     pub(crate) targets: Vec<SocketAddr>,
     /// Source addresses, taken in turn; empty: the kernel's choice.
     pub(crate) sources: Vec<IpAddr>,
-    /// Between two messages of one connection; `None`: a profile says, or the connections stay silent.
-    pub(crate) every_ns: Option<u64>,
-    /// UDP: what all peers of the run send together.
-    pub(crate) profile: Option<Profile>,
-    /// UDP: the most messages of one peer that are outstanding at once.
-    pub(crate) window: Option<u32>,
-    pub(crate) payload: String,
-    #[serde(with = "expect_name")]
-    pub(crate) expect: Expect,
-    pub(crate) message_timeout_ms: u32,
-    pub(crate) connect_timeout_ms: u32,
-    /// Delay and jitter before an ended connection comes back; `None`: it does not.
-    pub(crate) come_back_ms: Option<(u32, u32)>,
     /// Ask each connection which replica serves it.
     pub(crate) identify: bool,
     /// Report events of single connections.
@@ -46,10 +29,14 @@ pub(crate) struct Spec {
 }
 
 impl Spec {
-    /// How many of the run's connections are this worker's.
+    /// How many of the run's connections are this worker's. Connection `i` belongs to worker `i mod workers`.
     pub(super) fn share(&self) -> usize {
         let (workers, worker) = (u64::from(self.workers), u64::from(self.worker));
-        (self.connections.saturating_sub(worker)).div_ceil(workers) as usize
+        (self.connections().saturating_sub(worker)).div_ceil(workers) as usize
+    }
+
+    pub(super) fn connections(&self) -> u64 {
+        self.scenario.phases.ramp.connections
     }
 
     /// The number, within the run, of this worker's connection `index`.
@@ -57,8 +44,20 @@ impl Spec {
         index as u64 * u64::from(self.workers) + u64::from(self.worker)
     }
 
+    /// The index of the run's connection `number`, if it is this worker's.
+    pub(super) fn index_of(&self, number: u64) -> Option<u32> {
+        let is_ours =
+            number < self.connections() && number % u64::from(self.workers) == u64::from(self.worker);
+        is_ours.then(|| (number / u64::from(self.workers)) as u32)
+    }
+
     pub(super) fn start_due_ns(&self, index: usize) -> u64 {
-        self.number(index).saturating_mul(self.interval_ns)
+        // The whole rate of a profile is sent from its first moment on.
+        if self.scenario.profile().is_some() {
+            return 0;
+        }
+        let due = self.scenario.phases.ramp.rate.due(self.number(index));
+        u64::try_from(due.as_nanos()).unwrap_or(u64::MAX)
     }
 
     pub(super) fn target(&self, index: usize) -> SocketAddr {
@@ -72,16 +71,61 @@ impl Spec {
         self.sources.get(index as usize).copied()
     }
 
+    pub(super) fn payload(&self) -> &[u8] {
+        self.scenario.messages.payload.bytes()
+    }
+
+    pub(super) fn message_timeout_ms(&self) -> u32 {
+        at_least_one_ms(self.scenario.message_timeout())
+    }
+
+    pub(super) fn connect_timeout_ms(&self) -> u32 {
+        at_least_one_ms(self.scenario.connect_timeout)
+    }
+
+    /// Delay and jitter before an ended connection comes back; `None`: it does not.
+    pub(super) fn come_back_ms(&self) -> Option<(u32, u32)> {
+        let Reconnect { never, delay, jitter } = self.scenario.reconnect;
+        let ms = |duration| u32::try_from(whole_ms(duration)).unwrap_or(u32::MAX);
+        (!never).then(|| (ms(delay), ms(jitter)))
+    }
+
+    /// How long after the close answers that are outstanding are still waited for: longer than an answer takes, and
+    /// so short that a load ends when it is said to.
+    pub(super) fn settle_ms(&self) -> u32 {
+        let longest = match self.scenario.protocol {
+            Protocol::Tcp => 500,
+            // What is not answered by then is lost; the usual time-out tells.
+            Protocol::Udp => 1_000,
+        };
+        // Time-outs are found a little late.
+        (self.message_timeout_ms() + 2 * self.sweep_ms()).min(longest)
+    }
+
     /// Between two sweeps: a fraction of the shorter time-out, so that a time-out is at most that much late.
     pub(super) fn sweep_ms(&self) -> u32 {
-        (self.message_timeout_ms.min(self.connect_timeout_ms) / 16).clamp(5, 250)
+        (self.message_timeout_ms().min(self.connect_timeout_ms()) / 16).clamp(5, 250)
+    }
+
+    fn every_ns(&self) -> Option<u64> {
+        self.scenario.every().map(|every| every.as_nanos() as u64)
     }
 
     /// When message `sequence` of a connection whose first was due at `base_ms` is due. The product is taken anew
     /// each time: intervals that are no whole milliseconds do not add up their rounding.
     pub(super) fn message_due_ms(&self, base_ms: u32, sequence: u32) -> Option<u32> {
-        let offset = u64::from(sequence).saturating_mul(self.every_ns?);
+        let offset = u64::from(sequence).saturating_mul(self.every_ns()?);
         Some(base_ms.saturating_add(crate::clock::ceil_ms(offset)))
+    }
+
+    /// How many messages of such a connection are due before `ms`.
+    pub(super) fn messages_due(&self, base_ms: u32, ms: u32) -> u64 {
+        match self.every_ns() {
+            Some(every_ns) if every_ns > 0 && ms > base_ms => {
+                u64::from(ms - base_ms - 1) * crate::clock::MS / every_ns + 1
+            }
+            _ => 0,
+        }
     }
 }
 
@@ -90,43 +134,23 @@ pub(crate) fn at_least_one_ms(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX).max(1)
 }
 
-mod expect_name {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    use crate::reply::Expect;
-
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
-    pub(super) fn serialize<S: Serializer>(expect: &Expect, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(expect)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Expect, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use scenario::Every;
+
     use super::*;
 
-    pub(crate) fn spec(connections: u64, worker: u32, workers: u32) -> Spec {
+    fn spec(connections: u64, worker: u32, workers: u32) -> Spec {
+        let mut scenario = Scenario::default();
+        scenario.phases.ramp.connections = connections;
+        scenario.messages.every = Some(Every::Interval(Duration::from_micros(1_500)));
         Spec {
             origin_ns: 0,
-            protocol: Protocol::Tcp,
             worker,
             workers,
-            connections,
-            interval_ns: 5_000_000,
+            scenario,
             targets: vec!["127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap()],
             sources: vec!["127.1.0.1".parse().unwrap(), "127.1.0.2".parse().unwrap()],
-            every_ns: Some(1_500_000),
-            profile: None,
-            window: None,
-            payload: "x".to_owned(),
-            expect: Expect::Echo,
-            message_timeout_ms: 5_000,
-            connect_timeout_ms: 5_000,
-            come_back_ms: None,
             identify: false,
             trace: false,
             tick_ms: 1_000,
@@ -140,12 +164,18 @@ mod tests {
             let mut numbers: Vec<u64> = (0..workers)
                 .flat_map(|worker| {
                     let spec = spec(connections, worker, workers);
-                    (0..spec.share()).map(move |index| spec.number(index)).collect::<Vec<_>>()
+                    (0..spec.share())
+                        .map(move |index| {
+                            assert_eq!(spec.index_of(spec.number(index)), Some(index as u32));
+                            spec.number(index)
+                        })
+                        .collect::<Vec<_>>()
                 })
                 .collect();
             numbers.sort_unstable();
             assert_eq!(numbers, (0..connections).collect::<Vec<_>>());
         }
+        assert_eq!((spec(10, 0, 3).index_of(1), spec(10, 0, 3).index_of(12)), (None, None));
     }
 
     #[test]
@@ -166,6 +196,15 @@ mod tests {
         assert_eq!(spec.message_due_ms(10, 1), Some(12));
         assert_eq!(spec.message_due_ms(10, 2), Some(13));
         assert_eq!(spec.message_due_ms(10, 2_000_000), Some(3_000_010));
+    }
+
+    #[test]
+    fn what_was_due_before_a_moment_is_counted() {
+        let spec = spec(1, 0, 1);
+        for ms in 0..100 {
+            let listed = (0..100).filter(|sequence| spec.message_due_ms(10, *sequence).unwrap() < ms).count();
+            assert_eq!(spec.messages_due(10, ms), listed as u64, "before {ms}");
+        }
     }
 
     #[test]

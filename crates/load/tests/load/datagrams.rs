@@ -11,12 +11,15 @@ use std::{
     time::Duration,
 };
 
-use load::{Control, Expect, LoadDuration, Options, Protocol, Request, Scenario, WorkerCommand};
-use platform::event::{Counters, EventKind};
+use platform::{
+    event::{Counters, EventKind},
+    values::Protocol,
+};
+use scenario::{Every, Expect, Profile, Reconnect, Scenario, Stage};
 
 use crate::{
-    processes::worker_program,
-    server::{run, run_with},
+    processes::{process, worker_program},
+    server::{self, Load, after_ramp, in_all, payload, run},
 };
 
 /// A server on a port of its own, whose answers one function makes. Dropped, it ends.
@@ -70,17 +73,13 @@ impl Drop for Server {
 }
 
 /// Peers that send every 5 ms for 300 ms and wait 200 ms for answers.
-fn request(server: &Server, peers: u64) -> Request {
-    Request {
-        protocol: Some(Protocol::Udp),
-        targets: vec![server.address.to_string()],
-        connections: Some(peers),
-        rate: Some("1ms".parse().unwrap()),
-        every: Some(Duration::from_millis(5)),
-        message_timeout: Some(Duration::from_millis(200)),
-        duration: Some(LoadDuration::FromRampEnd(Duration::from_millis(300))),
-        ..Request::default()
-    }
+fn request(server: &Server, peers: u64) -> Load {
+    server::request(server.address, peers).with(|scenario| {
+        scenario.protocol = Protocol::Udp;
+        scenario.messages.every = Some(Every::Interval(Duration::from_millis(5)));
+        scenario.messages.timeout = Some(Duration::from_millis(200));
+        scenario.reconnect = Reconnect::default();
+    })
 }
 
 /// Nothing but what was expected went wrong.
@@ -186,10 +185,8 @@ fn an_answer_after_its_time_out_is_overdue() {
             _ => answer(&datagram[4..]),
         }
     });
-    let request = Request {
-        duration: Some(LoadDuration::FromRampEnd(Duration::from_millis(500))),
-        ..request(&server, 1)
-    };
+    let request =
+        request(&server, 1).with(|scenario| scenario.phases.hold = after_ramp(Duration::from_millis(500)));
     let totals = run(request).0.totals;
     only(&totals, &[("timeouts", 5), ("overdue", 5)]);
 }
@@ -214,7 +211,7 @@ fn a_payload_without_numbers_is_answered_in_order() {
             answer(datagram);
         }
     });
-    let (summary, _) = run(Request { payload: Some("ping".to_owned()), ..request(&server, 1) });
+    let (summary, _) = run(request(&server, 1).with(|scenario| scenario.messages.payload = payload("ping")));
     only(&summary.totals, &[("timeouts", 1)]);
     assert_eq!(summary.totals.messages_answered, server.received() - 1);
 }
@@ -222,8 +219,7 @@ fn a_payload_without_numbers_is_answered_in_order() {
 #[test]
 fn messages_that_nobody_answers_are_sent_all_the_same() {
     let server = Server::start(|_, _, _, _| {});
-    let plan = Request { expect: Some(Expect::None), ..request(&server, 2) }.resolve(None).unwrap();
-    let totals = load::run(&plan, &Options::default(), &Control::new(), &mut |_| {}).unwrap().totals;
+    let totals = run(request(&server, 2).with(|scenario| scenario.messages.expect = Expect::None)).0.totals;
     only(&totals, &[]);
     assert!(totals.messages_sent >= 110, "{totals:?}");
     assert_eq!((totals.messages_answered, totals.messages_unanswered), (0, 0));
@@ -233,7 +229,7 @@ fn messages_that_nobody_answers_are_sent_all_the_same() {
 #[test]
 fn a_window_bounds_what_is_outstanding() {
     let server = Server::start(|_, _, _, _| {});
-    let silent = Request { window: Some(3), ..request(&server, 2) };
+    let silent = request(&server, 2).with(|scenario| scenario.messages.window = Some(3));
     let totals = run(silent).0.totals;
     // Two windows: the second when the first has timed out after 200 ms.
     only(&totals, &[("timeouts", 12)]);
@@ -245,7 +241,10 @@ fn a_window_bounds_what_is_outstanding() {
 #[test]
 fn with_a_window_alone_answers_set_the_pace() {
     let server = Server::ours();
-    let request = Request { window: Some(16), every: None, ..request(&server, 4) };
+    let request = request(&server, 4).with(|scenario| {
+        scenario.messages.window = Some(16);
+        scenario.messages.every = None;
+    });
     let (summary, _) = run(request);
     only(&summary.totals, &[]);
     assert!(summary.totals.messages_answered > 4 * 16 * 3, "{:?}", summary.totals);
@@ -263,13 +262,8 @@ protocol: udp
 phases:
   ramp: { connections: 7 }
   send: [{ from: 100/s, to: 3900/s, for: 300ms }, { at: 2000/s, for: 200ms }]";
-    let scenario = Scenario::parse(text, "burst.yaml").unwrap();
-    let request = Request {
-        scenario: Some(scenario),
-        targets: vec![format!("udp://{}", server.address)],
-        ..Request::default()
-    };
-    let (summary, events) = run(request);
+    let burst = Scenario::parse(text, "burst.yaml").unwrap();
+    let (summary, events) = run(request(&server, 1).with(|scenario| *scenario = burst));
     only(&summary.totals, &[]);
     // The last of them are due in the millisecond in which the load closes.
     assert!((995..=1000).contains(&summary.totals.messages_sent), "{:?}", summary.totals);
@@ -288,8 +282,8 @@ phases:
 fn nobody_there_is_said_and_all_is_lost() {
     let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let server = Server::ours();
-    let request = Request { targets: vec![nobody.to_string()], ..request(&server, 1) };
-    let totals = run(request).0.totals;
+    let load = request(&server, 1).options(|options| options.targets = vec![nobody]);
+    let totals = run(load).0.totals;
     assert!(totals.refused > 10, "{totals:?}");
     assert_eq!(totals.messages_answered, 0);
     assert_eq!(totals.message_timeouts, totals.messages_sent);
@@ -298,34 +292,19 @@ fn nobody_there_is_said_and_all_is_lost() {
 #[test]
 fn worker_processes_share_the_peers() {
     let server = Server::ours();
-    let request = Request {
-        workers: Some(2),
-        every: None,
-        send: Some("1000/s".parse().unwrap()),
-        duration: Some(LoadDuration::FromFirstConnect(Duration::from_millis(500))),
-        ..request(&server, 5)
-    };
-    let worker = Some(WorkerCommand { program: worker_program(), args: Vec::new() });
-    let (summary, _) = run_with(&request.resolve(None).unwrap(), &Options { worker, ..Options::default() });
+    let load = request(&server, 5)
+        .with(|scenario| {
+            let length = Duration::from_millis(500);
+            scenario.messages.every = None;
+            scenario.phases.send = Profile::new(vec![Stage::steady("1000/s".parse().unwrap(), length)]);
+            scenario.phases.hold = in_all(length);
+        })
+        .options(|options| {
+            options.workers = Some(2);
+            options.worker = Some(process(worker_program()));
+        });
+    let (summary, _) = run(load);
     only(&summary.totals, &[]);
     assert_eq!((summary.totals.connected_first, summary.totals.closed), (5, 5));
     assert!((490..=500).contains(&summary.totals.messages_sent), "{:?}", summary.totals);
-}
-
-#[test]
-fn what_datagrams_cannot_do_is_refused() {
-    let server = Server::ours();
-    let base = || request(&server, 1);
-    let cases = [
-        (Request { window: Some(0), ..base() }, "window 0"),
-        (Request { window: Some(2), protocol: Some(Protocol::Tcp), ..base() }, "window 2"),
-        (Request { send: Some("5/s".parse().unwrap()), ..base() }, "send"),
-        (Request { payload: Some("x".repeat(1901)), ..base() }, "1901 bytes"),
-        (Request { window: Some(2), expect: Some(Expect::None), ..base() }, "window"),
-        (Request { targets: vec!["tcp://127.0.0.1:1".to_owned()], ..base() }, "the load speaks udp"),
-    ];
-    for (request, expected) in cases {
-        let error = request.resolve(None).unwrap_err().to_string();
-        assert!(error.contains(expected), "{error}");
-    }
 }

@@ -1,9 +1,10 @@
 //! Messages and answers.
 
-use load::{Expect, LoadDuration, Request};
 use std::time::Duration;
 
-use crate::server::{Server, receive, request, run, send};
+use scenario::Expect;
+
+use crate::server::{SILENT, Server, after_ramp, payload, receive, request, run, send};
 
 #[test]
 fn an_echo_answers_every_message() {
@@ -32,7 +33,8 @@ fn our_protocol_answers_with_the_second_field() {
             send(&mut stream, b"hello");
         }
     });
-    let request = Request { payload: Some("msg:hello:more".to_owned()), ..request(server.address(), 5) };
+    let request =
+        request(server.address(), 5).with(|scenario| scenario.messages.payload = payload("msg:hello:more"));
     let (summary, _) = run(request);
     assert_eq!(summary.totals.messages_wrong, 0);
     assert!(summary.totals.messages_answered >= 10);
@@ -74,7 +76,7 @@ fn any_answer_is_right_when_any_is_expected() {
             send(&mut stream, format!("reply of {number}").as_bytes());
         }
     });
-    let request = Request { expect: Some(Expect::Any), ..request(server.address(), 4) };
+    let request = request(server.address(), 4).with(|scenario| scenario.messages.expect = Expect::Any);
     let totals = run(request).0.totals;
     assert_eq!((totals.messages_wrong, totals.messages_unanswered), (0, 0));
     assert!(totals.messages_answered >= 8);
@@ -83,9 +85,8 @@ fn any_answer_is_right_when_any_is_expected() {
 #[test]
 fn without_answers_messages_go_out_by_schedule() {
     let server = Server::start(|mut stream, _| while receive(&mut stream).is_some() {});
-    // What `run` checks of every run holds for answered messages; here none is.
-    let plan = Request { expect: Some(Expect::None), ..request(server.address(), 3) }.resolve(None).unwrap();
-    let summary = load::run(&plan, &load::Options::default(), &load::Control::new(), &mut |_| {}).unwrap();
+    let (summary, _) =
+        run(request(server.address(), 3).with(|scenario| scenario.messages.expect = Expect::None));
     let totals = summary.totals;
     // 300 ms from the ramp's end at one per 20 ms, and one at the start.
     assert!(totals.messages_sent >= 3 * 15, "{totals:?}");
@@ -96,7 +97,7 @@ fn without_answers_messages_go_out_by_schedule() {
 #[test]
 fn silent_connections_send_nothing() {
     let server = Server::echo();
-    let (summary, _) = run(Request { silent: true, ..request(server.address(), 10) });
+    let (summary, _) = run(request(server.address(), 10).with(|scenario| scenario.messages.every = SILENT));
     assert_eq!((summary.totals.bytes_sent, summary.totals.messages_sent), (0, 0));
     assert_eq!((summary.totals.connected_first, summary.totals.closed), (10, 10));
 }
@@ -114,11 +115,10 @@ fn a_payload_larger_than_the_socket_takes_is_sent_in_full() {
             }
         }
     });
-    let request = Request {
-        payload: Some("x".repeat(65_536)),
-        duration: Some(LoadDuration::FromRampEnd(Duration::from_millis(500))),
-        ..request(server.address(), 2)
-    };
+    let request = request(server.address(), 2).with(|scenario| {
+        scenario.messages.payload = vec![b'x'; 65_536].into();
+        scenario.phases.hold = after_ramp(Duration::from_millis(500));
+    });
     let totals = run(request).0.totals;
     assert_eq!((totals.messages_wrong, totals.messages_unanswered, totals.lost), (0, 0, 0));
     assert!(totals.messages_answered >= 2);

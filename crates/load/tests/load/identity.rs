@@ -2,11 +2,11 @@
 
 use std::{net::TcpStream, sync::Arc, thread};
 
-use load::{Identify, Options, Request};
+use load::Identify;
 use platform::event::Counters;
 use uuid::Uuid;
 
-use crate::server::{Server, receive, request, run, run_with, send};
+use crate::server::{Server, payload, receive, request, run, send};
 
 /// A replica of our protocol, as far as it matters here.
 fn serve(stream: &mut TcpStream, identity: &[u8]) {
@@ -27,13 +27,12 @@ fn connections_are_counted_by_the_replica_that_serves_them() {
         let identity = identities[usize::from(number % 4 == 0)].to_string();
         serve(&mut stream, identity.as_bytes());
     });
-    let plan =
-        Request { identify: Some(Identify::Auto), ..request(server.address(), 20) }.resolve(None).unwrap();
-    let options = Options {
-        replica_names: Some(Arc::new(|uuid: Uuid| (uuid.as_u128() == 1).then(|| "tcp-0".to_owned()))),
-        ..Options::default()
-    };
-    let (summary, _) = run_with(&plan, &options);
+    let load = request(server.address(), 20).options(|options| {
+        options.identify = Identify::Auto;
+        options.replica_names =
+            Some(Arc::new(|uuid: Uuid| (uuid.as_u128() == 1).then(|| "tcp-0".to_owned())));
+    });
+    let (summary, _) = run(load);
     assert_eq!(shares(&summary), [("00000000".to_owned(), 5), ("tcp-0".to_owned(), 15)]);
     let skew = summary.skew.unwrap();
     assert!((skew.max_over_mean - 1.5).abs() < 1e-9 && (skew.jain - 0.8).abs() < 1e-9, "{skew:?}");
@@ -56,11 +55,9 @@ fn an_identity_may_come_in_pieces_and_with_a_notice() {
         }
         serve(&mut stream, format!("{identity}\n").as_bytes());
     });
-    let request = Request {
-        identify: Some(Identify::Always),
-        reconnect: Some(crate::server::soon()),
-        ..request(server.address(), 1)
-    };
+    let request = request(server.address(), 1)
+        .with(|scenario| scenario.reconnect = crate::server::soon())
+        .options(|options| options.identify = Identify::Always);
     let (summary, _) = run(request);
     assert_eq!((summary.totals.where_answered, summary.totals.notices, summary.totals.lost), (2, 1, 0));
     assert_eq!(shares(&summary), [("00000000".to_owned(), 1)]);
@@ -69,7 +66,7 @@ fn an_identity_may_come_in_pieces_and_with_a_notice() {
 #[test]
 fn a_foreign_target_is_asked_once_and_is_unknown() {
     let server = Server::echo();
-    let (summary, _) = run(Request { identify: Some(Identify::Auto), ..request(server.address(), 3) });
+    let (summary, _) = run(request(server.address(), 3).options(|options| options.identify = Identify::Auto));
     assert_eq!(shares(&summary), [("unknown".to_owned(), 3)]);
     assert_eq!((summary.totals.where_sent, server.accepted()), (0, 4));
 }
@@ -77,11 +74,9 @@ fn a_foreign_target_is_asked_once_and_is_unknown() {
 #[test]
 fn a_target_with_another_payload_is_not_asked() {
     let server = Server::echo();
-    let request = Request {
-        identify: Some(Identify::Auto),
-        payload: Some("ping".to_owned()),
-        ..request(server.address(), 3)
-    };
+    let request = request(server.address(), 3)
+        .with(|scenario| scenario.messages.payload = payload("ping"))
+        .options(|options| options.identify = Identify::Auto);
     assert_eq!(run(request).0.totals.messages_wrong, 0);
     assert_eq!(server.accepted(), 3);
 }
@@ -89,7 +84,7 @@ fn a_target_with_another_payload_is_not_asked() {
 #[test]
 fn a_target_that_answers_something_else_is_used_all_the_same() {
     let server = Server::start(|mut stream, _| serve(&mut stream, b"error: unknown command"));
-    let request = Request { identify: Some(Identify::Always), ..request(server.address(), 3) };
+    let request = request(server.address(), 3).options(|options| options.identify = Identify::Always);
     let (summary, _) = run(request);
     assert_eq!((summary.totals.where_sent, summary.totals.where_answered), (3, 0));
     assert_eq!((summary.totals.messages_wrong, summary.totals.messages_unanswered), (0, 0));

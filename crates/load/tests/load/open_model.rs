@@ -6,9 +6,9 @@ use std::{
     time::Duration,
 };
 
-use load::{LoadDuration, Request};
+use scenario::Every;
 
-use crate::server::{Server, receive, request, run, send};
+use crate::server::{Server, after_ramp, receive, request, run, send};
 
 /// A server that answers at once, but stops for a second before its third answer. A closed-loop client would see one
 /// slow message; twenty were due meanwhile, and each of them waited.
@@ -25,11 +25,10 @@ fn a_stall_shows_in_every_message_that_was_due_meanwhile() {
             answered += 1;
         }
     });
-    let request = Request {
-        every: Some(Duration::from_millis(50)),
-        duration: Some(LoadDuration::FromRampEnd(Duration::from_secs(3))),
-        ..request(server.address(), 1)
-    };
+    let request = request(server.address(), 1).with(|scenario| {
+        scenario.messages.every = Some(Every::Interval(Duration::from_millis(50)));
+        scenario.phases.hold = after_ramp(Duration::from_secs(3));
+    });
     let (summary, _) = run(request);
     let slow: u64 = summary
         .message_histogram

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use load::{Control, LoadError, Options, Request, WorkerCommand};
+use load::{Control, LoadError, Options, WorkerCommand};
 
-use crate::server::{Server, request, run_with};
+use crate::server::{Server, request, run};
 
 /// The example that is a worker process, built by the same `cargo test`.
 pub(crate) fn worker_program() -> PathBuf {
@@ -15,12 +15,18 @@ pub(crate) fn worker_program() -> PathBuf {
     program
 }
 
+/// As a worker process.
+pub(crate) fn process(program: PathBuf) -> WorkerCommand {
+    WorkerCommand { program, args: Vec::new() }
+}
+
 #[test]
 fn processes_share_the_work_and_their_figures_are_merged() {
     let server = Server::echo();
-    let plan = Request { workers: Some(3), ..request(server.address(), 40) }.resolve(None).unwrap();
-    let worker = Some(WorkerCommand { program: worker_program(), args: Vec::new() });
-    let (summary, events) = run_with(&plan, &Options { worker, ..Options::default() });
+    let (summary, events) = run(request(server.address(), 40).options(|options| {
+        options.workers = Some(3);
+        options.worker = Some(process(worker_program()));
+    }));
     let totals = summary.totals;
     assert_eq!((totals.connected_first, totals.closed, server.accepted()), (40, 40, 40));
     assert_eq!((totals.messages_wrong, totals.messages_unanswered, totals.lost), (0, 0, 0));
@@ -32,22 +38,36 @@ fn processes_share_the_work_and_their_figures_are_merged() {
 #[test]
 fn threads_share_the_work_where_there_is_no_worker_program() {
     let server = Server::echo();
-    let plan = Request { workers: Some(2), ..request(server.address(), 11) }.resolve(None).unwrap();
-    let (summary, _) = run_with(&plan, &Options::default());
+    let (summary, _) = run(request(server.address(), 11).options(|options| options.workers = Some(2)));
     assert_eq!((summary.totals.connected_first, server.accepted()), (11, 11));
 }
 
 #[test]
 fn a_worker_that_fails_ends_the_run_with_its_name() {
     let server = Server::echo();
-    let plan = Request { workers: Some(2), ..request(server.address(), 4) }.resolve(None).unwrap();
     for (program, expected) in
         [("/bin/true", "the process ended early"), ("/nonexistent", "cannot be started")]
     {
-        let worker = Some(WorkerCommand { program: program.into(), args: Vec::new() });
-        let options = Options { worker, ..Options::default() };
-        let error = load::run(&plan, &options, &Control::new(), &mut |_| {}).unwrap_err();
+        let load = request(server.address(), 4).options(|options| {
+            options.workers = Some(2);
+            options.worker = Some(process(program.into()));
+        });
+        let error = load::run(&load.scenario, &load.options, &Control::new(), &mut |_| {}).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn impossible_options_are_named() {
+    let server = Server::echo();
+    let load = request(server.address(), 1);
+    for (options, expected) in [
+        (Options::default(), "there is no target"),
+        (Options { workers: Some(0), ..load.options.clone() }, "workers 0"),
+    ] {
+        let error = load::run(&load.scenario, &options, &Control::new(), &mut |_| {}).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+        assert_eq!(error.exit_code(), platform::exit::USAGE);
     }
 }
 

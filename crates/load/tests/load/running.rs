@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use load::{Control, LoadDuration, Options, Request};
+use load::Control;
 use platform::event::EventKind;
 
-use crate::server::{Server, request, run, wait_for_end};
+use crate::server::{Server, after_ramp, in_all, receive, request, run, run_under, send, wait_for_end};
 
 fn phases(events: &[EventKind]) -> Vec<String> {
     events
@@ -24,10 +24,8 @@ fn phases(events: &[EventKind]) -> Vec<String> {
 #[test]
 fn the_phases_come_in_order_with_their_figures() {
     let server = Server::echo();
-    let request = Request {
-        duration: Some(LoadDuration::FromRampEnd(Duration::from_millis(1_200))),
-        ..request(server.address(), 30)
-    };
+    let request = request(server.address(), 30)
+        .with(|scenario| scenario.phases.hold = after_ramp(Duration::from_millis(1_200)));
     let (summary, events) = run(request);
     assert_eq!(phases(&events), ["started", "ramp", "ramp done", "hold", "close", "closed", "finished"]);
     assert!(summary.took_ms >= 1_200 && !summary.interrupted);
@@ -56,11 +54,10 @@ fn the_phases_come_in_order_with_their_figures() {
 #[test]
 fn the_time_from_the_first_connect_also_ends_a_ramp() {
     let server = Server::echo();
-    let request = Request {
-        duration: Some(LoadDuration::FromFirstConnect(Duration::from_millis(200))),
-        rate: Some("10ms".parse().unwrap()),
-        ..request(server.address(), 1_000)
-    };
+    let request = request(server.address(), 1_000).with(|scenario| {
+        scenario.phases.hold = in_all(Duration::from_millis(200));
+        scenario.phases.ramp.rate = "10ms".parse().unwrap();
+    });
     let (summary, events) = run(request);
     assert_eq!(phases(&events), ["started", "ramp", "close", "closed", "finished"]);
     let totals = summary.totals;
@@ -70,45 +67,92 @@ fn the_time_from_the_first_connect_also_ends_a_ramp() {
 #[test]
 fn a_stop_closes_in_order_and_still_gives_a_summary() {
     let server = Server::echo();
-    let plan = Request {
-        duration: Some(LoadDuration::FromRampEnd(Duration::from_hours(1))),
-        ..request(server.address(), 10)
-    };
+    let load = request(server.address(), 10)
+        .with(|scenario| scenario.phases.hold = after_ramp(Duration::from_hours(1)));
     let control = Control::new();
-    let stopper = control.clone();
-    let mut events = Vec::new();
-    let summary = load::run(&plan.resolve(None).unwrap(), &Options::default(), &control, &mut |event| {
-        if matches!(&event, EventKind::PhaseStarted { phase, .. } if phase == "hold") {
-            stopper.stop();
+    let (summary, events) = run_under(&load, &control, |event| {
+        if matches!(event, EventKind::PhaseStarted { phase, .. } if phase == "hold") {
+            control.stop();
         }
-        events.push(event);
-    })
-    .unwrap();
+    });
     assert!(summary.interrupted && control.is_stopped());
     assert_eq!((summary.totals.closed, summary.totals.lost, summary.totals.messages_unanswered), (10, 0, 0));
     assert_eq!(phases(&events).last().map(String::as_str), Some("finished"));
 }
 
+/// Nothing is ever answered, and the time-out is an hour: neither the end nor a stop waits for it.
 #[test]
-fn a_second_stop_does_not_wait_for_answers() {
-    // Nothing is ever answered, and the time-out is an hour.
-    let server = Server::start(|mut stream, _| wait_for_end(&mut stream));
-    let plan = Request {
-        duration: Some(LoadDuration::FromRampEnd(Duration::from_millis(50))),
-        message_timeout: Some(Duration::from_hours(1)),
-        ..request(server.address(), 5)
-    };
-    let control = Control::new();
-    let stopper = control.clone();
-    let summary = load::run(&plan.resolve(None).unwrap(), &Options::default(), &control, &mut |event| {
-        if matches!(&event, EventKind::PhaseStarted { phase, .. } if phase == "close") {
-            stopper.stop();
-            stopper.stop();
-        }
-    })
-    .unwrap();
-    assert_eq!((summary.totals.messages_sent, summary.totals.messages_unanswered), (5, 5));
-    assert_eq!(summary.totals.closed, 5);
+fn what_is_outstanding_at_the_end_is_cut_off_and_counted() {
+    for stop in [false, true] {
+        let server = Server::start(|mut stream, _| wait_for_end(&mut stream));
+        let load = request(server.address(), 5).with(|scenario| {
+            scenario.phases.hold = after_ramp(Duration::from_millis(50));
+            scenario.messages.timeout = Some(Duration::from_hours(1));
+        });
+        let control = Control::new();
+        let (summary, _) = run_under(&load, &control, |event| {
+            if stop && matches!(event, EventKind::PhaseStarted { phase, .. } if phase == "close") {
+                control.stop();
+                control.stop();
+            }
+        });
+        let totals = summary.totals;
+        assert_eq!((totals.messages_sent, totals.messages_cut_off, totals.message_timeouts), (5, 5, 0));
+        assert_eq!((totals.closed, totals.given_up), (5, 0));
+        assert!(totals.messages_never_sent > 0, "{totals:?}");
+    }
+}
+
+/// A connect that is undecided at the end is counted as such: no connection is in no number.
+#[test]
+fn what_is_still_connecting_at_the_end_is_counted() {
+    // A queue of one that nobody empties: further connects stay undecided.
+    let full =
+        rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&full, &"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap()).unwrap();
+    rustix::net::listen(&full, 0).unwrap();
+    let address = rustix::net::getsockname(&full).unwrap().try_into().unwrap();
+    let load = request(address, 20).with(|scenario| {
+        scenario.phases.hold = in_all(Duration::from_millis(300));
+        scenario.reconnect.never = true;
+    });
+    let (summary, _) = run(load);
+    let totals = summary.totals;
+    assert_eq!(totals.attempted, 20);
+    assert!(totals.connects_cut_off >= 10, "{totals:?}");
+}
+
+#[test]
+fn a_load_that_nobody_takes_ends_early_with_the_first_error() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let load = request(nobody, 3).with(|scenario| {
+        scenario.phases.hold = in_all(Duration::from_hours(1));
+        scenario.reconnect = crate::server::soon();
+    });
+    let (summary, events) = run(load);
+    assert!(summary.ended_early.is_some_and(|why| why.contains("nobody could connect")));
+    let error = summary.first_error.unwrap();
+    assert!(error.contains(&nobody.to_string()) && error.contains("refused"), "{error}");
+    let warned =
+        events.iter().any(|event| matches!(event, EventKind::Warning { message } if *message == error));
+    assert!(warned, "as soon as it happens: {events:?}");
+}
+
+#[test]
+fn the_first_wrong_answer_is_shown_and_recognised() {
+    for (answer, expected) in [
+        (&b"\x15\x03\x03\0\x02\x02\x0a"[..], "this port speaks TLS"),
+        (b"HTTP/1.1 400 Bad Request\r\n", "speaks HTTP"),
+    ] {
+        let server = Server::start(move |mut stream, _| {
+            while receive(&mut stream).is_some() {
+                send(&mut stream, answer);
+            }
+        });
+        let (summary, _) = run(request(server.address(), 2));
+        let first = summary.first_wrong_answer.unwrap();
+        assert!(first.contains(expected) && !first.contains(char::is_control), "{first}");
+    }
 }
 
 #[test]
@@ -116,8 +160,7 @@ fn a_run_that_was_stopped_before_it_began_is_over_at_once() {
     let server = Server::echo();
     let control = Control::new();
     control.stop();
-    let plan = request(server.address(), 1_000).resolve(None).unwrap();
-    let summary = load::run(&plan, &Options::default(), &control, &mut |_| {}).unwrap();
+    let (summary, _) = run_under(&request(server.address(), 1_000), &control, |_| {});
     assert!(summary.interrupted);
     assert!(summary.totals.attempted < 1_000);
 }
@@ -125,11 +168,9 @@ fn a_run_that_was_stopped_before_it_began_is_over_at_once() {
 #[test]
 fn several_targets_are_connected_to_in_turn() {
     let servers = [Server::echo(), Server::echo(), Server::echo()];
-    let request = Request {
-        targets: servers.iter().map(|server| server.address().to_string()).collect(),
-        ..request(servers[0].address(), 10)
-    };
-    let (summary, _) = run(request);
+    let load = request(servers[0].address(), 10)
+        .options(|options| options.targets = servers.iter().map(Server::address).collect());
+    let (summary, _) = run(load);
     assert_eq!(summary.totals.connected, 10);
     assert_eq!(servers.each_ref().map(Server::accepted), [4, 3, 3]);
 }

@@ -11,8 +11,9 @@ use std::{
     time::Duration,
 };
 
-use load::{Control, Identify, LoadDuration, Options, Plan, Reconnect, Request};
+use load::{Control, Identify, Options};
 use platform::event::{EventKind, LoadSummary};
+use scenario::{Every, Hold, Payload, Reconnect, Scenario};
 
 /// A server on a port of its own. Dropped, it accepts no more.
 pub(crate) struct Server {
@@ -90,58 +91,108 @@ pub(crate) fn wait_for_end(stream: &mut TcpStream) {
     while receive(stream).is_some() {}
 }
 
-/// A plan of `connections` that open at once and send every 20 ms for 300 ms. Nobody comes back.
-pub(crate) fn request(target: SocketAddr, connections: u64) -> Request {
-    Request {
-        targets: vec![target.to_string()],
-        connections: Some(connections),
-        rate: Some("1ms".parse().unwrap()),
-        every: Some(Duration::from_millis(20)),
-        duration: Some(LoadDuration::FromRampEnd(Duration::from_millis(300))),
-        reconnect: Some(Reconnect::Never),
-        identify: Some(Identify::Never),
-        ..Request::default()
+/// A scenario and how it is run.
+#[derive(Clone)]
+pub(crate) struct Load {
+    pub(crate) scenario: Scenario,
+    pub(crate) options: Options,
+}
+
+impl Load {
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut Scenario)) -> Self {
+        change(&mut self.scenario);
+        self
     }
+
+    pub(crate) fn options(mut self, change: impl FnOnce(&mut Options)) -> Self {
+        change(&mut self.options);
+        self
+    }
+}
+
+/// A load of `connections` that open at once and send every 20 ms for 300 ms. Nobody comes back.
+pub(crate) fn request(target: SocketAddr, connections: u64) -> Load {
+    let mut scenario = Scenario::default();
+    scenario.phases.ramp.connections = connections;
+    scenario.phases.ramp.rate = "1ms".parse().unwrap();
+    scenario.messages.every = Some(Every::Interval(Duration::from_millis(20)));
+    scenario.phases.hold.after_ramp = Some(Duration::from_millis(300));
+    scenario.reconnect.never = true;
+    let options = Options { targets: vec![target], identify: Identify::Never, ..Options::default() };
+    Load { scenario, options }
 }
 
 /// Comes back at once, nearly.
 pub(crate) fn soon() -> Reconnect {
-    Reconnect::After { delay: Duration::from_millis(20), jitter: Duration::from_millis(10) }
+    Reconnect { never: false, delay: Duration::from_millis(20), jitter: Duration::from_millis(10) }
 }
 
-/// Runs what was asked for, and returns its summary and all events.
-pub(crate) fn run(request: Request) -> (LoadSummary, Vec<EventKind>) {
-    run_with(&request.resolve(None).unwrap(), &Options::default())
+pub(crate) fn after_ramp(length: Duration) -> Hold {
+    Hold { from_first_connect: None, after_ramp: Some(length) }
 }
 
-pub(crate) fn run_with(plan: &Plan, options: &Options) -> (LoadSummary, Vec<EventKind>) {
+pub(crate) fn in_all(length: Duration) -> Hold {
+    Hold { from_first_connect: Some(length), after_ramp: None }
+}
+
+pub(crate) fn payload(text: &str) -> Payload {
+    text.parse().unwrap()
+}
+
+pub(crate) const SILENT: Option<Every> = Some(Every::Never);
+
+/// Runs a load, and returns its summary and all events.
+#[expect(clippy::needless_pass_by_value, reason = "made for this run")]
+pub(crate) fn run(load: Load) -> (LoadSummary, Vec<EventKind>) {
+    run_under(&load, &Control::new(), |_| {})
+}
+
+/// The same, with a look at each event as it comes.
+pub(crate) fn run_under(
+    load: &Load,
+    control: &Control,
+    mut look: impl FnMut(&EventKind),
+) -> (LoadSummary, Vec<EventKind>) {
+    load.scenario.validate().unwrap();
     let mut events = Vec::new();
-    let summary = load::run(plan, options, &Control::new(), &mut |event| events.push(event)).unwrap();
-    check(&summary);
+    let mut sink = |event| {
+        look(&event);
+        events.push(event);
+    };
+    let summary = load::run(&load.scenario, &load.options, control, &mut sink).unwrap();
+    check(&summary, load.scenario.expects_answers());
     (summary, events)
 }
 
-/// What holds for every run.
-fn check(summary: &LoadSummary) {
+/// What holds for every run: counts are disjoint and add up.
+fn check(summary: &LoadSummary, answers: bool) {
     let totals = &summary.totals;
+    assert_eq!(
+        totals.attempted,
+        totals.connected
+            + totals.refused * u64::from(!summary.plan.is_udp())
+            + totals.connect_timeouts
+            + totals.connect_errors
+            + totals.connects_cut_off,
+        "every attempt ended in one way: {totals:?}"
+    );
     assert_eq!(
         totals.connected,
         totals.eof + totals.eof_after_notice + totals.reset + totals.closed + totals.given_up,
         "every connection ended in one way: {totals:?}"
     );
     assert_eq!(totals.connected, totals.connected_first + totals.reconnected, "{totals:?}");
+    assert_eq!(totals.messages_due, totals.messages_sent + totals.messages_never_sent, "{totals:?}");
+    assert_eq!(totals.messages_unanswered, totals.message_timeouts + totals.messages_cut_off, "{totals:?}");
+    let ended = totals.messages_answered + totals.messages_wrong + totals.messages_unanswered;
     assert_eq!(
-        totals.messages_sent,
-        totals.messages_answered + totals.messages_wrong + totals.messages_unanswered,
-        "every message came to an end, {totals:?}"
+        ended,
+        if answers { totals.messages_sent } else { 0 },
+        "every message came to an end: {totals:?}"
     );
-    let (measured, connects) = if summary.plan.is_udp() {
-        (totals.messages_answered, 0)
-    } else {
-        (totals.messages_answered + totals.message_timeouts, totals.connected)
-    };
-    assert_eq!(summary.message.count, measured, "{totals:?}");
+    assert_eq!(summary.message.count, totals.messages_answered, "{totals:?}");
     assert_eq!(summary.lateness.count, totals.messages_sent, "{totals:?}");
+    let connects = if summary.plan.is_udp() { 0 } else { totals.connected };
     assert_eq!(summary.connect.count, connects, "{totals:?}");
     let in_buckets: u64 = summary.message_histogram.iter().map(|bucket| bucket.count).sum();
     assert_eq!(in_buckets, summary.message.count);

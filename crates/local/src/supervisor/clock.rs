@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use controller::Time;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 /// Counts from the beginning of the run; never jumps.
 #[derive(Debug, Clone, Copy)]
@@ -34,11 +34,5 @@ impl Clock {
     /// Wall-clock time at the beginning.
     pub(crate) fn began(&self) -> Timestamp {
         self.began_wall
-    }
-
-    /// Wall-clock time that does not jump: the wall clock at the beginning and what has passed since.
-    pub(crate) fn wall(&self, at: Time) -> Timestamp {
-        let passed = SignedDuration::try_from(at.since(Time::ZERO)).unwrap_or(SignedDuration::ZERO);
-        self.began_wall.saturating_add(passed).unwrap_or(self.began_wall)
     }
 }

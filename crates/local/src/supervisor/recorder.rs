@@ -14,7 +14,6 @@ pub(crate) const SEGMENT_MAX: u64 = 32 * 1024 * 1024;
 pub(crate) struct Recorder {
     stamper: Stamper,
     journal: Journal,
-    clock: Clock,
     /// How many lost events were told of.
     lost_said: u64,
 }
@@ -22,11 +21,11 @@ pub(crate) struct Recorder {
 impl Recorder {
     pub(crate) fn new(run: Uuid, clock: Clock, journal: Journal) -> Self {
         let stamper = Stamper::new(run, Origin::Local, clock.began());
-        Self { stamper, journal, clock, lost_said: 0 }
+        Self { stamper, journal, lost_said: 0 }
     }
 
     pub(crate) fn emit(&mut self, now: Time, kind: EventKind) {
-        let event: Event = self.stamper.stamp(self.clock.wall(now), kind);
+        let event: Event = self.stamper.stamp(now.as_millis(), kind);
         let line =
             serde_json::to_string(&event).expect("an event is made of maps with string keys and of numbers");
         let before = self.journal.lost();

@@ -179,6 +179,25 @@ pub enum EventKind {
         summary: Box<LoadSummary>,
     },
     ExpectationChecked(ExpectationResult),
+    /// The scenario did something to the platform, or had a client send something.
+    ActionTaken {
+        /// What, such as `stop kafka` or `client 1 sends brd:{token}:hello`.
+        action: String,
+        /// Why now, such as `at 30s` or `2s after tcp 1 → 2`.
+        because: String,
+        /// What came of it, in words.
+        outcome: String,
+        /// It could not be done.
+        failed: bool,
+    },
+    /// What became of the log lines that a service's replicas were to ship, since the replicas started. What is neither
+    /// shipped nor dropped still waits.
+    LogLinesCounted {
+        service: String,
+        written: u64,
+        shipped: u64,
+        dropped: u64,
+    },
 
     // === connections, only on request ===
     ConnectionOpened {

@@ -51,7 +51,8 @@ pub struct LoadStage {
 /// Everything counted since the run began. Each number only grows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Counters {
-    /// Connection attempts, reconnects included.
+    /// Connection attempts, reconnects included: `connected` + `refused` + `connect_timeouts` + `connect_errors` +
+    /// `connects_cut_off` + those still under way.
     pub attempted: u64,
     pub connected: u64,
     /// Of the plan's connections: those that were open at least once.
@@ -63,6 +64,12 @@ pub struct Counters {
     pub connect_timeouts: u64,
     /// Other failures to connect (no address, unreachable…).
     pub connect_errors: u64,
+    /// Attempts that were still under way when the load closed.
+    #[serde(default)]
+    pub connects_cut_off: u64,
+    /// Of the plan's connections, those that had been open and were not when the load closed.
+    #[serde(default)]
+    pub stayed_away: u64,
     /// `reconnect` notices received.
     pub notices: u64,
     /// Ended by the other side in order, without a notice before.
@@ -78,17 +85,48 @@ pub struct Counters {
     pub given_up: u64,
     /// Connections that ended though neither this side nor the scenario asked for it, and that got no notice.
     pub lost: u64,
+    /// Messages that the schedule asked for: `messages_sent` + `messages_never_sent`. Counted at the end of a
+    /// connection.
+    #[serde(default)]
+    pub messages_due: u64,
+    /// Where answers are expected: `messages_answered` + `message_timeouts` + `messages_cut_off` + `messages_wrong` +
+    /// those still outstanding.
     pub messages_sent: u64,
+    /// Due, and the connection ended before they could be sent, since earlier ones were outstanding.
+    #[serde(default)]
+    pub messages_never_sent: u64,
     pub messages_answered: u64,
     /// No answer within the time-out.
     pub message_timeouts: u64,
-    /// Sent, and the connection ended before the answer came; UDP: all that were not answered in time, or before the
-    /// load was stopped.
+    /// Sent, and the connection or the load ended before an answer came and before the time-out.
+    #[serde(default)]
+    pub messages_cut_off: u64,
+    /// `message_timeouts` + `messages_cut_off`.
     pub messages_unanswered: u64,
     /// Answered with other bytes than were expected.
     pub messages_wrong: u64,
     /// Started later than due by more than a tick, because an earlier one was outstanding.
     pub messages_late: u64,
+    /// Payloads that actions of the scenario had clients send. Not among the messages.
+    #[serde(default)]
+    pub actions_sent: u64,
+    /// Of these, broadcasts.
+    #[serde(default)]
+    pub broadcasts_sent: u64,
+    /// Broadcasts that the server answered with an error.
+    #[serde(default)]
+    pub broadcasts_refused: u64,
+    /// Broadcasts times the clients that were open when each was sent; refused ones do not count.
+    #[serde(default)]
+    pub broadcasts_due: u64,
+    /// Of these deliveries, those that came, and those that never did.
+    #[serde(default)]
+    pub broadcasts_received: u64,
+    #[serde(default)]
+    pub broadcasts_missed: u64,
+    /// Broadcasts that came to a client which had them already.
+    #[serde(default)]
+    pub broadcasts_doubled: u64,
     /// Questions which replica serves a connection, and their answers. Not among the messages.
     #[serde(default)]
     pub where_sent: u64,
@@ -130,6 +168,8 @@ impl AddAssign for Counters {
             refused,
             connect_timeouts,
             connect_errors,
+            connects_cut_off,
+            stayed_away,
             notices,
             eof,
             eof_after_notice,
@@ -137,12 +177,22 @@ impl AddAssign for Counters {
             closed,
             given_up,
             lost,
+            messages_due,
             messages_sent,
+            messages_never_sent,
             messages_answered,
             message_timeouts,
+            messages_cut_off,
             messages_unanswered,
             messages_wrong,
             messages_late,
+            actions_sent,
+            broadcasts_sent,
+            broadcasts_refused,
+            broadcasts_due,
+            broadcasts_received,
+            broadcasts_missed,
+            broadcasts_doubled,
             where_sent,
             where_answered,
             bytes_sent,
@@ -160,6 +210,8 @@ impl AddAssign for Counters {
         self.refused += refused;
         self.connect_timeouts += connect_timeouts;
         self.connect_errors += connect_errors;
+        self.connects_cut_off += connects_cut_off;
+        self.stayed_away += stayed_away;
         self.notices += notices;
         self.eof += eof;
         self.eof_after_notice += eof_after_notice;
@@ -167,12 +219,22 @@ impl AddAssign for Counters {
         self.closed += closed;
         self.given_up += given_up;
         self.lost += lost;
+        self.messages_due += messages_due;
         self.messages_sent += messages_sent;
+        self.messages_never_sent += messages_never_sent;
         self.messages_answered += messages_answered;
         self.message_timeouts += message_timeouts;
+        self.messages_cut_off += messages_cut_off;
         self.messages_unanswered += messages_unanswered;
         self.messages_wrong += messages_wrong;
         self.messages_late += messages_late;
+        self.actions_sent += actions_sent;
+        self.broadcasts_sent += broadcasts_sent;
+        self.broadcasts_refused += broadcasts_refused;
+        self.broadcasts_due += broadcasts_due;
+        self.broadcasts_received += broadcasts_received;
+        self.broadcasts_missed += broadcasts_missed;
+        self.broadcasts_doubled += broadcasts_doubled;
         self.where_sent += where_sent;
         self.where_answered += where_answered;
         self.bytes_sent += bytes_sent;
@@ -251,13 +313,15 @@ pub struct LoadSummary {
     pub connect: LatencySummary,
     /// From the start of the connect to the first byte of an answer.
     pub first_byte: LatencySummary,
-    /// From a message's due time to its complete answer. One that timed out counts with the time waited for it, but
-    /// not over UDP, where loss is counted by itself.
+    /// From a message's due time to its complete answer. Only of those that were answered as expected.
     pub message: LatencySummary,
     /// From a message's due time to its actual start.
     pub lateness: LatencySummary,
     /// From the end of a connection to its successor being open.
     pub reconnect: LatencySummary,
+    /// From the moment at which a broadcast was sent to its receipt, over all clients; the maximum is the last client's.
+    #[serde(default)]
+    pub broadcast: LatencySummary,
     pub message_histogram: Vec<HistogramBucket>,
     /// The most connections open at once.
     pub open_max: u64,
@@ -269,6 +333,15 @@ pub struct LoadSummary {
     pub scale_down: Option<ScaleDelays>,
     pub expectations: Vec<ExpectationResult>,
     pub interrupted: bool,
+    /// Why the first connect that failed did.
+    #[serde(default)]
+    pub first_error: Option<String>,
+    /// The first answer that was not the expected one, escaped, and what speaks so, where that is recognised.
+    #[serde(default)]
+    pub first_wrong_answer: Option<String>,
+    /// Why the load ended before its time, if it did.
+    #[serde(default)]
+    pub ended_early: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

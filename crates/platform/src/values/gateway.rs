@@ -1,11 +1,11 @@
 //! What `values.yaml` says about the gateway.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    duration,
     reader::Reader,
     service::{ENV_NAME, is_env_name},
 };
@@ -69,11 +69,41 @@ pub struct Rules {
     pub idle_timeout: Duration,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What is spoken with clients.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Protocol {
     #[default]
     Tcp,
     Udp,
+}
+
+impl Protocol {
+    /// As it is written before an address (`udp://127.0.0.1:10001`).
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "tcp" => Ok(Self::Tcp),
+            "udp" => Ok(Self::Udp),
+            _ => Err(format!("`{text}` is neither tcp nor udp")),
+        }
+    }
 }
 
 /// Active health checks: `GET path` on each replica's admin port.
@@ -193,8 +223,9 @@ impl Rules {
         let health = health.map(|health| Health::read(health, base.map(|base| &base.health)));
         let never = "a duration such as 30s, or 0s for never";
         let stall_timeout = base.map(|base| base.stall_timeout.unwrap_or_default());
-        let stall_timeout =
-            with_base(values, "stallTimeout", never, stall_timeout, |value| duration::parse(value.as_str()?));
+        let stall_timeout = with_base(values, "stallTimeout", never, stall_timeout, |value| {
+            crate::duration::parse(value.as_str()?).ok()
+        });
         Self {
             policy: choice(values, "policy", &Policy::ALL, Policy::as_str, base.map(|base| base.policy)),
             health: health.or_else(|| base.map(|base| base.health.clone())).unwrap_or_default(),
@@ -228,7 +259,8 @@ impl Health {
 
 fn duration<'a>(values: &mut Reader<'a>, key: &'a str, base: Option<Duration>) -> Duration {
     with_base(values, key, "a duration above zero, such as 7s or 1m30s", base, |value| {
-        duration::parse(value.as_str()?).filter(|duration| !duration.is_zero())
+        let read = crate::duration::parse(value.as_str()?).ok()?;
+        (read >= Duration::from_millis(1)).then_some(read)
     })
 }
 

@@ -8,7 +8,8 @@ use std::{cell::RefCell, collections::BTreeMap, ops::RangeInclusive, time::Durat
 
 use serde_json::Value;
 
-use super::{Problem, ValuesError, duration, helm::Table, source::Origins};
+use super::{Problem, ValuesError, helm::Table, source::Origins};
+use crate::duration;
 
 /// The problems found so far.
 pub(super) struct Problems<'a> {
@@ -144,7 +145,7 @@ impl<'a> Reader<'a> {
 
     pub(super) fn duration(&mut self, key: &'a str) -> Duration {
         self.required(key, "a duration above zero, such as 7s or 1m30s", |value| {
-            duration::parse(value.as_str()?).filter(|duration| !duration.is_zero())
+            duration::parse(value.as_str()?).ok().filter(|duration| *duration >= Duration::from_millis(1))
         })
     }
 

@@ -8,7 +8,7 @@ const METRIC: &str = "tcp_state_established";
 
 fn at(t_ms: u64, kind: EventKind) -> Event {
     let mut stamper = Stamper::new(Uuid::nil(), Source::Local, Timestamp::UNIX_EPOCH);
-    Event { t_ms, ..stamper.stamp(Timestamp::UNIX_EPOCH, kind) }
+    stamper.stamp(t_ms, kind)
 }
 
 fn tick(open: u64) -> EventKind {

@@ -210,6 +210,11 @@ fn load(kind: &EventKind, context: &Context) -> Option<Entry> {
             Tone::Load,
             format!("{} closed by the client", plural(*closed, "connection", "connections")),
         ),
+        EventKind::ActionTaken { action, because, outcome, failed } => {
+            let tone = if *failed { Tone::Bad } else { Tone::Decision };
+            let entry = Entry::new("action", tone, action).why(because);
+            entry.more(if *failed { format!("not done: {outcome}") } else { outcome.clone() })
+        }
         EventKind::ConnectionOpened { id, local, connect_us, replica } => {
             let replica = replica.as_ref().map(|replica| format!(" on {replica}")).unwrap_or_default();
             Entry::new("connection", Tone::Faint, format!("{id} open from {local}{replica}"))

@@ -16,12 +16,16 @@ pub(super) fn lines(summary: &LoadSummary, target: Option<i64>, style: Style) ->
     if summary.interrupted {
         block.row("interrupted", "the figures are those up to the interruption", Tone::Bad);
     }
+    if let Some(why) = &summary.ended_early {
+        block.row("ended early", why, Tone::Bad);
+    }
     if summary.plan.is_udp() {
         peers(summary, &mut block);
         datagrams(summary, &mut block);
     } else {
         connections(summary, &mut block);
         messages(summary, &mut block);
+        broadcasts(summary, &mut block);
     }
     if let Some(delays) = &summary.scale_up {
         let line = target.map_or_else(
@@ -77,11 +81,13 @@ fn connections(summary: &LoadSummary, block: &mut Block) {
     let more = [
         (totals.connect_timeouts, "timed out connecting"),
         (totals.connect_errors, "could not connect"),
+        (totals.connects_cut_off, "still connecting at the end"),
         (totals.reset, "reset"),
         (totals.eof, "ended by the server"),
         (totals.given_up, "given up for want of an answer"),
         (totals.notices, "told to reconnect"),
         (totals.reconnected, "came back"),
+        (totals.stayed_away, "away at the end"),
     ];
     parts.extend(seen(&more));
     parts.push(format!("at most {} open at once", thousands(summary.open_max)));
@@ -101,11 +107,29 @@ fn messages(summary: &LoadSummary, block: &mut Block) {
     ];
     let more = [
         (totals.message_timeouts, "not in time"),
-        (totals.messages_unanswered, "cut off"),
+        (totals.messages_cut_off, "cut off"),
         (totals.messages_wrong, "wrong"),
+        (totals.messages_never_sent, "due but never sent"),
     ];
     parts.extend(seen(&more));
     block.row("messages", &parts.join(" · "), Tone::Plain);
+}
+
+/// What became of the broadcasts that actions sent.
+fn broadcasts(summary: &LoadSummary, block: &mut Block) {
+    let totals = &summary.totals;
+    if totals.broadcasts_sent == 0 {
+        return;
+    }
+    let mut parts = vec![
+        format!("{} sent", thousands(totals.broadcasts_sent)),
+        format!("{} of {} received", thousands(totals.broadcasts_received), thousands(totals.broadcasts_due)),
+        format!("{} missed", thousands(totals.broadcasts_missed)),
+        format!("{} doubled", thousands(totals.broadcasts_doubled)),
+    ];
+    parts.extend(seen(&[(totals.broadcasts_refused, "answered with an error")]));
+    let bad = totals.broadcasts_missed + totals.broadcasts_doubled > 0;
+    block.row("broadcasts", &parts.join(" · "), if bad { Tone::Bad } else { Tone::Plain });
 }
 
 fn peers(summary: &LoadSummary, block: &mut Block) {
@@ -138,13 +162,13 @@ fn datagrams(summary: &LoadSummary, block: &mut Block) {
         format!("{} reordered", thousands(totals.messages_reordered)),
         format!("{} late", thousands(totals.messages_late)),
     ];
-    let cut_off = totals.messages_unanswered.saturating_sub(totals.message_timeouts);
     let more = [
         (totals.receive_drops, "dropped at our own sockets"),
         (totals.messages_overdue, "answers too late"),
         (totals.messages_wrong, "wrong"),
         (totals.messages_stray, "datagrams that answer nothing"),
-        (cut_off, "cut off"),
+        (totals.messages_cut_off, "cut off"),
+        (totals.messages_never_sent, "due but never sent"),
     ];
     parts.extend(seen(&more));
     block.row("datagrams", &parts.join(" · "), if lost > 0 { Tone::Bad } else { Tone::Plain });
@@ -176,6 +200,7 @@ fn latencies(summary: &LoadSummary, block: &mut Block) {
         ("message", &summary.message, " from its due time"),
         ("lateness", &summary.lateness, ""),
         ("reconnect", &summary.reconnect, ""),
+        ("broadcast", &summary.broadcast, " to each client"),
     ];
     let measured = kinds.into_iter().filter(|(_, latency, _)| latency.count > 0);
     for (index, (name, latency, note)) in measured.enumerate() {

@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-use super::{DatagramWorker, Due, batch::BATCH, peer::Verdict, tag::Answer};
+use super::{Datagram, Due, Worker, batch::BATCH, peer::Verdict, tag::Answer};
 use crate::clock::MS;
 
 /// A schedule that is missed by more is worth a warning: what is measured then is this machine.
@@ -10,16 +10,16 @@ const FAR_BEHIND_NS: u64 = 250 * MS;
 /// Batches of one peer in a row: one that never stops does not starve the others.
 const TURNS: usize = 16;
 
-impl DatagramWorker {
+impl Worker<Datagram> {
     /// Sends what is due on a peer, or notes when the next message is.
     pub(super) fn advance(&mut self, index: u32) {
         for _ in 0..TURNS {
             let now_ns = self.clock.now_ns();
-            let peer = &self.peers[index as usize];
-            if self.closing || peer.socket.is_none() {
+            let peer = &self.transport.peers[index as usize];
+            if self.is_closing() || peer.socket.is_none() {
                 return;
             }
-            let (room, sequence) = (peer.room(self.spec.window), peer.sequence);
+            let (room, sequence) = (peer.room(self.spec.scenario.messages.window), peer.sequence);
             let mut count = 0;
             let mut next = Due::Now;
             while count < BATCH {
@@ -42,12 +42,12 @@ impl DatagramWorker {
             }
             match next {
                 Due::At(ms) if u64::from(ms) * MS > now_ns => {
-                    let peer = &mut self.peers[index as usize];
+                    let peer = &mut self.transport.peers[index as usize];
                     peer.held_up = false;
                     peer.wake_ms = self.wheel.insert(index, ms);
                 }
                 // Answers and time-outs make room.
-                Due::At(_) | Due::Now => self.peers[index as usize].held_up = true,
+                Due::At(_) | Due::Now => self.transport.peers[index as usize].held_up = true,
                 Due::Never => {}
             }
             return;
@@ -59,10 +59,10 @@ impl DatagramWorker {
     fn send(&mut self, index: u32, sequence: u32, count: usize, now_ns: u64) -> bool {
         let source = self.source(index);
         for at in 0..count {
-            self.form.number(self.outgoing.message(at), source, sequence + at as u32);
+            self.transport.form.number(self.transport.outgoing.message(at), source, sequence + at as u32);
         }
-        let Some(socket) = &self.peers[index as usize].socket else { return false };
-        let sent = match self.outgoing.send(socket, count) {
+        let Some(socket) = &self.transport.peers[index as usize].socket else { return false };
+        let sent = match self.transport.outgoing.send(socket, count) {
             Ok(sent) => sent,
             // What an earlier datagram met with; this call sent nothing.
             Err(Errno::ECONNREFUSED) => {
@@ -73,11 +73,11 @@ impl DatagramWorker {
             Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::EINTR) => 0,
             Err(error) => {
                 self.tally.totals.connect_errors += 1;
-                self.warn_once("sending to", index, error);
+                self.say_error("sending to", index, error);
                 0
             }
         };
-        let behind = self.peers[index as usize].held_up;
+        let behind = self.transport.peers[index as usize].held_up;
         for at in 0..sent {
             let late_ns = match self.due_of(index, sequence + at as u32) {
                 Due::At(ms) => now_ns.saturating_sub(u64::from(ms) * MS),
@@ -88,20 +88,20 @@ impl DatagramWorker {
             if late_ns > FAR_BEHIND_NS && !behind {
                 self.warn_of_lateness(late_ns);
             }
-            self.peers[index as usize].was_sent(now_ns, self.form.expects_answers());
+            self.transport.peers[index as usize].was_sent(now_ns, self.transport.form.expects_answers());
         }
         self.tally.totals.messages_sent += sent as u64;
-        self.tally.totals.bytes_sent += (sent * self.form.template().len()) as u64;
+        self.tally.totals.bytes_sent += (sent * self.transport.form.template().len()) as u64;
         if sent < count {
-            self.peers[index as usize].held_up = true;
+            self.transport.peers[index as usize].held_up = true;
             self.come_back_soon(index);
         }
         sent == count
     }
 
     fn warn_of_lateness(&mut self, late_ns: u64) {
-        if !self.warned.of_lateness {
-            self.warned.of_lateness = true;
+        if !self.said.lateness {
+            self.said.lateness = true;
             self.warn(format!(
                 "the load is {} ms behind its schedule: this machine does not keep up, and what was due goes at once",
                 late_ns / MS
@@ -111,7 +111,7 @@ impl DatagramWorker {
 
     fn come_back_soon(&mut self, index: u32) {
         let tick = self.now_ms() + 1;
-        self.peers[index as usize].wake_ms = self.wheel.insert(index, tick);
+        self.transport.peers[index as usize].wake_ms = self.wheel.insert(index, tick);
     }
 
     /// Peers of different runs have different numbers as well: a port may get what was meant for its last owner.
@@ -123,8 +123,8 @@ impl DatagramWorker {
     pub(super) fn read(&mut self, index: u32) {
         let mut drained = false;
         for _ in 0..TURNS {
-            let Some(socket) = &self.peers[index as usize].socket else { return };
-            match self.incoming.receive(socket) {
+            let Some(socket) = &self.transport.peers[index as usize].socket else { return };
+            match self.transport.incoming.receive(socket) {
                 Ok(count) => {
                     self.take_in(index, count);
                     drained = count < BATCH;
@@ -134,7 +134,7 @@ impl DatagramWorker {
                 Err(Errno::EINTR) => {}
                 Err(error) => {
                     self.tally.totals.connect_errors += 1;
-                    self.warn_once("receiving from", index, error);
+                    self.say_error("receiving from", index, error);
                 }
             }
             if drained {
@@ -144,7 +144,7 @@ impl DatagramWorker {
         if !drained {
             self.unfinished.push(index);
         }
-        if self.peers[index as usize].held_up {
+        if self.transport.peers[index as usize].held_up {
             self.advance(index);
         }
     }
@@ -153,14 +153,18 @@ impl DatagramWorker {
         let now_ns = self.clock.now_ns();
         let source = self.source(index);
         for at in 0..count {
-            let datagram = self.incoming.datagram(at);
+            let datagram = self.transport.incoming.datagram(at);
             self.tally.totals.bytes_received += datagram.len() as u64;
-            let peer = &mut self.peers[index as usize];
-            let (verdict, right) = match self.form.read(datagram, source) {
+            let peer = &mut self.transport.peers[index as usize];
+            let (verdict, right) = match self.transport.form.read(datagram, source) {
                 Answer::To { sequence, right } => (peer.answered(sequence), right),
                 Answer::ToOldest { right } => (peer.answered_oldest(), right),
                 Answer::Stray => (Verdict::Stray, false),
             };
+            if !right && !self.said.wrong_answer && self.transport.form.expects_answers() {
+                let datagram = datagram.to_vec();
+                self.say_wrong_answer(&datagram);
+            }
             self.count(index, verdict, right, now_ns);
         }
     }
@@ -169,7 +173,7 @@ impl DatagramWorker {
         let totals = &mut self.tally.totals;
         match verdict {
             Verdict::Answer { sequence, sent_ns, reordered } => {
-                totals.messages_reordered += u64::from(reordered && self.form.is_numbered());
+                totals.messages_reordered += u64::from(reordered && self.transport.form.is_numbered());
                 if !right {
                     totals.messages_wrong += 1;
                     return;
@@ -189,10 +193,10 @@ impl DatagramWorker {
 
     /// Gives up on what was not answered in time.
     pub(super) fn sweep(&mut self) {
-        let timeout_ns = u64::from(self.spec.message_timeout_ms) * MS;
+        let timeout_ns = u64::from(self.spec.message_timeout_ms()) * MS;
         let Some(before_ns) = self.clock.now_ns().checked_sub(timeout_ns) else { return };
         for index in 0..self.started {
-            let peer = &mut self.peers[index];
+            let peer = &mut self.transport.peers[index];
             let lost = u64::from(peer.give_up_before(before_ns));
             let held_up = peer.held_up;
             self.tally.totals.message_timeouts += lost;

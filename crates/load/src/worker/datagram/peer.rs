@@ -2,8 +2,8 @@
 
 use std::{collections::VecDeque, os::fd::OwnedFd};
 
-/// No tick: the peer waits for nothing in the wheel.
-pub(super) const NEVER: u32 = u32::MAX;
+use super::NEVER;
+
 /// So many messages of one peer are remembered at most. One that sends more within the time-out forgets those that
 /// were answered earlier, and waits where the oldest was not.
 const REMEMBERED: usize = 1 << 20;

@@ -4,7 +4,9 @@
 //! digits of a fixed number. The answer begins with it (or with the whole payload, from a server that echoes
 //! everything). Another payload is sent as it is.
 
-use crate::reply::{Expect, replies_to};
+use scenario::Expect;
+
+use crate::reply::replies_to;
 
 const COMMAND: &[u8] = b"msg:";
 /// Digits of each of the two numbers.
@@ -34,8 +36,7 @@ pub(super) enum Answer {
 }
 
 impl Form {
-    pub(super) fn new(expect: Expect, payload: &str) -> Self {
-        let payload = payload.as_bytes();
+    pub(super) fn new(expect: Expect, payload: &[u8]) -> Self {
         let content = payload.strip_prefix(COMMAND).filter(|_| expect == Expect::Echo);
         let Some(content) = content else {
             let replies = replies_to(payload);
@@ -129,7 +130,7 @@ mod tests {
 
     #[test]
     fn our_protocol_carries_numbers_and_both_kinds_of_echo_are_right() {
-        let form = Form::new(Expect::Echo, "msg:12345");
+        let form = Form::new(Expect::Echo, b"msg:12345");
         let sent = message(&form, 0xdead_beef, 0x1f);
         assert_eq!(sent, b"msg:deadbeef0000001f12345");
         let right = Answer::To { sequence: 0x1f, right: true };
@@ -147,21 +148,21 @@ mod tests {
 
     #[test]
     fn what_the_server_trims_is_not_missed() {
-        let form = Form::new(Expect::Echo, "msg:ab:cd \n");
+        let form = Form::new(Expect::Echo, b"msg:ab:cd \n");
         let sent = message(&form, 1, 2);
         assert_eq!(sent, b"msg:0000000100000002ab:cd \n");
         assert_eq!(form.read(b"0000000100000002ab", 1), Answer::To { sequence: 2, right: true });
-        let empty = Form::new(Expect::Echo, "msg:");
+        let empty = Form::new(Expect::Echo, b"msg:");
         assert_eq!(empty.read(b"0000000100000002", 1), Answer::To { sequence: 2, right: true });
     }
 
     #[test]
     fn other_payloads_stay_as_they_are() {
-        let form = Form::new(Expect::Echo, "ping");
+        let form = Form::new(Expect::Echo, b"ping");
         assert_eq!(message(&form, 1, 2), b"ping");
         assert_eq!(form.read(b"ping", 1), Answer::ToOldest { right: true });
         assert_eq!(form.read(b"pong", 1), Answer::ToOldest { right: false });
-        let any = Form::new(Expect::Any, "msg:1");
+        let any = Form::new(Expect::Any, b"msg:1");
         assert_eq!(any.read(b"whatever", 1), Answer::ToOldest { right: true });
         assert_eq!(message(&any, 1, 2), b"msg:1");
     }
@@ -169,14 +170,14 @@ mod tests {
     proptest! {
         #[test]
         fn numbers_come_back(source in any::<u32>(), sequence in any::<u32>(), content in "[a-z:]{0,20}") {
-            let form = Form::new(Expect::Echo, &format!("msg:{content}"));
+            let form = Form::new(Expect::Echo, format!("msg:{content}").as_bytes());
             let sent = message(&form, source, sequence);
             prop_assert_eq!(form.read(&sent, source), Answer::To { sequence, right: true });
         }
 
         #[test]
         fn any_datagram_is_judged(bytes in prop::collection::vec(any::<u8>(), 0..64), source in any::<u32>()) {
-            let _ = Form::new(Expect::Echo, "msg:1").read(&bytes, source);
+            let _ = Form::new(Expect::Echo, b"msg:1").read(&bytes, source);
         }
     }
 }

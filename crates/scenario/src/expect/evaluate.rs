@@ -1,11 +1,13 @@
 //! Judges expectations over the merged stream of events.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use platform::event::{Event, EventKind, ExpectationResult, LoadSummary};
+use platform::{
+    duration,
+    event::{Event, EventKind, ExpectationResult, LoadSummary},
+};
 
-use super::{Anchor, Bound, Expectation, Within};
-use crate::duration::format_duration;
+use super::{Anchor, Bound, Count, Expectation, Limit, Within};
 
 /// A change of replicas by the autoscaler, and when what it may be measured from happened.
 #[derive(Debug, Clone)]
@@ -37,7 +39,9 @@ pub struct Evaluator {
     start_ms: Option<u64>,
     close_ms: Option<u64>,
     /// When a service's metric last went above its target and tolerance.
-    crossings_ms: HashMap<String, u64>,
+    crossings_ms: BTreeMap<String, u64>,
+    /// Per service: log lines written, shipped and dropped.
+    log_lines: BTreeMap<String, [u64; 3]>,
     summary: Option<Box<LoadSummary>>,
     now_ms: u64,
 }
@@ -52,7 +56,8 @@ impl Evaluator {
             changes: Vec::new(),
             start_ms: None,
             close_ms: None,
-            crossings_ms: HashMap::new(),
+            crossings_ms: BTreeMap::new(),
+            log_lines: BTreeMap::new(),
             summary: None,
             now_ms: 0,
         }
@@ -66,6 +71,9 @@ impl Evaluator {
             EventKind::LoadStarted { .. } => self.start_ms = Some(at_ms),
             EventKind::LoadClosed { .. } => self.close_ms = Some(at_ms),
             EventKind::LoadFinished { summary } => self.summary = Some(summary.clone()),
+            EventKind::LogLinesCounted { service, written, shipped, dropped } => {
+                self.log_lines.insert(service.clone(), [*written, *shipped, *dropped]);
+            }
             EventKind::MetricCrossed { service, above: true, .. } => {
                 self.crossings_ms.insert(service.clone(), at_ms);
             }
@@ -84,7 +92,8 @@ impl Evaluator {
         }
     }
 
-    /// Expectations that are not met yet and still can be, if the run goes on: changes of replicas.
+    /// Expectations that are not met yet and still can be, if the run goes on: changes of replicas, and log
+    /// lines that wait.
     pub fn pending(&self) -> Vec<String> {
         self.expectations
             .iter()
@@ -95,7 +104,7 @@ impl Evaluator {
 
     fn is_pending(&self, expectation: &Expectation) -> bool {
         let Expectation::Scale { within, .. } = expectation else {
-            return false;
+            return expectation.is_about_log_lines() && !self.judge(expectation).met;
         };
         if self.judge_scale(expectation).met {
             return false;
@@ -120,24 +129,48 @@ impl Evaluator {
     fn judge(&self, expectation: &Expectation) -> ExpectationResult {
         let (seen, met) = match (expectation, &self.summary) {
             (Expectation::Scale { .. }, _) => return self.judge_scale(expectation),
+            (Expectation::Count { what: Count::LOG_LINES_UNACCOUNTED, bound, limit }, _) => {
+                self.judge_log_lines(*bound, *limit)
+            }
             (_, None) => ("the load did not finish".to_owned(), false),
             (Expectation::Count { what, bound, limit }, Some(summary)) => {
                 let value = what.of(summary);
-                let met = match bound {
-                    Bound::AtMost => value <= *limit,
-                    Bound::AtLeast => value >= *limit,
-                };
-                (value.to_string(), met)
+                match limit {
+                    Limit::Number(limit) => (value.to_string(), holds(*bound, value, *limit)),
+                    Limit::Share(share) => match what.of_all(summary) {
+                        None | Some(0) => (format!("{value} of none"), false),
+                        Some(all) => {
+                            let met = holds(
+                                *bound,
+                                u128::from(value) * 10_000,
+                                u128::from(all) * u128::from(*share),
+                            );
+                            (format!("{value} of {all}"), met)
+                        }
+                    },
+                }
             }
             (Expectation::Latency { what, at_most }, Some(summary)) => match what.of(summary) {
                 (0, _) => ("nothing was measured".to_owned(), false),
                 (_, value_us) => {
                     let value = Duration::from_micros(value_us);
-                    (format_duration(value), value <= *at_most)
+                    (duration::format(value), value <= *at_most)
                 }
             },
         };
         ExpectationResult { expectation: expectation.to_string(), seen, met }
+    }
+
+    fn judge_log_lines(&self, bound: Bound, limit: Limit) -> (String, bool) {
+        let Limit::Number(limit) = limit else { return ("no number to compare with".to_owned(), false) };
+        if self.log_lines.is_empty() {
+            return ("no service said how many there are".to_owned(), false);
+        }
+        let sum = |at: usize| self.log_lines.values().map(|counts| counts[at]).sum::<u64>();
+        let (written, shipped, dropped) = (sum(0), sum(1), sum(2));
+        let unaccounted = written.saturating_sub(shipped).saturating_sub(dropped);
+        let seen = format!("{unaccounted} of {written}: {shipped} delivered, {dropped} counted as dropped");
+        (seen, holds(bound, unaccounted, limit))
     }
 
     /// Met by the first change that fits. Otherwise, what came nearest is told.
@@ -160,7 +193,7 @@ impl Evaluator {
                 None => seen = Some(format!("{from} → {to}, but not after {}", of.name())),
                 Some(anchor_ms) => {
                     let took = Duration::from_millis(change.at_ms.saturating_sub(anchor_ms));
-                    seen = Some(format!("{from} → {to} after {}", format_duration(took)));
+                    seen = Some(format!("{from} → {to} after {}", duration::format(took)));
                     met = took <= *time;
                 }
             }
@@ -182,6 +215,13 @@ impl Evaluator {
             count if count > SHOWN => format!("only {}, …", shown.join(", ")),
             _ => format!("only {}", shown.join(", ")),
         }
+    }
+}
+
+fn holds<T: PartialOrd + Copy>(bound: Bound, value: T, limit: T) -> bool {
+    match bound {
+        Bound::AtMost => value <= limit,
+        Bound::AtLeast => value >= limit,
     }
 }
 

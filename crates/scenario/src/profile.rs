@@ -7,28 +7,62 @@
 
 use std::time::Duration;
 
-use platform::event::LoadStage;
+use platform::{
+    duration::{self, whole_ms},
+    event::LoadStage,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::{duration::format_duration, frequency::Frequency};
+use crate::Rate;
 
-/// A part of a [`Profile`].
+/// A part of a [`Profile`]. Written `{ from: 1000/s, to: 30000/s, for: 2m }` or `{ at: 30000/s, for: 1m }`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Form", into = "Form")]
 pub struct Stage {
-    pub from: Frequency,
-    pub to: Frequency,
+    pub from: Rate,
+    pub to: Rate,
     pub length: Duration,
 }
 
 /// Stages, one after the other. The first message is due at the beginning.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Profile {
     stages: Vec<Stage>,
 }
 
+/// How a stage is written.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Form {
+    from: Option<Rate>,
+    to: Option<Rate>,
+    at: Option<Rate>,
+    #[serde(rename = "for", with = "platform::duration::text")]
+    length: Duration,
+}
+
+impl TryFrom<Form> for Stage {
+    type Error = &'static str;
+
+    fn try_from(form: Form) -> Result<Self, Self::Error> {
+        match (form.from, form.to, form.at) {
+            (Some(from), Some(to), None) => Ok(Self { from, to, length: form.length }),
+            (None, None, Some(at)) => Ok(Self::steady(at, form.length)),
+            _ => Err("a stage has `from` and `to`, or `at`"),
+        }
+    }
+}
+
+impl From<Stage> for Form {
+    fn from(stage: Stage) -> Self {
+        Self { from: Some(stage.from), to: Some(stage.to), at: None, length: stage.length }
+    }
+}
+
 impl Stage {
     /// Always the same rate.
-    pub fn steady(rate: Frequency, length: Duration) -> Self {
+    pub fn steady(rate: Rate, length: Duration) -> Self {
         Self { from: rate, to: rate, length }
     }
 
@@ -51,8 +85,8 @@ impl Stage {
     }
 
     /// `1000/s → 30000/s over 2m`, or `30000/s for 1m`.
-    pub(crate) fn describe(&self) -> String {
-        let length = format_duration(self.length);
+    pub fn describe(&self) -> String {
+        let length = duration::format(self.length);
         if self.from == self.to {
             format!("{} for {length}", self.from)
         } else {
@@ -66,6 +100,10 @@ impl Profile {
         Self { stages }
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.stages.is_empty()
+    }
+
     pub fn stages(&self) -> &[Stage] {
         &self.stages
     }
@@ -75,7 +113,7 @@ impl Profile {
     }
 
     /// When message `number` (from 0) is due, in ns after the beginning; `None`: there are not so many.
-    pub(crate) fn due_ns(&self, number: u64) -> Option<u64> {
+    pub fn due_ns(&self, number: u64) -> Option<u64> {
         let (mut before, mut begins_ns) = (0.0, 0.0);
         for stage in &self.stages {
             let within = number as f64 - before;
@@ -90,7 +128,7 @@ impl Profile {
     }
 
     /// When each stage begins, in ms.
-    pub(crate) fn begins_ms(&self) -> impl Iterator<Item = u32> {
+    pub fn begins_ms(&self) -> impl Iterator<Item = u32> {
         self.stages.iter().scan(Duration::ZERO, |begin, stage| {
             let ms = u32::try_from(begin.as_millis()).unwrap_or(u32::MAX);
             *begin = begin.saturating_add(stage.length);
@@ -98,14 +136,13 @@ impl Profile {
         })
     }
 
-    pub(crate) fn events(&self) -> Vec<LoadStage> {
-        let ms = |length: Duration| u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+    pub fn events(&self) -> Vec<LoadStage> {
         self.stages
             .iter()
             .map(|stage| LoadStage {
-                from_milli_per_s: stage.from.milli(),
-                to_milli_per_s: stage.to.milli(),
-                ms: ms(stage.length),
+                from_milli_per_s: stage.from.milli_per_s(),
+                to_milli_per_s: stage.to.milli_per_s(),
+                ms: whole_ms(stage.length),
             })
             .collect()
     }

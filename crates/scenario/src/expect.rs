@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! lost = 0                      connected >= 10000         p99 <= 50ms        connect p99 <= 1s
+//! answered >= 99%               broadcasts-missed = 0      broadcast max <= 1s
 //! tcp 1 → 2                     tcp 1 → 2 within 30s of crossing              tcp 2 → 1 within 130s of close
 //! ```
 
@@ -19,14 +20,14 @@ pub use self::{
     measure::{Count, Latency},
     parse::ExpectationError,
 };
-use crate::duration::format_duration;
+use platform::duration;
 
 /// One thing that a run must show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Expectation {
     /// A counter of the summary is at most, or at least, so much.
-    Count { what: Count, bound: Bound, limit: u64 },
+    Count { what: Count, bound: Bound, limit: Limit },
     /// A latency of the summary is at most so long. Not met if nothing was measured.
     Latency { what: Latency, at_most: Duration },
     /// The autoscaler changed a service's replicas so.
@@ -37,6 +38,14 @@ pub enum Expectation {
 pub enum Bound {
     AtMost,
     AtLeast,
+}
+
+/// How many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    Number(u64),
+    /// Of those that there could have been, in hundredths of a per cent.
+    Share(u64),
 }
 
 /// How soon, and after what.
@@ -69,17 +78,17 @@ impl Anchor {
 impl Expectation {
     /// At most so many connections lost.
     pub fn lost(at_most: u64) -> Self {
-        Self::Count { what: Count::Lost, bound: Bound::AtMost, limit: at_most }
+        Self::Count { what: Count::LOST, bound: Bound::AtMost, limit: Limit::Number(at_most) }
     }
 
     /// At most so many attempts refused.
     pub fn refused(at_most: u64) -> Self {
-        Self::Count { what: Count::Refused, bound: Bound::AtMost, limit: at_most }
+        Self::Count { what: Count::REFUSED, bound: Bound::AtMost, limit: Limit::Number(at_most) }
     }
 
     /// At least so many of the plan's connections were open at least once.
     pub fn connected(at_least: u64) -> Self {
-        Self::Count { what: Count::Connected, bound: Bound::AtLeast, limit: at_least }
+        Self::Count { what: Count::CONNECTED, bound: Bound::AtLeast, limit: Limit::Number(at_least) }
     }
 
     /// The 99th percentile of the messages' latency, from the due time.
@@ -89,6 +98,22 @@ impl Expectation {
 
     pub fn scale(service: impl Into<String>, from: u32, to: u32) -> Self {
         Self::Scale { service: service.into(), from, to, within: None }
+    }
+
+    pub(crate) fn is_about_log_lines(&self) -> bool {
+        matches!(self, Self::Count { what: Count::LOG_LINES_UNACCOUNTED, .. })
+    }
+
+    /// Asks for fewer, for a load with a share of the clients and of the time.
+    pub(crate) fn shrink(&mut self, clients: f64, time: f64) {
+        if let Self::Count { what, bound: Bound::AtLeast, limit: Limit::Number(limit) } = self {
+            let share = match what.grows() {
+                measure::Grows::No => 1.0,
+                measure::Grows::WithClients => clients,
+                measure::Grows::WithTime => clients * time,
+            };
+            *limit = (*limit as f64 * share).floor() as u64;
+        }
     }
 
     /// Speaks of the same thing, with another limit or the same.
@@ -107,19 +132,32 @@ impl Expectation {
     }
 }
 
+impl fmt::Display for Limit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(formatter, "{number}"),
+            Self::Share(share) => write!(formatter, "{}%", *share as f64 / 100.0),
+        }
+    }
+}
+
 impl fmt::Display for Expectation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Count { what, bound: Bound::AtMost, limit: 0 } => write!(formatter, "{what} = 0"),
-            Self::Count { what, bound: Bound::AtMost, limit } => write!(formatter, "{what} <= {limit}"),
-            Self::Count { what, bound: Bound::AtLeast, limit } => write!(formatter, "{what} >= {limit}"),
-            Self::Latency { what, at_most } => write!(formatter, "{what} <= {}", format_duration(*at_most)),
+            Self::Count { what, bound: Bound::AtMost, limit: Limit::Number(0) } => {
+                write!(formatter, "{what} = 0")
+            }
+            Self::Count { what, bound, limit } => {
+                let sign = if *bound == Bound::AtMost { "<=" } else { ">=" };
+                write!(formatter, "{what} {sign} {limit}")
+            }
+            Self::Latency { what, at_most } => write!(formatter, "{what} <= {}", duration::format(*at_most)),
             Self::Scale { service, from, to, within } => {
                 write!(formatter, "{service} {from} → {to}")?;
                 match within {
                     None => Ok(()),
                     Some(Within { time, of }) => {
-                        write!(formatter, " within {} of {}", format_duration(*time), of.name())
+                        write!(formatter, " within {} of {}", duration::format(*time), of.name())
                     }
                 }
             }

@@ -2,8 +2,10 @@
 
 use std::{str::FromStr, time::Duration};
 
-use super::{Anchor, Bound, Count, Expectation, Latency, Within, measure};
-use crate::duration::parse_duration;
+use platform::duration;
+
+use super::{Anchor, Bound, Count, Expectation, Latency, Limit, Within, measure};
+use crate::{hint, number, parse_count};
 
 /// Why a text is no expectation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,29 +34,38 @@ fn measured(text: &str) -> Result<Expectation, String> {
         .min_by_key(|(at, sign)| (*at, usize::MAX - sign.len()))
         .ok_or_else(shape)?;
     let (name, limit) = (text[..at].trim(), text[at + sign.len()..].trim());
-    if let Some((_, what)) = Count::NAMES.iter().find(|(known, _)| *known == name) {
-        let limit: u64 = limit.parse().map_err(|_| format!("`{limit}` is not a whole number"))?;
+    if let Some(what) = Count::by_name(name) {
+        let limit = self::limit(what, limit)?;
         let bound = match sign {
             ">=" => Bound::AtLeast,
             // Equality means something only where less than the limit is not possible.
-            "=" if limit != 0 => return Err("use <= or >=; = is for 0 only".to_owned()),
+            "=" if limit != Limit::Number(0) => return Err("use <= or >=; = is for 0 only".to_owned()),
             _ => Bound::AtMost,
         };
-        return Ok(Expectation::Count { what: *what, bound, limit });
+        return Ok(Expectation::Count { what, bound, limit });
     }
     if let Some(what) = Latency::parse(name) {
         if sign != "<=" {
             return Err("a latency has an upper limit: use <=".to_owned());
         }
-        let at_most = parse_duration(limit).map_err(|error| error.to_string())?;
+        let at_most = time(limit)?;
         return Ok(Expectation::Latency { what, at_most });
     }
-    let nearest = measure::names()
-        .map(|known| (strsim::damerau_levenshtein(&known, name), known))
-        .min()
-        .filter(|(distance, _)| *distance <= 3)
-        .map(|(_, known)| format!("; did you mean `{known}`?"));
-    Err(format!("`{name}` is not measured{}", nearest.unwrap_or_default()))
+    let names: Vec<String> = measure::names().collect();
+    Err(format!("`{name}` is not measured{}", hint(name, names.iter().map(String::as_str))))
+}
+
+/// `10000`, `10k`, or `99.9%` of all.
+fn limit(what: Count, text: &str) -> Result<Limit, String> {
+    let Some(share) = text.strip_suffix('%') else {
+        return parse_count(text).map(Limit::Number);
+    };
+    if !what.can_be_a_share() {
+        return Err(format!("{what} is no part of anything that is counted; give a number"));
+    }
+    let per_cent = number::parse(share).filter(|share| *share <= 100.0);
+    let per_cent = per_cent.ok_or_else(|| format!("`{text}` is no share; expected one such as 99.5%"))?;
+    Ok(Limit::Share((per_cent * 100.0).round() as u64))
 }
 
 /// `tcp 1 → 2`, `tcp 1 -> 2 within 30s of crossing`.
@@ -72,14 +83,14 @@ fn scale(text: &str) -> Result<Expectation, String> {
     }
     let within = match rest {
         [] => None,
-        ["within", time, "of", anchor] => Some(Within { time: duration(time)?, of: self::anchor(anchor)? }),
+        ["within", time, "of", anchor] => Some(Within { time: self::time(time)?, of: self::anchor(anchor)? }),
         _ => return Err(SHAPE.to_owned()),
     };
     Ok(Expectation::Scale { service: (*service).to_owned(), from, to, within })
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).map_err(|error| error.to_string())
+fn time(text: &str) -> Result<Duration, String> {
+    duration::parse(text).map_err(|error| error.to_string())
 }
 
 fn anchor(text: &str) -> Result<Anchor, String> {
@@ -105,6 +116,9 @@ mod tests {
             "p99 <= 50ms",
             "connect p99 <= 1s",
             "lateness max <= 2ms",
+            "answered >= 99.5%",
+            "broadcasts-missed = 0",
+            "broadcast max <= 1s",
             "tcp 1 → 2",
             "tcp 2 → 1 within 2m10s of close",
             "tcp 1 → 2 within 30s of crossing",
@@ -113,6 +127,7 @@ mod tests {
             assert_eq!(expectation.to_string(), text);
         }
         assert_eq!("tcp 1->2".parse::<Expectation>().unwrap(), Expectation::scale("tcp", 1, 2));
+        assert_eq!("connected >= 10k".parse::<Expectation>().unwrap(), Expectation::connected(10_000));
         assert_eq!("lost <= 0".parse::<Expectation>().unwrap(), Expectation::lost(0));
         assert_eq!(
             "message p99 <= 1s".parse::<Expectation>().unwrap(),
@@ -126,6 +141,8 @@ mod tests {
             ("lots = 0", "did you mean `lost`?"),
             ("lost = many", "`many` is not a whole number"),
             ("lost = 3", "= is for 0 only"),
+            ("refused <= 1%", "refused is no part"),
+            ("answered >= 101%", "`101%` is no share"),
             ("p99 >= 5ms", "use <="),
             ("p99 <= 5", "has no unit"),
             ("lost", "such as `lost = 0`"),

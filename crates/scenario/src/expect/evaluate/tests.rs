@@ -15,10 +15,7 @@ fn event(t_ms: u64, kind: EventKind) -> Event {
 }
 
 fn plan() -> LoadPlan {
-    crate::plan::Request { targets: vec!["127.0.0.1:1".to_owned()], ..Default::default() }
-        .resolve(None)
-        .unwrap()
-        .describe()
+    crate::Scenario::default().describe("127.0.0.1:1".to_owned())
 }
 
 fn changed(from: u32, to: u32) -> EventKind {
@@ -43,16 +40,17 @@ fn crossed() -> EventKind {
     }
 }
 
-fn finished(totals: Counters, message: LatencySummary) -> EventKind {
+fn finished(totals: &Counters, message: LatencySummary) -> EventKind {
     let summary = LoadSummary {
         plan: plan(),
         took_ms: 0,
-        totals,
+        totals: *totals,
         connect: LatencySummary::default(),
         first_byte: LatencySummary::default(),
         message,
         lateness: LatencySummary::default(),
         reconnect: LatencySummary::default(),
+        broadcast: LatencySummary::default(),
         message_histogram: Vec::new(),
         open_max: 0,
         shares: Vec::new(),
@@ -61,6 +59,9 @@ fn finished(totals: Counters, message: LatencySummary) -> EventKind {
         scale_down: None,
         expectations: Vec::new(),
         interrupted: false,
+        first_error: None,
+        first_wrong_answer: None,
+        ended_early: None,
     };
     EventKind::LoadFinished { summary: Box::new(summary) }
 }
@@ -80,7 +81,7 @@ fn counts_and_latencies_come_from_the_summary() {
     assert!(evaluator.results().iter().all(|result| !result.met));
     let totals = Counters { lost: 1, connected_first: 10, ..Counters::default() };
     let message = LatencySummary { count: 3, p99_us: 4_900, ..LatencySummary::default() };
-    evaluator.observe(&event(0, finished(totals, message)));
+    evaluator.observe(&event(0, finished(&totals, message)));
     let expected = [("1", false), ("10", true), ("4ms900us", true), ("nothing was measured", false)];
     assert_eq!(verdicts(&evaluator), expected.map(|(seen, met)| (seen.to_owned(), met)));
     assert_eq!(evaluator.pending(), [] as [&str; 0]);
@@ -125,4 +126,39 @@ fn a_change_before_its_anchor_is_none() {
     evaluator.observe(&event(1_000, EventKind::LoadClosed { closed: 1 }));
     evaluator.observe(&event(200_000, crossed()));
     assert_eq!(evaluator.pending(), [] as [&str; 0], "130 s after the close are over");
+}
+
+#[test]
+fn shares_are_of_what_there_could_have_been() {
+    let mut evaluator =
+        evaluator(&["answered >= 99%", "wrong <= 1%", "connected >= 100%", "broadcasts-received >= 1%"]);
+    let totals = Counters {
+        messages_sent: 200,
+        messages_answered: 198,
+        messages_wrong: 3,
+        connected_first: 99,
+        ..Counters::default()
+    };
+    evaluator.observe(&event(0, finished(&totals, LatencySummary::default())));
+    let expected = [("198 of 200", true), ("3 of 200", false), ("99 of 100", false), ("0 of none", false)];
+    assert_eq!(verdicts(&evaluator), expected.map(|(seen, met)| (seen.to_owned(), met)));
+}
+
+#[test]
+fn log_lines_are_waited_for_until_each_is_delivered_or_dropped() {
+    let mut evaluator = evaluator(&["log-lines-unaccounted = 0"]);
+    assert_eq!(verdicts(&evaluator), [("no service said how many there are".to_owned(), false)]);
+    let counted = |service: &str, written, shipped, dropped| EventKind::LogLinesCounted {
+        service: service.to_owned(),
+        written,
+        shipped,
+        dropped,
+    };
+    evaluator.observe(&event(1, counted("udp", 1, 1, 0)));
+    evaluator.observe(&event(1, counted("tcp", 9, 4, 2)));
+    assert_eq!(evaluator.pending().len(), 1);
+    assert_eq!(verdicts(&evaluator), [("3 of 10: 5 delivered, 2 counted as dropped".to_owned(), false)]);
+    evaluator.observe(&event(2, counted("tcp", 9, 7, 2)));
+    assert_eq!(evaluator.pending().len(), 0);
+    assert_eq!(verdicts(&evaluator), [("0 of 10: 8 delivered, 2 counted as dropped".to_owned(), true)]);
 }

@@ -1,0 +1,150 @@
+//! Takes the actions of a scenario: those on the platform on a thread of its own, since they block; those of clients
+//! through the load.
+
+use std::{
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+use platform::{
+    Event, EventKind, Target, TargetError,
+    target::{Drained, Killed, Scaled, Started, Stopped},
+};
+use scenario::{Scenario, Schedule, Step, Verb};
+
+use crate::Control;
+
+/// How long what was stopped may take to be started again at the end of a run.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Is fed with the events of a run and acts on them. Dropped, it starts what is still stopped.
+pub struct Director {
+    schedule: Schedule,
+    broadcasts: Vec<String>,
+    control: Control,
+    /// Steps that the platform takes, one after the other; `None`: there is no platform.
+    steps: Option<mpsc::Sender<Step>>,
+    worker: Option<(thread::JoinHandle<()>, mpsc::Receiver<()>)>,
+    under_way: usize,
+}
+
+impl Director {
+    /// `tell` gets an event for each action on the platform.
+    pub fn new(
+        scenario: &Scenario,
+        control: Control,
+        platform: Option<Arc<dyn Target>>,
+        tell: impl Fn(EventKind) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (mut steps, mut worker) = (None, None);
+        if let Some(platform) = platform.filter(|_| !scenario.actions.is_empty()) {
+            // Bounded by the actions of a scenario.
+            let (sender, receiver) = mpsc::channel::<Step>();
+            let (done, is_done) = mpsc::channel();
+            let thread = thread::Builder::new().name("actions".to_owned()).spawn(move || {
+                for step in receiver {
+                    tell(take(&*platform, &step));
+                }
+                // Nobody may be waiting any more.
+                let _ = done.send(());
+            })?;
+            (steps, worker) = (Some(sender), Some((thread, is_done)));
+        }
+        let broadcasts = scenario.broadcasts().map(str::to_owned).collect();
+        let schedule = Schedule::new(&scenario.actions);
+        Ok(Self { schedule, broadcasts, control, steps, worker, under_way: 0 })
+    }
+
+    /// Takes in the next event of the run.
+    pub fn observe(&mut self, event: &Event) {
+        self.schedule.observe(event);
+        if let EventKind::ActionTaken { action, .. } = &event.kind
+            && !action.starts_with("client ")
+        {
+            self.under_way = self.under_way.saturating_sub(1);
+        }
+    }
+
+    /// Has everything done that is due, `now_ms` after the run's beginning.
+    pub fn act(&mut self, now_ms: u64) {
+        for step in self.schedule.take_due(now_ms) {
+            self.take(step);
+        }
+    }
+
+    /// When [`act`](Self::act) has something to do next.
+    pub fn next_due(&self) -> Option<u64> {
+        self.schedule.next_due()
+    }
+
+    /// Actions on the platform that have no outcome yet.
+    pub fn is_acting(&self) -> bool {
+        self.under_way > 0
+    }
+
+    /// The load has ended: what was stopped is started again. Returns what was never done, in words.
+    pub fn end(&mut self) -> Vec<String> {
+        for step in self.schedule.end() {
+            self.take(step);
+        }
+        self.schedule.never_taken()
+    }
+
+    fn take(&mut self, step: Step) {
+        if let Verb::Send { payload, .. } = &step.verb {
+            let text = payload.trim_end();
+            let number = self.broadcasts.iter().position(|broadcast| text.ends_with(broadcast.as_str()));
+            let is_broadcast = text.starts_with("brd:");
+            self.control.send(&step, number.filter(|_| is_broadcast).map(|number| number as u16));
+        } else if let Some(steps) = &self.steps
+            && steps.send(step).is_ok()
+        {
+            self.under_way += 1;
+        }
+    }
+}
+
+impl Drop for Director {
+    fn drop(&mut self) {
+        self.end();
+        self.steps = None;
+        if let Some((thread, is_done)) = self.worker.take() {
+            // A platform that does not answer holds up nobody's Ctrl-C for ever.
+            if is_done.recv_timeout(PATIENCE).is_ok() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+fn take(platform: &dyn Target, step: &Step) -> EventKind {
+    let result = match &step.verb {
+        Verb::Stop { what, .. } => platform.stop(what).map(|Stopped { name, was_running }| {
+            if was_running { format!("{name} is stopped") } else { format!("{name} had been stopped before") }
+        }),
+        Verb::Start { what } => platform.start(what).map(|Started { name, was_stopped }| {
+            if was_stopped { format!("{name} is started") } else { format!("{name} was running") }
+        }),
+        Verb::Kill { what, restart } => platform.kill(what, *restart).map(|killed| {
+            let Killed { replica, restart_in, .. } = killed;
+            match restart_in {
+                Some(wait) => format!("{replica} is killed; it starts again in {} s", wait.as_secs()),
+                None => format!("{replica} is killed; it stays dead"),
+            }
+        }),
+        Verb::Drain { what } => platform.drain(what).map(|Drained { replica, connections, grace }| {
+            let held = connections.map(|count| format!(" with {count} connections")).unwrap_or_default();
+            format!("{replica}{held} is told to end, at most {} s from now", grace.as_secs())
+        }),
+        Verb::Scale { service, to } => {
+            platform.scale(service, *to).map(|Scaled { from, to, .. }| format!("{service} {from} → {to}"))
+        }
+        other => Err(TargetError::Invalid { message: format!("{other} is nothing that a platform does") }),
+    };
+    let (outcome, failed) = match result {
+        Ok(outcome) => (outcome, false),
+        Err(error) => (error.to_string(), true),
+    };
+    EventKind::ActionTaken { action: step.verb.to_string(), because: step.because.clone(), outcome, failed }
+}

@@ -1,0 +1,36 @@
+//! What speaks on a port whose answers are not the expected ones.
+
+use scenario::escape;
+
+/// The beginning of a wrong answer as it is shown, and what it is known by.
+pub(super) fn shown(answer: &[u8]) -> String {
+    let words = match answer {
+        // A record of an alert or of a handshake, and the major version.
+        [0x15 | 0x16, 0x03, ..] => ": this port speaks TLS",
+        [b'H', b'T', b'T', b'P', b'/', ..] => ": this port speaks HTTP",
+        [b'S', b'S', b'H', b'-', ..] => ": this port speaks SSH",
+        // The preface of HTTP/2 servers: a SETTINGS frame of stream 0.
+        [0, 0, _, 4, 0, 0, 0, 0, 0, ..] => ": this port speaks HTTP/2",
+        [b'2', b'2', b'0', b' ' | b'-', ..] => ": this port greets like SMTP or FTP",
+        _ => "",
+    };
+    format!("`{}`{words}", escape(answer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn well_known_answers_are_recognised_and_none_is_shown_raw() {
+        for (answer, expected) in [
+            (&b"\x15\x03\x01\x00\x02\x02\x46"[..], r"`\x15\x03\x01\0\x02\x02F`: this port speaks TLS"),
+            (b"HTTP/1.1 400 Bad Request\r\n", r"`HTTP/1.1 400 Bad Request\r\n`: this port speaks HTTP"),
+            (b"SSH-2.0-x", "`SSH-2.0-x`: this port speaks SSH"),
+            (b"220 mail", "`220 mail`: this port greets like SMTP or FTP"),
+            (b"\x1b[2J", r"`\x1b[2J`"),
+        ] {
+            assert_eq!(shown(answer), expected);
+        }
+    }
+}

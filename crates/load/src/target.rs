@@ -1,0 +1,137 @@
+//! Addresses as they are typed.
+
+use std::{
+    net::{SocketAddr, TcpStream, ToSocketAddrs as _, UdpSocket},
+    time::Duration,
+};
+
+use platform::values::Protocol;
+
+use crate::LoadError;
+
+/// How long one of several addresses of a name is tried before the run.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a machine has to say that nobody listens on a UDP port.
+const REFUSAL: Duration = Duration::from_millis(100);
+
+/// The protocol that a target says, as in `udp://127.0.0.1:10001`.
+pub fn protocol(text: &str) -> Option<Protocol> {
+    text.split_once("://").and_then(|(scheme, _)| scheme.parse().ok())
+}
+
+/// Reads `host:port`, or `udp://host:port` where that is the load's protocol. Names are looked up; if one has several
+/// addresses, IPv4 and IPv6, the first at which somebody listens is taken, and the first of all if nobody does.
+pub fn resolve(text: &str, protocol: Protocol) -> Result<SocketAddr, LoadError> {
+    let wrong = |reason: String| LoadError::Target { text: text.to_owned(), reason };
+    let address = match text.split_once("://") {
+        None => text,
+        Some((scheme, address)) => match scheme.parse::<Protocol>() {
+            Ok(spoken) if spoken == protocol => address,
+            Ok(_) => return Err(wrong(format!("the load speaks {protocol}"))),
+            Err(_) => {
+                return Err(wrong(format!("the protocol `{scheme}` is not spoken, only tcp and udp are")));
+            }
+        },
+    };
+    if let Ok(address) = address.parse::<SocketAddr>() {
+        let is_zero = address.port() == 0;
+        return if is_zero { Err(wrong("port 0 cannot be connected to".to_owned())) } else { Ok(address) };
+    }
+    let shape = || wrong("expected host:port, such as 127.0.0.1:10000".to_owned());
+    let (host, port) = match address.rsplit_once(':') {
+        // The colons of an address of IPv6 are not those before a port.
+        Some((host, _)) if host.contains(':') && !host.starts_with('[') => (address, ""),
+        Some((host, port)) => (host, port),
+        None => (address, ""),
+    };
+    if port.is_empty() && !host.is_empty() {
+        return Err(wrong(format!("the port is missing; expected host:port, such as {}:10000", bare(host))));
+    }
+    if host.is_empty() || !port.parse::<u16>().is_ok_and(|port| port != 0) {
+        return Err(shape());
+    }
+    let addresses: Vec<SocketAddr> =
+        address.to_socket_addrs().map_err(|error| wrong(error.to_string()))?.collect();
+    let first = *addresses.first().ok_or_else(|| wrong("the name has no address".to_owned()))?;
+    let listens = |address: &&SocketAddr| match protocol {
+        Protocol::Tcp => TcpStream::connect_timeout(address, PATIENCE).is_ok(),
+        Protocol::Udp => takes_datagrams(**address),
+    };
+    let several = addresses.iter().any(|address| *address != first);
+    Ok(if several { addresses.iter().find(listens).copied().unwrap_or(first) } else { first })
+}
+
+/// A host as it stands before a port.
+fn bare(host: &str) -> String {
+    if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
+}
+
+/// Nobody says that nobody listens there.
+fn takes_datagrams(address: SocketAddr) -> bool {
+    let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let ask = || -> std::io::Result<()> {
+        let socket = UdpSocket::bind(any)?;
+        socket.connect(address)?;
+        socket.set_read_timeout(Some(REFUSAL))?;
+        socket.send(&[])?;
+        match socket.recv(&mut [0]) {
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Err(error),
+            _ => Ok(()),
+        }
+    };
+    ask().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_with_and_without_a_scheme() {
+        for text in ["127.0.0.1:10000", "tcp://127.0.0.1:10000"] {
+            assert_eq!(resolve(text, Protocol::Tcp).unwrap(), "127.0.0.1:10000".parse().unwrap());
+        }
+        assert_eq!(resolve("[::1]:5151", Protocol::Udp).unwrap(), "[::1]:5151".parse().unwrap());
+        assert_eq!(resolve("udp://localhost:80", Protocol::Udp).unwrap().port(), 80);
+        assert_eq!(protocol("udp://localhost:80"), Some(Protocol::Udp));
+        assert_eq!(protocol("localhost:80"), None);
+    }
+
+    #[test]
+    fn of_a_name_with_several_addresses_one_is_taken_at_which_somebody_listens() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            // Where IPv6 is off there is nothing to choose from.
+            let Ok(listener) = TcpListener::bind(address) else { continue };
+            let listening = listener.local_addr().unwrap();
+            let name = format!("localhost:{}", listening.port());
+            if name.to_socket_addrs().unwrap().any(|known| known == listening) {
+                assert_eq!(resolve(&name, Protocol::Tcp).unwrap(), listening);
+            }
+            let socket = UdpSocket::bind(address).unwrap();
+            let bound = socket.local_addr().unwrap();
+            let name = format!("localhost:{}", bound.port());
+            if name.to_socket_addrs().unwrap().any(|known| known == bound) {
+                assert_eq!(resolve(&name, Protocol::Udp).unwrap(), bound);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_named() {
+        for text in ["127.0.0.1:0", ":80", "host:99999", "udp://127.0.0.1:1", "x://127.0.0.1:1", ""] {
+            let error = resolve(text, Protocol::Tcp).expect_err(text).to_string();
+            assert!(error.contains(&format!("`{text}`")), "{error}");
+        }
+        for (text, example) in [
+            ("127.0.0.1", "127.0.0.1:10000"),
+            ("host:", "host:10000"),
+            ("tcp://host", "host:10000"),
+            ("::1", "[::1]:10000"),
+        ] {
+            let error = resolve(text, Protocol::Tcp).expect_err(text).to_string();
+            assert!(error.contains("the port is missing") && error.contains(example), "{error}");
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! Actions: what clients send beside their messages, and what is done to a platform.
+
+use std::{
+    collections::HashMap,
+    io::Write as _,
+    net::{SocketAddr, TcpStream},
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use load::{Control, Director};
+use parking_lot::Mutex;
+use platform::{
+    Event, EventKind, Target, TargetError,
+    event::{Source, Stamper},
+    target::{
+        Applied, Drained, EventStream, EventsFrom, Killed, LogQuery, LogStream, Scaled, Snapshot, Started,
+        Stopped, Subject,
+    },
+    values::Values,
+};
+use scenario::{Scenario, Step, Verb};
+use uuid::Uuid;
+
+use crate::{
+    processes::{process, worker_program},
+    server::{Load, Server, receive, request, run_under, send},
+};
+
+/// How a server treats broadcasts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Broadcasts {
+    /// To everybody once.
+    Once,
+    /// To everybody but the sender, and to the sender's neighbour twice.
+    Badly,
+    /// With an error, behind the answer of a message.
+    Refused,
+}
+
+/// A server of our protocol with its clients. Tokens are numbered; only the client that got one may use it.
+fn server(broadcasts: Broadcasts) -> Server {
+    let clients: Arc<Mutex<HashMap<usize, TcpStream>>> = Arc::default();
+    Server::start(move |mut stream, number| {
+        clients.lock().insert(number, stream.try_clone().unwrap());
+        let token = Uuid::from_u128(number as u128).to_string();
+        while let Some(request) = receive(&mut stream) {
+            let text = String::from_utf8(request).unwrap();
+            let Some(rest) = text.strip_prefix("brd:") else {
+                let answer = if text == "token" { token.clone() } else { "12345".to_owned() };
+                clients.lock().get(&number).unwrap().write_all(answer.as_bytes()).unwrap();
+                continue;
+            };
+            let (used, value) = rest.split_once(':').unwrap();
+            assert_eq!(used, token, "the client's own token");
+            for (client, stream) in clients.lock().iter_mut() {
+                let times = match broadcasts {
+                    Broadcasts::Once => 1,
+                    Broadcasts::Refused => 0,
+                    Broadcasts::Badly if *client == number => 0,
+                    Broadcasts::Badly => 1 + usize::from(*client == number + 1),
+                };
+                send(stream, value.repeat(times).as_bytes());
+            }
+            if broadcasts == Broadcasts::Refused {
+                send(&mut stream, b"error: broadcast unavailable");
+            }
+        }
+    })
+}
+
+fn broadcasting(address: SocketAddr) -> Load {
+    let text = r#"name: x
+actions:
+  - { when: ramp done, do: send, from: 1, payload: "brd:{token}:<one>" }
+  - { when: ramp done, do: send, from: 2, payload: "brd:{token}:<two>" }"#;
+    let actions = Scenario::parse(text, "x").unwrap().actions;
+    request(address, 8).with(|scenario| scenario.actions = actions)
+}
+
+/// Runs a load with its actions, as the command line does.
+#[expect(clippy::needless_pass_by_value, reason = "made for this run")]
+fn directed(load: Load) -> (platform::event::LoadSummary, Vec<EventKind>) {
+    let control = Control::new();
+    let mut director = Director::new(&load.scenario, control.clone(), None, |_| {}).unwrap();
+    let mut stamper = Stamper::new(Uuid::nil(), Source::Load, Timestamp::UNIX_EPOCH);
+    run_under(&load, &control, |event| {
+        director.observe(&stamper.stamp(0, event.clone()));
+        director.act(0);
+    })
+}
+
+fn outcomes(events: &[EventKind]) -> Vec<(&str, bool)> {
+    let taken = |event| match event {
+        &EventKind::ActionTaken { ref outcome, failed, .. } => Some((outcome.as_str(), failed)),
+        _ => None,
+    };
+    events.iter().filter_map(taken).collect()
+}
+
+#[test]
+fn each_broadcast_comes_to_everybody_exactly_once() {
+    for workers in [None, Some(2)] {
+        let server = server(Broadcasts::Once);
+        let (summary, events) = directed(broadcasting(server.address()).options(|options| {
+            options.workers = workers;
+            options.worker = workers.map(|_| process(worker_program()));
+        }));
+        let totals = summary.totals;
+        assert_eq!((totals.broadcasts_sent, totals.broadcasts_refused, totals.actions_sent), (2, 0, 2));
+        assert_eq!((totals.broadcasts_due, totals.broadcasts_received), (16, 16), "{totals:?}");
+        assert_eq!((totals.broadcasts_missed, totals.broadcasts_doubled), (0, 0));
+        assert!((1..=16).contains(&summary.broadcast.count), "{:?}", summary.broadcast);
+        assert_eq!((totals.messages_wrong, totals.message_timeouts, totals.lost), (0, 0, 0), "{totals:?}");
+        assert_eq!(outcomes(&events).len(), 2, "{events:?}");
+        assert!(
+            outcomes(&events).iter().all(|(outcome, failed)| outcome.starts_with("came back") && !failed),
+            "{:?}",
+            outcomes(&events)
+        );
+    }
+}
+
+#[test]
+fn misses_and_duplicates_are_counted() {
+    let server = server(Broadcasts::Badly);
+    let totals = directed(broadcasting(server.address())).0.totals;
+    assert_eq!((totals.broadcasts_due, totals.broadcasts_received), (16, 14), "{totals:?}");
+    assert_eq!((totals.broadcasts_missed, totals.broadcasts_doubled), (2, 2), "{totals:?}");
+    assert_eq!(totals.messages_wrong, 0);
+}
+
+#[test]
+fn a_broadcast_that_is_refused_is_missed_by_nobody() {
+    let server = server(Broadcasts::Refused);
+    let mut load = broadcasting(server.address());
+    load.scenario.actions.truncate(1);
+    let (summary, events) = directed(load);
+    let totals = summary.totals;
+    assert_eq!((totals.broadcasts_sent, totals.broadcasts_refused), (1, 1));
+    assert_eq!((totals.broadcasts_due, totals.broadcasts_missed), (0, 0));
+    assert_eq!((totals.messages_wrong, totals.lost), (0, 0), "the echo goes on");
+    assert_eq!(outcomes(&events), [("answered: error: broadcast unavailable", false)]);
+}
+
+#[test]
+fn what_a_client_is_answered_is_told_and_is_no_message() {
+    let server = Server::start(|mut stream, _| {
+        while let Some(request) = receive(&mut stream) {
+            let answer: &[u8] = match request.as_slice() {
+                b"WHY\n" => b"42",
+                b"token" => b"error: cache unavailable",
+                _ => b"12345",
+            };
+            send(&mut stream, answer);
+        }
+    });
+    let text = r#"name: x
+actions:
+  - { when: ramp done, do: send, from: 2, payload: 'WHY\n' }
+  - { when: ramp done, do: send, from: 3, payload: "mcget:{token}:key" }"#;
+    let actions = Scenario::parse(text, "x").unwrap().actions;
+    let (summary, events) =
+        directed(request(server.address(), 3).with(|scenario| scenario.actions = actions));
+    let mut seen = outcomes(&events);
+    seen.sort_unstable();
+    assert_eq!(seen, [("answered: 42", false), ("it got no token: error: cache unavailable", true)]);
+    assert_eq!((summary.totals.actions_sent, summary.totals.messages_wrong), (1, 0));
+}
+
+/// A client that cannot send is not forgotten.
+#[test]
+fn an_order_without_an_answer_fails() {
+    let server = Server::start(|mut stream, _| {
+        while let Some(request) = receive(&mut stream) {
+            if request != b"WHY" {
+                send(&mut stream, b"12345");
+            }
+        }
+    });
+    let text = "name: x\nactions: [{ when: ramp done, do: send, from: 1, payload: WHY }]";
+    let actions = Scenario::parse(text, "x").unwrap().actions;
+    let load = request(server.address(), 1).with(|scenario| {
+        scenario.actions = actions;
+        scenario.messages.timeout = Some(Duration::from_millis(100));
+    });
+    let (summary, events) = directed(load);
+    assert_eq!(outcomes(&events), [("no answer in time", true)]);
+    assert_eq!((summary.totals.given_up, summary.totals.message_timeouts), (1, 0), "it was no message");
+}
+
+/// A platform that notes what it is told.
+struct Noted {
+    calls: Mutex<Vec<String>>,
+    can_stop: bool,
+}
+
+impl Noted {
+    fn call<T>(&self, call: String, result: T) -> T {
+        self.calls.lock().push(call);
+        result
+    }
+}
+
+impl Target for Noted {
+    fn apply(&self, _values: &Values) -> Result<Applied, TargetError> {
+        Err(TargetError::other("not asked for"))
+    }
+
+    fn teardown(&self, _grace: bool) -> Result<(), TargetError> {
+        Err(TargetError::other("not asked for"))
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, TargetError> {
+        Err(TargetError::other("not asked for"))
+    }
+
+    fn events(&self, _from: EventsFrom) -> Result<EventStream, TargetError> {
+        Err(TargetError::other("not asked for"))
+    }
+
+    fn scale(&self, service: &str, replicas: u32) -> Result<Scaled, TargetError> {
+        Ok(self
+            .call(format!("scale {service} {replicas}"), Scaled { from: 1, to: replicas, autoscaled: None }))
+    }
+
+    fn kill(&self, what: &Subject, restart: bool) -> Result<Killed, TargetError> {
+        let replica = "tcp-1".to_owned();
+        let killed =
+            Killed { replica, pid: None, draining: false, restart_in: restart.then_some(Duration::ZERO) };
+        Ok(self.call(format!("kill {what} {restart}"), killed))
+    }
+
+    fn stop(&self, what: &Subject) -> Result<Stopped, TargetError> {
+        if !self.can_stop {
+            let (what, why) = (format!("stopping {what}"), "it was given by its address".to_owned());
+            return Err(TargetError::Unsupported { what, why });
+        }
+        Ok(self.call(format!("stop {what}"), Stopped { name: what.name.clone(), was_running: true }))
+    }
+
+    fn start(&self, what: &Subject) -> Result<Started, TargetError> {
+        Ok(self.call(format!("start {what}"), Started { name: what.name.clone(), was_stopped: true }))
+    }
+
+    fn drain(&self, what: &Subject) -> Result<Drained, TargetError> {
+        let drained =
+            Drained { replica: "tcp-0".to_owned(), connections: Some(500), grace: Duration::from_mins(1) };
+        Ok(self.call(format!("drain {what}"), drained))
+    }
+
+    fn logs(&self, _query: &LogQuery) -> Result<LogStream, TargetError> {
+        Err(TargetError::other("not asked for"))
+    }
+
+    fn endpoint(&self, _service: &str) -> Result<SocketAddr, TargetError> {
+        Err(TargetError::other("not asked for"))
+    }
+}
+
+/// A director over a platform that notes, its events in order, and a clock that the test sets.
+struct Stage {
+    platform: Arc<Noted>,
+    director: Director,
+    told: mpsc::Receiver<EventKind>,
+    stamper: Stamper,
+}
+
+impl Stage {
+    fn new(actions: &str, can_stop: bool) -> Self {
+        let text = format!("name: x\nphases: {{ hold: {{ for: 10m }} }}\nactions: {actions}");
+        let scenario = Scenario::parse(&text, "x").unwrap();
+        let platform = Arc::new(Noted { calls: Mutex::default(), can_stop });
+        let (sender, told) = mpsc::channel();
+        let tell = move |event| sender.send(event).unwrap();
+        let target: Arc<dyn Target> = Arc::clone(&platform) as Arc<dyn Target>;
+        let director = Director::new(&scenario, Control::new(), Some(target), tell).unwrap();
+        let stamper = Stamper::new(Uuid::nil(), Source::Load, Timestamp::UNIX_EPOCH);
+        let mut stage = Self { platform, director, told, stamper };
+        let plan = scenario.describe(String::new());
+        stage.happens(0, EventKind::LoadStarted { plan });
+        stage
+    }
+
+    fn happens(&mut self, t_ms: u64, kind: EventKind) -> Event {
+        let event = self.stamper.stamp(t_ms, kind);
+        self.director.observe(&event);
+        event
+    }
+
+    /// What is told next, which the director hears as well, as it does in a run.
+    fn hears(&mut self, t_ms: u64) -> (String, String, bool) {
+        let told = self.told.recv_timeout(Duration::from_secs(20)).expect("an action is told");
+        match self.happens(t_ms, told).kind {
+            EventKind::ActionTaken { action, outcome, failed, .. } => (action, outcome, failed),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn calls(&self) -> Vec<String> {
+        self.platform.calls.lock().clone()
+    }
+}
+
+#[test]
+fn a_platform_is_acted_upon_and_each_action_is_told() {
+    let mut stage = Stage::new(
+        "[{ at: 1s, do: stop, what: kafka, for: 30s }, { at: 2s, do: drain, what: tcp/tcp-0 },
+            { at: 3s, do: scale, what: tcp, to: 3 },
+            { when: kafka started, after: 2s, do: kill, what: tcp/fullest, restart: false }]",
+        true,
+    );
+    stage.director.act(999);
+    assert_eq!(stage.director.next_due(), Some(1_000));
+    stage.director.act(1_000);
+    assert!(stage.director.is_acting());
+    assert_eq!(stage.hears(1_001), ("stop kafka for 30s".into(), "kafka is stopped".into(), false));
+    stage.director.act(3_000);
+    let outcome = "tcp-0 with 500 connections is told to end, at most 60 s from now".to_owned();
+    assert_eq!(stage.hears(3_001), ("drain tcp/tcp-0".into(), outcome, false));
+    assert_eq!(stage.hears(3_001).1, "tcp 1 → 3");
+    stage.director.act(31_000);
+    assert_eq!(stage.hears(31_005).1, "kafka is started");
+    assert_eq!(stage.director.next_due(), Some(33_005));
+    stage.director.act(33_005);
+    assert_eq!(stage.hears(33_006).1, "tcp-1 is killed; it stays dead");
+    assert!(!stage.director.is_acting());
+    let calls = ["stop kafka", "drain tcp/tcp-0", "scale tcp 3", "start kafka", "kill tcp/fullest false"];
+    assert_eq!(stage.calls(), calls);
+    assert_eq!(stage.director.end(), [] as [String; 0]);
+}
+
+#[test]
+fn what_was_stopped_is_started_again_however_the_run_ends() {
+    // Asked to end, or dropped by a run that failed.
+    for asked in [true, false] {
+        let mut stage = Stage::new(
+            "[{ at: 1s, do: stop, what: kafka, for: 30s }, { at: 9s, do: kill, what: tcp }]",
+            true,
+        );
+        stage.director.act(1_000);
+        stage.hears(1_001);
+        if asked {
+            assert_eq!(stage.director.end(), ["at 9s: kill tcp"], "and what was never done is named");
+        }
+        let Stage { platform, director, .. } = stage;
+        drop(director);
+        assert_eq!(*platform.calls.lock(), ["stop kafka", "start kafka"]);
+    }
+}
+
+#[test]
+fn what_a_platform_cannot_do_is_told_with_its_reason() {
+    let mut stage = Stage::new("[{ at: 1s, do: stop, what: kafka, for: 30s }]", false);
+    stage.director.act(1_000);
+    let (action, outcome, failed) = stage.hears(1_001);
+    assert_eq!((action.as_str(), failed), ("stop kafka for 30s", true));
+    assert!(outcome.contains("given by its address"), "{outcome}");
+    assert_eq!((stage.director.next_due(), stage.calls().len()), (None, 0), "it is not started either");
+}
+
+/// An order before there is a run reaches nobody, and harms nothing.
+#[test]
+fn an_order_without_a_run_is_none() {
+    let verb = Verb::Send { from: 1, payload: "x".to_owned() };
+    Control::new().send(&Step { verb, because: String::new() }, None);
+}

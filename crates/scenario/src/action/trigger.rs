@@ -1,0 +1,291 @@
+//! When an action is done.
+//!
+//! | `when:` | happens |
+//! |---|---|
+//! | `ramp done`, `load closed` | every connection of the load was started and decided; the load closed them |
+//! | `tcp 1 → 2` (or `->`) | the autoscaler changes the service's replicas so |
+//! | `tcp above target`, `tcp below target` | the service's metric crosses its target and tolerance |
+//! | `tcp/tcp-1 ready` | a replica is `starting`, `ready`, `unready`, `draining`, `gone` or `crashed`; `tcp/any`: whichever |
+//! | `kafka stopped`, `kafka started` | an action of this scenario has stopped it or started it again |
+//!
+//! A trigger fires once, the first time.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use platform::{Event, EventKind, duration, target::Subject};
+
+use super::known;
+use crate::hint;
+
+/// When an action is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trigger {
+    /// So long after the first connect.
+    At(Duration),
+    When {
+        event: Happening,
+        after: Duration,
+    },
+}
+
+/// Something that can happen in a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happening {
+    RampDone,
+    LoadClosed,
+    Scale {
+        service: String,
+        from: u32,
+        to: u32,
+    },
+    Crossing {
+        service: String,
+        above: bool,
+    },
+    /// `pod`: `None` is any.
+    Pod {
+        service: String,
+        pod: Option<String>,
+        state: PodState,
+    },
+    Stopped(Subject),
+    Started(Subject),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PodState {
+    Starting,
+    Ready,
+    Unready,
+    Draining,
+    Gone,
+    Crashed,
+}
+
+impl PodState {
+    const NAMES: [(&'static str, Self); 6] = [
+        ("starting", Self::Starting),
+        ("ready", Self::Ready),
+        ("unready", Self::Unready),
+        ("draining", Self::Draining),
+        ("gone", Self::Gone),
+        ("crashed", Self::Crashed),
+    ];
+}
+
+impl Happening {
+    /// Whether this is what `event` says.
+    pub fn is(&self, event: &EventKind) -> bool {
+        let pod_is = |state: PodState, of: &String, name: &String| {
+            matches!(self, Self::Pod { service, pod, state: wanted }
+                if *wanted == state && service == of && pod.as_ref().is_none_or(|pod| pod == name))
+        };
+        match event {
+            EventKind::RampDone { .. } => *self == Self::RampDone,
+            EventKind::LoadClosed { .. } => *self == Self::LoadClosed,
+            EventKind::DesiredChanged { service, from, to, .. } => {
+                *self == Self::Scale { service: service.clone(), from: *from, to: *to }
+            }
+            EventKind::MetricCrossed { service, above, .. } => {
+                *self == Self::Crossing { service: service.clone(), above: *above }
+            }
+            EventKind::PodStarting { service, pod, .. } => pod_is(PodState::Starting, service, pod),
+            EventKind::PodReady { service, pod, .. } => pod_is(PodState::Ready, service, pod),
+            EventKind::PodUnready { service, pod, .. } => pod_is(PodState::Unready, service, pod),
+            EventKind::PodDraining { service, pod, .. } => pod_is(PodState::Draining, service, pod),
+            EventKind::PodGone { service, pod, .. } => pod_is(PodState::Gone, service, pod),
+            EventKind::PodCrashed { service, pod, .. } => pod_is(PodState::Crashed, service, pod),
+            EventKind::ActionTaken { action, failed: false, .. } => {
+                let wanted = match self {
+                    Self::Stopped(what) => format!("stop {what}"),
+                    Self::Started(what) => format!("start {what}"),
+                    _ => return false,
+                };
+                action.strip_prefix(&wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+            }
+            _ => false,
+        }
+    }
+
+    /// The service that has to be there for it to happen; nothing for the load's own events.
+    pub(crate) fn service(&self) -> Option<&str> {
+        match self {
+            Self::RampDone | Self::LoadClosed => None,
+            Self::Scale { service, .. } | Self::Crossing { service, .. } | Self::Pod { service, .. } => {
+                Some(service)
+            }
+            Self::Stopped(what) | Self::Started(what) => Some(&what.name),
+        }
+    }
+}
+
+impl Trigger {
+    /// Whether `event` sets it off; then how long after it.
+    pub(super) fn delay_after(&self, event: &Event) -> Option<Duration> {
+        match self {
+            Self::At(at) => matches!(event.kind, EventKind::LoadStarted { .. }).then_some(*at),
+            Self::When { event: happening, after } => happening.is(&event.kind).then_some(*after),
+        }
+    }
+}
+
+/// Why a text is no event of a run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{text}`: {reason}; events are `ramp done`, `load closed`, `tcp 1 → 2`, `tcp above target`, `tcp/tcp-1 ready`, \
+     `kafka stopped`, `kafka started` and the like"
+)]
+pub struct HappeningError {
+    text: String,
+    reason: String,
+}
+
+impl FromStr for Happening {
+    type Err = HappeningError;
+
+    fn from_str(text: &str) -> Result<Self, HappeningError> {
+        parse(text).map_err(|reason| HappeningError { text: text.to_owned(), reason })
+    }
+}
+
+fn parse(text: &str) -> Result<Happening, String> {
+    let spaced = text.replace("->", "→").replace('→', " → ");
+    let words: Vec<&str> = spaced.split_whitespace().collect();
+    let subject = |what: &str| -> Result<Subject, String> {
+        let subject: Subject = what.parse().map_err(|error| format!("{error}"))?;
+        known(&subject.name)?;
+        Ok(subject)
+    };
+    let service = |name: &str| subject(name).map(|subject| subject.name);
+    match words.as_slice() {
+        ["ramp", "done"] => Ok(Happening::RampDone),
+        ["load", "closed"] => Ok(Happening::LoadClosed),
+        [name, from, "→", to] => {
+            let number = |text: &str| text.parse().map_err(|_| format!("`{text}` is no number of replicas"));
+            let (from, to) = (number(from)?, number(to)?);
+            if from == to {
+                return Err(format!("{from} → {to} is no change"));
+            }
+            Ok(Happening::Scale { service: service(name)?, from, to })
+        }
+        [name, "above", "target"] => Ok(Happening::Crossing { service: service(name)?, above: true }),
+        [name, "below", "target"] => Ok(Happening::Crossing { service: service(name)?, above: false }),
+        [what, "stopped"] => Ok(Happening::Stopped(subject(what)?)),
+        [what, "started"] => Ok(Happening::Started(subject(what)?)),
+        [what, state] => {
+            let Some((_, state)) = PodState::NAMES.iter().find(|(name, _)| name == state) else {
+                let states = PodState::NAMES.map(|(name, _)| name).into_iter().chain(["stopped", "started"]);
+                return Err(format!("`{state}` is nothing that happens to it{}", hint(state, states)));
+            };
+            let (name, pod) = what.split_once('/').ok_or_else(|| {
+                format!(
+                    "which replica? write {what}/{what}-0 {state}, or {what}/any {state}",
+                    state = words[1]
+                )
+            })?;
+            let pod = Some(pod).filter(|pod| *pod != "any").map(str::to_owned);
+            Ok(Happening::Pod { service: service(name)?, pod, state: *state })
+        }
+        _ => Err("is no event of a run".to_owned()),
+    }
+}
+
+impl fmt::Display for Happening {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RampDone => formatter.write_str("ramp done"),
+            Self::LoadClosed => formatter.write_str("load closed"),
+            Self::Scale { service, from, to } => write!(formatter, "{service} {from} → {to}"),
+            Self::Crossing { service, above } => {
+                write!(formatter, "{service} {} target", if *above { "above" } else { "below" })
+            }
+            Self::Pod { service, pod, state } => {
+                let state =
+                    PodState::NAMES.iter().find(|(_, known)| known == state).map_or("", |(name, _)| name);
+                write!(formatter, "{service}/{} {state}", pod.as_deref().unwrap_or("any"))
+            }
+            Self::Stopped(what) => write!(formatter, "{what} stopped"),
+            Self::Started(what) => write!(formatter, "{what} started"),
+        }
+    }
+}
+
+impl fmt::Display for Trigger {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(at) => write!(formatter, "at {}", duration::format(*at)),
+            Self::When { event, after } if after.is_zero() => write!(formatter, "when {event}"),
+            Self::When { event, after } => write!(formatter, "{} after {event}", duration::format(*after)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(text: &str) -> Happening {
+        text.parse().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn what_is_read_prints_the_same() {
+        for text in [
+            "ramp done",
+            "load closed",
+            "tcp 1 → 2",
+            "tcp above target",
+            "udp below target",
+            "tcp/tcp-1 ready",
+            "tcp/any crashed",
+            "kafka stopped",
+            "tcp/tcp-0 started",
+        ] {
+            assert_eq!(read(text).to_string(), text);
+        }
+        assert_eq!(read("tcp 1->2"), read("tcp 1 → 2"));
+    }
+
+    #[test]
+    fn what_is_none_is_named() {
+        for (text, reason) in [
+            ("tpc 1 → 2", "did you mean `tcp`?"),
+            ("tcp 2 → 2", "is no change"),
+            ("tcp one → 2", "`one` is no number of replicas"),
+            ("tcp/tcp-1 redy", "did you mean `ready`?"),
+            ("tcp ready", "write tcp/tcp-0 ready, or tcp/any ready"),
+            ("the end", "is nothing that happens to it"),
+            ("", "is no event"),
+        ] {
+            let error = text.parse::<Happening>().expect_err(text).to_string();
+            assert!(error.contains(reason) && error.contains("`ramp done`"), "{error}");
+        }
+    }
+
+    #[test]
+    fn events_are_recognised() {
+        let (service, pod) = ("tcp".to_owned(), "tcp-1".to_owned());
+        let ready = EventKind::PodReady { service: service.clone(), pod: pod.clone(), after_ms: 1 };
+        assert!(read("tcp/tcp-1 ready").is(&ready) && read("tcp/any ready").is(&ready));
+        assert!(!read("tcp/tcp-0 ready").is(&ready) && !read("tcp/any gone").is(&ready));
+        let taken = |action: &str, failed| EventKind::ActionTaken {
+            action: action.to_owned(),
+            because: String::new(),
+            outcome: String::new(),
+            failed,
+        };
+        assert!(read("kafka stopped").is(&taken("stop kafka for 30s", false)));
+        assert!(read("kafka started").is(&taken("start kafka", false)));
+        assert!(!read("kafka stopped").is(&taken("stop kafka", true)));
+        assert!(!read("tcp stopped").is(&taken("stop tcp/tcp-0", false)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_answered(text in ".*") {
+            let _ = text.parse::<Happening>();
+        }
+    }
+}

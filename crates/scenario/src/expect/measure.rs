@@ -1,0 +1,242 @@
+//! The numbers of a summary that an expectation can speak of.
+
+use std::fmt;
+
+use platform::event::{Counters, LatencySummary, LoadSummary};
+
+/// A counter, by its place in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count(usize);
+
+struct Row {
+    name: &'static str,
+    of: fn(&Counters) -> u64,
+    /// What a share can be asked of.
+    whole: Whole,
+    /// Whether a load that is smaller is to show less of it.
+    grows: Grows,
+}
+
+/// How many there could have been.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whole {
+    /// Nobody can say.
+    None,
+    Connections,
+    Sent,
+    Due,
+    Deliveries,
+}
+
+/// What a count grows with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Grows {
+    No,
+    WithClients,
+    /// And with the clients.
+    WithTime,
+}
+
+const fn row(name: &'static str, whole: Whole, grows: Grows, of: fn(&Counters) -> u64) -> Row {
+    Row { name, of, whole, grows }
+}
+
+/// Those of [`Count`]'s constants come first.
+static COUNTS: [Row; 27] = [
+    // Of the load's connections, those that were open at least once.
+    row("connected", Whole::Connections, Grows::WithClients, |totals| totals.connected_first),
+    // Connections; over UDP, messages, but for what this side's own sockets had no room for.
+    row("lost", Whole::Connections, Grows::No, |totals| totals.lost),
+    row("refused", Whole::None, Grows::No, |totals| totals.refused),
+    // Of the platform's log lines, those that were neither delivered nor counted as dropped. Not the load's: the
+    // evaluator takes it from the platform's events.
+    row("log-lines-unaccounted", Whole::None, Grows::No, |_| u64::MAX),
+    row("reset", Whole::None, Grows::No, |totals| totals.reset),
+    row("connect-errors", Whole::None, Grows::No, |totals| totals.connect_errors),
+    row("connect-timeouts", Whole::None, Grows::No, |totals| totals.connect_timeouts),
+    row("connects-cut-off", Whole::None, Grows::No, |totals| totals.connects_cut_off),
+    row("stayed-away", Whole::Connections, Grows::No, |totals| totals.stayed_away),
+    row("reconnected", Whole::Connections, Grows::WithClients, |totals| totals.reconnected),
+    row("notices", Whole::Connections, Grows::WithClients, |totals| totals.notices),
+    row("answered", Whole::Sent, Grows::WithTime, |totals| totals.messages_answered),
+    row("unanswered", Whole::Sent, Grows::No, |totals| totals.messages_unanswered),
+    row("wrong", Whole::Sent, Grows::No, |totals| totals.messages_wrong),
+    row("timeouts", Whole::Sent, Grows::No, |totals| totals.message_timeouts),
+    row("cut-off", Whole::Sent, Grows::No, |totals| totals.messages_cut_off),
+    row("late", Whole::Sent, Grows::No, |totals| totals.messages_late),
+    row("never-sent", Whole::Due, Grows::No, |totals| totals.messages_never_sent),
+    row("duplicated", Whole::None, Grows::No, |totals| totals.messages_duplicated),
+    row("reordered", Whole::None, Grows::No, |totals| totals.messages_reordered),
+    row("overdue", Whole::None, Grows::No, |totals| totals.messages_overdue),
+    row("stray", Whole::None, Grows::No, |totals| totals.messages_stray),
+    row("receive-drops", Whole::None, Grows::No, |totals| totals.receive_drops),
+    row("broadcasts-received", Whole::Deliveries, Grows::WithClients, |totals| totals.broadcasts_received),
+    row("broadcasts-missed", Whole::Deliveries, Grows::No, |totals| totals.broadcasts_missed),
+    row("broadcasts-doubled", Whole::Deliveries, Grows::No, |totals| totals.broadcasts_doubled),
+    row("broadcasts-refused", Whole::None, Grows::No, |totals| totals.broadcasts_refused),
+];
+
+impl Count {
+    pub const CONNECTED: Self = Self(0);
+    pub const LOST: Self = Self(1);
+    pub const REFUSED: Self = Self(2);
+    pub const LOG_LINES_UNACCOUNTED: Self = Self(3);
+
+    pub(super) fn by_name(name: &str) -> Option<Self> {
+        COUNTS.iter().position(|row| row.name == name).map(Self)
+    }
+
+    fn row(self) -> &'static Row {
+        &COUNTS[self.0]
+    }
+
+    pub(super) fn of(self, summary: &LoadSummary) -> u64 {
+        if self == Self::LOST && summary.plan.is_udp() {
+            return summary.totals.datagrams_lost();
+        }
+        (self.row().of)(&summary.totals)
+    }
+
+    pub(super) fn grows(self) -> Grows {
+        self.row().grows
+    }
+
+    /// How many there could have been, of what a share can be asked for.
+    pub(super) fn of_all(self, summary: &LoadSummary) -> Option<u64> {
+        match self.row().whole {
+            Whole::None => None,
+            Whole::Connections if self == Self::LOST && summary.plan.is_udp() => {
+                Some(summary.totals.messages_sent)
+            }
+            Whole::Connections => Some(summary.plan.connections),
+            Whole::Sent => Some(summary.totals.messages_sent),
+            Whole::Due => Some(summary.totals.messages_due),
+            Whole::Deliveries => Some(summary.totals.broadcasts_due),
+        }
+    }
+
+    /// Whether [`of_all`](Self::of_all) ever knows.
+    pub(super) fn can_be_a_share(self) -> bool {
+        self.row().whole != Whole::None
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.row().name)
+    }
+}
+
+/// A percentile of a distribution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Latency {
+    distribution: Distribution,
+    percentile: Percentile,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Distribution {
+    Message,
+    Connect,
+    FirstByte,
+    Lateness,
+    Reconnect,
+    Broadcast,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Percentile {
+    P50,
+    P90,
+    P99,
+    P999,
+    Max,
+}
+
+/// The first is what a percentile without a name is of.
+const DISTRIBUTIONS: [(&str, Distribution); 6] = [
+    ("message", Distribution::Message),
+    ("connect", Distribution::Connect),
+    ("first-byte", Distribution::FirstByte),
+    ("lateness", Distribution::Lateness),
+    ("reconnect", Distribution::Reconnect),
+    ("broadcast", Distribution::Broadcast),
+];
+
+const PERCENTILES: [(&str, Percentile); 5] = [
+    ("p50", Percentile::P50),
+    ("p90", Percentile::P90),
+    ("p99", Percentile::P99),
+    ("p999", Percentile::P999),
+    ("max", Percentile::Max),
+];
+
+impl Latency {
+    /// Of messages, from their due time.
+    pub const MESSAGE_P99: Self = Self { distribution: Distribution::Message, percentile: Percentile::P99 };
+
+    /// Reads `p99` or `connect p99`.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (distribution, percentile) = text.rsplit_once(char::is_whitespace).unwrap_or(("message", text));
+        let find =
+            |name: &str| DISTRIBUTIONS.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+        let percentile = PERCENTILES.iter().find(|(known, _)| *known == percentile)?.1;
+        Some(Self { distribution: find(distribution.trim())?, percentile })
+    }
+
+    /// How many values there are, and the percentile in µs.
+    pub(super) fn of(self, summary: &LoadSummary) -> (u64, u64) {
+        let LatencySummary { count, p50_us, p90_us, p99_us, p999_us, max_us, .. } = match self.distribution {
+            Distribution::Message => summary.message,
+            Distribution::Connect => summary.connect,
+            Distribution::FirstByte => summary.first_byte,
+            Distribution::Lateness => summary.lateness,
+            Distribution::Reconnect => summary.reconnect,
+            Distribution::Broadcast => summary.broadcast,
+        };
+        let value_us = match self.percentile {
+            Percentile::P50 => p50_us,
+            Percentile::P90 => p90_us,
+            Percentile::P99 => p99_us,
+            Percentile::P999 => p999_us,
+            Percentile::Max => max_us,
+        };
+        (count, value_us)
+    }
+}
+
+impl fmt::Display for Latency {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percentile =
+            PERCENTILES.iter().find(|(_, value)| *value == self.percentile).map_or("", |(name, _)| name);
+        if self.distribution == Distribution::Message {
+            return formatter.write_str(percentile);
+        }
+        let distribution =
+            DISTRIBUTIONS.iter().find(|(_, value)| *value == self.distribution).map_or("", |(name, _)| name);
+        write!(formatter, "{distribution} {percentile}")
+    }
+}
+
+/// All that can stand before a bound, for messages.
+pub(super) fn names() -> impl Iterator<Item = String> {
+    let counts = COUNTS.iter().map(|row| row.name.to_owned());
+    let latencies = PERCENTILES.iter().map(|(name, _)| (*name).to_owned());
+    let of_others = DISTRIBUTIONS[1..].iter().map(|(name, _)| format!("{name} p99"));
+    counts.chain(latencies).chain(of_others)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constants_are_where_the_table_has_their_names() {
+        let constants = [Count::CONNECTED, Count::LOST, Count::REFUSED, Count::LOG_LINES_UNACCOUNTED];
+        let names = constants.map(|count| count.to_string());
+        assert_eq!(names, ["connected", "lost", "refused", "log-lines-unaccounted"]);
+        for row in &COUNTS {
+            assert_eq!(Count::by_name(row.name).map(|count| count.to_string()).as_deref(), Some(row.name));
+        }
+    }
+}

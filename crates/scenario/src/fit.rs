@@ -1,0 +1,330 @@
+//! Whether a scenario fits the platform that it is to run on: what it needs, what it names, and what it cannot see.
+
+use std::{fmt, str::FromStr};
+
+use platform::{
+    event::ServiceInfo,
+    services::PodsMetric,
+    target::{Pick, ServiceSnapshot, Snapshot},
+    values::Protocol,
+};
+
+use crate::{
+    Expectation, Scenario,
+    action::{Happening, Trigger, Verb},
+    hint,
+};
+
+/// One of the values that a scenario needs, as `--set` writes it: `udp.enabled=true`, `tcp.replicas=3` or
+/// `tcp.autoscaling=null`. Only what a running platform shows can be asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Requirement {
+    service: String,
+    needed: Needed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Needed {
+    Enabled,
+    Replicas(u32),
+    NoAutoscaling,
+}
+
+/// Why a scenario does not fit a platform.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unfit {
+    /// The platform must be brought up with these values.
+    #[error("{name} needs a platform with {}", missing.join(" and "))]
+    Values { name: String, missing: Vec<String> },
+    #[error("actions[{index}]: {action}: {reason}")]
+    Action { index: usize, action: String, reason: String },
+}
+
+impl Scenario {
+    /// Compares the needs and actions of this scenario with what there is.
+    pub fn check(&self, platform: &Snapshot) -> Result<(), Unfit> {
+        let unmet = self.values.iter().filter(|needed| !needed.is_met(platform));
+        if unmet.count() > 0 {
+            // All of them: what `up` is not told goes back to its default.
+            let missing = self.values.iter().map(ToString::to_string).collect();
+            return Err(Unfit::Values { name: self.name.clone(), missing });
+        }
+        for (index, action) in self.actions.iter().enumerate() {
+            let unfit = |reason| Unfit::Action { index, action: action.to_string(), reason };
+            if let Trigger::When { event, .. } = &action.trigger {
+                can_happen(event, platform).map_err(unfit)?;
+            }
+            is_there(&action.verb, platform).map_err(unfit)?;
+        }
+        Ok(())
+    }
+
+    /// Takes out the changes of replicas that this load cannot bring about, and says why for each. Without a platform
+    /// that is all of them.
+    pub fn drop_unreachable(&mut self, platform: Option<&[ServiceInfo]>) -> Vec<String> {
+        let (connections, protocol) = (self.phases.ramp.connections, self.protocol);
+        let mut words = Vec::new();
+        self.expectations.retain(|expectation| {
+            let Expectation::Scale { service, from, to, .. } = expectation else { return true };
+            let reason = match platform {
+                None => Some("an address shows no replicas".to_owned()),
+                Some(services) => services
+                    .iter()
+                    .find(|info| info.name == *service && protocol == Protocol::Tcp)
+                    .and_then(|info| too_few(info, connections, (*from).max(*to))),
+            };
+            let Some(reason) = reason else { return true };
+            words.push(format!("`{expectation}` cannot come true and is left out: {reason}"));
+            false
+        });
+        words
+    }
+}
+
+/// Why so many connections do not make it `replicas`.
+fn too_few(service: &ServiceInfo, connections: u64, replicas: u32) -> Option<String> {
+    let target_milli = service.targets_milli.get(PodsMetric::Connections.name())?;
+    // Only a load of connections; other metrics may scale the service as well, but no scenario rests on them.
+    let below = replicas.checked_sub(1).filter(|below| *below > 0)?;
+    // The controller's tolerance.
+    let needed = (*target_milli as f64 / 1000.0 * f64::from(below) * 1.1).floor() as u64;
+    (replicas > service.replicas.max(1) && connections <= needed).then(|| {
+        format!(
+            "{} goes to {replicas} replicas with more than {needed} connections, and there are {connections}",
+            service.name
+        )
+    })
+}
+
+fn service<'a>(platform: &'a Snapshot, name: &str) -> Option<&'a ServiceSnapshot> {
+    platform.services.iter().find(|service| service.name == name)
+}
+
+fn no_service(platform: &Snapshot, name: &str) -> String {
+    let all: Vec<&str> = platform.services.iter().map(|service| service.name.as_str()).collect();
+    format!("there is no {name} on this platform; it has: {}", all.join(", "))
+}
+
+fn can_happen(event: &Happening, platform: &Snapshot) -> Result<(), String> {
+    let Some(name) = event.service() else { return Ok(()) };
+    let Some(found) = service(platform, name) else {
+        // A part: the action that stops it has been checked.
+        return if matches!(event, Happening::Stopped(_) | Happening::Started(_)) {
+            Ok(())
+        } else {
+            Err(no_service(platform, name))
+        };
+    };
+    match (event, &found.autoscaler) {
+        (Happening::Scale { .. } | Happening::Crossing { .. }, None) => {
+            Err(format!("`{event}` never happens: {name} has no autoscaler on this platform"))
+        }
+        (Happening::Scale { from, to, .. }, Some(scaler)) => {
+            let bounds = scaler.min..=scaler.max;
+            match [from, to].into_iter().find(|replicas| !bounds.contains(replicas)) {
+                Some(_) => Err(format!(
+                    "`{event}` never happens: the autoscaler of {name} keeps to {} to {} replicas",
+                    scaler.min, scaler.max
+                )),
+                None => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_there(verb: &Verb, platform: &Snapshot) -> Result<(), String> {
+    let Some(what) = verb.subject() else { return Ok(()) };
+    if let Some(found) = service(platform, &what.name) {
+        let names = || found.replicas.iter().map(|replica| replica.name.as_str());
+        return match &what.replica {
+            // One that comes later is named by the autoscaler's counting: service-0, service-1, ….
+            Pick::Named(name) if !names().any(|known| known == name) && !is_a_replica(&what.name, name) => {
+                let all: Vec<&str> = names().collect();
+                Err(format!("{what} is no replica{}; there are: {}", hint(name, names()), all.join(", ")))
+            }
+            _ => Ok(()),
+        };
+    }
+    // `gateway node-0` is one of the gateways.
+    let is_part = |name: &String| name.split(' ').next() == Some(what.name.as_str());
+    if platform.parts.iter().map(|part| &part.name).any(is_part) {
+        return Ok(());
+    }
+    let parts: Vec<&str> = platform.parts.iter().map(|part| part.name.as_str()).collect();
+    Err(format!("{}; and parts: {}", no_service(platform, &what.name), parts.join(", ")))
+}
+
+fn is_a_replica(service: &str, name: &str) -> bool {
+    let ordinal = name.strip_prefix(service).and_then(|rest| rest.strip_prefix('-'));
+    ordinal.is_some_and(|ordinal| ordinal.parse::<u32>().is_ok())
+}
+
+impl Requirement {
+    fn is_met(&self, platform: &Snapshot) -> bool {
+        service(platform, &self.service).is_some_and(|found| match self.needed {
+            Needed::Enabled => true,
+            Needed::Replicas(replicas) => found.desired == replicas,
+            Needed::NoAutoscaling => found.autoscaler.is_none(),
+        })
+    }
+}
+
+impl FromStr for Requirement {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!(
+                "`{text}`: expected SERVICE.enabled=true, SERVICE.replicas=NUMBER or SERVICE.autoscaling=null, which is \
+                 what a running platform shows"
+            )
+        };
+        let (key, value) = text.split_once('=').ok_or_else(wrong)?;
+        let (service, key) = key.trim().split_once('.').ok_or_else(wrong)?;
+        let needed = match (key, value.trim()) {
+            ("enabled", "true") => Needed::Enabled,
+            ("replicas", number) => Needed::Replicas(number.parse().map_err(|_| wrong())?),
+            ("autoscaling", "null") => Needed::NoAutoscaling,
+            _ => return Err(wrong()),
+        };
+        let known = || platform::ServiceKind::running().map(platform::ServiceKind::name);
+        if !known().any(|name| name == service) {
+            return Err(format!("`{text}`: there is no service `{service}`{}", hint(service, known())));
+        }
+        Ok(Self { service: service.to_owned(), needed })
+    }
+}
+
+impl fmt::Display for Requirement {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.needed {
+            Needed::Enabled => write!(formatter, "{}.enabled=true", self.service),
+            Needed::Replicas(replicas) => write!(formatter, "{}.replicas={replicas}", self.service),
+            Needed::NoAutoscaling => write!(formatter, "{}.autoscaling=null", self.service),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use platform::target::{AutoscalerSnapshot, PartOrigin, PartSnapshot};
+
+    use super::*;
+
+    fn platform(replicas: u32, autoscaled: bool) -> Snapshot {
+        let autoscaler = autoscaled.then(|| AutoscalerSnapshot {
+            min: 1,
+            max: 5,
+            current: replicas,
+            desired: replicas,
+            metrics: Vec::new(),
+            reason: String::new(),
+            last_scale: None,
+            values: Vec::new(),
+        });
+        let tcp = ServiceSnapshot {
+            stopped: false,
+            set_by_hand: false,
+            pending: 0,
+            name: "tcp".to_owned(),
+            endpoint: None,
+            desired: replicas,
+            replicas: Vec::new(),
+            autoscaler,
+        };
+        let kafka = PartSnapshot {
+            restarts: 0,
+            name: "kafka".to_owned(),
+            origin: PartOrigin::Embedded,
+            version: None,
+            address: None,
+            detail: String::new(),
+            healthy: true,
+            pid: None,
+        };
+        Snapshot {
+            next_sync: None,
+            problems: Vec::new(),
+            platform: "playground".to_owned(),
+            target: "local".to_owned(),
+            since: Timestamp::UNIX_EPOCH,
+            nodes: 1,
+            services: vec![tcp],
+            parts: vec![kafka],
+        }
+    }
+
+    fn scenario(more: &str) -> Scenario {
+        let text = format!("name: x\nphases: {{ ramp: {{ connections: 1000 }} }}\n{more}");
+        Scenario::parse(&text, "x").unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn what_a_scenario_needs_is_named_in_full() {
+        let scenario = scenario("values: [tcp.autoscaling=null, tcp.replicas=3]");
+        assert_eq!(scenario.check(&platform(3, false)), Ok(()));
+        for platform in [platform(3, true), platform(2, false)] {
+            let missing = vec!["tcp.autoscaling=null".to_owned(), "tcp.replicas=3".to_owned()];
+            assert_eq!(scenario.check(&platform), Err(Unfit::Values { name: "x".to_owned(), missing }));
+        }
+        assert!(self::scenario("values: [udp.enabled=true]").check(&platform(1, true)).is_err());
+        for text in ["tcp.replicas", "replicas=3", "tcp.replicas=many", "tcp.port=1", "tpc.replicas=1"] {
+            assert!(text.parse::<Requirement>().unwrap_err().contains(&format!("`{text}`")));
+        }
+    }
+
+    #[test]
+    fn actions_that_this_platform_excludes_are_named() {
+        let action = |text: &str| scenario(&format!("actions: [{text}]"));
+        for (text, autoscaled, reason) in [
+            (r#"{ when: "tcp 1 → 2", do: kill, what: tcp }"#, false, "tcp has no autoscaler"),
+            (r#"{ when: "tcp 5 → 6", do: kill, what: tcp }"#, true, "keeps to 1 to 5 replicas"),
+            ("{ when: udp/any ready, do: kill, what: tcp }", true, "there is no udp"),
+            (
+                "{ at: 1s, do: kill, what: udp }",
+                true,
+                "there is no udp on this platform; it has: tcp; and parts: kafka",
+            ),
+            ("{ at: 1s, do: stop, what: elasticsearch }", true, "there is no elasticsearch"),
+            ("{ at: 1s, do: drain, what: tcp/tpc-0 }", true, "tcp/tpc-0 is no replica"),
+        ] {
+            let error = action(text).check(&platform(1, autoscaled)).unwrap_err().to_string();
+            assert!(error.starts_with("actions[0]: ") && error.contains(reason), "{error}");
+        }
+        for text in [
+            r#"{ when: "tcp 1 → 2", do: kill, what: tcp/tcp-1 }"#,
+            "{ at: 1s, do: stop, what: kafka }",
+            "{ when: kafka started, do: drain, what: tcp/fullest }",
+            "{ at: 1s, do: send, from: 1, payload: x }",
+        ] {
+            assert_eq!(action(text).check(&platform(1, true)), Ok(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn changes_that_a_small_load_cannot_bring_about_are_left_out_and_named() {
+        let info = ServiceInfo {
+            name: "tcp".to_owned(),
+            replicas: 1,
+            endpoint: None,
+            autoscaled: Some([1, 5]),
+            targets_milli: [("tcp_state_established".to_owned(), 5_000_000)].into(),
+        };
+        let expectations = "expectations: [lost = 0, tcp 1 → 2, tcp 2 → 1 within 130s of close]";
+        let mut small = scenario(expectations);
+        let words = small.drop_unreachable(Some(std::slice::from_ref(&info)));
+        assert_eq!(words.len(), 2);
+        assert!(
+            words[0].contains("`tcp 1 → 2`") && words[0].contains("more than 5500 connections"),
+            "{words:?}"
+        );
+        assert_eq!(small.expectations, ["lost = 0".parse().unwrap()]);
+        let mut large = scenario(expectations);
+        large.phases.ramp.connections = 5_501;
+        assert_eq!(large.drop_unreachable(Some(&[info])), [] as [String; 0]);
+        assert_eq!(large.drop_unreachable(None).len(), 2, "an address has no replicas");
+    }
+}

@@ -1,0 +1,43 @@
+//! Scenarios: loads with actions and expectations, as files. Pure: no sockets, no clock, no runtime. The load generator
+//! carries a scenario out over sockets; the simulator reads the same files and does it in virtual time.
+//!
+//! * A [`Scenario`] is the one description of a load. [`find`] reads it from a file or takes a built-in one; the flags
+//!   of the command line are laid over its fields, and [`Scenario::validate`] says what cannot be.
+//! * [`Action`]s are what it does to the platform. A [`Schedule`] is fed with events and says what is due.
+//! * [`Expectation`]s are what it must show. An [`Evaluator`] judges them over the events of the run.
+//! * [`fit`] compares a scenario with the platform it is going to run on.
+
+pub mod action;
+pub mod expect;
+mod file;
+pub mod fit;
+mod number;
+mod payload;
+mod profile;
+mod rate;
+mod scenario;
+mod text;
+
+pub use action::{Action, Schedule, Step, Trigger, Verb};
+pub use expect::{Evaluator, Expectation};
+pub use file::{ScenarioError, find, names};
+pub use number::parse_count;
+pub use payload::{Payload, escape};
+pub use profile::{Profile, Stage};
+pub use rate::Rate;
+pub use scenario::{Every, Expect, Hold, LoadDuration, Messages, Phases, Ramp, Reconnect, Scenario, Wait};
+
+/// The nearest of some names, if one is near.
+fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(name, wanted), name))
+        .min()
+        .filter(|(distance, name)| *distance <= 3 && *distance < name.len())
+        .map(|(_, name)| name)
+}
+
+/// `; did you mean `lost`?`, or nothing.
+fn hint<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(wanted, known).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+}

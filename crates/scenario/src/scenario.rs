@@ -1,0 +1,384 @@
+//! What a load is: one type, one set of defaults, and what cannot be.
+
+mod validate;
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use platform::{
+    duration::{self, whole_ms},
+    event::LoadPlan,
+    values::Protocol,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{Action, Expectation, Payload, Profile, Rate, fit::Requirement, number};
+
+/// A load, as a scenario file describes it. The fields are the keys of the file, and [`Scenario::default`] is what a file
+/// may leave out. Where a default depends on something else the field is `None`, and a method knows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Scenario {
+    pub name: String,
+    /// One line about it.
+    pub about: String,
+    /// The service whose endpoint is the default target.
+    pub service: String,
+    /// What the platform must be like, as `--set` writes it: `tcp.replicas=3`.
+    pub values: Vec<Requirement>,
+    pub protocol: Protocol,
+    pub phases: Phases,
+    pub messages: Messages,
+    pub reconnect: Reconnect,
+    /// A connect that takes longer is given up.
+    #[serde(with = "platform::duration::text")]
+    pub connect_timeout: Duration,
+    pub actions: Vec<Action>,
+    pub expectations: Vec<Expectation>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Phases {
+    pub ramp: Ramp,
+    /// UDP: what all peers together send, in place of an interval for each.
+    pub send: Profile,
+    pub hold: Hold,
+    pub wait: Wait,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ramp {
+    /// Over UDP: peers.
+    #[serde(with = "number::count")]
+    pub connections: u64,
+    /// Of connection starts. With a profile the peers open at once.
+    pub rate: Rate,
+}
+
+/// `for`, from the first connect, or `after-ramp`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Hold {
+    #[serde(rename = "for", with = "platform::duration::optional_text")]
+    pub from_first_connect: Option<Duration>,
+    #[serde(with = "platform::duration::optional_text")]
+    pub after_ramp: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Wait {
+    /// How long, after the close, expectations that can still come true are waited for.
+    #[serde(with = "platform::duration::text")]
+    pub at_most: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Messages {
+    pub every: Option<Every>,
+    pub payload: Payload,
+    pub expect: Expect,
+    /// See [`Scenario::message_timeout`].
+    #[serde(with = "platform::duration::optional_text")]
+    pub timeout: Option<Duration>,
+    /// UDP: the most messages of one peer that are outstanding at once.
+    pub window: Option<u32>,
+}
+
+/// When a connection that ended, though the load did not end it, comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Reconnect {
+    /// It stays away.
+    pub never: bool,
+    #[serde(with = "platform::duration::text")]
+    pub delay: Duration,
+    /// A random part of it comes on top of the delay.
+    #[serde(with = "platform::duration::text")]
+    pub jitter: Duration,
+}
+
+/// Between two messages of one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Every {
+    /// Connections stay silent.
+    Never,
+    Interval(Duration),
+}
+
+/// What counts as the answer to a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Expect {
+    /// The payload comes back: as it is, or, for `msg:CONTENT`, CONTENT up to the next `:`.
+    #[default]
+    Echo,
+    /// Whatever bytes come first.
+    Any,
+    /// Nothing: messages are sent by schedule and never waited for.
+    None,
+}
+
+/// How long a load lasts, and from when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoadDuration {
+    /// From the first connect to the close.
+    FromFirstConnect(Duration),
+    /// From the end of the ramp, when every connection was started and decided, to the close.
+    FromRampEnd(Duration),
+}
+
+const HOLD_DEFAULT: Duration = Duration::from_secs(30);
+const EVERY_DEFAULT: Duration = Duration::from_secs(1);
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+/// A datagram that was not answered by then is lost.
+const UDP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(1);
+
+impl Default for Scenario {
+    /// The client everybody starts with, but for fewer of it.
+    fn default() -> Self {
+        Self {
+            name: "load".to_owned(),
+            about: String::new(),
+            service: "tcp".to_owned(),
+            values: Vec::new(),
+            protocol: Protocol::Tcp,
+            phases: Phases::default(),
+            messages: Messages::default(),
+            reconnect: Reconnect::default(),
+            connect_timeout: TIMEOUT_DEFAULT,
+            actions: Vec::new(),
+            expectations: Vec::new(),
+        }
+    }
+}
+
+impl Default for Ramp {
+    fn default() -> Self {
+        Self { connections: 100, rate: Rate::DEFAULT }
+    }
+}
+
+impl Default for Messages {
+    fn default() -> Self {
+        let payload = Payload::from(b"msg:12345".to_vec());
+        Self { every: None, payload, expect: Expect::Echo, timeout: None, window: None }
+    }
+}
+
+impl Default for Reconnect {
+    fn default() -> Self {
+        Self { never: false, delay: Duration::from_secs(1), jitter: Duration::ZERO }
+    }
+}
+
+impl Scenario {
+    /// Between two messages of one connection; `None`: a profile says, or the connections stay silent. Zero, with a
+    /// window: as fast as answers come.
+    pub fn every(&self) -> Option<Duration> {
+        match self.messages.every {
+            Some(Every::Never) => None,
+            Some(Every::Interval(every)) => Some(every),
+            None if !self.phases.send.is_empty() => None,
+            None if self.messages.window.is_some() => Some(Duration::ZERO),
+            None => Some(EVERY_DEFAULT),
+        }
+    }
+
+    /// UDP: how many messages all peers together send.
+    pub fn profile(&self) -> Option<&Profile> {
+        Some(&self.phases.send).filter(|profile| !profile.is_empty())
+    }
+
+    /// Messages are sent at all.
+    pub fn sends(&self) -> bool {
+        self.every().is_some() || self.profile().is_some()
+    }
+
+    /// Messages are sent, and answers to them are expected.
+    pub fn expects_answers(&self) -> bool {
+        self.sends() && self.messages.expect != Expect::None
+    }
+
+    pub fn duration(&self) -> LoadDuration {
+        let Hold { from_first_connect, after_ramp } = self.phases.hold;
+        match (from_first_connect, after_ramp, self.profile()) {
+            // With a profile peers open at once, so that both durations are the same.
+            (Some(length), ..) | (None, Some(length), Some(_)) => LoadDuration::FromFirstConnect(length),
+            (None, Some(length), None) => LoadDuration::FromRampEnd(length),
+            (None, None, Some(profile)) => LoadDuration::FromFirstConnect(profile.length()),
+            (None, None, None) => LoadDuration::FromRampEnd(HOLD_DEFAULT),
+        }
+    }
+
+    /// From the first connect to the close, if the ramp takes as long as its rate says.
+    pub fn length(&self) -> Duration {
+        match self.duration() {
+            LoadDuration::FromFirstConnect(length) => length,
+            LoadDuration::FromRampEnd(length) => self.ramp_length().saturating_add(length),
+        }
+    }
+
+    /// From the first connect to the last one's start.
+    pub fn ramp_length(&self) -> Duration {
+        let Ramp { connections, rate } = self.phases.ramp;
+        if self.profile().is_some() { Duration::ZERO } else { rate.due(connections.saturating_sub(1)) }
+    }
+
+    /// A message without an answer for so long has timed out. Over TCP its connection ends, since a later answer could
+    /// not be told from the next message's.
+    pub fn message_timeout(&self) -> Duration {
+        self.messages.timeout.unwrap_or(match self.protocol {
+            Protocol::Tcp => TIMEOUT_DEFAULT,
+            Protocol::Udp => UDP_TIMEOUT_DEFAULT,
+        })
+    }
+
+    /// The texts that actions broadcast, in the order of the actions.
+    pub fn broadcasts(&self) -> impl Iterator<Item = &str> {
+        self.actions.iter().filter_map(Action::broadcast)
+    }
+
+    /// Whether the run has to count the services' log lines.
+    pub fn counts_log_lines(&self) -> bool {
+        self.expectations.iter().any(Expectation::is_about_log_lines)
+    }
+
+    /// An expectation of the command line takes the place of the one of the same kind.
+    pub fn expect(&mut self, expectation: Expectation) {
+        self.expectations.retain(|other| !other.is_like(&expectation));
+        self.expectations.push(expectation);
+    }
+
+    /// Expectations that ask for a number of things ask for fewer of them if this load is smaller than `whole`, the
+    /// scenario before the command line's flags were laid over it.
+    pub fn scale_expectations(&mut self, whole: &Self) {
+        let share = |part: f64, whole: f64| if whole > 0.0 { (part / whole).min(1.0) } else { 1.0 };
+        let clients = share(self.phases.ramp.connections as f64, whole.phases.ramp.connections as f64);
+        let time = share(self.length().as_secs_f64(), whole.length().as_secs_f64());
+        self.expectations.iter_mut().for_each(|expectation| expectation.shrink(clients, time));
+    }
+
+    /// The load as its event tells it. `target`: what it is aimed at.
+    pub fn describe(&self, target: String) -> LoadPlan {
+        let (duration, duration_from_ramp) = match self.duration() {
+            LoadDuration::FromFirstConnect(duration) => (duration, false),
+            LoadDuration::FromRampEnd(duration) => (duration, true),
+        };
+        LoadPlan {
+            name: self.name.clone(),
+            protocol: self.protocol.name().to_owned(),
+            target,
+            connections: self.phases.ramp.connections,
+            connect_interval_us: u64::try_from(self.phases.ramp.rate.interval().as_micros())
+                .unwrap_or(u64::MAX),
+            message_interval_ms: self.every().map(whole_ms),
+            payload: self.messages.payload.to_string(),
+            duration_ms: whole_ms(duration),
+            duration_from_ramp,
+            window: self.messages.window,
+            stages: self.phases.send.events(),
+        }
+    }
+}
+
+impl FromStr for Every {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "never" {
+            return Ok(Self::Never);
+        }
+        duration::parse(text).map(Self::Interval).map_err(|error| format!("{error}, or never"))
+    }
+}
+
+impl fmt::Display for Every {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Never => formatter.write_str("never"),
+            Self::Interval(every) => formatter.write_str(&duration::format(*every)),
+        }
+    }
+}
+
+impl Expect {
+    const NAMES: [(&'static str, Self); 3] = [("echo", Self::Echo), ("any", Self::Any), ("none", Self::None)];
+}
+
+impl fmt::Display for Expect {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(Self::NAMES.iter().find(|(_, value)| value == self).map_or("", |(name, _)| name))
+    }
+}
+
+impl FromStr for Expect {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::NAMES.iter().find(|(name, _)| *name == text);
+        found.map(|(_, value)| *value).ok_or_else(|| format!("`{text}` is none of echo, any, none"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_the_client_everybody_starts_with() {
+        let scenario = Scenario::default();
+        assert_eq!(scenario.messages.payload.bytes(), b"msg:12345");
+        assert_eq!(scenario.every(), Some(Duration::from_secs(1)));
+        assert_eq!(scenario.phases.ramp.rate.interval(), Duration::from_millis(5));
+        assert_eq!((scenario.reconnect.delay, scenario.reconnect.never), (Duration::from_secs(1), false));
+        let described = scenario.describe("127.0.0.1:1".to_owned());
+        assert_eq!((described.target.as_str(), described.connect_interval_us), ("127.0.0.1:1", 5_000));
+        assert_eq!((described.duration_ms, described.duration_from_ramp), (30_000, true));
+    }
+
+    #[test]
+    fn datagrams_have_their_own_defaults() {
+        let mut scenario = Scenario { protocol: Protocol::Udp, ..Scenario::default() };
+        assert_eq!(scenario.message_timeout(), Duration::from_secs(1));
+        scenario.messages.window = Some(8);
+        assert_eq!(scenario.every(), Some(Duration::ZERO), "as fast as answers come");
+        let rate = "1000/s".parse().unwrap();
+        scenario.phases.send = Profile::new(vec![crate::Stage::steady(rate, Duration::from_secs(20))]);
+        assert_eq!((scenario.every(), scenario.length()), (None, Duration::from_secs(20)));
+    }
+
+    #[test]
+    fn what_is_sent_to_a_worker_comes_back_as_it_was() {
+        for (name, _) in crate::names() {
+            let mut scenario = crate::find(name).unwrap();
+            scenario.messages.payload = r"\x00\n{}".parse().unwrap();
+            let text = serde_json::to_string(&scenario).unwrap();
+            assert_eq!(serde_json::from_str::<Scenario>(&text).unwrap(), scenario, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_smaller_load_is_asked_for_less() {
+        let mut whole = Scenario::default();
+        whole.phases.ramp.connections = 10_000;
+        whole.phases.hold.from_first_connect = Some(Duration::from_mins(4));
+        let texts =
+            ["connected >= 10000", "answered >= 2000000", "answered >= 99%", "lost <= 5", "tcp 1 → 2"];
+        whole.expectations = texts.iter().map(|text| text.parse().unwrap()).collect();
+        let mut small = whole.clone();
+        small.phases.ramp.connections = 20;
+        small.phases.hold.from_first_connect = Some(Duration::from_secs(24));
+        small.scale_expectations(&whole);
+        let scaled: Vec<String> = small.expectations.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            scaled,
+            ["connected >= 20", "answered >= 400", "answered >= 99%", "lost <= 5", "tcp 1 → 2"]
+        );
+        let mut larger = whole.clone();
+        larger.phases.ramp.connections = 20_000;
+        larger.scale_expectations(&whole);
+        assert_eq!(larger.expectations, whole.expectations, "a larger load is not asked for more");
+    }
+}

@@ -1,0 +1,221 @@
+//! What cannot be, whoever says it: a file or a flag.
+
+use std::time::Duration;
+
+use platform::{
+    duration::{self, LONGEST},
+    values::Protocol,
+};
+
+use super::{Expect, Scenario};
+use crate::{Profile, ScenarioError, action::Place};
+
+const CONNECTIONS_MAX: u64 = 10_000_000;
+const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
+/// Answers longer than a buffer are not understood, and ours are as long as what was asked.
+const UDP_PAYLOAD_BYTES_MAX: usize = 1_900;
+const WINDOW_MAX: u32 = 65_536;
+const TIMEOUT_MAX: Duration = Duration::from_hours(1);
+const MILLISECOND: Duration = Duration::from_millis(1);
+/// Receipts are counted per client and broadcast.
+const BROADCASTS_MAX: usize = 64;
+
+type Valid = Result<(), ScenarioError>;
+
+fn value(what: &str, value: impl Into<String>, expected: impl Into<String>) -> Valid {
+    Err(ScenarioError::Value { what: what.to_owned(), value: value.into(), expected: expected.into() })
+}
+
+fn between(what: &str, given: Duration, low: Duration, high: Duration) -> Valid {
+    if (low..=high).contains(&given) {
+        return Ok(());
+    }
+    let expected = format!("between {} and {}", duration::format(low), duration::format(high));
+    value(what, duration::format(given), expected)
+}
+
+impl Scenario {
+    /// Says what is impossible, or is asked for twice.
+    pub fn validate(&self) -> Valid {
+        let (ramp, messages, hold) = (&self.phases.ramp, &self.messages, self.phases.hold);
+        if !(1..=CONNECTIONS_MAX).contains(&ramp.connections) {
+            return value("connections", ramp.connections.to_string(), "between 1 and 10000000");
+        }
+        if messages.payload.bytes().is_empty() && self.sends() {
+            return value("payload", "``", "at least one byte");
+        }
+        let payload_bytes = messages.payload.bytes().len();
+        if payload_bytes > PAYLOAD_BYTES_MAX {
+            return value("payload", format!("of {payload_bytes} bytes"), "at most 65536 bytes");
+        }
+        if hold.from_first_connect.is_some() && hold.after_ramp.is_some() {
+            return value("phases.hold", "has both `for` and `after-ramp`", "one of them");
+        }
+        if messages.every.is_some() && self.profile().is_some() {
+            return value("phases.send", "and a message interval", "one of them");
+        }
+        if let Some(every) = self.every().filter(|every| !every.is_zero() || messages.window.is_none()) {
+            between("message interval", every, MILLISECOND, LONGEST)?;
+        }
+        self.validate_datagrams()?;
+        between("message time-out", self.message_timeout(), MILLISECOND, TIMEOUT_MAX)?;
+        between("connect time-out", self.connect_timeout, MILLISECOND, TIMEOUT_MAX)?;
+        between("reconnect delay", self.reconnect.delay, Duration::ZERO, TIMEOUT_MAX)?;
+        between("reconnect jitter", self.reconnect.jitter, Duration::ZERO, TIMEOUT_MAX)?;
+        between(
+            "duration",
+            hold.from_first_connect.or(hold.after_ramp).unwrap_or(self.length()),
+            MILLISECOND,
+            LONGEST,
+        )?;
+        if self.ramp_length() > LONGEST {
+            let ramp = format!("of {} connections, {}", ramp.connections, ramp.rate.words());
+            return value("ramp", ramp, "at most 30 days");
+        }
+        self.validate_actions()
+    }
+
+    /// What only datagrams can do, and what they cannot.
+    fn validate_datagrams(&self) -> Valid {
+        let (messages, profile) = (&self.messages, self.profile());
+        if self.protocol == Protocol::Tcp {
+            return match (messages.window, profile) {
+                (Some(window), _) => {
+                    value("window", window.to_string(), "protocol udp: over tcp it is always 1")
+                }
+                (_, Some(_)) => value("a rate of all", "messages", "protocol udp"),
+                (None, None) => Ok(()),
+            };
+        }
+        if let Some(window) = messages.window
+            && !(1..=WINDOW_MAX).contains(&window)
+        {
+            return value("window", window.to_string(), "between 1 and 65536");
+        }
+        if messages.window.is_some() && messages.expect == Expect::None {
+            return value("window", "without expected answers", "expect echo or any");
+        }
+        let payload_bytes = messages.payload.bytes().len();
+        if payload_bytes > UDP_PAYLOAD_BYTES_MAX {
+            return value("payload", format!("of {payload_bytes} bytes"), "at most 1900 bytes over udp");
+        }
+        for stage in profile.into_iter().flat_map(Profile::stages) {
+            if !(MILLISECOND..=LONGEST).contains(&stage.length) {
+                return value("stage", stage.describe(), "a length between 1ms and 720h");
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_actions(&self) -> Valid {
+        let place = Place {
+            length: self.length(),
+            clients: self.phases.ramp.connections,
+            tcp: self.protocol == Protocol::Tcp,
+        };
+        for (index, action) in self.actions.iter().enumerate() {
+            action.check(&place).map_err(|wrong| ScenarioError::Value {
+                what: format!("actions[{index}].{}", wrong.key),
+                value: wrong.value,
+                expected: wrong.expected,
+            })?;
+        }
+        let texts: Vec<&str> = self.broadcasts().collect();
+        if texts.len() > BROADCASTS_MAX {
+            return value("actions", format!("with {} broadcasts", texts.len()), "at most 64");
+        }
+        for (index, text) in texts.iter().enumerate() {
+            // Receipts are told apart by their text alone, so none may begin or contain another.
+            if let Some(other) =
+                texts[..index].iter().find(|other| text.contains(**other) || other.contains(text))
+            {
+                let expected = format!("a text that neither contains `{other}` nor is contained in it");
+                return value("actions: broadcast", format!("`{text}`"), expected);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Every, Stage};
+
+    type Change = Box<dyn FnOnce(&mut Scenario)>;
+
+    fn error(change: impl FnOnce(&mut Scenario)) -> String {
+        let mut scenario = Scenario::default();
+        change(&mut scenario);
+        scenario.validate().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn impossible_values_are_named() {
+        let stage = Stage::steady("5/s".parse().unwrap(), Duration::from_secs(1));
+        let profile = Profile::new(vec![stage]);
+        let cases: [(&str, Change); 13] = [
+            ("connections 0", Box::new(|s| s.phases.ramp.connections = 0)),
+            (
+                "message interval 10us",
+                Box::new(|s| s.messages.every = Some(Every::Interval(Duration::from_micros(10)))),
+            ),
+            ("payload", Box::new(|s| s.messages.payload = Vec::new().into())),
+            ("65537 bytes", Box::new(|s| s.messages.payload = vec![0; 65_537].into())),
+            (
+                "duration 0s: expected between 1ms and 720h",
+                Box::new(|s| s.phases.hold.after_ramp = Some(Duration::ZERO)),
+            ),
+            (
+                "has both `for` and `after-ramp`",
+                Box::new(|s| {
+                    s.phases.hold.after_ramp = Some(MILLISECOND);
+                    s.phases.hold.from_first_connect = Some(MILLISECOND);
+                }),
+            ),
+            ("window 2: expected protocol udp", Box::new(|s| s.messages.window = Some(2))),
+            (
+                "expected protocol udp",
+                Box::new({
+                    let profile = profile.clone();
+                    |s| s.phases.send = profile
+                }),
+            ),
+            ("window 0", Box::new(|s| (s.protocol, s.messages.window) = (Protocol::Udp, Some(0)))),
+            (
+                "without expected answers",
+                Box::new(|s| {
+                    (s.protocol, s.messages.window) = (Protocol::Udp, Some(2));
+                    s.messages.expect = Expect::None;
+                }),
+            ),
+            (
+                "1901 bytes",
+                Box::new(|s| (s.protocol, s.messages.payload) = (Protocol::Udp, vec![0; 1901].into())),
+            ),
+            (
+                "and a message interval",
+                Box::new(|s| {
+                    s.messages.every = Some(Every::Never);
+                    s.phases.send = profile;
+                }),
+            ),
+            ("connect time-out 2h", Box::new(|s| s.connect_timeout = Duration::from_hours(2))),
+        ];
+        for (expected, change) in cases {
+            let error = error(change);
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn broadcasts_must_be_told_apart() {
+        let action = |text: &str| crate::Action::broadcasting(Duration::from_secs(1), 1, text);
+        assert!(error(|s| s.actions = vec![action("hello"), action("hello 2")]).contains("`hello`"));
+        let mut fine =
+            Scenario { actions: vec![action("hello 1"), action("hello 2")], ..Scenario::default() };
+        fine.validate().unwrap();
+        fine.actions = (0..65).map(|number| action(&format!("<{number}>"))).collect();
+        assert!(fine.validate().unwrap_err().to_string().contains("at most 64"));
+    }
+}
