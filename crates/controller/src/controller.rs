@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use platform::{EventKind, ServiceKind, target::Applied, values::Values};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Effect, Fact, Failure, Input, Reply, Request, RequestId, RunId, Time,
@@ -22,7 +23,7 @@ use crate::{
 const CHANGE_DEADLINE: Duration = Duration::from_mins(1);
 
 /// How much fits one platform.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capacity {
     /// Ordinals of a service's replicas, those at rest included.
     pub ordinals: u16,
@@ -33,6 +34,7 @@ pub struct Capacity {
 
 /// The control plane of one platform.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each says something of its own")]
 pub struct Controller {
     pub(crate) platform: String,
     /// What kind of target it is, for events.

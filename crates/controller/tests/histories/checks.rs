@@ -22,6 +22,7 @@ const TEARDOWN_WITHIN: Duration = Duration::from_secs(45 + 2 + 10 + 5);
 /// More inputs than that within one second are a loop that gets nowhere.
 const STEPS_PER_SECOND: u32 = 3_000;
 
+#[expect(clippy::struct_excessive_bools, reason = "each notes something of its own")]
 pub(crate) struct Checks {
     capacity: Capacity,
     /// By run; the first is 1.
@@ -43,6 +44,7 @@ pub(crate) struct Checks {
 }
 
 /// One start, as far as the controller has been told.
+#[expect(clippy::struct_excessive_bools, reason = "each notes something of its own")]
 struct Run {
     name: String,
     service: Option<ServiceKind>,
@@ -148,7 +150,7 @@ impl Checks {
         self.progress(now)?;
         if self.steps.is_multiple_of(16) {
             self.deadlines(now)?;
-            self.bounds(controller)?;
+            surge(controller)?;
         }
         Ok(())
     }
@@ -282,18 +284,6 @@ impl Checks {
         ensure(!late, || "the teardown does not end".to_owned())
     }
 
-    /// Whether there are no more replicas than a rollout may have.
-    fn bounds(&self, controller: &Controller) -> Verdict {
-        let Some(snapshot) = controller.snapshot(&Nowhere) else { return Ok(()) };
-        for service in &snapshot.services {
-            let active = service.replicas.iter().filter(|one| one.phase != ReplicaPhase::Draining).count();
-            let effective = if service.stopped { 0 } else { service.desired };
-            let most = if effective == 0 { 0 } else { effective as usize + 1 };
-            ensure(active <= most, || format!("{active} of {effective} replicas of {}", service.name))?;
-        }
-        Ok(())
-    }
-
     /// Where nothing goes wrong any more, everything is as it should be after a while.
     pub(crate) fn converged(&self, controller: &Controller) -> Verdict {
         ensure(self.outstanding.is_empty(), || format!("not answered: {:?}", self.outstanding))?;
@@ -361,6 +351,18 @@ impl Run {
             self.ready &= self.failures < enough_failures;
         }
     }
+}
+
+/// Whether there are no more replicas than a rollout may have.
+fn surge(controller: &Controller) -> Verdict {
+    let Some(snapshot) = controller.snapshot(&Nowhere) else { return Ok(()) };
+    for service in &snapshot.services {
+        let active = service.replicas.iter().filter(|one| one.phase != ReplicaPhase::Draining).count();
+        let effective = if service.stopped { 0 } else { service.desired };
+        let most = if effective == 0 { 0 } else { effective as usize + 1 };
+        ensure(active <= most, || format!("{active} of {effective} replicas of {}", service.name))?;
+    }
+    Ok(())
 }
 
 fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Verdict {
