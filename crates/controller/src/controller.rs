@@ -12,7 +12,7 @@ use crate::{
     endpoints::Endpoints,
     facts::{Change, Trouble, Warning},
     gateways::Gateways,
-    instance::{Instance, Workload},
+    instance::{Instance, Workload, earlier},
     parts::{Part, PartKind},
     pipeline::Pipeline,
     teardown::Stopping,
@@ -157,13 +157,10 @@ impl Controller {
         if self.finished {
             return None;
         }
-        let instances = self.instances.values().filter_map(Instance::next_due);
-        let deadlines = self.pending.iter().map(|pending| pending.since + CHANGE_DEADLINE);
+        let instances = self.instances.values().map(Instance::next_due).fold(None, earlier);
+        let deadline = self.pending.iter().map(|pending| pending.since + CHANGE_DEADLINE).min();
         let (scrape, sync) = self.next_ticks();
-        instances
-            .chain(deadlines)
-            .chain([scrape, sync, self.endpoints.retry_at()].into_iter().flatten())
-            .min()
+        [deadline, scrape, sync, self.endpoints.retry_at()].into_iter().fold(instances, earlier)
     }
 
     /// Whether nothing is left and nothing more will be done.

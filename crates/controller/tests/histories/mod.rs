@@ -21,7 +21,7 @@ const INPUTS: u64 = 200;
 /// A history in which nothing goes wrong any more for so long has come to rest: back-off ends after 5 min.
 const CALM: Duration = Duration::from_mins(7);
 /// One in so many histories comes to rest before its end.
-const RESTS: u64 = 64;
+const RESTS: u64 = 128;
 
 /// Sees every step of a history, and the beginning of every platform in it.
 pub(crate) trait Observer {
