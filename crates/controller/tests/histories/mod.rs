@@ -163,7 +163,7 @@ impl<'a> Life<'a> {
 
     fn step(&mut self, input: Input) -> Result<(), String> {
         self.inputs += 1;
-        self.checks.note(&input);
+        self.checks.note(self.now, &input);
         let effects = match &mut self.observer {
             None => self.controller.step(self.now, input),
             Some(observer) => {
