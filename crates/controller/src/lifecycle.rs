@@ -157,8 +157,8 @@ impl Controller {
         run.ready_since = Some(now);
         let after = now.since(run.began);
         instance.server_id = probed.server_id;
-        // One that drains stays what it is.
-        if !instance.is_active() {
+        // One that drains stays what it is, and so does everything once it is to be killed.
+        if !instance.is_active() || self.stopping.is_some() {
             return;
         }
         instance.enter(ReplicaPhase::Ready, now);
