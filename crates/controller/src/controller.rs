@@ -13,6 +13,7 @@ use crate::{
     facts::{Change, Trouble, Warning},
     gateways::Gateways,
     instance::{Instance, Workload, earlier},
+    ordinals::Ordinals,
     parts::{Part, PartKind},
     pipeline::Pipeline,
     teardown::Stopping,
@@ -46,6 +47,8 @@ pub struct Controller {
     pub(crate) spec: Option<Spec>,
     pub(crate) parts: BTreeMap<PartKind, Part>,
     pub(crate) services: BTreeMap<ServiceKind, Service>,
+    /// Of replicas; they rest even while the service is switched off.
+    pub(crate) ordinals: BTreeMap<ServiceKind, Ordinals>,
     pub(crate) gateways: Gateways,
     /// Everything that is started, runs, or is about to end, oldest first.
     pub(crate) instances: BTreeMap<u64, Instance>,
@@ -94,6 +97,7 @@ impl Controller {
             spec: None,
             parts: BTreeMap::new(),
             services: BTreeMap::new(),
+            ordinals: BTreeMap::new(),
             gateways: Gateways::new(capacity.ordinals),
             instances: BTreeMap::new(),
             endpoints: Endpoints::default(),
