@@ -125,7 +125,9 @@ impl Controller {
                 }
             }
         }
-        if !before.values.listeners().eq(values.listeners()) {
+        // By what rules a listener treats its clients is a setting of its gateways.
+        let place = |one: &values::Listener| (one.name.clone(), one.protocol, one.port, one.service.clone());
+        if !before.values.listeners().map(place).eq(values.listeners().map(place)) {
             changes.push(Change::Listeners);
         }
         if before.values.metrics != values.metrics {

@@ -23,6 +23,9 @@ use crate::{
 /// A client that waits for a change is told after this that it does not come about.
 const CHANGE_DEADLINE: Duration = Duration::from_mins(1);
 
+/// One change leads to the next, but not for ever.
+const PASSES_MAX: usize = 1000;
+
 /// How much fits one platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capacity {
@@ -161,6 +164,9 @@ impl Controller {
         if self.finished {
             return None;
         }
+        if self.dirty {
+            return Some(Time::ZERO);
+        }
         let instances = self.instances.values().map(Instance::next_due).fold(None, earlier);
         let deadline = self.pending.iter().map(|pending| pending.since + CHANGE_DEADLINE).min();
         let (scrape, sync) = self.next_ticks();
@@ -205,7 +211,11 @@ impl Controller {
 
     /// Compares what is with what should be, and does what has to be done next; tells those who wait when nothing has.
     fn settle(&mut self, now: Time) {
-        while std::mem::take(&mut self.dirty) && !self.finished {
+        // What is left after so many passes, which no history needs, goes on with the next step.
+        for _ in 0..PASSES_MAX {
+            if !std::mem::take(&mut self.dirty) || self.finished {
+                return;
+            }
             if self.stopping.is_some() {
                 self.settle_endpoints(now);
                 self.settle_stop(now);
