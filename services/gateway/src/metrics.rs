@@ -78,7 +78,7 @@ impl Metrics {
     }
 }
 
-/// What is known of the endpoints file and of the backends as a whole.
+/// Metrics of the endpoints file and of all backends together.
 fn endpoints(
     encoder: &mut DescriptorEncoder<'_>,
     view: &ClusterView,

@@ -82,7 +82,7 @@ pub mod variables {
     pub const STALL_TIMEOUT: Variable = Variable::new(
         "STALL_TIMEOUT",
         "30s",
-        "How long a client or replica may take nothing of what waits for it before its session is reset; any progress \
+        "How long a client or replica may leave waiting data unread before its session is reset; any progress \
          restarts the time. 0: never, for services whose slow readers must stay.",
     );
     pub const HEALTH_INTERVAL: Variable =
@@ -147,7 +147,7 @@ pub mod variables {
 pub enum Listeners {
     /// The gateway binds its address itself.
     Bind { host: Host, port: u16 },
-    /// Over the Unix socket that is the standard input; see [`service::handover`].
+    /// Handed over on standard input, a Unix socket; see [`service::handover`].
     Stdin,
 }
 
@@ -162,7 +162,7 @@ pub struct HealthSettings {
     pub rise: NonZeroU32,
 }
 
-/// What holds for UDP only.
+/// Settings for UDP only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UdpSettings {
     /// None: as many as the limit on open files allows, see [`Settings::sessions_max`].
@@ -189,7 +189,7 @@ pub struct Settings {
     /// Connections to one replica.
     pub circuit_max: NonZeroUsize,
     pub connect_timeout: Duration,
-    /// How long a side may take nothing of what is there for it; `None`: for ever.
+    /// How long a side may leave waiting data unread; `None`: for ever.
     pub stall_timeout: Option<Duration>,
     pub health: HealthSettings,
     /// Failed connects in a row that eject a replica; 0 ejects none.
@@ -199,7 +199,7 @@ pub struct Settings {
     pub workers: NonZeroUsize,
     /// This gateway's name in logs.
     pub pod_name: Option<String>,
-    /// Where log lines go beside stderr; `None`: nowhere.
+    /// Where log lines go besides stderr; `None`: nowhere.
     pub kafka: Option<kafka::Settings>,
 }
 
@@ -255,21 +255,20 @@ impl Settings {
         reader.finish(settings)
     }
 
-    /// How many clients' connections the process takes when it may have so many files open. A proxied connection
-    /// takes two.
+    /// How many client connections the process takes with this limit on open files. A proxied connection takes two.
     pub fn connections_max(&self, open_files: u64) -> usize {
         let fitting = (open_files.saturating_sub(FILES_RESERVED) / 2).clamp(1, CONNECTIONS_MAX);
         self.connections_max.map_or(fitting as usize, NonZeroUsize::get)
     }
 
-    /// How many UDP sessions the process keeps when it may have so many files open. A session takes one.
+    /// How many UDP sessions the process keeps with this limit on open files. A session takes one.
     pub fn sessions_max(&self, open_files: u64) -> usize {
         let fitting = open_files.saturating_sub(FILES_RESERVED).clamp(1, CONNECTIONS_MAX);
         self.udp.sessions_max.map_or(fitting as usize, NonZeroUsize::get)
     }
 }
 
-/// The port, and the cluster of the endpoints file, unless they are set.
+/// The default port, and the default cluster of the endpoints file.
 fn defaults(protocol: Protocol) -> (u16, &'static str) {
     match protocol {
         Protocol::Tcp => (10_000, "tcp"),

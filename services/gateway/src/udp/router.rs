@@ -36,7 +36,7 @@ impl Router {
         &self.cluster
     }
 
-    /// Another number after each change of who may be chosen.
+    /// A number that changes whenever the eligible replicas do.
     pub(super) fn generation(&mut self) -> u64 {
         self.view.refresh(self.cluster.routing());
         self.view.generation()

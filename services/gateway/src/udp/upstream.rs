@@ -86,7 +86,7 @@ impl Passed {
     }
 }
 
-/// True if the kernel has no room now, which says nothing of the replica.
+/// True if the kernel has no room now, which says nothing about the replica.
 pub(super) fn lacks_room(error: Errno) -> bool {
     matches!(error, Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM)
 }
