@@ -17,17 +17,17 @@ use super::table::Flow;
 use super::upstream;
 use crate::stats::PacketStats;
 
-/// Packets that are collected.
+/// How many packets are collected.
 const SLOTS: usize = 64;
 
-/// Packets taken from one socket at once; what is prepared for each call grows with it.
+/// Packets taken from one socket at once; the preparation for each call grows with it.
 const PER_SOCKET: usize = 16;
 
-/// No UDP packet is longer.
+/// The longest UDP packet.
 const PACKET_BYTES: usize = 65_535;
 
-/// From slot to slot. Not a power of two: the beginnings of all slots, which is all that short packets use, would share
-/// a few sets of the processor's caches. What is never used takes no memory.
+/// The distance between slots. Not a power of two: short packets only use the beginnings of slots, which would then
+/// share a few sets of the processor's caches. Pages that are never used take no memory.
 const STRIDE: usize = 65_536 + 320;
 
 /// What was received from one socket.
@@ -47,7 +47,7 @@ pub(super) struct Replies<P: Peer> {
     inbound: MultiHeaders<()>,
     outbound: MultiHeaders<P::Kernel>,
     outbound_segmented: MultiHeaders<P::Kernel>,
-    /// Segmented messages are worth a try.
+    /// Segmented messages are worth trying.
     segments: bool,
 }
 
@@ -58,12 +58,12 @@ struct Waiting {
     length: usize,
 }
 
-/// Consecutive packets that are sent as one: a [`gso::run`].
+/// Consecutive packets sent as one: a [`gso::run`].
 #[derive(Debug, Clone, Copy)]
 struct Message {
     start: usize,
     count: usize,
-    /// The length of its packets, but for the last.
+    /// The length of its packets; the last may be shorter.
     segment: usize,
 }
 
@@ -91,12 +91,12 @@ impl<P: Peer> Replies<P> {
         self.waiting.is_empty()
     }
 
-    /// True if packets to clients of this entrance can be added; else [`Replies::send`] comes first.
+    /// True if packets to clients of this entrance can be added; otherwise call [`Replies::send`] first.
     pub(super) fn has_room(&self, entrance: usize) -> bool {
         self.waiting.len() < SLOTS && self.waiting.first().is_none_or(|first| first.flow.entrance == entrance)
     }
 
-    /// Adds what is there for the client of `flow` on the connected `socket`.
+    /// Adds what waits on the connected `socket` for the client of `flow`.
     ///
     /// # Errors
     /// What the kernel says: `EAGAIN` if nothing is there, `ECONNREFUSED` if nobody took an earlier packet.
@@ -118,7 +118,7 @@ impl<P: Peer> Replies<P> {
         Ok(Received { packets: packets as u64, bytes, drained: packets < count })
     }
 
-    /// Sends all that was received, from the sockets the clients sent to. What the kernel does not take is dropped.
+    /// Sends everything received, from the sockets the clients sent to. What the kernel does not take is dropped.
     pub(super) fn send(&mut self, entrances: &[UdpSocket], stats: &PacketStats) {
         let Some(entrance) = self.waiting.first().map(|first| first.flow.entrance) else {
             return;
@@ -198,8 +198,8 @@ impl<P: Peer> Plan<P> {
     }
 }
 
-/// Which messages from `first` on go into one call: the end of them, and their segments' length if any is segmented.
-/// That length holds for the whole call, and a message that is longer would be cut.
+/// Which messages from `first` on go into one call: their end, and their segments' length if any is segmented. That
+/// length applies to the whole call and would cut a longer message.
 fn call(messages: &[Message], first: usize) -> (usize, Option<usize>) {
     let (mut segment, mut longest) = (None, 0);
     let rest = messages[first..].iter().take_while(|message| {

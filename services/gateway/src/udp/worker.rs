@@ -1,6 +1,6 @@
 //! One event loop.
 //!
-//! Per turn: replies of replicas, which are sent to their clients together; then packets of clients; then what is due.
+//! Per turn: replies of replicas, sent to their clients together; then packets of clients; then expired sessions.
 //! With nothing to do it sleeps until the longest idle session is due.
 
 use std::io;
@@ -28,11 +28,11 @@ const EVENTS: usize = 1024;
 /// Batches taken from one entrance before replicas get their turn.
 const BATCHES: usize = 4;
 
-/// Bytes kept of each packet: more than any has. Not a power of two, so that the beginnings of all packets of a batch do
-/// not share a few sets of the processor's caches.
+/// Bytes kept of each packet: more than any has. Not a power of two, so that the beginnings of all packets of a batch
+/// do not share a few sets of the processor's caches.
 const PACKET_BYTES: usize = 65_536 + 320;
 
-/// Sessions are ended this late at most, so that many that end one after the other do not each take a turn.
+/// Sessions end at most this late, so that many that end one after the other do not each cost a turn.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// How a worker behaves.
@@ -42,7 +42,7 @@ pub(crate) struct Plan {
     pub(crate) policy: Policy,
     /// Sessions that one replica may have.
     pub(crate) circuit_max: u64,
-    /// How long sessions may go on after the drain began.
+    /// How long sessions may continue after the drain began.
     pub(crate) drain_timeout: Duration,
     /// Somebody else keeps the sockets, and a successor will read them.
     pub(crate) succeeded: bool,
@@ -63,7 +63,7 @@ impl Worker {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
         context.shutdown.subscribe(move |_| {
-            // It fails only if the poll is gone, and with it the worker.
+            // It fails only if the poll is gone, and then so is the worker.
             let _ = waker.wake();
         });
         Ok(Self { poll, sockets, context, plan })
@@ -96,7 +96,7 @@ impl Worker {
     }
 }
 
-/// What is made on the thread that runs it: the kernel's memory for batches cannot be sent to another one.
+/// Made on the worker's own thread, because the memory for batches cannot be sent to another one.
 struct Turns<'a, P: Peer> {
     context: &'a Context,
     entrances: Vec<Entrance>,
@@ -185,7 +185,7 @@ impl<'a, P: Peer> Turns<'a, P> {
         }
     }
 
-    /// Follows the phase of the shutdown; true if the loop is to end.
+    /// Follows the phase of the shutdown; true if the loop should end.
     fn is_done(&mut self, poll: &Poll) -> io::Result<bool> {
         let now = Instant::now();
         Ok(match self.context.shutdown.phase() {
@@ -201,8 +201,8 @@ impl<'a, P: Peer> Turns<'a, P> {
         })
     }
 
-    /// A successor reads what comes from now on, and finds the sessions' replicas in the ledger: here only replies under
-    /// way are waited for. Without a successor, sessions go on until they end.
+    /// A successor reads what comes from now on and finds the sessions' replicas in the ledger: this worker only waits
+    /// for replies in flight. Without a successor, sessions continue until they end.
     fn begin_drain(&mut self, poll: &Poll, now: Instant) -> io::Result<()> {
         tracing::info!(sessions = self.relay.clients(), "draining: takes no new sessions");
         self.relay.take_no_new();

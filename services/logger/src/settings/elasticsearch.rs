@@ -60,11 +60,11 @@ impl fmt::Debug for Credentials {
 /// Whose certificates are accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trust {
-    /// Those of the usual authorities.
+    /// Certificates of the usual authorities.
     Usual,
-    /// Those of these authorities (PEM), too.
+    /// Certificates of these authorities (PEM), too.
     Also(Vec<u8>),
-    /// Any.
+    /// Any certificate.
     Everything,
 }
 
@@ -77,12 +77,12 @@ pub struct Elasticsearch {
     pub index_prefix: String,
     pub credentials: Option<Credentials>,
     pub trust: Trust,
-    /// What one request may take.
+    /// How long one request may take.
     pub timeout: Duration,
 }
 
 impl Elasticsearch {
-    /// Reads the settings. If there is no URL that is noted as a problem.
+    /// Reads the settings. A missing URL is noted as a problem.
     pub fn read(reader: &mut Reader<'_>) -> Self {
         Self {
             urls: urls(reader),
