@@ -127,7 +127,7 @@ metrics:
     );
 }
 
-/// What may stand at a place of a state file: the error lists it when something else stands there.
+/// What may be at a place of a state file: the error for a wrong key lists it.
 fn expected(template: &str) -> BTreeSet<String> {
     let error = state::read(template, &spec(&page()), 0).expect_err("nobody knows zzz").to_string();
     let (_, expected) = error

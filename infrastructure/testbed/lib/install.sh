@@ -29,7 +29,7 @@ as_root() {
 need_command() { command -v "$1" >/dev/null || debian_install "$2"; }
 
 # debian PROGRAM PACKAGE SERIES: a server out of Debian, pinned to a series (a shell pattern such as '7.0.*'): the exact
-# patch level is that of Debian's security team, and the archive keeps no other.
+# patch level is chosen by Debian's security team, and the archive keeps no other.
 debian() {
     local found
     if ! program_path "$1" >/dev/null; then

@@ -6,7 +6,7 @@
 
 declare -A PORT=() PROTOCOL=()
 
-# load_ports: sets PORT and PROTOCOL from the file, the environment and the defaults, in the order of who has the word:
+# load_ports: sets PORT and PROTOCOL from the file, the environment and the defaults, in order of precedence:
 # for what runs the file alone is true.
 load_ports() {
     local spec name value variable recorded

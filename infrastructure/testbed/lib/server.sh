@@ -15,7 +15,7 @@ server_names() {
     for path in "$TESTBED"/servers/*.sh; do basename "$path" .sh; done
 }
 
-# server_load NAME: to be called in a subshell of its own.
+# server_load NAME: call it in its own subshell.
 server_load() {
     NAME=$1
     START_SECONDS=60 STOP_SECONDS=20

@@ -22,7 +22,7 @@ pub(crate) const KAFKA_GROUP: Variable =
 pub(crate) const KAFKA_SESSION_TIMEOUT: Variable = Variable::new(
     "KAFKA_SESSION_TIMEOUT",
     "10",
-    "After how long a member that was killed loses its partitions to the others; seconds.",
+    "How long until a killed member loses its partitions to the others; seconds.",
 );
 pub(crate) const KAFKA_DEAD_LETTER_TOPIC: Variable = Variable::new(
     "KAFKA_DEAD_LETTER_TOPIC",
@@ -32,20 +32,20 @@ pub(crate) const KAFKA_DEAD_LETTER_TOPIC: Variable = Variable::new(
 pub(crate) const IGNORE_MESSAGES_BEFORE: Variable = Variable::new(
     "IGNORE_MESSAGES_BEFORE",
     "168h",
-    "Records older than that, by their own time stamp, are skipped; seconds, a year at most.",
+    "Records older than this, by their own time stamp, are skipped; seconds, a year at most.",
 );
 pub(crate) const MAX_RECORD_AGE: Variable =
-    Variable::new("MAX_RECORD_AGE", "168h", "Another name of IGNORE_MESSAGES_BEFORE.");
+    Variable::new("MAX_RECORD_AGE", "168h", "Another name for IGNORE_MESSAGES_BEFORE.");
 pub(crate) const BULK_BYTES: Variable =
     Variable::new("BULK_BYTES", "2097152", "A bulk request is sent when it reaches this size; bytes.");
 pub(crate) const BULK_AGE: Variable =
     Variable::new("BULK_AGE", "500ms", "A bulk request is sent when its first record has waited this long.");
 pub(crate) const BULKS_IN_FLIGHT: Variable =
-    Variable::new("BULKS_IN_FLIGHT", "4", "Bulk requests on their way at a time, 64 at most.");
+    Variable::new("BULKS_IN_FLIGHT", "4", "Bulk requests in flight at a time, 64 at most.");
 pub(crate) const DRAIN_TIMEOUT: Variable = Variable::new(
     "DRAIN_TIMEOUT",
     "20",
-    "How long what was consumed may take to be delivered after SIGTERM; what is not will be consumed again. Seconds.",
+    "How long delivering consumed records may take after SIGTERM; the rest is consumed again. Seconds.",
 );
 
 /// The bounds of `BULK_BYTES`: a record with its action, and Elasticsearch's default limit.

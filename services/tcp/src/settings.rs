@@ -47,7 +47,7 @@ pub(crate) const WRITE_QUEUE: Variable = Variable::new(
 pub(crate) const IDLE_TIMEOUT: Variable =
     Variable::new("IDLE_TIMEOUT", "600", "A client that is silent for this long is closed; seconds.");
 pub(crate) const IDLE_CHECK: Variable =
-    Variable::new("IDLE_CHECK", "120", "How often silent clients are looked for; seconds, 10ms at least.");
+    Variable::new("IDLE_CHECK", "120", "How often to look for silent clients; seconds, 10ms at least.");
 
 /// The least write queue: room for a packet, its reply and the notices of a drain.
 const WRITE_QUEUE_BYTES_MIN: usize = 8192;

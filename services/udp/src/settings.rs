@@ -12,7 +12,7 @@ use service::{cache, kafka, logs};
 pub(crate) const PORT: Variable =
     Variable::new("PORT", "50000", "UDP port of the service; 0 is any free one.");
 pub(crate) const BUFF_SIZE: Variable =
-    Variable::new("BUFF_SIZE", "512", "Longest packet in bytes, without a line end behind it.");
+    Variable::new("BUFF_SIZE", "512", "Longest packet in bytes, not counting a trailing line end.");
 pub(crate) const RECEIVE_BUFFER: Variable = Variable::new(
     "RECEIVE_BUFFER",
     "4194304",

@@ -22,7 +22,7 @@ pub const KAFKA_SASL_PASSWORD: Variable =
 pub const KAFKA_MESSAGE_TIMEOUT: Variable = Variable::new(
     "KAFKA_MESSAGE_TIMEOUT",
     "3",
-    "After how long a record that was not delivered has failed; seconds.",
+    "How long delivery may take before a record counts as failed; seconds.",
 );
 pub const KAFKA_FETCH_WAIT: Variable = Variable::new(
     "KAFKA_FETCH_WAIT",
