@@ -54,7 +54,7 @@ fn resident_bytes(smaps: &str) -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-#[expect(clippy::disallowed_methods, reason = "a measurement has a length; nothing is waited for")]
+#[expect(clippy::disallowed_methods, reason = "a measurement has a length; it does not wait for anything")]
 pub(crate) fn wait(length: Duration) {
     std::thread::sleep(length);
 }

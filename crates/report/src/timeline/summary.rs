@@ -84,7 +84,7 @@ fn connections(summary: &LoadSummary, block: &mut Block) {
         (totals.connects_cut_off, "still connecting at the end"),
         (totals.reset, "reset"),
         (totals.eof, "ended by the server"),
-        (totals.given_up, "given up for want of an answer"),
+        (totals.given_up, "given up without an answer"),
         (totals.notices, "told to reconnect"),
         (totals.reconnected, "came back"),
         (totals.stayed_away, "away at the end"),

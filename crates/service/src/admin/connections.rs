@@ -28,7 +28,7 @@ use crate::listen;
 pub(super) const CONNECTIONS_MAX: usize = 128;
 /// A connection is closed if no byte moves for this long, or if its request takes this long to arrive.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often idle connections are looked for.
+/// How often to look for idle connections.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
 /// When descriptors run out, accepting is tried again after this.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

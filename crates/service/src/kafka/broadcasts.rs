@@ -5,7 +5,7 @@
 //! nothing that is published after the first look is missed, however long the first fetch takes.
 //!
 //! Partitions that appear later (a topic that is made, or grows) are read from their beginning: all that is in them
-//! is new. They are looked for every half minute, and sooner while something is wrong.
+//! is new. The consumer looks for them every half minute, and sooner while something is wrong.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

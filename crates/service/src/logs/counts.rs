@@ -30,7 +30,7 @@ impl Collector for Lines {
         let dropped = count(|queue| &queue.dropped);
         let logged = count(|queue| &queue.logged);
         for (name, help, value) in [
-            ("log_lines", "Log lines that were to go to Kafka", logged),
+            ("log_lines", "Log lines meant for Kafka", logged),
             ("log_lines_shipped", "Log lines that Kafka has taken", shipped),
             ("log_lines_dropped", "Log lines that did not reach Kafka", dropped),
             ("log_lines_unwritten", "Log lines that stderr did not take", stderr::unwritten()),

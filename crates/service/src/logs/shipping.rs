@@ -16,7 +16,7 @@ use crate::kafka::{Producer, Undelivered};
 
 /// Lines that may wait for Kafka.
 const LINES_MAX: usize = 1024;
-/// Lines that are sent before their outcomes are waited for.
+/// How many lines to send before waiting for their outcomes.
 const BATCH_LINES: usize = 64;
 /// The pause after a batch in which a line failed.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -95,7 +95,7 @@ impl Sessions {
     }
 
     /// True if some flow can continue without an event.
-    pub(super) fn can_go_on(&self) -> bool {
+    pub(super) fn can_continue(&self) -> bool {
         !self.again.is_empty()
     }
 

@@ -127,7 +127,7 @@ impl Worker {
 
     /// How long to sleep; for ever if only an event can bring work.
     fn timeout(&mut self) -> Option<Duration> {
-        if self.acceptor.ready() || self.sessions.can_go_on() {
+        if self.acceptor.ready() || self.sessions.can_continue() {
             return Some(Duration::ZERO);
         }
         let due = [self.sessions.next_due(), self.acceptor.paused_until(), self.drain_ends];

@@ -31,7 +31,7 @@ const FILE_BYTES: u64 = BUCKETS * BUCKET_BYTES as u64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Visitor {
     pub(crate) client: SocketAddr,
-    pub(crate) entrance: SocketAddr,
+    pub(crate) listener: SocketAddr,
 }
 
 /// The table, as one gateway sees it.
@@ -106,8 +106,8 @@ impl Ledger {
         }
     }
 
-    /// Where in its bucket a record goes: over an older one of its client, an empty or outdated one, or the oldest one
-    /// worth no more (a proven record only gives way to another proven one).
+    /// Where in its bucket a record goes: over an older one of its client, an empty or outdated one, or the oldest
+    /// unproven one. A proven record may also replace the oldest proven one.
     fn way_for(&self, bucket: &[Option<Record>; WAYS], record: &Record, now: u64) -> Option<usize> {
         let own = bucket.iter().position(|other| other.is_some_and(|other| other.visitor == record.visitor));
         let free = || bucket.iter().position(|other| !other.is_some_and(|other| self.is_valid(&other, now)));

@@ -45,7 +45,7 @@ enum Unserved {
 
 /// The sessions of one loop, whose clients are all of one address family.
 pub(super) struct Relay<P: Peer> {
-    pub(super) entrances: Vec<UdpSocket>,
+    pub(super) listeners: Vec<UdpSocket>,
     addresses: Vec<SocketAddr>,
     table: Table,
     router: Router,
@@ -66,16 +66,16 @@ pub(super) struct Relay<P: Peer> {
 
 impl<P: Peer> Relay<P> {
     pub(super) fn new(
-        entrances: Vec<UdpSocket>,
+        listeners: Vec<UdpSocket>,
         registry: Registry,
         router: Router,
         ledger: Option<Ledger>,
         stats: Arc<Stats>,
         limits: Limits,
     ) -> std::io::Result<Self> {
-        let addresses = entrances.iter().map(UdpSocket::local_addr).collect::<Result<_, _>>()?;
+        let addresses = listeners.iter().map(UdpSocket::local_addr).collect::<Result<_, _>>()?;
         Ok(Self {
-            entrances,
+            listeners,
             addresses,
             table: Table::new(),
             router,
@@ -102,14 +102,14 @@ impl<P: Peer> Relay<P> {
     }
 
     /// True if some replica may have sent more without a new event.
-    pub(super) fn can_go_on(&self) -> bool {
+    pub(super) fn can_continue(&self) -> bool {
         !self.again.is_empty()
     }
 
-    /// Passes on a batch of packets that came in at `entrance`, grouped by client.
+    /// Passes on a batch of packets that came in at `listener`, grouped by client.
     pub(super) fn forward<'a>(
         &mut self,
-        entrance: usize,
+        listener: usize,
         datagrams: impl Iterator<Item = Datagram<'a, P>>,
         now: Instant,
     ) {
@@ -128,7 +128,7 @@ impl<P: Peer> Relay<P> {
             for (packet, (_, index)) in packets.iter_mut().zip(group) {
                 *packet = IoSlice::new(bodies[*index]);
             }
-            self.pass_on(Flow { client: group[0].0, entrance }, &packets[..group.len()], now);
+            self.pass_on(Flow { client: group[0].0, listener }, &packets[..group.len()], now);
         }
         self.order = order;
     }
@@ -275,9 +275,9 @@ impl<P: Peer> Relay<P> {
 
     /// An answer to such a packet would come back as a client's packet, and so would the answer to it.
     fn would_loop(&self, visitor: Visitor) -> bool {
-        let Visitor { client, entrance } = visitor;
-        let own = client.port() == entrance.port()
-            && (client.ip() == entrance.ip() || entrance.ip().is_unspecified() && client.ip().is_loopback());
+        let Visitor { client, listener } = visitor;
+        let own = client.port() == listener.port()
+            && (client.ip() == listener.ip() || listener.ip().is_unspecified() && client.ip().is_loopback());
         own || client.port() == 0 || self.router.cluster().is_replica(client)
     }
 
@@ -323,8 +323,8 @@ impl<P: Peer> Relay<P> {
         for _ in 0..ROUNDS {
             let Some(session) = self.table.get_mut(key) else { return };
             let flow = session.flow;
-            if !self.replies.has_room(flow.entrance) {
-                self.replies.send(&self.entrances, &self.stats.packets);
+            if !self.replies.has_room(flow.listener) {
+                self.replies.send(&self.listeners, &self.stats.packets);
             }
             match self.replies.receive(session.socket.as_raw_fd(), flow) {
                 Ok(received) => {
@@ -356,13 +356,13 @@ impl<P: Peer> Relay<P> {
     /// Sends the replies that were taken.
     pub(super) fn send_replies(&mut self) {
         if !self.replies.is_empty() {
-            self.replies.send(&self.entrances, &self.stats.packets);
+            self.replies.send(&self.listeners, &self.stats.packets);
         }
     }
 }
 
 fn visitor(addresses: &[SocketAddr], flow: Flow) -> Visitor {
-    Visitor { client: flow.client, entrance: addresses[flow.entrance] }
+    Visitor { client: flow.client, listener: addresses[flow.listener] }
 }
 
 fn dropped(session: &Session, packets: u64, stats: &Stats) {

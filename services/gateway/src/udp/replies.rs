@@ -91,9 +91,9 @@ impl<P: Peer> Replies<P> {
         self.waiting.is_empty()
     }
 
-    /// True if packets to clients of this entrance can be added; otherwise call [`Replies::send`] first.
-    pub(super) fn has_room(&self, entrance: usize) -> bool {
-        self.waiting.len() < SLOTS && self.waiting.first().is_none_or(|first| first.flow.entrance == entrance)
+    /// True if packets to clients of this listener can be added; otherwise call [`Replies::send`] first.
+    pub(super) fn has_room(&self, listener: usize) -> bool {
+        self.waiting.len() < SLOTS && self.waiting.first().is_none_or(|first| first.flow.listener == listener)
     }
 
     /// Adds what waits on the connected `socket` for the client of `flow`.
@@ -119,11 +119,11 @@ impl<P: Peer> Replies<P> {
     }
 
     /// Sends everything received, from the sockets the clients sent to. What the kernel does not take is dropped.
-    pub(super) fn send(&mut self, entrances: &[UdpSocket], stats: &PacketStats) {
-        let Some(entrance) = self.waiting.first().map(|first| first.flow.entrance) else {
+    pub(super) fn send(&mut self, listeners: &[UdpSocket], stats: &PacketStats) {
+        let Some(listener) = self.waiting.first().map(|first| first.flow.listener) else {
             return;
         };
-        let socket = entrances[entrance].as_raw_fd();
+        let socket = listeners[listener].as_raw_fd();
         self.plan.make(&self.waiting, self.segments);
         let mut slices = [IoSlice::new(&[]); SLOTS];
         for ((slice, slot), waiting) in
@@ -254,7 +254,7 @@ mod tests {
         }
 
         fn flow(&self) -> Flow {
-            Flow { client: self.0.local_addr().unwrap(), entrance: 0 }
+            Flow { client: self.0.local_addr().unwrap(), listener: 0 }
         }
 
         fn lengths(&self, count: usize) -> Vec<usize> {
@@ -297,7 +297,7 @@ mod tests {
 
     #[test]
     fn packets_of_many_sessions_go_out_in_one_go_and_in_order() {
-        let entrance = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let listener = UdpSocket::bind("127.0.0.1:0").unwrap();
         let clients: Vec<_> = (0..3).map(|_| Client::new()).collect();
         let lengths = [vec![50_usize, 50, 50, 20], vec![9], vec![1_500, 0, 3, 3]];
         let (mut replies, stats) = (Replies::<SocketAddrV4>::new(), PacketStats::default());
@@ -316,7 +316,7 @@ mod tests {
                 let again = replies.receive(session.as_raw_fd(), client.flow()).unwrap_err();
                 assert_eq!(again, Errno::EAGAIN);
             }
-            replies.send(std::slice::from_ref(&entrance), &stats);
+            replies.send(std::slice::from_ref(&listener), &stats);
             assert!(replies.is_empty());
             for (client, lengths) in clients.iter().zip(&lengths) {
                 assert_eq!(client.lengths(lengths.len()), *lengths);
@@ -327,10 +327,10 @@ mod tests {
 
     #[test]
     fn a_client_that_cannot_be_sent_to_does_not_hold_up_the_others() {
-        let entrance = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let listener = UdpSocket::bind("127.0.0.1:0").unwrap();
         let (client, mut replies, stats) =
             (Client::new(), Replies::<SocketAddrV4>::new(), PacketStats::default());
-        let nobody = Flow { client: "127.0.0.1:0".parse().unwrap(), entrance: 0 };
+        let nobody = Flow { client: "127.0.0.1:0".parse().unwrap(), listener: 0 };
         let (replica, session) = pair();
         for flow in [nobody, client.flow()] {
             for _ in 0..2 {
@@ -338,7 +338,7 @@ mod tests {
             }
             replies.receive(session.as_raw_fd(), flow).unwrap();
         }
-        replies.send(std::slice::from_ref(&entrance), &stats);
+        replies.send(std::slice::from_ref(&listener), &stats);
         assert_eq!(client.lengths(2), [5, 5]);
         assert_eq!((stats.answered.get(), stats.unsent.get()), (2, 2));
     }

@@ -18,7 +18,7 @@ use crate::cluster::backend::Backend;
 pub(super) struct Flow {
     pub(super) client: SocketAddr,
     /// Which of the loop's sockets it sends to and must be answered from.
-    pub(super) entrance: usize,
+    pub(super) listener: usize,
 }
 
 /// How much a session is worth when room is needed; the first rank makes room first.

@@ -20,12 +20,12 @@ use super::router::Router;
 use crate::tcp::worker::Context;
 
 const WAKER: Token = Token(usize::MAX);
-const FIRST_ENTRANCE: usize = usize::MAX - 1;
+const FIRST_LISTENER: usize = usize::MAX - 1;
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1024;
 
-/// Batches taken from one entrance before replicas get their turn.
+/// Batches taken from one listener before replicas get their turn.
 const BATCHES: usize = 4;
 
 /// Bytes kept of each packet: more than any has. Not a power of two, so that the beginnings of all packets of a batch
@@ -99,7 +99,7 @@ impl Worker {
 /// Made on the worker's own thread, because the memory for batches cannot be sent to another one.
 struct Turns<'a, P: Peer> {
     context: &'a Context,
-    entrances: Vec<Entrance>,
+    listeners: Vec<Listener>,
     inbound: Inbound<P>,
     relay: Relay<P>,
     drain_timeout: Duration,
@@ -109,7 +109,7 @@ struct Turns<'a, P: Peer> {
 }
 
 /// A socket that clients send to.
-struct Entrance {
+struct Listener {
     /// Registered with the poll; the packets are read from the original.
     watched: mio::net::UdpSocket,
     /// It may hold packets. Events are edge-triggered, so this outlives them.
@@ -118,11 +118,11 @@ struct Entrance {
 
 impl<'a, P: Peer> Turns<'a, P> {
     fn new(poll: &Poll, sockets: Vec<UdpSocket>, context: &'a Context, plan: Plan) -> io::Result<Self> {
-        let mut entrances = Vec::with_capacity(sockets.len());
+        let mut listeners = Vec::with_capacity(sockets.len());
         for (index, socket) in sockets.iter().enumerate() {
             let mut watched = mio::net::UdpSocket::from_std(socket.try_clone()?);
-            poll.registry().register(&mut watched, Token(FIRST_ENTRANCE - index), Interest::READABLE)?;
-            entrances.push(Entrance { watched, waiting: false });
+            poll.registry().register(&mut watched, Token(FIRST_LISTENER - index), Interest::READABLE)?;
+            listeners.push(Listener { watched, waiting: false });
         }
         let sweep = SWEEP.min(plan.limits.idle_timeout / 8);
         let relay = Relay::new(
@@ -135,7 +135,7 @@ impl<'a, P: Peer> Turns<'a, P> {
         )?;
         Ok(Self {
             context,
-            entrances,
+            listeners,
             inbound: Inbound::new(PACKET_BYTES),
             relay,
             drain_timeout: plan.drain_timeout,
@@ -151,14 +151,14 @@ impl<'a, P: Peer> Turns<'a, P> {
             if event.token() == WAKER {
                 continue;
             }
-            match FIRST_ENTRANCE.checked_sub(token).and_then(|index| self.entrances.get_mut(index)) {
-                Some(entrance) => entrance.waiting = true,
+            match FIRST_LISTENER.checked_sub(token).and_then(|index| self.listeners.get_mut(index)) {
+                Some(listener) => listener.waiting = true,
                 None => self.relay.take_replies(token, now),
             }
         }
         self.relay.go_on(now);
         self.relay.send_replies();
-        for index in 0..self.entrances.len() {
+        for index in 0..self.listeners.len() {
             self.take_packets(index, now);
         }
         self.relay.expire(now);
@@ -166,17 +166,17 @@ impl<'a, P: Peer> Turns<'a, P> {
 
     fn take_packets(&mut self, index: usize, now: Instant) {
         for _ in 0..BATCHES {
-            if !self.entrances[index].waiting {
+            if !self.listeners[index].waiting {
                 return;
             }
-            match self.inbound.receive(&self.relay.entrances[index]) {
+            match self.inbound.receive(&self.relay.listeners[index]) {
                 Ok(count) => {
-                    self.entrances[index].waiting = count == BATCH;
+                    self.listeners[index].waiting = count == BATCH;
                     self.relay.forward(index, self.inbound.datagrams(), now);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    self.entrances[index].waiting = false;
+                    self.listeners[index].waiting = false;
                     if error.kind() != io::ErrorKind::WouldBlock {
                         tracing::warn!(%error, "clients' packets cannot be read");
                     }
@@ -209,8 +209,8 @@ impl<'a, P: Peer> Turns<'a, P> {
         let mut drain = self.drain_timeout;
         if self.succeeded {
             drain = drain.min(LINGER);
-            for mut entrance in self.entrances.drain(..) {
-                poll.registry().deregister(&mut entrance.watched)?;
+            for mut listener in self.listeners.drain(..) {
+                poll.registry().deregister(&mut listener.watched)?;
             }
         }
         self.drain_ends = Some(now + drain);
@@ -219,7 +219,7 @@ impl<'a, P: Peer> Turns<'a, P> {
 
     /// How long to sleep; for ever if only an event can bring work.
     fn timeout(&self, now: Instant) -> Option<Duration> {
-        if self.relay.can_go_on() || self.entrances.iter().any(|entrance| entrance.waiting) {
+        if self.relay.can_continue() || self.listeners.iter().any(|listener| listener.waiting) {
             return Some(Duration::ZERO);
         }
         let due = [self.relay.next_due().map(|due| due + self.sweep), self.drain_ends];
