@@ -1,4 +1,4 @@
-//! Finds and builds the program that is measured.
+//! Finds and builds the measured program.
 
 use std::{path::PathBuf, process::Command};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{install::repository, printer, process::this_program};
 
-/// `playctl` beside this program, built anew if it is missing or older than its sources, which cargo decides.
+/// `playctl` next to this program. Cargo rebuilds it if it is missing or older than its sources.
 pub(crate) fn program(build: bool) -> Result<PathBuf> {
     let folder = this_program()?.parent().context("this program lies in no folder")?.to_owned();
     let program = folder.join("playctl");

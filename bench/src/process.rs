@@ -15,18 +15,18 @@ use rustix::process::{Pid, Signal};
 
 use crate::measure::wait;
 
-/// How long a contestant may take until it serves.
+/// How long a contestant may take to start serving.
 const START_WITHIN: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(5);
 
-/// A running program. Ends with SIGKILL when dropped: what a contestant does on its way out is not measured.
+/// A running program. Ends with SIGKILL when dropped: a contestant's shutdown is not measured.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
     log: PathBuf,
 }
 
-/// What is to be started.
+/// What to start.
 #[derive(Debug)]
 pub(crate) struct Start<'a> {
     command: Command,
@@ -35,8 +35,8 @@ pub(crate) struct Start<'a> {
 }
 
 impl<'a> Start<'a> {
-    /// `name` is that of its log file. The program runs through this program's own `reference contained`, which
-    /// asks the kernel to end it with us, whatever ends us.
+    /// `name` names its log file. The program runs through this program's own `reference contained`, which asks the
+    /// kernel to end it with us, however we end.
     pub(crate) fn program(name: &'a str, program: impl AsRef<OsStr>) -> Result<Self> {
         let mut command = Command::new(this_program()?);
         command.args(["reference", "contained", "--"]).arg(program);
@@ -122,7 +122,7 @@ impl Process {
         Ok(Dialogue { input, output: BufReader::new(output) })
     }
 
-    /// Waits for the end of a program started with [`Start::with_dialogue`] and gives what it printed.
+    /// Waits for a program started with [`Start::with_dialogue`] to end and returns what it printed.
     pub(crate) fn output(mut self) -> Result<String> {
         let mut text = String::new();
         let mut output = self.child.stdout.take().context("no pipe from the program's output")?;
@@ -139,7 +139,7 @@ impl Process {
         Ok(rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM)?)
     }
 
-    /// Waits for its end, which must be an orderly one.
+    /// Waits for it to end, which must be orderly.
     pub(crate) fn ended(mut self, within: Duration) -> Result<()> {
         let deadline = Instant::now() + within;
         loop {

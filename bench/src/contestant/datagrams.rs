@@ -13,7 +13,7 @@ use crate::{
     reference::loopback,
 };
 
-/// Where the load sends to a server, and where that says that it is ready.
+/// Where the load sends to a server, and where the server says that it is ready.
 const SERVER: SocketAddr = loopback(1, 1, 50_000);
 const SERVER_HEALTH: SocketAddr = loopback(1, 1, 9100);
 /// Where the load sends to a proxy.
@@ -96,7 +96,7 @@ impl DatagramProxy {
     }
 }
 
-/// The minimal proxy, which does not ask for the replicas' health.
+/// The minimal proxy, which does not check the replicas' health.
 fn relay() -> Result<Process> {
     let start = Start::reference("relay", "datagram-relay")?.args(["--health", &ADMIN.to_string()]);
     start.args(relayed(FRONT)).answering(ADMIN, "/")

@@ -7,10 +7,10 @@ use super::proxy::REPLICAS;
 /// One connection takes two descriptors and the usual limit is 20,000; 200 remain for the rest.
 const CONNECTIONS_MAX: usize = 9_900;
 
-/// With splicing it wants the descriptors of a quarter as many pipes as well, or it does not start.
+/// With splicing it also needs descriptors for a quarter as many pipes, or it does not start.
 const SPLICED_CONNECTIONS_MAX: usize = 4_000;
 
-/// As it comes, but for what makes it comparable: the number of threads, the choice of replicas and their checks.
+/// HAProxy's defaults, except what makes it comparable: the number of threads, the choice of replicas and their checks.
 pub(super) fn configuration(front: SocketAddr, threads: usize, bulk: bool) -> String {
     let (splice, connections) =
         if bulk { ("\n    option splice-auto", SPLICED_CONNECTIONS_MAX) } else { ("", CONNECTIONS_MAX) };

@@ -26,10 +26,10 @@ pub(crate) enum Backend {
     Sink,
 }
 
-/// What a row asks of a proxy.
+/// What a row requires of a proxy.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setup {
-    /// I/O threads, of the proxy and of the replicas each.
+    /// I/O threads of the proxy, and of the replicas.
     pub(crate) threads: usize,
     pub(crate) backend: Backend,
     /// The connections carry much data at a time: HAProxy may splice (`splice-auto`).
@@ -82,7 +82,7 @@ impl Proxy {
     }
 }
 
-/// Envoy with that bootstrap, its admin port at [`ADMIN`].
+/// Envoy with this bootstrap, and its admin port at [`ADMIN`].
 pub(super) fn start_envoy(programs: &Programs, threads: usize, bootstrap: &Value) -> Result<Process> {
     let file = write("envoy.json", &bootstrap.to_string())?;
     Start::program("envoy", programs.envoy()?)?
@@ -104,13 +104,13 @@ fn start_replicas(threads: usize, backend: Backend) -> Result<Process> {
     Start::reference("replicas", name)?.args(arguments).serving(REPLICAS[REPLICAS.len() - 1].address)
 }
 
-/// The minimal proxy, which does not ask for the replicas' health.
+/// The minimal proxy, which does not check the replicas' health.
 fn relay(threads: usize) -> Result<Process> {
     let start = Start::reference("relay", "relay")?.args(["--threads", &threads.to_string()]);
     start.args(relayed(FRONT)).serving(FRONT)
 }
 
-/// What tells a minimal proxy where it is and what it is in front of.
+/// The minimal proxy's arguments: its address and its replicas.
 pub(super) fn relayed(front: SocketAddr) -> Vec<String> {
     let replicas = REPLICAS.map(|replica| ["--replica".to_owned(), replica.address.to_string()]);
     [["--listen".to_owned(), front.to_string()]].into_iter().chain(replicas).flatten().collect()
@@ -149,7 +149,7 @@ pub(super) fn gateway(programs: &Programs, front: SocketAddr, endpoints: PathBuf
     Ok(start)
 }
 
-/// Each replica with where its health is asked.
+/// Each replica with the address of its health check.
 pub(super) fn write_endpoints(
     cluster: &str,
     replicas: impl IntoIterator<Item = (SocketAddr, SocketAddr)>,

@@ -1,4 +1,4 @@
-//! Ends a program with the one that started it.
+//! Ends a program when its starter ends.
 
 use std::{ffi::OsString, os::unix::process::CommandExt, process::Command};
 
