@@ -197,7 +197,7 @@ impl Controller {
             .map(|service| ServiceInfo {
                 name: service.kind.name().to_owned(),
                 replicas: service.desired,
-                // Whoever carries effects out knows where clients connect.
+                // The one who carries effects out knows where clients connect.
                 endpoint: None,
                 autoscaled: service.hpa.as_ref().map(|hpa| [hpa.bounds().0, hpa.bounds().1]),
                 targets_milli: service.hpa.as_ref().map(Hpa::targets_milli).unwrap_or_default(),

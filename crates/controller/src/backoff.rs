@@ -12,7 +12,7 @@ pub(crate) struct BackOff {
     /// The second delay; the first is none.
     first: Duration,
     max: Duration,
-    /// What ran for so long did not die of its start.
+    /// A run of this length did not die of its start.
     forgotten_after: Duration,
     /// The next delay.
     next: Duration,

@@ -118,8 +118,8 @@ impl Controller {
         }
     }
 
-    /// Takes one input at one moment; returns what is to be done, in this order. `now` must not lie before that of the
-    /// step before. What is due by then happens after the input, so that nothing is done to a run that has just ended.
+    /// Takes one input at one moment; returns what is to be done, in this order. `now` must not lie before the
+    /// previous step's. What is due by then happens after the input, so that nothing is done to a run that has just ended.
     pub fn step(&mut self, now: Time, input: Input) -> Vec<Effect> {
         if self.finished && !matches!(input, Input::Request { .. }) {
             return Vec::new();
@@ -211,7 +211,7 @@ impl Controller {
 
     /// Compares what is with what should be, and does what has to be done next; tells those who wait when nothing has.
     fn settle(&mut self, now: Time) {
-        // What is left after so many passes, which no history needs, goes on with the next step.
+        // What is left after this many passes, which no history needs, continues with the next step.
         for _ in 0..PASSES_MAX {
             if !std::mem::take(&mut self.dirty) || self.finished {
                 return;
@@ -225,7 +225,7 @@ impl Controller {
                 continue;
             }
             self.settle_parts(now);
-            // What services and gateways lean on comes first; until then they go on with what they were started from.
+            // What services and gateways lean on comes first; until then they keep what they were started from.
             if self.parts_came_up() {
                 self.settle_templates();
             }
@@ -238,7 +238,7 @@ impl Controller {
         }
     }
 
-    /// What services and gateways are started from, computed anew if anything that goes into it has changed.
+    /// Recomputes what services and gateways are started from if anything that goes into it has changed.
     fn settle_templates(&mut self) {
         if !std::mem::take(&mut self.templates_stale) {
             return;
@@ -311,7 +311,7 @@ impl Controller {
         self.reply(id, Err(failure));
     }
 
-    /// A change cannot be carried out. If the platform was never up, that is its end; otherwise what runs goes on.
+    /// A change cannot be carried out. If the platform was never up, that is its end; otherwise what runs keeps running.
     pub(crate) fn change_failed(&mut self, trouble: Trouble, now: Time) {
         let failure = Failure::from(&trouble);
         if !self.came_up {

@@ -32,7 +32,7 @@ pub(crate) struct Service {
     pub(crate) stopped: bool,
     /// The number was set by hand, and the autoscaler has not changed it since.
     pub(crate) set_by_hand: bool,
-    /// So many replicas have no place.
+    /// The number of replicas that have no place.
     pub(crate) without_place: u32,
     pub(crate) hpa: Option<Hpa>,
 }
@@ -62,7 +62,7 @@ impl Controller {
         service.template.is_some() && done + service.without_place == service.effective()
     }
 
-    /// Computes what replicas are started from anew; returns which services have another template than before.
+    /// Recomputes what replicas are started from; returns which services have another template than before.
     pub(crate) fn change_service_templates(&mut self, values: &Values, backends: &Backends) -> Vec<Change> {
         let mut changes = Vec::new();
         for service in self.services.values_mut() {
@@ -218,7 +218,7 @@ struct View {
 /// What has to be done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Plan {
-    /// So many replicas of the present template are to be started.
+    /// How many replicas of the present template are to be started.
     start: u32,
     /// These are to be drained.
     drain: Vec<u64>,

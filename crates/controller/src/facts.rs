@@ -64,7 +64,7 @@ pub enum Warning {
         exit: Exit,
     },
     ChangeFailed(Trouble),
-    /// So many replicas have no place.
+    /// The number of replicas that have no place.
     NoPlace {
         service: String,
         pending: u32,

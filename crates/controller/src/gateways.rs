@@ -44,7 +44,7 @@ impl Gateways {
 }
 
 impl Controller {
-    /// Computes what gateways are started from anew; returns whether any is replaced.
+    /// Recomputes what gateways are started from; returns whether any is replaced.
     pub(crate) fn change_gateway_templates(
         &mut self,
         values: &Values,

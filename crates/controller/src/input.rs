@@ -32,12 +32,12 @@ pub enum Input {
     Abandoned,
     /// Somebody asked the whole program to end.
     Interrupted,
-    /// What came of [`Effect::Start`](crate::Effect::Start).
+    /// The outcome of [`Effect::Start`](crate::Effect::Start).
     Started {
         run: RunId,
         result: Result<Started, String>,
     },
-    /// What came of [`Effect::Probe`](crate::Effect::Probe).
+    /// The outcome of [`Effect::Probe`](crate::Effect::Probe).
     Probed {
         run: RunId,
         result: Result<Probed, ProbeFailure>,
@@ -52,16 +52,16 @@ pub enum Input {
         run: RunId,
         exit: Exit,
     },
-    /// What came of [`Effect::WriteEndpoints`](crate::Effect::WriteEndpoints).
+    /// The outcome of [`Effect::WriteEndpoints`](crate::Effect::WriteEndpoints).
     EndpointsWritten {
         version: u64,
         result: Result<(), String>,
     },
-    /// What came of [`Effect::Scrape`](crate::Effect::Scrape). A run without a sample could not be scraped.
+    /// The outcome of [`Effect::Scrape`](crate::Effect::Scrape). A run without a sample could not be scraped.
     Scraped {
         samples: Vec<(RunId, Sample)>,
     },
-    /// What came of [`Effect::AskMetrics`](crate::Effect::AskMetrics).
+    /// The outcome of [`Effect::AskMetrics`](crate::Effect::AskMetrics).
     MetricsAnswered {
         answers: Vec<MetricAnswer>,
     },

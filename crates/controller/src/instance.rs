@@ -93,7 +93,7 @@ pub(crate) struct Instance {
 pub(crate) struct Run {
     pub(crate) id: RunId,
     pub(crate) began: Time,
-    /// It was heard what came of the start.
+    /// The outcome of the start is known.
     pub(crate) started: bool,
     pub(crate) ready_since: Option<Time>,
     pub(crate) prober: Prober,

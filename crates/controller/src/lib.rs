@@ -3,7 +3,7 @@
 //! Rollouts and the order in which replicas go, probes, crash back-off, drains and grace periods, gateways on every
 //! node, the parts that services lean on, metric windows, the autoscalers' loop, endpoints and their versions, bring-up,
 //! teardown, and what a change of `values.yaml` changes. There is no clock, no I/O and no runtime in it: the caller
-//! brings the time, carries the [`Effect`]s out, and reports what came of them as [`Input`]s. The supervisor of a
+//! brings the time, carries the [`Effect`]s out, and reports their outcomes as [`Input`]s. The supervisor of a
 //! platform on this machine does that with processes, the simulator with models, tests with nothing.
 //!
 //! Equal inputs give equal effects: time is a number, everything that is iterated is ordered, and nothing is random.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::Time;
 
-/// For so long the ordinal of a replica that went away is not given to another, since its address comes with it:
+/// How long the ordinal of a replica that went away is not given to another, since its address comes with it:
 /// connections in TIME-WAIT, clients and graphs would take one for the other.
 const REST: Duration = Duration::from_mins(5);
 

@@ -206,7 +206,7 @@ impl Controller {
 /// One value of a replica, in milli-units.
 type Value = fn(&Instance) -> Option<i64>;
 
-/// What is told of every scrape.
+/// The metrics that every scrape reports.
 const SCRAPED: [(&str, Value); 4] = [
     ("tcp_state_established", |one| one.series.connections().map(thousand)),
     ("udp_packets_received", |one| {

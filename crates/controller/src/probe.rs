@@ -117,7 +117,7 @@ mod tests {
             prober.answered(success, SETTINGS, seconds(at))
         };
         assert_eq!(answer(true, 0), None);
-        assert_eq!(answer(false, 0), None, "a failure begins the count anew");
+        assert_eq!(answer(false, 0), None, "a failure restarts the count");
         assert_eq!(answer(true, 1), None);
         assert_eq!(answer(true, 2), Some(News::Ready));
         assert_eq!([answer(false, 3), answer(false, 4), answer(true, 5)], [None; 3]);

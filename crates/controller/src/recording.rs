@@ -61,7 +61,7 @@ impl Recording {
 }
 
 impl Recorded {
-    /// Takes the step again; what came of it otherwise than before, or nothing.
+    /// Takes the step again; an error if its effects differ.
     pub fn replay(self, controller: &mut Controller) -> Result<(), Difference> {
         let effects = texts(&controller.step(self.now, self.input));
         let same = effects.iter().zip(&self.effects).take_while(|(now, before)| now == before).count();

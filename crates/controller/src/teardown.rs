@@ -9,7 +9,7 @@ use crate::{
     instance::{Instance, Workload},
 };
 
-/// Gateways that end in order get so long; nobody is connected any more.
+/// How long gateways have to end in order; nobody is connected any more.
 const GATEWAY_GRACE: Duration = Duration::from_secs(2);
 
 /// A teardown under way.
@@ -74,7 +74,7 @@ impl Controller {
         }
     }
 
-    /// `grace`: at most so long, whatever they usually have.
+    /// `grace`: the most they get, whatever they usually have.
     fn end_all(&mut self, which: fn(&Instance) -> bool, grace: Option<Duration>, now: Time) {
         let all: Vec<u64> = self.instances.values().filter(|one| which(one)).map(|one| one.uid).collect();
         for uid in all {

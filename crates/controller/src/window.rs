@@ -44,8 +44,8 @@ impl MaxOver {
     }
 }
 
-/// The rate per second of a counter over the last `length`, as Prometheus computes it: a counter that fell has begun
-/// anew, and what was counted between the first and the last sample is extrapolated to the edges of the window, but
+/// The rate per second of a counter over the last `length`, as Prometheus computes it: a counter that fell has
+/// restarted, and what was counted between the first and the last sample is extrapolated to the edges of the window, but
 /// by no more than half a sample's distance where a series begins or ends within it, and never to below zero.
 #[derive(Debug, Clone)]
 pub(crate) struct RateOver {
@@ -89,7 +89,7 @@ impl RateOver {
         let beyond = |edge: f64| if edge < distance * GOES_ON_WITHIN { edge } else { distance / 2.0 };
         let to_end = now.since(last_at).as_secs_f64();
         let to_start = self.length.as_secs_f64() - to_end - sampled;
-        // At its rate, so long before the first sample the counter was zero.
+        // At this rate the counter was zero this long before the first sample.
         let to_zero = if counted > 0.0 { sampled * first as f64 / counted } else { f64::INFINITY };
         let extrapolated = sampled + beyond(to_start).min(to_zero) + beyond(to_end);
         Some(counted * extrapolated / sampled / self.length.as_secs_f64())

@@ -1,6 +1,6 @@
 //! Recordings of runs, replayed: equal inputs give equal effects.
 //!
-//! After a change of what the controller does on purpose, recordings of histories are made anew with
+//! After an intended change of what the controller does, record the history again with
 //! `cargo run -p controller --example histories -- --seed 5 --record crates/controller/tests/recordings/history.jsonl.gz`.
 
 use std::{

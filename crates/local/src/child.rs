@@ -75,7 +75,7 @@ pub struct Wrapped {
 }
 
 impl Wrapped {
-    /// Becomes the program; returns only if that does not work. To be called before other threads exist.
+    /// Becomes the program; returns only if that fails. Call it before other threads exist.
     pub fn exec(self) -> io::Result<Infallible> {
         bind_to_parent().map_err(io::Error::other)?;
         raise_open_files()?;

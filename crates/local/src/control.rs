@@ -23,7 +23,7 @@ pub(crate) const REQUEST_MAX: usize = 4 * 1024 * 1024;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "request", content = "with", rename_all = "snake_case")]
 pub(crate) enum Request {
-    /// Answered by events while it goes on, then `Applied`.
+    /// Answered by events while the change is carried out, then `Applied`.
     Apply {
         values: Box<Values>,
         nodes: u32,

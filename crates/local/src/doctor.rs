@@ -33,7 +33,7 @@ pub enum Verdict {
     Fail,
 }
 
-/// One thing that was looked at.
+/// One thing that was checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
     pub name: String,
@@ -55,7 +55,7 @@ impl Check {
     }
 }
 
-/// Looks at everything; changes nothing but for making the directories that `up` would make.
+/// Looks at everything; changes nothing except that it makes the directories that `up` would make.
 pub fn checks() -> Vec<Check> {
     let paths = Paths::from_env();
     let mut checks = vec![

@@ -2,7 +2,7 @@
 //!
 //! Two segments: the file itself and, once it was full, its predecessor beside it (`.1`); the one before that is
 //! dropped. Readers take their lines from the files and are only *woken* by the writer, so that a slow reader costs
-//! no memory and holds up nobody; one that is overtaken by two whole segments goes on with the oldest line there is.
+//! no memory and holds up nobody; one that is overtaken by two whole segments continues with the oldest line there is.
 //!
 //! Writer and readers live on one thread: no segment changes between two steps of a reader.
 
@@ -67,7 +67,7 @@ impl Journal {
         (self.lost, self.losing.as_deref())
     }
 
-    /// Appends a line, which must not contain a line end. After an error nothing of it is there, and the next line can
+    /// Appends a line, which must not contain a line end. After an error no part of it is there, and the next line can
     /// be appended as if it had not been tried.
     pub(crate) fn append(&mut self, line: &str) -> io::Result<()> {
         let mut written = *self.written.borrow();

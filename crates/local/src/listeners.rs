@@ -57,7 +57,7 @@ impl Listeners {
         Ok(listeners)
     }
 
-    /// Adds listeners for nodes that join. Those of nodes that left go: their queue is lost with them, as it is when
+    /// Adds listeners for nodes that join. Listeners of nodes that left go: their queue is lost with them, as it is when
     /// a node dies.
     pub(crate) fn resize(&mut self, nodes: u32) -> Result<(), Unusable> {
         self.per_node.truncate(nodes as usize);

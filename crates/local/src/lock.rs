@@ -19,7 +19,7 @@ pub(crate) struct FileLock {
 
 impl FileLock {
     /// Takes the lock, or returns `None` at once when somebody holds it. `holder` is written into the file for
-    /// whoever wonders who that is.
+    /// anybody who wonders who that is.
     pub(crate) fn try_take(path: &Path, holder: &str) -> io::Result<Option<Self>> {
         loop {
             let mut file = OpenOptions::new()
@@ -52,7 +52,7 @@ impl FileLock {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        // A shared lock can be had exactly when nobody holds the exclusive one; it is gone with `file`.
+        // A shared lock is free exactly when nobody holds the exclusive one; it is gone with `file`.
         match flock(&file, FlockOperation::NonBlockingLockShared) {
             Ok(()) => Ok(None),
             Err(rustix::io::Errno::WOULDBLOCK) => {

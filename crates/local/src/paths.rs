@@ -1,7 +1,7 @@
 //! Where a platform keeps its files.
 //!
 //! * State (`$XDG_STATE_HOME/playctl/NAME`, else `~/.local/state/playctl/NAME`): recording, logs, endpoints. The
-//!   platform's lock is beside it, for it is the state that must have one owner: a login session, a cron job and a
+//!   platform's lock is beside it, because the state must have one owner: a login session, a cron job and a
 //!   container's `exec` of one user have different runtime directories and the same state.
 //! * Runtime (`$XDG_RUNTIME_DIR/playctl`, else `/tmp/playctl-UID`): control sockets, and the locks of the slots. Which
 //!   socket is a platform's stands in its run record, so that it is found from any session.
@@ -142,7 +142,7 @@ impl PlatformPaths {
         self.state.join("logs.jsonl")
     }
 
-    /// Who runs, for whoever finds the files after a crash.
+    /// Who runs, for anybody who finds the files after a crash.
     pub(crate) fn run_record(&self) -> PathBuf {
         self.state.join("run.json")
     }

@@ -41,7 +41,7 @@ impl Spawner {
         let (jobs, incoming) = mpsc::channel::<(Start, mpsc::SyncSender<io::Result<Child>>)>();
         thread::Builder::new().name("spawner".into()).spawn(move || {
             for (start, reply) in incoming {
-                // Whoever asked waits for the answer.
+                // The caller waits for the answer.
                 let _ = reply.send(spawn(start));
             }
         })?;
@@ -124,7 +124,7 @@ impl Process {
         self.signal(Signal::USR1);
     }
 
-    /// Asks it to read its configuration anew.
+    /// Asks it to read its configuration again.
     pub(crate) fn reload(&self) {
         self.signal(Signal::HUP);
     }

@@ -88,7 +88,7 @@ impl Program {
         }
     }
 
-    /// What is looked for on PATH.
+    /// Its name on PATH.
     fn command(self) -> &'static str {
         match self {
             Self::Kafka => "kafka-server-start.sh",

@@ -73,7 +73,7 @@ impl Slot {
     }
 }
 
-/// Bound by whoever has the slot.
+/// Bound by the platform that has the slot.
 pub(crate) fn guard(slot: u8) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::new(127, slot, 255, 254), GUARD_PORT))
 }
@@ -101,7 +101,7 @@ impl Addresses {
     }
 
     pub(crate) fn replica(self, service: ServiceKind, ordinal: u16) -> IpAddr {
-        // The enum's order is that of `values.yaml`.
+        // The enum has the order of `values.yaml`.
         let third = V_SERVICES + service as u8;
         Ipv4Addr::new(127, self.slot, third, last_byte(ordinal.into())).into()
     }

@@ -66,7 +66,7 @@ const MESSAGES_MAX: usize = 1024;
 const CLIENTS_MAX: usize = 256;
 /// After a client could not be taken (no more open files) the next one is tried so much later.
 const ACCEPT_RETRY: Duration = Duration::from_millis(10);
-/// At the end, clients get so long to read their last reply.
+/// How long clients have at the end to read their last reply.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// A service's replicas have one byte of their address; some stay free for replacements and for those at rest.
 const REPLICAS_MAX: u32 = 200;

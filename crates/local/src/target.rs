@@ -32,11 +32,11 @@ use crate::{
 const GATEWAY: &str = "gateway";
 /// Longest name of a platform.
 const NAME_MAX: usize = 40;
-/// A supervisor that was killed, or is being started by somebody else, is given so long to be gone or there.
+/// How long a supervisor that was killed, or is being started by somebody else, has to be gone or there.
 const CHANGE_OF_SUPERVISOR: Duration = Duration::from_secs(10);
 /// How often a caller that waits is asked whether to go on.
 const ASK_EVERY: Duration = Duration::from_millis(100);
-/// A supervisor that does not answer for so long is taken for one that hangs.
+/// A supervisor that does not answer within this is taken for one that hangs.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What a platform of this machine can be told beside its values.
@@ -62,7 +62,7 @@ pub enum Progress<'a> {
     Waiting,
 }
 
-/// Asked again and again while a supervisor has not answered for so long; may break off.
+/// Asked again and again while a supervisor does not answer, with how long that is; may break off.
 pub type OnWait = Arc<dyn Fn(Duration) -> ControlFlow<()> + Send + Sync>;
 
 /// One platform of this machine, running or not.
@@ -123,7 +123,7 @@ impl LocalTarget {
     /// Makes the platform what `values` say and waits until it is.
     ///
     /// `progress` may break off. If the platform was not up before, everything of it is then taken down again before
-    /// this returns; on a platform that was up the change goes on.
+    /// this returns; on a platform that was up the change continues.
     pub fn up(
         &self,
         values: &Values,

@@ -18,7 +18,7 @@ use world::World;
 
 /// No history is shorter.
 const INPUTS: u64 = 200;
-/// A history in which nothing goes wrong any more for so long has come to rest: back-off ends after 5 min.
+/// A history in which nothing has gone wrong for this long has come to rest: back-off ends after 5 min.
 const CALM: Duration = Duration::from_mins(7);
 /// One in so many histories comes to rest before its end.
 const RESTS: u64 = 128;
@@ -248,7 +248,7 @@ impl<'a> Life<'a> {
         ["kafka", "memcached", "elasticsearch", "prometheus"][self.random.random_range(0..4)]
     }
 
-    /// Takes it down in one of several ways, and goes on to ask and to tell after its end.
+    /// Takes it down in one of several ways, and keeps asking and telling after its end.
     fn end(&mut self) -> Result<(), String> {
         match self.random.random_range(0..4) {
             0 => self.step(Input::Interrupted)?,

@@ -34,7 +34,7 @@ pub(crate) struct Bench {
     pub(crate) sick: BTreeSet<String>,
     /// Names whose start fails.
     pub(crate) broken: BTreeSet<String>,
-    /// Names of which nothing is heard after they are told to start.
+    /// Names that stay silent after they are told to start.
     pub(crate) silent: BTreeSet<String>,
     /// Names that do not end when they are told to.
     pub(crate) stubborn: BTreeSet<String>,
@@ -270,7 +270,7 @@ impl Bench {
         std::mem::take(&mut self.lines)
     }
 
-    /// Those of them that contain one of these words.
+    /// Only the lines that contain one of these words.
     pub(crate) fn lines_with(&mut self, words: &[&str]) -> Vec<String> {
         let mut lines = self.lines();
         lines.retain(|line| words.iter().any(|word| line.contains(word)));

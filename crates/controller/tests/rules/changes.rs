@@ -73,7 +73,7 @@ fn a_service_that_was_switched_off_goes_with_its_last_replica() {
     bench.stubborn.insert("udp-0".to_owned());
     bench.apply(SMALL, 1).unwrap();
     assert_eq!(bench.replicas("udp"), [("udp-0".to_owned(), ReplicaPhase::Draining)]);
-    // Switched on again meanwhile, it has all its replicas, and the old one goes on ending.
+    // Switched on again meanwhile, it has all its replicas, and the old one keeps ending.
     let changes = bench.apply(&udp, 1).unwrap();
     assert_eq!(changes, ["udp: switched on", "gateway: listeners changed"]);
     assert_eq!(bench.names("udp"), ["udp-0", "udp-2", "udp-3"]);
@@ -174,7 +174,7 @@ fn a_new_replica_that_dies_fails_the_change_and_what_runs_goes_on() {
         "tcp-2 crashed: no such file, again in 10000 ms",
     ];
     assert_eq!(said, expected);
-    // It goes on trying.
+    // It keeps trying.
     bench.broken.clear();
     bench.seconds(10);
     assert_eq!(bench.names("tcp"), ["tcp-2", "tcp-3"]);
@@ -203,7 +203,7 @@ fn a_change_that_takes_too_long_names_what_it_waits_for() {
     assert_eq!(failure.error.to_string(), "not ready within 60 s: tcp-2, tcp-3");
     assert_eq!(failure.output_of.as_deref(), Some("tcp-2"));
     assert_eq!(bench.lines_with(&["!"]), ["! not ready within 60 s: tcp-2, tcp-3"]);
-    // What runs goes on, and so do those that are late.
+    // What runs keeps running, and so do the late ones.
     bench.sick.clear();
     bench.seconds(1);
     assert_eq!(bench.names("tcp").len(), 4);

@@ -76,7 +76,7 @@ fn one_that_never_served_gives_way_at_once_and_does_not_fail_the_change_that_men
     bench.broken.insert("gateway-node-0".to_owned());
     let error = bench.apply(POLICY, 1).unwrap_err();
     assert_eq!(error, "gateway-node-0 does not come up: no such file");
-    assert_eq!(gateways(&bench).len(), 2, "the old one goes on");
+    assert_eq!(gateways(&bench).len(), 2, "the old one keeps running");
     bench.lines();
     bench.broken.clear();
     assert!(bench.apply(&[SMALL[0], "gateway.policy=round-robin"], 1).is_ok());

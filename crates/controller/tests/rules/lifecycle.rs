@@ -123,7 +123,7 @@ fn a_start_that_fails_waits_as_a_crash_does() {
     let lines = bench.lines_with(&["crashed"]);
     let again = |delay: u64| format!("tcp-0 crashed: no such file, again in {delay} ms");
     assert_eq!(lines, ["tcp-0 crashed: exit code 1, again in 0 ms".to_owned(), again(10_000), again(20_000)]);
-    // A replica that is started anew has a back-off of its own.
+    // A new replica has a back-off of its own.
     bench.broken.clear();
     bench.drain("tcp/tcp-0").unwrap();
     bench.dies("tcp-1");

@@ -36,7 +36,7 @@ use super::{guests::Limits, server};
 const SEGMENT_MAX: u64 = 16 * 1024 * 1024;
 /// Largest head of a request, and what is read at a time.
 const HEAD_MAX: usize = 16 * 1024;
-/// How long the head of a request is waited for.
+/// How long to wait for the head of a request.
 const IDLE_MAX: Duration = Duration::from_mins(2);
 /// Heads of requests beside it have 256 × 16 KiB.
 const CLIENTS: Limits = Limits { connections: 256, bytes: 24 * 1024 * 1024 };
@@ -51,7 +51,7 @@ pub struct Server(server::Server);
 
 impl Server {
     /// Listens at `address` (port 0 takes a free one) and keeps its documents in `file` and its neighbour `.1`, which
-    /// are made anew.
+    /// are replaced.
     pub fn bind(address: SocketAddr, file: PathBuf) -> io::Result<Self> {
         Self::with_disk(address, file, SEGMENT_MAX)
     }
@@ -115,8 +115,7 @@ async fn about() -> Response {
     )
 }
 
-/// There is one mapping, that of log lines, and one alias, which all indices have: what a template says of it is what
-/// it is.
+/// There is one mapping, made for log lines, and one alias, which all indices have, whatever a template says.
 async fn acknowledge() -> Response {
     answer(StatusCode::OK, &json!({ "acknowledged": true }))
 }

@@ -2,7 +2,7 @@
 //!
 //! A client takes a place, and bytes while a request of it is incomplete or an answer is not taken. Both are bounded
 //! per server, so that their sum bounds them all. At a bound the client goes that never completed a request, or else
-//! the one whose last one is longest ago; whoever holds bytes for [`HELD_MAX`] without getting on goes anyway.
+//! the one whose last one is longest ago; a guest that holds bytes for [`HELD_MAX`] without progress goes anyway.
 
 use std::{
     collections::BTreeMap,
@@ -159,7 +159,7 @@ pub(super) struct Hold {
     bytes: usize,
 }
 
-/// The answer to who wants to hold more.
+/// The answer to a guest that wants to hold more.
 #[derive(Debug, PartialEq, Eq)]
 enum More {
     Granted,

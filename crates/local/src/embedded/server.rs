@@ -20,9 +20,9 @@ use tokio::{
 
 use super::guests::{Guest, Limits, Room};
 
-/// How often those are looked for that take longer.
+/// How often the server looks for clients that take too long.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-/// After an accept that failed for want of something that only time can give.
+/// How long to wait after an accept that failed because a resource ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Clients that were told to leave and are not gone yet.
 const LEAVING_MAX: usize = 64;
@@ -145,7 +145,7 @@ async fn accept(name: &str, listener: tokio::net::TcpListener, room: &Arc<Room>,
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    // Small answers are waited for.
+                    // The server waits until small answers are written.
                     let _ = stream.set_nodelay(true);
                     let (guest, leave) = Guest::enter(room);
                     // Who was told to leave has to be asked once more before it is gone.

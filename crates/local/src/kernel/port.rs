@@ -37,7 +37,7 @@ impl Holder {
     }
 }
 
-/// Why an address cannot be had.
+/// Why an address cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unusable {
     #[error("{address} is taken by {holder}; {}", holder.remedy())]

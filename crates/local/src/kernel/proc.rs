@@ -16,7 +16,7 @@ pub(crate) fn usage(pid: u32) -> io::Result<Usage> {
     })
 }
 
-/// Pids of all processes whose environment has `variable` with exactly `value`; those of other users, which cannot
+/// Pids of all processes whose environment has `variable` with exactly `value`; processes of other users, which cannot
 /// be read, left out.
 pub(crate) fn with_variable(variable: &str, value: &str) -> io::Result<Vec<u32>> {
     let wanted = format!("{variable}={value}");

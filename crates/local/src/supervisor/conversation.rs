@@ -199,7 +199,7 @@ impl Client {
         self.send(&reply).await
     }
 
-    /// Events while a change is carried out, then what came of it.
+    /// Events while a change is carried out, then its outcome.
     async fn stream_until(&mut self, mut tail: Tail, answer: oneshot::Receiver<Reply>) -> io::Result<()> {
         let mut answer = std::pin::pin!(wait(answer));
         let answer = loop {

@@ -19,7 +19,7 @@ pub(crate) const DEFAULT_PLATFORM: &str = "playground";
 #[derive(Debug)]
 pub(crate) struct Entrance {
     pub(crate) listener: values::Listener,
-    /// The address that is told to clients comes first.
+    /// The address that clients are given comes first.
     listeners: Vec<Listeners>,
 }
 

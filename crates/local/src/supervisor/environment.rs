@@ -1,4 +1,4 @@
-//! The environment of the processes that the supervisor starts: nothing of its own but what is named here.
+//! The environment of the processes that the supervisor starts: of its own environment only what is named here.
 
 use std::{
     collections::BTreeMap,

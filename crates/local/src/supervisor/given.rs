@@ -35,7 +35,7 @@ pub(crate) struct Given {
 }
 
 impl Given {
-    /// Those of a platform.
+    /// The given parts of a platform.
     pub(crate) fn of(values: &Values) -> Vec<Self> {
         let given = |is_used: bool, name, key, address: Option<String>| {
             address.filter(|_| is_used).map(|address| Self { name, key, address })

@@ -73,7 +73,7 @@ pub(crate) struct Host {
     pub(super) prometheus: Prometheus,
     /// Why what there is to scrape could not be written.
     pub(super) unwritten_targets: Option<String>,
-    /// Clients that wait for what comes of their requests.
+    /// Clients that wait for the outcome of their requests.
     waiting: BTreeMap<RequestId, Answer>,
     requests: u64,
     /// Nothing is left; what clients are told once everything has been given back.
@@ -139,7 +139,7 @@ impl Host {
         self.output.source()
     }
 
-    /// Remembers who waits for what comes of a request.
+    /// Remembers who waits for the outcome of a request.
     pub(crate) fn expect(&mut self, answer: Answer) -> RequestId {
         self.requests += 1;
         let id = RequestId(self.requests);
@@ -217,11 +217,11 @@ impl Host {
         if let Some(snapshot) = snapshot {
             ground.telemetry().publish(snapshot, controller.counts());
         }
-        // Tried again at the next change; until then Prometheus goes on with what it knows.
+        // Tried again at the next change; until then Prometheus keeps what it knows.
         self.unwritten_targets = ground.targets.update(targets).err().map(|error| error.to_string());
     }
 
-    /// Carries an effect out; returns what came of it, if that is known at once.
+    /// Carries an effect out; returns its outcome if that is known at once.
     pub(crate) fn carry_out(&mut self, effect: Effect, now: Time) -> Option<Input> {
         match effect {
             Effect::Start { run, launch } => {

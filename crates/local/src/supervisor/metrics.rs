@@ -37,7 +37,7 @@ impl Prometheus {
     }
 }
 
-/// What is looked at for one run.
+/// What a scrape reads about one run.
 struct Scraped {
     run: RunId,
     pid: u32,

@@ -14,7 +14,7 @@ pub(crate) const SEGMENT_MAX: u64 = 32 * 1024 * 1024;
 pub(crate) struct Recorder {
     stamper: Stamper,
     journal: Journal,
-    /// How many lost events were told of.
+    /// How many lost events were reported.
     lost_said: u64,
 }
 
@@ -34,7 +34,7 @@ impl Recorder {
         let (lost, losing) = self.journal.lost();
         if was_losing && losing.is_none() {
             let events = lost - std::mem::replace(&mut self.lost_said, lost);
-            let message = format!("{events} events could not be recorded; recording goes on");
+            let message = format!("{events} events could not be recorded; recording works again");
             self.emit(now, EventKind::Warning { message });
         }
     }

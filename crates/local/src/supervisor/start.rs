@@ -11,7 +11,7 @@ use crate::{
     process::{self, Process, Spawner, Start},
 };
 
-/// So long the output of an ended process is waited for.
+/// How long to wait for the output of an ended process.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// This very program, even if its file was replaced or removed since (a build, an update): all processes of a platform

@@ -5,7 +5,7 @@
 //! queries, rules and dashboards serve both. `docs/telemetry.md` lists them.
 //!
 //! The port has its own thread (see [`service::admin`]), which shares one thing with the main loop: the [`Snapshot`]
-//! that is left there whenever anything may have changed. What the kernel counts is read anew for each scrape.
+//! that is left there whenever anything may have changed. What the kernel counts is read for each scrape.
 
 mod page;
 
@@ -25,7 +25,7 @@ use service::{
 use ::platform::target::Snapshot;
 pub(crate) use controller::Counts;
 
-/// The same as that of the services.
+/// The services' admin port, too.
 pub(crate) const PORT: u16 = 9100;
 
 /// What is told.

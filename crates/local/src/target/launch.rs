@@ -13,9 +13,9 @@ use platform::TargetError;
 use super::LocalTarget;
 use crate::{control::Connection, leftovers, paths::private_directory};
 
-/// A supervisor whose client hung up gets so long to take everything down.
+/// How long a supervisor whose client hung up has to take everything down.
 const END_DEADLINE: Duration = Duration::from_secs(15);
-/// Of a failed supervisor's log so much is looked at, and so many lines are shown.
+/// How much of a failed supervisor's log is read, and how many of its last lines are shown.
 const LOG_TAIL: u64 = 8 * 1024;
 const LOG_LINES: usize = 10;
 

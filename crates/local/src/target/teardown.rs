@@ -1,4 +1,4 @@
-//! Taking a platform down, and proving that nothing of it is left.
+//! Taking a platform down, and proving that nothing is left.
 //!
 //! The proof is the client's own: processes by their marker, listeners by the slot's addresses, socket and locks by
 //! their files; whatever the supervisor says of itself.

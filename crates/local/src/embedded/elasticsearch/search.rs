@@ -153,7 +153,7 @@ impl Query {
 impl Query {
     /// Sorts, and keeps what can be part of the answer.
     fn cut(&self, found: &mut Vec<(Timestamp, Kept)>) {
-        // Stable: those of the same time stay in the order in which they were written.
+        // Stable: lines of the same time stay in the order in which they were written.
         if self.newest_first {
             found.sort_by_key(|(time, _)| Reverse(*time));
         } else {

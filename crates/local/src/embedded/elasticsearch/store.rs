@@ -50,7 +50,7 @@ pub(super) struct Kept {
     pub(super) index: String,
     #[serde(rename = "_id")]
     pub(super) id: String,
-    /// As it came. Whoever reads it decides what to make of it.
+    /// As it came. The reader decides what to make of it.
     #[serde(rename = "_source")]
     pub(super) source: Box<RawValue>,
 }

@@ -13,12 +13,12 @@ const ANSWER_MAX: usize = 4 * VALUE_MAX;
 const BAD_FORMAT: &[u8] = b"CLIENT_ERROR bad command line format\r\n";
 const TOO_LARGE: &[u8] = b"SERVER_ERROR object too large for cache\r\n";
 
-/// What has to be read after a command line.
+/// What follows a command line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Data {
-    /// So many bytes and a line end; `None`: nothing.
+    /// How many bytes come before a line end; `None`: none.
     Wanted(Option<usize>),
-    /// So many bytes and a line end, which are not kept; answered by this.
+    /// Bytes and a line end that are not kept; answered by this.
     Refused(usize, &'static [u8]),
     /// It cannot be known where the next command begins; answered by this, and the connection is closed.
     Lost(&'static [u8]),
@@ -41,7 +41,7 @@ pub(super) fn data_after(line: &[u8]) -> Data {
     }
 }
 
-/// Runs one command; `data` is the block after `set` and `ms`. Returns whether the conversation goes on.
+/// Runs one command; `data` is the block after `set` and `ms`. Returns whether the conversation continues.
 pub(super) fn run(line: &[u8], data: &[u8], store: &mut Store, now: Instant, output: &mut Vec<u8>) -> bool {
     let mut words: Vec<&[u8]> = words(line).collect();
     let quiet = words.pop_if(|word| *word == b"noreply").is_some();

@@ -73,9 +73,9 @@ pub(super) async fn serve(mut stream: TcpStream, guest: Guest, store: Arc<Mutex<
 enum Step {
     /// More has to be read.
     Incomplete,
-    /// A command of so many bytes was answered.
+    /// A command of this many bytes was answered.
     Done(usize),
-    /// So many bytes are to be ignored.
+    /// This many bytes are to be ignored.
     Skip(usize),
     Close,
 }

@@ -94,7 +94,7 @@ pub(super) fn config(proxy: &Proxy, site: &Site, endpoints: &Endpoints, password
     let (cluster, ip, admin, path) = (&site.cluster, site.ip, proxy.admin(site), &rules.health.path);
     let (connect, check) = (milliseconds(rules.connect_timeout), milliseconds(rules.health.timeout));
     let balance = balance(rules.policy);
-    // One that drains gets no new connections, so it is told of later.
+    // One that drains gets no new connections, so HAProxy hears about it later.
     let of_site = endpoints.clusters.iter().filter(|cluster| cluster.name == site.cluster);
     let taking = of_site.flat_map(|cluster| &cluster.endpoints).filter(|endpoint| !endpoint.draining);
     let server = |endpoint: &Endpoint| format!("    server {}\n", runtime::described(endpoint, settings));

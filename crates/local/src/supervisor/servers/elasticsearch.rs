@@ -8,7 +8,7 @@ use std::{ffi::OsString, fs, io, path::Path, time::Duration};
 use super::{Launch, Spec, write_private};
 use crate::http;
 
-/// Of its talk with other nodes, of which there are none.
+/// For other nodes; there are none.
 pub(super) const TRANSPORT_PORT: u16 = 9300;
 const HEAP: &str = "-Xms384m\n-Xmx384m\n-XX:+UseSerialGC\n-XX:TieredStopAtLevel=1\n";
 /// `nobody`, within the namespace.

@@ -1,4 +1,4 @@
-//! The page `/metrics`, made anew for each scrape.
+//! The page `/metrics`, made for each scrape.
 
 use std::{fmt, sync::Arc};
 

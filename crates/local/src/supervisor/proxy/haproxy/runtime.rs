@@ -27,7 +27,7 @@ use crate::control;
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// Longer answers are cut.
 const ANSWER_MAX: u64 = 1024 * 1024;
-/// Bits of a server's administrative state, whoever set them (`SRV_ADMF_*` in HAProxy's source).
+/// Bits of a server's administrative state, whatever set them (`SRV_ADMF_*` in HAProxy's source).
 const MAINTENANCE: u32 = 0x01 | 0x02 | 0x04 | 0x20 | 0x40;
 const DRAINING: u32 = 0x08 | 0x10;
 
@@ -74,7 +74,7 @@ pub(super) async fn servers(socket: &Path, backend: &str) -> io::Result<Vec<Serv
 
 async fn say(socket: &Path, command: &str) -> io::Result<String> {
     let exchange = async {
-        // Connecting to a Unix socket does not wait, but for a queue that is full.
+        // Connecting to a Unix socket waits only when its queue is full.
         let stream = control::connect(socket)?;
         stream.set_nonblocking(true)?;
         let mut stream = UnixStream::from_std(stream)?;
