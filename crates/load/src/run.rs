@@ -249,6 +249,8 @@ impl Conductor<'_> {
     }
 
     fn ramp_done(&mut self, at_ms: u32, commanders: &Commanders) {
+        // Who reads that the ramp is done wants to know where the connections are by now.
+        (self.sink)(EventKind::LoadTick(self.merge.tick()));
         let totals = self.merge.totals();
         (self.sink)(EventKind::RampDone {
             open: self.merge.open(),

@@ -82,6 +82,11 @@ impl Merge {
             return None;
         }
         self.fresh.fill(false);
+        Some(self.tick())
+    }
+
+    /// The state as it is now, and the latencies since the last time.
+    pub(super) fn tick(&mut self) -> LoadTick {
         let by_replica = self.by_replica();
         let tick = LoadTick {
             open: self.open(),
@@ -93,7 +98,7 @@ impl Merge {
             by_replica,
         };
         self.tick = Distributions::new();
-        Some(tick)
+        tick
     }
 
     /// One worker's ramp is done. Returns when the last one's was.

@@ -83,7 +83,7 @@ actions:
 #[expect(clippy::needless_pass_by_value, reason = "made for this run")]
 fn directed(load: Load) -> (platform::event::LoadSummary, Vec<EventKind>) {
     let control = Control::new();
-    let mut director = Director::new(&load.scenario, control.clone(), None, |_| {}).unwrap();
+    let mut director = Director::new(&load.scenario, control.clone(), None, |_, _| {}).unwrap();
     let mut stamper = Stamper::new(Uuid::nil(), Source::Load, Timestamp::UNIX_EPOCH);
     run_under(&load, &control, |event| {
         director.observe(&stamper.stamp(0, event.clone()));
@@ -273,7 +273,7 @@ impl Stage {
         let scenario = Scenario::parse(&text, "x").unwrap();
         let platform = Arc::new(Noted { calls: Mutex::default(), can_stop });
         let (sender, told) = mpsc::channel();
-        let tell = move |event| sender.send(event).unwrap();
+        let tell = move |_, event| sender.send(event).unwrap();
         let target: Arc<dyn Target> = Arc::clone(&platform) as Arc<dyn Target>;
         let director = Director::new(&scenario, Control::new(), Some(target), tell).unwrap();
         let stamper = Stamper::new(Uuid::nil(), Source::Load, Timestamp::UNIX_EPOCH);

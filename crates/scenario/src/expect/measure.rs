@@ -231,6 +231,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_count_is_documented() {
+        let page = include_str!("../../../../docs/scenarios.md");
+        for row in &COUNTS {
+            assert!(page.contains(&format!("`{}", row.name)), "{}", row.name);
+        }
+    }
+
+    #[test]
     fn constants_are_where_the_table_has_their_names() {
         let constants = [Count::CONNECTED, Count::LOST, Count::REFUSED, Count::LOG_LINES_UNACCOUNTED];
         let names = constants.map(|count| count.to_string());
