@@ -181,6 +181,13 @@ fn broadcasts_reach_everybody_once() {
     );
 }
 
+#[test]
+fn a_drain_and_an_absent_kafka_lose_nobody() {
+    let lab = Lab::new("faults");
+    lab.up(&["--set", "tcp.autoscaling=null", "--set", "tcp.replicas=2"]);
+    lab.survives_faults();
+}
+
 /// What a scenario does to the platform is done, and is an event; what cannot be done fails the run.
 #[test]
 fn a_scenario_acts_on_the_platform() {
