@@ -27,6 +27,16 @@ pub use profile::{Profile, Stage};
 pub use rate::Rate;
 pub use scenario::{Every, Expect, Hold, LoadDuration, Messages, Phases, Ramp, Reconnect, Scenario, Wait};
 
+/// The name of a value in a table of all values.
+fn name_of<T: PartialEq>(names: &[(&'static str, T)], value: &T) -> &'static str {
+    names.iter().find(|(_, known)| known == value).map_or("", |(name, _)| name)
+}
+
+/// The value of a name in such a table.
+fn named<T: Copy>(names: &[(&'static str, T)], name: &str) -> Option<T> {
+    names.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+}
+
 /// `; did you mean `lost`?`, or nothing.
 fn hint<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     yaml::nearest(wanted, known).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()

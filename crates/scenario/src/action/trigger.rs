@@ -15,7 +15,7 @@ use std::{fmt, str::FromStr, time::Duration};
 use platform::{Event, EventKind, duration, target::Subject};
 
 use super::known;
-use crate::hint;
+use crate::{hint, name_of, named};
 
 /// When an action is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -173,7 +173,7 @@ fn parse(text: &str) -> Result<Happening, String> {
         [what, "stopped"] => Ok(Happening::Stopped(subject(what)?)),
         [what, "started"] => Ok(Happening::Started(subject(what)?)),
         [what, state] => {
-            let Some((_, state)) = PodState::NAMES.iter().find(|(name, _)| name == state) else {
+            let Some(state) = named(&PodState::NAMES, state) else {
                 let states = PodState::NAMES.map(|(name, _)| name).into_iter().chain(["stopped", "started"]);
                 return Err(format!("`{state}` is nothing that happens to it{}", hint(state, states)));
             };
@@ -184,7 +184,7 @@ fn parse(text: &str) -> Result<Happening, String> {
                 )
             })?;
             let pod = Some(pod).filter(|pod| *pod != "any").map(str::to_owned);
-            Ok(Happening::Pod { service: service(name)?, pod, state: *state })
+            Ok(Happening::Pod { service: service(name)?, pod, state })
         }
         _ => Err("is no event of a run".to_owned()),
     }
@@ -200,8 +200,7 @@ impl fmt::Display for Happening {
                 write!(formatter, "{service} {} target", if *above { "above" } else { "below" })
             }
             Self::Pod { service, pod, state } => {
-                let state =
-                    PodState::NAMES.iter().find(|(_, known)| known == state).map_or("", |(name, _)| name);
+                let state = name_of(&PodState::NAMES, state);
                 write!(formatter, "{service}/{} {state}", pod.as_deref().unwrap_or("any"))
             }
             Self::Stopped(what) => write!(formatter, "{what} stopped"),
