@@ -176,7 +176,7 @@ fn sessions_keep_their_replica_when_gateways_are_killed_and_started_again() {
     let before = replicas();
     assert!(before.iter().collect::<BTreeSet<_>>().len() > 1, "one has all sessions: {before:?}");
 
-    for name in ["gateway-node-0", "gateway-node-1"] {
+    for name in ["gateway-udp-node-0", "gateway-udp-node-1"] {
         let killed = gateway(&lab, name)["pid"].as_u64().expect("a pid");
         let pid = rustix::process::Pid::from_raw(i32::try_from(killed).expect("a pid")).expect("not 0");
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it runs");

@@ -59,7 +59,8 @@ impl Controller {
                 message: format!("{} nodes: expected 1 to {most}", apply.nodes),
             });
         }
-        for service in apply.values.enabled_services().filter(|service| !service.kind.row().runs) {
+        let mut services = apply.values.enabled_services();
+        if let Some(service) = services.find(|service| !service.kind.row().runs) {
             let runs: Vec<&str> = ServiceKind::running().map(ServiceKind::name).collect();
             let (what, runs) = (format!("service {}", service.name), runs.join(", "));
             let why = format!("this version runs {runs} only; set {}.enabled=false", service.name);
@@ -124,7 +125,9 @@ impl Controller {
                 }
             }
         }
-        if !before.values.listeners().eq(values.listeners()) {
+        // By what rules a listener treats its clients is a setting of its gateways.
+        let place = |one: &values::Listener| (one.name.clone(), one.protocol, one.port, one.service.clone());
+        if !before.values.listeners().map(place).eq(values.listeners().map(place)) {
             changes.push(Change::Listeners);
         }
         if before.values.metrics != values.metrics {

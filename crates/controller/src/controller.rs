@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use platform::{EventKind, ServiceKind, target::Applied, values::Values};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Effect, Fact, Failure, Input, Reply, Request, RequestId, RunId, Time,
@@ -11,7 +12,8 @@ use crate::{
     endpoints::Endpoints,
     facts::{Change, Trouble, Warning},
     gateways::Gateways,
-    instance::{Instance, Workload},
+    instance::{Instance, Workload, earlier},
+    ordinals::Ordinals,
     parts::{Part, PartKind},
     pipeline::Pipeline,
     teardown::Stopping,
@@ -21,8 +23,11 @@ use crate::{
 /// A client that waits for a change is told after this that it does not come about.
 const CHANGE_DEADLINE: Duration = Duration::from_mins(1);
 
+/// One change leads to the next, but not for ever.
+const PASSES_MAX: usize = 1000;
+
 /// How much fits one platform.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capacity {
     /// Ordinals of a service's replicas, those at rest included.
     pub ordinals: u16,
@@ -33,6 +38,7 @@ pub struct Capacity {
 
 /// The control plane of one platform.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each says something of its own")]
 pub struct Controller {
     pub(crate) platform: String,
     /// What kind of target it is, for events.
@@ -44,6 +50,8 @@ pub struct Controller {
     pub(crate) spec: Option<Spec>,
     pub(crate) parts: BTreeMap<PartKind, Part>,
     pub(crate) services: BTreeMap<ServiceKind, Service>,
+    /// Of replicas; they rest even while the service is switched off.
+    pub(crate) ordinals: BTreeMap<ServiceKind, Ordinals>,
     pub(crate) gateways: Gateways,
     /// Everything that is started, runs, or is about to end, oldest first.
     pub(crate) instances: BTreeMap<u64, Instance>,
@@ -92,6 +100,7 @@ impl Controller {
             spec: None,
             parts: BTreeMap::new(),
             services: BTreeMap::new(),
+            ordinals: BTreeMap::new(),
             gateways: Gateways::new(capacity.ordinals),
             instances: BTreeMap::new(),
             endpoints: Endpoints::default(),
@@ -155,13 +164,13 @@ impl Controller {
         if self.finished {
             return None;
         }
-        let instances = self.instances.values().filter_map(Instance::next_due);
-        let deadlines = self.pending.iter().map(|pending| pending.since + CHANGE_DEADLINE);
+        if self.dirty {
+            return Some(Time::ZERO);
+        }
+        let instances = self.instances.values().map(Instance::next_due).fold(None, earlier);
+        let deadline = self.pending.iter().map(|pending| pending.since + CHANGE_DEADLINE).min();
         let (scrape, sync) = self.next_ticks();
-        instances
-            .chain(deadlines)
-            .chain([scrape, sync, self.endpoints.retry_at()].into_iter().flatten())
-            .min()
+        [deadline, scrape, sync, self.endpoints.retry_at()].into_iter().fold(instances, earlier)
     }
 
     /// Whether nothing is left and nothing more will be done.
@@ -202,7 +211,11 @@ impl Controller {
 
     /// Compares what is with what should be, and does what has to be done next; tells those who wait when nothing has.
     fn settle(&mut self, now: Time) {
-        while std::mem::take(&mut self.dirty) && !self.finished {
+        // What is left after so many passes, which no history needs, goes on with the next step.
+        for _ in 0..PASSES_MAX {
+            if !std::mem::take(&mut self.dirty) || self.finished {
+                return;
+            }
             if self.stopping.is_some() {
                 self.settle_endpoints(now);
                 self.settle_stop(now);

@@ -34,7 +34,6 @@ pub(crate) struct Service {
     pub(crate) set_by_hand: bool,
     /// So many replicas have no place.
     pub(crate) without_place: u32,
-    pub(crate) ordinals: Ordinals,
     pub(crate) hpa: Option<Hpa>,
 }
 
@@ -156,9 +155,8 @@ impl Controller {
         if self.replicas(kind).count() >= self.capacity.replicas as usize {
             return false;
         }
-        let Some(ordinal) = self.services.get_mut(&kind).and_then(|one| one.ordinals.take(now)) else {
-            return false;
-        };
+        let ordinals = self.ordinals.entry(kind).or_insert_with(|| Ordinals::new(self.capacity.ordinals));
+        let Some(ordinal) = ordinals.take(now) else { return false };
         let name = format!("{kind}-{ordinal}");
         let template = Template::Service(Arc::clone(template));
         self.create(Workload::Service(kind), &name, ordinal, node.unwrap_or(0), template, now);
@@ -175,7 +173,6 @@ impl Controller {
             stopped: false,
             set_by_hand: false,
             without_place: 0,
-            ordinals: Ordinals::new(self.capacity.ordinals),
             hpa,
         };
         self.services.insert(wanted.kind, service);

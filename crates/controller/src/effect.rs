@@ -14,6 +14,10 @@ use crate::{
 };
 
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "effects are few and short-lived; a box would only burden readers"
+)]
 pub enum Effect {
     /// Start something; answered by [`Input::Started`](crate::Input::Started) and, unless that is an error, once by
     /// [`Input::Ended`](crate::Input::Ended).

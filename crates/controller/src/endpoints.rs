@@ -84,30 +84,22 @@ impl Controller {
         self.endpoints.writing = false;
         self.dirty();
         let failed_before = self.endpoints.failed.take().is_some();
-        match result {
-            Err(reason) => {
-                self.endpoints.failed = Some((now, reason.clone()));
-                if !failed_before {
-                    self.tell(Fact::Warning(Warning::EndpointsNotWritten { reason }));
-                }
+        if let Err(reason) = result {
+            self.endpoints.failed = Some((now, reason.clone()));
+            if !failed_before {
+                self.tell(Fact::Warning(Warning::EndpointsNotWritten { reason }));
             }
-            Ok(()) => {
-                if failed_before {
-                    self.tell(Fact::Warning(Warning::EndpointsWrittenAgain));
-                }
-                self.endpoints.written_version = version;
-                let before = std::mem::replace(&mut self.endpoints.written, self.endpoints.clusters.clone());
-                let changed: Vec<EventKind> = self
-                    .endpoints
-                    .written
-                    .iter()
-                    .filter(|cluster| !before.contains(cluster) && !is_first_and_empty(cluster, &before))
-                    .map(changed)
-                    .collect();
-                for event in changed {
-                    self.event(event);
-                }
-            }
+            return;
+        }
+        if failed_before {
+            self.tell(Fact::Warning(Warning::EndpointsWrittenAgain));
+        }
+        self.endpoints.written_version = version;
+        let before = std::mem::replace(&mut self.endpoints.written, self.endpoints.clusters.clone());
+        let is_news = |cluster: &&Cluster| !before.contains(cluster) && !is_first_and_empty(cluster, &before);
+        let changed: Vec<EventKind> = self.endpoints.written.iter().filter(is_news).map(changed).collect();
+        for event in changed {
+            self.event(event);
         }
     }
 

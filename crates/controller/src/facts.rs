@@ -11,6 +11,10 @@ use crate::{
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "facts are few and short-lived; a box would only burden readers"
+)]
 pub enum Fact {
     /// Needs no words.
     Event(EventKind),
@@ -106,9 +110,10 @@ impl Trouble {
     pub(crate) fn output_of(&self) -> Option<String> {
         match self {
             // It was not even started, so it has said nothing.
-            Self::Obstacle(_) | Self::NotUp { exit: Exit::NotStarted(_), .. } => None,
+            Self::Obstacle(_)
+            | Self::NotUp { exit: Exit::NotStarted(_), .. }
+            | Self::Late { endpoints: Some(_), .. } => None,
             Self::NotUp { name, .. } => Some(name.clone()),
-            Self::Late { endpoints: Some(_), .. } => None,
             Self::Late { waiting, .. } => waiting.first().cloned(),
         }
     }

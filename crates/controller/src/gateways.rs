@@ -53,8 +53,11 @@ impl Controller {
         let programs = self.spec.as_ref().map(|spec| &spec.programs)?;
         let mut templates = BTreeMap::new();
         let mut replaced = false;
-        for (index, listener) in values.listeners().enumerate() {
-            let name = if index == 0 { "gateway".to_owned() } else { format!("gateway-{}", listener.name) };
+        // The chart's first listener has the short name, whichever of them are switched on.
+        let first = values.gateway.listeners.first().map(port);
+        for listener in values.listeners() {
+            let is_first = first == Some(port(listener));
+            let name = if is_first { "gateway".to_owned() } else { format!("gateway-{}", listener.name) };
             let new = Arc::new(GatewayTemplate::new(listener, values, backends.kafka.clone(), programs));
             let before = self.gateways.templates.get(&port(listener)).map(|before| &before.template);
             replaced |= before.is_some_and(|before| !same(before, &new));

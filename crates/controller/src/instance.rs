@@ -143,7 +143,15 @@ impl Instance {
     /// When something is due for it, if nothing else happens.
     pub(crate) fn next_due(&self) -> Option<Time> {
         let probe = self.run.as_ref().and_then(|run| run.prober.next_due());
-        [probe, self.restart_at, self.kill_at].into_iter().flatten().min()
+        earlier(probe, earlier(self.restart_at, self.kill_at))
+    }
+}
+
+/// The one of two times that comes first, if there is any.
+pub(crate) fn earlier(a: Option<Time>, b: Option<Time>) -> Option<Time> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (at, None) | (None, at) => at,
     }
 }
 

@@ -28,6 +28,7 @@ mod ordinals;
 mod parts;
 mod pipeline;
 mod probe;
+mod recording;
 mod requests;
 mod series;
 mod snapshot;
@@ -44,6 +45,7 @@ pub use input::{
 };
 pub use parts::PartKind;
 pub use pipeline::Counts;
+pub use recording::{Difference, Header, Recorded, Recording};
 pub use snapshot::{PartPlace, Places, ReplicaPlace};
 pub use template::{Backends, GatewayTemplate, Kafka, PartTemplate, ServiceTemplate, Source};
 pub use time::Time;

@@ -157,8 +157,8 @@ impl Controller {
         run.ready_since = Some(now);
         let after = now.since(run.began);
         instance.server_id = probed.server_id;
-        // One that drains stays what it is.
-        if !instance.is_active() {
+        // One that drains stays what it is, and so does everything once it is to be killed.
+        if !instance.is_active() || self.stopping.is_some() {
             return;
         }
         instance.enter(ReplicaPhase::Ready, now);
@@ -181,7 +181,7 @@ impl Controller {
     fn became_unready(&mut self, uid: u64, failure: ProbeFailure, now: Time) {
         let Some(instance) = self.instances.get_mut(&uid) else { return };
         // While it drains it says that it is not ready, as it should.
-        if !instance.is_active() || !instance.is_ready() {
+        if !instance.is_ready() {
             return;
         }
         instance.enter(ReplicaPhase::Unready, now);
@@ -252,8 +252,8 @@ impl Controller {
         let after = now.since(instance.draining_since.unwrap_or(now));
         match instance.workload {
             Workload::Service(kind) => {
-                if let Some(service) = self.services.get_mut(&kind) {
-                    service.ordinals.give_back(instance.ordinal, now);
+                if let Some(ordinals) = self.ordinals.get_mut(&kind) {
+                    ordinals.give_back(instance.ordinal, now);
                 }
                 self.event(EventKind::PodGone {
                     service: kind.name().to_owned(),

@@ -203,8 +203,11 @@ impl Controller {
     }
 }
 
-/// What is told of every scrape, in milli-units.
-const SCRAPED: [(&str, fn(&Instance) -> Option<i64>); 4] = [
+/// One value of a replica, in milli-units.
+type Value = fn(&Instance) -> Option<i64>;
+
+/// What is told of every scrape.
+const SCRAPED: [(&str, Value); 4] = [
     ("tcp_state_established", |one| one.series.connections().map(thousand)),
     ("udp_packets_received", |one| {
         one.series.packets_per_second().map(|packets| (packets * 1000.0).round() as i64)

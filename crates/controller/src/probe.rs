@@ -136,9 +136,13 @@ mod tests {
         assert!(!prober.is_due(seconds(60)), "the answer is still to come");
         prober.answered(false, SETTINGS, seconds(2));
         assert_eq!(prober.next_due(), Some(seconds(2) + FAST));
+        assert!(prober.is_due(seconds(3)));
+        prober.answered(false, SETTINGS, Time::from_nanos(4_999_999_999));
+        assert!(prober.is_due(seconds(5) + FAST));
+        prober.answered(false, SETTINGS, seconds(5));
+        assert_eq!(prober.next_due(), Some(seconds(6)), "it takes long to start");
         assert!(prober.is_due(seconds(6)));
         prober.answered(false, SETTINGS, seconds(6));
-        assert_eq!(prober.next_due(), Some(seconds(7)), "it takes long to start");
         assert!(prober.is_due(seconds(7)));
         prober.answered(true, SETTINGS, seconds(7));
         assert!(prober.is_due(seconds(8)));

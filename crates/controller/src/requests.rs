@@ -8,6 +8,7 @@ use platform::{
 use crate::{
     Controller, Effect, Reply, RunId, Time,
     autoscaling::Hpa,
+    deployment::Service,
     instance::{Instance, Workload},
     parts::{PartKind, Wanted},
 };
@@ -28,7 +29,7 @@ enum Named {
 
 impl Controller {
     pub(crate) fn scale(&mut self, name: &str, replicas: u32) -> Answer {
-        let kind = self.known_service(name)?;
+        let kind = self.service_that_is_on(name)?;
         let most = self.capacity.replicas;
         if replicas > most {
             let message = format!("{replicas} replicas of {name}: expected 0 to {most}");
@@ -96,7 +97,8 @@ impl Controller {
     pub(crate) fn stop_subject(&mut self, what: &Subject) -> Answer {
         let name = what.name.clone();
         let was_running = match (self.named(&what.name)?, &what.replica) {
-            (Named::Service(kind), Pick::Unnamed) => {
+            (Named::Service(_), Pick::Unnamed) => {
+                let kind = self.service_that_is_on(&what.name)?;
                 let Some(service) = self.services.get_mut(&kind) else { return Err(gone(what)) };
                 let (was, desired) = (std::mem::replace(&mut service.stopped, true), service.desired);
                 if !was && desired > 0 {
@@ -127,7 +129,8 @@ impl Controller {
 
     pub(crate) fn start_subject(&mut self, what: &Subject) -> Answer {
         let (name, was_stopped) = match (self.named(&what.name)?, &what.replica) {
-            (Named::Service(kind), Pick::Unnamed) => {
+            (Named::Service(_), Pick::Unnamed) => {
+                let kind = self.service_that_is_on(&what.name)?;
                 let Some(service) = self.services.get_mut(&kind) else { return Err(gone(what)) };
                 let (was, desired) = (std::mem::take(&mut service.stopped), service.desired);
                 if was && desired > 0 {
@@ -183,11 +186,23 @@ impl Controller {
         runs.then_some(()).ok_or_else(|| TargetError::NotRunning { platform: self.platform.clone() })
     }
 
+    /// A service, even one that was switched off and still has replicas that end.
     fn known_service(&self, name: &str) -> Result<ServiceKind, TargetError> {
+        self.find_service(name, |_| true)
+    }
+
+    /// A service whose replicas can be as many as somebody wants.
+    fn service_that_is_on(&self, name: &str) -> Result<ServiceKind, TargetError> {
+        self.find_service(name, |service| !service.is_off)
+    }
+
+    fn find_service(&self, name: &str, counts: fn(&Service) -> bool) -> Result<ServiceKind, TargetError> {
         self.runs()?;
-        let kind = ServiceKind::by_name(name).filter(|kind| self.services.contains_key(kind));
-        let known = || self.services.keys().map(|kind| kind.name().to_owned()).collect();
-        kind.ok_or_else(|| TargetError::UnknownService { service: name.to_owned(), known: known() })
+        let known = || self.services.values().filter(|one| counts(one)).map(|one| one.kind);
+        known().find(|kind| kind.name() == name).ok_or_else(|| TargetError::UnknownService {
+            service: name.to_owned(),
+            known: known().map(|kind| kind.name().to_owned()).collect(),
+        })
     }
 
     /// The replica that is meant.

@@ -193,20 +193,20 @@ fn detail(instance: &Instance) -> String {
     let mut detail = instance.detail.clone();
     if matches!(instance.workload, Workload::Gateway(_)) {
         if let Template::Gateway(template) = &instance.template {
-            detail = join(detail, template.listener.rules.policy.words());
+            detail = join(&detail, template.listener.rules.policy.words());
         }
-        detail = join(detail, &node_name(instance.node));
+        detail = join(&detail, &node_name(instance.node));
     }
     if !instance.is_active() {
-        detail = join(detail, "draining");
+        detail = join(&detail, "draining");
     }
     match instance.restarts {
         0 => detail,
-        1 => join(detail, "1 restart"),
-        more => join(detail, &format!("{more} restarts")),
+        1 => join(&detail, "1 restart"),
+        more => join(&detail, &format!("{more} restarts")),
     }
 }
 
-fn join(text: String, more: &str) -> String {
+fn join(text: &str, more: &str) -> String {
     if text.is_empty() { more.to_owned() } else { format!("{text}, {more}") }
 }

@@ -133,13 +133,14 @@ impl Controller {
         let platform = self.platform.clone();
         self.event(EventKind::PlatformStopped { platform });
         self.effect(Effect::Finished);
-        let Some(stopping) = self.stopping.take() else { return };
-        for id in &stopping.requests {
-            self.reply(*id, Ok(Reply::Down));
+        let Some(stopping) = &mut self.stopping else { return };
+        let (requests, failed) =
+            (std::mem::take(&mut stopping.requests), std::mem::take(&mut stopping.failed));
+        for id in requests {
+            self.reply(id, Ok(Reply::Down));
         }
-        for (id, failure) in &stopping.failed {
-            self.reply(*id, Err(failure.clone()));
+        for (id, failure) in failed {
+            self.reply(id, Err(failure));
         }
-        self.stopping = Some(Stopping { requests: Vec::new(), failed: Vec::new(), ..stopping });
     }
 }

@@ -26,6 +26,7 @@ mod runs;
 mod sample;
 mod servers;
 mod start;
+mod tape;
 mod telemetry;
 
 use std::{
@@ -37,7 +38,7 @@ use std::{
 };
 
 use ::platform::{TargetError, values::Values};
-use controller::{Apply, Capacity, Controller, Effect, Input, Request};
+use controller::{Apply, Capacity, Controller, Effect, Header, Input, Request};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
@@ -49,6 +50,7 @@ pub(crate) use self::entrance::DEFAULT_PLATFORM;
 use self::{
     conversation::Talk,
     host::{Answer, Farewell, Host, identities},
+    tape::Tape,
 };
 use crate::{
     control::{self, Reply, Traces},
@@ -295,6 +297,7 @@ async fn at(instant: Option<std::time::Instant>) {
 struct Supervisor {
     controller: Controller,
     host: Host,
+    tape: Tape,
 }
 
 impl Supervisor {
@@ -307,8 +310,12 @@ impl Supervisor {
     ) -> Result<Self, Error> {
         let host = Host::new(name, run, paths, own, messages)?;
         let capacity = Capacity { ordinals: ORDINALS, replicas: REPLICAS_MAX, nodes: NODES_MAX };
-        let controller = Controller::new(name, "this machine", host.clock().began(), capacity);
-        Ok(Self { controller, host })
+        let (platform, target) = (name.to_owned(), "this machine".to_owned());
+        let header = Header { platform, target, began: host.clock().began(), capacity };
+        let tape = Tape::from_env(&header);
+        let tape =
+            tape.map_err(|(path, source)| Error::Files { what: path.display().to_string(), source })?;
+        Ok(Self { controller: header.controller(), host, tape })
     }
 
     fn next_due(&self) -> Option<std::time::Instant> {
@@ -322,7 +329,9 @@ impl Supervisor {
         while let Some(input) = inputs.pop_front() {
             self.host.observe(&input);
             let now = self.host.clock().now();
+            let recording = self.tape.begin(now, &input);
             let effects = self.controller.step(now, input);
+            self.tape.end(recording, &effects);
             for effect in effects {
                 published |= !matches!(effect, Effect::Probe { .. });
                 inputs.extend(self.host.carry_out(effect, now));

@@ -105,7 +105,7 @@ fn answered(
 }
 
 fn reading(metric: &MetricSpec, replicas: &mut [&mut Instance], clock: Clock, now: Time) -> MetricReading {
-    let sample = |replica: &mut &mut Instance| -> Option<Sample> {
+    let sample = |replica: &mut Instance| -> Option<Sample> {
         if let Some(name) = pods_metric(metric) {
             let milli = custom_metric(name, replica, now)?;
             return Some(Sample { milli, at_ms: clock.unix_ms(now), window_ms: 0 });
@@ -123,7 +123,7 @@ fn reading(metric: &MetricSpec, replicas: &mut [&mut Instance], clock: Clock, no
             _ => None,
         }
     };
-    let listed: Vec<Option<Sample>> = replicas.iter_mut().map(sample).collect();
+    let listed: Vec<Option<Sample>> = replicas.iter_mut().map(|replica| sample(replica)).collect();
     if listed.iter().all(Option::is_none) {
         return MetricReading::Failed;
     }

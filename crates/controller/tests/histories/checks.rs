@@ -19,9 +19,12 @@ const GATEWAY_GRACE: Duration = Duration::from_secs(90);
 const PART_GRACE: Duration = Duration::from_secs(10);
 /// The longest grace period of all plans, then 2 s for gateways and 10 s for parts.
 const TEARDOWN_WITHIN: Duration = Duration::from_secs(45 + 2 + 10 + 5);
+/// A change that takes longer has failed.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(60 + 1);
 /// More inputs than that within one second are a loop that gets nowhere.
 const STEPS_PER_SECOND: u32 = 3_000;
 
+#[expect(clippy::struct_excessive_bools, reason = "each notes something of its own")]
 pub(crate) struct Checks {
     capacity: Capacity,
     /// By run; the first is 1.
@@ -33,7 +36,8 @@ pub(crate) struct Checks {
     endpoints: Vec<Cluster>,
     scraping: bool,
     asking: bool,
-    outstanding: Vec<RequestId>,
+    /// Requests without a reply, and since when.
+    outstanding: Vec<(RequestId, Time)>,
     /// What the autoscaler of a service may ask for.
     bounds: BTreeMap<String, [u32; 2]>,
     stopping: Option<Time>,
@@ -43,6 +47,7 @@ pub(crate) struct Checks {
 }
 
 /// One start, as far as the controller has been told.
+#[expect(clippy::struct_excessive_bools, reason = "each notes something of its own")]
 struct Run {
     name: String,
     service: Option<ServiceKind>,
@@ -91,7 +96,7 @@ impl Checks {
     }
 
     /// Notes what the controller is about to be told.
-    pub(crate) fn note(&mut self, input: &Input) {
+    pub(crate) fn note(&mut self, now: Time, input: &Input) {
         match input {
             Input::Started { run, result } => {
                 if let Some(run) = self.run(*run).filter(|run| run.told == Told::Starting) {
@@ -113,7 +118,7 @@ impl Checks {
             Input::Scraped { .. } => self.scraping = false,
             Input::MetricsAnswered { .. } => self.asking = false,
             Input::Request { id, request } => {
-                self.outstanding.push(*id);
+                self.outstanding.push((*id, now));
                 if let Request::Apply(apply) = request {
                     self.note_apply(apply);
                 }
@@ -148,7 +153,7 @@ impl Checks {
         self.progress(now)?;
         if self.steps.is_multiple_of(16) {
             self.deadlines(now)?;
-            self.bounds(controller)?;
+            surge(controller)?;
         }
         Ok(())
     }
@@ -196,7 +201,7 @@ impl Checks {
             }
             Effect::Emit(fact) => self.fact(now, fact),
             Effect::Reply { id, .. } => {
-                let place = self.outstanding.iter().position(|one| one == id);
+                let place = self.outstanding.iter().position(|(one, _)| one == id);
                 let place = place.ok_or_else(|| format!("{id:?} is answered, but nobody asked"))?;
                 self.outstanding.swap_remove(place);
                 Ok(())
@@ -278,20 +283,11 @@ impl Checks {
             let late = now > at + run.grace + LATENESS;
             ensure(!late, || format!("{} was told to end at {at:?} and is left alone", run.name))?;
         }
+        let late =
+            self.outstanding.iter().find(|(_, at)| self.stopping.is_none() && now > *at + ANSWERED_WITHIN);
+        ensure(late.is_none(), || format!("not answered: {late:?}"))?;
         let late = self.stopping.is_some_and(|at| !self.finished && now > at + TEARDOWN_WITHIN);
         ensure(!late, || "the teardown does not end".to_owned())
-    }
-
-    /// Whether there are no more replicas than a rollout may have.
-    fn bounds(&self, controller: &Controller) -> Verdict {
-        let Some(snapshot) = controller.snapshot(&Nowhere) else { return Ok(()) };
-        for service in &snapshot.services {
-            let active = service.replicas.iter().filter(|one| one.phase != ReplicaPhase::Draining).count();
-            let effective = if service.stopped { 0 } else { service.desired };
-            let most = if effective == 0 { 0 } else { effective as usize + 1 };
-            ensure(active <= most, || format!("{active} of {effective} replicas of {}", service.name))?;
-        }
-        Ok(())
     }
 
     /// Where nothing goes wrong any more, everything is as it should be after a while.
@@ -361,6 +357,18 @@ impl Run {
             self.ready &= self.failures < enough_failures;
         }
     }
+}
+
+/// Whether there are no more replicas than a rollout may have.
+fn surge(controller: &Controller) -> Verdict {
+    let Some(snapshot) = controller.snapshot(&Nowhere) else { return Ok(()) };
+    for service in &snapshot.services {
+        let active = service.replicas.iter().filter(|one| one.phase != ReplicaPhase::Draining).count();
+        let effective = if service.stopped { 0 } else { service.desired };
+        let most = if effective == 0 { 0 } else { effective as usize + 1 };
+        ensure(active <= most, || format!("{active} of {effective} replicas of {}", service.name))?;
+    }
+    Ok(())
 }
 
 fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Verdict {

@@ -7,7 +7,7 @@ mod world;
 
 use std::{fmt, time::Duration};
 
-use controller::{Apply, Capacity, Controller, Effect, Input, Request, RequestId, Time};
+use controller::{Apply, Capacity, Controller, Effect, Header, Input, Request, RequestId, Time};
 use platform::target::{Pick, Subject};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_pcg::Pcg64Mcg;
@@ -21,10 +21,16 @@ const INPUTS: u64 = 200;
 /// A history in which nothing goes wrong any more for so long has come to rest: back-off ends after 5 min.
 const CALM: Duration = Duration::from_mins(7);
 /// One in so many histories comes to rest before its end.
-const RESTS: u64 = 64;
+const RESTS: u64 = 128;
 
-/// Sees every step of a history.
-pub(crate) type Observer<'a> = &'a mut dyn FnMut(Time, &Input, &[Effect]);
+/// Sees every step of a history, and the beginning of every platform in it.
+pub(crate) trait Observer {
+    fn begins(&mut self, header: &Header) {
+        let _ = header;
+    }
+
+    fn steps(&mut self, now: Time, input: &Input, effects: &[Effect]);
+}
 
 /// Something that must hold did not.
 #[derive(Debug)]
@@ -48,13 +54,15 @@ impl fmt::Display for Fault {
 }
 
 /// Plays one history to its end; returns how many inputs it had.
-pub(crate) fn play(seed: u64, plans: &Plans, observer: Observer<'_>) -> Result<u64, Fault> {
+pub(crate) fn play(seed: u64, plans: &Plans, mut observer: Option<&mut dyn Observer>) -> Result<u64, Fault> {
     let mut random = Pcg64Mcg::seed_from_u64(seed);
     let mut inputs = 0;
     // A platform that does not come up is over soon; then another one is brought up.
     while inputs < INPUTS {
+        // `as_deref_mut` would borrow it for longer than one turn.
+        let observer = observer.as_mut().map(|observer| &mut **observer as &mut dyn Observer);
         let mut life = Life::new(&mut random, plans, inputs, observer);
-        let wanted = INPUTS + life.random.random_range(0..100);
+        let wanted = INPUTS + life.random.random_range(0..50);
         let result = life.run(wanted, seed.is_multiple_of(RESTS));
         let (at, told) = (life.now, life.inputs);
         result.map_err(|message| Fault { seed, at, inputs: told, message })?;
@@ -75,21 +83,31 @@ struct Life<'a> {
     next_request: u64,
     /// The mean time between two things that a client asks for.
     pace: Duration,
-    observer: Observer<'a>,
+    observer: Option<&'a mut dyn Observer>,
 }
 
 impl<'a> Life<'a> {
-    fn new(random: &mut Pcg64Mcg, plans: &'a Plans, inputs: u64, observer: Observer<'a>) -> Self {
+    fn new(
+        random: &mut Pcg64Mcg,
+        plans: &'a Plans,
+        inputs: u64,
+        mut observer: Option<&'a mut dyn Observer>,
+    ) -> Self {
         let few = random.random_range(0..10) == 0;
         let capacity =
             Capacity { ordinals: if few { 8 } else { 254 }, replicas: if few { 4 } else { 200 }, nodes: 3 };
         let began = "2026-11-28T06:00:00Z".parse().expect("a time stamp");
+        let (platform, target) = ("playground".to_owned(), "this machine".to_owned());
+        let header = Header { platform, target, began, capacity };
+        if let Some(observer) = &mut observer {
+            observer.begins(&header);
+        }
         let world = World::new(random);
         Self {
             random: Pcg64Mcg::seed_from_u64(random.random()),
             plans,
             now: Time::ZERO,
-            controller: Controller::new("playground", "this machine", began, capacity),
+            controller: header.controller(),
             world,
             checks: Checks::new(capacity),
             inputs,
@@ -109,7 +127,8 @@ impl<'a> Life<'a> {
         }
         if rests && !self.checks.is_stopping() {
             self.world.calm_down(self.now);
-            let (_, apply) = (self.world.set_load(0), self.apply(false));
+            self.world.set_load(0);
+            let apply = self.apply(false);
             self.ask(apply)?;
             self.pass(self.now + CALM)?;
             self.checks.converged(&self.controller)?;
@@ -144,9 +163,15 @@ impl<'a> Life<'a> {
 
     fn step(&mut self, input: Input) -> Result<(), String> {
         self.inputs += 1;
-        self.checks.note(&input);
-        let effects = self.controller.step(self.now, input.clone());
-        (self.observer)(self.now, &input, &effects);
+        self.checks.note(self.now, &input);
+        let effects = match &mut self.observer {
+            None => self.controller.step(self.now, input),
+            Some(observer) => {
+                let effects = self.controller.step(self.now, input.clone());
+                observer.steps(self.now, &input, &effects);
+                effects
+            }
+        };
         self.checks.look(self.now, &effects, &self.controller)?;
         for effect in &effects {
             self.world.carry_out(self.now, effect);

@@ -2,7 +2,7 @@
 //! not, and messages that come late or twice.
 
 use std::{
-    cmp::Reverse,
+    cmp::{Ordering, Reverse},
     collections::{BTreeMap, BinaryHeap},
     time::Duration,
 };
@@ -39,14 +39,39 @@ const CALM: Temper = Temper {
 pub(crate) struct World {
     random: Pcg64Mcg,
     temper: Temper,
-    queue: BinaryHeap<Reverse<(Time, u64, u64)>>,
-    waiting: BTreeMap<u64, Message>,
-    next_message: u64,
+    queue: BinaryHeap<Reverse<Scheduled>>,
+    pushed: u64,
     processes: BTreeMap<RunId, Process>,
     /// The last version of the endpoints that was written.
     written: u64,
     /// How loaded replicas are.
     load: u64,
+}
+
+/// Ordered by time, then by chance.
+struct Scheduled {
+    at: (Time, u64, u64),
+    message: Message,
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Self) -> bool {
+        self.at == other.at
+    }
+}
+
+impl Eq for Scheduled {}
+
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.at.cmp(&other.at)
+    }
 }
 
 enum Message {
@@ -82,8 +107,7 @@ impl World {
             random,
             temper: CALM,
             queue: BinaryHeap::new(),
-            waiting: BTreeMap::new(),
-            next_message: 0,
+            pushed: 0,
             processes: BTreeMap::new(),
             written: 0,
             load: 3_000,
@@ -122,13 +146,13 @@ impl World {
 
     /// When something happens by itself.
     pub(crate) fn next_at(&self) -> Option<Time> {
-        self.queue.peek().map(|Reverse((at, ..))| *at)
+        self.queue.peek().map(|Reverse(next)| next.at.0)
     }
 
     /// What happens then; `None`: nothing that the controller is told.
     pub(crate) fn next(&mut self) -> Option<Input> {
-        let Reverse((now, _, message)) = self.queue.pop()?;
-        match self.waiting.remove(&message)? {
+        let Reverse(Scheduled { at: (now, ..), message }) = self.queue.pop()?;
+        match message {
             Message::Input(input) => {
                 if self.temper.repeated > 0 && self.chance(self.temper.repeated) && is_repeatable(&input) {
                     let later = self.within(3_000);
@@ -296,11 +320,10 @@ impl World {
     }
 
     fn push(&mut self, at: Time, message: Message) {
-        self.next_message += 1;
+        self.pushed += 1;
         // What happens at the same moment happens in any order.
-        let tie = self.random.random();
-        self.queue.push(Reverse((at, tie, self.next_message)));
-        self.waiting.insert(self.next_message, message);
+        let at = (at, self.random.random(), self.pushed);
+        self.queue.push(Reverse(Scheduled { at, message }));
     }
 
     fn within(&mut self, milliseconds: u64) -> Duration {

@@ -64,7 +64,7 @@ impl Bench {
     }
 
     pub(crate) fn with(capacity: Capacity) -> Self {
-        let began = "2026-11-28T06:00:00Z".parse().unwrap();
+        let began = "2026-11-28T06:00:00Z".parse().expect("a time stamp");
         Self {
             controller: Controller::new("playground", "this machine", began, capacity),
             now: Time::ZERO,
@@ -231,7 +231,6 @@ impl Bench {
             Effect::Terminate { run } if !self.stubborn.contains(&self.runs[run]) => {
                 vec![Input::Ended { run: *run, exit: Exit::Code(0) }]
             }
-            Effect::Terminate { .. } => Vec::new(),
             Effect::Kill { run } => vec![Input::Ended { run: *run, exit: Exit::Signal(9) }],
             Effect::WriteEndpoints { version, .. } => {
                 let version = *version;
@@ -260,7 +259,7 @@ impl Bench {
                 assert!(before.is_none(), "{id:?} is answered twice");
                 Vec::new()
             }
-            Effect::Emit(_) | Effect::Finished => Vec::new(),
+            Effect::Terminate { .. } | Effect::Emit(_) | Effect::Finished => Vec::new(),
         }
     }
 
@@ -318,7 +317,7 @@ impl Bench {
     }
 
     pub(crate) fn phase(&self, replica: &str) -> ReplicaPhase {
-        let service = replica.split('-').next().unwrap();
+        let service = replica.split('-').next().unwrap_or_default();
         let found = self.replicas(service).into_iter().find(|(name, _)| name == replica);
         found.unwrap_or_else(|| panic!("there is no {replica}")).1
     }
@@ -334,11 +333,11 @@ impl Bench {
 
 pub(crate) fn values(set: &[&str]) -> Values {
     let set = set.iter().map(|text| (*text).to_owned()).collect();
-    Values::load(&ValuesSource { set, ..ValuesSource::default() }).unwrap()
+    Values::load(&ValuesSource { set, ..ValuesSource::default() }).expect("values")
 }
 
 pub(crate) fn subject(text: &str) -> Subject {
-    text.parse().unwrap()
+    text.parse().expect("a subject")
 }
 
 pub(crate) fn strings(lines: &[&str]) -> Vec<String> {
@@ -363,7 +362,9 @@ fn cluster(cluster: &Cluster) -> String {
 
 fn told(fact: &Fact) -> Option<String> {
     let line = match fact.clone().into_event() {
-        EventKind::PodStarting { .. } | EventKind::EndpointsChanged { .. } => return None,
+        EventKind::PodStarting { .. } | EventKind::EndpointsChanged { .. } | EventKind::HpaSynced { .. } => {
+            return None;
+        }
         EventKind::PodReady { pod, .. } => format!("{pod} ready"),
         EventKind::PodUnready { pod, reason, .. } => format!("{pod} unready: {reason}"),
         EventKind::PodDraining { pod, .. } => format!("{pod} draining"),
@@ -383,7 +384,6 @@ fn told(fact: &Fact) -> Option<String> {
         EventKind::PlatformStopping { grace, .. } => format!("platform stopping, grace {grace}"),
         EventKind::PlatformStopped { .. } => "platform stopped".to_owned(),
         EventKind::Warning { message } => format!("! {message}"),
-        EventKind::HpaSynced { .. } => return None,
         other => format!("{other:?}"),
     };
     Some(line)
@@ -398,12 +398,12 @@ impl Places for Nowhere {
     }
 
     fn replica(&self, _: &ServiceTemplate, ordinal: u16, run: Option<RunId>) -> ReplicaPlace {
-        let pid = run.map(|run| u32::try_from(run.0).unwrap());
+        let pid = run.map(|run| run.0 as u32);
         ReplicaPlace { address: SocketAddr::from(([127, 0, 0, 1], ordinal)), pid }
     }
 
     fn gateway(&self, _: &GatewayTemplate, _: u16, run: Option<RunId>) -> PartPlace {
-        PartPlace { version: None, address: None, pid: run.map(|run| u32::try_from(run.0).unwrap()) }
+        PartPlace { version: None, address: None, pid: run.map(|run| run.0 as u32) }
     }
 
     fn part(&self, _: &PartTemplate, _: Option<RunId>) -> PartPlace {

@@ -180,6 +180,19 @@ fn a_drain_says_how_much_it_holds_and_for_how_long() {
 }
 
 #[test]
+fn a_service_that_was_switched_off_is_known_only_to_hurry_its_end() {
+    let mut bench = Bench::up(PLATFORM);
+    bench.stubborn.insert("udp-0".to_owned());
+    bench.apply(&PLATFORM[..2], 1).unwrap();
+    let unknown = Err("there is no service udp on this platform; it has: tcp".to_owned());
+    assert_eq!(bench.scale("udp", 2), unknown);
+    assert_eq!(bench.stop("udp"), unknown);
+    assert_eq!(bench.start("udp"), unknown);
+    assert!(matches!(bench.kill("udp/udp-0", true), Ok(Reply::Killed { killed, .. }) if killed.draining));
+    assert_eq!(bench.kill("udp/udp-0", true), unknown);
+}
+
+#[test]
 fn killing_what_drains_says_so_and_starts_nothing_again() {
     let mut bench = Bench::up(PLATFORM);
     bench.stubborn.insert("tcp-0".to_owned());

@@ -178,6 +178,15 @@ fn a_new_replica_gets_the_lowest_ordinal_that_is_not_at_rest() {
 }
 
 #[test]
+fn ordinals_rest_while_their_service_is_switched_off_too() {
+    let udp = [SMALL[0], "udp.enabled=true,udp.autoscaling=null,udp.replicas=1"];
+    let mut bench = Bench::up(&udp);
+    bench.apply(SMALL, 1).unwrap();
+    bench.apply(&udp, 1).unwrap();
+    assert_eq!(bench.names("udp"), ["udp-1"]);
+}
+
+#[test]
 fn killed_for_good_a_replica_stays_dead_and_counts_until_it_is_started() {
     let mut bench = Bench::up(SMALL);
     let killed = bench.kill("tcp/tcp-0", false).unwrap();

@@ -118,6 +118,19 @@ fn while_a_part_starts_it_is_told_to_end_and_waited_for() {
 }
 
 #[test]
+fn what_is_ready_too_late_is_not_ready_any_more() {
+    let mut bench = Bench::new();
+    bench.silent.extend(["kafka", "memcached"].map(str::to_owned));
+    bench.begin_apply(WITH_PARTS, 1);
+    // The kill takes its time.
+    bench.controller.step(bench.now, Input::Interrupted);
+    let run = bench.run("kafka");
+    let started = controller::Started { address: None, detail: String::new() };
+    bench.tell(Input::Started { run, result: Ok(started) });
+    assert_eq!(bench.lines_with(&["ready", "start tcp"]), Vec::<String>::new());
+}
+
+#[test]
 fn abandoned_before_it_is_up_it_goes_again_and_later_it_stays() {
     let mut bench = Bench::up(WITH_PARTS);
     bench.tell(Input::Abandoned);

@@ -1,0 +1,84 @@
+//! A run on record: what the controller was told and what it wanted, one JSON object per line.
+//!
+//! The first line says what it is a recording of; every further one is a step:
+//! `{"now": nanoseconds, "input": …, "effects": ["debug text", …]}`. Formats lines and reads them; writes no files.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{Capacity, Controller, Effect, Input, Time};
+
+/// The first line: what [`Controller::new`] was given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Header {
+    pub platform: String,
+    pub target: String,
+    pub began: Timestamp,
+    pub capacity: Capacity,
+}
+
+/// One step, as it is read again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recorded {
+    pub now: Time,
+    pub input: Input,
+    /// As `{:?}` writes each of them.
+    pub effects: Vec<String>,
+}
+
+/// A step that is about to be recorded. Begun before [`Controller::step`], which takes the input.
+#[derive(Debug)]
+pub struct Recording {
+    line: String,
+}
+
+impl Header {
+    /// The controller at the beginning of the recording.
+    pub fn controller(&self) -> Controller {
+        Controller::new(&self.platform, &self.target, self.began, self.capacity)
+    }
+
+    /// Without a line end.
+    pub fn line(&self) -> serde_json::Result<String> {
+        serde_json::to_string(self)
+    }
+}
+
+impl Recording {
+    pub fn begin(now: Time, input: &Input) -> serde_json::Result<Self> {
+        let (now, input) = (serde_json::to_string(&now)?, serde_json::to_string(input)?);
+        Ok(Self { line: format!("{{\"now\":{now},\"input\":{input},\"effects\":") })
+    }
+
+    /// The line, without a line end.
+    pub fn end(mut self, effects: &[Effect]) -> serde_json::Result<String> {
+        self.line.push_str(&serde_json::to_string(&texts(effects))?);
+        self.line.push('}');
+        Ok(self.line)
+    }
+}
+
+impl Recorded {
+    /// Takes the step again; what came of it otherwise than before, or nothing.
+    pub fn replay(self, controller: &mut Controller) -> Result<(), Difference> {
+        let effects = texts(&controller.step(self.now, self.input));
+        let same = effects.iter().zip(&self.effects).take_while(|(now, before)| now == before).count();
+        let (now, before) = (effects.get(same).cloned(), self.effects.get(same).cloned());
+        if now == before { Ok(()) } else { Err(Difference { number: same + 1, before, now }) }
+    }
+}
+
+/// The first effect of a step that is another than on record; `None`: there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Counted from 1.
+    pub number: usize,
+    pub before: Option<String>,
+    pub now: Option<String>,
+}
+
+fn texts(effects: &[Effect]) -> Vec<String> {
+    effects.iter().map(|effect| format!("{effect:?}")).collect()
+}

@@ -1,0 +1,79 @@
+//! Recordings of runs, replayed: equal inputs give equal effects.
+//!
+//! After a change of what the controller does on purpose, recordings of histories are made anew with
+//! `cargo run -p controller --example histories -- --seed 5 --record crates/controller/tests/recordings/history.jsonl.gz`.
+
+use std::{
+    fs::File,
+    io::{BufRead as _, BufReader},
+    path::Path,
+};
+
+use controller::{Header, Input, Recorded, Recording, Time};
+use flate2::read::GzDecoder;
+
+/// How many steps there were.
+fn replay(path: &Path) -> usize {
+    let name = path.display();
+    let file = File::open(path).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let mut lines = BufReader::new(GzDecoder::new(file)).lines().map(|line| line.expect("a line of text"));
+    let header = lines.next().unwrap_or_else(|| panic!("{name} is empty; expected a header"));
+    let header: Header = serde_json::from_str(&header).unwrap_or_else(|error| panic!("{name}:1: {error}"));
+    let mut controller = header.controller();
+    let mut steps = 0;
+    for (index, line) in lines.enumerate() {
+        let number = index + 2;
+        let step: Recorded =
+            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{name}:{number}: {error}"));
+        let (now, input) = (step.now, format!("{:?}", step.input));
+        if let Err(difference) = step.replay(&mut controller) {
+            panic!("{name}:{number}: at {now:?}, told {input}: {difference:#?}");
+        }
+        steps += 1;
+    }
+    steps
+}
+
+#[test]
+fn every_recording_is_replayed_with_the_same_effects() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings");
+    let files =
+        std::fs::read_dir(&directory).expect("the recordings").map(|entry| entry.expect("a file").path());
+    let recordings: Vec<_> = files.filter(|path| path.to_string_lossy().ends_with(".jsonl.gz")).collect();
+    assert!(!recordings.is_empty(), "no recordings in {}", directory.display());
+    for recording in recordings {
+        assert!(replay(&recording) >= 100, "{} is too short to show anything", recording.display());
+    }
+}
+
+#[test]
+fn a_step_is_written_and_read_again_and_a_difference_is_named() {
+    let header = Header {
+        platform: "playground".to_owned(),
+        target: "this machine".to_owned(),
+        began: "2026-11-28T06:00:00Z".parse().unwrap(),
+        capacity: controller::Capacity { ordinals: 9, replicas: 9, nodes: 1 },
+    };
+    let read: Header = serde_json::from_str(&header.line().unwrap()).unwrap();
+    assert_eq!(read, header);
+
+    let recording = Recording::begin(Time::from_nanos(7), &Input::Interrupted).unwrap();
+    let effects = header.controller().step(Time::from_nanos(7), Input::Interrupted);
+    let line = recording.end(&effects).unwrap();
+    let step: Recorded = serde_json::from_str(&line).unwrap();
+    assert_eq!((step.now, &step.input, step.effects.len()), (Time::from_nanos(7), &Input::Interrupted, 3));
+    assert_eq!(step.clone().replay(&mut header.controller()), Ok(()));
+
+    let mut other = step.clone();
+    other.effects[1] = "Finished".to_owned();
+    let difference = other.replay(&mut header.controller()).unwrap_err();
+    assert_eq!((difference.number, difference.before.as_deref()), (2, Some("Finished")));
+    let mut shorter = step.clone();
+    shorter.effects.pop();
+    let difference = shorter.replay(&mut header.controller()).unwrap_err();
+    assert_eq!((difference.number, difference.before, difference.now.is_some()), (3, None, true));
+    let mut longer = step;
+    longer.effects.push("Scrape".to_owned());
+    let difference = longer.replay(&mut header.controller()).unwrap_err();
+    assert_eq!((difference.number, difference.before.as_deref(), difference.now), (4, Some("Scrape"), None));
+}
