@@ -322,9 +322,12 @@ fn a_platform_is_acted_upon_and_each_action_is_told() {
     assert_eq!(stage.hears(3_001).1, "tcp 1 → 3");
     stage.director.act(31_000);
     assert_eq!(stage.hears(31_005).1, "kafka is started");
-    assert_eq!(stage.director.next_due(), Some(33_005));
-    stage.director.act(33_005);
-    assert_eq!(stage.hears(33_006).1, "tcp-1 is killed; it stays dead");
+    assert_eq!(stage.director.next_due(), None, "it is not ready yet");
+    let ready = EventKind::PartReady { part: "kafka".to_owned(), detail: String::new(), after_ms: 4_995 };
+    stage.happens(36_000, ready);
+    assert_eq!(stage.director.next_due(), Some(38_000));
+    stage.director.act(38_000);
+    assert_eq!(stage.hears(38_001).1, "tcp-1 is killed; it stays dead");
     assert!(!stage.director.is_acting());
     let calls = ["stop kafka", "drain tcp/tcp-0", "scale tcp 3", "start kafka", "kill tcp/fullest false"];
     assert_eq!(stage.calls(), calls);
