@@ -2,6 +2,7 @@
 //! they arrive, and given to all readers of that stream: time line, recording, verdicts, and the scenario's actions.
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
@@ -10,6 +11,7 @@ use jiff::Timestamp;
 use load::{Control, Director, LoadError, Options};
 use platform::{
     Event, EventKind, Source, Target, TargetError,
+    duration::whole_ms,
     event::{LoadSummary, Stamper},
     exit,
     target::EventStream,
@@ -29,6 +31,9 @@ use crate::{
 const TICK: Duration = Duration::from_millis(250);
 /// How long, after the load, an action that is under way is waited for.
 const ACTIONS_PATIENCE: Duration = Duration::from_mins(1);
+
+/// An action is told before what it causes if it takes no longer than this; other events wait for it so long.
+const CAUSE_FIRST: Duration = Duration::from_millis(500);
 
 /// The platform under load, if it is one of ours.
 pub(crate) struct Platform {
@@ -109,20 +114,22 @@ impl<'a> Session<'a> {
             self.stamp(EventKind::Warning { message });
         }
         let tell = sender.clone();
-        let mut director = Director::new(scenario, control.clone(), target.clone(), move |kind| {
+        let mut director = Director::new(scenario, control.clone(), target.clone(), move |took, kind| {
+            let ago = if took < CAUSE_FIRST { whole_ms(took) } else { 0 };
             // A send fails only when the session is gone, and with it everybody who would want to know.
-            let _ = tell.send(Incoming::Ours(elapsed.ms(), kind));
+            let _ = tell.send(Incoming::Ours(elapsed.ms().saturating_sub(ago), kind));
         })
         .map_err(|error| Failure::failed(format!("could not start a thread: {error}")))?;
         start_load(scenario.clone(), options, control.clone(), elapsed, sender.clone())?;
 
         let mut ended: Option<(Instant, LoadSummary)> = None;
         let mut counting = None;
+        let mut inbox = Inbox { incoming, held: VecDeque::new(), acting_since: None };
         loop {
             let until_action = director
                 .next_due()
                 .map_or(TICK, |due_ms| Duration::from_millis(due_ms.saturating_sub(elapsed.ms())));
-            match incoming.recv_timeout(until_action.min(TICK)) {
+            match inbox.next(director.is_acting(), until_action.min(TICK)) {
                 Ok(Incoming::Platform(received_ms, Ok(event))) => {
                     let event = self.stamper.adopt(received_ms, event);
                     director.observe(&event);
@@ -227,6 +234,29 @@ impl<'a> Session<'a> {
         if let Some((stage, line)) = self.waiting.line(now_ms, &self.evaluator.pending()) {
             self.context.printer.progress().show(stage, &line);
         }
+    }
+}
+
+/// What is told to a session, with actions before what they cause.
+struct Inbox {
+    incoming: mpsc::Receiver<Incoming>,
+    /// Bounded by the time for which it is held.
+    held: VecDeque<Incoming>,
+    acting_since: Option<Instant>,
+}
+
+impl Inbox {
+    fn next(&mut self, is_acting: bool, wait: Duration) -> Result<Incoming, mpsc::RecvTimeoutError> {
+        self.acting_since = is_acting.then(|| self.acting_since.unwrap_or_else(Instant::now));
+        let deadline = Instant::now() + wait;
+        while self.acting_since.is_some_and(|since| since.elapsed() < CAUSE_FIRST) {
+            let told = self.incoming.recv_timeout(deadline.saturating_duration_since(Instant::now()))?;
+            if matches!(told, Incoming::Ours(_, EventKind::ActionTaken { .. })) {
+                return Ok(told);
+            }
+            self.held.push_back(told);
+        }
+        self.held.pop_front().map_or_else(|| self.incoming.recv_timeout(wait), Ok)
     }
 }
 
@@ -349,4 +379,44 @@ pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<
         .spawn(body)
         .map(|_| ())
         .map_err(|error| Failure::failed(format!("could not start a thread: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn warning(message: &str) -> Incoming {
+        Incoming::Ours(0, EventKind::Warning { message: message.to_owned() })
+    }
+
+    fn words(told: Result<Incoming, mpsc::RecvTimeoutError>) -> String {
+        match told {
+            Ok(Incoming::Ours(_, EventKind::Warning { message })) => message,
+            Ok(Incoming::Ours(_, EventKind::ActionTaken { action, .. })) => action,
+            _ => "nothing".to_owned(),
+        }
+    }
+
+    #[test]
+    fn an_action_is_told_before_what_it_causes() {
+        let (sender, incoming) = mpsc::sync_channel(8);
+        let mut inbox = Inbox { incoming, held: VecDeque::new(), acting_since: None };
+        let (because, outcome) = (String::new(), String::new());
+        let action = EventKind::ActionTaken { action: "kill".to_owned(), because, outcome, failed: false };
+        for told in [warning("it crashed"), Incoming::Ours(0, action), warning("it is back")] {
+            sender.send(told).expect("there is room");
+        }
+        assert_eq!(words(inbox.next(true, TICK)), "kill");
+        assert_eq!(words(inbox.next(false, TICK)), "it crashed");
+        assert_eq!(words(inbox.next(false, TICK)), "it is back");
+    }
+
+    #[test]
+    fn an_action_that_takes_long_holds_up_nothing() {
+        let (sender, incoming) = mpsc::sync_channel(8);
+        let long_ago = Instant::now().checked_sub(CAUSE_FIRST);
+        let mut inbox = Inbox { incoming, held: VecDeque::new(), acting_since: long_ago };
+        sender.send(warning("meanwhile")).expect("there is room");
+        assert_eq!(words(inbox.next(true, TICK)), "meanwhile");
+    }
 }

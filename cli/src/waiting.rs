@@ -118,7 +118,10 @@ impl Waiting {
                         held.recommended,
                         seconds(elapsed(now_ms, held.until_ms))
                     ),
-                    _ => "; the metric's minute, the window and a sync must pass".to_owned(),
+                    _ if pending.iter().any(|expectation| expectation.contains('→')) => {
+                        "; the metric's minute, the window and a sync must pass".to_owned()
+                    }
+                    _ => String::new(),
                 };
                 Some(("after", format!("waiting for {what}, at most {left}{why}")))
             }

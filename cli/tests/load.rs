@@ -136,7 +136,7 @@ fn mistakes_are_named_before_the_run() {
     scenario("name: x\nactions: [{ at: 1s, do: stop, what: kafka }]");
     let address = lab.run(&["load", path, "127.0.0.1:1"]);
     for (output, expected) in [
-        (late, "mine.yaml: actions[0].at 11s: expected a time before the load's end, 10s after"),
+        (late, "mine.yaml:3:13: actions[0].at: 11s: expected a time before the load's end, 10s after"),
         (unknown, "did you mean `kafka`?"),
         (address, "is done to a platform, and 127.0.0.1:1 is an address"),
         (lab.run(&["load", "localhost"]), "the port is missing; expected host:port, such as localhost:10000"),
@@ -181,6 +181,13 @@ fn broadcasts_reach_everybody_once() {
     );
 }
 
+#[test]
+fn a_drain_and_an_absent_kafka_lose_nobody() {
+    let lab = Lab::new("faults");
+    lab.up(&["--set", "tcp.autoscaling=null", "--set", "tcp.replicas=2"]);
+    lab.survives_faults();
+}
+
 /// What a scenario does to the platform is done, and is an event; what cannot be done fails the run.
 #[test]
 fn a_scenario_acts_on_the_platform() {
@@ -191,7 +198,7 @@ fn a_scenario_acts_on_the_platform() {
     let text = "name: acts
 phases: { ramp: { connections: 20, rate: 1ms }, hold: { for: 10s } }
 actions:
-  - { at: 1s, do: kill, what: tcp/tcp-1 }
+  - { at: 1s, do: kill, what: tcp/fullest }
   - { when: tcp/any crashed, after: 1s, do: scale, what: tcp, to: 3 }
 expectations: [connected >= 20, stayed-away = 0";
     std::fs::write(&file, format!("{text}]\n")).expect("written");
@@ -200,7 +207,7 @@ expectations: [connected >= 20, stayed-away = 0";
     let events = events(&output.stdout);
     let actions: Vec<&str> =
         of_type(&events, "ActionTaken").iter().filter_map(|event| event["action"].as_str()).collect();
-    assert_eq!(actions, ["kill tcp/tcp-1", "scale tcp to 3"]);
+    assert_eq!(actions, ["kill tcp/fullest", "scale tcp to 3"]);
     assert!(of_type(&events, "ActionTaken").iter().all(|event| event["failed"] == false), "{actions:?}");
     assert_eq!(of_type(&events, "PodCrashed").len(), 1);
     assert!(summary(&events)["totals"]["lost"].as_u64() > Some(0), "a kill without notice loses connections");

@@ -86,6 +86,19 @@ fn scaled_under_load(lab: &Lab, gateway: &str) {
 }
 
 #[test]
+fn a_drain_and_an_absent_kafka_lose_nobody_behind_real_proxies() {
+    std::thread::scope(|scope| {
+        for gateway in ["envoy", "haproxy"] {
+            scope.spawn(move || {
+                let lab = Lab::new(&format!("faults-{gateway}"));
+                lab.ok(&[&["up", "--gateway", gateway, "--set", "tcp.replicas=2"], &FIXED[..]].concat());
+                lab.survives_faults();
+            });
+        }
+    });
+}
+
+#[test]
 fn no_connection_is_lost_when_haproxies_are_replaced() {
     replaced_under_load(&Lab::new("haproxy-replaced"), &["--gateway", "haproxy"], CONNECTIONS);
 }

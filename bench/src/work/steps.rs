@@ -59,7 +59,7 @@ pub(super) fn work() -> Work {
 }
 
 fn steps_per_second(length: Duration) -> Result<f64> {
-    let spec: HpaSpec = serde_yaml::from_str(SPEC)?;
+    let spec: HpaSpec = yaml::from_str(SPEC)?;
     let mut autoscaler = Autoscaler::new(&spec, ControllerSettings::default())?;
     let observations = observations();
     let mut now_ms = 0;

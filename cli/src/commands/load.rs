@@ -44,7 +44,9 @@ A scenario can also do something to the platform, at a time or when something ha
     - { when: \"tcp 1 → 2\", after: 2s, do: kill, what: tcp/fullest, restart: false }
     - { at: 60s, do: drain, what: tcp/tcp-0 }
     - { at: 10s, do: send, from: 1, payload: \"brd:{token}:hello\" }
-Built in: tcp-10k, udp-burst, broadcast, drain, broker-down.
+What can be waited for: ramp done, load closed, tcp 1 → 2, tcp above target, tcp below target, tcp/tcp-1 ready
+(or starting, unready, draining, gone, crashed; tcp/any), kafka stopped, kafka started.
+Built in: tcp-10k, udp-burst, broadcast, drain, broker-down. docs/scenarios.md describes the files.
 
 Expectations that fail make the exit status 3; a load that expects answers and gets none, or none right, or an action
 that could not be done, makes it 1. Latency counts from the moment a message was due.")]

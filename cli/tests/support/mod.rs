@@ -102,6 +102,19 @@ impl Lab {
         self.ok(&arguments);
     }
 
+    /// A drain and a Kafka that goes away, under load, on a platform of two replicas: all that is expected is seen.
+    pub(crate) fn survives_faults(&self) {
+        let file = self.home().join("faults.yaml");
+        fs::write(&file, include_str!("faults.yaml")).expect("written");
+        eventually(Duration::from_mins(1), || if self.ready() == 2 { Ok(()) } else { Err(self.replicas()) })
+            .expect("two are ready");
+        let seen = self.ok(&["load", file.to_str().expect("UTF-8")]);
+        for action in ["drain tcp/fullest", "stop kafka for 5s", "start kafka"] {
+            assert!(seen.contains(action), "{action}: {seen}");
+        }
+        assert!(seen.contains("answered with an error") && !seen.contains('✗'), "{seen}");
+    }
+
     pub(crate) fn status(&self) -> Value {
         self.json(&["status"])
     }

@@ -12,16 +12,10 @@ use parking_lot::Mutex;
 
 use scenario::{Step, Verb};
 
-use crate::{crew::Commanders, worker::Order};
-
-/// How a run is to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stop {
-    /// Outstanding messages may still be answered.
-    Orderly,
-    /// Not even that.
-    AtOnce,
-}
+use crate::{
+    crew::Commanders,
+    worker::{Command, Order},
+};
 
 /// A handle on a run. Clones share it.
 #[derive(Clone, Default)]
@@ -49,7 +43,7 @@ impl Control {
         let run = self.shared.run.lock();
         let stopped_before = self.shared.stopped.swap(true, Ordering::AcqRel);
         if let Some(run) = run.as_ref() {
-            run.stop(if stopped_before { Stop::AtOnce } else { Stop::Orderly });
+            run.tell(&if stopped_before { Command::StopAtOnce } else { Command::Stop });
         }
     }
 
@@ -62,7 +56,7 @@ impl Control {
         orders.push(step.clone());
         if let Some(run) = self.shared.run.lock().as_ref() {
             let client = from.saturating_sub(1);
-            run.order(&Order { id, client, payload: payload.clone(), broadcast });
+            run.tell(&Command::Order(Order { id, client, payload: payload.clone(), broadcast }));
         }
     }
 
@@ -80,7 +74,7 @@ impl Control {
     pub(crate) fn attach(&self, run: Commanders) -> Attached<'_> {
         let mut slot = self.shared.run.lock();
         if self.is_stopped() {
-            run.stop(Stop::Orderly);
+            run.tell(&Command::Stop);
         }
         *slot = Some(run);
         Attached { control: self }

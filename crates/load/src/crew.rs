@@ -9,11 +9,10 @@ use std::{
 use platform::values::Protocol;
 
 use crate::{
-    control::Stop,
     error::LoadError,
     limits::Layout,
     remote::{Commander, Remote, WorkerCommand},
-    worker::{Commands, Datagram, Order, Report, Spec, Stream, Worker},
+    worker::{Command, Commands, Datagram, Report, Spec, Stream, Worker},
 };
 
 /// Reports on their way. When they are not taken, workers go on measuring and report later.
@@ -35,19 +34,9 @@ pub(crate) struct Commanders {
 }
 
 impl Commanders {
-    pub(crate) fn close_at(&self, ms: u32) {
-        self.threads.iter().for_each(|commands| commands.close_at(ms));
-        self.processes.iter().for_each(|commander| commander.close_at(ms));
-    }
-
-    pub(crate) fn stop(&self, how: Stop) {
-        self.threads.iter().for_each(|commands| commands.stop(how));
-        self.processes.iter().for_each(|commander| commander.stop(how));
-    }
-
-    pub(crate) fn order(&self, order: &Order) {
-        self.threads.iter().for_each(|commands| commands.order(order.clone()));
-        self.processes.iter().for_each(|commander| commander.order(order.clone()));
+    pub(crate) fn tell(&self, command: &Command) {
+        self.threads.iter().for_each(|commands| commands.obey(command.clone()));
+        self.processes.iter().for_each(|commander| commander.tell(command));
     }
 }
 
@@ -92,7 +81,7 @@ impl Crew {
 
 impl Drop for Crew {
     fn drop(&mut self) {
-        self.commanders.stop(Stop::AtOnce);
+        self.commanders.tell(&Command::StopAtOnce);
         // Nobody waits for room in a channel that nobody reads.
         self.reports = None;
         for thread in self.threads.drain(..) {

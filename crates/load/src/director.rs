@@ -4,7 +4,7 @@
 use std::{
     sync::{Arc, mpsc},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use platform::{
@@ -30,12 +30,12 @@ pub struct Director {
 }
 
 impl Director {
-    /// `tell` gets an event for each action on the platform.
+    /// `tell` gets an event for each action on the platform, and how long the action took.
     pub fn new(
         scenario: &Scenario,
         control: Control,
         platform: Option<Arc<dyn Target>>,
-        tell: impl Fn(EventKind) + Send + 'static,
+        tell: impl Fn(Duration, EventKind) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (mut steps, mut worker) = (None, None);
         if let Some(platform) = platform.filter(|_| !scenario.actions.is_empty()) {
@@ -44,7 +44,9 @@ impl Director {
             let (done, is_done) = mpsc::channel();
             let thread = thread::Builder::new().name("actions".to_owned()).spawn(move || {
                 for step in receiver {
-                    tell(take(&*platform, &step));
+                    let began = Instant::now();
+                    let outcome = take(&*platform, &step);
+                    tell(began.elapsed(), outcome);
                 }
                 // Nobody may be waiting any more.
                 let _ = done.send(());
@@ -129,6 +131,7 @@ fn take(platform: &dyn Target, step: &Step) -> EventKind {
         Verb::Kill { what, restart } => platform.kill(what, *restart).map(|killed| {
             let Killed { replica, restart_in, .. } = killed;
             match restart_in {
+                Some(wait) if wait.is_zero() => format!("{replica} is killed; it starts again at once"),
                 Some(wait) => format!("{replica} is killed; it starts again in {} s", wait.as_secs()),
                 None => format!("{replica} is killed; it stays dead"),
             }

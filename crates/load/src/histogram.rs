@@ -9,38 +9,37 @@ const LONGEST_US: u64 = 3_600_000_000;
 
 /// A histogram of microseconds.
 #[derive(Debug, Clone)]
-pub(crate) struct Latencies {
-    histogram: Histogram<u64>,
+pub(crate) struct Latencies(Histogram<u64>);
+
+impl Default for Latencies {
+    fn default() -> Self {
+        Self(
+            Histogram::new_with_bounds(1, LONGEST_US, 3).expect("the bounds are constants that fit together"),
+        )
+    }
 }
 
 impl Latencies {
-    pub(crate) fn new() -> Self {
-        let histogram =
-            Histogram::new_with_bounds(1, LONGEST_US, 3).expect("the bounds are constants that fit together");
-        Self { histogram }
-    }
-
     pub(crate) fn record_ns(&mut self, ns: u64) {
         // Rounded to the nearest microsecond; what took less than one counts as one.
-        self.histogram.saturating_record((ns.saturating_add(500) / 1000).max(1));
+        self.0.saturating_record((ns.saturating_add(500) / 1000).max(1));
     }
 
     pub(crate) fn merge(&mut self, sparse: &Sparse) {
         for (value_us, count) in &sparse.0 {
-            self.histogram.saturating_record_n(*value_us, *count);
+            self.0.saturating_record_n(*value_us, *count);
         }
     }
 
     /// What was recorded since the last time.
     pub(crate) fn take(&mut self) -> Sparse {
-        let sparse =
-            self.histogram.iter_recorded().map(|at| (at.value_iterated_to(), at.count_at_value())).collect();
-        self.histogram.reset();
+        let sparse = self.0.iter_recorded().map(|at| (at.value_iterated_to(), at.count_at_value())).collect();
+        self.0.reset();
         Sparse(sparse)
     }
 
     pub(crate) fn summary(&self) -> LatencySummary {
-        let histogram = &self.histogram;
+        let Self(histogram) = self;
         if histogram.is_empty() {
             return LatencySummary::default();
         }
@@ -61,7 +60,7 @@ impl Latencies {
         let mut buckets: Vec<HistogramBucket> = Vec::new();
         let mut bounds = (0..10).flat_map(|power| [1, 2, 5].map(|step| step * 10_u64.pow(power)));
         let mut bound = bounds.next().unwrap_or(LONGEST_US);
-        for at in self.histogram.iter_recorded() {
+        for at in self.0.iter_recorded() {
             let value = at.value_iterated_to();
             while value > bound {
                 let Some(next) = bounds.next() else { break };
@@ -81,41 +80,23 @@ impl Latencies {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Sparse(Vec<(u64, u64)>);
 
-/// The distributions of a run, or of a part of it.
-#[derive(Debug, Clone)]
-pub(crate) struct Distributions {
-    pub(crate) connect: Latencies,
-    pub(crate) first_byte: Latencies,
-    pub(crate) message: Latencies,
-    pub(crate) lateness: Latencies,
-    pub(crate) reconnect: Latencies,
-    pub(crate) broadcast: Latencies,
+/// One for each thing that is measured.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Each<T> {
+    pub(crate) connect: T,
+    pub(crate) first_byte: T,
+    pub(crate) message: T,
+    pub(crate) lateness: T,
+    pub(crate) reconnect: T,
+    pub(crate) broadcast: T,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct SparseDistributions {
-    connect: Sparse,
-    first_byte: Sparse,
-    message: Sparse,
-    lateness: Sparse,
-    reconnect: Sparse,
-    broadcast: Sparse,
-}
+/// The distributions of a run, or of a part of it.
+pub(crate) type Distributions = Each<Latencies>;
 
 impl Distributions {
-    pub(crate) fn new() -> Self {
-        Self {
-            connect: Latencies::new(),
-            first_byte: Latencies::new(),
-            message: Latencies::new(),
-            lateness: Latencies::new(),
-            reconnect: Latencies::new(),
-            broadcast: Latencies::new(),
-        }
-    }
-
-    pub(crate) fn take(&mut self) -> SparseDistributions {
-        SparseDistributions {
+    pub(crate) fn take(&mut self) -> Each<Sparse> {
+        Each {
             connect: self.connect.take(),
             first_byte: self.first_byte.take(),
             message: self.message.take(),
@@ -125,7 +106,7 @@ impl Distributions {
         }
     }
 
-    pub(crate) fn merge(&mut self, other: &SparseDistributions) {
+    pub(crate) fn merge(&mut self, other: &Each<Sparse>) {
         self.connect.merge(&other.connect);
         self.first_byte.merge(&other.first_byte);
         self.message.merge(&other.message);
@@ -141,7 +122,7 @@ mod tests {
 
     #[test]
     fn merging_loses_nothing() {
-        let (mut direct, mut part, mut merged) = (Latencies::new(), Latencies::new(), Latencies::new());
+        let (mut direct, mut part, mut merged) = <(Latencies, Latencies, Latencies)>::default();
         for ns in [0, 1_400, 999_999, 7_654_321, 123_456_789_000, u64::MAX] {
             direct.record_ns(ns);
             part.record_ns(ns);
@@ -155,7 +136,7 @@ mod tests {
 
     #[test]
     fn buckets_cover_everything() {
-        let mut latencies = Latencies::new();
+        let mut latencies = Latencies::default();
         for us in [1, 2, 3, 5, 6, 900, 1_100, 4_000_000_000] {
             latencies.record_ns(us * 1_000);
         }

@@ -15,14 +15,13 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::{
-    control::Stop,
     crew::{REPORTS_QUEUED, spawn_worker},
     error::LoadError,
     limits,
-    worker::{Commands, Order, Report, Spec},
+    worker::{Command, Commands, Report, Spec},
 };
 
 /// How a worker process is started: this program, in the role of a worker.
@@ -30,15 +29,6 @@ use crate::{
 pub struct WorkerCommand {
     pub program: PathBuf,
     pub args: Vec<OsString>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Command {
-    CloseAt(u32),
-    Order(Order),
-    Stop,
-    StopAtOnce,
 }
 
 /// A worker process, seen from the coordinator. Dropped, it ends: its input does.
@@ -49,33 +39,15 @@ pub(crate) struct Remote {
     commander: Commander,
 }
 
-/// Tells a worker process what to do.
+/// Tells a worker process what to do, until its input is closed.
 #[derive(Debug, Clone)]
-pub(crate) struct Commander {
-    input: Arc<Mutex<Option<ChildStdin>>>,
-}
+pub(crate) struct Commander(Arc<Mutex<Option<ChildStdin>>>);
 
 impl Commander {
-    pub(crate) fn close_at(&self, ms: u32) {
-        self.send(Command::CloseAt(ms));
-    }
-
-    pub(crate) fn stop(&self, how: Stop) {
-        self.send(match how {
-            Stop::Orderly => Command::Stop,
-            Stop::AtOnce => Command::StopAtOnce,
-        });
-    }
-
-    pub(crate) fn order(&self, order: Order) {
-        self.send(Command::Order(order));
-    }
-
-    #[expect(clippy::needless_pass_by_value, reason = "made for this call")]
-    fn send(&self, command: Command) {
-        if let Some(input) = self.input.lock().as_mut() {
+    pub(crate) fn tell(&self, command: &Command) {
+        if let Some(input) = self.0.lock().as_mut() {
             // A worker that is gone is noticed by the end of its output.
-            let _ = write_line(input, &command);
+            let _ = write_line(input, command);
         }
     }
 }
@@ -106,7 +78,7 @@ impl Remote {
         let reader = thread::Builder::new()
             .name(format!("load-reader-{worker}"))
             .spawn(move || read_reports(worker, output, &reports))?;
-        let commander = Commander { input: Arc::new(Mutex::new(Some(input))) };
+        let commander = Commander(Arc::new(Mutex::new(Some(input))));
         Ok(Self { child, reader: Some(reader), commander })
     }
 
@@ -117,7 +89,7 @@ impl Remote {
 
 impl Drop for Remote {
     fn drop(&mut self) {
-        *self.commander.input.lock() = None;
+        *self.commander.0.lock() = None;
         // Nothing that it could still say is waited for. Fails only if it has ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -174,16 +146,12 @@ pub fn serve_worker(
 fn obey(input: impl BufRead, commands: &Commands) {
     for line in input.lines() {
         let Ok(line) = line else { break };
-        match serde_json::from_str(&line) {
-            Ok(Command::CloseAt(ms)) => commands.close_at(ms),
-            Ok(Command::Order(order)) => commands.order(order),
-            Ok(Command::Stop) => commands.stop(Stop::Orderly),
-            Ok(Command::StopAtOnce) => commands.stop(Stop::AtOnce),
-            // Another version's command: unknown is not fatal while the load is running.
-            Err(_) => {}
+        // Another version's command: unknown is not fatal while the load is running.
+        if let Ok(command) = serde_json::from_str(&line) {
+            commands.obey(command);
         }
     }
-    commands.stop(Stop::AtOnce);
+    commands.obey(Command::StopAtOnce);
 }
 
 fn write_line(output: &mut impl Write, value: &impl Serialize) -> io::Result<()> {

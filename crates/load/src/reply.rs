@@ -38,9 +38,14 @@ pub(crate) struct Progress {
     place: Place,
 }
 
-impl Progress {
-    pub(crate) const START: Self = Self { matched: 0, alive: u8::MAX, place: 0 };
+/// Between two replies.
+impl Default for Progress {
+    fn default() -> Self {
+        Self { matched: 0, alive: u8::MAX, place: 0 }
+    }
+}
 
+impl Progress {
     fn boundary(&mut self) {
         self.matched = 0;
         self.alive = u8::MAX;
@@ -82,7 +87,8 @@ impl Matcher {
     pub(crate) fn feed(&self, progress: &mut Progress, piece: &[u8], awaiting: bool) -> Seen {
         let awaiting = awaiting && self.expects_answers();
         // Nearly every piece is exactly one reply.
-        if awaiting && *progress == Progress::START && self.expect == Expect::Echo && self.is_reply(piece) {
+        if awaiting && *progress == Progress::default() && self.expect == Expect::Echo && self.is_reply(piece)
+        {
             return Seen { answer: Some(Answer::Right), ..Seen::default() };
         }
         let mut seen = Seen::default();

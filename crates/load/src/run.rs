@@ -17,13 +17,13 @@ use uuid::Uuid;
 use self::merge::Merge;
 use crate::{
     clock::{MS, monotonic_ns},
-    control::{Control, Stop},
+    control::Control,
     crew::{Commanders, Crew},
     error::LoadError,
     limits::{self, Layout},
     probe,
     remote::WorkerCommand,
-    worker::{Report, Spec, at_least_one_ms},
+    worker::{Command, Report, Spec, at_least_one_ms},
 };
 
 /// Until the first connection is due: threads are ready at once, processes have to start.
@@ -129,7 +129,7 @@ pub fn run(
     let crew = Crew::start(&spec, &layout, options.worker.as_ref())?;
     let _attached = control.attach(crew.commanders().clone());
     if let LoadDuration::FromFirstConnect(duration) = scenario.duration() {
-        crew.commanders().close_at(at_least_one_ms(duration));
+        crew.commanders().tell(&Command::CloseAt(at_least_one_ms(duration)));
     }
     let connections = plan.connections;
     let ramp = match (scenario.protocol, scenario.profile()) {
@@ -244,11 +244,13 @@ impl Conductor<'_> {
             let message = format!("nobody could connect in {seconds} s, so the load ends early");
             (self.sink)(EventKind::Warning { message: message.clone() });
             self.ended_early = Some(message);
-            commanders.stop(Stop::Orderly);
+            commanders.tell(&Command::Stop);
         }
     }
 
     fn ramp_done(&mut self, at_ms: u32, commanders: &Commanders) {
+        // Who reads that the ramp is done wants to know where the connections are by now.
+        (self.sink)(EventKind::LoadTick(self.merge.tick()));
         let totals = self.merge.totals();
         (self.sink)(EventKind::RampDone {
             open: self.merge.open(),
@@ -258,7 +260,8 @@ impl Conductor<'_> {
         });
         let detail = match self.scenario.duration() {
             LoadDuration::FromRampEnd(duration) => {
-                commanders.close_at(at_ms.saturating_add(at_least_one_ms(duration)));
+                let close_ms = at_ms.saturating_add(at_least_one_ms(duration));
+                commanders.tell(&Command::CloseAt(close_ms));
                 format!("{} from the ramp's end", duration::format(duration))
             }
             LoadDuration::FromFirstConnect(duration) => {

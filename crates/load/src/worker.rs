@@ -27,7 +27,7 @@ use rustix::event::{Timespec, epoll};
 
 use self::report::{Outbox, Tally};
 pub(crate) use self::{
-    commands::{Commands, Order},
+    commands::{Command, Commands, Order},
     datagram::Datagram,
     opening::{IDENTITY_BYTES, WHERE, parse_identity},
     report::{Measured, Report},

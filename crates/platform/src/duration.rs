@@ -3,7 +3,15 @@
 //! Flags, scenario files and `values.yaml` read durations here. One or more numbers, each with its unit, the largest
 //! unit first; a number may have a fraction. A bare number is refused, except for `0`.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{
+    fmt::{self, Write as _},
+    time::Duration,
+};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, Visitor},
+};
 
 /// The longest duration accepted anywhere: 30 days. A run keeps its times as milliseconds in 32 bits.
 pub const LONGEST: Duration = Duration::from_hours(30 * 24);
@@ -93,18 +101,49 @@ pub fn whole_ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// A duration in a file. A bare number is told to want a unit, as one in quotes is.
+struct Typed(Duration);
+
+impl<'de> Deserialize<'de> for Typed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TypedVisitor)
+    }
+}
+
+struct TypedVisitor;
+
+impl Visitor<'_> for TypedVisitor {
+    type Value = Typed;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a duration such as 240s or 1m30s")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Typed, E> {
+        parse(text).map(Typed).map_err(E::custom)
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Typed, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Typed, E> {
+        self.visit_str(&number.to_string())
+    }
+}
+
 /// For `#[serde(with = "platform::duration::text")]`: a duration that is written as text.
 pub mod text {
     use std::time::Duration;
 
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use serde::{Deserialize as _, Deserializer, Serializer};
 
     pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&super::format(*duration))
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        super::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+        Ok(super::Typed::deserialize(deserializer)?.0)
     }
 }
 
@@ -112,7 +151,7 @@ pub mod text {
 pub mod optional_text {
     use std::time::Duration;
 
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use serde::{Deserialize as _, Deserializer, Serializer};
 
     pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
         match duration {
@@ -122,8 +161,7 @@ pub mod optional_text {
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-        let text = Option::<String>::deserialize(deserializer)?;
-        text.map(|text| super::parse(&text).map_err(D::Error::custom)).transpose()
+        Ok(Option::<super::Typed>::deserialize(deserializer)?.map(|typed| typed.0))
     }
 }
 
@@ -132,6 +170,22 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_number_in_a_file_is_told_to_want_a_unit() {
+        let read = |text: &str| {
+            text::deserialize(&mut serde_json::Deserializer::from_str(text))
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(read("\"5s\""), Ok(Duration::from_secs(5)));
+        assert_eq!(read("0"), Ok(Duration::ZERO));
+        for (number, expected) in
+            [("5", "write it as 5s"), ("1.5", "write it as 1.5s"), ("true", "a duration such as")]
+        {
+            let error = read(number).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
 
     #[test]
     fn reads_what_people_type() {

@@ -112,7 +112,8 @@ impl TryFrom<Form> for Action {
         let mut subject = || -> Result<Subject, String> {
             let what = form.what.take().ok_or_else(|| missing("what"))?;
             let subject: Subject = what.parse().map_err(|error| format!("what: {error}"))?;
-            known(&subject.name).map(|()| subject)
+            known(&subject.name).map_err(|error| format!("what: {error}"))?;
+            Ok(subject)
         };
         let verb = match verb.as_str() {
             "stop" => Verb::Stop { what: subject()?, length: form.length.take() },
@@ -128,7 +129,7 @@ impl TryFrom<Form> for Action {
             }
             "send" => {
                 let payload = form.payload.take().ok_or_else(|| missing("payload"))?;
-                payload.parse::<Payload>().map_err(|error| error.to_string())?;
+                payload.parse::<Payload>().map_err(|error| format!("payload: {error}"))?;
                 Verb::Send { from: form.from.take().ok_or_else(|| missing("from"))?, payload }
             }
             other => {
@@ -179,11 +180,7 @@ fn known(name: &str) -> Result<(), String> {
         return Ok(());
     }
     let all: Vec<&str> = names().collect();
-    Err(format!(
-        "what: `{name}` is no service or part{} (there are: {})",
-        hint(name, names()),
-        all.join(", ")
-    ))
+    Err(format!("`{name}` is no service or part{} (there are: {})", hint(name, names()), all.join(", ")))
 }
 
 /// What an action is checked against before a run.
@@ -300,7 +297,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Action, String> {
-        serde_yaml::from_str(text).map_err(|error| error.to_string())
+        yaml::from_str(text).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -322,7 +319,7 @@ mod tests {
         ] {
             let action = read(text).unwrap();
             assert_eq!(action.to_string(), words);
-            let written = serde_yaml::to_string(&action).unwrap();
+            let written = serde_json::to_string(&action).unwrap();
             assert_eq!(read(&written).unwrap(), action, "{written}");
         }
     }

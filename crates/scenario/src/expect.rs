@@ -71,7 +71,7 @@ impl Anchor {
         [("start", Self::Start), ("crossing", Self::Crossing), ("close", Self::Close)];
 
     fn name(self) -> &'static str {
-        Self::NAMES.iter().find(|(_, anchor)| *anchor == self).map_or("", |(name, _)| name)
+        crate::name_of(&Self::NAMES, &self)
     }
 }
 

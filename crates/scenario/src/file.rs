@@ -25,9 +25,9 @@ pub enum ScenarioError {
     Unknown { name: String, hint: String, known: Vec<String> },
     #[error("{path}: {error}")]
     Read { path: String, error: io::Error },
-    #[error("{file}: {message}")]
-    Invalid { file: String, message: String },
-    /// A field of the scenario, whether a file or a flag set it.
+    #[error(transparent)]
+    Invalid(#[from] yaml::Error),
+    /// A field of the scenario, by its place in a file, that a flag may have set.
     #[error("{what} {value}: expected {expected}")]
     Value { what: String, value: String, expected: String },
 }
@@ -57,16 +57,16 @@ pub fn find(name_or_path: &str) -> Result<Scenario, ScenarioError> {
         extension.eq_ignore_ascii_case("yaml") || extension.eq_ignore_ascii_case("yml")
     });
     if name_or_path.contains('/') || is_yaml {
-        return read(path)
-            .map_err(|error| ScenarioError::Read { path: name_or_path.to_owned(), error })
-            .and_then(|text| Scenario::parse(&text, name_or_path));
+        let bytes =
+            read(path).map_err(|error| ScenarioError::Read { path: name_or_path.to_owned(), error })?;
+        return Scenario::parse(&yaml::decode(name_or_path, bytes)?, name_or_path);
     }
     let known: Vec<String> = EMBEDDED.iter().map(|(name, _)| (*name).to_owned()).collect();
     let hint = hint(name_or_path, known.iter().map(String::as_str));
     Err(ScenarioError::Unknown { name: name_or_path.to_owned(), hint, known })
 }
 
-fn read(path: &Path) -> io::Result<String> {
+fn read(path: &Path) -> io::Result<Vec<u8>> {
     let about = fs::metadata(path)?;
     if !about.is_file() {
         return Err(io::Error::other("is not a regular file"));
@@ -74,55 +74,27 @@ fn read(path: &Path) -> io::Result<String> {
     if about.len() > FILE_BYTES_MAX {
         return Err(io::Error::other(format!("{} bytes are too many for a scenario", about.len())));
     }
-    fs::read_to_string(path)
+    fs::read(path)
 }
 
 impl Scenario {
     /// Reads the text of a scenario. `file` names it in errors.
     pub fn parse(text: &str, file: &str) -> Result<Self, ScenarioError> {
-        let invalid = |message| ScenarioError::Invalid { file: file.to_owned(), message };
-        let scenario = parse(text).map_err(invalid)?;
+        let document = yaml::read(file, text)?;
+        let scenario: Self = document.typed()?;
         // Not a default: results are told apart by it.
-        if scenario.name.trim().is_empty() {
-            return Err(invalid("name: must not be empty".to_owned()));
+        let is_named = document.value["name"].as_str().is_some_and(|name| !name.trim().is_empty());
+        if !is_named {
+            return Err(document.error_at("name", "must not be empty").into());
         }
-        scenario.validate().map_err(|error| invalid(error.to_string()))?;
+        scenario.validate().map_err(|error| match error {
+            ScenarioError::Value { what, value, expected } => {
+                document.error_at(&what, format!("{value}: expected {expected}")).into()
+            }
+            other => other,
+        })?;
         Ok(scenario)
     }
-}
-
-fn parse(text: &str) -> Result<Scenario, String> {
-    let mut value: serde_yaml::Value = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
-    value.apply_merge().map_err(|error| error.to_string())?;
-    let serde_yaml::Value::Mapping(mapping) = &mut value else {
-        return Err("expected keys and values, such as `name: mine`".to_owned());
-    };
-    // A place for anchors.
-    mapping.retain(|key, _| !key.as_str().is_some_and(|key| key.starts_with("x-")));
-    mapping.entry("name".into()).or_insert("".into());
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let path = error.path().to_string();
-        let inner = error.into_inner().to_string();
-        // The error may name the path as well.
-        let inner = inner.strip_prefix(&format!("{path}: ")).map_or(inner.clone(), str::to_owned);
-        unknown_key(&path, &inner)
-            .unwrap_or_else(|| if path == "." { inner } else { format!("{path}: {inner}") })
-    })
-}
-
-/// Says a key that nothing knows with its place and the nearest key that is known.
-///
-/// serde writes ``unknown field `a`, expected one of `b`, `c` ``, with its own idea of the place.
-fn unknown_key(path: &str, message: &str) -> Option<String> {
-    let quoted = message.split_once("unknown field `")?.1;
-    let (key, rest) = quoted.split_once("`, ")?;
-    let known: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
-    let parent = path.strip_suffix(key).map_or(path, |parent| parent.trim_end_matches('.'));
-    let parent = if parent == "." { "" } else { parent };
-    let full = if parent.is_empty() { key.to_owned() } else { format!("{parent}.{key}") };
-    let place = if parent.is_empty() { "a scenario" } else { parent };
-    let hint = hint(key, known.iter().copied());
-    Some(format!("unknown key `{full}`{hint} ({place} has: {})", known.join(", ")))
 }
 
 #[cfg(test)]

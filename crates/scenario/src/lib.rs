@@ -27,17 +27,17 @@ pub use profile::{Profile, Stage};
 pub use rate::Rate;
 pub use scenario::{Every, Expect, Hold, LoadDuration, Messages, Phases, Ramp, Reconnect, Scenario, Wait};
 
-/// The nearest of some names, if one is near.
-fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(name, wanted), name))
-        .min()
-        .filter(|(distance, name)| *distance <= 3 && *distance < name.len())
-        .map(|(_, name)| name)
+/// The name of a value in a table of all values.
+fn name_of<T: PartialEq>(names: &[(&'static str, T)], value: &T) -> &'static str {
+    names.iter().find(|(_, known)| known == value).map_or("", |(name, _)| name)
+}
+
+/// The value of a name in such a table.
+fn named<T: Copy>(names: &[(&'static str, T)], name: &str) -> Option<T> {
+    names.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
 }
 
 /// `; did you mean `lost`?`, or nothing.
 fn hint<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    nearest(wanted, known).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+    yaml::nearest(wanted, known).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
 }

@@ -11,7 +11,7 @@ use platform::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Action, Expectation, Payload, Profile, Rate, fit::Requirement, number};
+use crate::{Action, Expectation, Payload, Profile, Rate, fit::Requirement, name_of, named, number};
 
 /// A load, as a scenario file describes it. The fields are the keys of the file, and [`Scenario::default`] is what a file
 /// may leave out. Where a default depends on something else the field is `None`, and a method knows it.
@@ -309,7 +309,7 @@ impl Expect {
 
 impl fmt::Display for Expect {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(Self::NAMES.iter().find(|(_, value)| value == self).map_or("", |(name, _)| name))
+        formatter.write_str(name_of(&Self::NAMES, self))
     }
 }
 
@@ -317,8 +317,7 @@ impl FromStr for Expect {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let found = Self::NAMES.iter().find(|(name, _)| *name == text);
-        found.map(|(_, value)| *value).ok_or_else(|| format!("`{text}` is none of echo, any, none"))
+        named(&Self::NAMES, text).ok_or_else(|| format!("`{text}` is none of echo, any, none"))
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 /// The known name closest to `name`, if any is close enough.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    const ALIKE: f64 = 0.7;
+    /// Two letters of three that changed places are near: `tpc` is `tcp`.
+    const ALIKE: f64 = 0.66;
     /// Beyond this nothing is a misspelling; it bounds the work.
     const LONGEST: usize = 64;
     if name.len() > LONGEST {

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn feed_all(matcher: &Matcher, pieces: &[&[u8]]) -> (Vec<Answer>, usize) {
-    let mut progress = Progress::START;
+    let mut progress = Progress::default();
     let (mut answers, mut notices) = (Vec::new(), 0);
     for piece in pieces {
         let seen = matcher.feed(&mut progress, piece, answers.is_empty());
@@ -49,7 +49,7 @@ fn a_reply_that_looks_like_a_notice_is_a_reply() {
 #[test]
 fn a_notice_behind_a_broadcast_is_seen() {
     let matcher = echo("msg:12345");
-    let mut progress = Progress::START;
+    let mut progress = Progress::default();
     assert_eq!(
         matcher.feed(&mut progress, b"all of you: rereconnect", false),
         Seen { notice: true, ..Seen::default() }
@@ -74,7 +74,7 @@ fn nothing_answers_none() {
 #[test]
 fn broadcasts_are_found_around_replies() {
     let matcher = Matcher::new(Expect::Echo, b"msg:12345", ["<one>", "<two>"].into_iter());
-    let mut progress = Progress::START;
+    let mut progress = Progress::default();
     let seen = matcher.feed(&mut progress, b"<one>12345<two>", true);
     assert_eq!((seen.answer, seen.broadcasts, seen.refused), (Some(Answer::Right), vec![0, 1], false));
     let seen = matcher.feed(&mut progress, b"error: broadcast unavailable12345reconnect", true);

@@ -11,6 +11,7 @@ use crate::{histogram::Distributions, worker::Measured};
 /// How replicas are called that do not say who they are.
 const UNKNOWN: &str = "unknown";
 
+#[derive(Default)]
 pub(super) struct Merge {
     names: Names,
     /// The latest of each worker.
@@ -32,17 +33,11 @@ impl Merge {
     pub(super) fn new(workers: u32, names: Option<ReplicaNames>) -> Self {
         let workers = workers as usize;
         Self {
-            names: Names { lookup: names, known: BTreeMap::new() },
+            names: Names { lookup: names, ..Names::default() },
             latest: vec![Measured::default(); workers],
             fresh: vec![false; workers],
             done: vec![false; workers],
-            ramps_done: 0,
-            ramp_end_ms: 0,
-            took_ms: 0,
-            tick: Distributions::new(),
-            run: Distributions::new(),
-            open_max: 0,
-            fullest: BTreeMap::new(),
+            ..Self::default()
         }
     }
 
@@ -82,6 +77,11 @@ impl Merge {
             return None;
         }
         self.fresh.fill(false);
+        Some(self.tick())
+    }
+
+    /// The state as it is now, and the latencies since the last time.
+    pub(super) fn tick(&mut self) -> LoadTick {
         let by_replica = self.by_replica();
         let tick = LoadTick {
             open: self.open(),
@@ -92,8 +92,8 @@ impl Merge {
             skew: skew(&by_replica),
             by_replica,
         };
-        self.tick = Distributions::new();
-        Some(tick)
+        self.tick = Distributions::default();
+        tick
     }
 
     /// One worker's ramp is done. Returns when the last one's was.
@@ -185,6 +185,7 @@ fn skew(by_replica: &BTreeMap<String, u64>) -> Option<Skew> {
 }
 
 /// Replicas' names, looked up until they are found.
+#[derive(Default)]
 struct Names {
     lookup: Option<ReplicaNames>,
     known: BTreeMap<Uuid, String>,

@@ -11,8 +11,6 @@ use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, eventfd};
 use serde::{Deserialize, Serialize};
 
-use crate::control::Stop;
-
 /// More orders than actions there are never wait.
 const ORDERS_MAX: usize = 1024;
 
@@ -27,6 +25,19 @@ pub(crate) struct Order {
     pub(crate) payload: String,
     /// The number of the broadcast that it is: every worker gets the order and looks out for it.
     pub(crate) broadcast: Option<u16>,
+}
+
+/// What a worker can be told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Command {
+    /// Close the connections at that time of the run, unless an earlier one was said.
+    CloseAt(u32),
+    Order(Order),
+    /// Close them now. Outstanding messages may still be answered.
+    Stop,
+    /// Not even that.
+    StopAtOnce,
 }
 
 /// Set by the coordinator, read by the worker after each wake-up.
@@ -50,27 +61,27 @@ impl Commands {
         })
     }
 
-    /// Has the worker close its connections at that time of the run, unless it was told an earlier one.
-    pub(crate) fn close_at(&self, ms: u32) {
-        self.close_at_ms.fetch_min(ms, Ordering::AcqRel);
-        self.wake();
-    }
-
-    pub(crate) fn stop(&self, how: Stop) {
-        if how == Stop::AtOnce {
-            self.at_once.store(true, Ordering::Release);
+    pub(crate) fn obey(&self, command: Command) {
+        match command {
+            Command::CloseAt(ms) => {
+                self.close_at_ms.fetch_min(ms, Ordering::AcqRel);
+            }
+            Command::Order(order) => {
+                let mut orders = self.orders.lock();
+                if orders.len() < ORDERS_MAX {
+                    orders.push_back(order);
+                }
+                self.has_orders.store(true, Ordering::Release);
+            }
+            Command::Stop => self.close_at_ms.store(0, Ordering::Release),
+            Command::StopAtOnce => {
+                self.at_once.store(true, Ordering::Release);
+                self.close_at_ms.store(0, Ordering::Release);
+            }
         }
-        self.close_at(0);
-    }
-
-    pub(crate) fn order(&self, order: Order) {
-        let mut orders = self.orders.lock();
-        if orders.len() < ORDERS_MAX {
-            orders.push_back(order);
-        }
-        drop(orders);
-        self.has_orders.store(true, Ordering::Release);
-        self.wake();
+        // Fails only when the counter is full, and then the worker is being woken anyway. The worker never reads
+        // it: registered edge-triggered, each write wakes it once.
+        let _ = rustix::io::write(&self.waker, &1_u64.to_ne_bytes());
     }
 
     pub(super) fn take_orders(&self) -> VecDeque<Order> {
@@ -92,11 +103,5 @@ impl Commands {
 
     pub(super) fn waker(&self) -> BorrowedFd<'_> {
         self.waker.as_fd()
-    }
-
-    fn wake(&self) {
-        // Fails only when the counter is full, and then the worker is being woken anyway. The worker never reads
-        // it: registered edge-triggered, each write wakes it once.
-        let _ = rustix::io::write(&self.waker, &1_u64.to_ne_bytes());
     }
 }

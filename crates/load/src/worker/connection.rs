@@ -5,9 +5,10 @@ use std::os::fd::OwnedFd;
 use super::NEVER;
 use crate::reply::Progress;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum State {
     /// Not started yet, or ended and not coming back.
+    #[default]
     Absent,
     Connecting,
     /// Open; asked which replica serves it.
@@ -17,7 +18,7 @@ pub(super) enum State {
     Away,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts about a connection, one byte each")]
 pub(super) struct Connection {
     pub(super) socket: Option<OwnedFd>,
@@ -57,26 +58,7 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new() -> Self {
-        Self {
-            socket: None,
-            state: State::Absent,
-            opened_before: false,
-            resolved: false,
-            noticed: false,
-            answered: false,
-            awaiting: false,
-            writing: false,
-            replica: 0,
-            progress: Progress::START,
-            written: 0,
-            base_ms: 0,
-            sequence: 0,
-            due_ms: 0,
-            sent_ms: 0,
-            wake_ms: NEVER,
-            started_ns: 0,
-            ended_ns: 0,
-        }
+        Self { wake_ms: NEVER, ..Self::default() }
     }
 
     pub(super) fn is_open(&self) -> bool {

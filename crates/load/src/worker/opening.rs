@@ -110,7 +110,7 @@ impl Worker<Stream> {
         let now_ns = self.clock.now_ns();
         let connection = &mut self.transport.connections[index as usize];
         connection.state = State::Open;
-        connection.progress = Progress::START;
+        connection.progress = Progress::default();
         // Nothing of a message is written, even where the question was answered before it was written.
         connection.written = 0;
         connection.writing = false;

@@ -10,7 +10,7 @@ use scenario::Scenario;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::histogram::{Distributions, SparseDistributions};
+use crate::histogram::{Distributions, Each, Sparse};
 
 /// Beyond so many replicas, further ones count as unknown: a target that invents one per connection costs no memory.
 const REPLICAS_MAX: usize = 4096;
@@ -66,7 +66,7 @@ pub(crate) struct Measured {
     /// Since the run began.
     pub(crate) totals: Counters,
     /// Since the last report.
-    pub(crate) distributions: SparseDistributions,
+    pub(crate) distributions: Each<Sparse>,
     /// Open connections by replica; `None`: the target does not say.
     pub(crate) replicas: Vec<(Option<Uuid>, u64)>,
     /// By the broadcasts' numbers.
@@ -120,7 +120,7 @@ impl Outbox {
 }
 
 /// Where a worker counts.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) totals: Counters,
     pub(super) distributions: Distributions,
@@ -138,15 +138,10 @@ pub(super) struct Tally {
 impl Tally {
     pub(super) fn new(scenario: &Scenario) -> Self {
         Self {
-            totals: Counters::default(),
-            distributions: Distributions::new(),
-            connecting: 0,
             broadcasts: vec![Broadcast::default(); scenario.broadcasts().count()],
-            open: 0,
-            open_max: 0,
             replicas: vec![(None, 0)],
             peers: scenario.protocol == Protocol::Udp,
-            indices: HashMap::new(),
+            ..Self::default()
         }
     }
 

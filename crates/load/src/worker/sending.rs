@@ -269,14 +269,23 @@ impl Worker<Stream> {
 
     fn replied(&mut self, index: u32, reply: &[u8]) {
         let Some(mut sending) = self.transport.sending.remove(&index) else { return };
-        self.transport.connections[index as usize].awaiting = false;
+        let now_ms = self.now_ms();
+        let connection = &mut self.transport.connections[index as usize];
+        connection.awaiting = false;
+        // The event has the time of the answer.
+        let after = match now_ms.saturating_sub(connection.sent_ms) {
+            ms @ 0..1000 => format!("{ms} ms"),
+            ms => format!("{:.1} s", f64::from(ms) / 1000.0),
+        };
         let shown = escape(&reply[..reply.len().min(SHOWN_BYTES)]);
         if !sending.for_token {
             let (outcome, failed) = match (sending.order.broadcast, reply) {
                 // What that means is for the expectations to say.
-                (Some(_), BROADCAST_REFUSED) => (format!("answered: {shown}"), false),
-                (Some(_), []) => (format!("came back; {} clients were open", self.tally.open()), false),
-                _ => (format!("answered: {shown}"), reply.starts_with(b"error")),
+                (Some(_), BROADCAST_REFUSED) => (format!("answered after {after}: {shown}"), false),
+                (Some(_), []) => {
+                    (format!("came back after {after}; {} clients were open", self.tally.open()), false)
+                }
+                _ => (format!("answered after {after}: {shown}"), reply.starts_with(b"error")),
             };
             self.ordered(&sending.order, &outcome, failed);
         } else if reply.starts_with(b"error") {

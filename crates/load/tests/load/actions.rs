@@ -83,7 +83,7 @@ actions:
 #[expect(clippy::needless_pass_by_value, reason = "made for this run")]
 fn directed(load: Load) -> (platform::event::LoadSummary, Vec<EventKind>) {
     let control = Control::new();
-    let mut director = Director::new(&load.scenario, control.clone(), None, |_| {}).unwrap();
+    let mut director = Director::new(&load.scenario, control.clone(), None, |_, _| {}).unwrap();
     let mut stamper = Stamper::new(Uuid::nil(), Source::Load, Timestamp::UNIX_EPOCH);
     run_under(&load, &control, |event| {
         director.observe(&stamper.stamp(0, event.clone()));
@@ -141,7 +141,9 @@ fn a_broadcast_that_is_refused_is_missed_by_nobody() {
     assert_eq!((totals.broadcasts_sent, totals.broadcasts_refused), (1, 1));
     assert_eq!((totals.broadcasts_due, totals.broadcasts_missed), (0, 0));
     assert_eq!((totals.messages_wrong, totals.lost), (0, 0), "the echo goes on");
-    assert_eq!(outcomes(&events), [("answered: error: broadcast unavailable", false)]);
+    let [(outcome, false)] = outcomes(&events)[..] else { panic!("{events:?}") };
+    assert!(outcome.starts_with("answered after "), "{outcome}");
+    assert!(outcome.ends_with("s: error: broadcast unavailable"), "{outcome}");
 }
 
 #[test]
@@ -165,7 +167,9 @@ actions:
         directed(request(server.address(), 3).with(|scenario| scenario.actions = actions));
     let mut seen = outcomes(&events);
     seen.sort_unstable();
-    assert_eq!(seen, [("answered: 42", false), ("it got no token: error: cache unavailable", true)]);
+    let [(answered, false), refused] = seen[..] else { panic!("{seen:?}") };
+    assert!(answered.starts_with("answered after ") && answered.ends_with("s: 42"), "{answered}");
+    assert_eq!(refused, ("it got no token: error: cache unavailable", true));
     assert_eq!((summary.totals.actions_sent, summary.totals.messages_wrong), (1, 0));
 }
 
@@ -273,7 +277,7 @@ impl Stage {
         let scenario = Scenario::parse(&text, "x").unwrap();
         let platform = Arc::new(Noted { calls: Mutex::default(), can_stop });
         let (sender, told) = mpsc::channel();
-        let tell = move |event| sender.send(event).unwrap();
+        let tell = move |_, event| sender.send(event).unwrap();
         let target: Arc<dyn Target> = Arc::clone(&platform) as Arc<dyn Target>;
         let director = Director::new(&scenario, Control::new(), Some(target), tell).unwrap();
         let stamper = Stamper::new(Uuid::nil(), Source::Load, Timestamp::UNIX_EPOCH);
@@ -322,9 +326,12 @@ fn a_platform_is_acted_upon_and_each_action_is_told() {
     assert_eq!(stage.hears(3_001).1, "tcp 1 → 3");
     stage.director.act(31_000);
     assert_eq!(stage.hears(31_005).1, "kafka is started");
-    assert_eq!(stage.director.next_due(), Some(33_005));
-    stage.director.act(33_005);
-    assert_eq!(stage.hears(33_006).1, "tcp-1 is killed; it stays dead");
+    assert_eq!(stage.director.next_due(), None, "it is not ready yet");
+    let ready = EventKind::PartReady { part: "kafka".to_owned(), detail: String::new(), after_ms: 4_995 };
+    stage.happens(36_000, ready);
+    assert_eq!(stage.director.next_due(), Some(38_000));
+    stage.director.act(38_000);
+    assert_eq!(stage.hears(38_001).1, "tcp-1 is killed; it stays dead");
     assert!(!stage.director.is_acting());
     let calls = ["stop kafka", "drain tcp/tcp-0", "scale tcp 3", "start kafka", "kill tcp/fullest false"];
     assert_eq!(stage.calls(), calls);

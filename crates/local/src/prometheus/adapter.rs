@@ -14,7 +14,7 @@ const MATCHERS: &str = "<<.LabelMatchers>>";
 
 /// Templates by the name under which the adapter serves them.
 static RULES: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
-    let rules: Rules = serde_yaml::from_str(ADAPTER).unwrap_or_default();
+    let rules: Rules = yaml::from_str(ADAPTER).unwrap_or_default();
     rules.rules.into_iter().map(|rule| (rule.name.serves, rule.metrics_query)).collect()
 });
 
@@ -58,7 +58,7 @@ fn label(name: &str, operator: &str, value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_yaml::Value;
+    use serde_json::Value;
 
     use super::*;
     use crate::prometheus::RULES as RECORDED;
@@ -89,8 +89,8 @@ mod tests {
 
     #[test]
     fn what_is_recorded_is_what_the_adapter_serves() {
-        let recorded: Value = serde_yaml::from_str(RECORDED).unwrap();
-        let rules = recorded["groups"][0]["rules"].as_sequence().unwrap();
+        let recorded: Value = yaml::from_str(RECORDED).unwrap();
+        let rules = recorded["groups"][0]["rules"].as_array().unwrap();
         let recorded: BTreeMap<String, String> = rules
             .iter()
             .map(|rule| {

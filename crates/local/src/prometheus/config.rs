@@ -59,7 +59,7 @@ fn milliseconds(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_yaml::Value;
+    use serde_json::Value;
 
     use super::*;
 
@@ -72,13 +72,13 @@ mod tests {
         assert!(write(&folder, Duration::from_millis(500)).unwrap());
 
         let text = fs::read_to_string(folder.join(FILE)).unwrap();
-        let config: Value = serde_yaml::from_str(&text).unwrap();
+        let config: Value = yaml::from_str(&text).unwrap();
         assert_eq!(config["global"]["scrape_interval"], "500ms");
         assert_eq!(config["global"]["scrape_timeout"], "500ms", "never longer than the interval");
-        for file in config["rule_files"].as_sequence().unwrap() {
+        for file in config["rule_files"].as_array().unwrap() {
             assert!(folder.join(file.as_str().unwrap()).is_file(), "{file:?}");
         }
-        let jobs = config["scrape_configs"].as_sequence().unwrap();
+        let jobs = config["scrape_configs"].as_array().unwrap();
         assert_eq!(jobs.len(), 3);
         for job in jobs {
             let file = &job["file_sd_configs"][0]["files"][0];

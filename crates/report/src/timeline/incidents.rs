@@ -14,6 +14,8 @@ pub(super) struct Incidents {
     reported: Counters,
     seen: Counters,
     reported_at: Option<u64>,
+    /// The most connections that were open.
+    open_max: u64,
 }
 
 impl Incidents {
@@ -26,7 +28,9 @@ impl Incidents {
             }
             EventKind::LoadTick(tick) => {
                 self.seen = tick.totals;
-                false
+                self.open_max = self.open_max.max(tick.open);
+                // All are back: when that was is worth knowing.
+                tick.open == self.open_max && self.seen.reconnected > self.reported.reconnected
             }
             EventKind::RampDone { .. } | EventKind::LoadClosed { .. } | EventKind::LoadFinished { .. } => {
                 true

@@ -166,6 +166,7 @@ fn pod(kind: &EventKind, context: &Context) -> Option<Entry> {
         }
         EventKind::PodCrashed { pod, exit, restart_in_ms, .. } => {
             let next = match restart_in_ms {
+                Some(0) => "starts again at once".to_owned(),
                 Some(wait) => format!("starts again in {}", seconds(*wait)),
                 None => "is not started again".to_owned(),
             };

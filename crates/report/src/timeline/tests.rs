@@ -53,6 +53,17 @@ fn ticks_are_silent_until_something_is_wrong_and_then_say_so_in_bundles() {
 }
 
 #[test]
+fn it_is_said_at_once_that_all_connections_are_back() {
+    let mut timeline = Timeline::new(Style::default());
+    feed(&mut timeline, 1_000, tick(10, |_| ()));
+    assert_ne!(feed(&mut timeline, 2_000, tick(0, |totals| totals.lost = 10)), "");
+    let back = |count| move |totals: &mut Counters| (totals.lost, totals.reconnected) = (10, count);
+    assert_eq!(feed(&mut timeline, 3_000, tick(9, back(9))), "");
+    assert_eq!(feed(&mut timeline, 4_000, tick(10, back(10))), "  0:04.0  load       10 came back");
+    assert_eq!(feed(&mut timeline, 9_500, tick(10, back(10))), "");
+}
+
+#[test]
 fn a_life_of_a_pod() {
     let mut timeline = Timeline::new(Style::default());
     let pod = || "tcp-1".to_owned();
@@ -65,6 +76,12 @@ fn a_life_of_a_pod() {
             pod: pod(),
             exit: "signal 9".to_owned(),
             restart_in_ms: Some(10_000),
+        },
+        EventKind::PodCrashed {
+            service: tcp(),
+            pod: pod(),
+            exit: "signal 9".to_owned(),
+            restart_in_ms: Some(0),
         },
         EventKind::PodCrashed {
             service: tcp(),
@@ -83,6 +100,7 @@ fn a_life_of_a_pod() {
             "pod        tcp-1 ready after 40 ms",
             "pod        tcp-1 not ready  503 from /readyz",
             "pod        tcp-1 ended: signal 9  starts again in 10.0 s",
+            "pod        tcp-1 ended: signal 9  starts again at once",
             "pod        tcp-1 ended: signal 9  is not started again",
             "pod        tcp-1 draining: 1 connection",
             "pod        tcp-1 gone after 60.0 s  killed: its grace period ran out",

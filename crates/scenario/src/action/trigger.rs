@@ -6,7 +6,7 @@
 //! | `tcp 1 → 2` (or `->`) | the autoscaler changes the service's replicas so |
 //! | `tcp above target`, `tcp below target` | the service's metric crosses its target and tolerance |
 //! | `tcp/tcp-1 ready` | a replica is `starting`, `ready`, `unready`, `draining`, `gone` or `crashed`; `tcp/any`: whichever |
-//! | `kafka stopped`, `kafka started` | an action of this scenario has stopped it or started it again |
+//! | `kafka stopped`, `kafka started` | an action of this scenario has stopped it; it was started again and is ready |
 //!
 //! A trigger fires once, the first time.
 
@@ -14,8 +14,8 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use platform::{Event, EventKind, duration, target::Subject};
 
-use super::known;
-use crate::hint;
+use super::{PARTS, known};
+use crate::{hint, name_of, named};
 
 /// When an action is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,11 +98,15 @@ impl Happening {
             EventKind::ActionTaken { action, failed: false, .. } => {
                 let wanted = match self {
                     Self::Stopped(what) => format!("stop {what}"),
-                    Self::Started(what) => format!("start {what}"),
+                    // A part takes a while and says so itself.
+                    Self::Started(what) if !PARTS.contains(&what.name.as_str()) => format!("start {what}"),
                     _ => return false,
                 };
                 action.strip_prefix(&wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
             }
+            EventKind::PartReady { part, .. } => matches!(self, Self::Started(what)
+                // `gateway-node-0` is one of the gateways.
+                if part.strip_prefix(&what.name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))),
             _ => false,
         }
     }
@@ -173,7 +177,7 @@ fn parse(text: &str) -> Result<Happening, String> {
         [what, "stopped"] => Ok(Happening::Stopped(subject(what)?)),
         [what, "started"] => Ok(Happening::Started(subject(what)?)),
         [what, state] => {
-            let Some((_, state)) = PodState::NAMES.iter().find(|(name, _)| name == state) else {
+            let Some(state) = named(&PodState::NAMES, state) else {
                 let states = PodState::NAMES.map(|(name, _)| name).into_iter().chain(["stopped", "started"]);
                 return Err(format!("`{state}` is nothing that happens to it{}", hint(state, states)));
             };
@@ -184,7 +188,7 @@ fn parse(text: &str) -> Result<Happening, String> {
                 )
             })?;
             let pod = Some(pod).filter(|pod| *pod != "any").map(str::to_owned);
-            Ok(Happening::Pod { service: service(name)?, pod, state: *state })
+            Ok(Happening::Pod { service: service(name)?, pod, state })
         }
         _ => Err("is no event of a run".to_owned()),
     }
@@ -200,8 +204,7 @@ impl fmt::Display for Happening {
                 write!(formatter, "{service} {} target", if *above { "above" } else { "below" })
             }
             Self::Pod { service, pod, state } => {
-                let state =
-                    PodState::NAMES.iter().find(|(_, known)| known == state).map_or("", |(name, _)| name);
+                let state = name_of(&PodState::NAMES, state);
                 write!(formatter, "{service}/{} {state}", pod.as_deref().unwrap_or("any"))
             }
             Self::Stopped(what) => write!(formatter, "{what} stopped"),
@@ -277,7 +280,15 @@ mod tests {
             failed,
         };
         assert!(read("kafka stopped").is(&taken("stop kafka for 30s", false)));
-        assert!(read("kafka started").is(&taken("start kafka", false)));
+        assert!(read("tcp started").is(&taken("start tcp", false)));
+        let ready = |part: &str| EventKind::PartReady {
+            part: part.to_owned(),
+            detail: String::new(),
+            after_ms: 5_000,
+        };
+        assert!(!read("kafka started").is(&taken("start kafka", false)), "a broker takes seconds");
+        assert!(read("kafka started").is(&ready("kafka")) && !read("kafka started").is(&ready("memcached")));
+        assert!(read("gateway started").is(&ready("gateway-node-1")));
         assert!(!read("kafka stopped").is(&taken("stop kafka", true)));
         assert!(!read("tcp stopped").is(&taken("stop tcp/tcp-0", false)));
     }

@@ -32,7 +32,7 @@ impl Change {
 }
 
 /// Fed with every event of a run, in order, and asked at the end.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Evaluator {
     expectations: Vec<Expectation>,
     changes: Vec<Change>,
@@ -51,16 +51,7 @@ const CHANGES_MAX: usize = 10_000;
 
 impl Evaluator {
     pub fn new(expectations: &[Expectation]) -> Self {
-        Self {
-            expectations: expectations.to_vec(),
-            changes: Vec::new(),
-            start_ms: None,
-            close_ms: None,
-            crossings_ms: BTreeMap::new(),
-            log_lines: BTreeMap::new(),
-            summary: None,
-            now_ms: 0,
-        }
+        Self { expectations: expectations.to_vec(), ..Self::default() }
     }
 
     /// Takes in the next event.

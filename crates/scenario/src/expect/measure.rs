@@ -127,94 +127,61 @@ impl fmt::Display for Count {
     }
 }
 
-/// A percentile of a distribution.
+/// A percentile of a distribution, by their places in the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Latency {
-    distribution: Distribution,
-    percentile: Percentile,
+    distribution: usize,
+    percentile: usize,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Distribution {
-    Message,
-    Connect,
-    FirstByte,
-    Lateness,
-    Reconnect,
-    Broadcast,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Percentile {
-    P50,
-    P90,
-    P99,
-    P999,
-    Max,
-}
+type DistributionOf = fn(&LoadSummary) -> &LatencySummary;
+type PercentileOf = fn(&LatencySummary) -> u64;
 
 /// The first is what a percentile without a name is of.
-const DISTRIBUTIONS: [(&str, Distribution); 6] = [
-    ("message", Distribution::Message),
-    ("connect", Distribution::Connect),
-    ("first-byte", Distribution::FirstByte),
-    ("lateness", Distribution::Lateness),
-    ("reconnect", Distribution::Reconnect),
-    ("broadcast", Distribution::Broadcast),
+static DISTRIBUTIONS: [(&str, DistributionOf); 6] = [
+    ("message", |summary| &summary.message),
+    ("connect", |summary| &summary.connect),
+    ("first-byte", |summary| &summary.first_byte),
+    ("lateness", |summary| &summary.lateness),
+    ("reconnect", |summary| &summary.reconnect),
+    ("broadcast", |summary| &summary.broadcast),
 ];
 
-const PERCENTILES: [(&str, Percentile); 5] = [
-    ("p50", Percentile::P50),
-    ("p90", Percentile::P90),
-    ("p99", Percentile::P99),
-    ("p999", Percentile::P999),
-    ("max", Percentile::Max),
+/// In µs.
+static PERCENTILES: [(&str, PercentileOf); 5] = [
+    ("p99", |latencies| latencies.p99_us),
+    ("p50", |latencies| latencies.p50_us),
+    ("p90", |latencies| latencies.p90_us),
+    ("p999", |latencies| latencies.p999_us),
+    ("max", |latencies| latencies.max_us),
 ];
 
 impl Latency {
     /// Of messages, from their due time.
-    pub const MESSAGE_P99: Self = Self { distribution: Distribution::Message, percentile: Percentile::P99 };
+    pub const MESSAGE_P99: Self = Self { distribution: 0, percentile: 0 };
 
     /// Reads `p99` or `connect p99`.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (distribution, percentile) = text.rsplit_once(char::is_whitespace).unwrap_or(("message", text));
-        let find =
-            |name: &str| DISTRIBUTIONS.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
-        let percentile = PERCENTILES.iter().find(|(known, _)| *known == percentile)?.1;
-        Some(Self { distribution: find(distribution.trim())?, percentile })
+        Some(Self {
+            distribution: DISTRIBUTIONS.iter().position(|(name, _)| *name == distribution.trim())?,
+            percentile: PERCENTILES.iter().position(|(name, _)| *name == percentile)?,
+        })
     }
 
     /// How many values there are, and the percentile in µs.
     pub(super) fn of(self, summary: &LoadSummary) -> (u64, u64) {
-        let LatencySummary { count, p50_us, p90_us, p99_us, p999_us, max_us, .. } = match self.distribution {
-            Distribution::Message => summary.message,
-            Distribution::Connect => summary.connect,
-            Distribution::FirstByte => summary.first_byte,
-            Distribution::Lateness => summary.lateness,
-            Distribution::Reconnect => summary.reconnect,
-            Distribution::Broadcast => summary.broadcast,
-        };
-        let value_us = match self.percentile {
-            Percentile::P50 => p50_us,
-            Percentile::P90 => p90_us,
-            Percentile::P99 => p99_us,
-            Percentile::P999 => p999_us,
-            Percentile::Max => max_us,
-        };
-        (count, value_us)
+        let latencies = DISTRIBUTIONS[self.distribution].1(summary);
+        (latencies.count, PERCENTILES[self.percentile].1(latencies))
     }
 }
 
 impl fmt::Display for Latency {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let percentile =
-            PERCENTILES.iter().find(|(_, value)| *value == self.percentile).map_or("", |(name, _)| name);
-        if self.distribution == Distribution::Message {
-            return formatter.write_str(percentile);
+        if self.distribution > 0 {
+            write!(formatter, "{} ", DISTRIBUTIONS[self.distribution].0)?;
         }
-        let distribution =
-            DISTRIBUTIONS.iter().find(|(_, value)| *value == self.distribution).map_or("", |(name, _)| name);
-        write!(formatter, "{distribution} {percentile}")
+        formatter.write_str(PERCENTILES[self.percentile].0)
     }
 }
 
@@ -229,6 +196,14 @@ pub(super) fn names() -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_count_is_documented() {
+        let page = include_str!("../../../../docs/scenarios.md");
+        for row in &COUNTS {
+            assert!(page.contains(&format!("`{}", row.name)), "{}", row.name);
+        }
+    }
 
     #[test]
     fn constants_are_where_the_table_has_their_names() {

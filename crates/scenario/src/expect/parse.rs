@@ -5,7 +5,7 @@ use std::{str::FromStr, time::Duration};
 use platform::duration;
 
 use super::{Anchor, Bound, Count, Expectation, Latency, Limit, Within, measure};
-use crate::{hint, number, parse_count};
+use crate::{hint, named, number, parse_count};
 
 /// Why a text is no expectation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -94,11 +94,7 @@ fn time(text: &str) -> Result<Duration, String> {
 }
 
 fn anchor(text: &str) -> Result<Anchor, String> {
-    Anchor::NAMES
-        .iter()
-        .find(|(name, _)| *name == text)
-        .map(|(_, anchor)| *anchor)
-        .ok_or_else(|| format!("`{text}` is none of start, crossing, close"))
+    named(&Anchor::NAMES, text).ok_or_else(|| format!("`{text}` is none of start, crossing, close"))
 }
 
 #[cfg(test)]

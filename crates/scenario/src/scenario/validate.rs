@@ -39,14 +39,14 @@ impl Scenario {
     pub fn validate(&self) -> Valid {
         let (ramp, messages, hold) = (&self.phases.ramp, &self.messages, self.phases.hold);
         if !(1..=CONNECTIONS_MAX).contains(&ramp.connections) {
-            return value("connections", ramp.connections.to_string(), "between 1 and 10000000");
+            return value("phases.ramp.connections", ramp.connections.to_string(), "between 1 and 10000000");
         }
         if messages.payload.bytes().is_empty() && self.sends() {
-            return value("payload", "``", "at least one byte");
+            return value("messages.payload", "``", "at least one byte");
         }
         let payload_bytes = messages.payload.bytes().len();
         if payload_bytes > PAYLOAD_BYTES_MAX {
-            return value("payload", format!("of {payload_bytes} bytes"), "at most 65536 bytes");
+            return value("messages.payload", format!("of {payload_bytes} bytes"), "at most 65536 bytes");
         }
         if hold.from_first_connect.is_some() && hold.after_ramp.is_some() {
             return value("phases.hold", "has both `for` and `after-ramp`", "one of them");
@@ -55,22 +55,22 @@ impl Scenario {
             return value("phases.send", "and a message interval", "one of them");
         }
         if let Some(every) = self.every().filter(|every| !every.is_zero() || messages.window.is_none()) {
-            between("message interval", every, MILLISECOND, LONGEST)?;
+            between("messages.every", every, MILLISECOND, LONGEST)?;
         }
         self.validate_datagrams()?;
-        between("message time-out", self.message_timeout(), MILLISECOND, TIMEOUT_MAX)?;
-        between("connect time-out", self.connect_timeout, MILLISECOND, TIMEOUT_MAX)?;
-        between("reconnect delay", self.reconnect.delay, Duration::ZERO, TIMEOUT_MAX)?;
-        between("reconnect jitter", self.reconnect.jitter, Duration::ZERO, TIMEOUT_MAX)?;
+        between("messages.timeout", self.message_timeout(), MILLISECOND, TIMEOUT_MAX)?;
+        between("connect-timeout", self.connect_timeout, MILLISECOND, TIMEOUT_MAX)?;
+        between("reconnect.delay", self.reconnect.delay, Duration::ZERO, TIMEOUT_MAX)?;
+        between("reconnect.jitter", self.reconnect.jitter, Duration::ZERO, TIMEOUT_MAX)?;
         between(
-            "duration",
+            "phases.hold",
             hold.from_first_connect.or(hold.after_ramp).unwrap_or(self.length()),
             MILLISECOND,
             LONGEST,
         )?;
         if self.ramp_length() > LONGEST {
             let ramp = format!("of {} connections, {}", ramp.connections, ramp.rate.words());
-            return value("ramp", ramp, "at most 30 days");
+            return value("phases.ramp", ramp, "at most 30 days");
         }
         self.validate_actions()
     }
@@ -81,27 +81,35 @@ impl Scenario {
         if self.protocol == Protocol::Tcp {
             return match (messages.window, profile) {
                 (Some(window), _) => {
-                    value("window", window.to_string(), "protocol udp: over tcp it is always 1")
+                    value("messages.window", window.to_string(), "protocol udp: over tcp it is always 1")
                 }
-                (_, Some(_)) => value("a rate of all", "messages", "protocol udp"),
+                (_, Some(_)) => value("phases.send", "a rate of all messages", "protocol udp"),
                 (None, None) => Ok(()),
             };
         }
         if let Some(window) = messages.window
             && !(1..=WINDOW_MAX).contains(&window)
         {
-            return value("window", window.to_string(), "between 1 and 65536");
+            return value("messages.window", window.to_string(), "between 1 and 65536");
         }
         if messages.window.is_some() && messages.expect == Expect::None {
-            return value("window", "without expected answers", "expect echo or any");
+            return value("messages.window", "without expected answers", "expect echo or any");
         }
         let payload_bytes = messages.payload.bytes().len();
         if payload_bytes > UDP_PAYLOAD_BYTES_MAX {
-            return value("payload", format!("of {payload_bytes} bytes"), "at most 1900 bytes over udp");
+            return value(
+                "messages.payload",
+                format!("of {payload_bytes} bytes"),
+                "at most 1900 bytes over udp",
+            );
         }
-        for stage in profile.into_iter().flat_map(Profile::stages) {
+        for (index, stage) in profile.into_iter().flat_map(Profile::stages).enumerate() {
             if !(MILLISECOND..=LONGEST).contains(&stage.length) {
-                return value("stage", stage.describe(), "a length between 1ms and 720h");
+                return value(
+                    &format!("phases.send[{index}]"),
+                    stage.describe(),
+                    "a length between 1ms and 720h",
+                );
             }
         }
         Ok(())
@@ -130,7 +138,7 @@ impl Scenario {
                 texts[..index].iter().find(|other| text.contains(**other) || other.contains(text))
             {
                 let expected = format!("a text that neither contains `{other}` nor is contained in it");
-                return value("actions: broadcast", format!("`{text}`"), expected);
+                return value("actions", format!("broadcast `{text}`"), expected);
             }
         }
         Ok(())
@@ -155,15 +163,15 @@ mod tests {
         let stage = Stage::steady("5/s".parse().unwrap(), Duration::from_secs(1));
         let profile = Profile::new(vec![stage]);
         let cases: [(&str, Change); 13] = [
-            ("connections 0", Box::new(|s| s.phases.ramp.connections = 0)),
+            ("phases.ramp.connections 0", Box::new(|s| s.phases.ramp.connections = 0)),
             (
-                "message interval 10us",
+                "messages.every 10us",
                 Box::new(|s| s.messages.every = Some(Every::Interval(Duration::from_micros(10)))),
             ),
             ("payload", Box::new(|s| s.messages.payload = Vec::new().into())),
             ("65537 bytes", Box::new(|s| s.messages.payload = vec![0; 65_537].into())),
             (
-                "duration 0s: expected between 1ms and 720h",
+                "phases.hold 0s: expected between 1ms and 720h",
                 Box::new(|s| s.phases.hold.after_ramp = Some(Duration::ZERO)),
             ),
             (
@@ -173,7 +181,7 @@ mod tests {
                     s.phases.hold.from_first_connect = Some(MILLISECOND);
                 }),
             ),
-            ("window 2: expected protocol udp", Box::new(|s| s.messages.window = Some(2))),
+            ("messages.window 2: expected protocol udp", Box::new(|s| s.messages.window = Some(2))),
             (
                 "expected protocol udp",
                 Box::new({
@@ -181,7 +189,7 @@ mod tests {
                     |s| s.phases.send = profile
                 }),
             ),
-            ("window 0", Box::new(|s| (s.protocol, s.messages.window) = (Protocol::Udp, Some(0)))),
+            ("messages.window 0", Box::new(|s| (s.protocol, s.messages.window) = (Protocol::Udp, Some(0)))),
             (
                 "without expected answers",
                 Box::new(|s| {
@@ -200,7 +208,7 @@ mod tests {
                     s.phases.send = profile;
                 }),
             ),
-            ("connect time-out 2h", Box::new(|s| s.connect_timeout = Duration::from_hours(2))),
+            ("connect-timeout 2h", Box::new(|s| s.connect_timeout = Duration::from_hours(2))),
         ];
         for (expected, change) in cases {
             let error = error(change);

@@ -8,7 +8,7 @@ use super::NEVER;
 /// were answered earlier, and waits where the oldest was not.
 const REMEMBERED: usize = 1 << 20;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Peer {
     /// `None`: not opened, or not possible.
     pub(super) socket: Option<OwnedFd>,
@@ -66,17 +66,7 @@ pub(super) enum Verdict {
 
 impl Peer {
     pub(super) fn new() -> Self {
-        Self {
-            socket: None,
-            base_ms: 0,
-            wake_ms: NEVER,
-            sequence: 0,
-            held_up: false,
-            answered_to: 0,
-            outstanding: 0,
-            oldest: 0,
-            sent: VecDeque::new(),
-        }
+        Self { wake_ms: NEVER, ..Self::default() }
     }
 
     pub(super) fn outstanding(&self) -> u32 {
