@@ -31,7 +31,7 @@ impl Progress {
             if enabled && terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(None, target);
         bar.set_style(
-            ProgressStyle::with_template("{spinner} {msg}")
+            ProgressStyle::with_template("{spinner} {wide_msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_spinner()),
         );
         Self { bar, plain: (enabled && !terminal).then(Mutex::default) }
@@ -40,6 +40,7 @@ impl Progress {
     /// Shows `detail` of `stage`. On a terminal the line is replaced; elsewhere a line is written when the stage
     /// changes and then every ten seconds.
     pub(crate) fn show(&self, stage: &str, detail: &str) {
+        let detail = report::visible(detail);
         if let Some(plain) = &self.plain {
             let mut plain = plain.lock();
             let due = plain.printed.is_none_or(|at| at.elapsed() >= PLAIN_INTERVAL);
@@ -49,7 +50,7 @@ impl Progress {
                 let _ = writeln!(io::stderr().lock(), "… {detail}");
             }
         } else {
-            self.bar.set_message(detail.to_owned());
+            self.bar.set_message(detail.into_owned());
             self.bar.tick();
         }
     }

@@ -115,7 +115,7 @@ fn print(context: &Context, lines: LogStream) -> Outcome {
     for line in platform_source::while_wanted(context, lines) {
         let line: LogLine = line?;
         match context.printer.output() {
-            Output::Human => context.printer.line(&format!("{:<12} {}", line.replica, line.text)),
+            Output::Human => context.printer.quote(&format!("{:<12} {}", line.replica, line.text)),
             Output::Jsonl => context.printer.json_line(&line),
             Output::Json => all.push(line),
         }

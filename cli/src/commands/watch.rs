@@ -26,7 +26,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     for event in platform_source::while_wanted(context, target.events(from)?) {
         let event = event?;
         match context.printer.output() {
-            Output::Human => timeline.feed(&event).iter().for_each(|line| context.printer.line(line)),
+            Output::Human => timeline.feed(&event).iter().for_each(|line| context.printer.painted(line)),
             Output::Jsonl => context.printer.json_line(&event),
             Output::Json => all.push(event),
         }

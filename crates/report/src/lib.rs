@@ -8,6 +8,7 @@
 
 mod chart;
 mod delays;
+mod escape;
 mod json;
 mod junit;
 mod recording;
@@ -18,6 +19,7 @@ mod timeline;
 mod words;
 
 pub use delays::{Delays, delays};
+pub use escape::visible;
 pub use json::{Document, json};
 pub use junit::junit;
 pub use recording::Recording;

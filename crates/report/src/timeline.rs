@@ -15,6 +15,7 @@ mod summary;
 use platform::{Event, EventKind, event::LoadSummary};
 
 use crate::{
+    escape::visible,
     series::Series,
     style::{Style, Tone},
     words::clock,
@@ -128,24 +129,33 @@ impl Timeline {
     }
 }
 
-/// Breaks a text between words into lines of at most `room` characters; a longer word has a line for itself.
+/// Breaks a text into lines of at most `room` characters: between words, and a longer word where it must be.
 ///
-/// Names and messages come from other processes: what would steer the terminal is replaced.
+/// Names and messages come from other processes: what would steer the terminal is written out.
 fn wrap(text: &str, room: usize) -> Vec<String> {
-    let text = text.replace(char::is_control, "\u{fffd}");
+    let text = visible(text).replace('\t', " ");
     let mut lines = Vec::new();
-    let mut line = String::new();
+    let (mut line, mut length) = (String::new(), 0);
     for word in text.split(' ') {
-        let length = line.chars().count() + 1 + word.chars().count();
-        if !line.is_empty() && length > room {
+        let word_length = word.chars().count();
+        if length > 0 && length + 1 + word_length > room {
             lines.push(std::mem::take(&mut line).trim_end().to_owned());
+            length = 0;
             if word.is_empty() {
                 continue;
             }
-        } else if !line.is_empty() {
+        } else if length > 0 {
             line.push(' ');
+            length += 1;
         }
-        line.push_str(word);
+        for character in word.chars() {
+            if length >= room {
+                lines.push(std::mem::take(&mut line));
+                length = 0;
+            }
+            line.push(character);
+            length += 1;
+        }
     }
     lines.push(line.trim_end().to_owned());
     lines
