@@ -2,7 +2,7 @@
 
 mod near;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 use crate::commands::{
     completion, demo, doctor, down, explain, kill, load, load_worker, logs, run_child, scale, serve, status,
@@ -107,9 +107,35 @@ pub(crate) fn parse() -> Result<Cli, UsageError> {
 /// What could not be parsed, or was no more than a question (`--help`).
 #[derive(Debug)]
 pub(crate) struct UsageError {
-    pub error: clap::Error,
+    error: clap::Error,
     /// The output that was asked for, as far as can be told.
     pub wants: Output,
+}
+
+impl UsageError {
+    /// Help or version, which were asked for.
+    pub(crate) fn is_answer(&self) -> bool {
+        !self.error.use_stderr()
+    }
+
+    /// For people; `colored` with clap's own colours.
+    pub(crate) fn text(&self, colored: bool) -> String {
+        let text = self.error.render();
+        let text = if colored { text.ansi().to_string() } else { text.to_string() };
+        if self.error.kind() != ErrorKind::ValueValidation {
+            return text;
+        }
+        // What Rust's own parsers say is not for people.
+        [
+            ("invalid digit found in string", "expected a whole number"),
+            ("cannot parse integer from empty string", "expected a whole number"),
+            ("number too large to fit in target type", "the number is too large"),
+            (" is not in ", ": expected "),
+            ("..=", " to "),
+        ]
+        .iter()
+        .fold(text, |text, (rust, plain)| text.replace(rust, plain))
+    }
 }
 
 fn wanted_output(words: &[String]) -> Output {

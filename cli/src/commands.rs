@@ -18,7 +18,10 @@ pub(crate) mod supervisor;
 pub(crate) mod up;
 pub(crate) mod watch;
 
-use std::{io::Write as _, process::ExitCode};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    process::ExitCode,
+};
 
 use platform::{TargetError, exit};
 
@@ -98,21 +101,20 @@ impl From<TargetError> for Failure {
 
 /// A command line that says nothing that can be done.
 pub(crate) fn misused(usage: &UsageError) -> ExitCode {
-    let UsageError { error, wants } = usage;
-    // Help and version are results; clap knows where each belongs.
-    let printed = error.print();
-    if !error.use_stderr() {
-        return match printed {
+    if usage.is_answer() {
+        let text = usage.text(std::io::stdout().is_terminal());
+        return match std::io::stdout().lock().write_all(text.as_bytes()) {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => exit::FAILED.into(),
             _ => exit::DONE.into(),
         };
     }
-    if *wants != Output::Human {
-        let text = error.to_string();
+    // Nobody is left to tell when stderr is gone too.
+    let _ = write!(std::io::stderr().lock(), "{}", usage.text(std::io::stderr().is_terminal()));
+    if usage.wants != Output::Human {
+        let text = usage.text(false);
         let message = text.strip_prefix("error: ").unwrap_or(&text);
         let message = message.split("\n\nUsage:").next().unwrap_or(message).trim();
-        let failure = results::Failure::of_usage(message);
-        if let Ok(line) = serde_json::to_string(&failure) {
+        if let Ok(line) = serde_json::to_string(&results::Failure::of_usage(message)) {
             let _ = writeln!(std::io::stdout().lock(), "{line}");
         }
     }

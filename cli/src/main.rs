@@ -10,6 +10,7 @@ mod printer;
 mod progress;
 mod results;
 mod session;
+mod table;
 mod waiting;
 
 use std::process::ExitCode;

@@ -37,6 +37,11 @@ impl Progress {
         Self { bar, plain: (enabled && !terminal).then(Mutex::default) }
     }
 
+    /// Whether there is a line that is replaced in place.
+    pub(crate) fn is_live(&self) -> bool {
+        !self.bar.is_hidden()
+    }
+
     /// Shows `detail` of `stage`. On a terminal the line is replaced; elsewhere a line is written when the stage
     /// changes and then every ten seconds.
     pub(crate) fn show(&self, stage: &str, detail: &str) {

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use self::with::With;
 use super::{Context, Failure, Outcome};
-use crate::{args::Output, platform_source, results};
+use crate::{args::Output, platform_source, results, table};
 
 /// Bring the platform up on this machine
 #[derive(Debug, clap::Args)]
@@ -129,7 +129,9 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     let (target, applied) = bring_up(context, args.bring_up)?;
     let snapshot = target.snapshot()?;
     let chart = Values::load(&chart).map_err(Failure::usage)?;
-    context.printer.line(&in_words(&snapshot, &applied, was_up, &chart));
+    let text = context.printer.completed(&in_words(&snapshot, &applied, was_up, &chart));
+    let lines = text.lines().flat_map(|line| table::wrapped(line, context.printer.width()));
+    lines.for_each(|line| context.printer.line(&line));
     if context.printer.output() == Output::Json {
         context.printer.document(&results::Up { applied, snapshot });
     }

@@ -368,7 +368,7 @@ pub enum TargetError {
     /// There is no such platform, or it is not running.
     #[error("platform {platform} is not running; start it with: playctl up")]
     NotRunning { platform: String },
-    #[error("there is no service {service} on this platform; it has: {}", known.join(", "))]
+    #[error("there is no {service} on this platform; it has: {}", known.join(", "))]
     UnknownService { service: String, known: Vec<String> },
     #[error("{service} has no replica {replica}; it has: {}", known.join(", "))]
     UnknownReplica { service: String, replica: String, known: Vec<String> },

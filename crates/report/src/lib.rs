@@ -25,4 +25,4 @@ pub use junit::junit;
 pub use recording::Recording;
 pub use style::Style;
 pub use svg::svg;
-pub use timeline::Timeline;
+pub use timeline::{Timeline, wrap};

@@ -132,7 +132,7 @@ impl Timeline {
 /// Breaks a text into lines of at most `room` characters: between words, and a longer word where it must be.
 ///
 /// Names and messages come from other processes: what would steer the terminal is written out.
-fn wrap(text: &str, room: usize) -> Vec<String> {
+pub fn wrap(text: &str, room: usize) -> Vec<String> {
     let text = visible(text).replace('\t', " ");
     let mut lines = Vec::new();
     let (mut line, mut length) = (String::new(), 0);

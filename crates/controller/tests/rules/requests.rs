@@ -66,7 +66,7 @@ fn errors_name_the_thing_and_what_to_do() {
     );
     assert_eq!(
         bench.drain("kafka").unwrap_err(),
-        "drain kafka is not possible here: only replicas and gateways drain; a part is stopped: playctl stop"
+        "drain kafka is not possible here: only replicas and gateways drain; a part is stopped: playctl stop kafka"
     );
     assert_eq!(
         kill(&mut bench, "kafka", false),
