@@ -104,7 +104,10 @@ pub(crate) fn misused(usage: &UsageError) -> ExitCode {
     if usage.is_answer() {
         let text = usage.text(std::io::stdout().is_terminal());
         return match std::io::stdout().lock().write_all(text.as_bytes()) {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => exit::FAILED.into(),
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                let _ = writeln!(std::io::stderr().lock(), "playctl: could not write the help: {error}");
+                exit::FAILED.into()
+            }
             _ => exit::DONE.into(),
         };
     }

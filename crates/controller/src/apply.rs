@@ -127,7 +127,13 @@ impl Controller {
                 }
             }
         }
-        if !before.values.listeners().eq(values.listeners()) {
+        // Other rules of the same listeners are the gateways' settings.
+        let ports = |values: &Values| -> Vec<_> {
+            let port =
+                |one: &values::Listener| (one.name.clone(), one.protocol, one.port, one.service.clone());
+            values.listeners().map(port).collect()
+        };
+        if ports(&before.values) != ports(values) {
             changes.push(Change::Listeners);
         }
         if before.values.metrics != values.metrics {
