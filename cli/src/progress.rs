@@ -34,6 +34,8 @@ impl Progress {
             ProgressStyle::with_template("{spinner} {wide_msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_spinner()),
         );
+        // There is no line before there is something to wait for.
+        bar.finish_and_clear();
         Self { bar, plain: (enabled && !terminal).then(Mutex::default) }
     }
 
@@ -55,6 +57,9 @@ impl Progress {
                 let _ = writeln!(io::stderr().lock(), "… {detail}");
             }
         } else {
+            if self.bar.is_finished() {
+                self.bar.reset();
+            }
             self.bar.set_message(detail.into_owned());
             self.bar.tick();
         }
@@ -62,9 +67,7 @@ impl Progress {
 
     /// Takes the live line away.
     pub(crate) fn clear(&self) {
-        self.bar.set_message(String::new());
         self.bar.finish_and_clear();
-        self.bar.reset();
     }
 
     /// Runs `print` with the live line out of the way.

@@ -71,7 +71,7 @@ fn records_of_the_index_cannot_steer_a_terminal() {
     let address =
         index["address"].as_str().expect("an address").trim_start_matches("http://").trim_end_matches('/');
     let record = serde_json::json!({ "pod": HOSTILE, "text": HOSTILE, "timestamp": "2026-11-28T00:00:00Z" });
-    let body = format!("{{\"index\":{{\"_index\":\"general-logs-2026.11.28\",\"_id\":\"1\"}}}}\n{record}\n");
+    let body = format!("{{\"create\":{{\"_index\":\"general-logs-2026.11.28\",\"_id\":\"1\"}}}}\n{record}\n");
     let mut stream = TcpStream::connect(address).expect("it listens");
     write!(
         stream,

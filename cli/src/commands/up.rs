@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use self::with::With;
 use super::{Context, Failure, Outcome};
-use crate::{args::Output, platform_source, results, table};
+use crate::{args::Output, hint, platform_source, results, table};
 
 /// Bring the platform up on this machine
 #[derive(Debug, clap::Args)]
@@ -129,9 +129,11 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     let (target, applied) = bring_up(context, args.bring_up)?;
     let snapshot = target.snapshot()?;
     let chart = Values::load(&chart).map_err(Failure::usage)?;
-    let text = context.printer.completed(&in_words(&snapshot, &applied, was_up, &chart));
-    let lines = text.lines().flat_map(|line| table::wrapped(line, context.printer.width()));
-    lines.for_each(|line| context.printer.line(&line));
+    let width = context.printer.width();
+    for line in in_words(&snapshot, &applied, was_up, &chart).lines() {
+        table::wrapped(line, width).iter().for_each(|line| context.printer.line(line));
+    }
+    context.printer.line(&next_steps(&snapshot.platform, width));
     if context.printer.output() == Output::Json {
         context.printer.document(&results::Up { applied, snapshot });
     }
@@ -175,8 +177,16 @@ fn in_words(snapshot: &Snapshot, applied: &Applied, was_up: bool, chart: &Values
             lines.push(format!("  {:<10} {endpoint}", service.name));
         }
     }
-    lines.push("next: playctl status · playctl load tcp-10k · playctl watch · playctl down".to_owned());
     lines.join("\n")
+}
+
+/// Commands, none of them broken by the end of a line where that can be.
+fn next_steps(platform: &str, width: usize) -> String {
+    const FIXED_SPACE: &str = "\u{a0}";
+    let commands = ["playctl status", "playctl load tcp-10k", "playctl watch", "playctl down"]
+        .map(|command| hint::complete(command, platform).replace(' ', FIXED_SPACE));
+    let text = format!("next: {}", commands.join(" · "));
+    table::wrapped(&text, width).join("\n").replace(FIXED_SPACE, " ")
 }
 
 /// Old → new of each setting, and which of them were only set by an earlier `up`.

@@ -65,6 +65,9 @@ fn show_present(context: &Context, target: LocalTarget) -> Result<Option<mpsc::S
     let (stop, stopped) = mpsc::channel();
     spawn("present", move || {
         while let Ok(snapshot) = target.snapshot() {
+            if stopped.try_recv() != Err(mpsc::TryRecvError::Empty) {
+                break;
+            }
             progress.show("present", &in_words(&snapshot, Timestamp::now()));
             if stopped.recv_timeout(LOOK_EVERY) != Err(mpsc::RecvTimeoutError::Timeout) {
                 break;

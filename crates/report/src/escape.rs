@@ -1,6 +1,6 @@
 //! Text from outside (log records, errors, names) made safe to show: it cannot steer a terminal or forge a line.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt::Write as _};
 
 /// `text` as one line, with what would steer a terminal written out: `\n`, `\x1b`, `\u{202e}`. Tabs stay.
 pub fn visible(text: &str) -> Cow<'_, str> {
@@ -12,7 +12,8 @@ pub fn visible(text: &str) -> Cow<'_, str> {
         if !steers(character) {
             shown.push(character);
         } else if character.is_ascii_control() && !matches!(character, '\n' | '\r') {
-            shown.push_str(&format!("\\x{:02x}", u32::from(character)));
+            // Writing to a String cannot fail.
+            let _ = write!(shown, "\\x{:02x}", u32::from(character));
         } else {
             shown.extend(character.escape_default());
         }
