@@ -28,7 +28,9 @@ pub(crate) fn complete(text: &str, platform: &str) -> String {
             after.split(|character: char| !character.is_ascii_lowercase()).next().unwrap_or_default();
         completed.push_str(before);
         if is_word && COMMANDS.contains(&command) {
-            completed.push_str(&format!("--platform {platform} "));
+            completed.push_str("--platform ");
+            completed.push_str(platform);
+            completed.push(' ');
         }
         rest = after;
     }

@@ -131,7 +131,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     let chart = Values::load(&chart).map_err(Failure::usage)?;
     let width = context.printer.width();
     for line in in_words(&snapshot, &applied, was_up, &chart).lines() {
-        table::wrapped(line, width).iter().for_each(|line| context.printer.line(line));
+        context.printer.line(&table::wrapped(line, width).join("\n"));
     }
     context.printer.line(&next_steps(&snapshot.platform, width));
     if context.printer.output() == Output::Json {

@@ -62,7 +62,7 @@ impl Controller {
                 message: format!("{} nodes: expected 1 to {most}", apply.nodes),
             });
         }
-        for service in apply.values.enabled_services().filter(|service| !service.kind.row().runs) {
+        if let Some(service) = apply.values.enabled_services().find(|service| !service.kind.row().runs) {
             let runs: Vec<&str> = ServiceKind::running().map(ServiceKind::name).collect();
             let (what, runs) = (format!("service {}", service.name), runs.join(", "));
             let why = format!("this version runs {runs} only; set {}.enabled=false", service.name);
