@@ -102,12 +102,14 @@ impl Timeline {
 
     /// `  0:36.2  desired    what  why`, wrapped at the width.
     fn lay_out(&self, t_ms: u64, entry: &Entry) -> Vec<String> {
-        const INDENT: usize = 21;
-        let room = self.style.width() - INDENT;
+        const KIND: usize = 10;
         let head = format!("{:>8}  ", clock(t_ms));
+        // Of a run that has lasted for days, the time takes more room.
+        let indent = head.chars().count() + KIND + 1;
+        let room = self.style.width().saturating_sub(indent).max(1);
         let head = self.style.paint(Tone::Faint, &head);
-        let kind = self.style.paint(entry.tone, &format!("{:<10}", entry.kind));
-        let blank = " ".repeat(INDENT);
+        let kind = self.style.paint(entry.tone, &format!("{:<KIND$}", entry.kind));
+        let blank = " ".repeat(indent);
         let mut lines = Vec::new();
         let gap = if entry.why.is_empty() { "" } else { "  " };
         let text = format!("{}{gap}{}", entry.what, entry.why);
