@@ -1,27 +1,32 @@
 //! What can be typed, as typed. What it means is worked out by each command.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+mod near;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 use crate::commands::{
     completion, demo, doctor, down, explain, kill, load, load_worker, logs, run_child, scale, serve, status,
     stop, supervisor, up, watch,
 };
 
+/// The platform without a name of its own.
+pub(crate) const DEFAULT_PLATFORM: &str = "playground";
+
 const EXAMPLES: &str = "\
 Examples:
-  playctl demo                              bring up, load with 10,000 connections, watch it scale, take down
-  playctl up                                bring the platform up on this machine
-  playctl load --conns 10000 --rate 5ms     load it, and print the autoscaler's time line
-  playctl load tcp-10k                      the same as a scenario with expectations
-  playctl watch                             the time line, live
-  playctl down                              take it down, and prove that nothing is left
+  playctl demo             bring up, load with 10,000 connections, take down
+  playctl up               bring the platform up on this machine
+  playctl load --conns 10000 --rate 5ms    load it and print the time line
+  playctl load tcp-10k     the same as a scenario with expectations
+  playctl watch            the time line, live
+  playctl down             take it down, and prove that nothing is left
 
-Exit codes: 0 done, 1 failed, 2 usage or settings, 3 an expectation was not met, 4 bring-up failed,
-5 teardown left something, 130 interrupted.";
+Exit codes: 0 done, 1 failed, 2 usage or settings, 3 an expectation was not met,
+4 bring-up failed, 5 teardown left something, 130 interrupted.";
 
 /// Lab and toolbox for autoscaling services that hold connections for hours.
 #[derive(Debug, Parser)]
-#[command(name = "playctl", version, after_help = EXAMPLES, arg_required_else_help = true, max_term_width = 110)]
+#[command(name = "playctl", version, after_help = EXAMPLES, arg_required_else_help = true, max_term_width = 80)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -31,9 +36,10 @@ pub(crate) struct Cli {
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
     /// The platform's name; platforms of different names run side by side
-    #[arg(long, global = true, value_name = "NAME", env = "PLAYCTL_PLATFORM", default_value = "playground")]
+    #[arg(long, global = true, value_name = "NAME", env = "PLAYCTL_PLATFORM", default_value = DEFAULT_PLATFORM)]
     pub platform: String,
     /// What the result looks like
     #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t = Output::Human)]
@@ -90,6 +96,50 @@ pub(crate) enum Command {
 }
 
 /// Parses the command line; usage errors end the process with exit code 2 and clap's own message.
-pub(crate) fn parse() -> Cli {
-    Cli::parse()
+pub(crate) fn parse() -> Result<Cli, UsageError> {
+    let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    Cli::try_parse().map_err(|mut error| {
+        near::explain(&mut error, &words);
+        UsageError { wants: wanted_output(&words), error }
+    })
+}
+
+/// What could not be parsed, or was no more than a question (`--help`).
+#[derive(Debug)]
+pub(crate) struct UsageError {
+    error: clap::Error,
+    /// The output that was asked for, as far as can be told.
+    pub wants: Output,
+}
+
+impl UsageError {
+    /// Help or version, which were asked for.
+    pub(crate) fn is_answer(&self) -> bool {
+        !self.error.use_stderr()
+    }
+
+    /// For people; `colored` with clap's own colours.
+    pub(crate) fn text(&self, colored: bool) -> String {
+        let text = self.error.render();
+        let text = if colored { text.ansi().to_string() } else { text.to_string() };
+        if self.error.kind() != ErrorKind::ValueValidation {
+            return text;
+        }
+        // What Rust's own parsers say is not for people.
+        [
+            ("invalid digit found in string", "expected a whole number"),
+            ("cannot parse integer from empty string", "expected a whole number"),
+            ("number too large to fit in target type", "the number is too large"),
+            (" is not in ", ": expected "),
+            ("..=", " to "),
+        ]
+        .iter()
+        .fold(text, |text, (rust, plain)| text.replace(rust, plain))
+    }
+}
+
+fn wanted_output(words: &[String]) -> Output {
+    let after_flag = words.windows(2).filter(|pair| pair[0] == "--output").map(|pair| pair[1].as_str());
+    let joined = words.iter().filter_map(|word| word.strip_prefix("--output="));
+    after_flag.chain(joined).find_map(|word| Output::from_str(word, false).ok()).unwrap_or(Output::Human)
 }

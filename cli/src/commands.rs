@@ -18,14 +18,18 @@ pub(crate) mod supervisor;
 pub(crate) mod up;
 pub(crate) mod watch;
 
-use std::process::ExitCode;
+use std::{
+    io::{IsTerminal as _, Write as _},
+    process::ExitCode,
+};
 
 use platform::{TargetError, exit};
 
 use crate::{
-    args::{Cli, Command, Global},
+    args::{Cli, Command, Global, Output, UsageError},
     interrupt::Interrupt,
     printer::Printer,
+    results,
 };
 
 /// What every command gets.
@@ -46,6 +50,8 @@ impl Context {
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub code: u8,
+    /// For programs: what kind of failure it is.
+    pub kind: String,
     pub message: String,
 }
 
@@ -54,7 +60,15 @@ pub(crate) type Outcome = Result<u8, Failure>;
 
 impl Failure {
     pub(crate) fn new(code: u8, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        let kind = match code {
+            exit::USAGE => "usage",
+            exit::EXPECTATION_NOT_MET => "expectation_not_met",
+            exit::BRING_UP_FAILED => "bring_up",
+            exit::TEARDOWN_LEFT_SOMETHING => "teardown_left",
+            exit::INTERRUPTED => "interrupted",
+            _ => "failed",
+        };
+        Self { code, kind: kind.to_owned(), message: message.into() }
     }
 
     /// A wrong command line, setting or file.
@@ -73,8 +87,41 @@ impl Failure {
 
 impl From<TargetError> for Failure {
     fn from(error: TargetError) -> Self {
-        Self::new(error.exit_code(), error.to_string())
+        let failure = Self::new(error.exit_code(), error.to_string());
+        // The error's own tag says more than the exit code, except where it says nothing.
+        match serde_json::to_value(&error)
+            .ok()
+            .and_then(|error| Some(error.get("kind")?.as_str()?.to_owned()))
+        {
+            Some(kind) if !matches!(error, TargetError::Other { .. }) => Self { kind, ..failure },
+            _ => failure,
+        }
     }
+}
+
+/// A command line that says nothing that can be done.
+pub(crate) fn misused(usage: &UsageError) -> ExitCode {
+    if usage.is_answer() {
+        let text = usage.text(std::io::stdout().is_terminal());
+        return match std::io::stdout().lock().write_all(text.as_bytes()) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                let _ = writeln!(std::io::stderr().lock(), "playctl: could not write the help: {error}");
+                exit::FAILED.into()
+            }
+            _ => exit::DONE.into(),
+        };
+    }
+    // Nobody is left to tell when stderr is gone too.
+    let _ = write!(std::io::stderr().lock(), "{}", usage.text(std::io::stderr().is_terminal()));
+    if usage.wants != Output::Human {
+        let text = usage.text(false);
+        let message = text.strip_prefix("error: ").unwrap_or(&text);
+        let message = message.split("\n\nUsage:").next().unwrap_or(message).trim();
+        if let Ok(line) = serde_json::to_string(&results::Failure::of_usage(message)) {
+            let _ = writeln!(std::io::stdout().lock(), "{line}");
+        }
+    }
+    exit::USAGE.into()
 }
 
 /// Runs the command and turns its outcome into an exit code.
@@ -124,8 +171,9 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
 
 fn report(printer: &Printer, outcome: Outcome) -> ExitCode {
     let outcome = match printer.lost() {
-        // A result that nobody can read is none, whatever it says.
-        Some(error) if outcome.is_ok() => {
+        // A result that nobody can read is none, whatever it says; and what was broken off because of that was not
+        // interrupted.
+        Some(error) if !outcome.as_ref().is_err_and(|failure| failure.code != exit::INTERRUPTED) => {
             Err(Failure::failed(format!("could not write to standard output: {error}")))
         }
         _ => outcome,
@@ -133,6 +181,10 @@ fn report(printer: &Printer, outcome: Outcome) -> ExitCode {
     match outcome {
         Ok(code) => code.into(),
         Err(failure) => {
+            // Only the user interrupts, who needs no document to know it.
+            if failure.code != exit::INTERRUPTED {
+                printer.failure(&results::Failure::new(&failure, printer));
+            }
             printer.error(&format!("playctl: {}", failure.message));
             failure.code.into()
         }

@@ -2,16 +2,22 @@
 
 mod args;
 mod commands;
+mod hint;
 mod interrupt;
 mod log_lines;
 mod platform_source;
 mod printer;
 mod progress;
+mod results;
 mod session;
+mod table;
 mod waiting;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    commands::run(args::parse())
+    match args::parse() {
+        Ok(cli) => commands::run(cli),
+        Err(error) => commands::misused(&error),
+    }
 }

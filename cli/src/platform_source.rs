@@ -9,11 +9,14 @@ use std::{
 
 use local::LocalTarget;
 use parking_lot::Mutex;
-use platform::{Target, TargetError};
-use report::{Style, Timeline};
+use platform::{Event, EventKind, Target, TargetError};
+use report::Style;
 use uuid::Uuid;
 
-use crate::commands::{Context, Failure};
+use crate::{
+    commands::{Context, Failure},
+    hint,
+};
 
 /// A supervisor that does not answer for so long is waited for visibly.
 const SHOWN_AFTER: Duration = Duration::from_secs(2);
@@ -86,7 +89,27 @@ pub(crate) fn replica_names(target: LocalTarget) -> load::ReplicaNames {
     })
 }
 
-/// A time line that draws for this invocation's stdout.
+/// A time line that draws for this invocation's stdout, with commands that can be copied.
+pub(crate) struct Timeline {
+    drawn: report::Timeline,
+    platform: String,
+}
+
 pub(crate) fn timeline(context: &Context) -> Timeline {
-    Timeline::new(Style { color: context.printer.color(), width: context.printer.width() })
+    let style = Style { color: context.printer.color(), width: context.printer.width() };
+    Timeline { drawn: report::Timeline::new(style), platform: context.global.platform.clone() }
+}
+
+impl Timeline {
+    /// The lines that an event is worth; often none.
+    pub(crate) fn feed(&mut self, event: &Event) -> Vec<String> {
+        let EventKind::Warning { message } = &event.kind else { return self.drawn.feed(event) };
+        let message = hint::complete(message, &self.platform);
+        self.drawn.feed(&Event { kind: EventKind::Warning { message }, ..event.clone() })
+    }
+
+    /// Charts of what was seen so far and, if a load came to its end, its summary.
+    pub(crate) fn finish(&self) -> String {
+        self.drawn.finish()
+    }
 }

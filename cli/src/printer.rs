@@ -1,5 +1,9 @@
 //! The one place that prints: results to stdout, everything else to stderr.
 //!
+//! For people, text from outside (log lines, events, errors, names) is made safe to show here: control characters,
+//! escape sequences and marks of direction are written out, so that nothing can steer the terminal or forge a line.
+//! JSON is exact. Commands in hints are completed, so that they can be copied as they are ([`crate::hint`]).
+//!
 //! A reader that goes away (`playctl watch | head`) is no error: printing stops and [`Printer::closed`] tells
 //! long-running commands to end. A disk that is full is one: [`Printer::lost`].
 
@@ -13,23 +17,28 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use report::visible;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use crate::{
     args::{Global, Output, When},
+    hint,
     progress::Progress,
 };
 
 /// How this invocation prints.
 pub(crate) struct Printer {
     output: Output,
+    platform: String,
     color: bool,
     width: usize,
     quiet: bool,
     progress: Arc<Progress>,
     closed: AtomicBool,
     lost: Mutex<Option<io::Error>>,
+    /// A JSON document was written; a second one would make it unreadable.
+    has_document: AtomicBool,
 }
 
 impl Printer {
@@ -41,12 +50,14 @@ impl Printer {
         };
         Self {
             output: global.output,
+            platform: global.platform.clone(),
             color,
             width: stdout_width(),
             quiet: global.quiet,
             progress: Arc::new(Progress::new(!global.quiet)),
             closed: AtomicBool::new(false),
             lost: Mutex::default(),
+            has_document: AtomicBool::new(false),
         }
     }
 
@@ -67,7 +78,7 @@ impl Printer {
         &self.progress
     }
 
-    /// Whoever read stdout went away: seen at a write, or, while there is nothing to write, by asking.
+    /// The reader of stdout went away: seen at a write, or, while there is nothing to write, by asking.
     pub(crate) fn closed(&self) -> bool {
         if !self.closed.load(Ordering::Relaxed) && reader_is_gone() {
             self.closed.store(true, Ordering::Relaxed);
@@ -80,8 +91,22 @@ impl Printer {
         self.lost.lock().take()
     }
 
-    /// Part of the result, for people: goes to stdout with `--output human` only.
+    /// Our own words, as part of the result: go to stdout with `--output human` only.
     pub(crate) fn line(&self, text: &str) {
+        if self.output == Output::Human {
+            self.write_out(&lines(&hint::complete(text, &self.platform)));
+        }
+    }
+
+    /// The same for one item that somebody else wrote, such as a log line: it stays one line, with all its words.
+    pub(crate) fn quote(&self, text: &str) {
+        if self.output == Output::Human {
+            self.write_out(&visible(text));
+        }
+    }
+
+    /// The same for lines of which everything from outside was made safe before our colours were added.
+    pub(crate) fn painted(&self, text: &str) {
         if self.output == Output::Human {
             self.write_out(text);
         }
@@ -94,6 +119,7 @@ impl Printer {
             Output::Json => serde_json::to_string_pretty(value),
             Output::Jsonl => serde_json::to_string(value),
         };
+        self.has_document.store(true, Ordering::Relaxed);
         match text {
             Ok(text) => self.write_out(&text),
             Err(error) => self.note(&format!("could not write the result as JSON: {error}")),
@@ -103,6 +129,13 @@ impl Printer {
     /// One line of a JSON stream (`--output jsonl` only).
     pub(crate) fn json_line<T: Serialize>(&self, value: &T) {
         if self.output == Output::Jsonl {
+            self.document(value);
+        }
+    }
+
+    /// Why there is no result, where a program waits for one.
+    pub(crate) fn failure<T: Serialize>(&self, value: &T) {
+        if self.output == Output::Jsonl || !self.has_document.load(Ordering::Relaxed) {
             self.document(value);
         }
     }
@@ -117,6 +150,11 @@ impl Printer {
     /// A failure: to stderr, always.
     pub(crate) fn error(&self, text: &str) {
         self.write_err(text);
+    }
+
+    /// Text with the platform's name in the commands that it names.
+    pub(crate) fn completed(&self, text: &str) -> String {
+        hint::complete(text, &self.platform)
     }
 
     fn write_out(&self, text: &str) {
@@ -141,6 +179,7 @@ impl Printer {
     }
 
     fn write_err(&self, text: &str) {
+        let text = indented(&hint::complete(text, &self.platform));
         self.progress.suspend(|| {
             // Nobody is left to tell when stderr is gone too.
             let _ = writeln!(io::stderr().lock(), "{text}");
@@ -148,9 +187,27 @@ impl Printer {
     }
 }
 
+/// Made safe to show line by line.
+fn lines(text: &str) -> String {
+    let lines: Vec<_> = text.trim_end_matches('\n').split('\n').map(visible).collect();
+    lines.join("\n")
+}
+
+/// The same for a message: what comes after its first line never looks like one of ours.
+fn indented(text: &str) -> String {
+    let mut shown = String::new();
+    for (index, line) in text.trim_end_matches('\n').split('\n').enumerate() {
+        if index > 0 {
+            shown.push_str(if line.starts_with(' ') { "\n" } else { "\n  " });
+        }
+        shown.push_str(&visible(line));
+    }
+    shown
+}
+
 fn stdout_width() -> usize {
     let columns = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col));
-    if columns == 0 { 110 } else { columns.clamp(60, 200) }
+    if columns == 0 { 110 } else { columns.clamp(40, 200) }
 }
 
 /// A pipe without a reader reports an error before anything is written to it.
@@ -170,7 +227,7 @@ fn allows_color(variable: impl Fn(&str) -> Option<OsString>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::allows_color;
+    use super::*;
 
     #[test]
     fn colours_are_not_for_everybody() {
@@ -179,5 +236,14 @@ mod tests {
         };
         assert!(with(&[]) && with(&[("TERM", "xterm"), ("NO_COLOR", "")]));
         assert!(!with(&[("NO_COLOR", "1")]) && !with(&[("TERM", "dumb")]));
+    }
+
+    #[test]
+    fn what_comes_from_outside_stays_text() {
+        assert_eq!(lines("one\ntwo\r\u{1b}[2J\n"), "one\ntwo\\r\\x1b[2J");
+        assert_eq!(
+            indented("it said:\nplayctl: forged\n  more\u{202e}"),
+            "it said:\n  playctl: forged\n  more\\u{202e}"
+        );
     }
 }

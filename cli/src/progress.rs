@@ -31,15 +31,23 @@ impl Progress {
             if enabled && terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(None, target);
         bar.set_style(
-            ProgressStyle::with_template("{spinner} {msg}")
+            ProgressStyle::with_template("{spinner} {wide_msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_spinner()),
         );
+        // There is no line before there is something to wait for.
+        bar.finish_and_clear();
         Self { bar, plain: (enabled && !terminal).then(Mutex::default) }
+    }
+
+    /// Whether there is a line that is replaced in place.
+    pub(crate) fn is_live(&self) -> bool {
+        !self.bar.is_hidden()
     }
 
     /// Shows `detail` of `stage`. On a terminal the line is replaced; elsewhere a line is written when the stage
     /// changes and then every ten seconds.
     pub(crate) fn show(&self, stage: &str, detail: &str) {
+        let detail = report::visible(detail);
         if let Some(plain) = &self.plain {
             let mut plain = plain.lock();
             let due = plain.printed.is_none_or(|at| at.elapsed() >= PLAIN_INTERVAL);
@@ -49,16 +57,17 @@ impl Progress {
                 let _ = writeln!(io::stderr().lock(), "… {detail}");
             }
         } else {
-            self.bar.set_message(detail.to_owned());
+            if self.bar.is_finished() {
+                self.bar.reset();
+            }
+            self.bar.set_message(detail.into_owned());
             self.bar.tick();
         }
     }
 
     /// Takes the live line away.
     pub(crate) fn clear(&self) {
-        self.bar.set_message(String::new());
         self.bar.finish_and_clear();
-        self.bar.reset();
     }
 
     /// Runs `print` with the live line out of the way.

@@ -16,7 +16,7 @@ use platform::{
     exit,
     target::EventStream,
 };
-use report::{Recording, Timeline};
+use report::Recording;
 use scenario::{Evaluator, Scenario};
 use uuid::Uuid;
 
@@ -24,6 +24,7 @@ use crate::{
     args::Output,
     commands::{Context, Failure, Outcome},
     log_lines,
+    platform_source::Timeline,
     waiting::Waiting,
 };
 
@@ -200,7 +201,7 @@ impl<'a> Session<'a> {
             self.stamp(EventKind::ExpectationChecked(result));
         }
         self.stamp(EventKind::LoadFinished { summary: Box::new(summary.clone()) });
-        self.context.printer.line(&self.timeline.finish());
+        self.context.printer.painted(&self.timeline.finish());
         if self.context.printer.output() == Output::Json {
             self.context.printer.document(&report::json(&self.recording, &summary));
         }
@@ -222,7 +223,7 @@ impl<'a> Session<'a> {
         match self.context.printer.output() {
             Output::Human => {
                 for line in self.timeline.feed(event) {
-                    self.context.printer.line(&line);
+                    self.context.printer.painted(&line);
                 }
             }
             Output::Jsonl => self.context.printer.json_line(event),

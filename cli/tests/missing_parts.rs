@@ -40,7 +40,10 @@ fn a_server_that_does_not_answer_is_named_before_anything_is_built_on_it() {
         assert!(said.contains(&format!("{part} is to be used at ")), "{said}");
         assert!(said.contains(&format!("{free} ({key})")), "{said}");
         assert!(said.contains("refused"), "{said}");
-        assert!(said.contains(&format!("playctl up --with {part}")), "a way out: {said}");
+        assert!(
+            said.contains(&format!("playctl --platform {} up --with {part}", lab.platform)),
+            "a way out: {said}"
+        );
         assert!(lab.processes().is_empty(), "nothing is left of it");
     }
 }

@@ -35,12 +35,93 @@ fn up_again_applies_what_changed() {
     let lab = Lab::new("apply");
     lab.up(&[]);
     let said = lab.ok(&[&["up"], &QUICK[..], &["--set", "tcp.env.BUFF_SIZE=64"]].concat());
-    assert!(!said.contains("nothing changed"), "{said}");
+    assert!(said.contains("  tcp.env.BUFF_SIZE  512 → 64\n"), "{said}");
+    assert!(!said.contains("back to the default"), "{said}");
     eventually(SOON, || {
         let answer = echo(lab.endpoint(), &"x".repeat(100)).unwrap_or_default();
         if answer.starts_with("error: packet too long") { Ok(()) } else { Err(answer) }
     })
     .expect("the replica was replaced by one with the new setting");
+
+    let secret = ["up", "--nodes", "2", "--set", "tcp.env.MY_PASSWORD=hunter2"];
+    let said = lab.ok(&[&secret[..], &QUICK[2..]].concat());
+    assert!(said.contains("  nodes  1 → 2  (back to the default)\n"), "{said}");
+    assert!(said.contains("  tcp.env.BUFF_SIZE  64 → 512  (back to the default)\n"), "{said}");
+    assert!(said.contains("must be given again"), "{said}");
+    assert!(said.contains("MY_PASSWORD") && !said.contains("hunter2"), "{said}");
+    let applied = lab.json(&[&["up"], &QUICK[..]].concat());
+    assert_eq!(applied["applied"]["settings"][0], serde_json::json!({ "key": "nodes", "old": 2, "new": 1 }));
+    assert!(applied["applied"]["took_ms"].is_u64() && !applied.to_string().contains("hunter2"), "{applied}");
+}
+
+#[test]
+fn results_are_what_their_schema_says() {
+    let lab = Lab::new("schema");
+    let schema: serde_json::Value =
+        serde_json::from_str(include_str!("../../docs/results.schema.json")).expect("JSON");
+    let check = |name: &str, result: &serde_json::Value| {
+        let mut of_one = schema.clone();
+        of_one["required"] = serde_json::json!([name]);
+        let validator = jsonschema::validator_for(&of_one).expect("a schema");
+        let document = serde_json::json!({ name: result });
+        let errors: Vec<_> = validator.iter_errors(&document).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{name}: {errors:?}\n{result}");
+        assert!(!validator.is_valid(&serde_json::json!({ name: 7 })), "{name}: the schema says nothing");
+    };
+    check(
+        "up",
+        &lab.json(
+            &[&["up"], &QUICK[..], &["--set", "tcp.replicas=1", "--set", "tcp.autoscaling=null"]].concat(),
+        ),
+    );
+    check("status", &lab.status());
+    let scaled = lab.json(&["scale", "tcp", "2"]);
+    check("scale", &scaled);
+    assert_eq!((&scaled["from"], &scaled["to"], &scaled["pending"]), (&1.into(), &2.into(), &0.into()));
+    let all = eventually(SOON, || if lab.ready() == 2 { Ok(()) } else { Err(lab.replicas()) });
+    assert_eq!(all, Ok(()));
+    check("drain", &lab.json(&["drain", "tcp/tcp-1"]));
+    let killed = lab.json(&["kill", "tcp/tcp-0", "--no-restart"]);
+    check("kill", &killed);
+    assert_eq!(killed["restart_in_ms"], serde_json::Value::Null);
+    check("start", &lab.json(&["start", "tcp/tcp-0"]));
+    check("stop", &lab.json(&["stop", "kafka"]));
+    check("logs", &lab.json(&["logs", "--tail", "5"]));
+    let doctor = lab.run(&["doctor", "--output", "json"]);
+    check("doctor", &serde_json::from_slice(&doctor.stdout).expect("JSON"));
+    let failed = lab.run(&["scale", "tpc", "2", "--output", "json"]);
+    check("failure", &serde_json::from_slice(&failed.stdout).expect("JSON"));
+    check("down", &lab.json(&["down"]));
+}
+
+#[test]
+fn what_an_autoscaler_makes_of_a_scale_is_said() {
+    let lab = Lab::new("bounds");
+    lab.up(&["--set", "tcp.autoscaling.maxReplicas=2"]);
+    let said = lab.ok(&["scale", "tcp", "3"]);
+    assert!(said.contains("allows 2 at most: back to 2 at its next sync, in "), "{said}");
+    assert!(lab.ok(&["status"]).contains("set by hand"), "status says so");
+    let said = lab.ok(&["scale", "tcp", "0"]);
+    assert!(said.contains(&format!("playctl --platform {} scale tcp 1", lab.platform)), "{said}");
+    assert!(lab.ok(&["status"]).contains("the autoscaler is off while it has 0"), "status says so");
+}
+
+#[test]
+fn up_beside_down_leaves_nothing_and_blames_nobody() {
+    let lab = Lab::new("beside");
+    for round in 0..12 {
+        let up = lab.spawn(&["up", "--nodes", "1", "--quiet"]);
+        let down = lab.run(&["down"]);
+        // What up finds in its way it says; what down finds of a platform that is up again is not left over.
+        let up = up.finish(SOON);
+        assert_eq!(down.status.code(), Some(0), "{round}: {}", both(&down));
+        assert!(matches!(up.status.code(), Some(0 | 1 | 4)), "{round}: {}", both(&up));
+    }
+    lab.ok(&["down"]);
+    lab.wait_for_no_process(SOON);
+    let state = lab.home().join("state/playctl");
+    let left: Vec<_> = fs::read_dir(state).expect("a folder").flatten().map(|entry| entry.path()).collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn a_draining_replica_that_is_killed_was_draining() {
     })
     .expect("one of two drains");
     let killed = lab.json(&["kill", &format!("tcp/{draining}")]);
-    assert_eq!((&killed["draining"], &killed["restart_in"]), (&true.into(), &().into()), "{killed}");
+    assert_eq!((&killed["draining"], &killed["restart_in_ms"]), (&true.into(), &().into()), "{killed}");
     let gone = eventually(SOON, || if lab.replicas().len() == 1 { Ok(()) } else { Err(lab.replicas()) });
     assert_eq!(gone, Ok(()), "it is gone at once, not after its grace period");
 }

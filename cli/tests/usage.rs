@@ -16,6 +16,10 @@ fn every_command_has_help_with_examples() {
         "watch",
         "scale",
         "kill",
+        "stop",
+        "start",
+        "drain",
+        "explain",
         "logs",
         "doctor",
         "serve",
@@ -24,6 +28,12 @@ fn every_command_has_help_with_examples() {
     for command in commands {
         let text = lab.ok(&[command, "--help"]);
         assert!(text.contains("Examples:"), "{command}: {text}");
+        let own = text.find("\nOptions:").expect("it has options");
+        let common = text.find("\nOptions of every command:").expect("they have a heading");
+        assert!(own < common, "{command}: its own options come first: {text}");
+        for line in text.lines() {
+            assert!(line.chars().count() <= 80, "{command}: {line}");
+        }
     }
     let all = lab.ok(&["--help"]);
     for command in commands {
@@ -46,6 +56,11 @@ fn wrong_words_are_usage_errors() {
         (&["load", "tcp-11k"], "tcp-10k"),
         (&["load", "tcp-10k", "--for", "1s", "--hold", "1s"], "--hold"),
         (&["--platform", "Not A Name", "up"], "Not A Name"),
+        (&["load", "--duration", "1s"], "--for"),
+        (&["load", "--connections", "5"], "--conns"),
+        (&["up", "--dry-run"], "there is no dry run"),
+        (&["scale", "tcp", "many"], "expected a whole number"),
+        (&["logs", "--tail", "99999999999999999999999"], "the number is too large"),
     ] {
         let output = lab.run(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", both(&output));
@@ -61,7 +76,67 @@ fn a_platform_that_does_not_run_is_said_with_the_next_step() {
     {
         let output = lab.run(arguments);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", both(&output));
-        assert!(lossy(&output.stderr).contains("playctl up"), "{arguments:?}: {}", both(&output));
+        let hint = format!("playctl --platform {} up", lab.platform);
+        assert!(lossy(&output.stderr).contains(&hint), "{arguments:?}: {}", both(&output));
+    }
+    let of_default = lab.run(&["--platform", "playground", "status"]);
+    assert!(lossy(&of_default.stderr).trim().ends_with("playctl up"), "{}", both(&of_default));
+}
+
+#[test]
+fn a_failure_is_an_object_where_a_program_reads() {
+    let lab = Lab::new("failures");
+    for (arguments, kind, code) in [
+        (&["status"][..], "not_running", 1),
+        (&["scale", "tcp", "2"], "not_running", 1),
+        (&["up", "--set", "tcp.replcas=3"], "usage", 2),
+        (&["up", "--nodes", "many"], "usage", 2),
+        (&["load", "--no-such-flag"], "usage", 2),
+    ] {
+        for output in ["json", "jsonl"] {
+            let printed = lab.run(&[arguments, &["--output", output]].concat());
+            assert_eq!(printed.status.code(), Some(code), "{}", both(&printed));
+            let failure: serde_json::Value = serde_json::from_slice(&printed.stdout).expect("one document");
+            assert_eq!(failure["kind"], kind, "{failure}");
+            assert!(failure["message"].as_str().is_some_and(|message| !message.is_empty()), "{failure}");
+            assert!(failure.get("hint").is_some(), "{failure}");
+            if kind == "not_running" {
+                let hint = format!("start it with: playctl --platform {} up", lab.platform);
+                assert_eq!(failure["hint"], hint, "{failure}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_a_failure() {
+    let lab = Lab::new("full");
+    let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = server.local_addr().expect("bound").to_string();
+    for arguments in [
+        &["doctor"][..],
+        &["doctor", "--output", "json"],
+        &["completion", "bash"],
+        &["--help"],
+        &["load", "--conns", "1", "--silent", "--for", "30s", &address],
+    ] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("the device");
+        let mut command = lab.command(arguments);
+        let output = command.stdout(full).output().expect("starts");
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", both(&output));
+        assert!(lossy(&output.stderr).contains("could not write"), "{arguments:?}: {}", both(&output));
+    }
+}
+
+#[test]
+fn what_was_typed_cannot_break_it() {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let lab = Lab::new("typed");
+    for words in [&[&b"stat\xffus"[..]][..], &[b"scale", b"\xff", b"2"], &[b"logs", b"--grep", b"\xfe"]] {
+        let mut command = lab.command(&[]);
+        let output = command.args(words.iter().map(|word| std::ffi::OsStr::from_bytes(word))).output();
+        assert_eq!(output.expect("starts").status.code(), Some(2), "{words:?}");
     }
 }
 

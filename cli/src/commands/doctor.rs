@@ -18,7 +18,7 @@ pub(crate) struct Args {}
 pub(crate) fn run(context: &Context, _args: &Args) -> u8 {
     let checks = checks();
     for check in &checks {
-        context.printer.line(&in_words(check, context.printer.color()));
+        context.printer.painted(&in_words(check, context.printer.color()));
     }
     context.printer.document(&checks);
     let failed = checks.iter().any(|check| check.ok == Verdict::Fail);
@@ -28,6 +28,7 @@ pub(crate) fn run(context: &Context, _args: &Args) -> u8 {
 fn in_words(check: &Check, color: bool) -> String {
     let (mark, paint) = match check.ok {
         Verdict::Ok => ("✓", "32"),
+        Verdict::Missing => ("-", "2"),
         Verdict::Warn => ("!", "33"),
         Verdict::Fail => ("✗", "31"),
     };

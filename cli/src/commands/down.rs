@@ -3,7 +3,7 @@
 use platform::{Target, exit};
 
 use super::{Context, Outcome};
-use crate::platform_source;
+use crate::{platform_source, results};
 
 /// Take the platform down, and prove that nothing is left
 #[derive(Debug, clap::Args)]
@@ -34,6 +34,6 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     } else {
         format!("{platform} was not up; nothing is left")
     });
-    context.printer.document(&serde_json::json!({ "platform": platform, "was_up": was_up, "left": [] }));
+    context.printer.document(&results::Down { platform: platform.clone(), was_up, left: Vec::new() });
     Ok(exit::DONE)
 }

@@ -172,7 +172,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
                 "platform {} is not running and no address was given; start it with: {}, or name one: \
                  playctl load HOST:PORT",
                 context.global.platform,
-                up_command(context, &scenario)
+                up_command(&scenario)
             )));
         }
         return against(context, &target, scenario, options, &args.outputs);
@@ -223,7 +223,7 @@ fn against(
 ) -> Outcome {
     scenario.check(&target.snapshot()?).map_err(|unfit| match &unfit {
         Unfit::Values { .. } => {
-            Failure::usage(format!("{unfit}; bring it up with: {}", up_command(context, &scenario)))
+            Failure::usage(format!("{unfit}; bring it up with: {}", up_command(&scenario)))
         }
         _ => Failure::usage(format!("{}: {unfit}", scenario.name)),
     })?;
@@ -266,11 +266,9 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
 }
 
 /// The command that brings up a platform on which a scenario runs.
-fn up_command(context: &Context, scenario: &Scenario) -> String {
-    let platform = &context.global.platform;
-    let name = if platform == "playground" { String::new() } else { format!(" --platform {platform}") };
+fn up_command(scenario: &Scenario) -> String {
     let values: Vec<String> = scenario.values.iter().map(|value| format!(" --set {value}")).collect();
-    format!("playctl{name} up{}", values.concat())
+    format!("playctl up{}", values.concat())
 }
 
 fn scenario_named(name: &str) -> Result<Scenario, Failure> {

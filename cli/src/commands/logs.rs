@@ -4,16 +4,20 @@ mod kept;
 
 use clap::ValueEnum;
 use jiff::Timestamp;
+use local::LocalTarget;
 use logger::index::{self, Pods, Question};
 use platform::{
     Target, TargetError,
-    target::{LogLine, LogQuery, LogStream},
+    target::{LogLine, LogQuery, LogStream, ServiceSnapshot, Snapshot},
 };
 use service::settings::{Env, Reader};
 
 use self::kept::Kept;
 use super::{Context, Failure, Outcome};
 use crate::{args::Output, platform_source};
+
+/// What gateways go by.
+const GATEWAY: &str = "gateway";
 
 /// Print what replicas and parts wrote
 #[derive(Debug, clap::Args)]
@@ -72,12 +76,14 @@ fn since(text: &str) -> Result<Timestamp, String> {
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let target = platform_source::existing(context)?;
-    let query = query(args);
+    let snapshot = target.snapshot()?;
+    let query = query(args, &snapshot);
+    check_replica(&target, &query, &snapshot)?;
     let lines: LogStream = match args.from {
         From::Output => target.logs(&query)?,
         From::Index => {
             let index = index_of(&target)?.ok_or_else(|| {
-                Failure::failed("there is no index: the platform has no logger; up --set logger.enabled=true")
+                Failure::failed("there is no index: the platform has no logger; switch it on with: playctl up --set logger.enabled=true")
             })?;
             let last = last(&index, &question(&query), args.tail)?;
             if args.follow {
@@ -115,7 +121,7 @@ fn print(context: &Context, lines: LogStream) -> Outcome {
     for line in platform_source::while_wanted(context, lines) {
         let line: LogLine = line?;
         match context.printer.output() {
-            Output::Human => context.printer.line(&format!("{:<12} {}", line.replica, line.text)),
+            Output::Human => context.printer.quote(&format!("{:<12} {}", line.replica, line.text)),
             Output::Jsonl => context.printer.json_line(&line),
             Output::Json => all.push(line),
         }
@@ -129,12 +135,8 @@ fn print(context: &Context, lines: LogStream) -> Outcome {
     context.ended()
 }
 
-fn query(args: &Args) -> LogQuery {
-    let (service, replica) = match args.what.as_deref().map(|what| what.split_once('/').ok_or(what)) {
-        None => (None, None),
-        Some(Ok((service, replica))) => (Some(service.to_owned()), Some(replica.to_owned())),
-        Some(Err(service)) => (Some(service.to_owned()), None),
-    };
+fn query(args: &Args, snapshot: &Snapshot) -> LogQuery {
+    let (service, replica) = args.what.as_deref().map_or((None, None), |what| named(what, snapshot));
     LogQuery {
         service,
         replica,
@@ -143,6 +145,51 @@ fn query(args: &Args) -> LogQuery {
         tail: Some(args.tail),
         follow: args.follow,
     }
+}
+
+/// The service and the replica that are meant; a replica's name alone does too, and `gateway/node-0`.
+fn named(what: &str, snapshot: &Snapshot) -> (Option<String>, Option<String>) {
+    let gateway = || Some(GATEWAY.to_owned());
+    match what.split_once('/') {
+        Some((GATEWAY, node)) if !node.starts_with(GATEWAY) => (gateway(), Some(format!("{GATEWAY}-{node}"))),
+        Some((service, replica)) => (Some(service.to_owned()), Some(replica.to_owned())),
+        None if what.starts_with(GATEWAY) && what != GATEWAY => (gateway(), Some(what.to_owned())),
+        None => {
+            let has = |service: &&ServiceSnapshot| service.replicas.iter().any(|one| one.name == what);
+            match snapshot.services.iter().find(has) {
+                Some(service) => (Some(service.name.clone()), Some(what.to_owned())),
+                None => (Some(what.to_owned()), None),
+            }
+        }
+    }
+}
+
+/// Fails for a replica that is not there and that nobody has lines of. Those that are gone may have left some.
+fn check_replica(target: &LocalTarget, query: &LogQuery, snapshot: &Snapshot) -> Result<(), Failure> {
+    let (Some(service), Some(replica)) = (&query.service, &query.replica) else { return Ok(()) };
+    let replicas = snapshot.services.iter().filter(|one| one.name == *service).flat_map(|one| &one.replicas);
+    let parts = snapshot.parts.iter().filter(|part| part.name.starts_with(service.as_str()));
+    let known: Vec<String> =
+        replicas.map(|one| one.name.clone()).chain(parts.map(|part| part.name.clone())).collect();
+    if known.contains(replica) {
+        return Ok(());
+    }
+    let any = LogQuery {
+        replica: Some(replica.clone()),
+        service: query.service.clone(),
+        tail: Some(1),
+        ..LogQuery::default()
+    };
+    if target.logs(&any)?.next().transpose()?.is_some() {
+        return Ok(());
+    }
+    if let Some(index) = index_of(target)?
+        && !last(&index, &question(&any), 1).unwrap_or_default().is_empty()
+    {
+        return Ok(());
+    }
+    let (service, replica) = (service.clone(), replica.clone());
+    Err(TargetError::UnknownReplica { service, replica, known }.into())
 }
 
 /// The same, asked of the index.

@@ -1,18 +1,21 @@
 //! `playctl scale SERVICE N`
 
+use jiff::Timestamp;
 use platform::{Target, exit, target::Scaled};
 
 use super::{Context, Outcome};
-use crate::platform_source;
+use crate::{platform_source, results};
 
 /// Set a service's replicas, like kubectl scale
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   playctl scale tcp 3
+  playctl scale tcp 0        none, and no autoscaling until it is scaled again
 
-Replicas that go are drained: their clients get a notice and come back elsewhere. Where the service is
-autoscaled, the autoscaler goes on from the new number at its next sync.")]
+Replicas that go are drained: their clients get a notice and come back
+elsewhere. An autoscaler goes on from the new number at its next sync, within
+its bounds; 0 switches it off.")]
 pub(crate) struct Args {
     /// The service, such as tcp
     service: String,
@@ -23,19 +26,75 @@ pub(crate) struct Args {
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let target = platform_source::existing(context)?;
     let scaled = target.scale(&args.service, args.replicas)?;
-    context.printer.line(&in_words(&args.service, &scaled));
-    context.printer.document(&scaled);
+    let snapshot = target.snapshot()?;
+    let of_service = snapshot.services.iter().find(|service| service.name == args.service);
+    let is_autoscaled = scaled.autoscaled.is_some() && scaled.to > 0;
+    let next_sync = snapshot.next_sync.filter(|_| is_autoscaled);
+    let result = results::Scale {
+        service: args.service.clone(),
+        next_sync_in_ms: next_sync.map(|at| until(at, Timestamp::now())),
+        pending: of_service.map_or(0, |service| service.pending),
+        scaled,
+    };
+    context.printer.line(&in_words(&result));
+    context.printer.document(&result);
     Ok(exit::DONE)
 }
 
-fn in_words(service: &str, scaled: &Scaled) -> String {
+fn until(at: Timestamp, now: Timestamp) -> u64 {
+    u64::try_from(at.duration_since(now).as_millis()).unwrap_or(0)
+}
+
+fn in_words(result: &results::Scale) -> String {
+    let results::Scale { service, scaled, next_sync_in_ms, pending } = result;
     let Scaled { from, to, autoscaled } = *scaled;
     let done =
         if from == to { format!("{service} has {to} already") } else { format!("{service} {from} → {to}") };
-    match autoscaled {
-        None => done,
-        Some((min, max)) => format!(
-            "{done}\nthe autoscaler ({min} to {max}) goes on from {to}: it may change this at its next sync"
-        ),
+    let mut lines = vec![done];
+    match pending {
+        0 => {}
+        1 => lines.push("1 is pending: no place on this platform; it starts when others are gone".to_owned()),
+        many => lines
+            .push(format!("{many} are pending: no place on this platform; they start when others are gone")),
+    }
+    let sync = next_sync_in_ms.map_or_else(
+        || "its next sync".to_owned(),
+        |ms| format!("its next sync, in {} s", ms.div_ceil(1000)),
+    );
+    lines.extend(autoscaled.map(|(min, max)| match to {
+        0 => format!("its autoscaler ({min} to {max}) does nothing while it has 0; on again: playctl scale {service} {min}"),
+        to if to > max => format!("its autoscaler allows {max} at most: back to {max} at {sync}"),
+        to if to < min => format!("its autoscaler wants {min} at least: up to {min} at {sync}"),
+        to => format!("its autoscaler ({min} to {max}) goes on from {to} and may change it at {sync}"),
+    }));
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_autoscaler_makes_of_it_is_said() {
+        let said = |to, autoscaled, pending| {
+            in_words(&results::Scale {
+                service: "tcp".to_owned(),
+                scaled: Scaled { from: 1, to, autoscaled },
+                next_sync_in_ms: Some(8_300),
+                pending,
+            })
+        };
+        assert_eq!(said(3, None, 0), "tcp 1 → 3");
+        assert_eq!(said(1, None, 0), "tcp has 1 already");
+        let bounds = Some((2, 5));
+        for (to, words) in [
+            (9, "back to 5 at its next sync, in 9 s"),
+            (1, "up to 2 at its next sync, in 9 s"),
+            (0, "on again: playctl scale tcp 2"),
+            (4, "goes on from 4 and may change it at its next sync, in 9 s"),
+        ] {
+            assert!(said(to, bounds, 0).contains(words), "{}", said(to, bounds, 0));
+        }
+        assert!(said(200, None, 150).contains("150 are pending"));
     }
 }

@@ -5,12 +5,18 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use platform::{
     ServiceKind, Target, exit,
-    target::{PartOrigin, ReplicaPhase, ReplicaSnapshot, ServiceSnapshot, Snapshot},
+    target::{
+        AutoscalerSnapshot, PartOrigin, PartSnapshot, ReplicaPhase, ReplicaSnapshot, ServiceSnapshot,
+        Snapshot,
+    },
     values::Protocol,
 };
 
 use super::{Context, Outcome};
-use crate::platform_source;
+use crate::{
+    hint, platform_source,
+    table::{self, Column, wrapped},
+};
 
 /// Show what runs, where it listens and what the autoscaler last decided
 #[derive(Debug, clap::Args)]
@@ -22,67 +28,77 @@ pub(crate) struct Args {}
 
 pub(crate) fn run(context: &Context, _args: &Args) -> Outcome {
     let snapshot = platform_source::existing(context)?.snapshot()?;
-    context.printer.line(&render(&snapshot, Timestamp::now()));
+    context.printer.line(&render(&snapshot, Timestamp::now(), context.printer.width()));
     context.printer.document(&snapshot);
     Ok(exit::DONE)
 }
 
-/// The snapshot for people. `now` only dates ages.
-pub(crate) fn render(snapshot: &Snapshot, now: Timestamp) -> String {
-    let mut text = String::new();
+/// The snapshot for people, in lines of at most `width` characters. `now` only dates ages.
+fn render(snapshot: &Snapshot, now: Timestamp, width: usize) -> String {
     let nodes = if snapshot.nodes == 1 { "1 node".to_owned() } else { format!("{} nodes", snapshot.nodes) };
-    let _ = writeln!(
-        text,
-        "{} ({}, {nodes}), up for {}",
-        snapshot.platform,
-        snapshot.target,
-        age(snapshot.since, now)
-    );
+    let head =
+        format!("{} ({}, {nodes}), up for {}", snapshot.platform, snapshot.target, age(snapshot.since, now));
+    let mut lines = wrapped(&head, width);
     for problem in &snapshot.problems {
-        let _ = writeln!(text, "PROBLEM: {problem}");
+        lines.extend(wrapped(&format!("PROBLEM: {problem}"), width));
     }
     for service in &snapshot.services {
-        service_lines(&mut text, service, now);
+        lines.push(String::new());
+        service_lines(&mut lines, &snapshot.platform, service, now, width);
     }
-    text.push_str("\nparts\n");
-    let longest = snapshot.parts.iter().map(|part| part.name.len()).max().unwrap_or_default();
-    for part in &snapshot.parts {
-        let origin = match part.origin {
-            PartOrigin::Embedded => "embedded",
-            PartOrigin::Found => "found",
-            PartOrigin::Given => "given",
-        };
-        let health = if part.healthy { "" } else { "  NOT HEALTHY" };
-        let (version, address) =
-            (part.version.as_deref().unwrap_or("-"), part.address.as_deref().unwrap_or("-"));
-        let _ = writeln!(
-            text,
-            "  {:<longest$} {origin:<9} {version:<9} {address:<26} {}{health}",
-            part.name, part.detail
-        );
-    }
-    text
+    lines.extend([String::new(), "parts".to_owned()]);
+    let columns = [
+        Column::words("", 0),
+        Column::words("", 0),
+        Column::words("", 3),
+        Column::words("", 4),
+        Column::words("", 1),
+        Column::words("", 2),
+    ];
+    lines.extend(table::lines(columns, &snapshot.parts.iter().map(part_cells).collect::<Vec<_>>(), width));
+    lines.join("\n")
 }
 
-fn service_lines(text: &mut String, service: &ServiceSnapshot, now: Timestamp) {
+fn part_cells(part: &PartSnapshot) -> [String; 6] {
+    let origin = match part.origin {
+        PartOrigin::Embedded => "embedded",
+        PartOrigin::Found => "found",
+        PartOrigin::Given => "given",
+    };
+    let health = if part.healthy { "" } else { "NOT HEALTHY" };
+    [
+        part.name.clone(),
+        health.to_owned(),
+        origin.to_owned(),
+        part.version.clone().unwrap_or_else(dash),
+        part.address.clone().unwrap_or_else(dash),
+        part.detail.clone(),
+    ]
+}
+
+fn service_lines(
+    lines: &mut Vec<String>,
+    platform: &str,
+    service: &ServiceSnapshot,
+    now: Timestamp,
+    width: usize,
+) {
     let listens =
         service.endpoint.map_or(String::new(), |endpoint| format!(", clients connect to {endpoint}"));
-    let _ = writeln!(
-        text,
-        "\n{}: {} of {} replicas ready{}{listens}",
+    let head = format!(
+        "{}: {} of {} replicas ready{}{listens}",
         service.name,
         ready(service),
         service.desired,
-        remarks(service)
+        hint::complete(&remarks(service), platform)
     );
+    lines.extend(wrapped(&head, width));
     if let Some(autoscaler) = &service.autoscaler {
-        let _ = writeln!(
-            text,
-            "  autoscaler {} to {}, desired {}: {}",
-            autoscaler.min, autoscaler.max, autoscaler.desired, autoscaler.reason
-        );
+        let AutoscalerSnapshot { min, max, desired, reason, .. } = autoscaler;
+        let text = format!("  autoscaler {min} to {max}, desired {desired}: {reason}");
+        lines.extend(wrapped(&text, width));
         for metric in &autoscaler.metrics {
-            let _ = writeln!(text, "    {metric}");
+            lines.extend(wrapped(&format!("    {metric}"), width));
         }
     }
     if service.replicas.is_empty() {
@@ -92,14 +108,20 @@ fn service_lines(text: &mut String, service: &ServiceSnapshot, now: Timestamp) {
         Protocol::Tcp => "CONNECTIONS",
         Protocol::Udp => "PACKETS",
     };
-    let _ = writeln!(
-        text,
-        "  {:<10} {:<8} {:<9} {:<22} {:>7} {:>11} {:>7} {:>9} {:>8}",
-        "REPLICA", "NODE", "PHASE", "ADDRESS", "PID", load, "CPU", "MEMORY", "RESTARTS"
-    );
-    for replica in &service.replicas {
-        replica_line(text, replica, now);
-    }
+    let columns = [
+        Column::words("REPLICA", 0),
+        Column::words("NODE", 4),
+        Column::words("PHASE", 0),
+        Column::words("FOR", 3),
+        Column::words("ADDRESS", 7),
+        Column::number("PID", 8),
+        Column::number(load, 1),
+        Column::number("CPU", 5),
+        Column::number("MEMORY", 6),
+        Column::number("RESTARTS", 2),
+    ];
+    let rows: Vec<_> = service.replicas.iter().map(|replica| replica_cells(replica, now)).collect();
+    lines.extend(table::lines(columns, &rows, width));
 }
 
 /// What is special about its number of replicas.
@@ -110,6 +132,7 @@ fn remarks(service: &ServiceSnapshot) -> String {
     }
     if service.set_by_hand {
         remarks.push_str(match &service.autoscaler {
+            Some(_) if service.desired == 0 => " (set by hand; the autoscaler is off while it has 0)",
             Some(_) => " (set by hand; the autoscaler goes on from there)",
             None => " (set by hand)",
         });
@@ -124,7 +147,11 @@ fn ready(service: &ServiceSnapshot) -> usize {
     service.replicas.iter().filter(|replica| replica.phase == ReplicaPhase::Ready).count()
 }
 
-fn replica_line(text: &mut String, replica: &ReplicaSnapshot, now: Timestamp) {
+fn dash() -> String {
+    "-".to_owned()
+}
+
+fn replica_cells(replica: &ReplicaSnapshot, now: Timestamp) -> [String; 10] {
     let phase = match replica.phase {
         ReplicaPhase::Starting => "starting",
         ReplicaPhase::Ready => "ready",
@@ -133,20 +160,18 @@ fn replica_line(text: &mut String, replica: &ReplicaSnapshot, now: Timestamp) {
         ReplicaPhase::BackOff => "back-off",
         ReplicaPhase::Stopped => "stopped",
     };
-    let dash = || "-".to_owned();
-    let _ = writeln!(
-        text,
-        "  {:<10} {:<8} {phase:<9} {:<22} {:>7} {:>11} {:>7} {:>9} {:>8}   {phase} for {}",
-        replica.name,
-        replica.node,
+    [
+        replica.name.clone(),
+        replica.node.clone(),
+        phase.to_owned(),
+        age(replica.since, now),
         replica.address.to_string(),
         replica.pid.map_or_else(dash, |pid| pid.to_string()),
         load(replica).unwrap_or_else(dash),
         replica.cpu_cores.map_or_else(dash, |cores| format!("{:.0}m", cores * 1000.0)),
         replica.memory_bytes.map_or_else(dash, |bytes| format!("{:.1}Mi", bytes as f64 / (1024.0 * 1024.0))),
-        replica.restarts,
-        age(replica.since, now),
-    );
+        replica.restarts.to_string(),
+    ]
 }
 
 /// What the clients do to it: connections, or packets where there are none.
@@ -162,5 +187,91 @@ fn age(since: Timestamp, now: Timestamp) -> String {
         60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
         3600..86_400 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
         _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use platform::target::AutoscalerSnapshot;
+
+    use super::*;
+
+    fn snapshot() -> Snapshot {
+        let since = Timestamp::UNIX_EPOCH;
+        let replica = ReplicaSnapshot {
+            name: "tcp-0".to_owned(),
+            node: "node-0".to_owned(),
+            address: "127.77.2.1:40000".parse().unwrap(),
+            pid: Some(4_194_304),
+            started: Some(since),
+            server_id: None,
+            phase: ReplicaPhase::BackOff,
+            since,
+            restarts: 12,
+            connections: Some(10_000),
+            packets_per_second: None,
+            packets_received: None,
+            cpu_cores: Some(0.25),
+            memory_bytes: Some(123_456_789),
+        };
+        let part = PartSnapshot {
+            name: "gateway-node-0".to_owned(),
+            origin: PartOrigin::Embedded,
+            version: Some("0.1.0".to_owned()),
+            address: Some("127.77.1.1:9100".to_owned()),
+            detail: "least request, node-0\nplayctl: forged\u{1b}[2J".to_owned(),
+            healthy: false,
+            restarts: 1,
+            pid: Some(1),
+        };
+        Snapshot {
+            platform: "blue".to_owned(),
+            target: "local".to_owned(),
+            since,
+            nodes: 2,
+            services: vec![ServiceSnapshot {
+                name: "tcp".to_owned(),
+                endpoint: Some("127.77.0.1:10000".parse().unwrap()),
+                desired: 3,
+                stopped: true,
+                set_by_hand: true,
+                pending: 2,
+                replicas: vec![replica],
+                autoscaler: Some(AutoscalerSnapshot {
+                    min: 1,
+                    max: 5,
+                    current: 1,
+                    desired: 3,
+                    metrics: vec!["tcp_state_established 7,012 of 5k per pod".to_owned()],
+                    values: Vec::new(),
+                    reason: "tcp_state_established is above its target, and has been for a while".to_owned(),
+                    last_scale: None,
+                }),
+            }],
+            parts: vec![part],
+            next_sync: None,
+            problems: vec!["the gateways do not know the present replicas: no space left".to_owned()],
+        }
+    }
+
+    #[test]
+    fn it_fits_and_says_what_matters_at_every_width() {
+        let now = Timestamp::from_second(100_000).unwrap();
+        for width in [40, 60, 80, 110, 200] {
+            let text = render(&snapshot(), now, width);
+            for line in text.lines() {
+                assert!(line.chars().count() <= width, "{width}: {line:?}");
+                assert!(!line.starts_with("playctl") && !line.contains('\u{1b}'), "{line:?}");
+            }
+            for word in ["tcp-0", "back-off", "10000", "PROBLEM", "NOT HEALTHY", "pending", "--platform blue"]
+            {
+                let joined = text.replace("\n  ", " ");
+                assert!(joined.contains(word), "{width}: {word} is missing in {text}");
+            }
+        }
+        let wide = render(&snapshot(), now, 200);
+        for word in ["4194304", "117.7Mi", "250m", "127.77.2.1:40000", "1 d 3 h", "0.1.0", "set by hand"] {
+            assert!(wide.contains(word), "{word} is missing in {wide}");
+        }
     }
 }

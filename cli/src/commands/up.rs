@@ -8,12 +8,13 @@ use local::LocalTarget;
 use platform::{
     Target, exit,
     target::{Applied, Snapshot},
-    values::{Values, ValuesSource},
+    values::{SettingChange, Values, ValuesSource},
 };
+use serde_json::Value;
 
 use self::with::With;
 use super::{Context, Failure, Outcome};
-use crate::{args::Output, platform_source};
+use crate::{args::Output, hint, platform_source, results, table};
 
 /// Bring the platform up on this machine
 #[derive(Debug, clap::Args)]
@@ -31,6 +32,9 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub bring_up: BringUp,
 }
+
+/// Nodes of a platform, unless it is said otherwise.
+const NODES: u32 = 2;
 
 /// What is brought up.
 #[derive(Debug, Clone, clap::Args)]
@@ -51,7 +55,7 @@ pub(crate) struct BringUp {
     #[arg(long, value_name = "DIR")]
     chart: Option<PathBuf>,
     /// Nodes; one gateway runs on each
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16))]
+    #[arg(long, value_name = "N", default_value_t = NODES, value_parser = clap::value_parser!(u32).range(1..=16))]
     nodes: u32,
     /// Real servers in place of embedded parts: kafka, memcached, elasticsearch, prometheus; found on PATH or among the
     /// testbed's, or where PART=ADDRESS says
@@ -120,11 +124,18 @@ impl BringUp {
 }
 
 pub(crate) fn run(context: &Context, args: Args) -> Outcome {
+    let chart = ValuesSource { chart_dir: args.bring_up.chart.clone(), ..ValuesSource::default() };
+    let was_up = platform_source::existing(context)?.is_running();
     let (target, applied) = bring_up(context, args.bring_up)?;
     let snapshot = target.snapshot()?;
-    context.printer.line(&in_words(&snapshot, &applied));
+    let chart = Values::load(&chart).map_err(Failure::usage)?;
+    let width = context.printer.width();
+    for line in in_words(&snapshot, &applied, was_up, &chart).lines() {
+        context.printer.line(&table::wrapped(line, width).join("\n"));
+    }
+    context.printer.line(&next_steps(&snapshot.platform, width));
     if context.printer.output() == Output::Json {
-        context.printer.document(&serde_json::json!({ "applied": applied, "snapshot": snapshot }));
+        context.printer.document(&results::Up { applied, snapshot });
     }
     Ok(exit::DONE)
 }
@@ -151,20 +162,68 @@ pub(crate) fn bring_up(context: &Context, what: BringUp) -> Result<(LocalTarget,
     Ok((target, applied?))
 }
 
-fn in_words(snapshot: &Snapshot, applied: &Applied) -> String {
+fn in_words(snapshot: &Snapshot, applied: &Applied, was_up: bool, chart: &Values) -> String {
     let mut lines = Vec::new();
-    if applied.changes.is_empty() {
+    if !was_up {
+        lines.push(format!("{} is up after {}", snapshot.platform, in_seconds(applied.took)));
+    } else if applied.changes.is_empty() && applied.settings.is_empty() {
         lines.push(format!("{} is up already; nothing changed", snapshot.platform));
     } else {
-        lines.push(format!("{} is up after {}", snapshot.platform, in_seconds(applied.took)));
+        lines.push(format!("{} is changed after {}", snapshot.platform, in_seconds(applied.took)));
     }
+    lines.extend(changes_in_words(applied, chart));
     for service in &snapshot.services {
         if let Some(endpoint) = service.endpoint {
             lines.push(format!("  {:<10} {endpoint}", service.name));
         }
     }
-    lines.push("next: playctl status · playctl load tcp-10k · playctl watch · playctl down".to_owned());
     lines.join("\n")
+}
+
+/// Commands, none of them broken by the end of a line where that can be.
+fn next_steps(platform: &str, width: usize) -> String {
+    const FIXED_SPACE: &str = "\u{a0}";
+    let commands = ["playctl status", "playctl load tcp-10k", "playctl watch", "playctl down"]
+        .map(|command| hint::complete(command, platform).replace(' ', FIXED_SPACE));
+    let text = format!("next: {}", commands.join(" · "));
+    table::wrapped(&text, width).join("\n").replace(FIXED_SPACE, " ")
+}
+
+/// Old → new of each setting, and which of them were only set by an earlier `up`.
+fn changes_in_words(applied: &Applied, chart: &Values) -> Vec<String> {
+    let mut taken_back = false;
+    let mut lines: Vec<String> = applied
+        .settings
+        .iter()
+        .map(|SettingChange { key, old, new }| {
+            let default = if key == "nodes" {
+                Some(&Value::from(NODES)) == new.as_ref()
+            } else {
+                chart.setting(key) == new.as_ref()
+            };
+            taken_back |= default;
+            let note = if default { "  (back to the default)" } else { "" };
+            format!("  {key}  {} → {}{note}", value(old.as_ref()), value(new.as_ref()))
+        })
+        .collect();
+    if taken_back {
+        lines.push(
+            "  each up begins with the defaults: what an earlier one was given (--set, -f, --nodes) must be given again"
+                .to_owned(),
+        );
+    }
+    // What no setting explains, such as replicas that were killed for good and come back.
+    let others = applied.changes.iter().filter(|change| change.ends_with(": started again"));
+    lines.extend(others.map(|change| format!("  {change}")));
+    lines
+}
+
+fn value(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => "(unset)".to_owned(),
+        Some(Value::String(text)) => report::visible(text).into_owned(),
+        Some(other) => other.to_string(),
+    }
 }
 
 fn in_seconds(took: Duration) -> String {

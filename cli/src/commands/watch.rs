@@ -1,9 +1,22 @@
 //! `playctl watch`
 
-use platform::{Target, target::EventsFrom};
+use std::{
+    sync::{Arc, mpsc},
+    time::Duration,
+};
 
-use super::{Context, Outcome};
-use crate::{args::Output, platform_source};
+use jiff::Timestamp;
+use local::LocalTarget;
+use platform::{
+    Target,
+    target::{EventsFrom, ReplicaPhase, Snapshot},
+};
+
+use super::{Context, Failure, Outcome};
+use crate::{args::Output, platform_source, session::spawn};
+
+/// How often the line at the bottom is drawn anew.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Print the platform's time line, live
 #[derive(Debug, clap::Args)]
@@ -22,11 +35,12 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let target = platform_source::existing(context)?;
     let from = if args.from_start { EventsFrom::Start } else { EventsFrom::Now };
     let mut timeline = platform_source::timeline(context);
+    let shown = show_present(context, target.clone())?;
     let mut all = Vec::new();
     for event in platform_source::while_wanted(context, target.events(from)?) {
         let event = event?;
         match context.printer.output() {
-            Output::Human => timeline.feed(&event).iter().for_each(|line| context.printer.line(line)),
+            Output::Human => timeline.feed(&event).iter().for_each(|line| context.printer.painted(line)),
             Output::Jsonl => context.printer.json_line(&event),
             Output::Json => all.push(event),
         }
@@ -34,8 +48,58 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             break;
         }
     }
+    drop(shown);
+    context.printer.progress().clear();
     if context.printer.output() == Output::Json {
         context.printer.document(&all);
     }
     context.ended()
+}
+
+/// Shows how things stand while nothing happens, on a terminal. Ends when the sender is dropped.
+fn show_present(context: &Context, target: LocalTarget) -> Result<Option<mpsc::Sender<()>>, Failure> {
+    let progress = Arc::clone(context.printer.progress());
+    if !progress.is_live() {
+        return Ok(None);
+    }
+    let (stop, stopped) = mpsc::channel();
+    spawn("present", move || {
+        while let Ok(snapshot) = target.snapshot() {
+            if stopped.try_recv() != Err(mpsc::TryRecvError::Empty) {
+                break;
+            }
+            progress.show("present", &in_words(&snapshot, Timestamp::now()));
+            if stopped.recv_timeout(LOOK_EVERY) != Err(mpsc::RecvTimeoutError::Timeout) {
+                break;
+            }
+        }
+    })?;
+    Ok(Some(stop))
+}
+
+/// `tcp 4,210 connections on 2 of 2 · next sync in 8 s`
+fn in_words(snapshot: &Snapshot, now: Timestamp) -> String {
+    let mut words: Vec<String> = snapshot
+        .services
+        .iter()
+        .map(|service| {
+            let ready =
+                service.replicas.iter().filter(|replica| replica.phase == ReplicaPhase::Ready).count();
+            let connections: u64 = service.replicas.iter().filter_map(|replica| replica.connections).sum();
+            let packets: f64 = service.replicas.iter().filter_map(|replica| replica.packets_per_second).sum();
+            let load = match (service.endpoint, service.replicas.iter().any(|one| one.connections.is_some()))
+            {
+                (None, _) => String::new(),
+                (Some(_), true) if connections == 1 => " 1 connection,".to_owned(),
+                (Some(_), true) => format!(" {connections} connections,"),
+                (Some(_), false) => format!(" {packets:.0} packets/s,"),
+            };
+            format!("{}{load} {ready} of {} ready", service.name, service.desired)
+        })
+        .collect();
+    let autoscaled = snapshot.services.iter().any(|service| service.autoscaler.is_some());
+    if let Some(at) = snapshot.next_sync.filter(|_| autoscaled) {
+        words.push(format!("next sync in {} s", at.duration_since(now).as_secs().max(0)));
+    }
+    words.join(" · ")
 }

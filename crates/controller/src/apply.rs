@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use platform::{
     EventKind, ServiceKind, TargetError,
     event::{GatewayInfo, ServiceInfo},
-    values::{self, Values},
+    values::{self, SettingChange, Values},
 };
 
 use crate::{
@@ -36,15 +36,18 @@ impl Controller {
             }
         };
         self.dirty();
-        self.pending.push(Pending { id, since: now, changes: Vec::new() });
+        self.pending.push(Pending { id, since: now, changes: Vec::new(), settings: Vec::new() });
         let before = self.spec.replace(Spec { values: Arc::clone(&values), nodes, programs });
-        let changes = match before {
-            None => self.build(&values, nodes, autoscalers),
-            Some(before) => self.change(&before, &values, autoscalers, now),
+        let (changes, settings) = match before {
+            None => (self.build(&values, nodes, autoscalers), Vec::new()),
+            Some(before) => {
+                let settings = settings(&before, &values, nodes);
+                (self.change(&before, &values, autoscalers, now), settings)
+            }
         };
         self.templates_stale = true;
         if let Some(pending) = self.pending.last_mut() {
-            pending.changes = changes;
+            (pending.changes, pending.settings) = (changes, settings);
         }
     }
 
@@ -214,6 +217,14 @@ impl Controller {
             services,
         }
     }
+}
+
+/// Which settings differ from those before.
+fn settings(before: &Spec, values: &Values, nodes: u32) -> Vec<SettingChange> {
+    let of_nodes =
+        || SettingChange { key: "nodes".to_owned(), old: Some(before.nodes.into()), new: Some(nodes.into()) };
+    let nodes = (before.nodes != nodes).then(of_nodes);
+    nodes.into_iter().chain(values.changes_since(&before.values)).collect()
 }
 
 fn autoscalers(values: &Values) -> Result<Autoscalers, String> {

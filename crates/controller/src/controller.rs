@@ -3,7 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use platform::{EventKind, ServiceKind, target::Applied, values::Values};
+use platform::{
+    EventKind, ServiceKind,
+    target::Applied,
+    values::{SettingChange, Values},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -87,6 +91,7 @@ pub(crate) struct Pending {
     pub(crate) id: RequestId,
     pub(crate) since: Time,
     pub(crate) changes: Vec<Change>,
+    pub(crate) settings: Vec<SettingChange>,
 }
 
 impl Controller {
@@ -267,9 +272,12 @@ impl Controller {
             self.begin_pipeline(now);
         }
         for pending in std::mem::take(&mut self.pending) {
-            let changes = pending.changes.iter().map(ToString::to_string).collect();
-            let took = now.since(pending.since);
-            self.reply(pending.id, Ok(Reply::Applied(Applied { changes, took })));
+            let applied = Applied {
+                changes: pending.changes.iter().map(ToString::to_string).collect(),
+                settings: pending.settings,
+                took: now.since(pending.since),
+            };
+            self.reply(pending.id, Ok(Reply::Applied(applied)));
         }
     }
 
@@ -302,7 +310,7 @@ impl Controller {
     /// An `apply` cannot be carried out, and has changed nothing.
     pub(crate) fn apply_failed(&mut self, id: RequestId, trouble: Trouble, now: Time) {
         if self.spec.is_none() {
-            self.pending.push(Pending { id, since: now, changes: Vec::new() });
+            self.pending.push(Pending { id, since: now, changes: Vec::new(), settings: Vec::new() });
             self.change_failed(trouble, now);
             return;
         }

@@ -77,7 +77,10 @@ impl Controller {
             Named::Service(kind) => self.pick(kind, &what.replica, loads)?,
             Named::Gateways => self.pick_gateway(&what.replica)?,
             Named::Part(_) => {
-                let why = "only replicas and gateways drain; a part is stopped: playctl stop".to_owned();
+                let why = format!(
+                    "only replicas and gateways drain; a part is stopped: playctl stop {}",
+                    what.name
+                );
                 return Err(TargetError::Unsupported { what: format!("drain {what}"), why });
             }
         };
@@ -178,7 +181,17 @@ impl Controller {
         if let Some(kind) = PartKind::by_name(name) {
             return Ok(Named::Part(kind));
         }
-        self.known_service(name).map(Named::Service)
+        self.known_service(name).map(Named::Service).map_err(|error| match error {
+            TargetError::UnknownService { service, mut known } => {
+                let own = |kind: &PartKind| {
+                    self.parts.get(kind).is_some_and(|part| matches!(part.wanted, Wanted::Own(_)))
+                };
+                let parts = PartKind::ALL.into_iter().filter(own).map(|kind| kind.name().to_owned());
+                known.extend(std::iter::once(GATEWAY.to_owned()).chain(parts));
+                TargetError::UnknownService { service, known }
+            }
+            other => other,
+        })
     }
 
     fn runs(&self) -> Result<(), TargetError> {

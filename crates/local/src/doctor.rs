@@ -8,13 +8,14 @@ use std::{
 
 use platform::values::Protocol;
 use rustix::process::{Resource, getrlimit};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     kernel::{port, proc, sockets},
     lock::FileLock,
     paths::{Paths, private_directory},
-    programs::{Finder, NotFound, Program},
+    programs::{Finder, Found, NotFound, Program},
 };
 
 /// Open files that `demo` needs in one process, with room to spare: half of 10,000 proxied connections.
@@ -22,11 +23,14 @@ const OPEN_FILES_WANTED: u64 = 12_000;
 const MEMORY_WANTED: u64 = 1 << 30;
 /// The port of the default platform's gateway.
 const GATEWAY_PORT: u16 = 10_000;
+
 /// How a check went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     Ok,
+    /// Not there; the platform comes up without it.
+    Missing,
     /// The platform comes up, with limits.
     Warn,
     /// The platform does not come up.
@@ -34,7 +38,7 @@ pub enum Verdict {
 }
 
 /// One thing that was checked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Check {
     pub name: String,
     pub ok: Verdict,
@@ -71,7 +75,7 @@ pub fn checks() -> Vec<Check> {
         gateway_port(&paths),
     ];
     let finder = Finder::from_env();
-    checks.extend(Program::ALL.map(|program| real_part(&finder, program)));
+    checks.extend(Program::ALL.map(|program| real_part(program, finder.find(program))));
     checks
 }
 
@@ -183,19 +187,21 @@ fn gateway_port(paths: &Paths) -> Check {
     )
 }
 
-/// A program that can take the place of an embedded part. None is needed, so none is missing.
-fn real_part(finder: &Finder, program: Program) -> Check {
+/// A program that can take the place of an embedded part. None is needed.
+fn real_part(program: Program, found: Result<Found, NotFound>) -> Check {
     let name = program.name();
     let flag = match program {
         Program::Envoy | Program::Haproxy => format!("--gateway {name}"),
         _ => format!("--with {name}"),
     };
-    let detail = match finder.find(program) {
-        Ok(found) => format!("{}, for {flag}", found.in_words(program)),
-        Err(NotFound::Nowhere { .. }) => format!("not found; only for {flag}: {}", program.remedy()),
-        Err(error) => format!("not for {flag}: {error}"),
-    };
-    Check::new(name, Verdict::Ok, detail)
+    match found {
+        Ok(found) => Check::new(name, Verdict::Ok, format!("{}, for {flag}", found.in_words(program))),
+        Err(NotFound::Nowhere { .. }) => {
+            Check::new(name, Verdict::Missing, format!("missing; needed only for {flag}"))
+                .with_fix(program.remedy())
+        }
+        Err(error) => Check::new(name, Verdict::Warn, format!("cannot be used for {flag}: {error}")),
+    }
 }
 
 #[cfg(test)]
@@ -212,9 +218,19 @@ mod tests {
     #[test]
     fn what_could_be_real_is_said_and_fails_nothing() {
         for program in Program::ALL {
-            let check = real_part(&Finder::from_env(), program);
-            assert_eq!((check.name.as_str(), check.ok), (program.name(), Verdict::Ok));
+            let check = real_part(program, Finder::from_env().find(program));
+            assert_eq!(check.name, program.name());
+            assert_ne!(check.ok, Verdict::Fail, "{check:?}");
             assert!(check.detail.contains(program.name()), "{check:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_missing() {
+        for program in Program::ALL {
+            let check = real_part(program, Err(NotFound::Nowhere { program, testbed: "/nowhere".into() }));
+            assert_eq!(check.ok, Verdict::Missing, "{check:?}");
+            assert!(check.detail.starts_with("missing") && check.fix.is_some(), "{check:?}");
         }
     }
 

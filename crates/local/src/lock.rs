@@ -10,6 +10,11 @@ use std::{
 
 use rustix::fs::{FlockOperation, flock};
 
+/// What a process that holds a platform's lock writes into it.
+pub(crate) fn held_by(pid: u32) -> String {
+    format!("pid {pid}")
+}
+
 /// A lock that is held; dropping it removes the file and releases it.
 #[derive(Debug)]
 pub(crate) struct FileLock {

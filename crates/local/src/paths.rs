@@ -40,6 +40,11 @@ impl Paths {
         Self { state, runtime }
     }
 
+    #[cfg(test)]
+    pub(crate) fn below(home: &Path) -> Self {
+        Self { state: home.join("state"), runtime: home.join("runtime") }
+    }
+
     /// Makes the shared directories.
     pub(crate) fn prepare(&self) -> io::Result<()> {
         private_directory(&self.state)?;

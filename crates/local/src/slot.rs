@@ -6,6 +6,7 @@
 //! are shared by all users of a network namespace).
 
 use std::{
+    collections::BTreeSet,
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     path::Path,
@@ -13,7 +14,7 @@ use std::{
 
 use platform::ServiceKind;
 
-use crate::lock::FileLock;
+use crate::{kernel::sockets, lock::FileLock};
 
 /// Slots that may be taken.
 const FIRST: u8 = 77;
@@ -43,15 +44,17 @@ pub(crate) enum SlotError {
     #[error("cannot use the lock files in {directory}: {source}")]
     Locks { directory: String, source: io::Error },
     #[error(
-        "all slots 127.{FIRST}.x.x to 127.{LAST}.x.x are taken; take a platform down: playctl --platform NAME down"
+        "all slots 127.{FIRST}.x.x to 127.{LAST}.x.x are taken, by platforms or by listeners of others; take a \
+         platform down: playctl --platform NAME down"
     )]
     AllTaken,
 }
 
 impl Slot {
-    /// Takes the lowest free slot.
+    /// Takes the lowest free slot in which nobody listens.
     pub(crate) fn take(directory: &Path, platform: &str) -> Result<Self, SlotError> {
-        for number in FIRST..=LAST {
+        let foreign = listened_in();
+        for number in (FIRST..=LAST).filter(|number| !foreign.contains(number)) {
             let path = directory.join(format!("{number}.lock"));
             let lock = FileLock::try_take(&path, platform)
                 .map_err(|source| SlotError::Locks { directory: directory.display().to_string(), source })?;
@@ -71,6 +74,17 @@ impl Slot {
     pub(crate) fn addresses(&self) -> Addresses {
         Addresses { slot: self.number }
     }
+}
+
+/// The slots with a listener of somebody else: one of the platform's addresses might be taken. Those of platforms are
+/// among them. If the kernel does not list sockets, what is taken is found out when it is needed.
+fn listened_in() -> BTreeSet<u8> {
+    let found = [sockets::listening(), sockets::receiving()].into_iter().flatten().flatten();
+    let second_byte = |ip| match ip {
+        IpAddr::V4(ip) if ip.is_loopback() => Some(ip.octets()[1]),
+        _ => None,
+    };
+    found.filter_map(|found| second_byte(found.local.ip())).collect()
 }
 
 /// Bound by the platform that has the slot.
@@ -133,6 +147,21 @@ mod tests {
         let three = Slot::take(elsewhere.path(), "three").unwrap();
         assert_ne!(one.number(), two.number());
         assert!(![one.number(), two.number()].contains(&three.number()));
+    }
+
+    #[test]
+    fn a_slot_in_which_somebody_listens_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let slot = Slot::take(directory.path(), "one").unwrap();
+        let number = slot.number();
+        let listener =
+            std::net::TcpListener::bind((slot.addresses().replica(ServiceKind::Tcp, 1), 0)).unwrap();
+        drop(slot);
+        assert_ne!(Slot::take(directory.path(), "two").unwrap().number(), number);
+        drop(listener);
+        let socket = UdpSocket::bind((Addresses { slot: number }.part(0), 0)).unwrap();
+        assert_ne!(Slot::take(directory.path(), "three").unwrap().number(), number);
+        drop(socket);
     }
 
     #[test]

@@ -54,7 +54,7 @@ use self::{
 };
 use crate::{
     control::{self, Reply, Traces},
-    lock::FileLock,
+    lock::{FileLock, held_by},
     paths::{Paths, PlatformPaths},
     programs::Programs,
     slot::{NODES_MAX, ORDINALS},
@@ -137,7 +137,7 @@ pub fn run(name: &str) -> Result<(), Error> {
     let paths = Paths::from_env();
     paths.prepare().map_err(files(paths.runtime()))?;
     let own = paths.platform(name);
-    let holder = format!("pid {}", std::process::id());
+    let holder = held_by(std::process::id());
     let Some(lock) = FileLock::try_take(&own.lock, &holder).map_err(files(&own.lock))? else {
         let holder = FileLock::holder(&own.lock).ok().flatten().unwrap_or_default();
         let reply = serde_json::to_string(&Reply::Taken { holder: holder.clone() }).unwrap_or_default();

@@ -5,9 +5,10 @@
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, str::FromStr, time::Duration};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::event::Event;
+use crate::{event::Event, values::SettingChange};
 
 /// A running (or not yet running) platform that can be acted upon.
 pub trait Target: Send + Sync {
@@ -140,16 +141,21 @@ pub struct SubjectError {
 }
 
 /// What an `apply` did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Applied {
     /// One line per change, in words; empty when nothing had to change.
     pub changes: Vec<String>,
+    /// Which settings changed, on a platform that was up.
+    #[serde(default)]
+    pub settings: Vec<SettingChange>,
     /// How long it took until everything was ready.
+    #[serde(rename = "took_ms", with = "crate::duration::ms")]
+    #[schemars(with = "u64")]
     pub took: Duration,
 }
 
 /// What a `scale` did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Scaled {
     pub from: u32,
     pub to: u32,
@@ -158,7 +164,7 @@ pub struct Scaled {
 }
 
 /// What a `kill` did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Killed {
     pub replica: String,
     /// Known if the target has processes.
@@ -166,11 +172,13 @@ pub struct Killed {
     /// It had already been told to end and was draining.
     pub draining: bool,
     /// When it is started again; `None`: never.
+    #[serde(rename = "restart_in_ms", with = "crate::duration::optional_ms")]
+    #[schemars(with = "Option<u64>")]
     pub restart_in: Option<Duration>,
 }
 
 /// What a `stop` did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Stopped {
     /// The service or part.
     pub name: String,
@@ -179,7 +187,7 @@ pub struct Stopped {
 }
 
 /// What a `start` did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Started {
     /// The service, part or replica.
     pub name: String,
@@ -188,17 +196,19 @@ pub struct Started {
 }
 
 /// What a `drain` did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Drained {
     pub replica: String,
     /// Connections that it holds; `None` if clients do not connect to it.
     pub connections: Option<u64>,
     /// From SIGTERM to SIGKILL.
+    #[serde(rename = "grace_ms", with = "crate::duration::ms")]
+    #[schemars(with = "u64")]
     pub grace: Duration,
 }
 
 /// The state of a platform at one moment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Snapshot {
     pub platform: String,
     /// `local`, `cluster` or `simulated`.
@@ -218,7 +228,7 @@ pub struct Snapshot {
     pub problems: Vec<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceSnapshot {
     pub name: String,
     /// Where clients connect (the gateway), if the service is exposed.
@@ -237,7 +247,7 @@ pub struct ServiceSnapshot {
     pub autoscaler: Option<AutoscalerSnapshot>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ReplicaSnapshot {
     pub name: String,
     pub node: String,
@@ -267,7 +277,7 @@ pub struct ReplicaSnapshot {
 }
 
 /// A replica's life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReplicaPhase {
     Starting,
@@ -282,7 +292,7 @@ pub enum ReplicaPhase {
     Stopped,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AutoscalerSnapshot {
     pub min: u32,
     pub max: u32,
@@ -299,7 +309,7 @@ pub struct AutoscalerSnapshot {
 }
 
 /// A part of the platform that is not a replica of a service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PartSnapshot {
     /// `kafka`, `memcached`, `gateway node-0`….
     pub name: String,
@@ -318,7 +328,7 @@ pub struct PartSnapshot {
     pub pid: Option<u32>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PartOrigin {
     Embedded,
@@ -341,7 +351,7 @@ pub struct LogQuery {
 }
 
 /// One line that a replica, or a part, wrote.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LogLine {
     /// When it was written, or arrived from its writer.
     pub time: jiff::Timestamp,
@@ -358,7 +368,7 @@ pub enum TargetError {
     /// There is no such platform, or it is not running.
     #[error("platform {platform} is not running; start it with: playctl up")]
     NotRunning { platform: String },
-    #[error("there is no service {service} on this platform; it has: {}", known.join(", "))]
+    #[error("there is no {service} on this platform; it has: {}", known.join(", "))]
     UnknownService { service: String, known: Vec<String> },
     #[error("{service} has no replica {replica}; it has: {}", known.join(", "))]
     UnknownReplica { service: String, replica: String, known: Vec<String> },

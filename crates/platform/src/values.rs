@@ -7,6 +7,7 @@
 //! The chart's own `values.yaml` is part of the program ([`Values::builtin`]); `--chart DIR` uses another one.
 
 mod autoscaling;
+mod difference;
 mod error;
 mod gateway;
 pub mod helm;
@@ -18,6 +19,7 @@ mod source;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use difference::SettingChange;
 pub use error::{Problem, ValuesError};
 pub use gateway::{Gateway, GatewayKind, Health, Listener, Policy, Protocol, Rules};
 pub use parts::{Elasticsearch, Kafka, Memcached, Metrics, MetricsSource, Prometheus};

@@ -8,6 +8,7 @@
 
 mod chart;
 mod delays;
+mod escape;
 mod json;
 mod junit;
 mod recording;
@@ -18,9 +19,10 @@ mod timeline;
 mod words;
 
 pub use delays::{Delays, delays};
+pub use escape::visible;
 pub use json::{Document, json};
 pub use junit::junit;
 pub use recording::Recording;
 pub use style::Style;
 pub use svg::svg;
-pub use timeline::Timeline;
+pub use timeline::{Timeline, wrap};

@@ -5,7 +5,7 @@
 pub struct Style {
     /// Use ANSI colours.
     pub color: bool,
-    /// Columns that a line may take. Fewer than 60 are treated as 60.
+    /// Columns that a line may take. Fewer than 40 are treated as 40.
     pub width: usize,
 }
 
@@ -47,7 +47,7 @@ impl Tone {
 }
 
 impl Style {
-    const WIDTH_MIN: usize = 60;
+    const WIDTH_MIN: usize = 40;
 
     pub(crate) fn width(self) -> usize {
         self.width.max(Self::WIDTH_MIN)

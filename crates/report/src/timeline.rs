@@ -15,6 +15,7 @@ mod summary;
 use platform::{Event, EventKind, event::LoadSummary};
 
 use crate::{
+    escape::visible,
     series::Series,
     style::{Style, Tone},
     words::clock,
@@ -101,12 +102,14 @@ impl Timeline {
 
     /// `  0:36.2  desired    what  why`, wrapped at the width.
     fn lay_out(&self, t_ms: u64, entry: &Entry) -> Vec<String> {
-        const INDENT: usize = 21;
-        let room = self.style.width() - INDENT;
+        const KIND: usize = 10;
         let head = format!("{:>8}  ", clock(t_ms));
+        // Of a run that has lasted for days, the time takes more room.
+        let indent = head.chars().count() + KIND + 1;
+        let room = self.style.width().saturating_sub(indent).max(1);
         let head = self.style.paint(Tone::Faint, &head);
-        let kind = self.style.paint(entry.tone, &format!("{:<10}", entry.kind));
-        let blank = " ".repeat(INDENT);
+        let kind = self.style.paint(entry.tone, &format!("{:<KIND$}", entry.kind));
+        let blank = " ".repeat(indent);
         let mut lines = Vec::new();
         let gap = if entry.why.is_empty() { "" } else { "  " };
         let text = format!("{}{gap}{}", entry.what, entry.why);
@@ -128,24 +131,33 @@ impl Timeline {
     }
 }
 
-/// Breaks a text between words into lines of at most `room` characters; a longer word has a line for itself.
+/// Breaks a text into lines of at most `room` characters: between words, and a longer word where it must be.
 ///
-/// Names and messages come from other processes: characters that would control the terminal are replaced.
-fn wrap(text: &str, room: usize) -> Vec<String> {
-    let text = text.replace(char::is_control, "\u{fffd}");
+/// Names and messages come from other processes: what would steer the terminal is written out.
+pub fn wrap(text: &str, room: usize) -> Vec<String> {
+    let text = visible(text).replace('\t', " ");
     let mut lines = Vec::new();
-    let mut line = String::new();
+    let (mut line, mut length) = (String::new(), 0);
     for word in text.split(' ') {
-        let length = line.chars().count() + 1 + word.chars().count();
-        if !line.is_empty() && length > room {
+        let word_length = word.chars().count();
+        if length > 0 && length + 1 + word_length > room {
             lines.push(std::mem::take(&mut line).trim_end().to_owned());
+            length = 0;
             if word.is_empty() {
                 continue;
             }
-        } else if !line.is_empty() {
+        } else if length > 0 {
             line.push(' ');
+            length += 1;
         }
-        line.push_str(word);
+        for character in word.chars() {
+            if length >= room {
+                lines.push(std::mem::take(&mut line));
+                length = 0;
+            }
+            line.push(character);
+            length += 1;
+        }
     }
     lines.push(line.trim_end().to_owned());
     lines

@@ -19,11 +19,12 @@ fn sample(connections: u64) -> Sample {
 fn errors_name_the_thing_and_what_to_do() {
     let mut bench = Bench::up(PLATFORM);
     let kill = |bench: &mut Bench, what: &str, restart| bench.kill(what, restart).unwrap_err();
-    let unknown = "there is no service tpc on this platform; it has: tcp, udp";
+    let unknown = "there is no tpc on this platform; it has: tcp, udp";
     assert_eq!(bench.scale("tpc", 1).unwrap_err(), unknown);
+    let unknown = "there is no tpc on this platform; it has: tcp, udp, gateway, kafka";
     assert_eq!(kill(&mut bench, "tpc", true), unknown);
     assert_eq!(bench.drain("tpc/tpc-0").unwrap_err(), unknown);
-    assert_eq!(bench.stop("ws").unwrap_err(), "there is no service ws on this platform; it has: tcp, udp");
+    assert_eq!(bench.stop("tpc").unwrap_err(), unknown);
     assert_eq!(bench.scale("tcp", 201).unwrap_err(), "201 replicas of tcp: expected 0 to 200");
     let unknown = "tcp has no replica tcp-7; it has: tcp-0, tcp-1, tcp-2";
     assert_eq!(kill(&mut bench, "tcp/tcp-7", true), unknown);
@@ -66,7 +67,7 @@ fn errors_name_the_thing_and_what_to_do() {
     );
     assert_eq!(
         bench.drain("kafka").unwrap_err(),
-        "drain kafka is not possible here: only replicas and gateways drain; a part is stopped: playctl stop"
+        "drain kafka is not possible here: only replicas and gateways drain; a part is stopped: playctl stop kafka"
     );
     assert_eq!(
         kill(&mut bench, "kafka", false),

@@ -14,7 +14,7 @@ use super::{ASK_EVERY, LocalTarget, unexpected};
 use crate::{
     control::{Connection, Reply, Request, Traces},
     leftovers,
-    lock::FileLock,
+    lock::{FileLock, held_by},
 };
 
 /// While it takes down, a supervisor is asked so often whether it is alive.
@@ -84,7 +84,7 @@ impl LocalTarget {
             return Ok(());
         }
         // Held while anything is removed: a supervisor that starts meanwhile has its own state in the same place.
-        let holder = format!("pid {}, taking down", std::process::id());
+        let holder = format!("{}, taking down", held_by(std::process::id()));
         let lock = FileLock::try_take(&self.own.lock, &holder).map_err(TargetError::other)?;
         let Some(lock) = lock else {
             let holder = FileLock::holder(&self.own.lock).ok().flatten().unwrap_or_default();
@@ -129,6 +129,10 @@ impl LocalTarget {
             left.push(format!("the supervisor, process {}", traces.supervisor));
         }
         if let Ok(Some(holder)) = FileLock::holder(&self.own.lock) {
+            if holder != held_by(traces.supervisor) {
+                // Somebody has brought the platform up again: its files are theirs.
+                return left;
+            }
             left.push(format!("the lock {} ({holder})", self.own.lock.display()));
         }
         if traces.socket.exists() {
@@ -147,5 +151,39 @@ impl LocalTarget {
             }
         }
         left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::paths::Paths;
+
+    #[test]
+    fn a_platform_that_somebody_brought_up_again_is_not_left_over() {
+        let home = tempfile::tempdir().unwrap();
+        let paths = Paths::below(home.path());
+        paths.prepare().unwrap();
+        let own = paths.platform("p");
+        let target = LocalTarget {
+            name: "p".to_owned(),
+            options: crate::Options::default(),
+            own: own.clone(),
+            paths,
+            on_wait: None,
+        };
+        fs::create_dir(&own.state).unwrap();
+        fs::write(&own.socket, "").unwrap();
+        // No process has these numbers.
+        let (ours, theirs) = (u32::MAX, u32::MAX - 1);
+        let traces = Traces { run: Uuid::now_v7(), supervisor: ours, slot: None, socket: own.socket.clone() };
+
+        let lock = FileLock::try_take(&own.lock, &held_by(theirs)).unwrap();
+        assert_eq!(target.left(&traces), [""; 0]);
+        drop(lock);
+        let _lock = FileLock::try_take(&own.lock, &held_by(ours)).unwrap();
+        assert_eq!(target.left(&traces).len(), 3, "lock, socket and state: {:?}", target.left(&traces));
     }
 }

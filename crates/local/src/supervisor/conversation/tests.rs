@@ -174,7 +174,8 @@ async fn a_bring_up_shows_its_events_and_then_its_outcome() {
             panic!("expected to be asked to apply");
         };
         stage.warn("on the way");
-        let applied = Applied { changes: vec!["up".to_owned()], took: Duration::from_millis(5) };
+        let applied =
+            Applied { changes: vec!["up".to_owned()], settings: Vec::new(), took: Duration::from_millis(5) };
         answer.send(Reply::Done(controller::Reply::Applied(applied.clone()))).unwrap();
         assert_eq!(client.warning().await, "on the way");
         let reply = client.next().await;

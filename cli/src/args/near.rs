@@ -1,0 +1,118 @@
+//! Flags that other programs have, and what they are called here.
+
+use clap::{
+    Command, CommandFactory as _, Error,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+
+use super::Cli;
+
+/// A flag, and what stands for it: one of ours, or words where there is none.
+const KNOWN: [(&str, &str); 36] = [
+    ("--duration", "--for"),
+    ("--time", "--for"),
+    ("--length", "--for"),
+    ("--connections", "--conns"),
+    ("--clients", "--conns"),
+    ("--users", "--conns"),
+    ("--concurrency", "--conns"),
+    ("--interval", "--every"),
+    ("--message", "--payload"),
+    ("--data", "--payload"),
+    ("--body", "--payload"),
+    ("--rps", "--send"),
+    ("--qps", "--send"),
+    ("--threads", "--workers"),
+    ("--processes", "--workers"),
+    ("--udp", "--protocol udp"),
+    ("--tcp", "--protocol tcp"),
+    ("--picture", "--svg"),
+    ("--lines", "--tail"),
+    ("--last", "--tail"),
+    ("--filter", "--grep"),
+    ("--search", "--grep"),
+    ("--source", "--from"),
+    ("--grace", "--graceful"),
+    ("--drain", "--graceful"),
+    ("--file", "--values"),
+    ("--manifest", "--hpa"),
+    ("--name", "--platform"),
+    ("--namespace", "--platform"),
+    ("--format", "--output"),
+    ("--json", "--output json"),
+    ("--jsonl", "--output jsonl"),
+    ("--silent", "--quiet"),
+    ("--no-color", "--color never"),
+    ("--verbose", "--output jsonl"),
+    ("--no-restart", "--no-reconnect"),
+];
+
+/// Flags that there are not, with the reason.
+const NONE: [(&str, &str); 4] = [
+    ("--dry-run", "there is no dry run; a second `up` applies only what differs and prints each change"),
+    ("--force", "nothing asks for confirmation here, so there is nothing to force"),
+    ("--yes", "nothing asks for confirmation here"),
+    ("--replicas", "the number is an argument: playctl scale tcp 3"),
+];
+
+/// Adds to the error of an unknown flag what was probably meant.
+pub(super) fn explain(error: &mut Error, words: &[String]) {
+    if error.kind() != ErrorKind::UnknownArgument {
+        return;
+    }
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return };
+    let flag = flag.split('=').next().unwrap_or_default().to_owned();
+    let mut cli = Cli::command();
+    cli.build();
+    let command = words.iter().skip(1).find_map(|word| cli.find_subcommand(word)).unwrap_or(&cli);
+    if let Some((_, meant)) = KNOWN.iter().find(|(known, meant)| *known == flag && has(command, meant)) {
+        error.remove(ContextKind::Suggested);
+        error.insert(ContextKind::SuggestedArg, ContextValue::String((*meant).to_owned()));
+    } else if let Some((_, why)) = NONE.iter().find(|(known, _)| *known == flag) {
+        error.remove(ContextKind::SuggestedArg);
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![(*why).into()]));
+    }
+}
+
+fn has(command: &Command, flag: &str) -> bool {
+    let name = flag.split(' ').next().unwrap_or_default().trim_start_matches('-');
+    command.get_arguments().any(|argument| argument.get_long() == Some(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_meant_exists() {
+        let mut cli = Cli::command();
+        cli.build();
+        for (flag, meant) in KNOWN {
+            assert!(
+                cli.get_subcommands().any(|command| has(command, meant)),
+                "{flag}: no command has {meant}"
+            );
+            assert!(cli.get_subcommands().any(|command| !has(command, flag)), "every command has {flag}");
+        }
+    }
+
+    #[test]
+    fn a_near_miss_names_the_flag() {
+        for (words, said) in [
+            (&["load", "--duration", "5s"][..], "'--for'"),
+            (&["load", "--connections=5"], "'--conns'"),
+            (&["up", "--json"], "'--output json'"),
+            (&["up", "--dry-run"], "there is no dry run"),
+            (&["logs", "--lines", "5"], "'--tail'"),
+            (&["down", "--drain"], "'--graceful'"),
+            (&["scale", "tcp", "--replicas", "3"], "playctl scale tcp 3"),
+        ] {
+            let words: Vec<String> =
+                std::iter::once("playctl").chain(words.iter().copied()).map(str::to_owned).collect();
+            let mut error = Cli::command().try_get_matches_from(&words).unwrap_err();
+            explain(&mut error, &words);
+            let text = error.to_string();
+            assert!(text.contains(said), "{words:?}: {text}");
+        }
+    }
+}

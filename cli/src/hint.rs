@@ -1,0 +1,82 @@
+//! Commands in messages, completed so that they can be copied as they are.
+//!
+//! Engines name the command (`start it with: playctl up`) and do not know how this invocation was told which platform
+//! it is about. That is added here, for all of them.
+
+use crate::args::DEFAULT_PLATFORM;
+
+/// The commands that act on a platform.
+const COMMANDS: [&str; 14] = [
+    "demo", "down", "drain", "explain", "kill", "load", "logs", "scale", "start", "status", "stop", "up",
+    "watch", "diagnose",
+];
+
+const PROGRAM: &str = "playctl ";
+
+/// Names `platform` in every command of `text` that names none.
+pub(crate) fn complete(text: &str, platform: &str) -> String {
+    if platform == DEFAULT_PLATFORM {
+        return text.to_owned();
+    }
+    let mut completed = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(PROGRAM) {
+        let (before, after) = rest.split_at(at + PROGRAM.len());
+        let is_word =
+            !rest[..at].ends_with(|character: char| character.is_alphanumeric() || character == '/');
+        let command =
+            after.split(|character: char| !character.is_ascii_lowercase()).next().unwrap_or_default();
+        completed.push_str(before);
+        if is_word && COMMANDS.contains(&command) {
+            completed.push_str("--platform ");
+            completed.push_str(platform);
+            completed.push(' ');
+        }
+        rest = after;
+    }
+    completed.push_str(rest);
+    completed
+}
+
+/// A message apart from its hint: the last clause, if that names a command of ours.
+pub(crate) fn split(text: &str) -> (&str, Option<&str>) {
+    match text.rsplit_once("; ") {
+        Some((message, hint)) if hint.contains(PROGRAM) => (message, Some(hint)),
+        _ => (text, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_get_the_platform_and_nothing_else_does() {
+        for (text, completed) in [
+            ("start it with: playctl up", "start it with: playctl --platform blue up"),
+            (
+                "next: playctl status · playctl down",
+                "next: playctl --platform blue status · playctl --platform blue down",
+            ),
+            ("end it: playctl --platform blue down", "end it: playctl --platform blue down"),
+            ("another: playctl --platform NAME up", "another: playctl --platform NAME up"),
+            ("playctl is up", "playctl is up"),
+            ("cannot start /usr/bin/playctl up", "cannot start /usr/bin/playctl up"),
+            ("playctl upgrade", "playctl upgrade"),
+            (
+                "(stopped; start it with: playctl start tcp)",
+                "(stopped; start it with: playctl --platform blue start tcp)",
+            ),
+        ] {
+            assert_eq!(complete(text, "blue"), completed);
+            assert_eq!(complete(text, DEFAULT_PLATFORM), text);
+        }
+    }
+
+    #[test]
+    fn the_hint_is_the_last_clause_with_a_command() {
+        let (message, hint) = split("platform x is not running; start it with: playctl up");
+        assert_eq!((message, hint), ("platform x is not running", Some("start it with: playctl up")));
+        assert_eq!(split("no; such file").1, None);
+    }
+}

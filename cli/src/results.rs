@@ -1,0 +1,132 @@
+//! What commands print with `--output json`; the schema is `docs/results.schema.json`.
+//!
+//! Keys are in snake case, durations whole milliseconds with `_ms` in their names. What a target answers is printed
+//! as it is ([`platform::target`]); here are the results that the command line puts together.
+
+use platform::target::{Applied, Scaled, Snapshot};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::{commands, hint, printer::Printer};
+
+/// Why a command failed.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Failure {
+    /// `usage`, `not_running`, `unknown_service`, `failed`…
+    kind: String,
+    message: String,
+    /// What to do next, with the command to copy.
+    hint: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(failure: &commands::Failure, printer: &Printer) -> Self {
+        let whole = printer.completed(&failure.message);
+        let (message, hint) = hint::split(&whole);
+        Self { kind: failure.kind.clone(), message: message.to_owned(), hint: hint.map(str::to_owned) }
+    }
+
+    /// A command line that cannot be parsed.
+    pub(crate) fn of_usage(message: &str) -> Self {
+        let hint = Some("playctl COMMAND --help".to_owned());
+        Self { kind: "usage".to_owned(), message: message.to_owned(), hint }
+    }
+}
+
+/// `playctl up`
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Up {
+    pub applied: Applied,
+    pub snapshot: Snapshot,
+}
+
+/// `playctl down`
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Down {
+    pub platform: String,
+    pub was_up: bool,
+    /// Always empty: what is left is a failure.
+    pub left: Vec<String>,
+}
+
+/// `playctl scale`
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Scale {
+    pub service: String,
+    #[serde(flatten)]
+    pub scaled: Scaled,
+    /// When the autoscaler looks next; absent where there is none, or where 0 replicas switch it off.
+    pub next_sync_in_ms: Option<u64>,
+    /// So many of the replicas have no place yet.
+    pub pending: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::PathBuf};
+
+    use local::doctor::Check;
+    use platform::{
+        Event,
+        target::{Drained, Killed, LogLine, Started, Stopped},
+    };
+
+    use super::*;
+
+    /// The result of each command, by its name, and of any that fails.
+    #[expect(dead_code, reason = "only its schema is used")]
+    #[derive(JsonSchema)]
+    struct Results {
+        up: Up,
+        down: Down,
+        status: Snapshot,
+        scale: Scale,
+        kill: Killed,
+        stop: Stopped,
+        start: Started,
+        drain: Drained,
+        logs: Vec<LogLine>,
+        watch: Vec<Event>,
+        doctor: Vec<Check>,
+        failure: Failure,
+    }
+
+    #[test]
+    fn the_schema_is_up_to_date_and_speaks_one_language() {
+        let schema = schemars::schema_for!(Results).to_value();
+        let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/results.schema.json");
+        let wanted = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+        if std::env::var_os("UPDATE_SCHEMA").is_some() {
+            fs::write(&file, &wanted).unwrap();
+        }
+        let found = fs::read_to_string(&file).unwrap_or_default();
+        assert!(found == wanted, "docs/results.schema.json is out of date; rewrite it with UPDATE_SCHEMA=1");
+
+        let mut keys = Vec::new();
+        keys_of(&schema, &mut keys);
+        assert!(keys.len() > 50, "{keys:?}");
+        let is_snake = |key: &&String| {
+            key.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        };
+        let others: Vec<_> = keys.iter().filter(|key| !is_snake(key)).collect();
+        assert!(others.is_empty(), "not in snake case: {others:?}");
+        for key in ["took", "restart_in", "secs", "nanos"] {
+            assert!(!keys.iter().any(|known| known == key), "{key} has no unit");
+        }
+    }
+
+    fn keys_of(schema: &serde_json::Value, keys: &mut Vec<String>) {
+        match schema {
+            serde_json::Value::Object(table) => {
+                if let Some(properties) =
+                    table.get("properties").and_then(|properties| properties.as_object())
+                {
+                    keys.extend(properties.keys().cloned());
+                }
+                table.values().for_each(|value| keys_of(value, keys));
+            }
+            serde_json::Value::Array(items) => items.iter().for_each(|item| keys_of(item, keys)),
+            _ => {}
+        }
+    }
+}

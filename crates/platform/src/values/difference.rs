@@ -1,0 +1,130 @@
+//! What differs between two sets of values.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Values, helm::Table};
+
+/// Stands for a value that must not be shown.
+const SECRET: &str = "(secret)";
+
+/// Names of keys whose values are never shown.
+const SECRETS: [&str; 6] = ["password", "passwd", "secret", "token", "apikey", "credential"];
+
+/// One setting that changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SettingChange {
+    /// A key of `values.yaml`, such as `tcp.env.BUFF_SIZE`; or `nodes`.
+    pub key: String,
+    /// Absent: it was not set. `(secret)` stands for what must not be shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old: Option<Value>,
+    /// Absent: it is not set any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new: Option<Value>,
+}
+
+impl Values {
+    /// What is set differently than in `before`, in the order of the keys.
+    pub fn changes_since(&self, before: &Self) -> Vec<SettingChange> {
+        let mut changes = Vec::new();
+        compare("", &before.merged, &self.merged, &mut changes);
+        changes
+    }
+
+    /// What a key such as `tcp.env.BUFF_SIZE` is set to.
+    pub fn setting(&self, key: &str) -> Option<&Value> {
+        let mut names = key.split('.');
+        let first = self.merged.get(names.next()?)?;
+        names.try_fold(first, |value, name| value.get(name))
+    }
+}
+
+fn compare(path: &str, before: &Table, after: &Table, changes: &mut Vec<SettingChange>) {
+    let only_before =
+        before.iter().filter(|(key, _)| !after.contains_key(*key)).map(|(key, old)| (key, Some(old), None));
+    let all = after.iter().map(|(key, new)| (key, before.get(key), Some(new)));
+    for (key, old, new) in all.chain(only_before) {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match (old, new) {
+            (old, new) if old == new => {}
+            (Some(Value::Object(old)), Some(Value::Object(new))) => compare(&path, old, new, changes),
+            (old, new) => {
+                let shown = |value: &Value| shown(&path, value);
+                changes.push(SettingChange { old: old.map(shown), new: new.map(shown), key: path.clone() });
+            }
+        }
+    }
+}
+
+/// A value without its secrets.
+fn shown(key: &str, value: &Value) -> Value {
+    let folded = key.to_ascii_lowercase().replace(['_', '-'], "");
+    if SECRETS.iter().any(|secret| folded.contains(secret)) {
+        return SECRET.into();
+    }
+    match value {
+        Value::String(text) => without_user(text).into(),
+        Value::Array(items) => items.iter().map(|item| shown(key, item)).collect(),
+        Value::Object(table) => {
+            table.iter().map(|(name, value)| (name.clone(), shown(&format!("{key}.{name}"), value))).collect()
+        }
+        other => other.clone(),
+    }
+}
+
+/// `http://user:password@host` without the user.
+fn without_user(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let authority = rest.split('/').next().unwrap_or_default();
+    match authority.rfind('@') {
+        Some(at) => format!("{scheme}://{SECRET}{}", &rest[at..]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::values::ValuesSource;
+
+    fn with(set: &[&str]) -> Values {
+        let set = set.iter().map(|&set| set.to_owned()).collect();
+        Values::load(&ValuesSource { set, ..ValuesSource::default() }).unwrap()
+    }
+
+    #[test]
+    fn each_key_is_told_with_what_it_was_and_is() {
+        let (before, after) = (with(&[]), with(&["tcp.env.BUFF_SIZE=900", "tcp.autoscaling.maxReplicas=3"]));
+        let mut expected = [
+            ("tcp.autoscaling.maxReplicas", Some(json!(5)), Some(json!(3))),
+            ("tcp.env.BUFF_SIZE", before.setting("tcp.env.BUFF_SIZE").cloned(), Some(json!(900))),
+        ]
+        .map(|(key, old, new)| SettingChange { key: key.to_owned(), old, new });
+        assert_eq!(after.changes_since(&before), expected);
+        for change in &mut expected {
+            std::mem::swap(&mut change.old, &mut change.new);
+        }
+        assert_eq!(before.changes_since(&after), expected);
+        assert_eq!(before.changes_since(&before), []);
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        for (key, value) in [
+            ("tcp.env.KAFKA_SASL_PASSWORD", "hunter2"),
+            ("tcp.env.SOME_TOKEN", "hunter2"),
+            ("tcp.env.API_KEY", "hunter2"),
+            ("elasticsearch.url", "http://elastic:hunter2@127.0.0.1:9200/x"),
+        ] {
+            let changes = with(&[&format!("{key}={value}")]).changes_since(&with(&[]));
+            let text = serde_json::to_string(&changes).unwrap();
+            assert!(text.contains(key) && text.contains(SECRET) && !text.contains("hunter2"), "{text}");
+        }
+        let whole = shown("tcp.env", &json!({ "A": "1", "DB_PASSWORD": "hunter2" }));
+        assert_eq!(whole, json!({ "A": "1", "DB_PASSWORD": SECRET }));
+    }
+}
