@@ -1,10 +1,12 @@
 //! Child processes that end with this one.
 
 use std::{
+    any::Any,
     ffi::OsStr,
     fs::{self, File},
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     time::{Duration, Instant},
@@ -24,6 +26,8 @@ const POLL: Duration = Duration::from_millis(5);
 pub(crate) struct Process {
     child: Child,
     log: PathBuf,
+    /// What it was lent.
+    _lent: Option<Box<dyn Any>>,
 }
 
 /// What is to be started.
@@ -32,6 +36,8 @@ pub(crate) struct Start<'a> {
     command: Command,
     name: &'a str,
     dialogue: bool,
+    /// Its standard input, and what must live as long as it does.
+    lent: Option<(OwnedFd, Box<dyn Any>)>,
 }
 
 impl<'a> Start<'a> {
@@ -40,7 +46,7 @@ impl<'a> Start<'a> {
     pub(crate) fn program(name: &'a str, program: impl AsRef<OsStr>) -> Result<Self> {
         let mut command = Command::new(this_program()?);
         command.args(["reference", "contained", "--"]).arg(program);
-        Ok(Self { command, name, dialogue: false })
+        Ok(Self { command, name, dialogue: false, lent: None })
     }
 
     /// One of our own reference programs.
@@ -66,19 +72,25 @@ impl<'a> Start<'a> {
         self
     }
 
+    pub(crate) fn lent(mut self, stdin: OwnedFd, kept: Box<dyn Any>) -> Self {
+        self.lent = Some((stdin, kept));
+        self
+    }
+
     /// Starts it; it may not serve yet.
     pub(crate) fn spawn(mut self) -> Result<Process> {
         let log = scratch()?.join(format!("{}.log", self.name));
         let file = File::create(&log).with_context(|| log.display().to_string())?;
-        let (input, output) = if self.dialogue {
-            (Stdio::piped(), Stdio::piped())
-        } else {
-            (Stdio::null(), file.try_clone()?.into())
+        let (input, kept) = match self.lent {
+            Some((stdin, kept)) => (stdin.into(), Some(kept)),
+            None if self.dialogue => (Stdio::piped(), None),
+            None => (Stdio::null(), None),
         };
+        let output = if self.dialogue { Stdio::piped() } else { file.try_clone()?.into() };
         let child = (self.command.stdin(input).stdout(output).stderr(file))
             .spawn()
             .with_context(|| format!("cannot start {}", self.name))?;
-        Ok(Process { child, log })
+        Ok(Process { child, log, _lent: kept })
     }
 
     /// Starts it and waits until it takes connections at `address`.

@@ -45,8 +45,10 @@ fn conditions(text: &mut String, results: &Results) {
         "- Contestants alternate within a run, on loopback; a ratio is the median of the ratios of the rounds, with its range.
 - CPU time is that of the contestant's process, all threads, from `/proc/PID/task/*/schedstat`; memory is the sum of its
   resident pages.
-- Proxies have one I/O thread each (HAProxy `nbthread 1`, Envoy `--concurrency 1`; two in the rows that end in `-2`),
-  two replicas, least request, HTTP health checks once a second and no access log.
+- Proxies are started with the files, arguments and variables that `playctl up` gives them, by the values as they come
+  (`helm-chart/values.yaml`): one I/O thread, least request, HTTP health checks once a second, no access log. They have
+  two replicas. What rows ask for beyond that, and no platform deploys: two threads where the name ends in `-2`, HAProxy's
+  `splice-auto` where the row says so, and Envoy's listener for datagrams (`bench/src/contestant/proxy.rs`).
 - The reference is the least that does the same work: level-triggered epoll, one read and one write a message, no
   features (`bench/src/reference/`).
 
