@@ -13,6 +13,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use local::child::PARENT_VARIABLE;
 use rustix::process::{Pid, Signal};
 
 use crate::measure::wait;
@@ -41,19 +42,22 @@ pub(crate) struct Start<'a> {
 }
 
 impl<'a> Start<'a> {
-    /// `name` is that of its log file. The program runs through this program's own `reference contained`, which
-    /// asks the kernel to end it with us, whatever ends us.
-    pub(crate) fn program(name: &'a str, program: impl AsRef<OsStr>) -> Result<Self> {
-        let mut command = Command::new(this_program()?);
-        command.args(["reference", "contained", "--"]).arg(program);
-        Ok(Self { command, name, dialogue: false, lent: None })
+    /// `playctl` or this program; `name` is that of its log file. Both see the variable and ask the kernel to end
+    /// them with us, whatever ends us.
+    pub(crate) fn program(name: &'a str, program: impl AsRef<OsStr>) -> Self {
+        let mut command = Command::new(program);
+        command.env(PARENT_VARIABLE, std::process::id().to_string());
+        Self { command, name, dialogue: false, lent: None }
+    }
+
+    /// A command of `playctl` that would outlive us.
+    pub(crate) fn contained(name: &'a str, playctl: &Path) -> Self {
+        Self::program(name, playctl).args(["run-child", "--"]).args([playctl])
     }
 
     /// One of our own reference programs.
     pub(crate) fn reference(name: &'a str, subcommand: &str) -> Result<Self> {
-        let mut start = Self::program(name, this_program()?)?;
-        start.command.args(["reference", subcommand]);
-        Ok(start)
+        Ok(Self::program(name, this_program()?).args(["reference", subcommand]))
     }
 
     pub(crate) fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {

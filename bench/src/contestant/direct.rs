@@ -109,7 +109,7 @@ fn admin(service: SocketAddr) -> SocketAddr {
 }
 
 fn service(name: &'static str, programs: &Programs, address: SocketAddr) -> Result<Start<'static>> {
-    let start = Start::program(name, programs.playctl()?)?
+    let start = Start::program(name, programs.playctl()?)
         .args(["serve", name])
         .env("HOST", address.ip().to_string())
         .env("PORT", address.port().to_string())

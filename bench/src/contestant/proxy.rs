@@ -201,7 +201,7 @@ impl Deployed {
 
     fn start(self, programs: &Programs) -> Result<(Process, SocketAddr)> {
         let LoneGateway { address, readiness, arguments, environment, stdin, lent } = self.gateway;
-        let mut start = Start::program(self.name, programs.playctl()?)?.args(arguments);
+        let mut start = Start::program(self.name, programs.playctl()?).args(arguments);
         for (name, value) in environment {
             start = start.env(&name, value);
         }

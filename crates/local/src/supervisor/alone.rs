@@ -81,59 +81,42 @@ impl LoneGateway {
             kafka: None,
             program: (protocol == Protocol::Tcp).then(String::new),
         };
-        let found = Found {
-            version: String::new(),
-            executable: executable.to_owned(),
-            home: executable.parent().unwrap_or(executable).to_owned(),
-        };
+        // Nobody asks for anything else of it.
+        let found = Found { executable: executable.to_owned(), ..Found::default() };
         let programs = [Program::Envoy, Program::Haproxy].map(|program| (program, found.clone()));
         let address = SocketAddr::new(ip, listener.port);
         let admin = SocketAddr::new(ip, values.gateway.admin_port);
         let name = format!("{GATEWAY}-0");
-        let Some(proxy) = Proxy::of(&template, &programs.into()) else {
-            let site = Site { name: &name, node: "node-0", clients: address, admin_port: admin.port() };
-            let (stdin, lent) = lend(address, protocol)?;
-            return Ok(Self {
-                address,
-                readiness: (admin, GATEWAY_READY),
-                arguments: vec!["serve".into(), GATEWAY.into()],
-                environment: environment::of_gateway(&template, &own, ip, site),
-                stdin: Some(stdin),
-                lent,
-            });
-        };
-        let site = proxy::Site {
-            name,
-            ip,
-            clients: vec![address],
-            cluster: listener.service.clone(),
-            folder: folder.to_owned(),
-            endpoints: own.endpoints(),
-        };
-        let launch = proxy.prepare(&site, endpoints.current())?;
-        let (stdin, lent) = if proxy.takes_listeners() {
-            let (stdin, lent) = lend(address, protocol)?;
-            (Some(stdin), lent)
+        let proxy = Proxy::of(&template, &programs.into());
+        let lends = proxy.as_ref().is_none_or(Proxy::takes_listeners);
+        let (stdin, lent) = if lends { lend(address, protocol)? } else { (None, Box::new(()) as _) };
+        let (path, arguments, environment) = if let Some(proxy) = proxy {
+            let site = proxy::Site {
+                name,
+                ip,
+                clients: vec![address],
+                cluster: listener.service.clone(),
+                folder: folder.to_owned(),
+                endpoints: own.endpoints(),
+            };
+            let launch = proxy.prepare(&site, endpoints.current())?;
+            let environment = launch.environment.iter().cloned().collect();
+            (Proxied { proxy, site }.readiness_path(), launch.wrapped(lends), environment)
         } else {
-            (None, Box::new(()) as Box<dyn Any>)
+            let site = Site { name: &name, node: "node-0", clients: address, admin_port: admin.port() };
+            let environment = environment::of_gateway(&template, &own, ip, site);
+            (GATEWAY_READY, vec!["serve".into(), GATEWAY.into()], environment)
         };
-        Ok(Self {
-            address,
-            readiness: (admin, Proxied { proxy, site }.readiness_path()),
-            environment: launch.environment.iter().cloned().collect(),
-            arguments: launch.wrapped(stdin.is_some()),
-            stdin,
-            lent,
-        })
+        Ok(Self { address, readiness: (admin, path), arguments, environment, stdin, lent })
     }
 }
 
 /// A listener on its way to a process, and what must live as long as that.
-fn lend(address: SocketAddr, protocol: Protocol) -> io::Result<(OwnedFd, Box<dyn Any>)> {
+fn lend(address: SocketAddr, protocol: Protocol) -> io::Result<(Option<OwnedFd>, Box<dyn Any>)> {
     let listeners = Listeners::bind(address, protocol, 1, Hold::Listening).map_err(io::Error::other)?;
     let (ours, theirs) = listeners::line()?;
     handover::send(&ours, protocol, &listeners.of_node(0).into_iter().collect::<Vec<_>>())?;
-    Ok((theirs, Box::new((listeners, ours))))
+    Ok((Some(theirs), Box::new((listeners, ours))))
 }
 
 #[cfg(test)]
