@@ -6,11 +6,10 @@
 //! cargo run --release -p bench --example broadcast-latency -- [SECONDS]
 //! ```
 //!
-//! One client sends `brd` a hundred times a second, at times that are fixed beforehand; each delivery counts from the
-//! time that was due. The servers are three of their own, each with its own connections to Kafka; that they share
-//! this process with the clients only adds to the times. The first two seconds are not among the percentiles: the
-//! producer learns who leads the topic's partitions, and a Java that was just started compiles. Fails if a delivery
-//! is missing, from the first one on.
+//! One client sends `brd` a hundred times a second on a fixed schedule; each delivery counts from its due time. The
+//! three servers have separate connections to Kafka; they share this process with the clients, which only adds to the
+//! times. The percentiles leave out the first two seconds, in which the producer learns who leads the partitions and a
+//! freshly started JVM compiles. Fails if any delivery is missing, including the first ones.
 
 use std::error::Error;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -28,7 +27,7 @@ const CLIENTS_PER_SERVER: usize = 10;
 /// Broadcasts before those that count.
 const WARM_UP: u32 = 200;
 const INTERVAL: Duration = Duration::from_millis(10);
-/// Nothing takes longer than that but what was lost.
+/// A message that takes longer than this is lost.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The last word, which ends the receivers.
 const END: &str = "end";
@@ -125,7 +124,7 @@ fn receive(mut stream: BufReader<TcpStream>, origin: &Instant) -> std::io::Resul
     let mut line = String::new();
     loop {
         line.clear();
-        // A silence that long, or a connection that is closed, is the end as well; what is missing is counted.
+        // A silence this long, or a closed connection, is the end too; missing messages are counted.
         if stream.read_line(&mut line).is_ok_and(|bytes| bytes > 0) && line.trim() != END {
             let number = line.trim().parse();
             received.push((number.map_err(std::io::Error::other)?, origin.elapsed()));
@@ -142,7 +141,7 @@ fn send(address: SocketAddr, origin: &Instant, broadcasts: u32) -> Result<Durati
     let mut token = String::new();
     stream.read_line(&mut token)?;
     let token = token.trim().to_owned();
-    // Its own copies are read too, or the server would take it for a slow client.
+    // Read its own copies too, or the server would take it for a slow client.
     let mut rest = stream.get_ref().try_clone()?;
     let draining = std::thread::spawn(move || std::io::copy(&mut rest, &mut std::io::sink()));
     let mut writer = stream.get_ref().try_clone()?;
@@ -152,7 +151,7 @@ fn send(address: SocketAddr, origin: &Instant, broadcasts: u32) -> Result<Durati
         pause(due.saturating_sub(origin.elapsed()));
         writer.write_all(format!("brd:{token}:{number}\n").as_bytes())?;
     }
-    // After the last one has had its time.
+    // Wait until the last one has had its time.
     pause(Duration::from_secs(1));
     writer.write_all(format!("brd:{token}:{END}\n").as_bytes())?;
     drop(draining);

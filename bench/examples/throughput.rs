@@ -8,9 +8,9 @@
 //!
 //! Both sides send the same lines with ids of the same shape, in bulks of the same size, as many at a time, into
 //! indices made by the same template. The bodies of the direct side are made before its clock starts; the logger's
-//! time includes joining its group. A tenth of it all goes first and does not count, because Elasticsearch grows
-//! faster while it warms up; then the sides take turns, and in who begins as well. Each round has its ratio, so that
-//! what else the machine does meanwhile meets both sides.
+//! time includes joining its group. The first tenth does not count, because Elasticsearch gets faster while it warms
+//! up; then the sides alternate, and so does the side that begins. Each round has its own ratio, so that other load on
+//! the machine affects both sides.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -135,7 +135,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Documents per second of a logger with a group of its own, until it has written so many.
+    /// Documents per second of a logger with its own group, until it has written `records`.
     fn logger(&self, topic: &str, round: usize, records: usize) -> Result<f64, Failed> {
         let (prefix, group) = (self.index_prefix(), format!("{topic}-{round}"));
         let env: Env = [
@@ -166,7 +166,7 @@ impl Bench {
         Ok(rate)
     }
 
-    /// Documents per second of bulks that are posted as fast as they are taken.
+    /// Documents per second of bulks posted as fast as they are taken.
     fn direct(&self, topic: &str, records: usize) -> Result<f64, Failed> {
         // The logger's template is for this one too.
         let index = format!("{}-directly", self.index_prefix());
@@ -217,7 +217,7 @@ impl Bench {
     }
 }
 
-/// Posts a bulk, again and again while Elasticsearch has no room for it: the logger does not give up then either.
+/// Posts a bulk, retrying while Elasticsearch has no room for it, as the logger does.
 async fn post(client: Elasticsearch, body: Bytes) -> Result<(), Failed> {
     const AGAIN: Duration = Duration::from_millis(100);
     let mut headers = HeaderMap::new();

@@ -29,22 +29,22 @@ struct Arguments {
     /// Rows to measure; `--list` names them
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// How often each contestant has its turn
+    /// How many turns each contestant gets
     #[arg(long, default_value = "5")]
     rounds: NonZeroU32,
-    /// How long one turn is measured, in seconds, after connecting and warming up
+    /// How long to measure one turn, in seconds, after connecting and warming up
     #[arg(long, default_value = "10", value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
-    /// What is printed on standard output
+    /// What to print on standard output
     #[arg(long, value_enum, default_value = "human")]
     output: Output,
-    /// Name the rows and what they measure
+    /// List the rows and what they measure
     #[arg(long)]
     list: bool,
-    /// Take playctl as it was built last
+    /// Use the existing build of playctl
     #[arg(long)]
     no_build: bool,
-    /// Make the document anew from the data of earlier runs, without measuring
+    /// Rebuild the document from the data of earlier runs, without measuring
     #[arg(long, conflicts_with_all = ["names", "list"])]
     document: bool,
     #[command(subcommand)]
@@ -57,7 +57,7 @@ pub(crate) enum Output {
     Json,
 }
 
-/// What this program starts of itself.
+/// Subcommands with which this program starts itself.
 #[derive(Debug, clap::Subcommand)]
 enum Inner {
     #[command(subcommand, hide = true)]
@@ -110,7 +110,7 @@ pub(crate) fn parse() -> Result<Request> {
     }))
 }
 
-/// The rows of that name, in the order of the table.
+/// The rows of this name, in the order of the table.
 fn select(names: &[String]) -> Result<Vec<Work>> {
     let mut works = work::all();
     let known: Vec<_> = works.iter().map(|work| work.name).chain([strace::NAME]).collect();

@@ -20,7 +20,7 @@ use crate::{install, playctl};
 pub(crate) enum Contestant {
     /// What this repository builds.
     Playctl,
-    /// The least that does the same work ([`crate::reference`]).
+    /// The minimum that does the same work ([`crate::reference`]).
     Reference,
     HaProxy,
     Envoy,
@@ -70,7 +70,7 @@ impl Programs {
         once(&self.envoy, || install::program("envoy"))
     }
 
-    /// What each program that was used says of its version, by the contestant's name.
+    /// The version of each program used, by the contestant's name.
     pub(crate) fn versions(&self) -> Vec<(Contestant, String)> {
         let of = |contestant, program: &OnceCell<PathBuf>, flag| {
             Some((contestant, install::version(program.get()?, flag)?))

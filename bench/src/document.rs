@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::{install::repository, printer, results::Results, work};
 
-/// Takes new results into the document. Rows that were not measured stay as they were.
+/// Adds new results to the document. Rows that were not measured stay unchanged.
 pub(crate) fn update(newer: Results) -> Result<()> {
     let data = repository().join("docs/performance.json");
     let names: Vec<_> = work::all().into_iter().map(|work| work.name).collect();
@@ -23,7 +23,7 @@ pub(crate) fn update(newer: Results) -> Result<()> {
     write_both(&results)
 }
 
-/// Makes the document anew from the data that is there.
+/// Rebuilds the document from the existing data.
 pub(crate) fn rewrite() -> Result<()> {
     let data = repository().join("docs/performance.json");
     let results = Results::load(&data)?

@@ -1,4 +1,4 @@
-//! What is measured and what it should come to.
+//! What is measured, and the goals.
 
 use serde::{Deserialize, Serialize};
 
@@ -68,15 +68,15 @@ fn scaled(value: f64, step: f64, units: &[&str]) -> String {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "goal", rename_all = "kebab-case")]
 pub(crate) enum Goal {
-    /// At least so many times what another reaches in the same run.
+    /// At least this multiple of what another contestant reaches in the same run.
     AtLeast { ratio: f64, of: Contestant },
-    /// At most so many times what another takes in the same run.
+    /// At most this multiple of what another contestant needs in the same run.
     AtMost { ratio: f64, of: Contestant },
-    /// Less than that.
+    /// Less than this.
     Under { value: f64 },
-    /// At most that.
+    /// At most this.
     UpTo { value: f64 },
-    /// At least that.
+    /// At least this.
     From { value: f64 },
 }
 
@@ -89,7 +89,7 @@ impl Goal {
         }
     }
 
-    /// Whether `reached`, a ratio or a value as the goal is, will do.
+    /// Whether `reached`, a ratio or a value like the goal, is good enough.
     pub(crate) fn is_met(self, reached: f64) -> bool {
         match self {
             Self::AtLeast { ratio: bound, .. } | Self::From { value: bound } => reached >= bound,
@@ -109,7 +109,7 @@ impl Goal {
         if margin.is_nan() { 1.0 } else { margin }
     }
 
-    /// By which part of the goal it is missed: 0.1 is a tenth too little, or too much. Negative if it is met.
+    /// The fraction of the goal by which it is missed: 0.1 is a tenth too little, or too much. Negative if it is met.
     pub(crate) fn shortfall(self, reached: f64) -> f64 {
         match self {
             Self::AtLeast { ratio: bound, .. } | Self::From { value: bound } => 1.0 - reached / bound,

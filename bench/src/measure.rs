@@ -5,12 +5,12 @@ use std::{fs, path::Path, time::Duration};
 use anyhow::{Context, Result};
 
 /// The CPU time a process has used so far, to the nanosecond: the sum of its threads' `schedstat`. The times in
-/// `/proc/PID/stat` are counted in ticks of 10 ms, too coarse for what is idle.
+/// `/proc/PID/stat` are counted in ticks of 10 ms, too coarse for idle processes.
 pub(crate) fn cpu_time(process: u32) -> Result<Duration> {
     let tasks = format!("/proc/{process}/task");
     let mut total = Duration::ZERO;
     for task in fs::read_dir(&tasks).with_context(|| format!("process {process} is gone: {tasks}"))? {
-        // A thread may end between the listing and the look; what it had used is lost, which is little, as no
+        // A thread may end between the listing and the look. What it used is then lost, but that is little, because no
         // contestant starts threads under load.
         if let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) {
             total +=
@@ -33,7 +33,7 @@ pub(crate) fn resident(process: u32) -> Result<u64> {
     resident_bytes(&text).with_context(|| format!("{path} has no line Rss"))
 }
 
-/// A process and all that come from it.
+/// A process and all its descendants.
 pub(crate) fn family(process: u32) -> Result<Vec<u32>> {
     let mut family = vec![process];
     let mut looked_at = 0;
@@ -54,7 +54,7 @@ fn resident_bytes(smaps: &str) -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-#[expect(clippy::disallowed_methods, reason = "a measurement has a length; nothing is waited for")]
+#[expect(clippy::disallowed_methods, reason = "a measurement has a length; it does not wait for anything")]
 pub(crate) fn wait(length: Duration) {
     std::thread::sleep(length);
 }

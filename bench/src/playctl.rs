@@ -1,4 +1,4 @@
-//! Finds and builds the programs of this repository that are measured.
+//! Finds and builds the measured programs.
 
 use std::{path::PathBuf, process::Command};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{install::repository, printer, process::this_program};
 
-/// `playctl` beside this program; `build` brings it up to date first.
+/// `playctl`, rebuilt first if `build`.
 pub(crate) fn program(build: bool) -> Result<PathBuf> {
     built(build, &["--package", "playctl", "--bin", "playctl"], "playctl")
 }
@@ -16,7 +16,7 @@ pub(crate) fn histories(build: bool) -> Result<PathBuf> {
     built(build, &["--package", "controller", "--example", "histories"], "examples/histories")
 }
 
-/// Built anew if it is missing or older than its sources, which cargo decides.
+/// The file next to this program. Cargo rebuilds it if it is missing or older than its sources.
 fn built(build: bool, what: &[&str], path: &str) -> Result<PathBuf> {
     let folder = this_program()?.parent().context("this program lies in no folder")?.to_owned();
     let program = folder.join(path);

@@ -14,12 +14,12 @@ use rustix::{
 /// How many events one wait takes.
 const BATCH: usize = 256;
 
-/// Room for what one wait gives.
+/// Room for the events of one wait.
 pub(crate) fn events() -> Vec<Event> {
     Vec::with_capacity(BATCH)
 }
 
-/// Puts into `events` what has happened; nothing if the time is over or a signal came, as when a tracer attaches.
+/// Fills `events` with what has happened; with nothing after a time-out or a signal, such as when a tracer attaches.
 pub(crate) fn wait(epoll: &OwnedFd, events: &mut Vec<Event>, timeout: Option<&Timespec>) -> io::Result<()> {
     events.clear();
     match epoll::wait(epoll, spare_capacity(events), timeout) {

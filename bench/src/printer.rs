@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-/// Writes a result. A reader that went away (`| head`) is no failure of the measurement.
+/// Writes a result. A reader that went away (`| head`) does not fail the measurement.
 pub(crate) fn result(text: &str) -> io::Result<()> {
     match writeln!(io::stdout().lock(), "{text}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
@@ -10,7 +10,7 @@ pub(crate) fn result(text: &str) -> io::Result<()> {
     }
 }
 
-/// Writes a line of progress. There is nowhere to report that standard error is closed.
+/// Writes a line of progress. If standard error is closed, there is nowhere to report it.
 pub(crate) fn note(text: &str) {
     drop(writeln!(io::stderr().lock(), "{text}"));
 }

@@ -18,39 +18,39 @@ use rustix::process::{Pid, Signal};
 
 use crate::measure::wait;
 
-/// How long a contestant may take until it serves.
+/// How long a contestant may take to start serving.
 const START_WITHIN: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(5);
 
-/// A running program. Ends with SIGKILL when dropped: what a contestant does on its way out is not measured.
+/// A running program. Ends with SIGKILL when dropped: a contestant's shutdown is not measured.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
     log: PathBuf,
-    /// What it was lent.
+    /// Must live as long as the process does.
     _lent: Option<Box<dyn Any>>,
 }
 
-/// What is to be started.
+/// What to start.
 #[derive(Debug)]
 pub(crate) struct Start<'a> {
     command: Command,
     name: &'a str,
     dialogue: bool,
-    /// Its standard input, and what must live as long as it does.
+    /// Its standard input, and something that must live as long as the process does.
     lent: Option<(OwnedFd, Box<dyn Any>)>,
 }
 
 impl<'a> Start<'a> {
-    /// `playctl` or this program; `name` is that of its log file. Both see the variable and ask the kernel to end
-    /// them with us, whatever ends us.
+    /// A service of `playctl`, or this program; `name` names its log file. Both obey the variable: they ask the kernel
+    /// to end them with us, however we end.
     pub(crate) fn program(name: &'a str, program: impl AsRef<OsStr>) -> Self {
         let mut command = Command::new(program);
         command.env(PARENT_VARIABLE, std::process::id().to_string());
         Self { command, name, dialogue: false, lent: None }
     }
 
-    /// A command of `playctl` that would outlive us.
+    /// Any other command of `playctl`; it ends with us too.
     pub(crate) fn contained(name: &'a str, playctl: &Path) -> Self {
         Self::program(name, playctl).args(["run-child", "--"]).args([playctl])
     }
@@ -138,7 +138,7 @@ impl Process {
         Ok(Dialogue { input, output: BufReader::new(output) })
     }
 
-    /// Waits for the end of a program started with [`Start::with_dialogue`] and gives what it printed.
+    /// Waits for a program started with [`Start::with_dialogue`] to end and returns what it printed.
     pub(crate) fn output(mut self) -> Result<String> {
         let mut text = String::new();
         let mut output = self.child.stdout.take().context("no pipe from the program's output")?;
@@ -155,7 +155,7 @@ impl Process {
         Ok(rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM)?)
     }
 
-    /// Waits for its end, which must be an orderly one.
+    /// Waits for it to end, which must be orderly.
     pub(crate) fn ended(mut self, within: Duration) -> Result<()> {
         let deadline = Instant::now() + within;
         loop {

@@ -1,6 +1,6 @@
-//! The least that does the same work: what a contestant of ours is measured against.
+//! The minimum that does the same work, to measure our contestants against.
 //!
-//! One read and one write per echo, level-triggered epoll, no features, no limits. Each runs as a process of its own,
+//! One read and one write per echo, level-triggered epoll, no features, no limits. Each runs as a separate process,
 //! started through hidden subcommands of this program.
 
 mod broadcast;
@@ -30,30 +30,30 @@ pub(crate) enum Program {
     Echo(Serve),
     /// Echoes datagrams
     Datagrams(datagrams::Arguments),
-    /// Reads and forgets
+    /// Reads and discards
     Sink(Serve),
-    /// Passes on what comes, to and fro
+    /// Relays bytes in both directions
     Relay(relay::Arguments),
-    /// Passes on datagrams, to and fro
+    /// Relays datagrams in both directions
     DatagramRelay(datagram_relay::Arguments),
-    /// Sends a line of its input to all who are connected and prints how many those are
+    /// Sends each line of its input to all connected clients and prints how many there are
     Broadcast {
         #[arg(long)]
         listen: SocketAddr,
     },
-    /// Connections that send a message once a second each
+    /// Connections that each send a message once a second
     Client(client::Arguments),
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Serve {
-    /// Addresses to take connections at
+    /// Addresses to accept connections at
     #[arg(long, required = true)]
     listen: Vec<SocketAddr>,
     /// Port at which `GET` is answered with 200, on the addresses of `--listen`
     #[arg(long)]
     health: Option<u16>,
-    /// Threads, each with listeners of its own
+    /// Threads, each with its own listeners
     #[arg(long, default_value = "1")]
     threads: NonZeroUsize,
 }
@@ -81,7 +81,7 @@ impl Serve {
                 health::answer(SocketAddr::new(address.ip(), port))?;
             }
         }
-        // Each ends only with an error, and then what is measured is not what was asked for.
+        // Each ends only with an error, and then the measurement is void.
         let (failed, failure) = std::sync::mpsc::channel();
         for _ in 0..self.threads.get() {
             let (listeners, failed, serve) = (self.listeners()?, failed.clone(), serve.clone());
@@ -96,20 +96,20 @@ impl Serve {
     }
 }
 
-/// A non-blocking listener. `shared` lets several listen at the same address, among whom the kernel spreads
-/// connections.
+/// A non-blocking listener. `shared` lets several listen at the same address; the kernel spreads connections over
+/// them.
 fn listener(address: SocketAddr, shared: bool) -> Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
-    // Accepted sockets inherit it, which saves a call for each.
+    // Accepted sockets inherit it, which saves a call per connection.
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into()).map_err(|error| anyhow!("cannot listen at {address}: {error}"))?;
     socket.listen(4096)?;
     Ok(socket.into())
 }
 
-/// An address of this program's part of loopback, 127.70.0.0/16.
+/// An address in this program's part of loopback, 127.70.0.0/16.
 pub(crate) const fn loopback(third: u8, fourth: u8, port: u16) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(127, 70, third, fourth)), port)
 }

@@ -1,4 +1,4 @@
-//! What came out, as it is kept in `docs/performance.json`.
+//! The results, as kept in `docs/performance.json`.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -13,7 +13,7 @@ use crate::{
     strace::Counts,
 };
 
-/// Everything that the document is made of.
+/// Everything in the document.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Results {
     pub(crate) machine: Machine,
@@ -32,7 +32,7 @@ pub(crate) struct Row {
     pub(crate) taken: String,
     pub(crate) rounds: u32,
     pub(crate) seconds: u64,
-    /// Of those who took part and have one.
+    /// Versions of the contestants that took part and have one.
     pub(crate) versions: BTreeMap<String, String>,
     pub(crate) figures: Vec<Outcome>,
 }
@@ -54,7 +54,7 @@ pub(crate) struct Series {
     pub(crate) samples: Vec<f64>,
 }
 
-/// What a goal came to.
+/// The result for a goal.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Verdict {
     #[serde(flatten)]
@@ -96,7 +96,7 @@ impl Outcome {
 }
 
 impl Results {
-    /// What an earlier run left, or nothing yet.
+    /// The results of earlier runs, or nothing yet.
     pub(crate) fn load(path: &Path) -> Result<Option<Self>> {
         match fs::read_to_string(path) {
             Ok(text) => {
@@ -108,8 +108,8 @@ impl Results {
         }
     }
 
-    /// Takes the rows of `newer` in place of those of the same name, in the order of `names`; rows that no longer
-    /// exist go. Another machine's rows are not comparable and go, too.
+    /// Replaces rows by rows of the same name from `newer`, in the order of `names`; drops rows that no longer exist,
+    /// and rows of another machine, which are not comparable.
     pub(crate) fn merge(self, newer: Self, names: &[&str]) -> Self {
         if self.machine != newer.machine {
             return newer;

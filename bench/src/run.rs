@@ -1,4 +1,4 @@
-//! Does what the command line asks.
+//! Carries out the command line.
 
 use std::{collections::BTreeMap, io, net::TcpListener, time::Duration};
 
@@ -60,7 +60,7 @@ fn measure_rows(plan: &Plan) -> Result<()> {
 }
 
 /// Waits until no other bench runs on this machine: two would measure each other. The listener is the lock, which the
-/// kernel takes back from whoever ends.
+/// kernel releases when its owner ends.
 fn turn_on_this_machine() -> Result<TcpListener> {
     let address = reference::loopback(255, 254, 9);
     let mut said = false;
@@ -79,8 +79,8 @@ fn turn_on_this_machine() -> Result<TcpListener> {
     }
 }
 
-/// All rounds of a row. Contestants take turns, and who begins changes with the round, so that nobody always comes
-/// after the same one.
+/// All rounds of a row. Contestants take turns, and each round starts with a different one, so that no contestant
+/// always comes after the same one.
 fn measure_row(work: &Work, plan: &Plan, programs: &Programs) -> Result<Row> {
     let count = work.contestants.len();
     // By figure, then by contestant, then by round.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What is said of a handful of rounds: the middle one and how far they lie apart.
+/// A summary of a handful of rounds: the median and the range.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -24,8 +24,8 @@ impl Spread {
         Some(Self { median, min: *sorted.first()?, max: *sorted.last()? })
     }
 
-    /// The ratio round by round: both samples of a round were taken within the same minute, so what disturbs the
-    /// machine for longer than that cancels out, which it does not in a ratio of two medians.
+    /// The ratio round by round: both samples of a round were taken within the same minute, so longer disturbances of
+    /// the machine cancel out, unlike in a ratio of two medians.
     pub(crate) fn of_ratios(ours: &[f64], theirs: &[f64]) -> Option<Self> {
         let ratios: Vec<f64> = ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect();
         Self::of(&ratios)

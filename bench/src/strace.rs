@@ -1,4 +1,4 @@
-//! System calls for each message, connection or byte, as `strace -c` counts them.
+//! System calls per message, connection or byte, as counted by `strace -c`.
 //!
 //! Counts, not times: a traced process takes many times as long for a call. A slower process also finds more to do at
 //! each wake-up, so waits (`epoll_wait`) are fewer than untraced.
@@ -22,7 +22,7 @@ use crate::{
     work::{self, Scene, Traced},
 };
 
-/// The name under which the command line takes it, beside those of the rows.
+/// Its name on the command line, next to the names of rows.
 pub(crate) const NAME: &str = "syscalls";
 pub(crate) const ABOUT: &str = "system calls for each message, connection and MiB, by `strace -c`";
 
@@ -90,9 +90,9 @@ fn count(traced: &Traced, programs: &Programs, contestant: Contestant) -> Result
         .stderr(Stdio::piped())
         .spawn()
         .context("cannot start strace")?;
-    // Kept to the end: it lets go of the process if nobody takes what it says.
+    // Kept to the end: strace detaches if nobody reads its output.
     let mut stderr = BufReader::new(strace.stderr.take().context("no pipe from strace")?);
-    // One line for each thread it has taken hold of, or the reason why it cannot.
+    // One line for each thread that it attached to, or the reason why it cannot.
     let mut first = String::new();
     stderr.read_line(&mut first)?;
     if !first.contains("attached") {
@@ -102,7 +102,7 @@ fn count(traced: &Traced, programs: &Programs, contestant: Contestant) -> Result
     let before = scene.units()?;
     measure::wait(LENGTH);
     let units = (scene.units()? - before) / traced.per;
-    // On the interrupt it lets go of the process and writes its table.
+    // On an interrupt it detaches from the process and writes its table.
     kill_process(Pid::from_child(&strace), Signal::INT)?;
     strace.wait()?;
     drop(stderr);
@@ -112,7 +112,7 @@ fn count(traced: &Traced, programs: &Programs, contestant: Contestant) -> Result
     Ok(Party { contestant, calls })
 }
 
-/// The lines `CALLS NAME` of a table; headings, rules and the sum are none of them.
+/// The lines `CALLS NAME` of a table, without headings, rules and the sum.
 fn parse(table: &str) -> BTreeMap<String, u64> {
     table
         .lines()

@@ -25,12 +25,12 @@ use rustix::event::Timespec;
 
 use crate::measure::wait;
 
-/// How long all connections may take to be made.
+/// How long making all connections may take.
 const READY_WITHIN: Duration = Duration::from_mins(1);
-/// How long a wait lasts at most, so that a stop is noticed.
+/// The longest wait, so that a stop is noticed.
 const LOOK_UP: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-/// What a thread and those who watch it share.
+/// State shared between a thread and its watchers.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     stop: AtomicBool,
@@ -62,7 +62,7 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    /// Runs `pattern` on that many threads and returns when all of them have made their connections.
+    /// Runs `pattern` on several threads and returns when all of them have made their connections.
     pub(crate) fn start<P>(threads: usize, pattern: P) -> Result<Self>
     where
         P: Fn(&Meter) -> io::Result<()> + Send + Sync + 'static,
@@ -97,7 +97,7 @@ impl Traffic {
         self.meter.units.load(Ordering::Relaxed)
     }
 
-    /// Fails if a thread has.
+    /// Fails if a thread has failed.
     pub(crate) fn check(&self) -> Result<()> {
         match self.meter.failure.get() {
             Some(failure) => bail!("the load failed: {failure}"),

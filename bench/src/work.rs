@@ -31,10 +31,10 @@ use crate::{
 /// One row: a load that contestants are put under in turn.
 pub(crate) struct Work {
     pub(crate) name: &'static str,
-    /// What happens, for the document.
+    /// A description for the document.
     pub(crate) about: String,
     pub(crate) contestants: Vec<Contestant>,
-    /// Shows that something runs and what it weighs; more rounds would say no more.
+    /// Shows that something runs and what it costs; more rounds would not say more.
     pub(crate) once: bool,
     pub(crate) figures: Vec<Figure>,
     /// Starts the contestant, puts it under load, and gives one value for each figure.
@@ -73,20 +73,20 @@ pub(crate) fn all() -> Vec<Work> {
     ]
 }
 
-/// A contestant under load, or one that makes it.
+/// A contestant under load, or one that makes the load.
 pub(crate) struct Scene {
     // Ends before the contestant does: fields are dropped in order.
     progress: Progress,
     /// The contestant's process.
     pub(crate) process: u32,
-    /// Whatever must live as long.
+    /// Things that must live as long.
     _props: Box<dyn Any>,
 }
 
 /// How much has been done.
 enum Progress {
     Counted(Traffic),
-    /// The contestant is the load, and its schedule says.
+    /// The contestant is the load, so its schedule says.
     Scheduled {
         since: Instant,
         per_second: f64,
@@ -98,7 +98,7 @@ impl Scene {
         Self { progress: Progress::Counted(traffic), process, _props: Box::new(props) }
     }
 
-    /// From now on so much is done each second.
+    /// From now on this much is done each second.
     fn scheduled(per_second: f64, process: u32, props: impl Any) -> Self {
         let progress = Progress::Scheduled { since: Instant::now(), per_second };
         Self { progress, process, _props: Box::new(props) }
@@ -146,7 +146,7 @@ impl Window {
 
 /// A load under which system calls are counted.
 pub(crate) struct Traced {
-    /// That of the row.
+    /// The name of the row.
     pub(crate) name: &'static str,
     pub(crate) contestants: Vec<Contestant>,
     pub(crate) unit: &'static str,

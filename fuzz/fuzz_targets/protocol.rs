@@ -24,7 +24,7 @@ fuzz_target!(|reads: Vec<Vec<u8>>| {
                     break;
                 }
             };
-            assert!(consumed > 0, "a step that goes on makes progress");
+            assert!(consumed > 0, "a step that continues makes progress");
             kept.drain(..consumed);
         }
         assert!(kept.len() <= PACKET_BYTES_MAX + 1);

@@ -10,7 +10,7 @@ use crate::{
     reference::loopback,
 };
 
-/// What is sent: the services answer with what follows the first colon, an echo server with all of it.
+/// The message: the services answer with the part after the first colon, an echo server with all of it.
 pub(crate) const MESSAGE: &[u8] = b"msg:12345";
 
 const TCP: SocketAddr = loopback(1, 1, 40_000);
@@ -24,7 +24,7 @@ pub(crate) struct Direct {
 }
 
 impl Direct {
-    /// The `tcp` service or the minimal echo server, with that many I/O threads.
+    /// The `tcp` service or the minimal echo server, with `threads` I/O threads.
     pub(crate) fn start(contestant: Contestant, programs: &Programs, threads: usize) -> Result<Self> {
         Self::with_environment(contestant, programs, threads, &[])
     }

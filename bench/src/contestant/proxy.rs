@@ -1,7 +1,7 @@
 //! A proxy between the load and two minimal servers.
 //!
-//! Ours, HAProxy and Envoy are started by what `playctl up` starts them with ([`LoneGateway`]), from the chart's own
-//! values. Where a row asks for something that no platform deploys, [`Deployed`] changes just that.
+//! Ours, HAProxy and Envoy start as `playctl up` starts them with its default values ([`LoneGateway`]). [`Deployed`]
+//! changes only what a row requires and no platform deploys.
 
 use std::{
     fs,
@@ -24,16 +24,16 @@ use crate::{
     reference::loopback,
 };
 
-/// Where the load connects to the minimal proxy, and where that says that it is ready.
+/// The minimal proxy's addresses: for the load, and for its readiness.
 const FRONT: SocketAddr = loopback(0, 1, 10_000);
 const FRONT_HEALTH: SocketAddr = loopback(0, 1, 9100);
 
 const REPLICAS: [SocketAddr; 2] = [loopback(1, 1, 40_000), loopback(1, 2, 40_000)];
-/// Where every replica says that it is ready.
+/// Every replica answers health checks here.
 const HEALTH_PORT: u16 = 9100;
 
-/// With splicing HAProxy wants two descriptors for a quarter as many pipes as well, or it does not start: the usual limit
-/// is 20,000.
+/// With splicing, HAProxy also needs two descriptors for each pipe, and a quarter as many pipes as connections; above the
+/// limit, usually 20,000, it does not start.
 const SPLICED_CONNECTIONS_MAX: u32 = 4_000;
 
 /// What the replicas do.
@@ -45,10 +45,10 @@ pub(crate) enum Backend {
     Datagrams,
 }
 
-/// What a row asks of a proxy.
+/// What a row requires of a proxy.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setup {
-    /// I/O threads, of the proxy and of the replicas each.
+    /// I/O threads of the proxy, and of the replicas.
     pub(crate) threads: usize,
     pub(crate) backend: Backend,
     /// The connections carry much data at a time: HAProxy may splice (`splice-auto`).
@@ -108,7 +108,7 @@ fn health(replica: SocketAddr) -> SocketAddr {
     SocketAddr::new(replica.ip(), HEALTH_PORT)
 }
 
-/// The minimal proxy, which does not ask for the replicas' health.
+/// The minimal proxy, which does not check the replicas' health.
 fn relay(setup: Setup) -> Result<Process> {
     let [first, last] = REPLICAS.map(|address| address.to_string());
     let arguments = ["--listen", &FRONT.to_string(), "--replica", &first, "--replica", &last];
@@ -120,7 +120,7 @@ fn relay(setup: Setup) -> Result<Process> {
     Start::reference("relay", "relay")?.args(arguments).args(threads).serving(FRONT)
 }
 
-/// Starts the gateway with that number, from 1.
+/// Starts gateway `number`, counted from 1.
 fn deploy(
     contestant: Contestant,
     programs: &Programs,
@@ -138,7 +138,7 @@ fn deploy(
     Deployed::prepare(contestant, executable, setup, ip, &folder, replicas)?.start(programs)
 }
 
-/// A gateway as `playctl up` starts it, but for what a row asks of it.
+/// A gateway as `playctl up` starts it, except for what a row requires of it.
 struct Deployed {
     name: &'static str,
     gateway: LoneGateway,
@@ -222,7 +222,7 @@ fn endpoints(replicas: &[SocketAddr]) -> Vec<Endpoint> {
     replicas.iter().enumerate().map(described).collect()
 }
 
-/// Nothing of an earlier turn is left in it.
+/// A folder without the files of an earlier turn; it does not exist yet.
 fn empty_folder(name: &str) -> Result<PathBuf> {
     let folder = scratch()?.join(name);
     match fs::remove_dir_all(&folder) {
@@ -236,14 +236,14 @@ fn rewrite(path: &Path, change: impl FnOnce(&str) -> Result<String>) -> Result<(
     changed.and_then(|text| Ok(fs::write(path, text)?)).with_context(|| path.display().to_string())
 }
 
-/// `text` with the first `old` changed; there must be one, or a row would not measure what it says.
+/// `text` with the first `old` replaced. Without one, the row would not measure what it says.
 fn replaced(text: &str, old: &str, new: &str) -> Result<String> {
     ensure!(text.contains(old), "there is no {old:?} in it");
     Ok(text.replacen(old, new, 1))
 }
 
-/// A platform's Envoy has no listener for datagrams, which our own gateway takes there: this one takes the place of
-/// that for connections, with all that stands behind it.
+/// A platform's Envoy has no listener for datagrams, because our own gateway takes them there. This replaces its listener
+/// for connections and keeps everything behind it.
 fn for_datagrams(bootstrap: &str) -> Result<String> {
     let mut bootstrap: Value = serde_json::from_str(bootstrap)?;
     let types = "type.googleapis.com/envoy.extensions.filters.udp.udp_proxy.v3";
@@ -269,7 +269,7 @@ fn for_datagrams(bootstrap: &str) -> Result<String> {
 mod tests {
     use super::*;
 
-    /// What is prepared on an address of its own, and the file of that name.
+    /// A gateway prepared on this address, and one of its files.
     fn prepared(contestant: Contestant, setup: Setup, ip: IpAddr, file: &str) -> (LoneGateway, String) {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("0");
@@ -307,7 +307,7 @@ mod tests {
         let file = |setup| {
             let (_, text) = prepared(Contestant::Envoy, setup, loopback(2, 5, 0).ip(), "envoy.json");
             let mut resources = serde_json::from_str::<Value>(&text).unwrap()["static_resources"].take();
-            // Where its file of endpoints is differs from call to call.
+            // The path of its endpoints differs from call to call.
             resources["clusters"][0]["eds_cluster_config"].take();
             resources
         };

@@ -67,7 +67,7 @@ fn position(margin: f64) -> f64 {
     LABEL + part * BAR
 }
 
-/// Rows of a single figure say by their name what it is.
+/// The name of a row with a single figure says what the figure is.
 fn short(title: &str) -> String {
     match title {
         "messages" | "connections" | "bytes echoed" | "bytes forwarded" | "steps" => String::new(),

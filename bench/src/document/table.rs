@@ -9,7 +9,7 @@ use crate::{
     strace::Counts,
 };
 
-/// A row for people: each goal with what came of it, then what each contestant reached.
+/// A row for people: each goal and its result, then what each contestant reached.
 pub(crate) fn row_in_words(row: &Row) -> String {
     let mut text = format!("{}: {}\n", row.name, row.about);
     for outcome in &row.figures {

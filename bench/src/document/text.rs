@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write};
 use super::table::{judgement, named, reached, spread};
 use crate::results::{Results, Row};
 
-/// What a person wrote: the model, what was tried, what the figures mean. Figures stand in the tables alone.
+/// The hand-written part: the model, what was tried, what the figures mean. Figures are only in the tables.
 const MODEL: &str = include_str!("model.md");
 
 pub(super) fn markdown(results: &Results) -> String {
@@ -43,13 +43,13 @@ fn conditions(text: &mut String, results: &Results) {
     }
     text.push_str(
         "- Contestants alternate within a run, on loopback; a ratio is the median of the ratios of the rounds, with its range.
-- CPU time is that of the contestant's process, all threads, from `/proc/PID/task/*/schedstat`; memory is the sum of its
+- CPU time counts the contestant's process, all threads, from `/proc/PID/task/*/schedstat`; memory is the sum of its
   resident pages.
-- Proxies are started with the files, arguments and variables that `playctl up` gives them, by the values as they come
-  (`helm-chart/values.yaml`): one I/O thread, least request, HTTP health checks once a second, no access log. They have
-  two replicas. What rows ask for beyond that, and no platform deploys: two threads where the name ends in `-2`, HAProxy's
-  `splice-auto` where the row says so, and Envoy's listener for datagrams (`bench/src/contestant/proxy.rs`).
-- The reference is the least that does the same work: level-triggered epoll, one read and one write a message, no
+- Proxies run with the files, arguments and variables that `playctl up` gives them with its default values: one I/O
+  thread, least request, HTTP health checks once a second, no access log. Each has two replicas. Some rows change that:
+  two threads where the name ends in `-2`, HAProxy's `splice-auto` where the row says so, and a listener for datagrams in
+  Envoy (`bench/src/contestant/proxy.rs`).
+- The reference is the minimum that does the same work: level-triggered epoll, one read and one write a message, no
   features (`bench/src/reference/`).
 
 ",
@@ -127,7 +127,7 @@ fn system_calls(text: &mut String, results: &Results) {
         return;
     }
     text.push_str(
-        "## System calls, ours beside theirs
+        "## System calls, ours next to theirs
 
 By `strace -c` over three seconds of the same loads. A traced process is slow, so it finds more to do at each wake-up:
 waits are fewer than untraced, the other calls are not.

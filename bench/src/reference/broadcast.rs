@@ -9,8 +9,8 @@ use anyhow::{Context, Result, ensure};
 
 use super::{echo::accept_all, listener};
 
-/// For each line of standard input, takes the connections that wait, sends the line to all there are and prints how
-/// many they are.
+/// For each line of standard input, accepts the waiting connections, sends the line to all clients and prints how many
+/// there are.
 pub(super) fn serve(address: SocketAddr) -> Result<()> {
     let listener = listener(address, false)?;
     let mut connections: Vec<TcpStream> = Vec::new();

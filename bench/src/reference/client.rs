@@ -22,10 +22,10 @@ pub(crate) struct Arguments {
     connections: usize,
     #[arg(long)]
     message: String,
-    /// Between two messages of a connection
+    /// Time between two messages of a connection
     #[arg(long)]
     every_ms: u64,
-    /// From the moment that all are connected
+    /// Time from the moment that all are connected
     #[arg(long)]
     seconds: u64,
 }
@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Summary {
     pub(crate) messages: u64,
-    /// Between when a message was due and when its write began.
+    /// Between a message's due time and the start of its write.
     pub(crate) lateness_p50_ns: u64,
     pub(crate) lateness_p99_ns: u64,
 }

@@ -23,10 +23,10 @@ const FRONT: u64 = u64::MAX;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Address to take datagrams at
+    /// Address to receive datagrams at
     #[arg(long)]
     listen: SocketAddr,
-    /// Replicas, which take turns
+    /// Replicas, used in turn
     #[arg(long, required = true)]
     replica: Vec<SocketAddr>,
     /// Address at which `GET` is answered with 200
@@ -40,7 +40,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     Ok(serve(&front, &arguments.replica)?)
 }
 
-/// What a client has at its replica.
+/// A client's session with its replica.
 struct Session {
     client: SockaddrIn,
     socket: UdpSocket,
@@ -89,7 +89,7 @@ fn serve(front: &UdpSocket, replicas: &[SocketAddr]) -> io::Result<()> {
             }
             count += 1;
             if count == BATCH {
-                // What is left is said again.
+                // Send the rest again.
                 break;
             }
         }

@@ -17,12 +17,12 @@ use super::health;
 /// Datagrams in one call.
 pub(super) const BATCH: usize = 64;
 pub(super) const DATAGRAM: usize = 2048;
-/// As much as the services ask for.
+/// As much as the services request.
 const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Addresses to take datagrams at, each on a thread of its own
+    /// Addresses to receive datagrams at, each on its own thread
     #[arg(long, required = true)]
     listen: Vec<SocketAddr>,
     /// Port at which `GET` is answered with 200, on the addresses of `--listen`
@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
 }
 
 pub(super) fn serve(arguments: &Arguments) -> Result<()> {
-    // Each ends only with an error, and then what is measured is not what was asked for.
+    // Each ends only with an error, and then the measurement is void.
     let (failed, failure) = std::sync::mpsc::channel();
     let sockets: Vec<_> = arguments.listen.iter().map(|&address| bind(address)).collect::<Result<_>>()?;
     for (socket, address) in sockets.into_iter().zip(&arguments.listen) {

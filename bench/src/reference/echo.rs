@@ -16,7 +16,7 @@ const BUFFER: usize = 64 * 1024;
 
 struct Connection {
     stream: TcpStream,
-    /// What the socket did not take at once. Until it has, nothing more is read.
+    /// Bytes that the socket did not take at once. Until it has, nothing more is read.
     unwritten: Vec<u8>,
 }
 
@@ -95,7 +95,7 @@ pub(super) fn accept_all(listener: &TcpListener) -> io::Result<Vec<TcpStream>> {
         match accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
             Ok(stream) => accepted.push(stream.into()),
             Err(rustix::io::Errno::AGAIN) => return Ok(accepted),
-            // Gone before it was accepted.
+            // It broke before it was accepted.
             Err(rustix::io::Errno::CONNABORTED) => {}
             Err(error) => return Err(error.into()),
         }

@@ -1,4 +1,4 @@
-//! The health check's other end, for proxies that look before they forward.
+//! The target of health checks, for proxies that check before they forward.
 
 use std::{
     io::{self, Read, Write},
@@ -15,7 +15,7 @@ pub(super) fn answer(address: SocketAddr) -> Result<()> {
     let listener = TcpListener::bind(address).with_context(|| format!("cannot listen at {address}"))?;
     thread::spawn(move || {
         for stream in listener.incoming() {
-            // A checker that hangs up early is its own affair.
+            // Ignore checkers that hang up early.
             drop(stream.and_then(respond));
         }
     });

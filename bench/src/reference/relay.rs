@@ -1,4 +1,4 @@
-//! A minimal proxy: one read and one write for what comes from either side, and an end of one side is the end of both.
+//! A minimal proxy: one read and one write for bytes from either side; when one side ends, both do.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -28,7 +28,7 @@ const BUFFER: usize = 64 * 1024;
 pub(crate) struct Arguments {
     #[command(flatten)]
     serve: Serve,
-    /// Replicas, which take turns
+    /// Replicas, used in turn
     #[arg(long, required = true)]
     replica: Vec<SocketAddr>,
 }

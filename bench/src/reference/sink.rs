@@ -1,5 +1,5 @@
-//! Reads and forgets: the far end of a one-way stream. The kernel drops what is read (`MSG_TRUNC`, tcp(7)) in place of
-//! copying it, so that the CPU that is saved here is the proxy's.
+//! Reads and discards: the far end of a one-way stream. The kernel drops the bytes (`MSG_TRUNC`, tcp(7)) instead of
+//! copying them, which leaves the CPU to the proxy.
 
 use std::{
     io,

@@ -53,7 +53,7 @@ impl Blocks {
 }
 
 impl Exchange {
-    /// Goes as far as the socket lets it; true if a block came back whole, and the next one can begin.
+    /// Advances as far as the socket allows; true if a block came back whole and the next one can begin.
     fn advance(&mut self, block: &[u8], buffer: &mut [u8]) -> io::Result<bool> {
         while self.unsent > 0 {
             match self.stream.write(&block[block.len() - self.unsent..]) {

@@ -10,17 +10,16 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use super::{LOOK_UP, Meter, dial, ping_pong::send, unexpected_end};
 use crate::poll;
 
-/// Addresses the connections come from in turn: the ports of closed ones rest for a second, and one address has
-/// 28,000.
+/// Source addresses, used in turn: the ports of closed connections rest for a second, and one address has 28,000.
 const SOURCES: usize = 16;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Connects {
     pub(crate) target: SocketAddr,
-    /// How many are under way at a time.
+    /// How many are in progress at a time.
     pub(crate) at_once: usize,
     pub(crate) message: &'static [u8],
-    /// Aborts (RST) in place of a close after the answer.
+    /// Aborts (RST) instead of closing after the answer.
     pub(crate) abort: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Datagrams: each peer always has so many messages under way.
+//! Datagrams: each peer always has a fixed number of messages in flight.
 
 use std::{
     array,
@@ -20,19 +20,19 @@ use crate::poll;
 /// Datagrams in one call.
 const BATCH: usize = 64;
 const REPLY_MAX: usize = 512;
-/// A peer that hears nothing for so long has lost what it sent, and begins anew.
+/// A peer that hears nothing for this long has lost its messages, and starts over.
 const SILENCE: Duration = Duration::from_millis(250);
-/// Nothing at all may be answered for so long.
+/// The longest time without any answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone)]
 pub(crate) struct Datagrams {
     pub(crate) target: SocketAddr,
     pub(crate) peers: usize,
-    /// Messages of each peer that are under way.
+    /// Messages in flight per peer.
     pub(crate) window: usize,
     pub(crate) message: &'static [u8],
-    /// What answers it.
+    /// The expected answer.
     pub(crate) reply: &'static [u8],
 }
 
@@ -138,7 +138,7 @@ impl Batches {
         Ok(count)
     }
 
-    /// Sends a message so many times.
+    /// Sends a message several times.
     fn send(&mut self, socket: &UdpSocket, message: &[u8], mut count: usize) -> io::Result<()> {
         let slices = [[IoSlice::new(message)]; BATCH];
         while count > 0 {

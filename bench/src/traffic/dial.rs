@@ -19,7 +19,7 @@ pub(super) fn one(target: SocketAddr, source: SocketAddr) -> io::Result<TcpStrea
     Ok(socket.into())
 }
 
-/// A connection that may still be under way.
+/// A connection that may still be connecting.
 pub(super) fn begin(target: SocketAddr, source: SocketAddr) -> io::Result<TcpStream> {
     let socket = bound(source, true)?;
     match socket.connect(&target.into()) {
@@ -34,7 +34,7 @@ fn bound(source: SocketAddr, nonblocking: bool) -> io::Result<Socket> {
     let kind = if nonblocking { Type::STREAM.nonblocking() } else { Type::STREAM };
     let socket = Socket::new(Domain::IPV4, kind, Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
-    // The port is chosen when the destination is known, or an address would have 28,000 connections in all.
+    // Choose the port when the destination is known; otherwise one address allows only 28,000 connections in all.
     setsockopt(&socket, IpBindAddressNoPort, &true)?;
     socket.bind(&source.into())?;
     Ok(socket)

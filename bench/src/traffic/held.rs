@@ -1,4 +1,4 @@
-//! Connections that are there and do nothing.
+//! Connections that are open and idle.
 
 use std::{
     io::{self, Read, Write},
@@ -13,7 +13,7 @@ use super::{dial, unexpected_end};
 /// How long one answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// Idle connections, each of which has had one message answered: what a connection that was never used costs says
+/// Idle connections, each of which has had one message answered: the cost of a connection that was never used says
 /// little.
 #[derive(Debug)]
 pub(crate) struct Held {

@@ -1,4 +1,4 @@
-//! Each connection always has one message under way.
+//! Each connection always has one message in flight.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -15,7 +15,7 @@ pub(crate) struct PingPong {
     pub(crate) target: SocketAddr,
     pub(crate) connections: usize,
     pub(crate) message: &'static [u8],
-    /// Bytes that answer it.
+    /// Length of the answer in bytes.
     pub(crate) reply: usize,
 }
 
@@ -59,7 +59,7 @@ impl PingPong {
     }
 }
 
-/// A socket with nothing under way takes a short message whole.
+/// A socket with nothing in flight takes a short message whole.
 pub(super) fn send(mut stream: &TcpStream, message: &[u8]) -> io::Result<()> {
     stream.write_all(message)
 }

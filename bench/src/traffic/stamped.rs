@@ -1,4 +1,4 @@
-//! When the kernel received something, whoever reads it and whenever.
+//! When the kernel received something, no matter when it is read.
 
 use std::{
     io::{self, IoSliceMut, Write as _},
@@ -19,14 +19,14 @@ use nix::{
 use super::unexpected_end;
 use crate::measure::wait;
 
-/// So long the kernel may take to begin with it.
+/// How long the kernel may take to start doing so.
 const BEGIN: Duration = Duration::from_secs(5);
 const NO_TIME: &str = "the kernel gave no time of reception";
 
 /// Makes the kernel note when data came.
 ///
-/// For the first socket of a machine that asks for it, the kernel changes its own code, and does so beside the call: only
-/// when a connection made for that shows a time does this return.
+/// For a machine's first such socket the kernel patches its own code, asynchronously: this returns only when a test
+/// connection shows a time.
 pub(crate) fn enable(streams: &[TcpStream]) -> io::Result<()> {
     for stream in streams {
         prepare(stream)?;
@@ -54,8 +54,8 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
 /// When each stream had been sent `length` bytes, since 1970. On loopback a segment is received within the call that
 /// sends it, so these are the sender's times.
 ///
-/// Nobody waits on the streams until `quiet` has gone by, so that readers take no CPU from the sender; a stream that
-/// has less by `deadline` is an error, and so is one that has more.
+/// Nobody waits on the streams until `quiet` has passed, so that readers take no CPU from the sender. A stream that has
+/// less by `deadline` is an error, and so is one that has more.
 pub(crate) fn times(
     streams: &[TcpStream],
     length: usize,
@@ -92,7 +92,7 @@ pub(crate) fn times(
     Ok(times)
 }
 
-/// Reads what is there and says how much it is and when the last of it came; `None` if there is nothing.
+/// Reads what is there; returns how much, and when the last of it came. `None` if there is nothing.
 fn received(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<Option<(usize, Duration)>> {
     let mut control = cmsg_space!(TimeSpec);
     let mut pieces = [IoSliceMut::new(buffer)];

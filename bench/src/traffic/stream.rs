@@ -24,10 +24,10 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Counts bytes that the sockets took, which over any time is what was forwarded, but for full buffers.
+    /// Counts bytes that the sockets took. Over time that is what was forwarded, except for full buffers.
     pub(crate) fn run(&self, meter: &Meter) -> io::Result<()> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        // Sent from the page cache and not copied: the CPU that the load saves is the proxy's.
+        // Sent from the page cache without copying, which leaves the CPU to the proxy.
         let mut piece = File::from(memfd_create("piece", MemfdFlags::CLOEXEC)?);
         piece.write_all(&vec![b'x'; self.piece])?;
         let streams = dial::many(self.target, self.connections)?;

@@ -14,7 +14,7 @@ use crate::{measure::wait, reference};
 const MESSAGE: &[u8] = b"msg:12345";
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Waits until the traffic has come to that much.
+/// Waits until the traffic has reached this much.
 fn expect(traffic: &Traffic, units: u64) {
     let deadline = Instant::now() + PATIENCE;
     while traffic.units() < units {

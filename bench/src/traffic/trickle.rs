@@ -15,8 +15,8 @@ use rustix::event::{
 use super::{LOOK_UP, Meter, ping_pong::send, unexpected_end};
 use crate::poll;
 
-/// The bare epoll client: a schedule, one write a message, one read an answer, and `epoll_wait` with the time to the
-/// next message in whole milliseconds, which is as fine as that call has it.
+/// The bare epoll client: a schedule, one write per message, one read per answer, and `epoll_wait` until the next
+/// message, in whole milliseconds, the resolution of that call.
 pub(crate) struct Trickle<'a> {
     pub(crate) streams: &'a [TcpStream],
     pub(crate) message: &'a [u8],
@@ -24,7 +24,7 @@ pub(crate) struct Trickle<'a> {
     pub(crate) every: Duration,
 }
 
-/// What is told at each look at the clock.
+/// What a caller says at each look at the clock.
 pub(crate) trait Watcher {
     /// False ends the traffic.
     fn goes_on(&mut self, now: Instant) -> bool;
@@ -32,7 +32,7 @@ pub(crate) trait Watcher {
 }
 
 impl Trickle<'_> {
-    /// `lateness` gets the nanoseconds between when each message was due and when its write began.
+    /// `lateness` records the nanoseconds between each message's due time and the start of its write.
     pub(crate) fn run(&self, lateness: &mut Histogram<u64>, watcher: &mut impl Watcher) -> io::Result<()> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         for (index, stream) in self.streams.iter().enumerate() {
@@ -104,11 +104,11 @@ impl Schedule {
         Self { begin, due: begin, every, connections: connections as u64, turn: 0 }
     }
 
-    /// The connection whose turn it is; `due` becomes that of the one after it.
+    /// The connection whose turn it is; `due` becomes the due time of the next one.
     fn next(&mut self) -> usize {
         let connection = self.turn % self.connections;
         self.turn += 1;
-        // From the begin each time, so that no rounding adds up.
+        // Computed from the beginning each time, so that no rounding adds up.
         let nanoseconds = u128::from(self.turn) * self.every.as_nanos() / u128::from(self.connections);
         self.due = self.begin + Duration::from_nanos(nanoseconds as u64);
         connection as usize

@@ -17,10 +17,10 @@ use crate::{
 const CLIENTS: usize = 10_000;
 const VALUE: &str = "a broadcast of some sixty bytes, about what a line of chat has";
 
-/// How many may wait to be accepted by the loop of sends, which is busy with nothing else meanwhile.
+/// How many connections may wait until the send loop accepts them.
 const AT_ONCE: usize = 2_000;
 
-/// After this nobody is expected to be sending any more; only then the clients look.
+/// After this no sending is expected any more; only then do the clients look.
 const QUIET: Duration = Duration::from_millis(300);
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -64,7 +64,7 @@ fn reference(length: Duration) -> Result<Vec<f64>> {
         .with_dialogue()
         .spawn()?;
     let mut dialogue: Dialogue = process.talk()?;
-    // An empty line sends nothing; with its answer it is sure to listen and has accepted who waited.
+    // An empty line sends nothing, but its answer proves that the loop listens and has accepted the waiting clients.
     dialogue.ask("")?;
     let mut streams = Vec::new();
     while streams.len() < CLIENTS {
@@ -79,7 +79,7 @@ fn reference(length: Duration) -> Result<Vec<f64>> {
     })
 }
 
-/// Broadcasts one after the other; gives the medians over all but the first, which finds caches cold.
+/// Broadcasts one after the other; returns the medians over all but the first, which finds cold caches.
 fn repeat(clients: &Held, length: Duration, mut broadcast: impl FnMut() -> Result<()>) -> Result<Vec<f64>> {
     stamped::enable(clients.streams())?;
     let begun = Instant::now();

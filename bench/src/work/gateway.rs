@@ -35,7 +35,7 @@ const MIB: f64 = 1_048_576.0;
 
 const PROXIES: [Contestant; 3] = [Contestant::Playctl, Contestant::HaProxy, Contestant::Envoy];
 
-/// With the minimal proxy, for what takes as many system calls in any proxy: it shows how much there is to win.
+/// With the minimal proxy, for work that takes as many system calls in any proxy: it shows how much there is to gain.
 const PROXIES_AND_LEAST: [Contestant; 4] =
     [Contestant::Playctl, Contestant::Reference, Contestant::HaProxy, Contestant::Envoy];
 

@@ -109,7 +109,7 @@ fn start(
     start.with_dialogue().spawn()
 }
 
-/// What `playctl load --output json` prints, of which the summary is of interest.
+/// The output of `playctl load --output json`; only the summary matters here.
 #[derive(Deserialize)]
 struct Document {
     summary: LoadSummary,

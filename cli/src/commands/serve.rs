@@ -159,8 +159,8 @@ mod tests {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/settings.md");
         let mut page = String::from(
             "# Settings\n\n\
-             Every service is set by its environment; `playctl serve SERVICE --help` prints the same tables. A variable \
-             that is set to nothing counts as not set. A bad value ends the service with exit code 2 and names the \
+             Every service is set by its environment; `playctl serve SERVICE --help` prints the same tables. An empty \
+             variable counts as not set. A bad value ends the service with exit code 2 and names the \
              variable, the value and what was expected; all bad ones are named at once.\n\n\
              Durations are written as `250ms`, `1.5s`, `1m30s` or `2h`; a bare number is seconds.\n\n\
              *Made from the tables that the services read, by \

@@ -47,6 +47,15 @@ impl Lab {
         Self { home, platform: name.to_owned() }
     }
 
+    /// Where the state of its platforms lies.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.home.path().join("state")
+    }
+
+    pub(crate) fn state_of_platform(&self) -> PathBuf {
+        self.state().join("playctl").join(&self.platform)
+    }
+
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(BINARY);
         command

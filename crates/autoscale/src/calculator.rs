@@ -2,8 +2,8 @@
 //!
 //! The model, per pod metrics: *ratio* = average over the pods that count ÷ target; inside the tolerance nothing
 //! changes; otherwise the proposal is ⌈ratio × number of pods⌉. Pods without a sample and pods that are not ready are
-//! added afterwards with the value that moves the count least (a full target on the way down, zero on the way up). If that
-//! reverses the direction, nothing changes either.
+//! added afterwards with the value that moves the count least (a full target on the way down, zero on the way up). If
+//! that reverses the direction, nothing changes either.
 //!
 //! Operations and their order follow upstream exactly, because doubles depend on it. Where upstream converts a double
 //! that does not fit to an integer (undefined in Go and different per processor), the conversion saturates here.
@@ -128,7 +128,7 @@ impl Context {
     }
 }
 
-/// What one metric asks for, and how that came about.
+/// What one metric asks for, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Proposal {
@@ -140,14 +140,14 @@ pub struct Proposal {
     pub usage: Option<i64>,
     /// Current ÷ target.
     pub ratio: f64,
-    /// The ratio with unready and missing pods put in; `None`: there was nothing to put in.
+    /// The ratio with unready and missing pods added; `None`: there were none to add.
     pub adjusted_ratio: Option<f64>,
     pub verdict: Verdict,
     /// How the pods were used (per-pod metrics only).
     pub pods: PodTally,
 }
 
-/// How the number of replicas of a proposal came about.
+/// Why a proposal has its number of replicas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Verdict {
@@ -155,7 +155,7 @@ pub enum Verdict {
     Change,
     /// The ratio is within the tolerance.
     WithinTolerance,
-    /// With unready and missing pods put in, the ratio points the other way (or their number does): no change.
+    /// With unready and missing pods added, the ratio points the other way (or their number does): no change.
     DirectionUncertain,
 }
 

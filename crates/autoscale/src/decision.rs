@@ -36,7 +36,7 @@ pub struct Decision {
     pub rescale_reason: Option<RescaleReason>,
     pub limits: Limits,
     pub conditions: Conditions,
-    /// Why the reconciliation counts as failed. Scaling may have happened all the same.
+    /// Why the reconciliation counts as failed. Scaling may have happened nevertheless.
     pub error: Option<ReconcileError>,
     plan: Arc<Plan>,
 }
@@ -71,8 +71,8 @@ impl Decision {
         RescaleWords(self)
     }
 
-    /// The decision in the controller's words, as `kubectl describe hpa` shows them: its event if the scale was changed,
-    /// else the message of the condition that explains why not.
+    /// The decision in the controller's words, as `kubectl describe hpa` shows them: its event if the scale was
+    /// changed, else the message of the condition that explains why not.
     pub fn reason(&self) -> impl fmt::Display + '_ {
         ReasonWords(self)
     }
@@ -98,7 +98,7 @@ impl Decision {
     }
 }
 
-/// One metric's part.
+/// One metric's part in it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MetricOutcome {
@@ -150,7 +150,7 @@ pub enum ReconcileError {
     GetScale,
     /// The scale names no selector.
     NoSelector,
-    /// Metrics failed; if others ask for at least the current count, scaling goes on.
+    /// Metrics failed; if others ask for at least the current count, scaling continues.
     Metrics {
         failed: usize,
         /// The position of the first that failed.

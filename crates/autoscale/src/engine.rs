@@ -69,7 +69,7 @@ impl Autoscaler {
         }
     }
 
-    /// The user edits the spec. Memory and status stay; on an error nothing changes.
+    /// The user edits the spec. Memory and status stay; after an error nothing has changed.
     pub fn set_spec(&mut self, spec: &HpaSpec) -> Result<(), InvalidSpec> {
         self.plan = Arc::new(Plan::new(spec, &self.settings)?);
         Ok(())
@@ -80,7 +80,7 @@ impl Autoscaler {
         self.memory = Memory::default();
     }
 
-    /// The object is deleted and made again with the same spec.
+    /// The object is deleted and created again with the same spec.
     pub fn recreate(&mut self) {
         self.restart();
         self.status = Status::default();
@@ -114,7 +114,7 @@ impl Autoscaler {
 
     /// Reconciles once at the instant `now_ms`. The caller writes [`Decision::scaled_to`], if any, to the scale.
     pub fn reconcile(&mut self, now_ms: i64, observed: &Observation) -> Decision {
-        // Reference counting and not a copy: the plan is read while the rest changes.
+        // Share it instead of copying: the plan is read while the rest changes.
         let plan = Arc::clone(&self.plan);
         let mut decision = Decision::new(Arc::clone(&plan), now_ms, observed.spec_replicas);
         let conditions = &mut self.status.conditions;
@@ -172,7 +172,7 @@ impl Autoscaler {
         let plan = &*self.plan;
         let replicas = (observed.spec_replicas, observed.status_replicas);
         let context = Context::new(&self.settings, plan.tolerances, now_ms, replicas);
-        // The list of the last time is used again.
+        // Reuse the previous list.
         let mut values = self.status.current_metrics.take().unwrap_or_default();
         values.clear();
         let mut largest = 0;
@@ -184,7 +184,7 @@ impl Autoscaler {
             let result = calculator::propose(&planned.metric, &context, &observed.pods, reading);
             match &result {
                 Ok(proposal) => {
-                    // A zero is overwritten by whatever comes next, even by something smaller.
+                    // A zero is overwritten by the next proposal, even a smaller one.
                     if largest == 0 || proposal.replicas > largest {
                         largest = proposal.replicas;
                         decision.leading = Some(index);
@@ -248,7 +248,7 @@ impl Autoscaler {
             Some(rules) => rate::with_behavior(plan, rules, &self.memory, (current, stabilized), now_ms),
         };
         let desired = cap.map_or(stabilized, rate::Cap::replicas);
-        // A cap that is no change of the count is not called a limit.
+        // A cap that does not change the count is not called a limit.
         let limited = desired != stabilized;
         let reason = cap.map_or(Reason::DesiredWithinRange, rate::Cap::reason);
         status::set(&mut conditions.scaling_limited, limited, reason, now_ms);
@@ -283,7 +283,7 @@ impl Autoscaler {
             return;
         }
         status::set(able, true, Reason::SucceededRescale, now_ms);
-        // Without a behaviour nobody would look at the events.
+        // Without a behaviour nobody reads the events.
         if let Some(rules) = &self.plan.behavior {
             let change = desired.wrapping_sub(current);
             if change > 0 {

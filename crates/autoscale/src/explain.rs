@@ -2,7 +2,8 @@
 //!
 //! A [`Case`] is everything a decision depends on: the autoscaler with its memory, what it observes, and the time. It
 //! comes from a live platform or from a file ([`state`]). [`explain`] reconciles it once, on a copy, and takes the
-//! decision apart. No formula is repeated here: proposals come from the decision, counterfactuals from running the engine.
+//! decision apart. No formula is repeated here: proposals come from the decision, counterfactuals from the engine
+//! itself.
 
 mod counterfactual;
 mod notes;
@@ -36,7 +37,7 @@ pub struct Case {
     pub observed: Observation,
 }
 
-/// A decision taken apart. Serialised, it is the result of `playctl explain --output json`.
+/// A decision in its parts. Serialised, it is the result of `playctl explain --output json`.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
@@ -52,7 +53,7 @@ pub struct Explanation {
     /// The controller's words for it, as in `kubectl describe hpa`.
     pub reason: String,
     pub tolerances: Tolerances,
-    /// What of the spec has no effect, and why.
+    /// Parts of the spec that have no effect, and why.
     pub notes: Vec<String>,
     pub metrics: Vec<MetricExplanation>,
     /// What the metrics ask for together; absent: they were not looked at or failed.

@@ -33,7 +33,7 @@
 //!
 //! Modules by what they answer: [`quantity`] and [`spec`] (what the user wrote), [`manifest`] (files), [`observation`]
 //! (what is seen), [`calculator`] (one metric, without memory), the engine, its [`memory`] and [`status`],
-//! [`decision`] (what came of it). `docs/autoscaling.md` tells the algorithm as a whole.
+//! [`decision`] (the outcome). `docs/autoscaling.md` describes the whole algorithm.
 
 pub mod calculator;
 pub mod decision;

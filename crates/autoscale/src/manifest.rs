@@ -2,8 +2,8 @@
 //! `kubectl get hpa -o yaml` prints, lists and several documents included.
 //!
 //! Read as kubectl and an API server with strict field validation read them: unknown keys are errors, with the path and
-//! the nearest known key. Keys at the top that begin with `x-` may hold anchors. Other kinds of objects in the same file
-//! are skipped and counted.
+//! the nearest known key. Keys at the top that begin with `x-` may hold anchors. Other kinds of objects in the same
+//! file are skipped and counted.
 
 mod metadata;
 
@@ -26,7 +26,7 @@ const MAX_OBJECTS: usize = 10_000;
 /// One HorizontalPodAutoscaler of a file, validated but not defaulted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Manifest {
-    /// `metadata.name`, or what `generateName` begins it with.
+    /// `metadata.name`, or the prefix in `generateName`.
     pub name: String,
     pub namespace: Option<String>,
     /// What it scales.
@@ -101,8 +101,8 @@ struct FullSpec {
     behavior: Option<crate::spec::Behavior>,
 }
 
-/// Reads all `HorizontalPodAutoscaler`s of a YAML or JSON text; one that is invalid makes it fail. `origin` is what errors
-/// call the file, `scale_to_zero` the gate `HPAScaleToZero`.
+/// Reads all `HorizontalPodAutoscaler`s of a YAML or JSON text and fails if any is invalid. `origin` is the file's name
+/// in errors, `scale_to_zero` the gate `HPAScaleToZero`.
 pub fn read(origin: &str, text: &str, scale_to_zero: bool) -> Result<Vec<Manifest>, ManifestError> {
     read_each(origin, text, scale_to_zero)?.into_iter().map(|entry| entry.manifest).collect()
 }
@@ -138,7 +138,7 @@ fn objects(document: &Document, value: Value) -> Result<Vec<(String, Value)>, Ma
         return Ok(vec![(String::new(), Value::Object(object))]);
     }
     let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
-    // The items of a typed list need not repeat what they are.
+    // The items of a typed list need not repeat their kind.
     let item_kind = kind.strip_suffix("List").filter(|kind| !kind.is_empty()).map(ToOwned::to_owned);
     let version = object.get("apiVersion").cloned();
     let Some(Value::Array(mut items)) = object.remove("items") else {
@@ -157,7 +157,7 @@ fn objects(document: &Document, value: Value) -> Result<Vec<(String, Value)>, Ma
 /// One object of a document.
 struct Object<'a> {
     document: &'a Document,
-    /// Where it stands in the document; empty: it is all of it.
+    /// Its path in the document; empty: it is the whole document.
     path: String,
     value: Value,
 }

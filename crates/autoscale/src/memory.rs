@@ -21,14 +21,14 @@ pub struct ScaleEvent {
     /// By how many replicas, without sign.
     pub change: i32,
     pub at_ms: i64,
-    /// Its place may be used again. Set once and for all, even if a later spec has longer periods.
+    /// Its place may be reused. Never reset, even if a later spec has longer periods.
     #[serde(default)]
     pub outdated: bool,
 }
 
 /// Recommendations and scale events.
 ///
-/// Lists are not ordered by time: as upstream does, a new entry takes the place of an expired one, if there is one.
+/// Lists are not ordered by time: as upstream, a new entry replaces an expired one if there is one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Memory {

@@ -1,4 +1,4 @@
-//! Names of objects and namespaces, with the API server's reasons against them.
+//! Names of objects and namespaces, with the API server's objections.
 //!
 //! Source: `k8s.io/apimachinery` v0.34, `pkg/util/validation` and `pkg/api/validation`.
 
@@ -21,7 +21,7 @@ const VALUE_REASON: &str = "a valid label must be an empty string or consist of 
     and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for \
     validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 
-/// Everything against an object's name (`IsDNS1123Subdomain`).
+/// Everything wrong with an object's name (`IsDNS1123Subdomain`).
 pub(crate) fn against_name(name: &str) -> Vec<String> {
     let mut reasons = too_long(name, MAX_SUBDOMAIN);
     if !is_subdomain(name) {
@@ -30,12 +30,12 @@ pub(crate) fn against_name(name: &str) -> Vec<String> {
     reasons
 }
 
-/// Everything against a `generateName`, to which the API server appends letters and digits; so it may end in a dash.
+/// Everything wrong with a `generateName`, to which the API server appends letters and digits; so it may end in a dash.
 pub(crate) fn against_prefix(prefix: &str) -> Vec<String> {
     if prefix.ends_with('-') { against_name(&format!("{prefix}a")) } else { against_name(prefix) }
 }
 
-/// Everything against a namespace or the name of a container (`IsDNS1123Label`).
+/// Everything wrong with a namespace or the name of a container (`IsDNS1123Label`).
 pub(crate) fn against_label(namespace: &str) -> Vec<String> {
     let mut reasons = too_long(namespace, MAX_LABEL);
     if !is_label(namespace) {
@@ -45,7 +45,7 @@ pub(crate) fn against_label(namespace: &str) -> Vec<String> {
     reasons
 }
 
-/// Everything against the key of a label or an annotation (`IsQualifiedName`).
+/// Everything wrong with the key of a label or an annotation (`IsQualifiedName`).
 pub(crate) fn against_key(key: &str) -> Vec<String> {
     let (prefix, name) = match key.split_once('/') {
         None => (None, key),
@@ -73,7 +73,7 @@ pub(crate) fn against_key(key: &str) -> Vec<String> {
     reasons
 }
 
-/// Everything against the value of a label (`IsValidLabelValue`).
+/// Everything wrong with the value of a label (`IsValidLabelValue`).
 pub(crate) fn against_label_value(value: &str) -> Vec<String> {
     let mut reasons = too_long(value, MAX_LABEL);
     if !value.is_empty() && !is_mixed_name(value) {

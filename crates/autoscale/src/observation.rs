@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-/// The zero time of the API's JSON (year 1), which stands where a condition has no transition time.
+/// The zero time of the API's JSON (year 1), used if a condition has no transition time.
 pub const ZERO_TIME_MS: i64 = -64_029_052_800_000;
 
 /// Everything one reconciliation reads.
@@ -22,7 +22,7 @@ pub struct Observation {
     pub pods: Vec<Pod>,
     /// One per metric of the (defaulted) spec, in its order. A metric without a reading counts as failed.
     pub metrics: Vec<MetricReading>,
-    /// What does not work this time.
+    /// What fails this time.
     pub faults: Faults,
 }
 
@@ -36,11 +36,11 @@ pub struct Faults {
     pub update_scale: bool,
     /// The scale names no selector.
     pub no_selector: bool,
-    /// How long writing the scale takes: what is remembered of it is stamped that much later.
+    /// How long writing the scale takes: its entry in the memory is stamped that much later.
     pub update_latency_ms: i64,
 }
 
-/// A pod, as far as the autoscaler looks at it.
+/// A pod, as far as it matters to the autoscaler.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Pod {
@@ -120,7 +120,7 @@ pub struct Container {
 pub enum ContainerKind {
     #[default]
     Regular,
-    /// An init container that is restarted always: it runs beside the regular ones.
+    /// An init container that is always restarted: it runs alongside the regular ones.
     Sidecar,
     /// An init container that ends before the regular ones start.
     Init,
@@ -172,8 +172,8 @@ pub enum MetricReading {
 pub struct PodSamples {
     /// By the position of the pod in [`Observation::pods`]; shorter: the rest has none.
     pub listed: Vec<Option<Sample>>,
-    /// Values of pods that are not in the list, such as those that the metrics pipeline still remembers. Surprisingly,
-    /// they count: upstream averages over what the metrics API answers.
+    /// Values of pods that are not in the list, such as pods that the metrics pipeline still remembers. Surprisingly,
+    /// they count: upstream averages over everything the metrics API returns.
     pub unlisted: Vec<i64>,
 }
 

@@ -62,7 +62,7 @@ impl FromStr for Quantity {
     /// Reads a quantity. White space is not allowed here; manifests may have it around the text.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let written = Number::parse(text)?;
-        // First of all: what fits is safe to rewrite.
+        // First of all: a value that fits is safe to rewrite.
         written.milli().ok_or(ParseQuantityError::OutOfRange)?;
         let (stored, canonical) = if written.kept {
             (written, text.to_owned())

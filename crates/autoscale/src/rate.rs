@@ -12,7 +12,7 @@ use crate::{
     status::ConditionReason,
 };
 
-/// What kept the count from being what stabilization left.
+/// What kept the count from the result of stabilization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Cap {
@@ -54,7 +54,7 @@ impl Cap {
     }
 }
 
-/// `convertDesiredReplicasWithRules`. Returns the cap that applies, if any. Going down knows no limit but the minimum.
+/// `convertDesiredReplicasWithRules`. Returns the cap that applies, if any. Going down is limited only by the minimum.
 pub(crate) fn without_behavior(plan: &Plan, current: i32, desired: i32) -> Option<Cap> {
     let doubled = current.saturating_mul(2).max(4);
     if desired < plan.min {
@@ -127,7 +127,7 @@ fn up_limit(rules: &DirectionRules, memory: &Memory, current: i32, now_ms: i64) 
         SelectPolicy::Min => limits.min_by_key(|(_, replicas)| *replicas),
         SelectPolicy::Max => limits.rev().max_by_key(|(_, replicas)| *replicas),
     };
-    // Validation sees to it that there is a policy.
+    // Validation ensures that there is a policy.
     let (policy, replicas) = selected.unwrap_or((0, current));
     Cap::Policy { direction, policy, replicas }
 }

@@ -9,13 +9,13 @@ pub struct ControllerSettings {
     /// How far a metric's ratio may be off 1 before anything happens, both directions.
     /// `--horizontal-pod-autoscaler-tolerance`
     pub tolerance: f64,
-    /// How far back recommendations hold up a scale-down, where the spec does not say.
+    /// How far back recommendations hold up a scale-down, if the spec does not say.
     /// `--horizontal-pod-autoscaler-downscale-stabilization`
     pub downscale_stabilization_ms: i64,
     /// After its start a pod's CPU sample counts only if the pod is ready and the sample's window lies wholly after
     /// it became so. `--horizontal-pod-autoscaler-cpu-initialization-period`
     pub cpu_init_ms: i64,
-    /// An unready pod whose readiness last changed within this time of its start never was ready, and its CPU is
+    /// An unready pod whose readiness last changed within this time of its start was never ready, and its CPU is
     /// ignored. `--horizontal-pod-autoscaler-initial-readiness-delay`
     pub initial_readiness_delay_ms: i64,
     /// Gate `HPAConfigurableTolerance` (alpha in 1.34): `behavior.*.tolerance` is read.
@@ -50,7 +50,7 @@ pub struct Tolerances {
 }
 
 impl Tolerances {
-    /// Whether nothing is to be done. Both ends belong to the tolerance; NaN does not.
+    /// Whether nothing needs to be done. Both ends belong to the tolerance; NaN does not.
     pub fn contain(self, ratio: f64) -> bool {
         (1.0 - self.down) <= ratio && ratio <= (1.0 + self.up)
     }

@@ -64,7 +64,7 @@ pub(crate) fn with_behavior(
         if recommendation.at_ms > down_cutoff {
             highest = highest.max(recommendation.replicas);
         }
-        // At the very edge a recommendation neither counts nor gives its place away.
+        // At the very edge a recommendation neither counts nor frees its place.
         if recommendation.at_ms < up_cutoff && recommendation.at_ms < down_cutoff {
             expired = Some(index);
         }
@@ -74,7 +74,7 @@ pub(crate) fn with_behavior(
     current.max(lowest).min(highest)
 }
 
-/// Which recommendation holds the count at `stabilized` instead of `proposal`; to be asked after the fact.
+/// Which recommendation holds the count at `stabilized` instead of `proposal`. Call it after stabilizing.
 pub(crate) fn holder(
     memory: &Memory,
     rules: Option<&Rules>,
@@ -83,7 +83,7 @@ pub(crate) fn holder(
     now_ms: i64,
 ) -> Option<Stabilization> {
     let direction = if proposal < stabilized { Direction::Down } else { Direction::Up };
-    // How long after its making a recommendation stops to count.
+    // How long a recommendation counts.
     let lifetime_ms = match (rules, direction) {
         (None, _) => downscale_stabilization_ms.saturating_add(1),
         (Some(rules), Direction::Up) => rules.up.window_ms,

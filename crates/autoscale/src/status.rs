@@ -44,7 +44,7 @@ pub struct Conditions {
 }
 
 impl Conditions {
-    /// Those that are present, by the names of their types.
+    /// The conditions that are present, by the names of their types.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, Condition)> {
         [
             ("AbleToScale", self.able_to_scale),
@@ -110,7 +110,7 @@ pub enum ConditionReason {
 }
 
 impl ConditionReason {
-    /// Whether it says that a metric could not be computed.
+    /// Whether it means that a metric could not be computed.
     pub(crate) fn is_metric_failure(self) -> bool {
         matches!(
             self,

@@ -1,4 +1,4 @@
-//! Small files that were handled wrongly once, each the example of a kind.
+//! Small files that were once handled wrongly, each an example of its kind.
 
 use autoscale::{
     Direction,

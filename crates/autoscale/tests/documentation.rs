@@ -9,6 +9,7 @@ use std::{
 use autoscale::{
     Autoscaler, ControllerSettings, HpaSpec, MetricReading, Observation, Pod, PodSamples, Sample,
     explain::{Instants, Text, explain, state},
+    manifest,
 };
 
 const SYNC_SECONDS: i64 = 15;
@@ -126,7 +127,7 @@ metrics:
     );
 }
 
-/// What may stand at a place of a state file: the error lists it when something else stands there.
+/// What may be at a place of a state file: the error for a wrong key lists it.
 fn expected(template: &str) -> BTreeSet<String> {
     let error = state::read(template, &spec(&page()), 0).expect_err("nobody knows zzz").to_string();
     let (_, expected) = error
@@ -178,5 +179,23 @@ fn the_state_files_keys_are_those_that_are_read() {
     let settings = serde_json::to_value(ControllerSettings::default()).unwrap();
     for (name, value) in settings.as_object().unwrap() {
         assert_eq!(rows[format!("settings.{name}").as_str()].1, value.to_string(), "{name}");
+    }
+}
+
+/// Each line that the README shows, in order; `…` stands for lines left out.
+#[test]
+fn the_readme_explains_its_example() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let readme = fs::read_to_string(path).expect("the README is in the repository");
+    let manifests =
+        manifest::read("my-hpa.yaml", block(&readme, "yaml", "HorizontalPodAutoscaler"), false).unwrap();
+    let [manifest] = &manifests[..] else { panic!("one manifest: {manifests:?}") };
+    let case = state::read(block(&readme, "yaml", "recommendations"), &manifest.spec, 0).unwrap();
+    let explanation = explain(&case).unwrap();
+    let text = format!("{} {}", manifest.name, Text { explanation: &explanation, instants: &Clock });
+    let mut said = text.lines();
+    let shown = block(&readme, "text", "what would change it").lines();
+    for line in shown.filter(|line| !line.starts_with('$') && line.trim() != "…") {
+        assert!(said.any(|said| said == line), "the README is out of date: {line:?} in\n{text}");
     }
 }

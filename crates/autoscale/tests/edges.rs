@@ -1,4 +1,4 @@
-//! Input at the edge of sense: it is handled as the module documentation says, and nothing panics.
+//! Input that hardly makes sense: it is handled as the module documentation says, and nothing panics.
 
 use autoscale::{
     Autoscaler, ControllerSettings, HpaSpec, MetricReading, Observation, Pod, PodSamples, ReconcileError,
@@ -76,7 +76,7 @@ fn a_metric_without_a_reading_has_failed() {
         assert!(matches!(decision.error, Some(ReconcileError::Metrics { failed: 1, first: 0, .. })));
         assert_eq!(decision.scaled_to, None);
     }
-    // More readings than metrics: the rest belongs to nothing.
+    // More readings than metrics: the rest is ignored.
     let mut more = observed(100_000);
     more.metrics.push(MetricReading::Failed);
     assert_eq!(autoscaler.reconcile(0, &more).error, None);

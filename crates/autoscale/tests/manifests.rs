@@ -1,4 +1,4 @@
-//! Reading manifests: what the API server takes is taken, what it refuses is refused with the path.
+//! Reading manifests: accepts what the API server accepts, and refuses what it refuses, with the path.
 
 use autoscale::manifest::{ManifestError, read, read_each};
 

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 /// One reconciliation: how long after the last one, and the metric's average per pod in milli-units.
 type Step = (i64, i64);
 
-/// What came of it.
+/// Its outcome.
 struct Seen {
     at_ms: i64,
     before: i32,

@@ -1,4 +1,4 @@
-//! Situations after public reports, each with what upstream decides. The numbers follow from `replica_calculator.go` and
+//! Situations from public reports, each with upstream's decision. The numbers follow from `replica_calculator.go` and
 //! `horizontal.go` of Kubernetes 1.34, worked out by hand.
 
 use autoscale::{
@@ -65,7 +65,7 @@ impl Report {
         let spec: HpaSpec = yaml::from_str(&spec).unwrap_or_else(|error| panic!("{about}: {error}"));
         let pods =
             if state.contains("pods: [") { String::new() } else { format!("pods: [{}], ", pods(*replicas)) };
-        // A controller that remembers nothing takes the present count for a recommendation.
+        // A controller without memory takes the present count as a recommendation.
         let history = if state.contains("history") {
             ""
         } else {

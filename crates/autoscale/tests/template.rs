@@ -1,4 +1,4 @@
-//! A state file that is written for a manifest reads back, and says of each metric what the status said.
+//! A state file written for a manifest can be read back, and gives each metric its value from the status.
 
 use autoscale::{
     explain::{Explanation, explain, state::State, template},

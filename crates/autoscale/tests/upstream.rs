@@ -1,8 +1,8 @@
-//! What kubectl and the API server (Kubernetes 1.34.4, strict field validation) take is taken with the same spec as
-//! stored, and what they refuse is refused at the same places with the same reasons.
+//! Accepts what kubectl and the API server (Kubernetes 1.34.4, strict field validation) accept, with the same stored
+//! spec, and refuses what they refuse, at the same places with the same reasons.
 //!
-//! `upstream/golden.json` was recorded by `upstream/main.go`, which is built from the API server's own packages. To record
-//! it anew: `cd tests/upstream && python3 gen.py && go run . < cases.json > golden.json`.
+//! `upstream/golden.json` was recorded by `upstream/main.go`, which is built from the API server's own packages. To
+//! record it again: `cd tests/upstream && python3 gen.py && go run . < cases.json > golden.json`.
 
 use std::collections::BTreeSet;
 
@@ -71,7 +71,7 @@ fn our_error(error: &autoscale::FieldError) -> (String, String) {
 
 /// Where we differ on purpose.
 fn is_exempt(text: &str) -> bool {
-    // Labels and annotations whose value is null are texts without content there.
+    // There, labels and annotations with a null value are empty strings.
     text.contains("labels: {a: null}")
 }
 

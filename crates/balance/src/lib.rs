@@ -1,8 +1,8 @@
 //! Which of several replicas gets a new connection.
 //!
-//! The gateway, the simulator and the balancer make the same choice, so it lives here, without clock and I/O. The caller
-//! names its candidates by index, says how many connections each one has, and passes the random number generator in:
-//! equal seeds and equal loads give equal choices.
+//! The gateway, the simulator and the balancer make the same choice, so it lives here, without clock and I/O. The
+//! caller names its candidates by index, says how many connections each one has, and passes the random number generator
+//! in: equal seeds and equal loads give equal choices.
 //!
 //! Least request, the default, is Envoy's: two independent draws *with* replacement; the second wins only if it has
 //! strictly fewer connections. An empty second replica therefore gets 75 % of what comes, not all of it.
@@ -25,7 +25,7 @@ use rand::{Rng, RngExt};
 #[derive(Debug, Clone)]
 pub struct Selector {
     policy: Policy,
-    /// Where round robin goes on, and where a full scan begins.
+    /// Where round robin continues, and where a full scan begins.
     turn: usize,
 }
 
@@ -34,8 +34,8 @@ impl Selector {
         Self { policy, turn: 0 }
     }
 
-    /// The index of the chosen one of `candidates`; `None` if there are none. `load` gives a candidate's connections and
-    /// is asked only about those that the policy compares. A single candidate is chosen without a draw.
+    /// The index of the chosen candidate; `None` if there are none. `load` returns a candidate's connections and is
+    /// called only for the candidates that the policy compares. A single candidate is chosen without a draw.
     pub fn pick<R: Rng + ?Sized>(
         &mut self,
         random: &mut R,
@@ -54,7 +54,7 @@ impl Selector {
                 if load(second) < load(first) { second } else { first }
             }
             Policy::LeastRequestFullScan => {
-                // Each scan begins one further on; otherwise equal candidates would fill up in order.
+                // Each scan begins one place later; otherwise equal candidates would fill up in order.
                 let start = self.advance(candidates);
                 (0..candidates)
                     .map(|step| (start + step) % candidates)

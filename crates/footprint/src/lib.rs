@@ -1,9 +1,9 @@
 //! Gives back the memory that only start-up needed.
 //!
 //! One binary holds all commands and services, and starting any of them runs through code and tables all over it:
-//! arguments, settings, logging, clients. The kernel maps what surrounds each touched page as well, so most of what a
-//! small service has resident is program, and much of that it never looks at again. Those pages are clean copies of a
-//! file: dropping them loses nothing, and those that are needed after all come back from the page cache.
+//! arguments, settings, logging, clients. The kernel also maps the surroundings of each touched page, so most of a
+//! small service's resident memory is program text, much of it never used again. Those pages are clean copies of a
+//! file: dropping them loses nothing, and the ones needed later come back from the page cache.
 
 mod mappings;
 
@@ -34,9 +34,9 @@ pub fn give_back_startup_pages() -> io::Result<usize> {
 #[expect(unsafe_code, reason = "the call that frees pages; there is no safe one")]
 fn drop_pages(mapping: &Mapping<'_>) -> io::Result<()> {
     let start = std::ptr::with_exposed_provenance_mut(mapping.range.start);
-    // SAFETY: the range is a private, read-only mapping of a file, none of whose pages was ever written (the kernel
-    // counts none as anonymous or swapped out), so each page reads the same when it comes back. It belongs to the program that runs or
-    // to its C library, which are not unmapped, remapped or made writable as long as it does.
+    // SAFETY: the range is a private, read-only mapping of a file, and none of its pages was ever written (the kernel
+    // counts none as anonymous or swapped out), so each page reads the same when it comes back. It belongs to the
+    // running program or its C library, which are not unmapped, remapped or made writable while it runs.
     unsafe { madvise(start, mapping.range.len(), Advice::LinuxDontNeed) }?;
     Ok(())
 }

@@ -9,7 +9,7 @@ pub(crate) struct Mapping<'a> {
     pub(crate) range: Range<usize>,
     permissions: &'a str,
     path: &'a str,
-    /// KiB of it that are no longer those of the file: in memory, and swapped out. `None`: the kernel did not say.
+    /// KiB that differ from the file, in memory and swapped out. `None`: the kernel did not say.
     anonymous: Option<u64>,
     swapped: Option<u64>,
 }
@@ -32,12 +32,12 @@ impl Mapping<'_> {
 /// The C library: everything is linked with it, and the loader never takes it away.
 const C_LIBRARY: &str = "libc.so.6";
 
-/// The mappings that hold only what their file holds, and that stay as they are while the process runs: constants and
-/// code of `program` around the address `inside`, and the C library's code.
+/// The mappings that equal their file and stay unchanged while the process runs: constants and code of `program` around
+/// the address `inside`, and the C library's code.
 ///
-/// Of the program only the unbroken row of mappings around `inside` is taken, that is, what the loader made of it: its
-/// file may be mapped elsewhere too, by who reads its symbols, and those mappings come and go. Nobody but the loader maps
-/// the C library to be executed.
+/// Only the contiguous mappings around `inside` count as the program, because the loader made them. Code that reads
+/// symbols may map the file elsewhere too, and those mappings come and go. Only the loader maps the C library as
+/// executable.
 pub(crate) fn constant_parts<'a>(smaps: &'a str, program: &Path, inside: usize) -> Vec<Mapping<'a>> {
     let all: Vec<Mapping<'a>> = parse(smaps);
     let rows = all.chunk_by(|one, next| one.range.end == next.range.start && one.path == next.path);
@@ -51,7 +51,7 @@ pub(crate) fn constant_parts<'a>(smaps: &'a str, program: &Path, inside: usize) 
     of_program.chain(of_c_library).filter(|mapping| mapping.is_constant()).cloned().collect()
 }
 
-/// What cannot be read is left out.
+/// Unreadable entries are left out.
 fn parse(smaps: &str) -> Vec<Mapping<'_>> {
     let mut mappings: Vec<Mapping<'_>> = Vec::new();
     for line in smaps.lines() {

@@ -8,7 +8,7 @@ use std::{fmt::Write as _, time::Duration};
 /// The longest duration accepted anywhere: 30 days. A run keeps its times as milliseconds in 32 bits.
 pub const LONGEST: Duration = Duration::from_hours(30 * 24);
 
-/// Units by their nanoseconds, longest first, as printing takes them.
+/// Units with their nanoseconds, longest first, which is the order for printing.
 const UNITS: [(&str, u64); 6] = [
     ("h", 3_600_000_000_000),
     ("m", 60_000_000_000),
@@ -18,7 +18,7 @@ const UNITS: [(&str, u64); 6] = [
     ("ns", 1),
 ];
 
-/// Why a text is no duration.
+/// Why a text is not a duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
     #[error("`{0}` is not a duration; expected a number and a unit (h, m, s, ms, us), such as 240s or 1m30s")]
@@ -108,7 +108,7 @@ pub mod text {
     }
 }
 
-/// The same for one that may be missing.
+/// The same for an optional duration.
 pub mod optional_text {
     use std::time::Duration;
 

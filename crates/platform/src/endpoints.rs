@@ -1,7 +1,7 @@
 //! The endpoints document: the replicas behind a gateway.
 //!
 //! The supervisor writes it as JSON (a temporary file, then a rename, so that a reader never sees half of it), and the
-//! gateway takes it over whenever the file is replaced. The same facts feed Envoy's file-based EDS and HAProxy's runtime
+//! gateway reads it whenever the file is replaced. The same facts feed Envoy's file-based EDS and HAProxy's runtime
 //! socket.
 
 use std::{collections::BTreeSet, net::SocketAddr};
@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Endpoints {
-    /// Grows with every change, so that a reader can say which state it has taken over.
+    /// Grows with every change, so that a reader can say which state it has read.
     pub version: u64,
     pub clusters: Vec<Cluster>,
 }
 
-/// The replicas of one service, as Envoy's word for it.
+/// The replicas of one service; the word is Envoy's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cluster {
@@ -34,10 +34,10 @@ pub struct Endpoint {
     pub name: String,
     /// Where it takes connections.
     pub address: SocketAddr,
-    /// Where it answers `GET /readyz`; without it the endpoint is taken to be healthy.
+    /// Where it answers `GET /readyz`; if absent, the endpoint counts as healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<SocketAddr>,
-    /// Gets no new connection; those it has go on until they end.
+    /// Gets no new connections; existing ones continue until they end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub draining: bool,
 }
@@ -54,7 +54,7 @@ pub enum Invalid {
 }
 
 impl Endpoints {
-    /// Reads a document. Every cluster and every endpoint of a cluster is in it once.
+    /// Reads a document. Every cluster, and every endpoint of a cluster, must be in it only once.
     pub fn parse(text: &[u8]) -> Result<Self, Invalid> {
         let document: Self = serde_json::from_slice(text)?;
         let mut clusters = BTreeSet::new();

@@ -55,15 +55,15 @@ pub enum Source {
     Load,
 }
 
-/// Numbers and dates the events of one run. The caller brings the time, from a clock that never steps: nothing here
-/// reads one. The wall-clock time of an event is that of the run's beginning plus the time that has passed since.
+/// Numbers and dates the events of one run. The caller brings the time, from a clock that never steps; nothing here
+/// reads a clock. An event's wall-clock time is the wall-clock time at the run's beginning plus the time passed since.
 #[derive(Debug, Clone)]
 pub struct Stamper {
     run: Uuid,
     source: Source,
     began: Timestamp,
     seq: u64,
-    /// What is added to another stream's times to make them this run's, in ms.
+    /// Added to another stream's times to make them this run's, in ms.
     offset_ms: Option<i64>,
 }
 
@@ -95,12 +95,12 @@ impl Stamper {
         event
     }
 
-    /// Takes an event of another stream into this run: its number and time become this run's, as do the moments it
-    /// speaks of; its source stays. `received_ms` is when it arrived here.
+    /// Adopts an event of another stream: its number, its time and the moments it mentions become this run's; its
+    /// source stays. `received_ms` is when it arrived here.
     ///
-    /// The two streams' clocks run alike but began at different moments. How far apart is learned from the event that
-    /// took the shortest time to arrive: no wall clock is involved, so a step of it changes nothing. What happened
-    /// before this run began happened at its beginning.
+    /// The two streams' clocks run at the same speed but began at different moments. The event that took the shortest
+    /// time to arrive shows how far apart: no wall clock is involved, so stepping it changes nothing. Events from
+    /// before this run are dated at its beginning.
     pub fn adopt(&mut self, received_ms: u64, event: Event) -> Event {
         let apart_ms = received_ms.cast_signed().saturating_sub(event.t_ms.cast_signed());
         let offset_ms = self.offset_ms.map_or(apart_ms, |known_ms| known_ms.min(apart_ms));
@@ -131,7 +131,7 @@ mod tests {
         EventKind::ScaleDownHeld { service: "tcp".to_owned(), recommended: 1, held_at: 2, until_ms }
     }
 
-    /// The wall clock of the one is an hour away from that of the other: it has been set between their beginnings.
+    /// The streams' wall clocks are an hour apart: the clock was set between their beginnings.
     #[test]
     fn an_adopted_event_speaks_of_this_runs_time_whatever_the_wall_clock_does() {
         let began = Timestamp::UNIX_EPOCH;
@@ -139,14 +139,14 @@ mod tests {
         for other in [began, began + hour] {
             let mut platform = Stamper::new(Uuid::nil(), Source::Local, other);
             let mut run = Stamper::new(Uuid::max(), Source::Load, began + hour);
-            // Told again at the beginning of the stream: it happened long ago, and waited to be read.
+            // Repeated at the beginning of the stream: it happened long ago.
             let before = run.adopt(3, platform.stamp(90_000, held(95_000)));
             assert_eq!((before.seq, before.t_ms), (0, 3), "before this run began, as far as it can tell");
             let event = run.adopt(30_001, platform.stamp(130_000, held(175_000)));
             assert_eq!((event.t_ms, event.run, event.source), (30_001, Uuid::max(), Source::Local));
             assert_eq!(event.kind, held(75_001));
             assert_eq!(event.wall, began + hour + jiff::SignedDuration::from_millis(30_001));
-            // One that was held up on its way is dated when it happened.
+            // A delayed event is dated when it happened.
             let late = run.adopt(45_000, platform.stamp(140_000, held(175_000)));
             assert_eq!((late.t_ms, late.seq), (40_001, 2));
         }

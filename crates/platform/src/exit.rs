@@ -1,12 +1,12 @@
 //! Exit codes of `playctl`, by cause. They are a contract: scripts rest on them.
 
-/// All that was asked for was done.
+/// Everything asked for was done.
 pub const DONE: u8 = 0;
-/// Something failed that no other code names.
+/// Something failed that has no code of its own.
 pub const FAILED: u8 = 1;
-/// The command line, a settings variable or a file given to it is wrong; nothing was started.
+/// The command line, a variable or a file is wrong; nothing was started.
 pub const USAGE: u8 = 2;
-/// The run went through, but an expectation of the scenario or of the command line was not met.
+/// The run finished, but an expectation of the scenario or the command line was not met.
 pub const EXPECTATION_NOT_MET: u8 = 3;
 /// The platform did not come up.
 pub const BRING_UP_FAILED: u8 = 4;

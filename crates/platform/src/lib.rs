@@ -8,7 +8,7 @@
 //! * [`duration`]: the one grammar of durations.
 //! * [`values`]: `values.yaml` as types, merged as Helm merges.
 //!
-//! Nothing here knows a runtime, and nothing does I/O but [`values::Values::load`], which reads charts and files.
+//! Nothing here knows a runtime, and nothing does I/O except [`values::Values::load`], which reads charts and files.
 
 pub mod duration;
 pub mod endpoints;

@@ -1,4 +1,4 @@
-//! The table of services: one row each, which everything that must know a service reads.
+//! The table of services: one row each, read by everything that must know a service.
 //!
 //! Adding a service means adding a variant to [`ServiceKind`] and a row to [`ServiceKind::row`]; every `match` on the
 //! kind (`playctl serve`, the metrics pipeline) then fails to compile until it knows the new one.
@@ -27,7 +27,7 @@ pub struct ServiceRow {
     pub name: &'static str,
     /// What its clients speak.
     pub transport: Protocol,
-    /// Whether clients connect to it; one without clients has its admin port alone.
+    /// Whether clients connect to it; a service without clients only has its admin port.
     pub has_clients: bool,
     /// The custom metric (`Pods`) by which it is autoscaled, and what is counted for it.
     pub metric: Option<PodsMetric>,

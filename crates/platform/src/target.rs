@@ -1,7 +1,7 @@
 //! Where a platform runs, behind one trait: processes of this machine, a Kubernetes cluster, virtual time.
 //!
-//! Calls block and name no runtime's types, so that engines which act on a platform (load, balancer) depend on
-//! this trait alone. An implementation that is asynchronous inside hides that.
+//! Calls block and use no runtime's types, so that engines that act on a platform (load, balancer) depend on this trait
+//! alone. Implementations that are asynchronous inside hide it.
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, str::FromStr, time::Duration};
 
@@ -11,27 +11,27 @@ use crate::event::Event;
 
 /// A running (or not yet running) platform that can be acted upon.
 pub trait Target: Send + Sync {
-    /// Makes the platform what `values` say; a second call with the same values changes nothing.
+    /// Makes the platform match `values`; a second call with the same values changes nothing.
     fn apply(&self, values: &crate::values::Values) -> Result<Applied, TargetError>;
     /// Takes the platform down. `grace`: drain first, for as long as each service's grace period allows;
-    /// otherwise at once. Either way it returns only when it has proved that nothing is left.
+    /// otherwise at once. Either way it returns only once it has proved that nothing is left.
     fn teardown(&self, grace: bool) -> Result<(), TargetError>;
     /// The present state.
     fn snapshot(&self) -> Result<Snapshot, TargetError>;
     /// The platform's events, in order: those recorded since it came up, then live ones until it goes down.
     fn events(&self, from: EventsFrom) -> Result<EventStream, TargetError>;
-    /// Sets the replicas of a service, as `kubectl scale` does. An autoscaler goes on from there.
+    /// Sets the replicas of a service, as `kubectl scale` does. An autoscaler continues from there.
     fn scale(&self, service: &str, replicas: u32) -> Result<Scaled, TargetError>;
     /// Kills one process without notice (SIGKILL). Unless `restart`, it stays dead until [`start`](Self::start).
     fn kill(&self, what: &Subject, restart: bool) -> Result<Killed, TargetError>;
-    /// Stops a part or a service: it is gone until [`start`](Self::start), and nothing starts it again before.
+    /// Stops a part or a service until [`start`](Self::start).
     fn stop(&self, what: &Subject) -> Result<Stopped, TargetError>;
-    /// Starts what [`stop`](Self::stop) stopped, or what [`kill`](Self::kill) left dead.
+    /// Starts what [`stop`](Self::stop) stopped or [`kill`](Self::kill) left dead.
     fn start(&self, what: &Subject) -> Result<Started, TargetError>;
     /// Tells one replica to end, as deleting its pod does: out of the endpoints at once, SIGTERM, and its grace
     /// period. The number of replicas stays, so that another one takes its place.
     fn drain(&self, what: &Subject) -> Result<Drained, TargetError>;
-    /// Log lines, oldest first; with `follow` the stream goes on until the platform goes down.
+    /// Log lines, oldest first; with `follow` the stream continues until the platform goes down.
     fn logs(&self, query: &LogQuery) -> Result<LogStream, TargetError>;
     /// Where clients of `service` connect.
     fn endpoint(&self, service: &str) -> Result<SocketAddr, TargetError>;
@@ -48,7 +48,7 @@ pub type LogStream = Box<dyn Iterator<Item = Result<LogLine, TargetError>> + Sen
 pub enum EventsFrom {
     /// With the first event since the platform came up.
     Start,
-    /// With the next event that happens. Before it comes again what says where things stand: `PlatformStarted`, and
+    /// With the next event. Before it, the events that describe the present state are repeated: `PlatformStarted`, and
     /// the last `EndpointsChanged` of each service.
     Now,
     /// With the event of this sequence number.
@@ -69,7 +69,7 @@ pub struct Subject {
 /// Which replica of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pick {
-    /// None was named. Where one process is meant it is the running one with the lowest ordinal.
+    /// None was named. If the command needs one, it takes the running one with the lowest ordinal.
     Unnamed,
     /// The one with the most connections at this moment (packets per second for `udp`).
     Fullest,
@@ -132,7 +132,7 @@ impl From<Subject> for String {
     }
 }
 
-/// What is not a [`Subject`].
+/// A text that is not a [`Subject`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?}: expected a service or part (tcp, kafka) or one replica (tcp/tcp-1, tcp/fullest)")]
 pub struct SubjectError {
@@ -144,7 +144,7 @@ pub struct SubjectError {
 pub struct Applied {
     /// One line per change, in words; empty when nothing had to change.
     pub changes: Vec<String>,
-    /// How long until everything was ready.
+    /// How long it took until everything was ready.
     pub took: Duration,
 }
 
@@ -153,7 +153,7 @@ pub struct Applied {
 pub struct Scaled {
     pub from: u32,
     pub to: u32,
-    /// `Some((min, max))` when an autoscaler owns the service and goes on from the new number.
+    /// `Some((min, max))` when an autoscaler owns the service and continues from the new number.
     pub autoscaled: Option<(u32, u32)>,
 }
 
@@ -161,11 +161,11 @@ pub struct Scaled {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Killed {
     pub replica: String,
-    /// Where the target knows processes.
+    /// Known if the target has processes.
     pub pid: Option<u32>,
-    /// It had been told to end already, and was finishing what it had.
+    /// It had already been told to end and was draining.
     pub draining: bool,
-    /// When it is started again; `None`: it is not.
+    /// When it is started again; `None`: never.
     pub restart_in: Option<Duration>,
 }
 
@@ -174,7 +174,7 @@ pub struct Killed {
 pub struct Stopped {
     /// The service or part.
     pub name: String,
-    /// False: it had been stopped before.
+    /// False: it was already stopped.
     pub was_running: bool,
 }
 
@@ -183,7 +183,7 @@ pub struct Stopped {
 pub struct Started {
     /// The service, part or replica.
     pub name: String,
-    /// False: it ran already.
+    /// False: it was already running.
     pub was_stopped: bool,
 }
 
@@ -191,7 +191,7 @@ pub struct Started {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drained {
     pub replica: String,
-    /// Connections that it holds; `None` where clients do not connect.
+    /// Connections that it holds; `None` if clients do not connect to it.
     pub connections: Option<u64>,
     /// From SIGTERM to SIGKILL.
     pub grace: Duration,
@@ -213,7 +213,7 @@ pub struct Snapshot {
     /// When the autoscalers look next.
     #[serde(default)]
     pub next_sync: Option<jiff::Timestamp>,
-    /// What does not work at present, in words, such as endpoints that cannot be written.
+    /// What does not work at the moment, in words, such as endpoints that cannot be written.
     #[serde(default)]
     pub problems: Vec<String>,
 }
@@ -230,7 +230,7 @@ pub struct ServiceSnapshot {
     /// `desired` was set by hand, and the autoscaler has not changed it since.
     #[serde(default)]
     pub set_by_hand: bool,
-    /// So many of the desired replicas have no place yet.
+    /// How many of the desired replicas have no place yet.
     #[serde(default)]
     pub pending: u32,
     pub replicas: Vec<ReplicaSnapshot>,
@@ -246,10 +246,10 @@ pub struct ReplicaSnapshot {
     /// When its present process was started.
     #[serde(default)]
     pub started: Option<jiff::Timestamp>,
-    /// What the service calls itself (`tcp`: its answer to `WHERE`), made anew at every start.
+    /// What the service calls itself (`tcp`: its answer to `WHERE`); it changes with every start.
     pub server_id: Option<uuid::Uuid>,
     pub phase: ReplicaPhase,
-    /// When it came into this phase.
+    /// When it entered this phase.
     pub since: jiff::Timestamp,
     pub restarts: u32,
     /// Established connections, counted from the kernel.
@@ -274,7 +274,7 @@ pub enum ReplicaPhase {
     Ready,
     /// It ran, but its probe fails: out of the endpoints.
     Unready,
-    /// Told to end: out of the endpoints, finishing what it has.
+    /// Told to end: out of the endpoints, finishing its connections.
     Draining,
     /// Died; waits for its next start.
     BackOff,
@@ -312,7 +312,7 @@ pub struct PartSnapshot {
     /// Limits and place in words, such as `in memory, 5 MiB per partition`.
     pub detail: String,
     pub healthy: bool,
-    /// How often it was started again after it died.
+    /// How often it was restarted after it died.
     #[serde(default)]
     pub restarts: u32,
     pub pid: Option<u32>,
@@ -331,11 +331,11 @@ pub enum PartOrigin {
 pub struct LogQuery {
     pub service: Option<String>,
     pub replica: Option<String>,
-    /// Only lines from then on.
+    /// Only lines from this time on.
     pub since: Option<jiff::Timestamp>,
     /// Only lines with this text in them.
     pub text: Option<String>,
-    /// Only the last so many lines that match.
+    /// Only this many lines: the last that match.
     pub tail: Option<usize>,
     pub follow: bool,
 }
@@ -343,7 +343,7 @@ pub struct LogQuery {
 /// One line that a replica, or a part, wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
-    /// When it was written, or came from its writer.
+    /// When it was written, or arrived from its writer.
     pub time: jiff::Timestamp,
     pub replica: String,
     /// As it was written, without its line end.
@@ -362,7 +362,7 @@ pub enum TargetError {
     UnknownService { service: String, known: Vec<String> },
     #[error("{service} has no replica {replica}; it has: {}", known.join(", "))]
     UnknownReplica { service: String, replica: String, known: Vec<String> },
-    /// What was asked for makes no sense: a usage error.
+    /// The request makes no sense: a usage error.
     #[error("{message}")]
     Invalid { message: String },
     #[error("{message}")]

@@ -1,10 +1,10 @@
 //! `values.yaml`: the one description of what runs, for Helm and for the platform on this machine.
 //!
 //! [`helm`] computes values as Helm does; [`Values`] are the typed result. Every key that no type knows is an error
-//! that names the key, where it was set and the nearest key there is; exempt are `global` and the trees of other
-//! people's charts. All mistakes of all files are reported at once.
+//! that names the key, where it was set and the nearest known key; `global` and the trees of other people's charts are
+//! exempt. All mistakes in all files are reported at once.
 //!
-//! The chart's own `values.yaml` is part of the program ([`Values::builtin`]); `--chart DIR` takes another one.
+//! The chart's own `values.yaml` is part of the program ([`Values::builtin`]); `--chart DIR` uses another one.
 
 mod autoscaling;
 mod error;
@@ -44,7 +44,7 @@ pub struct Values {
 }
 
 impl Values {
-    /// The values of the chart that is part of the program, as they are.
+    /// The unchanged values of the built-in chart.
     pub fn builtin() -> Self {
         Self::load(&ValuesSource::default()).expect("the chart's own values are checked by a test")
     }
@@ -55,7 +55,7 @@ impl Values {
         Self::read(merged, &origins)
     }
 
-    /// Checks a tree that was merged before, such as [`Values::merged`] of another process.
+    /// Checks a tree merged earlier, such as [`Values::merged`] of another process.
     pub fn from_merged(merged: helm::Table) -> Result<Self, ValuesError> {
         Self::read(merged, &source::Origins::default())
     }
@@ -75,7 +75,7 @@ impl Values {
         self.services().find(|service| service.name == name)
     }
 
-    /// Whether there is an Elasticsearch: the logger, which writes there, brings it with it.
+    /// Whether there is an Elasticsearch: enabling the logger, which writes there, also enables it.
     pub fn has_elasticsearch(&self) -> bool {
         self.elasticsearch.enabled
             || self.service(ServiceKind::Logger.name()).is_some_and(|logger| logger.enabled)

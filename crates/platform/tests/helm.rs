@@ -1,4 +1,4 @@
-//! Values as Helm makes them: recorded cases always, random ones where a `helm` is at hand.
+//! Values as Helm computes them: recorded cases always, random ones if a `helm` is available.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -18,7 +18,7 @@ fn here() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/helm")
 }
 
-/// What Helm and we agree on: numbers are all floating to Helm.
+/// Normalises numbers, which are all floating-point to Helm.
 fn normal(value: &Value) -> Value {
     match value {
         Value::Number(number) => json!(number.as_f64()),
@@ -43,7 +43,7 @@ fn helm_binary() -> Option<PathBuf> {
     named.or_else(on_path)
 }
 
-/// What `helm template` shows to a template of the chart; null where Helm refuses.
+/// What a template of the chart sees; null where Helm refuses.
 fn helms(binary: &Path, source: &ValuesSource) -> (Value, String) {
     let copy = tempfile::tempdir().unwrap();
     let chart = copy.path().join("chart");
@@ -118,7 +118,7 @@ fn case_source(case: &Value) -> ValuesSource {
     }
 }
 
-/// Compares with `golden.json`; with `RECORD_HELM` set it is written anew from the `helm` that is named by `HELM`.
+/// Compares with `golden.json`; with `RECORD_HELM` set, records it again from the `helm` named by `HELM`.
 #[test]
 fn golden() {
     let golden = here().join("golden.json");
@@ -148,7 +148,7 @@ fn golden() {
     }
 }
 
-/// A value of a chart or of a file. Few names, so that they meet.
+/// A value of a chart or of a file. Few names, so that they collide.
 fn value() -> impl Strategy<Value = Value> {
     let scalar = prop_oneof![
         3 => Just(Value::Null),

@@ -64,7 +64,7 @@ impl<'a> Command<'a> {
             Ok(Self::Store { token, key, value })
         } else if packet.starts_with(b"mcget") {
             let [token, key] = fields(packet)?;
-            // No stored key has a separator in it, so what follows one is no part of the key.
+            // No stored key contains a separator, so what follows one is not part of the key.
             Ok(Self::Fetch { token: Token::parse(token)?, key: checked_key(until_separator(key))? })
         } else if packet.starts_with(b"login") || packet.starts_with(b"token") {
             Ok(Self::Login)
@@ -98,7 +98,7 @@ fn until_separator(bytes: &[u8]) -> &[u8] {
     bytes.iter().position(|byte| *byte == b':').map_or(bytes, |at| &bytes[..at])
 }
 
-/// A key goes into memcached's protocol: what could end it there or start a second command is refused.
+/// A key goes into memcached's protocol: bytes that could end it there or start a second command are refused.
 fn checked_key(key: &[u8]) -> Result<&[u8], Rejection> {
     if key.is_empty() {
         Err(Rejection::MissingField)
@@ -137,8 +137,8 @@ impl Rejection {
         }
     }
 
-    /// The same in at most [`BRIEF_BYTES_MAX`](crate::limits::BRIEF_BYTES_MAX) bytes: for services whose replies must not be longer than requests,
-    /// since their clients' addresses may be forged.
+    /// The same in at most [`BRIEF_BYTES_MAX`](crate::limits::BRIEF_BYTES_MAX) bytes, for services whose replies must
+    /// not be longer than requests because their clients' addresses may be forged.
     pub fn brief(self) -> &'static str {
         match self {
             Self::MissingField => "error: missing field",

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// How a service greets, ends its replies and treats what it does not know.
+/// How a service greets, ends its replies and treats unknown commands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Dialect {
     /// Silent on connect and on unknown commands; a line end only for clients that send lines.
     #[default]
     Playground,
-    /// Greets, ends every reply with a line end, and says how unknown commands are to be replaced.
+    /// Greets, ends every reply with a line end, and answers unknown commands with a hint.
     Socketz,
 }
 

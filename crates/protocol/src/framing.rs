@@ -1,16 +1,15 @@
 //! Cuts what a connection sends into packets or lines.
 //!
-//! A connection starts in *packet mode*: what one read returns is one packet. With its first line end it goes over
-//! to *line mode* for good: every line is one command, blank lines are ignored, and what follows the last line end
-//! waits for its own.
+//! A connection starts in *packet mode*: each read returns one packet. Its first line end switches it to *line mode*
+//! permanently: every line is one command, blank lines are ignored, and bytes after the last line end wait for theirs.
 //!
 //! A packet or line above the limit is answered with one error and discarded whole. In line mode it ends with its
-//! line. A packet has no end that could be seen, so everything belongs to it that arrives until the connection
-//! falls quiet, and only then is the error due ([`Framer::quiet`]): until a client has that error it cannot know
-//! that something else could follow.
+//! line. A packet has no visible end, so everything that arrives until the connection falls quiet belongs to it. Only
+//! then is the error due ([`Framer::quiet`]): until a client has it, the client cannot know that it may send something
+//! else.
 //!
 //! The framer is one byte of state. It never holds input: the caller keeps what a [`Step::Incomplete`] leaves and
-//! shows it again, together with what came after it. That is never more than the limit and two bytes.
+//! passes it again together with later bytes. That is never more than the limit and two bytes.
 
 /// The state of one connection's input.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,19 +26,19 @@ enum State {
     LineExcess,
 }
 
-/// What the front of the input is, and how many bytes of it are done with.
+/// What the input begins with, and how many bytes of it are consumed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step<'a> {
     /// A packet or a line (without its line end), to be parsed and answered.
     Unit { bytes: &'a [u8], consumed: usize },
     /// Something was above the limit: the error is due now.
     TooLong { consumed: usize },
-    /// Nothing more to do with this input but to keep what is behind `consumed`.
+    /// Nothing more to do with this input except to keep what follows `consumed`.
     Incomplete { consumed: usize },
 }
 
 impl Framer {
-    /// The next step. `input` is what was kept and what was read since, less what earlier steps consumed;
+    /// The next step. `input` is what was kept plus what was read since, minus what earlier steps consumed;
     /// `limit` is the longest packet or line in bytes.
     #[inline]
     pub fn step<'a>(&mut self, input: &'a [u8], limit: usize) -> Step<'a> {
@@ -113,7 +112,7 @@ impl Framer {
         ended
     }
 
-    /// Whether what is sent to this client ends with a line end.
+    /// Whether replies to this client end with a line end.
     #[inline]
     pub fn in_line_mode(self) -> bool {
         matches!(self.0, State::Line | State::LineExcess)

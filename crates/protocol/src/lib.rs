@@ -2,7 +2,7 @@
 //!
 //! * [`framing`] cuts what a connection sends into packets or lines.
 //! * [`command`] parses one packet to a [`Command`] that borrows from it.
-//! * [`reply`] has the fixed answers and errors; [`Dialect`] says how they are ended.
+//! * [`reply`] has the fixed answers and errors; [`Dialect`] says how they end.
 //! * [`limits`] has the sizes that hold on the wire.
 //!
 //! Nothing here allocates for a command; input is bytes and need not be UTF-8.

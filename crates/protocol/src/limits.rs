@@ -4,7 +4,7 @@
 pub const PACKET_BYTES_MAX: usize = 512;
 /// A token has exactly this length.
 pub const TOKEN_BYTES: usize = 36;
-/// What clients' keys have in front of them in memcached, where they share one key space with tokens.
+/// The prefix of clients' keys in memcached, where they share one key space with tokens.
 pub const CLIENT_KEY_PREFIX: &[u8] = b"c-";
 /// The longest key of `mcset` and `mcget`.
 pub const KEY_BYTES_MAX: usize = 64;

@@ -1,5 +1,5 @@
-//! The fixed answers and the errors that only a running service can give. All without their line end, which
-//! [`crate::Dialect`] and [`crate::Framer`] decide on. Errors of the grammar itself: [`crate::Rejection`].
+//! The fixed answers, and the errors that only a running service can give. All without a line end, which
+//! [`crate::Dialect`] and [`crate::Framer`] decide. Errors of the grammar itself: [`crate::Rejection`].
 
 use std::fmt::Display;
 use std::io::Write;
@@ -17,12 +17,12 @@ pub const PACKET_TOO_LONG: &[u8] = b"error: packet too long";
 pub const TOKEN_INVALID: &[u8] = b"error: token not valid";
 /// `mcget` of a key that holds nothing.
 pub const KEY_NOT_FOUND: &[u8] = b"error: key not found";
-/// memcached is down, slow or not set.
+/// memcached is down, slow or not configured.
 pub const CACHE_UNAVAILABLE: &[u8] = b"error: cache unavailable";
-/// Kafka is down, slow or not set.
+/// Kafka is down, slow or not configured.
 pub const BROADCAST_UNAVAILABLE: &[u8] = b"error: broadcast unavailable";
 
-/// The answer to `WHO`: the clients as a set, in the order given, and how many they are.
+/// The answer to `WHO`: the clients as a set, in the given order, and their number.
 pub fn client_list(clients: impl ExactSizeIterator<Item = impl Display>) -> Vec<u8> {
     /// `'255.255.255.255:65535', ` with a little to spare; an estimate, not a limit.
     const BYTES_PER_CLIENT: usize = 26;

@@ -1,6 +1,6 @@
 //! Line charts drawn in characters.
 //!
-//! A chart is a grid of cells, so that two of them can stand side by side and colours never disturb the columns.
+//! A chart is a grid of cells, so that two charts fit side by side and colours never disturb the columns.
 
 use crate::{
     style::{Style, Tone},
@@ -167,7 +167,7 @@ pub(crate) fn round_up(value: f64) -> f64 {
     }
     let magnitude = 10_f64.powf(value.log10().floor());
     let steps = [1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0];
-    // The factor forgives what floating division adds to an exactly round number.
+    // The factor absorbs the rounding error of dividing an exactly round number.
     let step = steps.into_iter().find(|step| value <= step * magnitude * (1.0 + 1e-9));
     step.unwrap_or(10.0) * magnitude
 }

@@ -9,7 +9,7 @@ use crate::series::{MessageRate, total};
 
 /// The controller's tolerance: a ratio within it of 1 changes nothing.
 const TOLERANCE: f64 = 0.1;
-/// Over so long the metric is a maximum, unless the platform was told otherwise.
+/// The window over which the metric is a maximum, unless configured otherwise.
 const METRIC_WINDOW_MS: u64 = 60_000;
 
 /// Of the first scale-up and of the scale-down after the load closed.
@@ -22,12 +22,12 @@ pub struct Delays {
     /// From the last close to the autoscaler's decision.
     ///
     /// Parts: `metric's minute` (until the maximum over it had run out), `sync` (until the autoscaler looked),
-    /// `window` (the stabilisation window and the sync that found it over). When the platform's metric covers another
-    /// time than a minute, the first two cannot be told apart and are one part.
+    /// `window` (the stabilisation window and the sync that found it over). If the platform's metric does not cover a
+    /// minute, the first two cannot be told apart and are one part.
     pub down: Option<ScaleDelays>,
 }
 
-/// Computes them from a run's events; `None` where it did not scale.
+/// Computes them from a run's events; `None` if it did not scale.
 pub fn delays(events: &[Event]) -> Delays {
     Delays { up: up(events), down: down(events) }
 }
@@ -136,7 +136,7 @@ fn down(events: &[Event]) -> Option<ScaleDelays> {
     sum(&moments)
 }
 
-/// The most that any metric proposes is less than there is.
+/// Even the largest proposal is below the current count.
 fn wants_fewer(metrics: &[MetricProposal], current: u32) -> bool {
     metrics.iter().filter_map(|metric| metric.proposal).max().is_some_and(|most| most < current)
 }
@@ -164,7 +164,7 @@ fn last_busy_scrape(events: &[Event], service: &str, closed: u64) -> Option<u64>
     last
 }
 
-/// Consecutive parts; one whose moments are not known is left out.
+/// Consecutive parts; a part with unknown moments is left out.
 fn sum(moments: &[(&str, Option<u64>, Option<u64>)]) -> Option<ScaleDelays> {
     let parts: Vec<(String, u64)> = moments
         .iter()

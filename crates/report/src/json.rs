@@ -17,11 +17,11 @@ pub struct Document<'a> {
     pub v: u32,
     pub plan: &'a LoadPlan,
     pub summary: &'a LoadSummary,
-    /// What the time line shows: everything but what comes regularly (ticks, scrapes, reconciliations).
+    /// What the time line shows: everything except regular events (ticks, scrapes, reconciliations).
     pub timeline: Vec<&'a Event>,
     /// Connections over time, thinned out when the run was long.
     pub connections: Vec<Point<'a>>,
-    /// Events that were too many to be kept.
+    /// How many events were dropped because there were too many.
     pub dropped: u64,
 }
 

@@ -38,7 +38,7 @@ fn case(xml: &mut String, class: &str, name: &str, failure: Option<&String>) {
     };
 }
 
-/// Text within an attribute. What XML has no character for becomes a question mark.
+/// Text within an attribute. Characters that XML does not allow become question marks.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {

@@ -4,14 +4,14 @@ use platform::{Event, EventKind};
 
 use crate::series::Series;
 
-/// Most events that are kept, ticks, scrapes and reconciliations apart.
+/// The most events kept, not counting ticks, scrapes and reconciliations.
 const EVENTS_MAX: usize = 20_000;
-/// Most of those that come regularly.
+/// The most regular events kept.
 const REGULAR_MAX: usize = 10_000;
 
-/// A run's events and series. Bounded: of regular events (ticks, scrapes, reconciliations) beyond the limit every
-/// second one is given up, others beyond theirs are counted only. The charts do not suffer: their series are thinned
-/// out on their own.
+/// A run's events and series. Bounded: beyond their limit, every second regular event (tick, scrape, reconciliation) is
+/// dropped; other events beyond theirs are only counted. The charts do not suffer, because their series are thinned out
+/// separately.
 #[derive(Debug, Clone, Default)]
 pub struct Recording {
     events: Vec<Event>,
@@ -42,7 +42,7 @@ impl Recording {
         &self.events
     }
 
-    /// How many events were given up.
+    /// How many events were dropped.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
@@ -74,7 +74,7 @@ impl<'a> FromIterator<&'a Event> for Recording {
     }
 }
 
-/// Comes again and again, whether something happens or not.
+/// Whether it recurs even if nothing happens.
 pub(crate) fn is_regular(kind: &EventKind) -> bool {
     matches!(
         kind,

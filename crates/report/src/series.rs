@@ -1,7 +1,7 @@
 //! What a run looked like over time: the numbers behind the charts.
 //!
-//! Bounded: when there are too many samples every second one is dropped, and from then on only every second (fourth,
-//! …) is taken.
+//! Bounded: if there are too many samples, every second one is dropped, and from then on only every second (fourth, …)
+//! is taken.
 
 use std::collections::BTreeMap;
 
@@ -60,7 +60,7 @@ pub(crate) struct Connections {
 /// One service's replicas over time.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Replicas {
-    /// When the wanted number became what; the first entry is where the run began.
+    /// When the desired number changed, and to what; the first entry is the beginning of the run.
     pub(crate) desired: Vec<(u64, u32)>,
     /// The metric that decides, and its target per replica in milli-units.
     pub(crate) target: Option<(String, i64)>,
@@ -72,7 +72,7 @@ pub(crate) struct Replicas {
 impl Replicas {
     fn set(&mut self, t_ms: u64, from: Option<u32>, to: u32) {
         if self.desired.is_empty() {
-            // Nothing was known before: the run began as it is first seen.
+            // Nothing was known before: assume that the run began like this.
             self.desired.push((0, from.unwrap_or(to)));
         }
         let known = self.desired.last().map(|(_, replicas)| *replicas);
@@ -88,7 +88,7 @@ impl Replicas {
         Some(self.desired.get(after.checked_sub(1)?)?.1)
     }
 
-    /// An average target, not a utilisation: only that can be drawn beside connections.
+    /// An average target, not a utilisation: only averages can be drawn next to connections.
     fn learn(&mut self, metrics: &[MetricProposal]) {
         if let Some(metric) =
             metrics.iter().find(|metric| !metric.utilization).filter(|_| self.target.is_none())
@@ -102,10 +102,10 @@ impl Replicas {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Series {
     pub(crate) connections: Samples<Connections>,
-    /// Of a load of datagrams: messages a second, which is what its service is scaled by.
+    /// For a datagram load: messages a second, by which its service is scaled.
     messages: Samples<f64>,
     rate: MessageRate,
-    /// What the load speaks; a service of ours is called by it.
+    /// The load's protocol, which is also the name of our service.
     protocol: String,
     services: BTreeMap<String, Replicas>,
     /// Time of the last event.
@@ -206,8 +206,8 @@ impl Series {
         if self.is_udp() { "messages per second" } else { "connections" }
     }
 
-    /// Open connections over time: the load's own count, or what was scraped when nothing loads. Of a load of
-    /// datagrams, messages a second.
+    /// Open connections over time: the load's own count, or the scraped one if there is no load. For a datagram load,
+    /// messages a second.
     pub(crate) fn load(&self) -> Vec<(u64, f64)> {
         if self.is_udp() {
             return self.messages.list().to_vec();
@@ -220,7 +220,7 @@ impl Series {
     }
 }
 
-/// Makes a rate of a counter that is looked at now and then.
+/// Turns an occasionally sampled counter into a rate.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct MessageRate {
     before: Option<(u64, u64)>,

@@ -1,6 +1,6 @@
 //! How text is drawn.
 
-/// What the caller knows of where the text goes.
+/// What the caller knows about the text's destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
     /// Use ANSI colours.

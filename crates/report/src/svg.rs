@@ -30,7 +30,7 @@ pub fn svg(recording: &Recording) -> String {
     if let Some(subtitle) = subtitle(recording) {
         canvas.text(32.0, 58.0, "faint", "start", &subtitle);
     }
-    // A little more than the run, so that what its last event led to can be seen.
+    // A little longer than the run, so that the effect of its last event can be seen.
     let end_ms = series.end_ms.saturating_add(series.end_ms / 40).max(1);
     let upper = Frame { left: 72.0, top: 108.0, width: 864.0, height: 268.0, end_ms };
     let lower = Frame { top: 436.0, height: 66.0, ..upper };

@@ -4,8 +4,8 @@
 //!   0:36.2  desired    tcp 1 → 2  tcp_state_established 7,012 per pod of 5k: wants 2
 //! ```
 //!
-//! What comes regularly (ticks, scrapes, reconciliations) prints no line of its own but feeds the charts; a tick that
-//! shows trouble (lost, refused, reset connections) does, at most once in five seconds.
+//! Regular events (ticks, scrapes, reconciliations) print no line but feed the charts; a tick that shows trouble (lost,
+//! refused, reset connections) does print one, at most every five seconds.
 
 mod charts;
 mod incidents;
@@ -40,7 +40,7 @@ struct Entry {
     what: String,
     /// Why, or what follows from it.
     why: String,
-    /// Further words on lines of their own.
+    /// Further text on separate lines.
     more: Vec<String>,
 }
 
@@ -71,7 +71,7 @@ impl Timeline {
         }
     }
 
-    /// The lines that an event is worth; often none.
+    /// The lines for an event; often none.
     pub fn feed(&mut self, event: &Event) -> Vec<String> {
         let mut entries = Vec::new();
         if let Some(entry) = self.incidents.observe(event) {
@@ -130,7 +130,7 @@ impl Timeline {
 
 /// Breaks a text between words into lines of at most `room` characters; a longer word has a line for itself.
 ///
-/// Names and messages come from other processes: what would steer the terminal is replaced.
+/// Names and messages come from other processes: characters that would control the terminal are replaced.
 fn wrap(text: &str, room: usize) -> Vec<String> {
     let text = text.replace(char::is_control, "\u{fffd}");
     let mut lines = Vec::new();

@@ -17,7 +17,7 @@ pub(crate) fn thousands(number: u64) -> String {
 pub(crate) fn milli(value: i64) -> String {
     let magnitude = value.unsigned_abs();
     let sign = if value < 0 { "-" } else { "" };
-    // Beyond ten, a fraction of a connection or of a per cent tells nobody anything.
+    // Beyond ten, a fraction of a connection or of a per cent means nothing.
     if magnitude >= 10_000 || magnitude.is_multiple_of(1000) {
         return format!("{sign}{}", thousands(magnitude.saturating_add(500) / 1000));
     }

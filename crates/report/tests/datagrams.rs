@@ -1,4 +1,4 @@
-//! A load of datagrams, as the time line and the picture tell it.
+//! A datagram load in the time line and the picture.
 
 use jiff::Timestamp;
 use platform::{

@@ -41,15 +41,15 @@ impl Pages {
         Self { router }
     }
 
-    /// Answers one request over whatever carries it, as the admin port does.
+    /// Answers one request on `stream`, exactly as the admin port would.
     ///
     /// # Errors
-    /// The connection ended before a request had come, or what came is none.
+    /// The connection ended before a request arrived, or the bytes were not a request.
     pub async fn answer(&self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static) -> hyper::Result<()> {
         connections::answer(stream, self.router.clone()).await
     }
 
-    /// Adds a page whose text is made anew for each request. `path` starts with `/`.
+    /// Adds a page whose text is rendered for each request. `path` starts with `/`.
     #[must_use]
     pub fn with(self, path: &str, text: impl Fn() -> String + Clone + Send + Sync + 'static) -> Self {
         Self { router: self.router.route(path, get(move || std::future::ready(text()))) }
@@ -66,7 +66,7 @@ impl Pages {
         self.with_json("/info", move || text.clone())
     }
 
-    /// Adds a page of JSON that is made anew for each request. `path` starts with `/`.
+    /// Adds a JSON page that is rendered for each request. `path` starts with `/`.
     #[must_use]
     pub fn with_json(self, path: &str, json: impl Fn() -> String + Clone + Send + Sync + 'static) -> Self {
         let page = move || std::future::ready(([(header::CONTENT_TYPE, "application/json")], json()));
@@ -114,7 +114,7 @@ impl Admin {
             runtime.block_on(async {
                 tokio::select! {
                     () = connections::serve(listener, pages.router) => {}
-                    // Both a message and the sender's end mean: stop.
+                    // A message and a dropped sender both mean: stop.
                     _ = stopped => {}
                 }
             });
@@ -132,7 +132,7 @@ impl Drop for Admin {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A panic there was reported by the panic hook; the server's end goes on.
+            // The panic hook has reported any panic there; shutting down continues.
             let _ = thread.join();
         }
     }
@@ -193,7 +193,7 @@ mod tests {
         assert!(TcpListener::bind(address).is_ok(), "the port is free again");
     }
 
-    /// Less than what an idle connection is given: nothing lets a probe in but that another makes room for it.
+    /// Shorter than the idle limit, so a probe gets in only if another connection makes room for it.
     const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
     const CROWD: usize = 1000;
 
@@ -219,11 +219,11 @@ mod tests {
         }
     }
 
-    /// Probes while a crowd of clients, each of which sends `request`, comes and stays; all are gone in the end.
+    /// Probes while a crowd of clients connects, sends `request` and stays; checks that all are gone in the end.
     fn probes_are_answered_beside(request: &[u8]) {
         let mut metrics = Registry::default();
         for number in 0..300 {
-            // A page that no socket buffer holds.
+            // A page larger than any socket buffer.
             metrics.register(format!("metric_{number}"), "x".repeat(1000), Counter::<u64>::default());
         }
         let admin = Admin::start(
@@ -236,7 +236,7 @@ mod tests {
             .map(|number| {
                 let stream = TcpStream::connect(address).unwrap();
                 stream.set_nonblocking(true).unwrap();
-                // What does not fit is not sent, and one that was given up takes nothing.
+                // Some of these may not fit, and closed connections accept nothing: ignore errors.
                 let _ = (&mut &stream).write(request);
                 if number % 20 == 0 {
                     probe(address);

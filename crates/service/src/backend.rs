@@ -1,7 +1,7 @@
-//! The thread of the backends: memcached and Kafka, with a runtime of its own, beside the event loops of a service.
+//! The backend thread: memcached and Kafka on a runtime of their own, next to the service's event loops.
 //!
-//! Event loops leave requests with [`Requests`] without waiting; the service's [`Jobs`] carry them out. What is on its
-//! way is bounded: beyond that a request is refused, which is answered as a backend that is down is.
+//! Event loops leave requests with [`Requests`] without waiting; the service's [`Jobs`] carry them out. The number in
+//! flight is bounded: further requests are refused, and the client sees the same error as when the backend is down.
 
 use std::io;
 use std::sync::Arc;
@@ -20,9 +20,9 @@ use crate::readiness::Readiness;
 
 /// Requests that may wait for the thread.
 const REQUESTS_MAX: usize = 4096;
-/// Requests to the cache on their way at a time, besides those that wait for the thread.
+/// Requests to the cache in flight at a time, not counting those that wait for the thread.
 const REQUESTS_AT_A_TIME: usize = 16_384;
-/// How long the last log lines may take.
+/// How long shipping the last log lines may take.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// What a client gets for a request.
@@ -47,7 +47,7 @@ impl Reply {
 pub trait Jobs: Send + Sync + 'static {
     type Request: Send + 'static;
 
-    /// Takes the next request. Tasks that it starts may go on after it returns; the request after it waits until then.
+    /// Takes the next request. The next one waits until this returns; tasks started here may outlive the call.
     fn take(self: &Arc<Self>, request: Self::Request) -> impl Future<Output = ()> + Send;
 
     /// Hands on a broadcast. Only called if the service consumes them.
@@ -72,7 +72,7 @@ pub struct Kafka {
 }
 
 impl Parts {
-    /// Makes the clients; reaches nobody yet. A command may take `cache_timeout` in all; `pod` is this replica's name
+    /// Makes the clients without connecting. A command may take `cache_timeout` in all; `pod` is this replica's name
     /// in logs.
     ///
     /// # Errors
@@ -104,7 +104,7 @@ impl Parts {
         (received + self.cache_timeout).into()
     }
 
-    /// Waits for room for one more request to the cache, to be held until that is done.
+    /// Waits for room for one more request to the cache; hold the permit until the request is done.
     pub async fn permit(&self) -> Option<OwnedSemaphorePermit> {
         // The semaphore is never closed.
         Arc::clone(&self.permits).acquire_owned().await.ok()
@@ -121,15 +121,15 @@ impl Parts {
 pub struct Requests<R>(Option<mpsc::Sender<R>>);
 
 impl<R> Requests<R> {
-    /// Returns `false` if nobody takes requests, or too many are on their way.
+    /// Returns `false` if the thread has ended or too many requests are in flight.
     #[must_use]
     pub fn submit(&self, request: R) -> bool {
         self.0.as_ref().is_some_and(|requests| requests.try_send(request).is_ok())
     }
 }
 
-/// Starts the thread, if there is a backend for it. Readiness comes from it: once the backends were reached or the
-/// time for that is over; without any, at once.
+/// Starts the thread if a backend is configured. It decides readiness: the service is ready once the backends were
+/// reached or have had their time, and at once if there are none.
 ///
 /// # Errors
 /// The thread or its runtime cannot be made.
@@ -183,13 +183,13 @@ async fn serve<J: Jobs>(
     });
 
     tokio::select! {
-        // Both a message and the sender's end mean: stop.
+        // A message and a dropped sender both mean: stop.
         _ = stopped => {}
         () = receive(source, &parts.readiness, &*jobs, || _ = assigned.send(())) => {}
     }
     stop_logs.notify_one();
     if let Some(shipping) = shipping {
-        // Lines that are late are lost: the end does not wait for a broker.
+        // Late lines are lost: shutdown does not wait for a broker.
         let _ = timeout(LAST_LINES, shipping).await;
     }
 }

@@ -1,4 +1,4 @@
-//! A thread for what waits: backends, beside the event loops that must not.
+//! A thread for work that waits, such as backends; event loops must not.
 
 use std::io;
 use std::thread::JoinHandle;
@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 /// Threads of one runtime for calls that block, such as looking up names.
 const BLOCKING_THREADS_MAX: usize = 4;
 
-/// A thread with a runtime of its own, to be ended when nobody needs it any more.
+/// A thread with its own runtime, ended when nobody needs it any more.
 #[derive(Debug)]
 pub struct Background {
     stop: Option<oneshot::Sender<()>>,
@@ -16,8 +16,8 @@ pub struct Background {
 }
 
 impl Background {
-    /// Runs `serve` on a thread called `name`. What it is given completes when the thread is to end (with an error:
-    /// the sender is gone); tasks that are left when `serve` returns are dropped.
+    /// Runs `serve` on a thread called `name`. The receiver it gets completes when the thread should end (an error
+    /// means that the sender is gone); tasks left over when `serve` returns are dropped.
     ///
     /// # Errors
     /// The thread or its runtime cannot be made.

@@ -1,9 +1,9 @@
-//! Waits between attempts that fail.
+//! Waits between failed attempts.
 
 use std::time::Duration;
 
-/// Doubling waits between a least and a longest one, each drawn from its upper half, so that many clients of a
-/// server that comes back do not arrive in the same instant.
+/// Waits that double from a shortest to a longest one. Each is drawn from the upper half of its range, so that the
+/// clients of a returning server do not all arrive at the same instant.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     least: Duration,
@@ -26,7 +26,7 @@ impl Backoff {
         ceiling.mul_f64(rand::random_range(0.5..=1.0))
     }
 
-    /// An attempt went well: the next failure waits the least again.
+    /// An attempt succeeded: the next failure starts from the shortest wait again.
     pub fn reset(&mut self) {
         self.failures = 0;
     }

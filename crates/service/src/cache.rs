@@ -6,8 +6,8 @@
 //! its own keys with it and no others.
 //!
 //! A server is *up* or *down*. While it is down its commands fail at once, and a watcher ([`Cache::watch`]) tries to
-//! reach it with jittered, doubling pauses of at most a second, looking the hosts up anew each time. A command that
-//! fails for want of the server makes it down. So a server that hangs costs one deadline, not one per command.
+//! reach it with jittered, doubling pauses of at most a second, looking the hosts up again each time. A command that
+//! cannot reach the server marks it down. So a server that hangs costs one deadline, not one per command.
 
 mod commands;
 mod connection;
@@ -63,7 +63,7 @@ type Servers = Arc<[Arc<Server>]>;
 struct Inner {
     settings: Settings,
     readiness: Readiness,
-    /// In the order that keys are placed by; empty until they were looked up.
+    /// In the order by which keys are placed; empty until the first lookup.
     servers: Mutex<Servers>,
     went_down: Notify,
 }
@@ -141,7 +141,7 @@ impl Cache {
     }
 
     /// Keeps the cache up: reaches the servers now and whenever one went down. `first_attempt` is called when the
-    /// first attempt is over, however it ended. Never returns; to be run as a task and dropped.
+    /// first attempt is over, however it ended. Never returns: run it as a task and drop it.
     pub async fn watch(self, first_attempt: impl FnOnce()) {
         let mut pause = Backoff::new(PROBE_PAUSE_LEAST, PROBE_PAUSE_LONGEST);
         let mut first_attempt = Some(first_attempt);
@@ -178,7 +178,7 @@ impl Cache {
             Ok(families) => families,
             Err(reason) if known.is_empty() => return Err(reason),
             Err(reason) => {
-                // The name service is down; the servers need not be.
+                // The name service is down, but the servers may be up.
                 debug!(reason, "cache servers not looked up");
                 vec![known.iter().map(|server| server.address).collect()]
             }

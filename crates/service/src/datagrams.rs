@@ -2,8 +2,8 @@
 //!
 //! [`Inbound`] owns the memory that datagrams are received into, [`Outbound`] what the kernel wants to know of those
 //! to send; both are made once per thread and allocate nothing afterwards. What is sent is borrowed, so a reply that
-//! is part of its request is never copied. Addresses are [`Peer`]s: those of any family are eight times as large in the
-//! kernel's form as those of IPv4 alone, and copied twice for every datagram.
+//! is part of its request is never copied. Addresses are [`Peer`]s: in the kernel's form an address of any family is
+//! eight times as large as an IPv4 address, and it is copied twice for every datagram.
 //!
 //! Receiving never waits. Sending waits for room in the socket's send buffer if the socket blocks: give it a write
 //! time-out, so that a network that has stopped cannot stop the thread.
@@ -135,8 +135,8 @@ impl<P: Peer> Inbound<P> {
         }
     }
 
-    /// Replaces what was received before by what is there now. Returns how many those are; fewer than [`BATCH`]: the
-    /// socket was emptied.
+    /// Replaces the last batch by what is there now. Returns how many datagrams it has; fewer than [`BATCH`] means
+    /// that the socket is empty.
     ///
     /// # Errors
     /// What the kernel says; [`io::ErrorKind::WouldBlock`] if nothing is there.
@@ -173,7 +173,7 @@ pub struct Outbound<P: Peer = SocketAddr> {
     peers: Box<[Option<P::Kernel>]>,
 }
 
-/// A batch that is being put together. What is dropped instead of sent is not sent.
+/// A batch that is being put together. Dropping it sends nothing.
 pub struct Outgoing<'a, P: Peer = SocketAddr> {
     outbound: &'a mut Outbound<P>,
     slices: [[IoSlice<'a>; 1]; BATCH],
@@ -237,12 +237,12 @@ impl<'a, P: Peer> Outgoing<'a, P> {
                     next += datagrams;
                 }
                 Err(Errno::EINTR) => {}
-                // Room did not come in time, and would not for the rest either.
+                // There was no room in time, and there would be none for the rest.
                 Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM) => {
                     sent.failed += (count - next) as u64;
                     break;
                 }
-                // An error is that of the first datagram.
+                // An error concerns the first datagram.
                 Err(_) => {
                     sent.failed += 1;
                     next += 1;

@@ -1,4 +1,4 @@
-//! Why a service could not start or go on.
+//! Why a service could not start or keep running.
 
 use std::io;
 

@@ -32,10 +32,10 @@ fn name(protocol: Protocol) -> u8 {
     }
 }
 
-/// What `file` could be handed over as.
+/// As what `file` can be handed over.
 fn kind(file: &OwnedFd) -> Option<Protocol> {
     let socket = SockRef::from(file);
-    // These fail on what is no socket at all.
+    // These calls fail on anything that is not a socket.
     match (socket.r#type().ok()?, socket.is_listener().unwrap_or(false)) {
         (Type::STREAM, true) => Some(Protocol::Tcp),
         (Type::DGRAM, _) if socket.protocol().ok()? == Some(socket2::Protocol::UDP) => Some(Protocol::Udp),

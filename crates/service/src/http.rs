@@ -1,8 +1,8 @@
 //! The one HTTP client: a request, a deadline over the whole of it, the status and a body of bounded size.
 //!
-//! For probes, scrapes and the APIs of servers beside us. Each request has a connection of its own, so that an answer
-//! never comes from a server that went away meanwhile; redirects are answers, and no proxy is in between whatever the
-//! environment says.
+//! For probes, scrapes and the APIs of neighbouring servers. Each request has its own connection, so an answer never
+//! comes from a server that has since gone away; redirects count as answers, and proxies named in the environment are
+//! ignored.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -26,7 +26,7 @@ static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
-    /// With replacement characters for what is not UTF-8.
+    /// With replacement characters where it is not UTF-8.
     pub body: String,
 }
 
@@ -73,7 +73,7 @@ pub fn url(text: impl std::fmt::Display) -> Result<Url, Error> {
 /// `GET url`, with a deadline over the whole of it.
 ///
 /// # Errors
-/// There was no answer in time, or none that is one.
+/// No valid answer came in time.
 pub async fn get(url: Url, timeout: Duration) -> Result<Answer, Error> {
     request(Method::GET, url, timeout).await
 }
@@ -81,7 +81,7 @@ pub async fn get(url: Url, timeout: Duration) -> Result<Answer, Error> {
 /// `POST url` without a body, with a deadline over the whole of it.
 ///
 /// # Errors
-/// There was no answer in time, or none that is one.
+/// No valid answer came in time.
 pub async fn post(url: Url, timeout: Duration) -> Result<Answer, Error> {
     request(Method::POST, url, timeout).await
 }
@@ -150,7 +150,7 @@ mod tests {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = [0; 1024];
             assert!(stream.read(&mut request).await.unwrap() > 0);
-            // The client may have heard enough.
+            // The client may have hung up early.
             let _ = stream.write_all(&answer).await;
         });
         url(format_args!("http://{address}/readyz")).unwrap()

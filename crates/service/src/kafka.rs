@@ -1,8 +1,8 @@
 //! Kafka, as services use it: a [`Producer`] that never blocks, and [`broadcasts`], which brings every record of a
 //! topic to every instance.
 //!
-//! Brokers may come and go: clients are made without one and connect when they can. What is wrong at the moment is
-//! in `/readyz` under `broadcast`; a refused user name or password is named as such, since otherwise it would only
+//! Brokers may come and go: clients are made without one and connect when they can. `/readyz` shows current
+//! trouble under `broadcast`; a refused user name or password is named as such, since otherwise it would only
 //! show as messages that time out.
 
 mod broadcasts;

@@ -4,16 +4,17 @@
 //! * [`shutdown`]: running → draining → forced, for event loops and for asynchronous code alike.
 //! * [`admin`]: `/healthz`, `/readyz` and `/metrics` on a thread and a port of their own; [`readiness`] is what
 //!   `/readyz` says.
-//! * [`listen`], [`handover`], [`limits`]: sockets, made here or handed over, and the limit on open files; [`datagrams`]: UDP in batches; [`mailbox`]: how
-//!   other threads tell an event loop.
-//! * [`workers`]: the threads of the event loops; [`backend`]: the thread of the backends beside them, on a
-//!   [`background`] thread; [`metrics`]: how both count.
+//! * [`listen`], [`handover`], [`limits`]: sockets, made here or handed over, and the limit on open files;
+//!   [`datagrams`]: UDP in batches; [`mailbox`]: how other threads tell an event loop something.
+//! * [`workers`]: the event loops' threads; [`backend`]: the backends, on a [`background`] thread; [`metrics`]: how
+//!   both count.
 //! * [`cache`]: memcached, with a deadline for each command and a circuit breaker.
 //! * [`kafka`]: broadcasts to all instances, and the producer behind [`logs`].
-//! * [`http`]: the one HTTP client, for probes, scrapes and the APIs of servers beside us.
-//! * [`logs`]: structured lines on stderr, and to Kafka where it is set.
+//! * [`http`]: the one HTTP client, for probes, scrapes and the APIs of neighbouring servers.
+//! * [`logs`]: structured lines on stderr, and to Kafka if it is configured.
 //!
-//! No service starts a backend or needs one to start: what is down degrades what depends on it and nothing else.
+//! No service starts a backend or needs one to start: a backend that is down degrades the commands that use it and
+//! nothing else.
 
 pub mod admin;
 pub mod backend;

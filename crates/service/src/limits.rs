@@ -2,13 +2,13 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises this process's soft limit on open files to its hard limit and returns what then holds.
+/// Raises this process's soft limit on open files to its hard limit and returns the new limit.
 /// Needs no privilege. `u64::MAX` if there is no limit.
 pub fn raise_open_files() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if limit.current != limit.maximum && setrlimit(Resource::Nofile, wanted).is_err() {
-        // Some kernels refuse an "unlimited" number of files; what was allowed before still is.
+        // Some kernels refuse an "unlimited" number of files; the old limit then still holds.
         return limit.current.unwrap_or(u64::MAX);
     }
     limit.maximum.unwrap_or(u64::MAX)

@@ -1,4 +1,4 @@
-//! Sockets that clients come to.
+//! Sockets that clients connect or send to.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -40,14 +40,14 @@ pub fn bound_buffers(listener: &TcpListener) -> io::Result<()> {
     socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)
 }
 
-/// Makes the close of a connection, which is to follow, a reset: what was not sent is dropped, and the kernel keeps
-/// nothing for a client that does not read.
+/// Turns the close that follows into a reset: unsent bytes are dropped, and the kernel keeps nothing for a client
+/// that does not read.
 pub fn reset_on_close(connection: &impl AsFd) {
     // Fails only if the connection is gone already.
     let _ = SockRef::from(connection).set_linger(Some(Duration::ZERO));
 }
 
-/// Lets the kernel hold what was not sent on a connection that is about to be closed for no longer than `timeout`.
+/// After the close that follows, lets the kernel hold unsent bytes for no longer than `timeout`.
 pub fn give_up_after(connection: &impl AsFd, timeout: Duration) {
     // Zero would mean the kernel's own time, which is many minutes.
     let timeout = timeout.max(Duration::from_millis(1));

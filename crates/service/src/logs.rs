@@ -1,9 +1,9 @@
-//! Logs: one JSON object per line on stderr, always, and the same lines to Kafka where it is set.
+//! Logs: one JSON object per line, always on stderr and, if Kafka is configured, there too.
 //!
-//! The `tracing` subscriber belongs to the process, so does the queue between it and Kafka: [`init`] makes both,
-//! once, from the binary; the service that has a Kafka producer takes the queue's other end with [`ship`]. The queue
+//! The `tracing` subscriber belongs to the process, and so does the queue between it and Kafka. The binary makes both
+//! with [`init`], once; the service that has a Kafka producer takes the other end of the queue with [`ship`]. The queue
 //! is bounded: while Kafka is away lines are dropped and counted, and the next one that goes through says how many.
-//! Nothing ever waits for Kafka, or for whoever reads stderr, to log a line: see [`stderr`].
+//! Logging a line never waits for Kafka or for the reader of stderr: see [`stderr`].
 
 mod counts;
 mod layer;
@@ -31,7 +31,7 @@ pub const RUST_LOG: Variable = Variable::new(
     "What is logged: a level (error, warn, info, debug, trace), or `target=level` separated by commas.",
 );
 
-/// The target of what is said about the way of log lines themselves, which is not shipped.
+/// The target for log lines about log shipping itself. They are not shipped.
 pub const PIPELINE: &str = "logger::pipeline";
 
 /// The queue to Kafka, if lines are to go there.
@@ -48,7 +48,7 @@ impl Setting for Filter {
     }
 }
 
-/// Sets up this process's logs. Lines for Kafka are kept from now on if `KAFKA_BROKERS` is set. Does nothing if a
+/// Sets up this process's logs. From now on lines are queued for Kafka if `KAFKA_BROKERS` is set. Does nothing if a
 /// subscriber is set already.
 ///
 /// # Errors

@@ -33,7 +33,7 @@ pub fn backend_failures<const N: usize>(
     by_label(registry, "backend_failures", help, "backend", backends)
 }
 
-/// Adds what was counted in plain integers, which costs nothing where nothing was.
+/// Adds counts kept in plain integers; zeros cost nothing.
 pub fn add_all<'a>(counts: impl IntoIterator<Item = (&'a Counter, u64)>) {
     for (counter, count) in counts {
         if count > 0 {

@@ -1,8 +1,8 @@
 //! What `/readyz` says: whether new work may come, and what works only in part.
 //!
 //! A server starts as not ready, becomes ready once and is not ready again from the beginning of its drain.
-//! Being *degraded* is something else: a backend is away, the server serves what it can and stays ready, and the
-//! body of `/readyz` says so for whoever looks.
+//! Being *degraded* is something else: a backend is down, and the server stays ready and serves what it can. The body
+//! of `/readyz` says so for people who look.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -14,13 +14,13 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info, warn};
 
-/// How long readiness waits for the first word of the backends.
+/// How long readiness waits to hear whether the backends were reached.
 const READY_WITHOUT_AFTER: Duration = Duration::from_secs(2);
 
 /// A part of a service, and the word that its backend was reached or not.
 pub type Awaited = (&'static str, oneshot::Receiver<()>);
 
-/// Where a server stands towards new work.
+/// Whether a server takes new work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     Starting,
@@ -43,8 +43,8 @@ impl Readiness {
         Self(Arc::new(Mutex::new(Inner { state: State::Starting, degraded: BTreeMap::new() })))
     }
 
-    /// New work may come. Does nothing once the drain has begun. What of the program only the start needed is no longer
-    /// resident then.
+    /// New work may come. Does nothing once the drain has begun. Also gives back the memory that only the start
+    /// needed.
     pub fn ready(&self) {
         if self.state() == State::Starting
             && let Err(error) = footprint::give_back_startup_pages()
@@ -57,7 +57,7 @@ impl Readiness {
         }
     }
 
-    /// Goes ready when all backends have said their first word, or after two seconds without those that have not.
+    /// Becomes ready when every backend was tried once, or after two seconds.
     pub async fn ready_after(&self, awaited: Vec<Awaited>) {
         let deadline = Instant::now() + READY_WITHOUT_AFTER;
         for (part, word) in awaited {
@@ -83,7 +83,7 @@ impl Readiness {
         self.state() == State::Ready
     }
 
-    /// Notes that `part` works only in part or not at all, and why. Returns whether that is news.
+    /// Notes that `part` works only partly or not at all, and why. Returns whether that is news.
     pub fn degrade(&self, part: &'static str, reason: impl Into<String>) -> bool {
         self.0.lock().degraded.insert(part, reason.into()).is_none()
     }

@@ -2,7 +2,7 @@
 //!
 //! A service declares its variables as data ([`Variable`]: name, default, meaning), so that its documentation
 //! and `--help` come from the same lines that are read at start. [`Reader`] reads them from an [`Env`], which is
-//! a plain map: the process's environment is looked at in one place ([`Env::of_process`]), and tests and command
+//! a plain map: the process's environment is read in one place ([`Env::of_process`]), and tests and command
 //! line flags put values into the map instead of changing the environment.
 //!
 //! Reading never stops at the first bad value: [`Reader::finish`] gives all of them at once, each with the
@@ -25,7 +25,7 @@ pub use value::{Seconds, Setting, Workers};
 pub struct Variable {
     /// The environment variable.
     pub name: &'static str,
-    /// What holds when it is not set, written as the variable would be; `None` if it then has no value at all.
+    /// The value when it is not set, written as the variable would be; `None` if it then has no value at all.
     pub default: Option<&'static str>,
     /// What it decides, in one sentence, with its unit.
     pub meaning: &'static str,
@@ -66,8 +66,8 @@ impl Env {
         self
     }
 
-    /// The value of `name`. A variable that is set to nothing counts as not set, as charts set
-    /// variables they have no value for.
+    /// The value of `name`. An empty variable counts as not set, because that is how charts set variables without a
+    /// value.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
@@ -98,8 +98,8 @@ impl<'a> Reader<'a> {
         Self { env, table, problems: Vec::new() }
     }
 
-    /// The variable's value or its default. A bad value is noted and the default stands in for it, so that
-    /// reading goes on to the next variable; [`Reader::finish`] then fails.
+    /// The variable's value or its default. A bad value is noted and replaced by the default, so that reading continues
+    /// with the next variable; [`Reader::finish`] then fails.
     ///
     /// # Panics
     /// If the variable has no default, or one that is not a value: both are mistakes of the program, which the
@@ -136,7 +136,7 @@ impl<'a> Reader<'a> {
         self.env.get(variable.name).is_some()
     }
 
-    /// Notes that the value of a variable cannot be used, for rules that more than one variable has part in.
+    /// Notes that a variable's value cannot be used, for rules that involve several variables.
     pub fn refuse(&mut self, variable: &Variable, value: impl Into<String>, expected: impl Into<String>) {
         self.problems.push(Problem {
             variable: variable.name,

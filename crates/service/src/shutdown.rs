@@ -18,7 +18,7 @@ use tokio::sync::watch;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
     Running,
-    /// No longer ready; finishes what it has, within its drain's times.
+    /// No longer ready; finishes its work within the times of its drain.
     Draining,
     /// Ends at once.
     Forced,
@@ -36,7 +36,7 @@ struct Inner {
 pub struct Shutdown(Arc<Inner>);
 
 impl Shutdown {
-    /// A handle that only [`Shutdown::advance`] moves, as tests and embedders want it.
+    /// A handle that only [`Shutdown::advance`] moves, for tests and embedders.
     pub fn new() -> Self {
         Self(Arc::new(Inner { phase: watch::Sender::new(Phase::Running), callbacks: Mutex::new(Vec::new()) }))
     }
@@ -87,7 +87,7 @@ impl Shutdown {
     }
 
     /// Calls `callback` on every change of phase from now on, and at once if the phase is no longer `Running`.
-    /// It runs on the thread that makes the change: it should only wake somebody, and must not use this handle.
+    /// It runs on the thread that makes the change, should only wake another thread, and must not use this handle.
     /// Callbacks live as long as the last clone of the handle.
     pub fn subscribe(&self, callback: impl Fn(Phase) + Send + 'static) {
         let mut callbacks = self.0.callbacks.lock();

@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 
 use crate::shutdown::Shutdown;
 
-/// Why not all workers ended in order.
+/// Why a worker did not end in order.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -18,7 +18,7 @@ pub enum Error {
     Panicked,
 }
 
-/// Runs all workers until they return, the first one on this thread. If one fails the others are forced to end.
+/// Runs all workers until they return, the first one on this thread. If one fails, the others are forced to end.
 ///
 /// # Errors
 /// What went wrong first.
@@ -42,7 +42,7 @@ pub fn run<Worker: FnOnce() -> io::Result<()> + Send + 'static>(
         outcome = first().map_err(Error::Loop);
     }
     if outcome.is_err() {
-        // The other workers must not go on without this one.
+        // The other workers must not run on without this one.
         shutdown.force();
     }
     for thread in threads {

@@ -1,9 +1,9 @@
 //! YAML as Kubernetes and Helm read it: the one reader for manifests, state files, scenarios and values.
 //!
 //! Both go through `sigs.k8s.io/yaml` and go-yaml 2, which turn YAML 1.1 into JSON: `yes` and `on` are true, `010` is
-//! eight, `1_000` is a thousand, `<<` merges mappings, and a key is always text. A YAML 1.2 library sees texts and other
-//! numbers there, so only the syntax comes from a parser; what a scalar means is decided here. `tests/golden.json` records
-//! what the Go library makes of each case.
+//! eight, `1_000` is a thousand, `<<` merges mappings, and a key is always text. A YAML 1.2 library reads these as
+//! strings or as other numbers, so a parser only provides the syntax, and this crate decides what a scalar means.
+//! `tests/golden.json` records the Go library's result for each case.
 //!
 //! ```
 //! #[derive(serde::Deserialize)]
@@ -21,8 +21,8 @@
 //! # Ok::<(), yaml::Error>(())
 //! ```
 //!
-//! Stricter than Go in three points: a key twice in one mapping, a value that JSON cannot hold (`.inf`, `.nan`), and text
-//! that is not UTF-8 are errors. Nesting and what aliases repeat are bounded.
+//! It is stricter than Go in three points: duplicate keys in a mapping, values that JSON cannot hold (`.inf`, `.nan`)
+//! and text that is not UTF-8 are errors. Nesting and the expansion of aliases are bounded.
 
 mod error;
 mod marks;
@@ -41,7 +41,7 @@ pub use suggest::{nearest, unknown_key};
 pub use text::decode;
 pub use typed::{TypeError, typed};
 
-/// One document of a file: its content as JSON, and where each value stands.
+/// One document of a file: its content as JSON, and the position of each value.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Document {
     /// Null: the document is empty.
@@ -52,13 +52,13 @@ pub struct Document {
 }
 
 impl Document {
-    /// The content as a type of the caller's. Unknown keys are errors if the type denies them; a top-level key that
+    /// The content as the caller's type. Unknown keys are errors if the type denies them; a top-level key that
     /// begins with `x-` may hold anything, such as anchors.
     pub fn typed<T: DeserializeOwned>(&self) -> Result<T, Error> {
         typed::of_document(&self.value).map_err(|error| self.error_at(&error.path, error.words()))
     }
 
-    /// Where the value at a path such as `spec.metrics[0].type` stands, or else what it lies in.
+    /// The position of the value at a path such as `spec.metrics[0].type`, or of the value that contains it.
     pub fn position(&self, path: &str) -> Option<Position> {
         self.marks.nearest(path)
     }
@@ -91,7 +91,7 @@ pub fn read_all(origin: &str, text: &str) -> Result<Vec<Document>, Error> {
     Ok(documents)
 }
 
-/// Reads a text that holds one document as a type of the caller's.
+/// Reads a text that holds one document as the caller's type.
 pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
     read("", text)?.typed()
 }

@@ -1,6 +1,6 @@
-//! Where the values of a document stand: a tree beside the tree of values.
+//! The positions of a document's values: a tree parallel to the tree of values.
 //!
-//! A map from paths to positions would be simpler, but nested long keys make its size the square of the file's.
+//! A map from paths to positions would be simpler, but with nested long keys its size is quadratic in the file's.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use crate::Position;
 
-/// Positions of a value and of all values inside it. What an alias or a merge brought in has none of its own.
+/// Positions of a value and of all values inside it. Values from an alias or a merge have no position of their own.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Marks {
-    /// Of the key, where the value has one.
+    /// The position of the key, if the value has one.
     pub(crate) at: Option<Position>,
     pub(crate) inside: Inside,
 }
@@ -29,7 +29,7 @@ pub(crate) enum Inside {
 pub(crate) type MarksByKey = BTreeMap<Box<str>, Marks>;
 
 impl Marks {
-    /// Marks of a value that stands in no file: its paths are known, without positions. A null in a list is no value.
+    /// Marks of a value that comes from no file: its paths are known, without positions. A null in a list is no value.
     pub fn of(value: &Value) -> Self {
         let inside = match value {
             Value::Array(list) => Inside::List(
@@ -80,8 +80,8 @@ impl Marks {
         self.at
     }
 
-    /// Shows `visit` every value on the way, with the rest of the path. A key may itself contain dots and brackets, so
-    /// there can be more than one way.
+    /// Calls `visit` with every value on the way and the rest of the path. A key may itself contain dots and brackets,
+    /// so there can be more than one way.
     fn walk<'a>(&'a self, path: &str, visit: &mut dyn FnMut(&'a Self, &str)) {
         visit(self, path);
         match &self.inside {

@@ -17,12 +17,12 @@ use crate::{
 
 /// Deepest nesting of mappings and lists.
 const DEPTH_MAX: usize = 100;
-/// Most values that stand in a file.
+/// The most values that a file may contain.
 const VALUES_MAX: usize = 2_000_000;
-/// Most values that aliases and merges repeat; every 64 bytes of text count as one more.
+/// The most values that aliases and merges may repeat; every 64 bytes of text count as one more.
 const REPEATED_MAX: usize = 200_000;
 
-/// Most colons in a file that tabs follow; each costs another reading.
+/// The most colons followed by tabs in a file; each costs another pass.
 const TABBED_MAX: usize = 64;
 
 /// All documents of a text.
@@ -173,7 +173,7 @@ impl<'input> Builder<'input> {
                     if !given.insert(name.clone()) {
                         return Err(content(&span, format!("the key {name} is given twice")));
                     }
-                    // A key and its value may stand on different lines; people look for the key.
+                    // A key and its value may be on different lines; people look for the key.
                     mark.at = Some(start(&span));
                     marks.insert(name.as_str().into(), mark);
                     map.insert(name, value);
@@ -211,8 +211,8 @@ impl<'input> Builder<'input> {
     }
 }
 
-/// `<<: *base` writes over what the mapping said before it, as in go-yaml 2; of a list the first mapping wins. Returns
-/// the names that it wrote.
+/// `<<: *base` overwrites earlier keys of the mapping, as in go-yaml 2; in a list the first mapping wins. Returns the
+/// names that it wrote.
 fn merge(map: &mut Map<String, Value>, value: Value) -> Result<Vec<String>, String> {
     let mut merged = Vec::new();
     let mut write = |value: Value| match value {

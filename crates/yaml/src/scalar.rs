@@ -1,4 +1,4 @@
-//! What a scalar means: the resolution of go-yaml 2 (`resolve.go`), and then the JSON that Go writes of it.
+//! What a scalar means: resolved as in go-yaml 2 (`resolve.go`), then turned into the JSON that Go writes.
 
 use saphyr_parser::Tag;
 use serde_json::{Number, Value};
@@ -8,7 +8,7 @@ pub(crate) fn resolve(text: &str, plain: bool, tag: Option<&Tag>) -> Result<Valu
     match tag {
         None if plain => implicit(text),
         Some(tag) if tag.is_yaml_core_schema() => tagged(text, &tag.suffix),
-        // A tag that YAML does not define says nothing to Go: the scalar stays text.
+        // Go ignores tags that YAML does not define: the scalar stays text.
         None | Some(_) => Ok(Value::String(text.to_owned())),
     }
 }
@@ -47,7 +47,7 @@ fn implicit(text: &str) -> Result<Value, String> {
 
 fn number(text: &str) -> Option<Value> {
     if text.starts_with('.') {
-        // Go's `ParseFloat`, where an underscore must stand between digits.
+        // Go's `ParseFloat`, which only allows underscores between digits.
         let is_digit = |piece: Option<char>| piece.is_some_and(|end| end.is_ascii_digit());
         let pieces: Vec<&str> = text.split('_').collect();
         let separates = pieces
@@ -87,12 +87,12 @@ fn integer(text: &str) -> Option<Value> {
     if negative {
         return 0_i64.checked_sub_unsigned(magnitude).map(Value::from);
     }
-    // Beyond the signed range Go parses without a sign only.
+    // Beyond the signed range Go only parses numbers without a sign.
     (!signed || i64::try_from(magnitude).is_ok()).then(|| Value::from(magnitude))
 }
 
 fn float(text: &str) -> Option<Value> {
-    // Rust's parser takes `inf` and `nan` too, which are texts in YAML.
+    // Rust's parser also accepts `inf` and `nan`, which are strings in YAML.
     let plain = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E');
     let number: f64 = text.bytes().all(plain).then(|| text.parse().ok())??;
     // Go writes whole numbers without a fraction, so `1e3` fits where an integer is expected.
@@ -103,7 +103,7 @@ fn float(text: &str) -> Option<Value> {
     Number::from_f64(number).map(Value::Number)
 }
 
-/// `2026-11-21`, with or without a time: text, and in no case a number.
+/// `2026-11-21`, with or without a time: text, never a number.
 fn looks_like_a_date(text: &str) -> bool {
     let year = text.bytes().take_while(u8::is_ascii_digit).count();
     year == 4 && text.as_bytes().get(4) == Some(&b'-')

@@ -1,8 +1,8 @@
-//! The key that was probably meant.
+//! The key that the user probably meant.
 
 use std::collections::BTreeSet;
 
-/// The known name that is most like `name`, if any is like enough.
+/// The known name closest to `name`, if any is close enough.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const ALIKE: f64 = 0.7;
     /// Beyond this nothing is a misspelling; it bounds the work.
@@ -20,7 +20,7 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, known)| known)
 }
 
-/// The message about a key that is none of `known`.
+/// The message about a key that is not in `known`.
 pub fn unknown_key(key: &str, known: &[&str]) -> String {
     nearest(key, known.iter().copied()).map_or_else(
         || {

@@ -1,4 +1,4 @@
-//! From bytes to text, with the encodings named that editors leave behind.
+//! From bytes to text. Names the wrong encodings that editors leave behind.
 
 use std::borrow::Cow;
 
@@ -61,7 +61,7 @@ fn is_allowed(character: char) -> bool {
     matches!(character, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{fffd}' | '\u{10000}'..)
 }
 
-/// JSON may be indented with tabs, which the parser takes in some places only: they become spaces.
+/// JSON may be indented with tabs, which the parser only accepts in some places: they become spaces.
 pub(crate) fn with_spaces_for_tabs(text: &str) -> Cow<'_, str> {
     if !text.contains('\t') || !text.trim_start().starts_with(['{', '[']) {
         return Cow::Borrowed(text);
@@ -91,7 +91,7 @@ pub(crate) fn with_spaces_after_colon(text: &str, stopped: Position) -> Option<S
 
 pub(crate) const TAB_INDENTS: &str = "a tab indents this line; YAML takes spaces only";
 
-/// The tab that indents `line` (from 1) or a line beside it: what most likely broke the syntax there.
+/// A tab that indents `line` (from 1) or a neighbouring line: most likely what broke the syntax.
 pub(crate) fn tab_indented(text: &str, line: usize) -> Option<Position> {
     text.lines().enumerate().skip(line.saturating_sub(2)).take(3).find_map(|(index, line)| {
         let content = line.trim_start_matches([' ', '\t']);

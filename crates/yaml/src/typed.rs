@@ -1,6 +1,6 @@
-//! From JSON to a type of the caller's, with errors for people: no names of Rust types, and the path of the value.
+//! From JSON to the caller's type, with errors for people: no names of Rust types, and the path of the value.
 //!
-//! Null counts as absent, as it does where Go reads a struct.
+//! Null counts as absent, as when Go reads a struct.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ pub struct TypeError {
     pub path: String,
     /// What was expected.
     pub message: String,
-    /// What stands there.
+    /// What is there instead.
     pub got: Option<String>,
 }
 
@@ -27,7 +27,7 @@ impl TypeError {
         Self { path: String::new(), message, got }
     }
 
-    /// The message and what stands there.
+    /// The message and what is there instead.
     pub fn words(&self) -> String {
         match &self.got {
             Some(got) => format!("{}, got {got}", self.message),
@@ -90,7 +90,7 @@ impl de::Error for TypeError {
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        // The caller of the visitor knows the value and puts it in.
+        // The visitor's caller knows the value and adds it.
         Self::new(unknown_key(field, expected), None)
     }
 
@@ -107,7 +107,7 @@ fn one_of(names: &[&str]) -> String {
     format!("expected one of {}", names.join(", "))
 }
 
-/// serde's names for what it expects, as people would say it.
+/// serde's names for what it expects, in plain words.
 fn expectation(expected: &str) -> String {
     let whole = |min: i128, max: i128| format!("a whole number from {min} to {max}");
     match expected {
@@ -146,7 +146,7 @@ fn shown(found: Unexpected<'_>) -> String {
     }
 }
 
-/// A value for a message, cut where it would fill the screen.
+/// A value for a message, cut before it fills the screen.
 fn short(text: &str) -> String {
     const LONGEST: usize = 80;
     match text.char_indices().nth(LONGEST) {
@@ -155,7 +155,7 @@ fn short(text: &str) -> String {
     }
 }
 
-/// Reads a value as a type of the caller's.
+/// Reads a value as the caller's type.
 pub fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, TypeError> {
     T::deserialize(Deserializer { value, top: false })
 }
@@ -232,7 +232,7 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
             Value::Object(map) => self.mapping(map, Some(fields), visitor),
             // An empty file, or an entry of a list without content: every key is absent.
             Value::Null => self.mapping(&EMPTY, Some(fields), visitor),
-            // A struct may be read from a list of its values; nobody writes files so.
+            // serde also reads a struct from a list of its values; nobody writes files like that.
             Value::Array(_) => Err(de::Error::invalid_type(Unexpected::Seq, &visitor)),
             _ => self.deserialize_any(visitor),
         }

@@ -1,6 +1,6 @@
-//! What `sigs.k8s.io/yaml` makes of a text, this reader makes of it too.
+//! This reader gives the same result as `sigs.k8s.io/yaml`.
 //!
-//! `golden.json` was recorded by `golden/main.go`; to record it anew: `cd tests/golden && go run . > ../golden.json`.
+//! `golden.json` was recorded by `golden/main.go`; to record it again: `cd tests/golden && go run . > ../golden.json`.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -25,12 +25,12 @@ fn normal(value: &Value) -> Value {
 
 /// Where we differ, and why.
 const DIFFERENT: [&str; 14] = [
-    // Stricter: nearly always a mistake, and Go passes over it silently.
+    // Stricter: nearly always a mistake, which Go silently ignores.
     "a: 1\na: 2",
     "{1: a, \"1\": b}",
     "a: 1\n---\nb: 2",
     " a: 1\nb: 2",
-    // Stricter: the parser's.
+    // Stricter, because of the parser.
     "a: {\n\tb: 1\n}",
     "a: x\u{feff}y",
     // Stricter: nothing that we read needs them.
@@ -38,7 +38,7 @@ const DIFFERENT: [&str; 14] = [
     "a: !!binary aGk=",
     // More lenient: an empty document before the only other one.
     "---\n---\na: 1",
-    // More lenient: the parser's.
+    // More lenient, because of the parser.
     "- \ta",
     "-\ta",
     "...\na: 1",

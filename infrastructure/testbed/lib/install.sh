@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Installing with ordinary package clients: Debian's apt, Maven, pip. Versions stand in the server files.
+# Installing with ordinary package clients: Debian's apt, Maven, pip. Versions are in the server files.
 
-# once FUNCTION…: lets FUNCTION fill the empty folder $STAGE, which then becomes $INSTALL: whole or not there at all.
+# once FUNCTION…: lets FUNCTION fill the empty folder $STAGE, which then becomes $INSTALL: complete or absent.
 once() {
     [[ ! -d $INSTALL ]] || return 0
     note "$NAME: installing $VERSION"
@@ -29,7 +29,7 @@ as_root() {
 need_command() { command -v "$1" >/dev/null || debian_install "$2"; }
 
 # debian PROGRAM PACKAGE SERIES: a server out of Debian, pinned to a series (a shell pattern such as '7.0.*'): the exact
-# patch level is that of Debian's security team, and the archive keeps no other.
+# patch level is chosen by Debian's security team, and the archive keeps no other.
 debian() {
     local found
     if ! program_path "$1" >/dev/null; then
@@ -78,10 +78,10 @@ debian_install() {
     done
 }
 
-# program_path PROGRAM: Debian's servers live where an ordinary user's PATH does not lead.
+# program_path PROGRAM: Debian's servers are outside of an ordinary user's PATH.
 program_path() { PATH=$PATH:/usr/sbin:/sbin command -v "$1"; }
 
-# need_java TOOL: java, or javac for what is compiled here.
+# need_java TOOL: java, or javac for code that is compiled here.
 need_java() {
     need_command "$1" openjdk-17-jdk-headless
     local found
@@ -91,7 +91,7 @@ need_java() {
 
 java_major() { java -XshowSettings:properties -version 2>&1 | sed -n 's/.*java\.specification\.version = //p'; }
 
-# maven_jars GROUP:ARTIFACT:VERSION…: these and all that they need at run time, into $STAGE/lib, checksums verified.
+# maven_jars GROUP:ARTIFACT:VERSION…: these and their run-time dependencies, into $STAGE/lib, checksums verified.
 maven_jars() {
     local coordinate group artifact version
     need_java java

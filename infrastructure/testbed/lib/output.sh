@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Results go to stdout, all else to stderr, so that `eval "$(testbed env)"` and pipes see results only.
+# Results go to stdout, everything else to stderr, so that `eval "$(testbed env)"` and pipes see results only.
 
 note() { printf '%s\n' "$*" >&2; }
 

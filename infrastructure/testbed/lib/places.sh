@@ -17,10 +17,10 @@ fi
 ADDRESS=${TESTBED_ADDRESS:-127.0.0.1}
 readonly CACHE STATE ADDRESS
 
-# Whom servers run as that do not want to be root.
+# The user for servers that refuse to run as root.
 readonly UNPRIVILEGED=nobody
 
-# Configuration files are made from these values, some of them without any quoting: only plain ones are taken.
+# Configuration files are made from these values, some of them without any quoting: only plain values are accepted.
 places_check() {
     local variable
     for variable in CACHE STATE; do

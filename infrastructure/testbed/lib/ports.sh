@@ -1,13 +1,14 @@
 # shellcheck shell=bash
 # Ports: chosen once for a state folder, written down, refused with the holder's name when taken.
 #
-# A server file declares PORTS=(name=default name=default/udp …). The default is overruled by the environment
-# (TESTBED_<NAME>_<PORT>_PORT) and by what was written down at the first start: Kafka's data name its own ports.
+# A server file declares PORTS=(name=default name=default/udp …). The environment
+# (TESTBED_<NAME>_<PORT>_PORT) overrides the default, and so do the ports written down at the first start: Kafka's data
+# contain its own ports.
 
 declare -A PORT=() PROTOCOL=()
 
-# load_ports: sets PORT and PROTOCOL from the file, the environment and the defaults, in the order of who has the word:
-# for what runs the file alone is true.
+# load_ports: sets PORT and PROTOCOL from the file, the environment and the defaults, in order of precedence:
+# for a running server only the file counts.
 load_ports() {
     local spec name value variable recorded
     for spec in "${PORTS[@]}"; do
@@ -31,7 +32,7 @@ load_ports() {
     done
 }
 
-# claim_ports: picks those that are still open, refuses taken ones, writes all down.
+# claim_ports: picks the undecided ports, refuses taken ones, writes all down.
 claim_ports() {
     local name holder
     for name in "${!PORT[@]}"; do
@@ -84,7 +85,7 @@ free_port() {
     fail "$BRING_UP_FAILED" "no free port found between 20000 and 32000"
 }
 
-# owns_ports: whether the sockets on our ports are those of our processes; ss names only what the caller may look into.
+# owns_ports: whether our processes own the sockets on our ports; ss only names processes that the caller may inspect.
 owns_ports() {
     local name pid
     for name in "${!PORT[@]}"; do

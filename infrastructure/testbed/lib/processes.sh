@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Starting and ending, so that no process is ever signalled that was not started here.
+# Starting and ending, without ever signalling a process that was not started here.
 #
 # A server is the leader of a session of its own. Its pid file holds "pid start-time boot": a pid alone is reused by the
 # kernel, these three together are not. What it started in turn (Elasticsearch's launcher starts the real server) is
@@ -58,7 +58,7 @@ launch() {
     done
 }
 
-# As many open files as the system lets us have: a proxy needs two a connection. Bounded, as some programs make tables
+# As many open files as the system allows: a proxy needs two per connection. Bounded, as some programs make tables
 # of that size and some systems say a billion.
 raise_file_limit() {
     local hard

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The life of one server, the same for all. What differs stands in servers/NAME.sh, which declares
+# The life cycle of one server, the same for all. What differs is in servers/NAME.sh, which declares
 #
 #   SUMMARY VERSION PORTS      one line, the pinned version (or Debian series), (name=default …)
 #   START_SECONDS STOP_SECONDS how long it may take to serve and to end (60 and 20 unless it says otherwise)
@@ -15,7 +15,7 @@ server_names() {
     for path in "$TESTBED"/servers/*.sh; do basename "$path" .sh; done
 }
 
-# server_load NAME: to be called in a subshell of its own.
+# server_load NAME: call it in its own subshell.
 server_load() {
     NAME=$1
     START_SECONDS=60 STOP_SECONDS=20
@@ -105,7 +105,7 @@ server_status() {
     fi
 }
 
-# Nothing but results on stdout: this is for eval. Without names those that run are meant.
+# Only results on stdout: this is for eval. Without names, all running servers.
 server_env() {
     local line
     if ! alive; then

@@ -5,8 +5,8 @@ PORTS=(http=29220 transport=29320)
 START_SECONDS=120
 STOP_SECONDS=30
 
-# The only Elasticsearch in a package registry is the one inside SonarQube's distribution: 800 MB are fetched for it once
-# and the rest is thrown away.
+# The only Elasticsearch in a package registry is the one inside SonarQube's distribution: 800 MB are fetched once and
+# the rest is thrown away.
 readonly SONARQUBE=25.12.0.117093
 
 install() { once install_from_sonarqube; }
@@ -54,7 +54,7 @@ rootLogger.level = warn
 rootLogger.appenderRef.stdout.ref = stdout
 EOC
     give_to_unprivileged "$DIR/conf" "$DATA" "$DIR/tmp"
-    # It passes through, and looks at nothing else.
+    # It only passes through.
     chmod 711 "$DIR"
 }
 

@@ -7,9 +7,9 @@
 //! Who may take a connection, the first of these that is not empty:
 //! 1. healthy and not ejected;
 //! 2. healthy: an ejection never takes the last one;
-//! 3. not yet checked: a new platform works before its first health check ended.
+//! 3. not yet checked: a new platform works before its first health check has ended.
 //!
-//! A backend that fails its checks gets nothing, even if all fail: it said itself that it is not ready.
+//! A backend that fails its checks gets nothing, even if all fail: it has said that it is not ready.
 
 pub(crate) mod backend;
 pub(crate) mod health;
@@ -45,7 +45,7 @@ pub(crate) struct Cluster {
     members: Mutex<Members>,
     routing: Published<Routing>,
     ejections: AtomicU64,
-    /// Told of each ejection, so that the control thread learns when it ends.
+    /// Notified of each ejection, so that the control thread knows when it ends.
     pub(crate) ejected: Notify,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct Routing {
 }
 
 impl Routing {
-    /// True if `backend` may take something new.
+    /// True if `backend` may take new connections.
     pub(crate) fn has(&self, backend: &Arc<Backend>) -> bool {
         self.eligible.iter().any(|eligible| Arc::ptr_eq(eligible, backend))
     }
@@ -83,7 +83,7 @@ struct Member {
 /// The state of a cluster as its admin port shows it.
 #[derive(Debug, Serialize)]
 pub struct ClusterView {
-    /// The version of the endpoints file that was taken over; none before the first.
+    /// The version of the endpoints file in use; none before the first.
     pub version: Option<u64>,
     pub endpoints: Vec<EndpointView>,
 }
@@ -114,7 +114,7 @@ impl Cluster {
         }
     }
 
-    /// Takes over a new state of the endpoints file. Sessions of backends that are gone or drain are not touched.
+    /// Applies a new state of the endpoints file. Sessions of backends that are gone or draining are not touched.
     pub(crate) fn take_over(&self, version: u64, endpoints: &[Endpoint]) {
         let mut members = self.members.lock();
         let mut old = std::mem::take(&mut members.list);
@@ -165,8 +165,8 @@ impl Cluster {
         }
     }
 
-    /// Takes a failed connect to `backend`, whose session it ends. `blame` is false if the gateway itself lacked
-    /// something. Ejects the backend after enough failures in a row, unless it is the last one left.
+    /// Records a failed connect to `backend`, which ends its session. `blame` is false if the gateway itself was short
+    /// of something. Ejects the backend after enough failures in a row, unless it is the last one left.
     pub(crate) fn connect_failed(&self, backend: &Arc<Backend>, blame: bool, now: Instant) {
         let failures = backend.session_failed(blame);
         if !blame || self.ejection.failures == 0 || failures < self.ejection.failures {
@@ -188,7 +188,7 @@ impl Cluster {
         self.ejected.notify_one();
     }
 
-    /// Ends the ejections whose time is over and says when the next one ends.
+    /// Ends expired ejections and returns when the next one ends.
     pub(crate) fn readmit(&self, now: Instant) -> Option<Instant> {
         let mut members = self.members.lock();
         let mut changed = false;
@@ -273,7 +273,7 @@ impl Member {
         }
     }
 
-    /// The same replica: one that comes back under its name at another address is another one.
+    /// Whether it is the same replica: the same name at another address is a different one.
     fn is(&self, endpoint: &Endpoint) -> bool {
         self.backend.name == endpoint.name && self.backend.address == endpoint.address
     }
@@ -290,7 +290,7 @@ impl Member {
         self
     }
 
-    /// Takes new connections as one of the healthy ones.
+    /// Takes new connections because it is healthy.
     fn serves(&self) -> bool {
         !self.draining
             && !self.removed

@@ -23,7 +23,7 @@ use crate::health::Checks;
 use crate::settings::HealthSettings;
 use crate::tcp::worker::Context;
 
-/// The part of `/readyz` that speaks of the endpoints file.
+/// The part of `/readyz` about the endpoints file.
 const ENDPOINTS: &str = "endpoints";
 
 /// What the control plane looks after.
@@ -32,18 +32,18 @@ pub(crate) struct Control {
     pub(crate) context: Context,
     pub(crate) readiness: Readiness,
     pub(crate) endpoints_file: PathBuf,
-    /// Where the gateway listens itself.
+    /// Where the gateway itself listens.
     pub(crate) listeners: Vec<SocketAddr>,
     pub(crate) cluster_name: String,
     pub(crate) watch: Watch,
     pub(crate) health: HealthSettings,
     pub(crate) supervisor: Option<OwnedFd>,
-    /// Told when the endpoints were taken over for the first time.
+    /// Notified when the endpoints were first read.
     pub(crate) first_endpoints: oneshot::Sender<()>,
 }
 
 impl Control {
-    /// Runs until it is dropped, which is when the workers are done; returns only on failure.
+    /// Runs until it is dropped, when the workers are done; returns only on failure.
     pub(crate) async fn run(self) -> io::Result<()> {
         let Self {
             context,
@@ -79,14 +79,14 @@ impl Control {
     }
 }
 
-/// Takes over the endpoints file whenever it changes.
+/// Reads the endpoints file whenever it changes.
 struct Follower {
     context: Context,
     readiness: Readiness,
     endpoints_file: PathBuf,
     listeners: Vec<SocketAddr>,
     cluster_name: String,
-    /// Why the file as it was last could not be used, so that it is said once.
+    /// Why the current file could not be used, so that it is reported once.
     rejected: Option<String>,
     checks: Checks,
     first: Option<oneshot::Sender<()>>,
@@ -142,13 +142,13 @@ impl Follower {
         }
         self.readiness.ready();
         if let Some(first) = self.first.take() {
-            // Nobody waits for it any more if the drain began before.
+            // Nobody waits for it any more if the drain has begun.
             let _ = first.send(());
         }
     }
 }
 
-/// Readmits ejected backends when their time is over; sleeps while there are none.
+/// Readmits ejected backends when their time is up; sleeps while there are none.
 async fn end_ejections(context: &Context) -> io::Result<()> {
     loop {
         let ejected = context.cluster.ejected.notified();
@@ -205,7 +205,7 @@ async fn follow_supervisor(context: &Context, supervisor: Option<OwnedFd>) -> io
     let supervisor = StdUnixStream::from(supervisor);
     supervisor.set_nonblocking(true)?;
     let mut supervisor = UnixStream::from_std(supervisor)?;
-    // Nothing is said over it after the listeners. A reset is an end too.
+    // Nothing comes over it after the listeners. A reset is an end too.
     while supervisor.read(&mut [0; 64]).await.is_ok_and(|bytes| bytes > 0) {}
     error!("the supervisor is gone: ending at once");
     context.shutdown.force();

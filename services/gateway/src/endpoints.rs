@@ -13,7 +13,7 @@ use std::path::Path;
 use platform::endpoints::{Endpoint, Endpoints, Invalid};
 use rustix::fs::OFlags;
 
-/// A file above this size is not one of ours: it would hold some hundred thousand replicas.
+/// A larger file is not one of ours: it would hold some hundred thousand replicas.
 const BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// What the file says about one cluster.
@@ -26,7 +26,7 @@ pub(crate) struct Replicas {
     pub(crate) own: Vec<Endpoint>,
 }
 
-/// Why an endpoints file was not taken over.
+/// Why an endpoints file was not used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Rejected {
     #[error("cannot read it: {0}")]
@@ -57,15 +57,15 @@ pub(crate) fn read(path: &Path, cluster: &str, listeners: &[SocketAddr]) -> Resu
     Ok(Replicas { version: document.version, endpoints, own })
 }
 
-/// Opens a regular file, whatever else may be there: opening or reading a FIFO would wait for a writer, and with it
-/// everything else that the control thread does. Links are followed, since Kubernetes mounts a `ConfigMap` as links.
+/// Opens a regular file and nothing else: opening or reading a FIFO would block the whole control thread until a
+/// writer comes. Links are followed because Kubernetes mounts a `ConfigMap` as links.
 fn open(path: &Path) -> Result<File, Rejected> {
     let without_waiting = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(without_waiting).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(Rejected::Irregular) }
 }
 
-/// True if what goes to `address` comes out at `listener`.
+/// True if connecting to `address` reaches `listener`.
 fn reaches(address: SocketAddr, listener: SocketAddr) -> bool {
     let (ip, own) = (address.ip().to_canonical(), listener.ip().to_canonical());
     address.port() == listener.port() && (ip == own || own.is_unspecified() && is_local(address))
@@ -145,7 +145,7 @@ mod tests {
             assert_eq!(names(&replicas.own), own, "{listener}");
             assert_eq!(names(&replicas.endpoints.unwrap()), others, "{listener}");
         }
-        // Another machine's address behind a listener for all of this one's.
+        // Another machine's address, with a listener on all addresses of this one.
         assert!(!reaches("192.0.2.1:40000".parse().unwrap(), "0.0.0.0:40000".parse().unwrap()));
     }
 }

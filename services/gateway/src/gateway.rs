@@ -24,10 +24,10 @@ use crate::stats::Stats;
 use crate::tcp::worker::Context;
 use crate::{listeners, tcp, udp};
 
-/// Pipes for bulk data of the whole process. Their open files come out of what the limit on connections leaves.
+/// Pipes for bulk data in the whole process. They use open files that the limit on connections leaves free.
 const PIPES_MAX: usize = 48;
 
-/// Why the gateway did not start or did not go on.
+/// Why the gateway did not start or keep running.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot take the listeners: {0}")]
@@ -67,7 +67,7 @@ impl Worker {
     }
 }
 
-/// What clients come to.
+/// What clients connect to.
 #[derive(Debug)]
 enum Bound {
     Tcp(listeners::Bound),
@@ -170,7 +170,7 @@ impl Gateway {
         self.admin.address()
     }
 
-    /// Carries connections until the drain is over. Blocks. Begins to accept once the endpoints file was read.
+    /// Carries connections until the drain is over. Blocks. Starts accepting once the endpoints file was read.
     ///
     /// # Errors
     /// If an event loop or the control plane fails; the connections are closed then.
@@ -217,7 +217,7 @@ async fn carry(
     first_endpoints: oneshot::Receiver<()>,
     shutdown: &Shutdown,
 ) -> Result<(), Error> {
-    // Before that every connection would be refused for want of an endpoint; here it waits in the kernel's queue.
+    // Before that every connection would be refused for lack of an endpoint; until then it waits in the kernel's queue.
     tokio::select! {
         _ = first_endpoints => {}
         () = shutdown.reached(Phase::Draining) => {}

@@ -14,7 +14,7 @@ use crate::settings::HealthSettings;
 /// Intervals vary by this share, so that the gateways of all nodes do not check in step.
 const JITTER: f64 = 0.1;
 
-/// The checks that run. Ends them all when dropped.
+/// The running checks. Ends them all when dropped.
 #[derive(Debug)]
 pub(crate) struct Checks {
     settings: HealthSettings,
@@ -40,8 +40,8 @@ impl Checks {
         Self { settings, cluster, running: Vec::new() }
     }
 
-    /// Begins checks of backends that are new and ends those of backends that are gone or drain. To be called in a
-    /// runtime, after the cluster took over a new state.
+    /// Starts checking new backends and stops checking those that are gone or draining. Call it within a runtime, after
+    /// the cluster has a new state.
     pub(crate) fn follow_cluster(&mut self) {
         let wanted = self.cluster.checks();
         let same = |check: &Check, backend: &Arc<Backend>, address: SocketAddr| {
@@ -59,7 +59,7 @@ impl Checks {
     }
 }
 
-/// The first check is made at once: until it ended the backend gets connections only if no other can.
+/// The first check is made at once: until it has ended, the backend gets connections only if no other can.
 async fn check_for_ever(
     settings: HealthSettings,
     cluster: Arc<Cluster>,

@@ -2,20 +2,20 @@
 //!
 //! It takes clients' connections, or packets, and gives each client to one replica of a service, chosen by how many
 //! connections or sessions each replica has ([`balance`]). A file, which may change at any time, says which replicas
-//! exist; active checks of `/readyz` and failed connects say which of them are well. A change of the file never moves
-//! or drops an established connection; a UDP session goes to another replica when its own can no longer keep it.
+//! exist; active checks of `/readyz` and failed connects say which of them are healthy. A change of the file never
+//! moves or drops an established connection; a UDP session goes to another replica when its own can no longer keep it.
 //!
 //! The parts, from the outside in:
 //! * [`Settings`] and [`Gateway`]: its settings, and how it starts.
 //! * `control`: the endpoints file, health checks, ejections, shutdown; on one thread with a runtime.
 //! * `cluster`: which replicas may take a connection; no I/O and no clock.
 //! * `tcp`, `udp`: the data planes; single-threaded event loops. A process runs one of the two.
-//! * `shortages`: what keeps clients out, said once.
+//! * `shortages`: what keeps clients out, reported once.
 //! * `stats` and `metrics`: what is counted, and how it is shown.
 //!
-//! Limits: no TLS, no proxy protocol, no idle time-out of TCP (connections live for hours; keep-alive finds dead peers, and
-//! a peer that takes nothing of what is there for it is reset after `STALL_TIMEOUT`),
-//! Linux only (epoll, inotify, splice).
+//! Limits: no TLS, no proxy protocol, no idle time-out for TCP (connections live for hours; keep-alive finds dead
+//! peers, and a peer that does not read what waits for it is reset after `STALL_TIMEOUT`), Linux only (epoll, inotify,
+//! splice).
 
 mod cluster;
 mod control;

@@ -42,13 +42,13 @@ impl Bound {
         self.listeners.iter().map(TcpListener::local_addr).collect()
     }
 
-    /// The same listeners once more, for another worker.
+    /// Copies of the listeners for another worker.
     pub(crate) fn copies(&self) -> io::Result<Vec<TcpListener>> {
         self.listeners.iter().map(TcpListener::try_clone).collect()
     }
 }
 
-/// Options that accepted connections inherit, so that none of them costs a system call for each connection.
+/// Options that accepted connections inherit, which saves a system call per connection and option.
 fn prepare(listener: &TcpListener, stall_timeout: Option<Duration>) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let socket = SockRef::from(listener);

@@ -1,4 +1,4 @@
-//! Log lines to Kafka, where it is set. They are on stderr anyway.
+//! Log lines to Kafka, if it is configured. They always go to stderr.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::settings::Settings;
 
-/// How long the last lines may take.
+/// How long shipping the last lines may take.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Where log lines go.
@@ -27,7 +27,7 @@ impl std::fmt::Debug for LogLines {
 }
 
 impl LogLines {
-    /// `None` if no Kafka is set. No broker need be there.
+    /// `None` if no Kafka is configured. No broker needs to be up.
     ///
     /// # Errors
     /// The Kafka client refuses its configuration.
@@ -40,7 +40,7 @@ impl LogLines {
         }))
     }
 
-    /// Ships lines while `work` goes on, and then those that are left, for a second at most.
+    /// Ships lines while `work` runs, and then the remaining ones, for a second at most.
     pub(crate) async fn shipped_during<T>(self, work: impl Future<Output = T>) -> T {
         let stop = Arc::new(Notify::new());
         let stopped = Arc::clone(&stop);
@@ -50,7 +50,7 @@ impl LogLines {
         let shipping = tokio::spawn(shipping);
         let outcome = work.await;
         stop.notify_one();
-        // Lines that are late are lost: the end does not wait for a broker.
+        // Late lines are lost: shutdown does not wait for a broker.
         let _ = timeout(LAST_LINES, shipping).await;
         outcome
     }

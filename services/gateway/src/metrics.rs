@@ -53,7 +53,7 @@ impl Metrics {
             ("sessions_reset", "Sessions that ended by a reset of either side", &stats.reset),
             (
                 "sessions_timed_out",
-                "Sessions reset because a side took nothing for the stall timeout, or vanished",
+                "Sessions reset because a side stopped reading for the stall time-out, or vanished",
                 &stats.timed_out,
             ),
             ("sessions_cut", "Sessions cut off by the end of a drain", &stats.cut),
@@ -78,7 +78,7 @@ impl Metrics {
     }
 }
 
-/// What is known of the endpoints file and of the backends as a whole.
+/// Metrics of the endpoints file and of all backends together.
 fn endpoints(
     encoder: &mut DescriptorEncoder<'_>,
     view: &ClusterView,
@@ -87,7 +87,7 @@ fn endpoints(
 ) -> std::fmt::Result {
     let help = "Version of the endpoints file in use";
     gauge(encoder, "endpoints_version", help, view.version.unwrap_or(0))?;
-    let help = "1 if the endpoints file as it is now could not be used";
+    let help = "1 if the current endpoints file could not be used";
     gauge(encoder, "endpoints_stale", help, u64::from(stats.endpoints_stale()))?;
     counter(
         encoder,
@@ -95,7 +95,7 @@ fn endpoints(
         "Endpoints files that could not be used",
         stats.endpoints_rejected.get(),
     )?;
-    let help = "Backends ejected after connects that failed in a row";
+    let help = "Backends ejected after consecutive failed connects";
     counter(encoder, "ejections", help, cluster.ejections())
 }
 

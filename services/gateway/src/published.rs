@@ -1,7 +1,7 @@
 //! A value that one side replaces as a whole and the data plane reads without waiting.
 //!
 //! A reader keeps its own reference and looks at one atomic number to learn whether there is a newer one; the lock
-//! is taken only after a change. Replacing needs no wake-up of the readers: they look before they use it.
+//! is taken only after a change. Replacing the value need not wake the readers: they look before each use.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +23,7 @@ impl<T> Published<T> {
     pub(crate) fn replace(&self, value: T) {
         let mut current = self.value.write();
         *current = Arc::new(value);
-        // Under the lock, so that the number never runs ahead of the value.
+        // Under the lock, so that the number is never ahead of the value.
         self.generation.fetch_add(1, Ordering::Release);
     }
 
@@ -50,7 +50,7 @@ impl<T> View<T> {
         &self.value
     }
 
-    /// Another number after each value that was seen; to find out cheaply whether something is to be done again.
+    /// A number that changes with each new value: a cheap test whether work must be redone.
     pub(crate) fn generation(&self) -> u64 {
         self.generation
     }

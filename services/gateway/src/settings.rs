@@ -37,7 +37,7 @@ pub mod variables {
     );
     pub const LISTENERS: Variable = Variable::optional(
         "LISTENERS",
-        "`stdin` takes listeners over the Unix socket that is the standard input instead of binding HOST and PORT.",
+        "`stdin` takes listeners over standard input, a Unix socket, instead of binding HOST and PORT.",
     );
     pub const ENDPOINTS_FILE: Variable = Variable::optional(
         "ENDPOINTS_FILE",
@@ -45,7 +45,7 @@ pub mod variables {
     );
     pub const CLUSTER: Variable = Variable::optional(
         "CLUSTER",
-        "Which cluster of the endpoints file takes what comes. Unset: tcp for TCP, udp for UDP.",
+        "The cluster of the endpoints file behind this gateway. Unset: tcp for TCP, udp for UDP.",
     );
     pub const POLICY: Variable = Variable::new(
         "POLICY",
@@ -58,18 +58,21 @@ pub mod variables {
     );
     pub const MAX_CONNECTIONS: Variable = Variable::optional(
         "MAX_CONNECTIONS",
-        "Clients' connections at a time; accepting pauses at it. Unset: min(50000, (open files - 256) / 2).",
+        "Client connections at a time; accepting pauses at the limit. Unset: min(50000, (open files - 256) / 2).",
     );
     pub const MAX_SESSIONS: Variable = Variable::optional(
         "MAX_SESSIONS",
-        "UDP sessions at a time; at it the one idle for longest makes room. Unset: min(50000, open files - 256).",
+        "UDP sessions at a time; at the limit the longest idle one makes room. Unset: min(50000, open files - 256).",
     );
-    pub const IDLE_TIMEOUT: Variable =
-        Variable::new("IDLE_TIMEOUT", "60s", "How long a UDP session lives without a packet of either side.");
+    pub const IDLE_TIMEOUT: Variable = Variable::new(
+        "IDLE_TIMEOUT",
+        "60s",
+        "How long a UDP session lives without a packet from either side.",
+    );
     pub const SESSIONS_FILE: Variable = Variable::optional(
         "SESSIONS_FILE",
-        "File in which the gateways of one group keep which replica each UDP client has, so that it keeps it when \
-         the group changes. Made if it is not there; unset: each gateway knows only its own sessions.",
+        "File in which the gateways of a group record each UDP client's replica, so that clients keep theirs when the \
+         group changes. Created if missing; unset: each gateway knows only its own sessions.",
     );
     pub const CIRCUIT_MAX_CONNECTIONS: Variable = Variable::new(
         "CIRCUIT_MAX_CONNECTIONS",
@@ -82,13 +85,13 @@ pub mod variables {
     pub const STALL_TIMEOUT: Variable = Variable::new(
         "STALL_TIMEOUT",
         "30s",
-        "How long a client or replica may take nothing of what waits for it before its session is reset; any progress \
+        "How long a client or replica may leave waiting data unread before its session is reset; any progress \
          restarts the time. 0: never, for services whose slow readers must stay.",
     );
     pub const HEALTH_INTERVAL: Variable =
         Variable::new("HEALTH_INTERVAL", "1s", "Time between two checks of /readyz of a replica.");
     pub const HEALTH_TIMEOUT: Variable =
-        Variable::new("HEALTH_TIMEOUT", "1s", "How long a check may take before it failed.");
+        Variable::new("HEALTH_TIMEOUT", "1s", "How long a check may take before it counts as failed.");
     pub const HEALTH_FALL: Variable =
         Variable::new("HEALTH_FALL", "2", "Failed checks in a row that make a replica unhealthy.");
     pub const HEALTH_RISE: Variable =
@@ -99,8 +102,11 @@ pub mod variables {
         "Failed connects in a row that eject a replica, never the last one; 0 ejects none.",
     );
     pub const EJECT_TIME: Variable = Variable::new("EJECT_TIME", "10s", "How long a replica stays ejected.");
-    pub const DRAIN_TIMEOUT: Variable =
-        Variable::new("DRAIN_TIMEOUT", "60s", "How long connections and sessions may go on after SIGTERM.");
+    pub const DRAIN_TIMEOUT: Variable = Variable::new(
+        "DRAIN_TIMEOUT",
+        "60s",
+        "How long connections and sessions may continue after SIGTERM.",
+    );
     pub const WORKERS: Variable =
         Variable::new("WORKERS", "1", "Event loops. More processes scale better than more loops in one.");
 
@@ -147,7 +153,7 @@ pub mod variables {
 pub enum Listeners {
     /// The gateway binds its address itself.
     Bind { host: Host, port: u16 },
-    /// Over the Unix socket that is the standard input; see [`service::handover`].
+    /// Handed over on standard input, a Unix socket; see [`service::handover`].
     Stdin,
 }
 
@@ -162,7 +168,7 @@ pub struct HealthSettings {
     pub rise: NonZeroU32,
 }
 
-/// What holds for UDP only.
+/// Settings for UDP only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UdpSettings {
     /// None: as many as the limit on open files allows, see [`Settings::sessions_max`].
@@ -189,7 +195,7 @@ pub struct Settings {
     /// Connections to one replica.
     pub circuit_max: NonZeroUsize,
     pub connect_timeout: Duration,
-    /// How long a side may take nothing of what is there for it; `None`: for ever.
+    /// How long a side may leave waiting data unread; `None`: for ever.
     pub stall_timeout: Option<Duration>,
     pub health: HealthSettings,
     /// Failed connects in a row that eject a replica; 0 ejects none.
@@ -199,7 +205,7 @@ pub struct Settings {
     pub workers: NonZeroUsize,
     /// This gateway's name in logs.
     pub pod_name: Option<String>,
-    /// Where log lines go beside stderr; `None`: nowhere.
+    /// Where log lines go besides stderr; `None`: nowhere.
     pub kafka: Option<kafka::Settings>,
 }
 
@@ -255,21 +261,20 @@ impl Settings {
         reader.finish(settings)
     }
 
-    /// How many clients' connections the process takes when it may have so many files open. A proxied connection
-    /// takes two.
+    /// How many client connections the process takes with this limit on open files. A proxied connection takes two.
     pub fn connections_max(&self, open_files: u64) -> usize {
         let fitting = (open_files.saturating_sub(FILES_RESERVED) / 2).clamp(1, CONNECTIONS_MAX);
         self.connections_max.map_or(fitting as usize, NonZeroUsize::get)
     }
 
-    /// How many UDP sessions the process keeps when it may have so many files open. A session takes one.
+    /// How many UDP sessions the process keeps with this limit on open files. A session takes one.
     pub fn sessions_max(&self, open_files: u64) -> usize {
         let fitting = open_files.saturating_sub(FILES_RESERVED).clamp(1, CONNECTIONS_MAX);
         self.udp.sessions_max.map_or(fitting as usize, NonZeroUsize::get)
     }
 }
 
-/// The port, and the cluster of the endpoints file, unless they are set.
+/// The default port, and the default cluster of the endpoints file.
 fn defaults(protocol: Protocol) -> (u16, &'static str) {
     match protocol {
         Protocol::Tcp => (10_000, "tcp"),

@@ -1,8 +1,8 @@
-//! What keeps clients out, said once: when it begins and, with a count, when it is over.
+//! What keeps clients out, reported when it begins and, with a count, when it is over.
 //!
-//! The data plane meets a shortage with every client that is kept out, which may be thousands of times a second. The
-//! first time is logged. The shortage lasts until it has not been met for [`QUIET`]; meanwhile `/readyz` reports it, and
-//! at its end a second line says how often it was met.
+//! The data plane notices a shortage with every client that it turns away, which may be thousands of times a second.
+//! The first time is logged. The shortage lasts until it has not been noticed for [`QUIET`]; meanwhile `/readyz`
+//! reports it, and at its end a second line says how often it was noticed.
 
 use std::array;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::stats::Counter;
 
-/// A shortage that has not been met for this long is over.
+/// A shortage that has not been noticed for this long is over.
 const QUIET: Duration = Duration::from_secs(5);
 
 /// Why a client's connection was closed without a replica, or has to wait to be accepted.
@@ -21,29 +21,29 @@ const QUIET: Duration = Duration::from_secs(5);
 pub(crate) enum Shortage {
     /// No replica is ready.
     NoEndpoint,
-    /// All that are ready have as many connections as the circuit breaker allows.
+    /// All ready replicas have as many connections as the circuit breaker allows.
     CircuitOpen,
     /// The connect failed, and so did the one to a second replica, if there is one.
     ConnectFailed,
-    /// Towards a replica all ports of the gateway's address are taken.
+    /// All source ports of the gateway's address towards a replica are taken.
     SourcePorts,
     /// The process or the kernel has no room for another socket.
     Resources,
-    /// The gateway has as many clients as it may have.
+    /// The gateway has reached its limit on clients.
     Connections,
 }
 
 impl Shortage {
     const COUNT: usize = 6;
 
-    /// Those for which clients' connections are closed.
+    /// Shortages that close a client's connection.
     pub(crate) const REFUSALS: [Self; 5] =
         [Self::NoEndpoint, Self::CircuitOpen, Self::ConnectFailed, Self::SourcePorts, Self::Resources];
 
-    /// Those for which accepting pauses.
+    /// Shortages that pause accepting.
     pub(crate) const PAUSES: [Self; 2] = [Self::Connections, Self::Resources];
 
-    /// As metrics and `/readyz` call it.
+    /// Its name in metrics and `/readyz`.
     pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::NoEndpoint => "no_endpoint",
@@ -76,7 +76,7 @@ impl Shortage {
     }
 }
 
-/// A shortage from the first time it was met to the last.
+/// A shortage, from the first time it was noticed to the last.
 #[derive(Debug)]
 struct Spell {
     began: Instant,
@@ -144,12 +144,12 @@ impl Shortages {
         self.pauses[shortage as usize].get()
     }
 
-    /// Waits until a shortage begins. One that began since the last call is not missed.
+    /// Waits until a shortage begins, including one that began since the last call.
     pub(crate) async fn begun(&self) {
         self.began.notified().await;
     }
 
-    /// Ends what has not been met for a while. Returns what lasts, in words, and when the next one may be over.
+    /// Ends shortages that were not noticed for a while. Returns the others, in words, and when the next may be over.
     pub(crate) fn end(&self, now: Instant) -> (Vec<(&'static str, String)>, Option<Instant>) {
         let mut spells = self.spells.lock();
         let (mut lasting, mut next) = (Vec::new(), None);

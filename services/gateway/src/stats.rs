@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crate::shortages::Shortages;
 
-/// A number that only grows. Relaxed: each count is true by itself, and no decision joins two of them.
+/// A number that only grows. Relaxed ordering suffices: no decision combines two counts.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -37,7 +37,7 @@ pub(crate) struct Stats {
     pub(crate) retried: Counter,
     /// Sessions that ended by a reset of either side.
     pub(crate) reset: Counter,
-    /// Those of them where a side took nothing for the stall timeout, or vanished.
+    /// Resets because a side stopped reading for the stall time-out, or vanished.
     pub(crate) timed_out: Counter,
     /// Sessions cut off by the end of a drain.
     pub(crate) cut: Counter,
@@ -45,7 +45,7 @@ pub(crate) struct Stats {
     pub(crate) turns: Counter,
     /// Versions of the endpoints file that could not be read.
     pub(crate) endpoints_rejected: Counter,
-    /// The endpoints file as it is now could not be read, so an older state is in use.
+    /// The current endpoints file could not be read, so an older state is in use.
     endpoints_stale: AtomicBool,
     /// What only UDP has.
     pub(crate) packets: PacketStats,
@@ -58,9 +58,9 @@ pub(crate) struct PacketStats {
     pub(crate) received: Counter,
     /// Packets that were sent to clients.
     pub(crate) answered: Counter,
-    /// Packets of clients for which there is no session and no room for one.
+    /// Packets of clients that have no session, with no room for one.
     pub(crate) no_session: Counter,
-    /// Packets from addresses that are no client's: an answer to them would go round for ever.
+    /// Packets from addresses that cannot be a client's: an answer to them would loop for ever.
     pub(crate) loops: Counter,
     /// Packets that the kernel did not take.
     pub(crate) unsent: Counter,

@@ -7,7 +7,7 @@
 //! * [`room`]: what the kernel may keep of a direction.
 //! * [`upstream`]: opening connections to backends.
 //!
-//! It knows nothing of files, health checks or the admin port: it reads which backends are eligible from
+//! It does not know about files, health checks or the admin port: it reads which backends are eligible from
 //! [`Cluster`](crate::cluster::Cluster), counts, and looks at the phase of [`Shutdown`](service::Shutdown).
 
 mod accept;

@@ -1,4 +1,4 @@
-//! One bulk request while it is filled: the body as Elasticsearch takes it, and what belongs to it beside documents.
+//! One bulk request while it is filled: the body for Elasticsearch, and what belongs to the bulk besides documents.
 
 use std::ops::Range;
 use std::time::Instant;
@@ -24,7 +24,7 @@ pub(crate) struct DeadLetter {
     pub(crate) reason: String,
 }
 
-/// Who found that it cannot be one.
+/// Who found the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cause {
     /// This service.
@@ -41,7 +41,7 @@ pub(crate) struct Document {
     pub(crate) lines: Range<usize>,
     /// Where in the body its source begins.
     pub(crate) source_at: usize,
-    /// Its time stamp in the body, and as the record had it, if that was another text.
+    /// Its time stamp in the body, and the record's own if its text differs.
     pub(crate) stamped: Option<(Range<usize>, Box<[u8]>)>,
 }
 
@@ -108,7 +108,7 @@ impl Filling {
         self.bytes() >= self.bytes_max
     }
 
-    /// Whether even what may come beyond a full bulk, while consuming is being paused, has come.
+    /// Whether even the excess that may arrive while consuming is being paused has been used up.
     pub(crate) fn is_overfull(&self) -> bool {
         self.bytes() >= self.bytes_max.saturating_mul(2)
     }
@@ -117,7 +117,7 @@ impl Filling {
         self.body.len() + self.dead_letter_bytes
     }
 
-    /// Adds a record of which this is to become.
+    /// Adds a record with its verdict.
     pub(crate) fn add(&mut self, origin: Origin, value: Option<&[u8]>, verdict: Verdict, now: Instant) {
         self.since.get_or_insert(now);
         match verdict {
@@ -144,7 +144,7 @@ impl Filling {
         self.id.clear();
         record::write_id(&mut self.id, &self.names.topic, origin.partition, origin.offset, value);
         let begin = self.body.len();
-        // Neither a topic's nor an index's name can have anything in it that JSON would escape.
+        // Names of topics and indices contain nothing that JSON would escape.
         for part in [r#"{"create":{"_index":""#, &index, r#"","_id":""#, &self.id, "\"}}\n"] {
             self.body.extend_from_slice(part.as_bytes());
         }
@@ -157,8 +157,8 @@ impl Filling {
         let time_at = source_at + place.start;
         let stamped = (value[place.clone()] != *time.as_bytes())
             .then(|| (time_at..time_at + time.len(), value[place.clone()].into()));
-        // A line end can only be white space between tokens here, since JSON has none within strings; in a bulk it
-        // would end the document.
+        // A line end can only be white space between tokens here, because JSON strings contain none; in a bulk it would
+        // end the document.
         for byte in &mut self.body[source_at..] {
             if *byte == b'\n' {
                 *byte = b' ';
@@ -185,7 +185,7 @@ impl Filling {
 }
 
 impl Bulk {
-    /// The body of these documents alone. All of them: no copy.
+    /// A body with only these documents. If that is all of them, nothing is copied.
     pub(crate) fn body_of(&self, documents: &[Document]) -> Bytes {
         if documents.len() == self.documents.len() {
             return self.body.clone();

@@ -21,7 +21,7 @@ use crate::stuck::Stuck;
 
 /// Its name in `/readyz`.
 const PART: &str = "dead-letters";
-/// Values are cut to this, so that a letter with its headers is never larger than what brokers take by default.
+/// Values are cut to this, so that a letter with its headers never exceeds the brokers' default limit.
 const VALUE_BYTES_MAX: usize = 512 * 1024;
 /// Waits between attempts.
 const RETRY_LEAST: Duration = Duration::from_millis(100);
@@ -37,7 +37,7 @@ pub(crate) struct DeadLetters {
 }
 
 impl DeadLetters {
-    /// Makes the producer; reaches nobody yet.
+    /// Makes the producer without connecting.
     ///
     /// # Errors
     /// The client refuses its configuration.
@@ -78,10 +78,10 @@ impl DeadLetters {
         }
     }
 
-    /// Sends all and waits for their outcomes: those that failed, and why the last of them did.
+    /// Sends all and waits for their outcomes. Returns those that failed, and why the last one did.
     async fn send_all<'a>(&self, letters: &[&'a DeadLetter]) -> (Vec<&'a DeadLetter>, Option<KafkaError>) {
         let (mut failed, mut reason) = (Vec::new(), None);
-        // All are on their way before the first one is waited for.
+        // Send all before waiting for the first one.
         let sent: Vec<_> = letters.iter().map(|letter| (*letter, self.send(letter))).collect();
         for (letter, delivery) in sent {
             let error = match delivery {

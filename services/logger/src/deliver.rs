@@ -1,7 +1,8 @@
-//! One bulk on its way: sent until every document of it is acknowledged or refused for good.
+//! One bulk in flight: sent until each of its documents is acknowledged or refused permanently.
 //!
-//! Sending again is always safe, because a document's id is that of its record: what was written already answers as
-//! a duplicate. So there is no limit on attempts; the waits between them grow to ten seconds and are jittered.
+//! Sending again is always safe, because a document's id follows from its record: a document that was already written
+//! answers as a duplicate. So there is no limit on attempts; the waits between them grow to ten seconds and are
+//! jittered.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +37,7 @@ impl Delivery {
     pub(crate) async fn deliver(&self, mut bulk: Bulk) -> BulkNumber {
         self.metrics.bulks_opened.inc();
         let mut refused = Vec::new();
-        // Parts that are still to be written; more than one if the whole was too large, or was refused.
+        // Parts still to be written; more than one if the whole was too large, or was refused.
         let mut parts = Vec::new();
         parts.extend((!bulk.documents.is_empty()).then(|| bulk.documents.clone()));
         while let Some(part) = parts.pop() {
@@ -59,8 +60,8 @@ impl Delivery {
         bulk.number
     }
 
-    /// Writes documents until none is left; or returns them in two halves, if they are too many for one request, or
-    /// there is one among them for which the request is refused.
+    /// Writes documents until none is left; or returns them in two halves if they are too many for one request, or if
+    /// the request is refused because of one of them.
     async fn write(
         &self,
         bulk: &Bulk,
@@ -104,7 +105,7 @@ impl Delivery {
         Vec::new()
     }
 
-    /// Keeps of `documents` those that have to be sent again. Returns why, for one of them.
+    /// Keeps the documents that must be sent again. Returns the reason for one of them.
     fn settle(
         &self,
         bulk: &Bulk,
@@ -131,7 +132,7 @@ impl Delivery {
                 busy.get_or_insert(reason);
                 true
             }
-            // There is one outcome for each; without one it is not known to be written.
+            // Each document has an outcome; one without may not have been written.
             None => true,
         });
         self.metrics.created.inc_by(created);

@@ -1,9 +1,9 @@
 //! Reading what was written: the last lines that match, and those that come.
 //!
-//! Elasticsearch chooses by time and pod; a text is looked for here, as it stands in the line, because an index
-//! only knows words. Pages are cut by time: the next one begins at the time of the last hit and leaves out what was
-//! seen of that instant. So it works alike against Elasticsearch, OpenSearch and the embedded end point, and needs
-//! nothing to be kept open there.
+//! Elasticsearch filters by time and pod; the text is searched for here, exactly as it is in the line, because an index
+//! only knows words. Pages are cut by time: the next one begins at the time of the last hit and skips the hits already
+//! seen at that instant. So it works the same with Elasticsearch, OpenSearch and the embedded endpoint, and keeps
+//! nothing open there.
 
 mod follow;
 mod hit;
@@ -22,9 +22,9 @@ use crate::{settings, sink};
 
 /// Lines of one request.
 const PAGE_LINES: usize = 1000;
-/// Pages of one question: a rare text is not looked for in more lines than these.
+/// Pages of one question: the search for a rare text stops after these.
 const PAGES_MAX: usize = 100;
-/// What times are told apart by.
+/// The resolution of times.
 const INSTANT: SignedDuration = SignedDuration::from_nanos(1);
 
 /// The index could not be read; in words.
@@ -69,7 +69,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Makes the client; reaches nobody yet.
+    /// Makes the client without connecting.
     ///
     /// # Errors
     /// The client refuses its configuration.
@@ -90,7 +90,7 @@ impl Reader {
     pub fn last(&self, question: &Question, count: usize) -> Result<Vec<Line>, IndexError> {
         let mut lines = Vec::new();
         let mut page = Page { newest_first: true, from: question.since, to: None };
-        // Those of the instant at which the last page ended.
+        // Hits at the instant at which the last page ended.
         let mut seen: HashSet<String> = HashSet::new();
         for _ in 0..PAGES_MAX {
             let hits = self.page(question, &page)?;
@@ -113,7 +113,7 @@ impl Reader {
             if hits.is_last || lines.len() >= count {
                 break;
             }
-            // More lines of one instant than fit a page: the rest of them are out of reach, what is before them is not.
+            // One instant has more lines than a page: the rest of them are out of reach, but earlier lines are not.
             page.to = Some(if no_news { end.checked_sub(INSTANT).unwrap_or(end) } else { end });
         }
         lines.truncate(count);
@@ -121,7 +121,7 @@ impl Reader {
         Ok(lines)
     }
 
-    /// Documents so far that are no log lines, or that cannot be read. They were left out.
+    /// Documents left out so far because they are no log lines or cannot be read.
     pub fn unreadable(&self) -> u64 {
         self.unreadable.get()
     }

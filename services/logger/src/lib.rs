@@ -12,8 +12,8 @@
 //! the record alone ([`record`]). An offset is committed only when all records before it are acknowledged
 //! ([`progress`]), by Elasticsearch or, for those that cannot be documents, by the dead-letter topic.
 //!
-//! While Elasticsearch is away nothing is lost and nothing piles up: the bulks on their way are tried again with
-//! growing, jittered waits, and beyond them consuming is paused. What waits, waits in Kafka.
+//! While Elasticsearch is down nothing is lost and nothing piles up: the bulks in flight are retried with growing,
+//! jittered waits, and beyond them consuming is paused. The backlog waits in Kafka.
 //!
 //! One thread does all of it; librdkafka and the admin port have theirs. Memory is bounded by the bulks
 //! (`BULK_BYTES` × (`BULKS_IN_FLIGHT` + 1)) and what was fetched ahead.
@@ -35,8 +35,8 @@ mod sink;
 mod source;
 mod stuck;
 
-/// The target of what is said about the pipeline. It is not shipped: it would go into that very pipeline, and what is
-/// said about a refused line would be refused and spoken about in turn.
+/// The target for log lines about the pipeline. They are not shipped: they would enter that very pipeline, and a line
+/// about a refused line would be refused and logged in turn.
 const PIPELINE: &str = service::logs::PIPELINE;
 
 pub use error::Error;
@@ -44,8 +44,8 @@ pub use server::Server;
 use service::Shutdown;
 pub use settings::{Credentials, Elasticsearch, Settings, Trust};
 
-/// Runs the service on this thread and those it starts, until `shutdown` has run its course: what was consumed is
-/// delivered and committed, and the group is left.
+/// Runs the service on this thread and those it starts until `shutdown` is complete: consumed records are delivered and
+/// committed, and the consumer has left its group.
 ///
 /// # Errors
 /// What kept it from starting ([`Server::bind`]).

@@ -5,13 +5,13 @@
 //! | `logger_records_consumed_total` | records taken from Kafka |
 //! | `logger_records_skipped_total` | of these, older than `IGNORE_MESSAGES_BEFORE` |
 //! | `logger_documents_created_total` | documents that Elasticsearch has written |
-//! | `logger_documents_duplicate_total` | documents that it had already: records that were consumed again |
+//! | `logger_documents_duplicate_total` | documents that already existed: records consumed again |
 //! | `logger_dead_letters_total{cause}` | records delivered to the dead-letter topic: `malformed`, or `refused` by Elasticsearch |
-//! | `logger_bulks_opened_total`, `logger_bulks_closed_total` | bulks begun to be sent, and those acknowledged in full |
+//! | `logger_bulks_opened_total`, `logger_bulks_closed_total` | bulks whose sending began, and those acknowledged in full |
 //! | `logger_bulk_requests_total` | requests, retries included |
 //! | `logger_bulk_retries_total{cause}` | requests sent again: `unavailable`, `busy` (some documents refused for now), `split` (too large) |
 //! | `logger_bulk_bytes_total` | bytes of all requests' bodies |
-//! | `logger_pauses_total`, `logger_resumes_total` | times that consuming was paused because nothing more could be sent, and taken up again |
+//! | `logger_pauses_total`, `logger_resumes_total` | times that consuming was paused because nothing more could be sent, and resumed |
 //! | `logger_rebalances_total` | times that partitions were assigned |
 //! | `logger_lag_records{partition}` | records that are not acknowledged yet, as of the last 5 s |
 //! | `logger_log_lines_total`, `logger_log_lines_shipped_total`, `logger_log_lines_dropped_total` | its own log lines for Kafka, those it has taken, and those that did not reach it |
@@ -76,13 +76,13 @@ impl Metrics {
             consumed: counter("records_consumed", "Records taken from Kafka"),
             skipped: counter("records_skipped", "Records that were too old"),
             created: counter("documents_created", "Documents that were written"),
-            duplicates: counter("documents_duplicate", "Documents that were there already"),
-            bulks_opened: counter("bulks_opened", "Bulks begun to be sent"),
+            duplicates: counter("documents_duplicate", "Documents that already existed"),
+            bulks_opened: counter("bulks_opened", "Bulks whose sending began"),
             bulks_closed: counter("bulks_closed", "Bulks acknowledged in full"),
             requests: counter("bulk_requests", "Bulk requests, retries included"),
             bulk_bytes: counter("bulk_bytes", "Bytes of all bulk requests"),
             pauses: counter("pauses", "Times that consuming was paused"),
-            resumes: counter("resumes", "Times that consuming was taken up again"),
+            resumes: counter("resumes", "Times that consuming resumed"),
             rebalances: counter("rebalances", "Times that partitions were assigned"),
             malformed: dead_letters.get_or_create_owned(&CauseLabel { cause: "malformed" }),
             refused: dead_letters.get_or_create_owned(&CauseLabel { cause: "refused" }),

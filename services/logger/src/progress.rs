@@ -1,11 +1,11 @@
 //! How far each partition is done.
 //!
 //! Bulks are acknowledged in any order, but an offset may be committed only when nothing before it is outstanding.
-//! Records of a partition come in order and go into bulks in order, so that of each partition a bulk holds one run of
-//! records: it is enough to remember, for every bulk that is not acknowledged yet, where its run ends.
+//! Records of a partition come in order and go into bulks in order, so a bulk holds one run of records per partition.
+//! It is enough to remember, for every bulk that is not acknowledged yet, where each run ends.
 //!
-//! A partition that is taken away is forgotten at once. What is still on its way then will be consumed again by its
-//! next owner, who begins at the committed offset.
+//! A revoked partition is forgotten at once. Its next owner starts from the committed offset and consumes again what
+//! was still in flight.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -28,12 +28,12 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// A partition is ours from now on.
+    /// A partition was assigned to us.
     pub(crate) fn assigned(&mut self, partition: i32) {
         self.partitions.insert(partition, VecDeque::new());
     }
 
-    /// A partition is not ours any more.
+    /// A partition was revoked.
     pub(crate) fn revoked(&mut self, partition: i32) {
         self.partitions.remove(&partition);
     }
@@ -49,8 +49,8 @@ impl Progress {
         }
     }
 
-    /// A bulk was acknowledged. Returns the partitions of which more can be committed, each with the offset to
-    /// commit: that of the first record that is not done.
+    /// A bulk was acknowledged. Returns the partitions that can commit more, each with the offset to commit: the first
+    /// record that is not done.
     pub(crate) fn acknowledged(&mut self, bulk: BulkNumber) -> Vec<(i32, i64)> {
         let mut advanced = Vec::new();
         for (partition, runs) in &mut self.partitions {
@@ -67,7 +67,7 @@ impl Progress {
         advanced
     }
 
-    /// Partitions that are ours.
+    /// Our partitions.
     pub(crate) fn partitions(&self) -> impl Iterator<Item = i32> {
         self.partitions.keys().copied()
     }
@@ -111,7 +111,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the order of acknowledgements: never beyond a record that is outstanding, and all in the end.
+        /// In any order of acknowledgements, commits never pass an outstanding record and reach the end.
         #[test]
         fn never_beyond_an_outstanding_record(
             records in prop::collection::vec((0i32..3, 0u64..3), 1..200),

@@ -1,9 +1,8 @@
-//! The loop: records are consumed, judged and put into bulks; full or old bulks are sent; what is acknowledged is
-//! noted.
+//! The loop: records are consumed, judged and put into bulks; full or old bulks are sent; acknowledgements are noted.
 //!
-//! Back-pressure has two steps. While all bulks on their way are waited for and the next one is full, nothing is
-//! consumed; librdkafka's queue fills and it stops fetching by itself. If that lasts, partitions are paused and the
-//! consumer is polled again, because a member that does not poll loses its partitions.
+//! Back-pressure has two steps. While the maximum number of bulks is in flight and the next one is full, nothing is
+//! consumed; librdkafka's queue fills and it stops fetching. If that lasts, partitions are paused and the consumer is
+//! polled again, because a member that does not poll loses its partitions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,9 +24,9 @@ use crate::record::{self, Verdict};
 use crate::settings::Settings;
 use crate::source::Source;
 
-/// Nothing could be sent for so long: it is not a hiccup, and fetching is paused.
+/// If nothing could be sent for this long, it is not a hiccup, and fetching is paused.
 const PAUSE_AFTER: Duration = Duration::from_secs(1);
-/// Records that are taken in a row before anything else is looked at.
+/// Records taken in a row before anything else gets a turn.
 const RECORDS_IN_A_ROW: usize = 256;
 
 /// See the module.
@@ -63,7 +62,7 @@ impl Intake {
         source.taken(self.filling.number(), origin.partition, origin.offset);
     }
 
-    /// Takes a record, and more of those that are there already.
+    /// Takes a record, and more that have already arrived.
     async fn take_row(&mut self, source: &Source, first: BorrowedMessage<'_>) {
         self.take(source, &first);
         for _ in 1..RECORDS_IN_A_ROW {
@@ -106,7 +105,7 @@ impl Pump {
         }
     }
 
-    /// Runs until the shutdown has run its course. Returns the consumer, which is to leave its group.
+    /// Runs until the shutdown is complete. Returns the consumer, which must then leave its group.
     pub(crate) async fn run(mut self, shutdown: &Shutdown) -> Source {
         loop {
             self.relieve();
@@ -128,13 +127,13 @@ impl Pump {
         self.in_flight.len() < self.bulks_in_flight
     }
 
-    /// When the bulk that is being filled is to be sent; `None`: not for now.
+    /// When the bulk that is being filled should be sent; `None`: not for now.
     fn send_at(&self) -> Option<Instant> {
         let since = self.intake.filling.since().filter(|_| self.has_room())?;
         Some(if self.intake.filling.is_full() { since.into() } else { Instant::from(since) + self.bulk_age })
     }
 
-    /// Whether one more record can be taken. While paused, what may still come is taken too, to a bound.
+    /// Whether one more record can be taken. While paused, late records are still taken, up to a bound.
     fn takes(&self) -> bool {
         !self.intake.filling.is_full() || self.source.is_paused() && !self.intake.filling.is_overfull()
     }
@@ -148,14 +147,14 @@ impl Pump {
         self.source.pause();
     }
 
-    /// Keeps account of whether anything can be taken, and resumes when it can.
+    /// Tracks whether anything can be taken, and resumes when it can.
     fn relieve(&mut self) {
         if self.intake.filling.is_full() && !self.has_room() {
             self.blocked_since.get_or_insert_with(Instant::now);
         } else {
             self.blocked_since = None;
             if self.source.is_paused() {
-                info!(target: PIPELINE, "consuming goes on");
+                info!(target: PIPELINE, "consuming again");
                 self.source.resume();
             }
         }
@@ -170,7 +169,7 @@ impl Pump {
     fn acknowledge(&self, done: Result<BulkNumber, JoinError>) {
         match done {
             Ok(number) => self.source.acknowledged(number),
-            // Nothing after it could ever be committed: the process ends, and its successor consumes it all again.
+            // Nothing after it could ever be committed: end the process; its successor consumes it all again.
             Err(error) => {
                 if let Ok(panic) = error.try_into_panic() {
                     std::panic::resume_unwind(panic);
@@ -179,7 +178,7 @@ impl Pump {
         }
     }
 
-    /// Delivers what was consumed, within the time there is for it.
+    /// Delivers what was consumed, within the time allowed.
     async fn drain(&mut self, shutdown: &Shutdown) {
         if self.intake.filling.since().is_some() {
             self.send();

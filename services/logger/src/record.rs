@@ -1,9 +1,9 @@
 //! What becomes of a record: a document, nothing, or a dead letter.
 //!
 //! A record's value is a JSON object with at least `pod`, `text` and `timestamp`: Unix seconds, as an integer or with a
-//! fraction, or RFC 3339. It becomes a document as it is, further members included, but for its `timestamp`, which
-//! is RFC 3339 in every document. Two things follow from the record alone, so that a record that is consumed again
-//! meets its own document:
+//! fraction, or RFC 3339. It becomes a document unchanged, with any further members, except that `timestamp` is RFC
+//! 3339 in every document. Two things follow from the record alone, so that a record consumed again finds its own
+//! document:
 //! * the index: a prefix and the day (UTC) of the record's time stamp;
 //! * the id: `TOPIC-PARTITION-OFFSET-` and the first eight hex digits of the value's SHA-256, because offsets restart
 //!   when Kafka is recreated.
@@ -17,7 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// Clocks differ; a record that is further ahead would only make an index that nobody looks for.
+/// Clocks differ; a record further ahead than this would only create an index that nobody looks for.
 const AHEAD_MAX: SignedDuration = SignedDuration::from_hours(24);
 
 /// What becomes of a record.
@@ -25,13 +25,13 @@ const AHEAD_MAX: SignedDuration = SignedDuration::from_hours(24);
 pub(crate) enum Verdict {
     /// It is written to the index of its day.
     Document(Stamp),
-    /// Older than what is wanted.
+    /// Older than the configured limit.
     TooOld,
     /// It cannot be a document, and why.
     Malformed(String),
 }
 
-/// A record's time, and where in its value it stands.
+/// A record's time, and where it is in the value.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     pub(crate) time: Timestamp,
@@ -70,17 +70,17 @@ struct Line<'a> {
     _text: Cow<'a, str>,
     #[serde(borrow)]
     timestamp: &'a RawValue,
-    /// What our own services write beside whole seconds.
+    /// What our own services write besides whole seconds.
     #[serde(borrow, default)]
     time: Option<&'a RawValue>,
 }
 
-/// Looks at a record's value. `now`: what its age counts from.
+/// Judges a record's value. Its age counts from `now`.
 pub(crate) fn judge(value: Option<&[u8]>, now: Timestamp, age_max: Duration) -> Verdict {
     let Some(value) = value else {
         return Verdict::Malformed("it has no value".into());
     };
-    // The deserializer would take an array for an object as well.
+    // The deserializer would also take an array for an object.
     if value.trim_ascii_start().first() != Some(&b'{') {
         return Verdict::Malformed("not a JSON object".into());
     }
@@ -104,7 +104,7 @@ pub(crate) fn judge(value: Option<&[u8]>, now: Timestamp, age_max: Duration) -> 
     if age.unsigned_abs() > age_max && age.is_positive() {
         return Verdict::TooOld;
     }
-    // `time` may say more about the same second, and nothing about another.
+    // `time` may only refine the same second.
     let finer = line.time.and_then(|time| time_of(time.get()));
     let finer = finer.filter(|time| is_whole_seconds(text) && time.as_second() == written.as_second());
     // The raw value is a part of `value`.
@@ -112,7 +112,7 @@ pub(crate) fn judge(value: Option<&[u8]>, now: Timestamp, age_max: Duration) -> 
     Verdict::Document(Stamp { time: finer.unwrap_or(written), place: start..start + text.len() })
 }
 
-/// The time that a JSON value stands for.
+/// The time that a JSON value denotes.
 fn time_of(json: &str) -> Option<Timestamp> {
     if json.starts_with('"') {
         return serde_json::from_str::<Cow<'_, str>>(json).ok()?.parse().ok();

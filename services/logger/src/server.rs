@@ -22,11 +22,11 @@ use crate::sink::{self, Sink};
 use crate::source::Source;
 use crate::stuck::Stuck;
 
-/// How long leaving the group and committing may take, and the last log lines.
+/// How long committing and leaving the group may take, and shipping the last log lines.
 const FAREWELL: Duration = Duration::from_secs(5);
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// A logger that is bound, to be run by [`Server::run`].
+/// A bound logger, ready for [`Server::run`].
 pub struct Server {
     admin: Admin,
     readiness: Readiness,
@@ -38,10 +38,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the admin port and makes the clients. Neither Kafka nor Elasticsearch need be reachable.
+    /// Binds the admin port and makes the clients. Neither Kafka nor Elasticsearch needs to be reachable.
     ///
     /// # Errors
-    /// What cannot be had: see [`Error`].
+    /// What is unavailable: see [`Error`].
     pub fn bind(settings: Settings, shutdown: Shutdown) -> Result<Self, Error> {
         let listener = listen::tcp(settings.host, settings.admin_port).map_err(Error::Listen)?;
         let readiness = Readiness::new();
@@ -57,7 +57,7 @@ impl Server {
 
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
-        // Clients start tasks of their own.
+        // Clients start their own tasks.
         let inside = runtime.enter();
         let watch = Watch::default();
         let dead_letters = DeadLetters::new(
@@ -91,10 +91,10 @@ impl Server {
         &self.readiness
     }
 
-    /// Consumes and delivers until the shutdown has run its course.
+    /// Consumes and delivers until the shutdown is complete.
     ///
     /// # Errors
-    /// None so far: what fails at run time is tried again.
+    /// None so far: failures at run time are retried.
     pub fn run(self) -> Result<(), Error> {
         let Self { admin, readiness, runtime, settings, pump, own_lines, shutdown } = self;
         runtime.block_on(async {
@@ -104,7 +104,7 @@ impl Server {
                 async move { shutdown.reached(Phase::Draining).await }
             };
             let lines = tokio::spawn(logs::ship(own_lines, settings.kafka.logging_topic.clone(), pod, stop));
-            // Nobody connects to it: it is ready when it does its work, whatever it has to wait for meanwhile.
+            // It has no clients: it is ready while it does its work, whatever it has to wait for.
             readiness.ready();
             info!("ready");
             let source = pump.run(&shutdown).await;
@@ -115,10 +115,10 @@ impl Server {
             } else {
                 warn!("ended without having left the group: no broker answers");
             }
-            // Lines that are late are lost: the end does not wait for a broker.
+            // Late lines are lost: shutdown does not wait for a broker.
             let _ = timeout(LAST_LINES, lines).await;
         });
-        // A group that cannot be left is not waited for.
+        // Do not wait for a group that cannot be left.
         runtime.shutdown_background();
         drop(admin);
         Ok(())

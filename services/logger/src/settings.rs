@@ -1,4 +1,4 @@
-//! What can be set, by which variable, and what holds otherwise.
+//! The settings, their variables and their defaults.
 
 mod elasticsearch;
 
@@ -22,7 +22,7 @@ pub(crate) const KAFKA_GROUP: Variable =
 pub(crate) const KAFKA_SESSION_TIMEOUT: Variable = Variable::new(
     "KAFKA_SESSION_TIMEOUT",
     "10",
-    "After how long a member that was killed loses its partitions to the others; seconds.",
+    "How long until a killed member loses its partitions to the others; seconds.",
 );
 pub(crate) const KAFKA_DEAD_LETTER_TOPIC: Variable = Variable::new(
     "KAFKA_DEAD_LETTER_TOPIC",
@@ -32,26 +32,26 @@ pub(crate) const KAFKA_DEAD_LETTER_TOPIC: Variable = Variable::new(
 pub(crate) const IGNORE_MESSAGES_BEFORE: Variable = Variable::new(
     "IGNORE_MESSAGES_BEFORE",
     "168h",
-    "Records older than that, by their own time stamp, are skipped; seconds, a year at most.",
+    "Records older than this, by their own time stamp, are skipped; seconds, a year at most.",
 );
 pub(crate) const MAX_RECORD_AGE: Variable =
-    Variable::new("MAX_RECORD_AGE", "168h", "Another name of IGNORE_MESSAGES_BEFORE.");
+    Variable::new("MAX_RECORD_AGE", "168h", "Another name for IGNORE_MESSAGES_BEFORE.");
 pub(crate) const BULK_BYTES: Variable =
-    Variable::new("BULK_BYTES", "2097152", "A bulk request is sent when it has so many bytes.");
+    Variable::new("BULK_BYTES", "2097152", "A bulk request is sent when it reaches this size; bytes.");
 pub(crate) const BULK_AGE: Variable =
-    Variable::new("BULK_AGE", "500ms", "A bulk request is sent when its first record waits for so long.");
+    Variable::new("BULK_AGE", "500ms", "A bulk request is sent when its first record has waited this long.");
 pub(crate) const BULKS_IN_FLIGHT: Variable =
-    Variable::new("BULKS_IN_FLIGHT", "4", "Bulk requests on their way at a time, 64 at most.");
+    Variable::new("BULKS_IN_FLIGHT", "4", "Bulk requests in flight at a time, 64 at most.");
 pub(crate) const DRAIN_TIMEOUT: Variable = Variable::new(
     "DRAIN_TIMEOUT",
     "20",
-    "How long what was consumed may take to be delivered after SIGTERM; what is not will be consumed again. Seconds.",
+    "How long delivering consumed records may take after SIGTERM; the rest is consumed again. Seconds.",
 );
 
-/// The bounds of `BULK_BYTES`: a record with its action, and what Elasticsearch takes by default.
+/// The bounds of `BULK_BYTES`: a record with its action, and Elasticsearch's default limit.
 const BULK_BYTES_RANGE: std::ops::RangeInclusive<usize> = 4096..=64 * 1024 * 1024;
 const BULKS_IN_FLIGHT_MAX: usize = 64;
-/// The range of brokers' own bounds on a session.
+/// The brokers' own limits on a session.
 const SESSION_TIMEOUT_RANGE: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(6)..=Duration::from_mins(5);
 
@@ -65,17 +65,17 @@ pub struct Settings {
     pub kafka: kafka::Settings,
     /// The consumer group.
     pub group: String,
-    /// After how long a member that was killed loses its partitions.
+    /// How long until a killed member loses its partitions.
     pub session_timeout: Duration,
     pub dead_letter_topic: String,
-    /// Records older than that, by their own time stamp, are skipped.
+    /// Records older than this, by their own time stamp, are skipped.
     pub record_age_max: Duration,
-    /// A bulk is sent when it has so many bytes…
+    /// A bulk is sent when it has this many bytes…
     pub bulk_bytes: usize,
-    /// …or when its first record waits for so long.
+    /// …or when its first record has waited this long.
     pub bulk_age: Duration,
     pub bulks_in_flight: NonZeroUsize,
-    /// How long what was consumed may take to be delivered at the end.
+    /// How long delivering consumed records may take at shutdown.
     pub drain_timeout: Duration,
     pub elasticsearch: Elasticsearch,
 }
@@ -166,7 +166,7 @@ impl Settings {
     }
 }
 
-/// Of two names for one setting, the one that is set. Both may be, to the same value.
+/// Which of two names for one setting is set. Both may be, to the same value.
 fn given<'a>(reader: &mut Reader<'_>, name: &'a Variable, alias: &'a Variable) -> &'a Variable {
     if !reader.is_set(alias) {
         return name;

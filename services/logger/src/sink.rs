@@ -18,7 +18,7 @@ use tracing::debug;
 use crate::PIPELINE;
 use crate::settings::{self, Credentials, Trust};
 
-/// Of a bulk's answer only this is needed; a good one then takes some bytes for a document.
+/// The only part of a bulk's answer that is needed; it keeps a good answer to a few bytes per document.
 const ANSWER: &[(&str, &str)] =
     &[("filter_path", "errors,items.*.status,items.*.error.type,items.*.error.reason")];
 /// The name by which dashboards know all log indices.
@@ -26,14 +26,14 @@ const ALIAS: &str = "k8s-logs";
 /// Errors are cut to this: they may quote the document.
 const REASON_CHARS_MAX: usize = 300;
 
-/// Makes a client; reaches nobody yet.
+/// Makes a client without connecting.
 ///
 /// # Errors
 /// The client refuses its configuration, in its words.
 pub(crate) fn client(settings: &settings::Elasticsearch) -> Result<Elasticsearch, String> {
     let pool = MultiNodeConnectionPool::round_robin(settings.urls.clone(), None);
-    // Answers are small and near: compressing them would cost both sides more than it saves. The proxies of the
-    // environment are for what is far away.
+    // Answers are small and come from nearby: compressing them would cost both sides more than it saves. Proxies
+    // named in the environment are meant for remote servers.
     let mut builder = TransportBuilder::new(pool)
         .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))
         .timeout(settings.timeout)
@@ -70,13 +70,13 @@ pub(crate) enum Written {
 /// Why a whole request came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Failure {
-    /// Nobody answers, or not with what was asked for; in words.
+    /// No answer, or not the expected kind; in words.
     #[error("{0}")]
     Unavailable(String),
     /// The request has too many bytes for Elasticsearch, or for something on the way to it.
     #[error("larger than Elasticsearch takes in one request")]
     TooLarge,
-    /// Something in the request will never be taken; in words.
+    /// Something in the request will never be accepted; in words.
     #[error("{0}")]
     Refused(String),
 }
@@ -115,8 +115,8 @@ impl Sink {
             "template": {
                 "settings": { "number_of_shards": 1, "auto_expand_replicas": "0-1" },
                 "aliases": { ALIAS: {} },
-                // Members that are not named here are kept, but not indexed: logs of others cannot use up the
-                // index's limit of fields.
+                // Members that are not named here are kept but not indexed, so that other programs' logs cannot use
+                // up the index's limit on fields.
                 "mappings": { "dynamic": false, "properties": {
                     "timestamp": { "type": "date_nanos" },
                     "pod": { "type": "keyword", "ignore_above": 256 },
@@ -129,15 +129,15 @@ impl Sink {
         let answer = self.client.indices().put_index_template(name).body(template).send().await;
         match accepted(answer).await {
             Ok(_) => self.put_alias().await,
-            // No document is to blame.
+            // No single document is to blame.
             Err(Failure::Refused(reason)) => return Err(Failure::Unavailable(reason)),
             Err(failure) => return Err(failure),
         }
         Ok(())
     }
 
-    /// Gives the alias to indices that are older than the template that has it. There may be none, and a user who may
-    /// write documents need not be allowed to do that: neither keeps documents from being written.
+    /// Adds the alias to indices older than the template. There may be none, and a user allowed to write documents may
+    /// not be allowed to do this: neither prevents writing documents.
     async fn put_alias(&self) {
         let add = json!({ "add": { "index": format!("{}-*", self.index_prefix), "alias": ALIAS } });
         let answer = self.client.indices().update_aliases().body(json!({ "actions": [add] })).send().await;
@@ -162,7 +162,7 @@ impl Sink {
     }
 }
 
-/// The body of an answer that is good.
+/// The body of a successful answer.
 pub(crate) async fn accepted(answer: Result<Response, elasticsearch::Error>) -> Result<Bytes, Failure> {
     let unavailable = |error: &dyn std::error::Error| Failure::Unavailable(in_words(error));
     let answer = answer.map_err(|error| unavailable(&error))?;
@@ -261,8 +261,8 @@ impl Outcome {
         }
     }
 
-    /// Whether a bad request is none of the document's: the next one would fare as badly. Such errors are 400 or 403
-    /// too (too many shards, a closed index, a full disk), and go away when somebody looks after the cluster.
+    /// Whether a bad request is not the document's fault, so that any other would fail too. Such errors are also 400 or
+    /// 403 (too many shards, a closed index, a full disk), and go away once somebody repairs the cluster.
     fn is_of_the_cluster(&self) -> bool {
         const KINDS: [&str; 3] =
             ["validation_exception", "index_closed_exception", "cluster_block_exception"];

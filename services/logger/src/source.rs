@@ -26,11 +26,11 @@ use crate::settings::Settings;
 
 /// Its name in `/readyz`.
 const PART: &str = "kafka";
-/// What is fetched ahead, at most: records that wait in this process.
+/// How much is fetched ahead at most: records waiting in this process.
 const FETCHED_AHEAD_KIBIBYTES: &str = "16384";
 /// What one fetch brings, at most.
 const FETCH_BYTES: &str = "8388608";
-/// How often librdkafka says how things are.
+/// How often librdkafka reports statistics.
 const STATISTICS_MS: &str = "5000";
 
 /// Callbacks of the consumer; they run while it is polled.
@@ -55,7 +55,7 @@ impl ClientContext for Context {
     }
 
     fn stats(&self, statistics: Statistics) {
-        // Those with a negative number are the list that was given, not brokers that were met.
+        // Negative numbers are the configured addresses, not brokers that were reached.
         if statistics.brokers.values().any(|broker| broker.nodeid >= 0 && broker.state == "UP") {
             self.works();
         } else {
@@ -115,7 +115,7 @@ impl ConsumerContext for Context {
                 self.metrics.rebalances.inc();
                 self.works();
                 info!(target: PIPELINE, partitions = ?numbers(partitions).collect::<Vec<_>>(), "partitions assigned");
-                // New partitions are not paused, whatever the others are.
+                // New partitions start unpaused, even if the others are paused.
                 if self.paused.load(Ordering::Relaxed)
                     && let Err(error) = consumer.pause(partitions)
                 {
@@ -132,7 +132,7 @@ impl ConsumerContext for Context {
     fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
         match result {
             Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
-            // They will be committed with the next ones; until then a restart would only consume some again.
+            // They will be committed with the next ones; until then a restart only consumes some records again.
             Err(error) => debug!(target: PIPELINE, %error, "offsets are not committed yet"),
         }
     }
@@ -152,7 +152,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Makes the consumer and subscribes; reaches nobody yet.
+    /// Makes the consumer and subscribes without connecting.
     ///
     /// # Errors
     /// The client refuses its configuration.
@@ -182,11 +182,11 @@ impl Source {
             .set("client.id", service::logs::pod_name(settings.pod_name.as_deref()))
             .set("session.timeout.ms", session.as_millis().to_string())
             .set("heartbeat.interval.ms", (session / 5).as_millis().to_string())
-            // Stored by hand, after the acknowledgement; what is stored is committed by librdkafka.
+            // We store offsets, after the acknowledgement; librdkafka commits what is stored.
             .set("enable.auto.offset.store", "false")
             .set("enable.auto.commit", "true")
             .set("auto.commit.interval.ms", "1000")
-            // A group that is new begins with what there is.
+            // A new group starts with the oldest record.
             .set("auto.offset.reset", "earliest")
             .set("allow.auto.create.topics", "true")
             .set("topic.metadata.refresh.interval.ms", "30000")
@@ -200,7 +200,7 @@ impl Source {
         Ok(Self { consumer, topic, progress, paused, metrics })
     }
 
-    /// The next record; what goes wrong meanwhile is told by the callbacks and in `/readyz`.
+    /// The next record; callbacks and `/readyz` report what goes wrong meanwhile.
     pub(crate) async fn next(&self) -> BorrowedMessage<'_> {
         loop {
             match self.consumer.recv().await {
@@ -215,7 +215,7 @@ impl Source {
         self.progress.lock().taken(bulk, partition, offset);
     }
 
-    /// All of a bulk is done: what can be committed now is.
+    /// A bulk is done: commits what can be committed now.
     pub(crate) fn acknowledged(&self, bulk: BulkNumber) {
         let advanced = self.progress.lock().acknowledged(bulk);
         if advanced.is_empty() {
@@ -229,14 +229,14 @@ impl Source {
             })
             .and_then(|()| self.consumer.store_offsets(&offsets));
         if let Err(error) = stored {
-            // A partition that was just taken away; its next owner does it again.
+            // The partition was just revoked; its next owner repeats it.
             debug!(target: PIPELINE, %error, "offsets are not stored");
         }
     }
 
-    /// Stops fetching; being a member of the group goes on.
+    /// Stops fetching, but stays a member of the group.
     pub(crate) fn pause(&self) {
-        // Before the present partitions are looked up: those that come after are paused when they are assigned.
+        // Set this before looking up the present partitions: later ones are paused when they are assigned.
         self.paused.store(true, Ordering::Relaxed);
         self.metrics.pauses.inc();
         self.set_paused(true);

@@ -1,7 +1,7 @@
-//! What waits for a part of the pipeline that does not take it, and since when.
+//! What waits because a part of the pipeline does not accept it, and since when.
 //!
-//! Several bulks are on their way at a time. That one arrives says nothing of another that does not, so the part works
-//! again when nothing waits for it any more.
+//! Several bulks are in flight at a time. One that arrives says nothing about another that does not, so the part only
+//! works again when nothing waits for it any more.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,11 @@ use service::Readiness;
 
 use crate::progress::BulkNumber;
 
-/// See the module. What it knows is in `/readyz` under the part's name.
+/// See the module. `/readyz` shows it under the part's name.
 pub(crate) struct Stuck {
     part: &'static str,
     readiness: Readiness,
-    /// Records that wait, by their bulk, and since when.
+    /// Waiting records, by their bulk, and since when.
     waiting: Mutex<BTreeMap<BulkNumber, (usize, Timestamp)>>,
 }
 
@@ -24,7 +24,7 @@ impl Stuck {
         Self { part, readiness, waiting: Mutex::default() }
     }
 
-    /// Records of a bulk are not taken. Returns whether that is the beginning of an outage.
+    /// Records of a bulk were not accepted. Returns whether that begins an outage.
     pub(crate) fn waits(&self, bulk: BulkNumber, records: usize, reason: &str) -> bool {
         let mut waiting = self.waiting.lock();
         waiting.entry(bulk).or_insert_with(|| (0, Timestamp::now())).0 = records;
@@ -33,7 +33,7 @@ impl Stuck {
         self.readiness.degrade(self.part, format!("{all} records wait since {since:.0}: {reason}"))
     }
 
-    /// All of a bulk is done. Returns whether that is the end of an outage.
+    /// A bulk is done. Returns whether that ends an outage.
     pub(crate) fn done(&self, bulk: BulkNumber) -> bool {
         let mut waiting = self.waiting.lock();
         waiting.remove(&bulk).is_some() && waiting.is_empty() && self.readiness.restore(self.part)

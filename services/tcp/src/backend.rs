@@ -1,4 +1,4 @@
-//! What `tcp` does on the thread of the backends: commands that memcached answers, and broadcasts through Kafka.
+//! What `tcp` does on the backend thread: commands that memcached answers, and broadcasts through Kafka.
 //!
 //! Each [`Request`] of a worker comes back exactly once as a [`Completion`] in the worker's inbox.
 
@@ -63,7 +63,7 @@ pub(crate) struct Backend {
     metrics: Arc<Metrics>,
 }
 
-/// Starts the thread, if there is a backend for it; see [`backend::start`].
+/// Starts the thread if a backend is configured; see [`backend::start`].
 ///
 /// # Errors
 /// The thread or its runtime cannot be made.
@@ -83,7 +83,7 @@ impl Backend {
     /// Hands over a request.
     ///
     /// # Errors
-    /// The error packet for the client: what the request needs is not set, or too much is on its way.
+    /// The error packet for the client: the backend is not configured, or too many requests are in flight.
     pub(crate) fn submit(&self, request: Request) -> Result<(), &'static [u8]> {
         let broadcasts = !request.work.is_ordered();
         if broadcasts && !self.has_kafka {

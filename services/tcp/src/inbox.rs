@@ -1,7 +1,7 @@
 //! What other threads tell a worker.
 //!
-//! Two kinds of news with two kinds of bounds: answers to the worker's own requests and control messages, which are
-//! bounded by what the worker asked for; and broadcasts, of which only so many wait, so that Kafka holds the rest.
+//! Two kinds of news have two kinds of bounds. Answers to the worker's own requests and control messages are bounded by
+//! what the worker asked for; broadcasts have a limited queue, and Kafka holds the rest.
 
 use std::collections::VecDeque;
 use std::io;
@@ -34,7 +34,7 @@ pub(crate) enum News {
 pub(crate) struct Broadcast(Arc<[u8]>);
 
 impl Broadcast {
-    /// A line end that the value itself ends with is not doubled.
+    /// If the value itself ends with a line end, none is added.
     pub(crate) fn new(value: &[u8]) -> Self {
         let value = value.strip_suffix(b"\n").unwrap_or(value);
         let mut bytes = Vec::with_capacity(value.len() + 1);

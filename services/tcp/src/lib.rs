@@ -8,11 +8,11 @@
 //! ```
 //!
 //! *Workers* carry the connections. Nothing in a worker waits for anything but its poller: what needs a backend
-//! goes to the *backend* thread through a bounded queue and comes back through the worker's inbox. A connection
-//! that is idle costs its state and the kernel's socket: no buffer, no timer, no task. [`Settings`] is what can be set,
+//! goes to the *backend* thread through a bounded queue and comes back through the worker's inbox. An idle connection
+//! costs its state and the kernel's socket: no buffer, no timer, no task. [`Settings`] is what can be set,
 //! [`metrics`] what is counted.
 //!
-//! [`run`] is the whole service; [`Server::bind`] and [`Server::run`] are its two halves, for those who need the
+//! [`run`] is the whole service; [`Server::bind`] and [`Server::run`] are its two halves, for callers that need the
 //! real addresses in between.
 
 mod backend;
@@ -28,7 +28,7 @@ pub use service::Error;
 use service::Shutdown;
 pub use settings::Settings;
 
-/// Runs the service on this thread and those it starts, until `shutdown` has run its course.
+/// Runs the service on this thread and those it starts until `shutdown` is complete.
 ///
 /// # Errors
 /// What kept it from starting ([`Server::bind`]), or a fault of the event loop.

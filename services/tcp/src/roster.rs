@@ -27,7 +27,7 @@ struct Inner {
 struct Rendered {
     text: Arc<[u8]>,
     at: Instant,
-    /// Nobody came or went since.
+    /// Nobody has come or gone since.
     current: bool,
 }
 
@@ -52,7 +52,7 @@ impl Roster {
         self.0.lock().clients.len()
     }
 
-    /// The answer to `WHO` followed by a line end, shared by all who ask while it holds.
+    /// The answer to `WHO` followed by a line end, shared by all who ask while it is valid.
     pub(crate) fn render(&self, now: Instant) -> Arc<[u8]> {
         let mut inner = self.0.lock();
         let many = inner.clients.len() > SMALL_CLIENTS_MAX;
@@ -73,7 +73,7 @@ impl Roster {
 impl Inner {
     fn changed(&mut self) {
         match &mut self.rendered {
-            // A small list would be rendered anew anyway: do not keep it.
+            // A small list is rendered again anyway: do not keep it.
             Some(_) if self.clients.len() <= SMALL_CLIENTS_MAX => self.rendered = None,
             Some(rendered) => rendered.current = false,
             None => {}

@@ -30,7 +30,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the service's and the admin port, makes the clients of the backends and the event loops. Backends need
+    /// Binds the service's port and the admin port, and makes the backends' clients and the event loops. Backends need
     /// not be reachable.
     ///
     /// # Errors
@@ -106,7 +106,7 @@ impl Server {
         &self.shared.server_id
     }
 
-    /// Serves until the shutdown has run its course. The first worker runs on this thread.
+    /// Serves until the shutdown is complete. The first worker runs on this thread.
     ///
     /// # Errors
     /// An event loop failed, or a thread could not be made.

@@ -1,4 +1,4 @@
-//! What can be set, by which variable, and what holds otherwise.
+//! The settings, their variables and their defaults.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -38,21 +38,21 @@ pub(crate) const DRAIN_GRACE: Variable = Variable::new(
     "How long after its `reconnect` notice a connection is closed; seconds.",
 );
 pub(crate) const WRITE_TIMEOUT: Variable =
-    Variable::new("WRITE_TIMEOUT", "5", "How long a client may take nothing of what waits for it; seconds.");
+    Variable::new("WRITE_TIMEOUT", "5", "How long a client may leave its output unread; seconds.");
 pub(crate) const WRITE_QUEUE: Variable = Variable::new(
     "WRITE_QUEUE",
     "65536",
     "Bytes that may wait for one client; broadcasts beyond them are dropped for it. At least 8192.",
 );
 pub(crate) const IDLE_TIMEOUT: Variable =
-    Variable::new("IDLE_TIMEOUT", "600", "A client silent for so long is closed; seconds.");
+    Variable::new("IDLE_TIMEOUT", "600", "A client that is silent for this long is closed; seconds.");
 pub(crate) const IDLE_CHECK: Variable =
-    Variable::new("IDLE_CHECK", "120", "How often silent clients are looked for; seconds, 10ms at least.");
+    Variable::new("IDLE_CHECK", "120", "How often to look for silent clients; seconds, 10ms at least.");
 
 /// The least write queue: room for a packet, its reply and the notices of a drain.
 const WRITE_QUEUE_BYTES_MIN: usize = 8192;
 
-/// Looking at every connection more often than that would be all that a worker does.
+/// Checking every connection more often than this would keep a worker busy with nothing else.
 const IDLE_CHECK_LEAST: Duration = Duration::from_millis(10);
 
 /// Everything that can be set. [`Settings::default`] has every variable unset: no backend is used.
@@ -73,15 +73,15 @@ pub struct Settings {
     pub drain_spread: Duration,
     /// Time between a client's notice and the end of its connection.
     pub drain_grace: Duration,
-    /// How long a client may take nothing of what waits for it.
+    /// How long a client may leave its output unread.
     pub write_timeout: Duration,
     /// Bytes that may wait for one client; a rendered `WHO` does not count.
     pub write_queue_bytes_max: usize,
     /// Silence after which a client is closed.
     pub idle_timeout: Duration,
-    /// How often silent clients are looked for.
+    /// How often to look for silent clients.
     pub idle_check: Duration,
-    /// What a command that needs memcached may take in all.
+    /// How long a command that needs memcached may take in all.
     pub cache_timeout: Duration,
     /// This replica's name in logs.
     pub pod_name: Option<String>,
@@ -168,13 +168,13 @@ impl Default for Settings {
     }
 }
 
-/// Each dialect has its own port as long as none is set.
+/// Each dialect has its own default port.
 fn port(reader: &mut Reader<'_>, dialect: Dialect) -> u16 {
     const SOCKETZ_PORT: u16 = 5151;
     if dialect == Dialect::Socketz && !reader.is_set(&PORT) { SOCKETZ_PORT } else { reader.get(&PORT) }
 }
 
-/// A packet is read at once into the shared read buffer, so it has to fit there twice over.
+/// A packet is read at once into the shared read buffer, so it must fit twice.
 fn packet_bytes_max(reader: &mut Reader<'_>) -> usize {
     let bytes: usize = reader.get(&BUFF_SIZE);
     if (16..=crate::worker::READ_BUFFER_BYTES / 2).contains(&bytes) {

@@ -1,14 +1,14 @@
 //! One I/O thread: a poller, the connections it carries and everything that happens to them.
 //!
-//! Registration is edge-triggered: a connection is read when its edge came and until a read comes back short, and
-//! asked to be told about room for writing only after a write would have blocked. One read buffer and one reply
-//! buffer serve all connections; a connection owns memory only while part of a line or of a reply waits.
+//! Registration is edge-triggered: after an edge a connection is read until a read comes back short; it waits for room
+//! to write only after a write would have blocked. One read buffer and one reply buffer serve all connections; a
+//! connection owns memory only while part of a line or of a reply waits.
 //!
-//! A connection's commands rest while one of them is with a backend (so that replies keep their order) and while
-//! anything waits to be written to it (so that what waits is bounded). Nothing else rests with it.
+//! A connection's commands wait while one of them is with a backend (so that replies keep their order) and while output
+//! is queued for it (so that the queue is bounded). Other connections do not wait for it.
 //!
-//! There are no timers: each turn of the loop asks what is due ([`Worker::timeout`]) and lists hold only those
-//! connections that something is due for.
+//! There are no timers: each turn of the loop asks what is due ([`Worker::timeout`]), and lists hold only the
+//! connections for which something is due.
 
 mod accept;
 mod broadcast;
@@ -42,9 +42,9 @@ use crate::settings::Settings;
 
 /// The shared read buffer: what one read returns at most.
 pub(crate) const READ_BUFFER_BYTES: usize = 16 * 1024;
-/// Replies of one pass are written when so much of them is there, and at its end.
+/// Replies of one pass are written when they reach this size, and at its end.
 const REPLY_BUFFER_BYTES: usize = 16 * 1024;
-/// Reads of one connection in one turn; more wait until the others had theirs.
+/// Reads of one connection in one turn; more wait until the others have had theirs.
 const READS_PER_TURN: usize = 4;
 const EVENTS_PER_TURN: usize = 1024;
 
@@ -80,9 +80,9 @@ pub(crate) struct Worker {
     news: Vec<News>,
     /// Connections that had more to read than a turn allows.
     again: Vec<Handle>,
-    /// Broadcast that is being written, a part of the connections per turn.
+    /// The broadcast being written, to some connections per turn.
     pass: Option<Pass>,
-    /// A turn's share was used up before the broadcasts were.
+    /// The turn's share was used up before all broadcasts were written.
     broadcasts_wait: bool,
     lists: Lists,
     drain: Drain,
@@ -93,10 +93,10 @@ struct Buffers {
     replies: Vec<u8>,
 }
 
-/// Connections that something is due for at some time.
+/// Connections for which something will be due.
 #[derive(Default)]
 struct Lists {
-    /// Something waits to be written to them.
+    /// Output is queued for them.
     stalled: Vec<Handle>,
     /// They sent a packet above the limit and are not quiet yet.
     noisy: Vec<Handle>,
@@ -170,7 +170,7 @@ impl Worker {
         })
     }
 
-    /// Carries connections until the drain is through or the end is forced.
+    /// Carries connections until the drain is over or the end is forced.
     pub(crate) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         // The phase may have moved on before there was a waker to tell.
@@ -206,8 +206,8 @@ impl Worker {
     }
 
     fn connection_ready(&mut self, index: usize, event: &Event) {
-        // An event of a connection that ended in this very turn may meet its successor at the same index. That
-        // is harmless: its reads and writes say that there is nothing.
+        // An event of a connection that ended in this turn may hit its successor at the same index. That is
+        // harmless: reads and writes will find nothing.
         let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
@@ -245,7 +245,7 @@ impl Worker {
         }
     }
 
-    /// The index of a connection, if it still is the one that the handle was made for.
+    /// The index of a connection, if it is still the one the handle was made for.
     fn find(&self, handle: Handle) -> Option<usize> {
         let index = handle.index as usize;
         self.connections
@@ -257,7 +257,7 @@ impl Worker {
     /// Ends a connection at once.
     fn close(&mut self, index: usize, reason: CloseReason) {
         let connection = self.connections.remove(index);
-        // A connection that is being closed keeps the reason it is closed for.
+        // A connection that is being closed keeps its reason.
         let reason = match connection.life {
             Life::Open => reason,
             Life::Closing(first) | Life::Lingering(first) => first,

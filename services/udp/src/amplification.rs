@@ -1,4 +1,4 @@
-//! How long a reply may be, so that nobody can have this service send much to somebody else by forging an address.
+//! How long a reply may be, so that nobody can use a forged address to make this service flood somebody else.
 
 use protocol::limits::{BRIEF_BYTES_MAX, VALUE_BYTES_MAX};
 

@@ -1,4 +1,4 @@
-//! What `udp` does on the thread of the backends: commands that memcached answers.
+//! What `udp` does on the backend thread: commands that memcached answers.
 //!
 //! Each [`Request`] of a worker comes back exactly once as a [`Completion`] in the worker's mailbox.
 
@@ -15,8 +15,8 @@ use service::mailbox::Mailbox;
 use crate::amplification;
 use crate::metrics::Metrics;
 
-/// The value would be a request itself. Two servers could then be made to answer each other for ever: each would take
-/// the other's reply for a client's request.
+/// The value is itself a request. Two servers could then be made to answer each other for ever: each would take the
+/// other's reply for a client's request.
 const VALUE_IS_A_REQUEST: Refusal = b"error: value is a request";
 
 /// A command that needs memcached.
@@ -25,7 +25,7 @@ pub(crate) struct Request {
     /// The number of the worker that gets the completion.
     pub(crate) worker: usize,
     pub(crate) peer: SocketAddr,
-    /// The length of the datagram, which bounds that of the reply.
+    /// The length of the datagram, which bounds the length of the reply.
     pub(crate) bytes: usize,
     /// When it was read: its deadline counts from here.
     pub(crate) received: Instant,
@@ -53,7 +53,7 @@ pub(crate) struct Backend {
     metrics: Arc<Metrics>,
 }
 
-/// Starts the thread, if there is a backend for it; see [`backend::start`].
+/// Starts the thread if a backend is configured; see [`backend::start`].
 ///
 /// # Errors
 /// The thread or its runtime cannot be made.
@@ -73,7 +73,7 @@ impl Backend {
     /// Hands over a request.
     ///
     /// # Errors
-    /// The error packet for the peer: there is no memcached, or too much is on its way.
+    /// The error packet for the peer: there is no memcached, or too many requests are in flight.
     pub(crate) fn submit(&self, request: Request) -> Result<(), Refusal> {
         if self.has_cache && self.requests.submit(request) {
             return Ok(());

@@ -8,16 +8,16 @@
 //! ```
 //!
 //! A *worker* answers what it can at once and hands what needs memcached to the *backend* through a bounded queue.
-//! With several workers, each has a socket of its own and the kernel spreads the peers over them.
+//! With several workers, each has its own socket and the kernel spreads the peers over them.
 //!
-//! A source address proves nothing here, so this service is no use to whoever forges one: replies are short unless
-//! the request has a token that exists (`amplification`), and no reply is a request that is answered by one: or else
-//! two servers could be made to answer each other for ever.
+//! A source address proves nothing here, so forging one must not pay: replies are short unless the request has an
+//! existing token (`amplification`), and no reply is itself a request that gets a reply, because otherwise two servers
+//! could be made to answer each other for ever.
 //!
-//! What it does not do: where it listens on every address of a machine that has several, a reply goes out from the
-//! one that the kernel's route to the peer has. Give it one `HOST` there.
+//! A limitation: if it listens on every address of a machine with several, a reply leaves from the address of the
+//! kernel's route to the peer. Give it one `HOST` there.
 //!
-//! [`run`] is the whole service; [`Server::bind`] and [`Server::run`] are its two halves, for those who need the
+//! [`run`] is the whole service; [`Server::bind`] and [`Server::run`] are its two halves, for callers that need the
 //! real addresses in between. [`Settings`] is what can be set, [`metrics`] what is counted.
 
 mod amplification;
@@ -32,7 +32,7 @@ pub use service::Error;
 use service::Shutdown;
 pub use settings::Settings;
 
-/// Runs the service on this thread and those it starts, until `shutdown` has run its course.
+/// Runs the service on this thread and those it starts until `shutdown` is complete.
 ///
 /// # Errors
 /// What kept it from starting ([`Server::bind`]), or a fault of the event loop.

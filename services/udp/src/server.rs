@@ -21,10 +21,10 @@ use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::worker::{MAILBOX, Shared, Worker};
 
-/// How long a network that takes nothing may hold up a worker, before replies are dropped.
+/// How long a stuck network may hold up a worker before replies are dropped.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// A server that is bound: packets wait to be answered by [`Server::run`].
+/// A bound server: packets wait to be answered by [`Server::run`].
 pub struct Server {
     address: SocketAddr,
     admin: Admin,
@@ -34,7 +34,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the service's and the admin port, makes the clients of the backends and the event loops. Backends need
+    /// Binds the service's port and the admin port, and makes the backends' clients and the event loops. Backends need
     /// not be reachable.
     ///
     /// # Errors
@@ -99,7 +99,7 @@ impl Server {
         &self.shared.readiness
     }
 
-    /// Serves until the shutdown has run its course. The first worker runs on this thread.
+    /// Serves until the shutdown is complete. The first worker runs on this thread.
     ///
     /// # Errors
     /// An event loop failed, or a thread could not be made.

@@ -1,4 +1,4 @@
-//! What can be set, by which variable, and what holds otherwise.
+//! The settings, their variables and their defaults.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use service::{cache, kafka, logs};
 pub(crate) const PORT: Variable =
     Variable::new("PORT", "50000", "UDP port of the service; 0 is any free one.");
 pub(crate) const BUFF_SIZE: Variable =
-    Variable::new("BUFF_SIZE", "512", "Longest packet in bytes, without a line end behind it.");
+    Variable::new("BUFF_SIZE", "512", "Longest packet in bytes, not counting a trailing line end.");
 pub(crate) const RECEIVE_BUFFER: Variable = Variable::new(
     "RECEIVE_BUFFER",
     "4194304",
@@ -26,7 +26,7 @@ pub(crate) const SIGTERM_TIMEOUT: Variable = Variable::new(
 
 /// Memory for a batch of the longest packets stays small up to here.
 const PACKET_BYTES_LIMIT: usize = 8192;
-/// The kernel's own least is a little less.
+/// The kernel's own minimum is a little lower.
 const RECEIVE_BUFFER_BYTES_MIN: usize = 4096;
 
 /// Everything that can be set. [`Settings::default`] has every variable unset: no backend is used.
@@ -36,7 +36,7 @@ pub struct Settings {
     pub port: u16,
     pub admin_host: Host,
     pub admin_port: u16,
-    /// The longest packet, in bytes, without a line end behind it.
+    /// The longest packet, in bytes, not counting a trailing line end.
     pub packet_bytes_max: usize,
     /// I/O threads, each with a socket of its own.
     pub workers: NonZeroUsize,
@@ -44,7 +44,7 @@ pub struct Settings {
     pub receive_buffer: usize,
     /// How long after the start of a drain packets are still answered.
     pub sigterm_timeout: Duration,
-    /// What a command that needs memcached may take in all.
+    /// How long a command that needs memcached may take in all.
     pub cache_timeout: Duration,
     /// This replica's name in logs.
     pub pod_name: Option<String>,
@@ -110,7 +110,7 @@ impl Default for Settings {
     }
 }
 
-/// A number of bytes within bounds; `None`: it is not, which is noted.
+/// A number of bytes within bounds; `None` (and a noted problem) if it is not.
 fn bytes(reader: &mut Reader<'_>, variable: &Variable, least: usize, most: usize) -> Option<usize> {
     let bytes: usize = reader.get(variable);
     if (least..=most).contains(&bytes) {

@@ -1,8 +1,8 @@
 //! One I/O thread: a socket, what comes in at it and what goes out.
 //!
-//! Readiness is edge-triggered: the socket is read until a batch shows that it was emptied. Sending waits for room in the socket's
-//! send buffer (up to its write time-out): while the network takes no more, requests wait in the kernel's queue,
-//! where those that do not fit are dropped and counted.
+//! Readiness is edge-triggered: the socket is read until a batch shows that it is empty. Sending waits for room in the
+//! socket's send buffer (up to its write time-out): meanwhile requests wait in the kernel's queue, and those that do
+//! not fit are dropped and counted.
 
 use std::io;
 use std::net::{SocketAddrV4, SocketAddrV6, UdpSocket};
@@ -23,12 +23,12 @@ use crate::backend::{Backend, Completion, Request, Work};
 use crate::metrics::{CommandName, Metrics, Tally};
 use crate::settings::Settings;
 
-/// Batches in one turn of the loop; then the mailbox is looked at.
+/// Batches in one turn of the loop, before a look at the mailbox.
 const BATCHES_PER_TURN: usize = 16;
-/// When so many came at once, more have come by the time that these are answered: the socket is asked again without
+/// If this many came at once, more have usually arrived by the time they are answered: the socket is read again without
 /// waiting for its edge, which saves a system call. With fewer it would waste one.
 const BUSY: usize = 8;
-/// A line end behind a packet does not count.
+/// A trailing line end does not count.
 const LINE_END_BYTES: usize = 2;
 
 const SOCKET: Token = Token(0);
@@ -77,7 +77,7 @@ impl Worker {
         })
     }
 
-    /// Answers until the drain is through or the end is forced.
+    /// Answers until the drain is over or the end is forced.
     pub(crate) fn run(self) -> io::Result<()> {
         if self.socket.local_addr()?.is_ipv4() {
             self.serve::<SocketAddrV4>()
@@ -88,7 +88,7 @@ impl Worker {
 
     fn serve<P: Peer>(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(8);
-        // One byte more than the longest packet and its line end shows what is too long.
+        // One byte more than the longest packet with its line end reveals packets that are too long.
         let mut inbound = Inbound::<P>::new(self.shared.settings.packet_bytes_max + LINE_END_BYTES + 1);
         let mut outbound = Outbound::new();
         loop {
@@ -109,7 +109,7 @@ impl Worker {
             self.tally.settle(&self.shared.metrics);
         }
         if self.shared.shutdown.phase() != Phase::Forced {
-            // What came before the end is answered.
+            // Answer what came before the end.
             self.readable = true;
             self.answer_waiting(&mut inbound, &mut outbound);
             self.tally.settle(&self.shared.metrics);
@@ -128,7 +128,7 @@ impl Worker {
 
     fn answer_batch<P: Peer>(&mut self, inbound: &mut Inbound<P>, outbound: &mut Outbound<P>) {
         match inbound.receive(&self.socket) {
-            // What comes later brings an edge of its own.
+            // Later packets bring their own edge.
             Ok(received) => self.readable = received >= BUSY,
             Err(error) => {
                 self.readable = error.kind() == io::ErrorKind::Interrupted;
@@ -173,7 +173,7 @@ impl Worker {
                 self.tally.command(CommandName::Fetch);
                 self.submit(datagram, Work::Fetch { token, key: key.into() })
             }
-            // A command of `tcp` alone, with its grammar error or without.
+            // A command that only `tcp` has, well-formed or not.
             Err(_) if packet.starts_with(b"brd") => self.ignore(),
             Ok(_) => self.ignore(),
             Err(rejection) => {
@@ -188,7 +188,7 @@ impl Worker {
         None
     }
 
-    /// Hands work to the backend; answers at once if there is none for it.
+    /// Hands work to the backend; answers at once if there is no such backend.
     fn submit<P: Peer>(&mut self, datagram: Datagram<'_, P>, work: Work) -> Option<&'static [u8]> {
         let (worker, peer, bytes) = (self.number, datagram.peer.address(), datagram.bytes.len());
         let request = Request { worker, peer, bytes, received: Instant::now(), work };
@@ -237,8 +237,8 @@ impl Worker {
         }
     }
 
-    /// The drain's end does not wait for packets, which may never cease, and for the backend no longer than a command
-    /// may take.
+    /// The end of the drain does not wait for packets, which may never stop, and waits for the backend no longer than a
+    /// command may take.
     fn is_done(&self) -> bool {
         let now = Instant::now();
         let drained = |ends| now >= ends && (self.awaited == 0 || now >= self.backend_ends(ends));

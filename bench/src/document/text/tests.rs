@@ -1,4 +1,4 @@
-//! The document of made-up results.
+//! The document for made-up results.
 
 use super::markdown;
 use crate::{

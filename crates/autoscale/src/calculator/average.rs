@@ -106,7 +106,7 @@ pub(super) fn plain(
     }
     let measure = Plain { target_milli };
     let fill = Fill {
-        // On the way down a missing pod is taken to use exactly the target.
+        // On the way down a missing pod is assumed to use exactly the target.
         missing_down: target_milli.wrapping_mul(i64::from(tally.missing)),
         missing_requests: 0,
         unready_requests: 0,
@@ -127,7 +127,7 @@ pub(super) fn utilization(
     if pods.is_empty() {
         return Err(MetricError::NoPods);
     }
-    // On the way down a missing pod is taken to use all of its request, or the target if that is more.
+    // On the way down a missing pod is assumed to use all of its request, or the target if that is more.
     let missing_per_cent = i64::from(target_per_cent.max(100));
     let cpu = source.is_cpu();
     let mut tally = PodTally::default();
@@ -170,7 +170,7 @@ pub(super) fn utilization(
     Ok(proposal)
 }
 
-/// What unready and missing pods are put in with.
+/// The values with which unready and missing pods are added.
 #[derive(Debug, Clone, Copy, Default)]
 struct Fill {
     /// The usage of all missing pods together on the way down; on the way up it is zero.

@@ -11,9 +11,9 @@ use crate::observation::{Phase, Pod, PodSamples, ReadyStatus, Sample};
 pub enum PodUse {
     /// Its sample counts.
     Counted,
-    /// Has no sample; put in later with a careful guess.
+    /// Has no sample; added later with a conservative guess.
     Missing,
-    /// Pending, or (CPU only) not ready or too young; its sample is set aside, on the way up it counts as zero.
+    /// Pending, or (CPU only) not ready or too young; its sample is set aside, and on the way up it counts as zero.
     Unready,
     /// Failed or being deleted: as if it were not there.
     Ignored,
@@ -50,7 +50,7 @@ pub(super) fn use_of(pod: &Pod, sample: Option<Sample>, cpu: bool, context: &Con
     let Some(sample) = sample else {
         return PodUse::Missing;
     };
-    // Readiness concerns CPU only: starting up burns CPU that says nothing of the load to come.
+    // Readiness only matters for CPU: starting up burns CPU that says nothing about the load to come.
     if cpu && is_unready_for_cpu(pod, sample, context) { PodUse::Unready } else { PodUse::Counted }
 }
 

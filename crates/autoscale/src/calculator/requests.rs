@@ -46,8 +46,8 @@ fn pod_level(pod: &Pod, resource: &str) -> Option<i64> {
     }
 }
 
-/// `AggregateContainerRequests`: all that run together, but at least what any init container needs beside the
-/// sidecars started before it. `None`: nobody requests the resource.
+/// `AggregateContainerRequests`: all containers that run together, but at least what any init container needs next to
+/// the sidecars started before it. `None`: no container requests the resource.
 fn aggregate(containers: &[Container], resource: &str) -> Option<i64> {
     let request = |container: &Container| container.requests.get(resource);
     let add = |sum: Option<i64>, request: Option<i64>| match (sum, request) {

@@ -5,7 +5,7 @@ use crate::observation::{Phase, Pod};
 
 /// A target for the whole (`GetObjectMetricReplicas`, `GetExternalMetricReplicas`).
 ///
-/// With no replicas there are no pods to multiply with and no tolerance: this is the way back from zero.
+/// With no replicas there are no pods to multiply by and no tolerance: this is the way back from zero.
 pub(super) fn value(
     context: &Context,
     pods: &[Pod],
@@ -22,7 +22,7 @@ pub(super) fn value(
         if pods.is_empty() {
             return Err(MetricError::NoPods);
         }
-        // Ready pods, not current replicas; one that is being deleted counts too (`getReadyPodsCount`).
+        // Ready pods, not current replicas; a pod that is being deleted counts too (`getReadyPodsCount`).
         let ready = pods.iter().filter(|pod| pod.phase == Phase::Running && pod.is_ready()).count();
         proposal.pods.counted = ready as u32;
         proposal.replicas = ceil_to_replicas(ratio * ready as f64);

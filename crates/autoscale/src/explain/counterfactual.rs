@@ -1,8 +1,8 @@
 //! What would change a decision, found by running the engine on copies.
 //!
-//! *Values*: one metric varies while everything else stays. Bisection finds the edge: nothing changes at the edge, but one
-//! step beyond it something does. *Time*: all inputs stay, and the engine is asked again at every instant at which something
-//! it remembers loses its effect.
+//! *Values*: one metric varies while everything else stays. Bisection finds the edge: nothing changes at the edge, but
+//! one step beyond it something does. *Time*: all inputs stay, and the engine is asked again at every instant at which
+//! something it remembers loses its effect.
 
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +41,7 @@ pub enum Counterfactual {
         beyond: bool,
         /// The count that comes one step beyond the edge.
         to: i32,
-        /// Whether it comes at once. If not, it is what the metrics then ask for, and windows or policies delay it.
+        /// Whether it happens at once. If not, the metrics then ask for it, and windows or policies delay it.
         at_once: bool,
     },
     /// Time passes while all else stays.
@@ -62,11 +62,11 @@ pub enum Because {
     RecommendationLeaves { replicas: i32, recommended_ms: i64 },
     /// A change of the scale no longer counts for a policy.
     PolicyPeriodEnds { change: i32, scaled_ms: i64, period_ms: i64 },
-    /// Nothing: one reconciliation could not go the whole way, and the next one may go on at once.
+    /// Nothing: one reconciliation could not go the whole way, and the next may continue at once.
     NextReconciliation,
     /// A pod's CPU initialisation period is over.
     PodInitialized { pod: String },
-    /// Nothing in particular: so the reconciliations go on, one in every so many milliseconds.
+    /// Nothing in particular: reconciliations simply continue, one every `every_ms`.
     Reconciliations { every_ms: i64 },
 }
 
@@ -90,8 +90,8 @@ pub(super) fn find(
 /// The observation with one metric's value replaced: every sample becomes `value`, or that share of its pod's request.
 /// `None`: the metric has no reading that could be varied.
 ///
-/// `value` is in milli-units, or per cent for a utilization. For a metric of pods it is the average; for all others it is
-/// the total, even where the target is an average.
+/// `value` is in milli-units, or per cent for a utilization. For a metric of pods it is the average; for all others it
+/// is the total, even where the target is an average.
 pub fn with_value(
     autoscaler: &Autoscaler,
     observed: &Observation,
@@ -126,7 +126,7 @@ pub fn with_value(
     Some(observed)
 }
 
-/// That many per cent of a request, rounded up.
+/// A percentage of a request, rounded up.
 fn share(request: i64, per_cent: i64) -> i64 {
     let product = i128::from(request) * i128::from(per_cent);
     i64::try_from((product + 99).div_euclid(100)).unwrap_or(i64::MAX)
@@ -174,8 +174,8 @@ fn edge(
         Direction::Up => value.max(far),
         Direction::Down => 0,
     };
-    // What is set, if limits leave room for it now. Otherwise what is asked for: on the way down windows nearly
-    // always delay it, on the way up a policy may.
+    // The count that is set, if limits leave room for it now. Otherwise the count asked for: on the way down
+    // windows nearly always delay it, on the way up a policy may.
     let up_at_once = direction == Direction::Up && run(outermost)?.scaled_to.is_some_and(|to| to > current);
     let outcome_of = |decision: &Decision| {
         // No metric can ask for what the bounds do not allow.
@@ -193,7 +193,7 @@ fn edge(
         Direction::Down => value.max(far),
     };
     if outcome(start).is_some() {
-        // The value does not matter: the change comes with any.
+        // The value does not matter: any value brings the change.
         return None;
     }
     let (mut stays, mut changes) = (start, outermost);
@@ -211,8 +211,8 @@ fn edge(
         Direction::Up => value > stays,
         Direction::Down => value < stays,
     };
-    // Requests of a few milli-units cannot be used by exactly that many per cent, and samples of single pods can add up
-    // to something else than their average says. Nothing is claimed then.
+    // A request of a few milli-units cannot be used to exactly that percentage, and samples of single pods may not add
+    // up to what their average says. Then nothing is claimed.
     let is_exact = |value: i64| {
         !per_cent || run(value).is_some_and(|decision| utilization(&decision, metric) == Some(value))
     };
@@ -224,7 +224,7 @@ fn edge(
     Some(Counterfactual::Value { metric, label, direction, edge: stays, per_cent, beyond, to, at_once })
 }
 
-/// What [`with_value`] sets, in a word.
+/// What [`with_value`] varies, in a word.
 fn unit(metric: &Metric) -> &'static str {
     match metric.target {
         _ if metric.source.is_per_pod() => "average",
@@ -240,8 +240,8 @@ fn utilization(decision: &Decision, metric: usize) -> Option<i64> {
 /// The first instant at which the engine acts though nothing but time has changed.
 ///
 /// The reconciliations on the way matter where proposals change with time, as they do while pods are young: what they
-/// recommend then holds the count later. So they are run too, and an instant is named only if the engine acts at it with
-/// them and without them.
+/// recommend then holds the count later. So they are run too, and an instant is named only if the engine acts at it
+/// with them and without them.
 fn next_change(after: &Autoscaler, decision: &Decision, case: &Case) -> Option<Counterfactual> {
     let mut observed = case.observed.clone();
     if let Some(replicas) = decision.scaled_to {
@@ -274,7 +274,7 @@ fn next_change(after: &Autoscaler, decision: &Decision, case: &Case) -> Option<C
             return directly.map(|to| Counterfactual::Time { at_ms, to, because });
         }
     }
-    // What the reconciliations recommended loses its effect at instants that are not known beforehand.
+    // Recommendations of these reconciliations lose their effect at instants not known beforehand.
     syncs.find_map(|sync_ms| by_sync(sync_ms, running.reconcile(sync_ms, &observed).scaled_to?))
 }
 
@@ -313,7 +313,7 @@ fn instants(after: &Autoscaler, case: &Case) -> Vec<(i64, Because)> {
             instants.push((at_ms, Because::PodInitialized { pod: pod.name.to_string() }));
         }
     }
-    // Last, so that anything that happens to end at the same instant is named instead.
+    // Last, so that anything else that ends at the same instant is named instead.
     instants.push((case.now_ms.saturating_add(1), Because::NextReconciliation));
     instants
 }

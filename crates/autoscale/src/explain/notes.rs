@@ -1,4 +1,4 @@
-//! What stands in a spec and has no effect.
+//! Parts of a spec that have no effect.
 
 use crate::{
     calculator::Target,
@@ -15,8 +15,8 @@ pub(super) fn notes(autoscaler: &Autoscaler) -> Vec<String> {
     notes
 }
 
-/// A target has a type and up to three values, and which of them counts depends on the type of the metric: Object metrics
-/// go by the target's type, all others by which value is set.
+/// A target has a type and up to three values, and which of them counts depends on the type of the metric: Object
+/// metrics go by the target's type, all others by which value is set.
 fn of_metric(index: usize, spec: &MetricSpec, effective: Option<Target>) -> Vec<String> {
     let Some((member, target)) = target_of(spec) else {
         return Vec::new();
@@ -65,7 +65,7 @@ fn target_of(spec: &MetricSpec) -> Option<(&'static str, &MetricTarget)> {
     }
 }
 
-/// `behavior.*.tolerance` is dropped by an API server and passed over by a controller whose gate is off.
+/// If the gate is off, the API server drops `behavior.*.tolerance` and the controller ignores it.
 fn tolerances(autoscaler: &Autoscaler) -> Vec<String> {
     if autoscaler.settings().configurable_tolerance {
         return Vec::new();

@@ -21,7 +21,7 @@ use crate::{
     status::Status,
 };
 
-/// From here on (September 2001) instants are milliseconds since 1970; numbers below count from anywhere.
+/// From here on (September 2001) instants are milliseconds since 1970; smaller numbers may count from anywhere.
 pub const CALENDAR_FROM_MS: i64 = 1_000_000_000_000;
 
 /// The file as written.
@@ -119,7 +119,7 @@ struct Replicas(i32);
 
 impl<'de> Deserialize<'de> for Replicas {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Not `u32`, whose range is named in the error.
+        // Not `u32`, because the error would name its range.
         let count = i64::deserialize(deserializer)?;
         let replicas = i32::try_from(count).ok().filter(|replicas| *replicas >= 0);
         let expected = format!("a whole number from 0 to {}", i32::MAX);
@@ -128,8 +128,7 @@ impl<'de> Deserialize<'de> for Replicas {
     }
 }
 
-/// Milliseconds since 1970, or of any axis if the whole file keeps to numbers. None is so far away that no calendar
-/// shows it.
+/// Milliseconds since 1970, or on any axis if the whole file only has numbers. Always within the range of a calendar.
 #[derive(Debug, Clone, Copy)]
 struct Instant(i64);
 
@@ -184,7 +183,7 @@ pub struct State {
     document: yaml::Document,
 }
 
-/// Puts a spec and the text of a state file together. `clock_ms`: the present, for a file that does not say when it is.
+/// Combines a spec with the text of a state file. `clock_ms` is the present, for a file without `now`.
 pub fn read(text: &str, spec: &HpaSpec, clock_ms: i64) -> Result<Case, StateError> {
     State::parse("", text)?.case(spec, clock_ms)
 }

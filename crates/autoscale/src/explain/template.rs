@@ -1,4 +1,4 @@
-//! A state file for a manifest, to be filled in: what its status says, and stand-ins for what it does not.
+//! A state file for a manifest, ready to edit: values from its status, and placeholders for the rest.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -14,11 +14,11 @@ use crate::{
 
 /// More pods than this are not written out.
 const PODS_MAX: i64 = 10_000;
-/// Stands in for a request that is not known: one core, or 1 GiB.
+/// The placeholder for an unknown request: one core, or 1 GiB.
 const CORE_MILLI: i64 = 1_000;
 const MEMORY_MILLI: i64 = 1_000 << 30;
 
-/// The text of a state file. It reads back, and with it the autoscaler can be explained.
+/// The text of a state file, which can be read back and explained.
 pub fn template(manifest: &Manifest) -> Result<String, InvalidSpec> {
     let spec = manifest.spec.defaulted();
     let errors = spec.validate(true);
@@ -106,7 +106,7 @@ fn containers(requests: &Requests) -> String {
     if containers.is_empty() { containers } else { format!(", containers: [{containers}]") }
 }
 
-/// What `status.currentMetrics` says of a metric.
+/// What `status.currentMetrics` says about a metric.
 #[derive(Debug, Clone, Copy, Default)]
 struct Reported {
     value: Option<i64>,
@@ -146,7 +146,7 @@ fn reported(status: &Value, spec: &MetricSpec) -> Option<Reported> {
 /// The requests of one pod: by container, then by resource, in milli-units.
 type Requests = BTreeMap<String, BTreeMap<String, i64>>;
 
-/// Requests with which the reported averages are the reported shares of them.
+/// Requests that fit the reported averages and percentages.
 fn requests<'a>(metrics: impl Iterator<Item = (&'a Metric, Option<Reported>)>) -> Requests {
     let (mut requests, mut of_pods) = (Requests::new(), Vec::new());
     for (metric, reported) in metrics {
@@ -177,7 +177,7 @@ fn requests<'a>(metrics: impl Iterator<Item = (&'a Metric, Option<Reported>)>) -
     requests
 }
 
-/// A sample of one pod, or the total, that gives what was reported.
+/// A sample of one pod, or the total, that reproduces the reported value.
 fn sample(metric: &Metric, reported: Reported, replicas: i64, requests: &Requests) -> Quantity {
     let total = |average: i64| average.saturating_mul(replicas.max(1));
     let milli = match metric.target {

@@ -9,7 +9,7 @@ use crate::{
     words::Milli,
 };
 
-/// How instants are printed: the engine knows differences only, the caller knows the calendar.
+/// How instants are printed: the engine only knows differences, the caller knows the calendar.
 pub trait Instants {
     /// The instant, such as `14:03:20`.
     fn instant(&self, at_ms: i64) -> String;
@@ -94,7 +94,7 @@ impl Text<'_> {
         }
         let unlisted = metric.proposal.map_or(0, |proposal| proposal.pods.unlisted);
         if unlisted > 0 {
-            writeln!(f, "    {unlisted} samples of pods that are not in the list, counted all the same")?;
+            writeln!(f, "    {unlisted} samples of pods that are not in the list, which count nevertheless")?;
         }
         Ok(())
     }
@@ -171,7 +171,7 @@ impl Text<'_> {
                 }
             }
             Counterfactual::Time { to, because: Because::NextReconciliation, .. } => {
-                format!("goes on to {to} at the next reconciliation, if all stays as it is")
+                format!("continues to {to} at the next reconciliation, if nothing else changes")
             }
             Counterfactual::Time { at_ms, to, because } => {
                 let direction = if *to > self.explanation.desired { "up" } else { "down" };
@@ -195,7 +195,7 @@ impl Text<'_> {
             Because::NextReconciliation => "it looks next".to_owned(),
             Because::PodInitialized { pod } => format!("the CPU initialisation period of {pod} is over"),
             Because::Reconciliations { every_ms } => {
-                format!("it goes on looking every {} s and all else stays as it is", every_ms / 1000)
+                format!("it still reconciles every {} s and nothing else has changed", every_ms / 1000)
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The metadata of an object, with what the API server has against them.
+//! The metadata of an object, with the API server's objections.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::required;
 use crate::{names, spec::FieldError};
 
-/// `ObjectMeta`. What the API server fills in itself is known but not looked at.
+/// `ObjectMeta`. Fields that the API server fills in are known but ignored.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Metadata {

@@ -2,7 +2,8 @@
 //!
 //! `autoscaling/v1` knows a target for CPU only. An API server that prints a v2 object as v1 puts the rest into
 //! annotations, and reads them back from there (`pkg/apis/autoscaling/v1/conversion.go`), in the form that v2beta1 had.
-//! `autoscaling/v2beta1` (served until Kubernetes 1.24) has that form itself, `autoscaling/v2beta2` (until 1.25) that of v2.
+//! `autoscaling/v2beta1` (served until Kubernetes 1.24) has that form itself, `autoscaling/v2beta2` (until 1.25) is
+//! like v2.
 
 use serde_json::{Map, Value, json};
 use yaml::TypeError;
@@ -48,7 +49,7 @@ impl Version {
 }
 
 fn modernise_v1(object: &mut Value) -> Result<(), TypeError> {
-    // What is not JSON is passed over there, as the API server does.
+    // Ignore what is not JSON, as the API server does.
     let annotation = |object: &Value, name: &str| {
         let text = object["metadata"]["annotations"][name].as_str()?;
         serde_json::from_str::<Value>(text).ok()
@@ -126,7 +127,7 @@ fn modern_source(member: &str, source: Map<String, Value>) -> Map<String, Value>
             "selector" | "metricSelector" => drop(metric.insert("selector".to_owned(), value)),
             "targetValue" => drop(target.insert("value".to_owned(), value)),
             "targetAverageValue" => drop(target.insert("averageValue".to_owned(), value)),
-            // Of an object, beside a `targetValue` that must be there but is zero.
+            // For an object, next to a `targetValue` that must be there but is zero.
             "averageValue" => {
                 target.remove("value");
                 target.insert("averageValue".to_owned(), value);

@@ -18,7 +18,7 @@ const MAX_STABILIZATION_WINDOW_SECONDS: i32 = 3600;
 pub struct FieldError {
     /// Such as `metrics[0].pods.target.averageValue`, relative to the spec.
     pub path: String,
-    /// What stands there; absent where something is missing or must not stand.
+    /// The offending value; absent if something is missing or must not be there.
     pub value: Option<String>,
     /// The API server's reason, such as `must be greater than 0`.
     pub reason: String,

@@ -1,5 +1,5 @@
-//! Replays recorded behaviour of the upstream controller and compares every field. The format is that of the recorded
-//! vectors in `tests/vectors`: one JSON object per line, in three families that the content tells apart.
+//! Replays recorded behaviour of the upstream controller and compares every field. The format is the one of the vectors
+//! in `tests/vectors`: one JSON object per line, in three families that are recognised by their content.
 
 mod calls;
 mod inputs;
@@ -16,7 +16,7 @@ use std::{
 
 use serde_json::Value;
 
-/// What came of one line.
+/// The outcome of one line.
 pub(crate) struct Outcome {
     pub(crate) category: String,
     /// The line's `id`, or its file and number if it has none.
@@ -41,8 +41,8 @@ impl Differences {
     }
 }
 
-/// Replays all lines of a file, plain or compressed. Every line has an outcome; where the file cannot be read on, such as
-/// in a compressed one that was cut off, the rest of it is one line that disagrees.
+/// Replays all lines of a file, plain or compressed. Every line has an outcome; if the file becomes unreadable, such as
+/// a truncated compressed file, the rest counts as one line that disagrees.
 pub(crate) fn check_file(path: &Path) -> io::Result<Vec<Outcome>> {
     let mut file = File::open(path)?;
     let mut magic = [0_u8; 2];
@@ -60,7 +60,7 @@ pub(crate) fn check_file(path: &Path) -> io::Result<Vec<Outcome>> {
                 break;
             }
         };
-        // Bytes that are no UTF-8 make a line unreadable, not the file.
+        // Bytes that are not UTF-8 make a line unreadable, not the file.
         match String::from_utf8(line) {
             Ok(line) => outcomes.push(check_line(&line, &place)),
             Err(error) => outcomes.push(unreadable(place, &error.to_string())),

@@ -19,7 +19,7 @@ pub(super) fn check(line: &Line) -> Vec<String> {
     differences.compare("ok", &line.ok, &parsed.is_some());
     if let (true, Some(quantity)) = (line.ok, parsed) {
         differences.compare("milli", &line.milli, &Some(quantity.milli()));
-        // Bit by bit, but for the sign of zero.
+        // Bit by bit, except for the sign of zero.
         differences.compare("float", &line.float, &Some(quantity.as_f64()));
     }
     differences.found

@@ -1,6 +1,6 @@
 //! Asks a Prometheus instant queries over its HTTP API.
 
-use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::Deserialize;
 
@@ -9,10 +9,8 @@ use crate::http;
 /// A Prometheus, by its URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Client {
-    /// `host:port`.
-    authority: String,
-    /// Where its API begins; empty or with a leading and without a trailing slash.
-    path: String,
+    /// Where queries are asked.
+    query: http::Url,
 }
 
 /// Values in milli-units by pod.
@@ -21,30 +19,26 @@ pub(crate) type ByPod = BTreeMap<String, i64>;
 impl Client {
     /// Takes `http://HOST[:PORT][/PATH]`.
     pub(crate) fn new(url: &str) -> Result<Self, String> {
-        let expected = || format!("prometheus.url: {url:?}: expected http://HOST[:PORT][/PATH]");
-        let rest = url.strip_prefix("http://").ok_or_else(expected)?;
-        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let plain = |text: &str| text.chars().all(|c| c.is_ascii_graphic() && !"@?#\\".contains(c));
-        if authority.is_empty() || !plain(authority) || !plain(path) {
-            return Err(expected());
+        let refused = || format!("prometheus.url: {url:?}: expected http://HOST[:PORT][/PATH]");
+        // A lenient reader of URLs would take the first part of the path for a host that is missing.
+        let rest = url.strip_prefix("http://").filter(|rest| !rest.is_empty() && !rest.starts_with('/'));
+        let base = rest.ok_or_else(refused)?.trim_end_matches('/');
+        let query = http::url(format_args!("http://{base}/api/v1/query")).map_err(|_| refused())?;
+        // With a question mark of its own the rest of the path would be part of the query.
+        if query.query().is_some() || query.port() == Some(0) {
+            return Err(refused());
         }
-        // An IPv6 address has colons of its own, in brackets.
-        let port = authority.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
-        let authority = match port {
-            Some(port) if port.parse::<u16>().is_ok_and(|port| port > 0) => authority.to_owned(),
-            Some(_) => return Err(expected()),
-            None => format!("{authority}:80"),
-        };
-        Ok(Self { authority, path: path.trim_end_matches('/').to_owned() })
+        Ok(Self { query })
     }
 
     /// The value of each pod that an instant query gives now.
     pub(crate) async fn by_pod(&self, query: &str, timeout: Duration) -> Result<ByPod, String> {
-        let path = format!("{}/api/v1/query?query={}", self.path, encoded(query));
-        let answer = http::get_from(&self.authority, &path, timeout)
-            .await
-            .map_err(|error| format!("Prometheus at {}: {error}", self.authority))?;
-        read(&answer).map_err(|why| format!("Prometheus at {}: {why}", self.authority))
+        let mut url = self.query.clone();
+        url.query_pairs_mut().append_pair("query", query);
+        let at = self.query.authority();
+        let answer =
+            http::get_url(url, timeout).await.map_err(|error| format!("Prometheus at {at}: {error}"))?;
+        read(&answer).map_err(|why| format!("Prometheus at {at}: {why}"))
     }
 }
 
@@ -99,19 +93,6 @@ fn sample(series: Series) -> Result<(String, i64), String> {
     Ok((pod, (value * 1000.0) as i64))
 }
 
-/// All but what every URL may hold is written as `%XX`.
-fn encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len() * 2);
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -123,13 +104,16 @@ mod tests {
     }
 
     #[test]
-    fn urls_are_taken_apart_or_refused() {
-        let taken = |url: &str| Client::new(url).map(|client| (client.authority, client.path)).ok();
-        let some = |authority: &str, path: &str| Some((authority.to_owned(), path.to_owned()));
-        assert_eq!(taken("http://127.77.250.13:9090"), some("127.77.250.13:9090", ""));
-        assert_eq!(taken("http://prometheus/"), some("prometheus:80", ""));
-        assert_eq!(taken("http://[::1]:9090/a/b/"), some("[::1]:9090", "/a/b"));
-        assert_eq!(taken("http://[::1]"), some("[::1]:80", ""));
+    fn urls_are_taken_or_refused() {
+        let asked = |url: &str| Client::new(url).map(|client| client.query.to_string()).ok();
+        for (url, expected) in [
+            ("http://127.77.250.13:9090", "http://127.77.250.13:9090/api/v1/query"),
+            ("http://prometheus/", "http://prometheus/api/v1/query"),
+            ("http://[::1]:9090/a/b/", "http://[::1]:9090/a/b/api/v1/query"),
+            ("http://[::1]", "http://[::1]/api/v1/query"),
+        ] {
+            assert_eq!(asked(url).as_deref(), Some(expected));
+        }
         for wrong in [
             "https://there:9090",
             "there:9090",
@@ -192,21 +176,11 @@ mod tests {
 
         #[test]
         fn queries_survive_their_encoding(query in "\\PC*") {
-            let encoded = encoded(&query);
-            prop_assert!(encoded.bytes().all(|byte| byte.is_ascii_graphic()));
-            let mut bytes = Vec::new();
-            let mut rest = encoded.as_bytes();
-            while let Some((first, after)) = rest.split_first() {
-                if *first == b'%' {
-                    let hex = std::str::from_utf8(&after[..2]).unwrap();
-                    bytes.push(u8::from_str_radix(hex, 16).unwrap());
-                    rest = &after[2..];
-                } else {
-                    bytes.push(*first);
-                    rest = after;
-                }
-            }
-            prop_assert_eq!(String::from_utf8(bytes).unwrap(), query);
+            let mut url = Client::new("http://there:9090").unwrap().query;
+            url.query_pairs_mut().append_pair("query", &query);
+            prop_assert!(url.as_str().bytes().all(|byte| byte.is_ascii_graphic()));
+            let (_, read) = url.query_pairs().next().unwrap();
+            prop_assert_eq!(&*read, query);
         }
     }
 }

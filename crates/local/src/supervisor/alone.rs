@@ -1,4 +1,4 @@
-//! A gateway without a platform around it: what measurements compare is what `playctl up` starts.
+//! A gateway without a platform around it, so that benchmarks measure exactly what `playctl up` starts.
 
 use std::{
     any::Any,
@@ -30,25 +30,25 @@ use crate::{
     programs::{Found, Program},
 };
 
-/// One gateway process as a platform starts it, ready to be started.
+/// Everything needed to start one gateway process as a platform does.
 #[derive(Debug)]
 pub struct LoneGateway {
     /// Where clients come in.
     pub address: SocketAddr,
-    /// `GET` of this path at this address is answered with 200 once it serves.
+    /// Answers `GET` of this path at this address with 200 once it serves.
     pub readiness: (SocketAddr, &'static str),
-    /// `playctl` is started with these…
+    /// The arguments of `playctl`.
     pub arguments: Vec<OsString>,
     pub environment: BTreeMap<String, String>,
-    /// …and with this as its standard input, if there is one.
+    /// Its standard input, if it is lent listeners.
     pub stdin: Option<OwnedFd>,
-    /// The listeners it is lent. To be kept as long as it runs.
+    /// Those listeners; keep this as long as the process runs.
     pub lent: Box<dyn Any>,
 }
 
 impl LoneGateway {
-    /// Writes the files of the gateway that `values` ask for into `folder`. It takes clients on `ip`, at the port of
-    /// the first listener of `protocol`. `executable` is Envoy's or HAProxy's; our own gateway needs none.
+    /// Writes the files of the gateway that `values` select into `folder`. It serves the first listener of `protocol`, on
+    /// `ip`. `executable` is the path of Envoy or HAProxy; our own gateway ignores it.
     ///
     /// # Errors
     /// If the values have no such listener, or a file or the port cannot be used.
@@ -81,7 +81,7 @@ impl LoneGateway {
             kafka: None,
             program: (protocol == Protocol::Tcp).then(String::new),
         };
-        // Nobody asks for anything else of it.
+        // Only the path is used.
         let found = Found { executable: executable.to_owned(), ..Found::default() };
         let programs = [Program::Envoy, Program::Haproxy].map(|program| (program, found.clone()));
         let address = SocketAddr::new(ip, listener.port);
@@ -111,7 +111,7 @@ impl LoneGateway {
     }
 }
 
-/// A listener on its way to a process, and what must live as long as that.
+/// Binds a listener and sends it to the process whose standard input this becomes; keep the rest as long as that runs.
 fn lend(address: SocketAddr, protocol: Protocol) -> io::Result<(Option<OwnedFd>, Box<dyn Any>)> {
     let listeners = Listeners::bind(address, protocol, 1, Hold::Listening).map_err(io::Error::other)?;
     let (ours, theirs) = listeners::line()?;
@@ -142,9 +142,10 @@ mod tests {
 
     #[test]
     fn our_own_has_the_values_and_a_listener() {
-        let folder = tempfile::tempdir().unwrap();
+        let base = tempfile::tempdir().unwrap();
+        let folder = base.path().join("0");
         for (protocol, port) in [(Protocol::Tcp, 10_000), (Protocol::Udp, 10_001)] {
-            let gateway = prepared(GatewayKind::Playctl, protocol, [127, 76, 8, 1], folder.path());
+            let gateway = prepared(GatewayKind::Playctl, protocol, [127, 76, 8, 1], &folder);
             assert_eq!(gateway.arguments, ["serve", "gateway"]);
             assert_eq!(gateway.environment["STALL_TIMEOUT"], "30000ms");
             assert_eq!(gateway.environment["PROTOCOL"].to_lowercase(), protocol.name());

@@ -157,19 +157,18 @@ async fn memcached(address: &str) -> io::Result<String> {
 
 /// Asks for a JSON document and takes the text at `pointer`.
 async fn document(url: &str, path: &str, pointer: &str, patience: Duration) -> io::Result<Told> {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
-    let is_tls = scheme == "https";
-    let (authority, base) = rest.split_once('/').unwrap_or((rest, ""));
-    let usual_port = if is_tls { 443 } else { 80 };
-    // The brackets of an IPv6 address have colons in them.
-    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
-    let authority = if has_port { authority.to_owned() } else { format!("{authority}:{usual_port}") };
-    if is_tls {
-        drop(TcpStream::connect(&authority).await?);
+    let text = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+    let unusable =
+        |error: &dyn std::fmt::Display| io::Error::new(io::ErrorKind::InvalidInput, error.to_string());
+    let url = http::Url::parse(&text).map_err(|error| unusable(&error))?;
+    if url.scheme() == "https" {
+        let host = url.host_str().ok_or_else(|| unusable(&"it names no host"))?;
+        drop(TcpStream::connect((host, url.port_or_known_default().unwrap_or(443))).await?);
         return Ok(Told::Nothing("its version is not asked for over TLS"));
     }
-    let base = if base.is_empty() { String::new() } else { format!("/{}", base.trim_end_matches('/')) };
-    let answer = http::get_from(&authority, &format!("{base}{path}"), patience).await?;
+    let url =
+        http::url(format_args!("{}{path}", text.trim_end_matches('/'))).map_err(|error| unusable(&error))?;
+    let answer = http::get_url(url, patience).await?;
     let found = serde_json::from_str::<Value>(&answer.body).ok();
     let version = found.as_ref().and_then(|document| document.pointer(pointer)?.as_str());
     version.map(|version| Told::Version(version.to_owned())).ok_or_else(|| unexpected(&answer.body))

@@ -244,7 +244,7 @@ impl Host {
                 None
             }
             Effect::AskMetrics { questions, prometheus, patience } => {
-                self.ask_metrics(questions, prometheus, patience);
+                self.ask_metrics(questions, prometheus.as_deref(), patience);
                 None
             }
             Effect::Emit(fact) => {
@@ -300,7 +300,7 @@ impl Host {
             admin,
             readiness: template.readiness.path.clone(),
         };
-        Ok((self.run(name, node, what, Some(process)), Started { address: None, detail: String::new() }))
+        Ok((Run::new(name, node, what, Some(process)), Started { address: None, detail: String::new() }))
     }
 
     fn start_gateway(
@@ -323,16 +323,18 @@ impl Host {
             Ok((ours, theirs))
         };
         let named = Named { run: id, service: GATEWAY, name: &name };
-        let proxied = Proxy::of(template, &self.programs).map(|proxy| Proxied {
-            proxy,
-            site: proxy::Site {
-                name: name.clone(),
-                ip,
-                clients: entrance.addresses().collect(),
-                cluster: listener.service.clone(),
-                folder: self.own.gateways_directory().join(ordinal.to_string()),
-                endpoints: self.endpoints.path().to_owned(),
-            },
+        let proxied = Proxy::of(template, &self.programs).map(|proxy| {
+            Box::new(Proxied {
+                proxy,
+                site: proxy::Site {
+                    name: name.clone(),
+                    ip,
+                    clients: entrance.addresses().collect(),
+                    cluster: listener.service.clone(),
+                    folder: self.own.gateways_directory().join(ordinal.to_string()),
+                    endpoints: self.endpoints.path().to_owned(),
+                },
+            })
         });
         let (process, line, detail) = if let Some(proxied) = &proxied {
             let launch = proxied.proxy.prepare(&proxied.site, self.endpoints.current())?;
@@ -354,7 +356,7 @@ impl Host {
             Some(proxied) => tokio::task::spawn_local(proxied.follow(id, messages, versions)),
             None => tokio::task::spawn_local(super::gateway::follow(id, admin, messages, versions)),
         };
-        let mut run = self.run(name, &node_word, What::Gateway { admin, proxied }, Some(process));
+        let mut run = Run::new(name, &node_word, What::Gateway { admin, proxied }, Some(process));
         (run.line, run.follower) = (line, Some(follower.abort_handle()));
         Ok((run, Started { address: None, detail }))
     }
@@ -376,7 +378,7 @@ impl Host {
                 documents: &self.own.documents(),
             };
             let started = self.embedded.start(id, wanted).map_err(io::Error::other)?;
-            return Ok((self.run(name, "", What::Embedded, None), started));
+            return Ok((Run::new(name, "", What::Embedded, None), started));
         }
         let spec = Spec::of(template, topics, addresses, &self.programs)?;
         port::check_free(spec.addresses().map(|address| (Protocol::Tcp, address)))
@@ -385,11 +387,7 @@ impl Host {
         let launch = spec.prepare(&folder, self.recorder.run())?;
         let process = self.starter.wrapped(&Named { run: id, service: &name, name: &name }, launch, None)?;
         let started = Started { address: Some(spec.url()), detail: spec.in_words() };
-        Ok((self.run(name, "", What::Server(spec), Some(process)), started))
-    }
-
-    fn run(&self, name: String, node: &str, what: What, process: Option<Process>) -> Run {
-        Run { name, node: node.to_owned(), what, process, follower: None, line: None, answered: None }
+        Ok((Run::new(name, "", What::Server(spec), Some(process)), started))
     }
 
     fn probe(&self, id: RunId, timeout: std::time::Duration) {

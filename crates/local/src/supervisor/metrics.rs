@@ -81,10 +81,10 @@ impl Host {
     pub(super) fn ask_metrics(
         &mut self,
         questions: Vec<Question>,
-        prometheus: Option<String>,
+        prometheus: Option<&str>,
         patience: Duration,
     ) {
-        let client = self.prometheus.client(prometheus.as_deref());
+        let client = self.prometheus.client(prometheus);
         let (messages, namespace) = (self.messages.clone(), self.name().to_owned());
         tokio::task::spawn_local(async move {
             let mut asked = tokio::task::JoinSet::new();

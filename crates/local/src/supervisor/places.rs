@@ -113,7 +113,7 @@ impl Host {
                 What::Gateway { admin, proxied } => {
                     let labels = [("namespace", namespace), ("pod", run.name.as_str()), ("node", &run.node)];
                     let target = Target::new(*admin, labels);
-                    let path = proxied.as_ref().and_then(super::proxy::Proxied::metrics_path);
+                    let path = proxied.as_ref().and_then(|proxied| proxied.metrics_path());
                     targets.gateways.push(match path {
                         Some(path) => target.at_path(path),
                         None => target,

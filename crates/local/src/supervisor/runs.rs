@@ -39,7 +39,7 @@ pub(crate) enum What {
     /// `proxied`: it is not our own gateway.
     Gateway {
         admin: SocketAddr,
-        proxied: Option<Proxied>,
+        proxied: Option<Box<Proxied>>,
     },
     Server(Spec),
     Embedded,
@@ -54,6 +54,10 @@ impl Drop for Run {
 }
 
 impl Run {
+    pub(crate) fn new(name: String, node: &str, what: What, process: Option<Process>) -> Self {
+        Self { name, node: node.to_owned(), what, process, follower: None, line: None, answered: None }
+    }
+
     pub(crate) fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(Process::pid)
     }
@@ -84,7 +88,7 @@ pub(crate) async fn look(
             }
         }
         What::Gateway { admin, proxied } => {
-            let path = proxied.as_ref().map_or(GATEWAY_READY, Proxied::readiness_path);
+            let path = proxied.as_ref().map_or(GATEWAY_READY, |proxied| proxied.readiness_path());
             probe::look(*admin, path, timeout).await.map(|()| Probed::default())
         }
         What::Server(spec) => spec.look(answered.is_none(), timeout).await.map(|()| Probed::default()),

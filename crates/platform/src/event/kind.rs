@@ -32,7 +32,7 @@ pub enum EventKind {
         detail: String,
         after_ms: u64,
     },
-    /// A part has ended as it was told to: somebody stopped it, or it was replaced. `after_ms`: since it was told to.
+    /// A part has ended as told: it was stopped or replaced. `after_ms`: since it was told to end.
     PartStopped {
         part: String,
         after_ms: u64,
@@ -64,33 +64,34 @@ pub enum EventKind {
         pod: String,
         after_ms: u64,
     },
-    /// The readiness probe of a replica that was ready fails.
+    /// The readiness probe of a ready replica failed.
     PodUnready {
         service: String,
         pod: String,
         reason: String,
     },
-    /// Told to end. `connections`: how many it holds.
+    /// A replica was told to end. `connections`: how many it holds.
     PodDraining {
         service: String,
         pod: String,
         connections: Option<u64>,
     },
-    /// Ended as asked. `after_ms`: since it was told to; `forced`: the grace period ran out.
+    /// A replica ended as told. `after_ms`: since it was told to end; `forced`: the grace period ran out.
     PodGone {
         service: String,
         pod: String,
         after_ms: u64,
         forced: bool,
     },
-    /// Ended by itself or was killed. `restart_in_ms`: kubelet's back-off; absent: it is not started again.
+    /// A replica ended unasked or was killed. `restart_in_ms`: kubelet's back-off; absent: it will not be started
+    /// again.
     PodCrashed {
         service: String,
         pod: String,
         exit: String,
         restart_in_ms: Option<u64>,
     },
-    /// What the gateways were told.
+    /// The gateways have new endpoints.
     EndpointsChanged {
         service: String,
         ready: Vec<String>,
@@ -116,7 +117,7 @@ pub enum EventKind {
         /// When the autoscaler looks next, ms since the run began.
         next_sync_ms: u64,
     },
-    /// One reconciliation of the autoscaler, whatever came of it.
+    /// One reconciliation of the autoscaler, whatever its outcome.
     HpaSynced {
         service: String,
         current: u32,
@@ -134,7 +135,7 @@ pub enum EventKind {
         to: u32,
         /// The controller's own words, as in `kubectl describe hpa`.
         reason: String,
-        /// Ours: which metric, what limited it, in one sentence.
+        /// Our words: which metric, and what limited it, in one sentence.
         explanation: String,
         metrics: Vec<MetricProposal>,
     },
@@ -185,13 +186,13 @@ pub enum EventKind {
         action: String,
         /// Why now, such as `at 30s` or `2s after tcp 1 → 2`.
         because: String,
-        /// What came of it, in words.
+        /// The outcome, in words.
         outcome: String,
         /// It could not be done.
         failed: bool,
     },
-    /// What became of the log lines that a service's replicas were to ship, since the replicas started. What is neither
-    /// shipped nor dropped still waits.
+    /// What became of the log lines that a service's replicas had to ship since they started. Lines neither shipped nor
+    /// dropped still wait.
     LogLinesCounted {
         service: String,
         written: u64,
@@ -211,14 +212,14 @@ pub enum EventKind {
         reason: String,
     },
 
-    /// Something a user should know that is no failure.
+    /// Something a user should know that is not a failure.
     Warning {
         message: String,
     },
 }
 
 impl EventKind {
-    /// The same event in a run in which its time `from_ms` is called `to_ms`.
+    /// The same event with its times shifted so that `from_ms` becomes `to_ms`.
     pub(super) fn moved(mut self, from_ms: u64, to_ms: u64) -> Self {
         if let Self::MetricCrossed { next_sync_ms: at, .. } | Self::ScaleDownHeld { until_ms: at, .. } =
             &mut self
@@ -237,7 +238,7 @@ pub struct GatewayInfo {
     pub policy: String,
 }
 
-/// What a reader needs to know of a service to draw it.
+/// What a reader needs to know about a service to draw it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceInfo {
     pub name: String,
@@ -265,7 +266,7 @@ pub struct MetricProposal {
     pub words: String,
 }
 
-/// The verdict over one expectation.
+/// The verdict on one expectation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExpectationResult {
     /// Such as `lost = 0` or `tcp 1 → 2`.

@@ -24,7 +24,7 @@ pub struct LoadPlan {
     pub duration_ms: u64,
     /// The duration counts from the end of the ramp.
     pub duration_from_ramp: bool,
-    /// UDP: the most messages of one peer that are outstanding at once; absent: no limit is meant.
+    /// UDP: the most messages of one peer that may be outstanding at once; absent: no limit.
     #[serde(default)]
     pub window: Option<u32>,
     /// UDP: how many messages all peers together send, over time. Empty: each peer has its own interval.
@@ -39,7 +39,7 @@ impl LoadPlan {
     }
 }
 
-/// A part of a load whose rate goes evenly from one value to another.
+/// A part of a load whose rate changes linearly from one value to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LoadStage {
     /// Messages per 1,000 s.
@@ -55,9 +55,9 @@ pub struct Counters {
     /// `connects_cut_off` + those still under way.
     pub attempted: u64,
     pub connected: u64,
-    /// Of the plan's connections: those that were open at least once.
+    /// The plan's connections that were open at least once.
     pub connected_first: u64,
-    /// Came back after a notice, an EOF or an error.
+    /// Connections that came back after a notice, an EOF or an error.
     pub reconnected: u64,
     /// UDP: how often the other machine said that nobody listens there.
     pub refused: u64,
@@ -67,7 +67,7 @@ pub struct Counters {
     /// Attempts that were still under way when the load closed.
     #[serde(default)]
     pub connects_cut_off: u64,
-    /// Of the plan's connections, those that had been open and were not when the load closed.
+    /// The plan's connections that had been open but were not when the load closed.
     #[serde(default)]
     pub stayed_away: u64,
     /// `reconnect` notices received.
@@ -79,11 +79,11 @@ pub struct Counters {
     pub reset: u64,
     /// Ended by this side as planned, or because a notice asked for it.
     pub closed: u64,
-    /// Ended by this side because an answer did not come in time: without frames, a later one could not be told
-    /// from the next message's.
+    /// Ended by this side because an answer did not come in time: without framing, a late answer could not be told from
+    /// the next message's.
     #[serde(default)]
     pub given_up: u64,
-    /// Connections that ended though neither this side nor the scenario asked for it, and that got no notice.
+    /// Connections that ended without a notice, although neither this side nor the scenario asked for it.
     pub lost: u64,
     /// Messages that the schedule asked for: `messages_sent` + `messages_never_sent`. Counted at the end of a
     /// connection.
@@ -92,13 +92,13 @@ pub struct Counters {
     /// Where answers are expected: `messages_answered` + `message_timeouts` + `messages_cut_off` + `messages_wrong` +
     /// those still outstanding.
     pub messages_sent: u64,
-    /// Due, and the connection ended before they could be sent, since earlier ones were outstanding.
+    /// Due messages that could not be sent before their connection ended, because earlier ones were outstanding.
     #[serde(default)]
     pub messages_never_sent: u64,
     pub messages_answered: u64,
     /// No answer within the time-out.
     pub message_timeouts: u64,
-    /// Sent, and the connection or the load ended before an answer came and before the time-out.
+    /// Sent messages whose connection, or the load, ended before an answer or the time-out.
     #[serde(default)]
     pub messages_cut_off: u64,
     /// `message_timeouts` + `messages_cut_off`.
@@ -107,7 +107,7 @@ pub struct Counters {
     pub messages_wrong: u64,
     /// Started later than due by more than a tick, because an earlier one was outstanding.
     pub messages_late: u64,
-    /// Payloads that actions of the scenario had clients send. Not among the messages.
+    /// Payloads that clients sent because of the scenario's actions. Not counted among the messages.
     #[serde(default)]
     pub actions_sent: u64,
     /// Of these, broadcasts.
@@ -119,15 +119,15 @@ pub struct Counters {
     /// Broadcasts times the clients that were open when each was sent; refused ones do not count.
     #[serde(default)]
     pub broadcasts_due: u64,
-    /// Of these deliveries, those that came, and those that never did.
+    /// The deliveries that arrived, and the ones that never did.
     #[serde(default)]
     pub broadcasts_received: u64,
     #[serde(default)]
     pub broadcasts_missed: u64,
-    /// Broadcasts that came to a client which had them already.
+    /// Broadcasts that reached a client twice.
     #[serde(default)]
     pub broadcasts_doubled: u64,
-    /// Questions which replica serves a connection, and their answers. Not among the messages.
+    /// Questions that ask which replica serves a connection, and their answers. Not counted among the messages.
     #[serde(default)]
     pub where_sent: u64,
     #[serde(default)]
@@ -152,7 +152,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// UDP: messages without an answer in time, but for what this side's own sockets had no room for.
+    /// UDP: messages without an answer in time, except the answers that this side's own sockets had no room for.
     pub fn datagrams_lost(&self) -> u64 {
         self.message_timeouts.saturating_sub(self.receive_drops)
     }
@@ -260,7 +260,7 @@ pub struct LatencySummary {
     pub max_us: u64,
 }
 
-/// How unevenly connections lie on replicas.
+/// How unevenly connections are spread over replicas.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Skew {
     /// Fullest replica over the mean; 1 = even.
@@ -293,9 +293,9 @@ pub struct LoadTick {
     pub connecting: u64,
     /// Since the run began.
     pub totals: Counters,
-    /// Of this tick alone.
+    /// In this tick alone.
     pub connect: LatencySummary,
-    /// Of this tick alone, from the due time.
+    /// In this tick alone, from the due time.
     pub message: LatencySummary,
     /// Open connections by the replica that serves them; `unknown` where the target does not say.
     pub by_replica: BTreeMap<String, u64>,
@@ -313,13 +313,14 @@ pub struct LoadSummary {
     pub connect: LatencySummary,
     /// From the start of the connect to the first byte of an answer.
     pub first_byte: LatencySummary,
-    /// From a message's due time to its complete answer. Only of those that were answered as expected.
+    /// From a message's due time to its complete answer. Only messages answered as expected count.
     pub message: LatencySummary,
     /// From a message's due time to its actual start.
     pub lateness: LatencySummary,
     /// From the end of a connection to its successor being open.
     pub reconnect: LatencySummary,
-    /// From the moment at which a broadcast was sent to its receipt, over all clients; the maximum is the last client's.
+    /// From the moment at which a broadcast was sent to its receipt, over all clients; the maximum is the last
+    /// client's.
     #[serde(default)]
     pub broadcast: LatencySummary,
     pub message_histogram: Vec<HistogramBucket>,
@@ -328,15 +329,15 @@ pub struct LoadSummary {
     /// Shares when the most were open.
     pub shares: Vec<ReplicaShare>,
     pub skew: Option<Skew>,
-    /// How long the autoscaler took, where it was watched.
+    /// How long the autoscaler took, if it was watched.
     pub scale_up: Option<ScaleDelays>,
     pub scale_down: Option<ScaleDelays>,
     pub expectations: Vec<ExpectationResult>,
     pub interrupted: bool,
-    /// Why the first connect that failed did.
+    /// Why the first failed connect failed.
     #[serde(default)]
     pub first_error: Option<String>,
-    /// The first answer that was not the expected one, escaped, and what speaks so, where that is recognised.
+    /// The first unexpected answer, escaped, and the protocol it belongs to, if recognised.
     #[serde(default)]
     pub first_wrong_answer: Option<String>,
     /// Why the load ended before its time, if it did.

@@ -17,7 +17,7 @@ pub struct Gateway {
     /// Never exposed outside.
     pub admin_port: u16,
     pub listeners: Vec<Listener>,
-    /// Of listeners that say nothing else.
+    /// The default for listeners.
     pub rules: Rules,
     /// Most connections of one gateway process, and most to one replica (the circuit breaker).
     pub max_connections: u32,
@@ -63,7 +63,7 @@ pub struct Rules {
     pub policy: Policy,
     pub health: Health,
     pub connect_timeout: Duration,
-    /// How long a side may take nothing of what is there for it; `None`: for ever.
+    /// How long a side may leave waiting data unread; `None`: for ever.
     pub stall_timeout: Option<Duration>,
     /// How long a UDP session lives without a packet.
     pub idle_timeout: Duration,
@@ -214,7 +214,7 @@ impl Listener {
 }
 
 impl Rules {
-    /// What is absent is as `base` has it, and a problem if there is none.
+    /// Absent keys are taken from `base`; without a `base` they are problems.
     fn read(values: &mut Reader<'_>, base: Option<&Self>) -> Self {
         let health = match base {
             None => Some(values.required_table("health")),
@@ -279,7 +279,7 @@ fn choice<'a, T: Copy + Default>(
     })
 }
 
-/// The value of `key`; if it is absent, `base`; if that is too, a problem.
+/// The value of `key`; if absent, `base`; if both are, a problem.
 fn with_base<'a, T: Default>(
     values: &mut Reader<'a>,
     key: &'a str,

@@ -9,9 +9,9 @@
 //! 4. [`coalesce`]: each chart's own defaults are laid under what its parent and the user say; a null removes a
 //!    default, lists are replaced as a whole, `global` goes down to every subchart.
 //!
-//! Checked against the output of Helm 3.22.0 (`tests/helm/`). Two things that Helm accepts are errors here: a duplicate key
-//! in a mapping, and several documents in one file. Version constraints of dependencies are ignored, and packed subcharts
-//! (`charts/*.tgz`) are not opened, since nothing here reads third-party values.
+//! Checked against the output of Helm 3.22.0 (`tests/helm/`). Two things that Helm accepts are errors here: a duplicate
+//! key in a mapping, and several documents in one file. Version constraints of dependencies are ignored, and packed
+//! subcharts (`charts/*.tgz`) are not opened, because nothing here reads third-party values.
 
 pub mod chart;
 pub mod coalesce;

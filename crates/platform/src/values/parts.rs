@@ -47,7 +47,7 @@ pub struct Prometheus {
     pub url: Option<String>,
 }
 
-/// Where the autoscaler's custom metrics come from; CPU and memory always come from the kernel, as metrics-server has
+/// Where the autoscaler's custom metrics come from; CPU and memory always come from the kernel, as metrics-server gets
 /// them from the kubelet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum MetricsSource {

@@ -1,8 +1,8 @@
 //! Reads typed values from a merged tree and collects every problem.
 //!
-//! A reader covers one table. Each `get` names a known key; [`Reader::finish`] reports the keys that nothing asked for. A
-//! wrong value is reported and replaced by a stand-in, so the user sees all mistakes at once; a tree with problems never
-//! becomes [`Values`](super::Values).
+//! A reader covers one table. Each `get` names a known key; [`Reader::finish`] reports the keys that nobody asked for.
+//! A wrong value is reported and replaced by a placeholder, so the user sees all mistakes at once; a tree with problems
+//! never becomes [`Values`](super::Values).
 
 use std::{cell::RefCell, collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
@@ -54,7 +54,7 @@ impl<'a> Problems<'a> {
     }
 }
 
-/// A value as JSON, cut where it would fill the screen.
+/// A value as JSON, cut before it fills the screen.
 fn shown(value: &Value) -> String {
     const LONGEST: usize = 80;
     let text = value.to_string();
@@ -96,7 +96,7 @@ impl<'a> Reader<'a> {
         self.table?.get(key).filter(|value| !value.is_null())
     }
 
-    /// Reads `key` by `read`; reports `expected` if it is not that.
+    /// Reads `key` with `read`; reports `expected` if that fails.
     pub(super) fn optional<T>(
         &mut self,
         key: &'a str,
@@ -118,7 +118,7 @@ impl<'a> Reader<'a> {
         expected: &str,
         read: impl FnOnce(&'a Value) -> Option<T>,
     ) -> T {
-        // An absent table was reported already; its keys need not be.
+        // The absent table was already reported, so its keys need not be.
         if self.get(key).is_none() && self.table.is_some() {
             self.problems.message(self.path_of(key), None, format!("is missing; expected {expected}"));
         }
@@ -169,7 +169,7 @@ impl<'a> Reader<'a> {
             if !name_is_valid(entry) {
                 self.problems.add(path, Some(value), &format!("{name} instead of {entry:?}"));
             } else if value.is_null() {
-                // A null takes an entry away.
+                // A null removes an entry.
             } else if let Some(text) = printed(value) {
                 texts.insert(entry.clone(), text);
             } else {
@@ -190,7 +190,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A table inside this one. If it is absent, that is a problem, and its keys read as stand-ins.
+    /// A table inside this one. An absent table is a problem, and its keys read as placeholders.
     pub(super) fn required_table(&mut self, key: &'a str) -> Reader<'a> {
         if self.get(key).is_none() && self.table.is_some() {
             self.problems.message(self.path_of(key), None, "is missing; expected a table".to_owned());

@@ -28,7 +28,7 @@ pub struct Service {
     /// Environment of the replicas. Addresses of other parts and the ports are added by the target.
     pub env: BTreeMap<String, String>,
     pub resources: Resources,
-    /// When a replica gets connections.
+    /// Decides when a replica gets connections.
     pub readiness: Probe,
     /// From SIGTERM to SIGKILL.
     pub termination_grace_period: Duration,

@@ -25,7 +25,7 @@ const BUILTIN: &str = include_str!("../../../../helm-chart/values.yaml");
 /// The top-level keys that do not belong to a service.
 const PARTS: [&str; 6] = ["gateway", "kafka", "memcached", "elasticsearch", "prometheus", "metrics"];
 
-/// What the user gives, with Helm's meaning. Whatever their order on the command line: files first, then
+/// The user's values, with Helm's meaning. Whatever their order on the command line, files apply first, then
 /// `set_json`, `set`, `set_string`, `set_file`, `set_literal`, each in the order given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ValuesSource {
@@ -64,7 +64,7 @@ enum LayerKind {
     Chart,
     /// `-f`: replaces the lists of all weaker layers.
     File,
-    /// `--set` and its relatives: write into the lists of files, but replace those of charts.
+    /// `--set` and its relatives: write into lists of files, but replace lists of charts.
     Flag,
 }
 
@@ -87,7 +87,7 @@ impl Layer {
 }
 
 impl Origins {
-    /// Who set `path`: the strongest source that has it, or else has what it lies in.
+    /// Who set `path`: the strongest source that has it, or has something that contains it.
     pub(super) fn of(&self, path: &str) -> Option<String> {
         let mut outer = path;
         loop {
@@ -123,7 +123,7 @@ impl Origins {
         replaced_by
     }
 
-    /// Whether a flag writes into a list that only charts have: the rest of that list is gone then.
+    /// Whether a flag writes into a list that only charts have, which drops the rest of that list.
     fn is_replaced(&self, list: &str, by: &Layer) -> bool {
         let has = |kind: LayerKind| {
             let mut layers = self.layers.iter().filter(|layer| layer.kind == kind);
@@ -217,7 +217,7 @@ impl ValuesSource {
                 };
                 reading(overrides).map_err(failed)?;
                 let mut alone = Table::new();
-                // By itself the text may not fit (`a[0]` of a list that is elsewhere); then its origin is not known.
+                // On its own the text may not apply (`a[0]` of a list set elsewhere); then its origin is unknown.
                 let alone_is_whole = reading(&mut alone).is_ok();
                 let marks = if alone_is_whole { Marks::of(&Value::Object(alone)) } else { Marks::default() };
                 origins.add(LayerKind::Flag, name, "", marks);

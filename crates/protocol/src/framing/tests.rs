@@ -9,7 +9,7 @@ enum Got {
     TooLong,
 }
 
-/// A caller as the services are: keeps what is incomplete and shows it again.
+/// A caller like the services: keeps incomplete input and passes it again.
 struct Connection {
     framer: Framer,
     kept: Vec<u8>,
@@ -124,7 +124,7 @@ fn a_line_above_the_limit_is_refused_once_and_before_it_ends() {
     assert_eq!(connection.kept, b"abc");
 }
 
-/// What line mode means, said the plain way.
+/// A plain implementation of line mode.
 fn lines_of(stream: &[u8], limit: usize) -> Vec<Got> {
     let mut got = Vec::new();
     let mut lines: Vec<&[u8]> = stream.split(|byte| *byte == b'\n').collect();
@@ -161,8 +161,8 @@ proptest! {
             connection.read(piece);
             rest = after;
         }
-        // An unfinished line of the limit, a carriage return and more is known to be too long one piece
-        // earlier or later; what was given in the end is the same.
+        // An unfinished line of the limit, a carriage return and more may be recognised as too long one piece
+        // earlier or later; the final result is the same.
         prop_assert_eq!(connection.got, lines_of(&stream, 8));
     }
 

@@ -86,7 +86,7 @@ pub(super) fn connections(canvas: &mut Canvas, frame: Frame, series: &Series) {
         }
         let class = format!("a{} area", index % AREAS);
         canvas.path(&class, upper.into_iter().chain(lower.into_iter().rev()), true);
-        // What nobody can see needs no name: connections of the last moment, whose replica is not known yet.
+        // Invisible areas need no name: connections of the last moment, whose replica is not known yet.
         if most * frame.height / top >= 1.0 {
             legend.push((class, label));
         }
@@ -100,7 +100,7 @@ pub(super) fn connections(canvas: &mut Canvas, frame: Frame, series: &Series) {
     draw_legend(canvas, frame, series.unit(), &legend, target.map(|(_, target)| target));
 }
 
-/// Which replicas share an area: one each, but those beyond the limit are drawn as one.
+/// Which replicas share an area: each has its own, and those beyond the limit share one.
 fn groups<'a>(samples: &[&'a (u64, Connections)]) -> Vec<(String, Vec<&'a String>)> {
     const GROUPS_MAX: usize = 24;
     let names: BTreeSet<&String> = samples.iter().flat_map(|(_, seen)| seen.by_replica.keys()).collect();
@@ -144,7 +144,7 @@ fn draw_legend(
     }
 }
 
-/// The replicas that are wanted, as steps.
+/// The desired replicas, as steps.
 pub(super) fn replicas(canvas: &mut Canvas, frame: Frame, series: &Series) {
     let Some((name, of)) = series.busiest() else {
         return;

@@ -6,7 +6,7 @@ use crate::{
     style::{Style, Tone},
 };
 
-/// From this width on the charts stand side by side.
+/// From this width on the charts are side by side.
 const SIDE_BY_SIDE: usize = 100;
 const HEIGHT: usize = 9;
 const GAP: usize = 4;
@@ -67,7 +67,7 @@ fn replicas<'a>(name: &str, of: &'a Replicas, range: (u64, u64), width: usize) -
     const ROWS_MAX: usize = 9;
     let most = of.desired.iter().map(|(_, replicas)| *replicas).max().unwrap_or(1).max(1);
     let value = |_, to: u64| of.at(to).map(f64::from);
-    // One row for each replica where that is possible, so that steps are steps.
+    // One row per replica if possible, so that steps look like steps.
     let height = (most as usize + 1).min(ROWS_MAX);
     let labels = if height == most as usize + 1 {
         (0..=most).map(f64::from).collect()

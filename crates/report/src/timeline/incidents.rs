@@ -5,7 +5,7 @@ use platform::{Event, EventKind, event::Counters};
 use super::Entry;
 use crate::{style::Tone, words::thousands};
 
-/// No more than one line in so long.
+/// At most one line per this time.
 const INTERVAL_MS: u64 = 5_000;
 
 /// Watches the load's counters.
@@ -17,7 +17,7 @@ pub(super) struct Incidents {
 }
 
 impl Incidents {
-    /// A line, if there is something new to say and it is time to, or if the load reaches a mark.
+    /// A line, if there is news and it is time for one, or if the load reaches a mark.
     pub(super) fn observe(&mut self, event: &Event) -> Option<Entry> {
         let mark = match &event.kind {
             EventKind::LoadStarted { .. } => {
@@ -47,7 +47,7 @@ impl Incidents {
         Some(Entry::new("load", tone, [bad, rest].concat().join(", ")))
     }
 
-    /// What grew: what should never happen, and what a drain does.
+    /// The counters that grew: things that should never happen, and the effects of a drain.
     fn news(&self) -> (Vec<String>, Vec<String>) {
         let grown = |of: fn(&Counters) -> u64, words: &str| {
             let more = of(&self.seen).saturating_sub(of(&self.reported));

@@ -13,7 +13,7 @@ use crate::{
     words::{interval, milli, plural, seconds, thousands},
 };
 
-/// What earlier events said that a later one is told with.
+/// Facts from earlier events that are needed to describe later ones.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Context {
     gateway: Option<GatewayInfo>,
@@ -39,12 +39,12 @@ impl Context {
         }
     }
 
-    /// What a replica that has just become ready will get, if the gateway draws two and takes the emptier one.
+    /// The share that a newly ready replica will get if the gateway draws two and takes the emptier one.
     fn share_of_a_new_one(&self, service: &str, pod: &str) -> Option<String> {
         let draws_two = self.gateway.as_ref().is_some_and(|gateway| gateway.policy == "least request");
         let loaded = self.tick.as_ref().is_some_and(|tick| tick.open > 0);
         let ready = self.ready.get(service)?;
-        // The gateways may have been told before or after.
+        // The gateways may know of it before or after.
         let replicas = ready.iter().filter(|name| *name != pod).count() + 1;
         let of = replicas * replicas;
         let what = if self.udp { "sessions" } else { "connections" };
@@ -53,7 +53,7 @@ impl Context {
     }
 }
 
-/// The entry of an event, if it is worth one.
+/// The entry for an event, if it deserves one.
 pub(super) fn of(event: &Event, context: &Context) -> Option<Entry> {
     if let EventKind::Warning { message } = &event.kind {
         return Some(Entry::new("warning", Tone::Bad, message));
@@ -182,7 +182,7 @@ fn load(kind: &EventKind, context: &Context) -> Option<Entry> {
             Entry::new("load", Tone::Load, format!("{}: {}", plan.name, plan_words(plan)))
         }
         EventKind::PhaseStarted { phase, detail } => match phase.as_str() {
-            // The plan's own line, and the one that counts what was closed, say it.
+            // The plan's own line and the line that counts the closed connections already say it.
             "ramp" | "close" => return None,
             phase => Entry::new("load", Tone::Load, format!("{phase}: {detail}")),
         },

@@ -84,7 +84,7 @@ fn connections(summary: &LoadSummary, block: &mut Block) {
         (totals.connects_cut_off, "still connecting at the end"),
         (totals.reset, "reset"),
         (totals.eof, "ended by the server"),
-        (totals.given_up, "given up for want of an answer"),
+        (totals.given_up, "given up without an answer"),
         (totals.notices, "told to reconnect"),
         (totals.reconnected, "came back"),
         (totals.stayed_away, "away at the end"),
@@ -147,7 +147,7 @@ fn peers(summary: &LoadSummary, block: &mut Block) {
     block.row("peers", &parts.join(" · "), Tone::Plain);
 }
 
-/// What became of the datagrams: loss and its kin are told also where there was none.
+/// What became of the datagrams. Loss and similar figures are shown even if zero.
 fn datagrams(summary: &LoadSummary, block: &mut Block) {
     let totals = &summary.totals;
     if totals.messages_sent == 0 {
@@ -174,12 +174,12 @@ fn datagrams(summary: &LoadSummary, block: &mut Block) {
     block.row("datagrams", &parts.join(" · "), if lost > 0 { Tone::Bad } else { Tone::Plain });
 }
 
-/// What there was of things that should not be.
+/// The things that happened but should not.
 fn seen(counts: &[(u64, &str)]) -> impl Iterator<Item = String> {
     counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{} {what}", thousands(*count)))
 }
 
-/// Also of very few among many, which are not none.
+/// Never rounds a few among many down to none.
 fn per_cent(part: u64, of: u64) -> String {
     match part as f64 * 100.0 / of.max(1) as f64 {
         share if part > 0 && share < 0.01 => "< 0.01 %".to_owned(),

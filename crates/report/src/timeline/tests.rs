@@ -210,7 +210,7 @@ fn any_kind() -> impl Strategy<Value = EventKind> {
 }
 
 proptest! {
-    /// Recordings may come from anywhere: whatever they say, it is drawn or left out, and never wider than asked for.
+    /// Recordings may come from anywhere: their content is drawn or left out, and never wider than requested.
     #[test]
     fn any_events_can_be_rendered(
         kinds in prop::collection::vec((prop_oneof![0..300_000_u64, any::<u64>()], any_kind()), 0..40),

@@ -1,8 +1,8 @@
-//! The connections of the admin port: so bounded that a probe is always answered.
+//! The connections of the admin port, bounded so that a probe is always answered.
 //!
-//! Whoever can reach the port may connect, and may then say nothing, read nothing, or ask without end. So a connection
-//! has one request; one that gets nowhere is given up; and when there are too many, the one that got nowhere for
-//! longest makes room. A probe is newer than all of those.
+//! Anyone who can reach the port may connect and then say nothing, read nothing, or never stop asking. So a connection
+//! serves one request, a stalled connection is closed, and when there are too many, the one that has been stalled
+//! longest makes room. A probe is always newer than those.
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
@@ -24,11 +24,11 @@ use tracing::{debug, warn};
 
 use crate::listen;
 
-/// A scraper, a probe and a few people look at a replica.
+/// Enough for a scraper, a probe and a few people.
 pub(super) const CONNECTIONS_MAX: usize = 128;
-/// A connection on which no byte moves for this long is given up, and so is one whose request takes as long to arrive.
+/// A connection is closed if no byte moves for this long, or if its request takes this long to arrive.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often idle connections are looked for.
+/// How often to look for idle connections.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
 /// When descriptors run out, accepting is tried again after this.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -44,7 +44,7 @@ pub(super) async fn answer(
     http.timer(TokioTimer::new())
         .header_read_timeout(IDLE_TIMEOUT)
         .max_buf_size(REQUEST_BYTES_MAX)
-        // A client that asks again and again has to come anew each time, behind the others.
+        // A client that asks again has to reconnect, behind the others.
         .keep_alive(false);
     http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).await
 }
@@ -89,11 +89,11 @@ pub(super) async fn serve(listener: TcpListener, router: Router) {
     }
 }
 
-/// The connections there are.
+/// All open connections.
 struct Table {
     started: Instant,
     tasks: JoinSet<()>,
-    /// By task, those that were not given up.
+    /// By task; connections that were given up are not in it.
     slots: HashMap<Id, Slot>,
 }
 

@@ -1,6 +1,6 @@
-//! The two texts of metrics: `OpenMetrics`, for who asks for it, and the classic Prometheus text, for everybody else.
+//! The two text formats for metrics: `OpenMetrics` for clients that ask for it, classic Prometheus text for the rest.
 //!
-//! [`prometheus_client`] writes `OpenMetrics` alone. Counters, gauges and histograms differ in their comments only: the
+//! [`prometheus_client`] only writes `OpenMetrics`. Counters, gauges and histograms differ in their comments only: the
 //! classic text names a family as its samples are named (`messages_total`) where `OpenMetrics` leaves the suffix out,
 //! and knows neither `# UNIT` nor `# EOF`.
 
@@ -18,7 +18,7 @@ pub(super) fn of(metrics: &Registry, request: &HeaderMap) -> Result<(&'static st
     Ok(if wants_open_metrics(request) { (OPEN_METRICS_TYPE, page) } else { (CLASSIC_TYPE, classic(&page)) })
 }
 
-/// Prometheus names the texts that it reads in the order of its liking, with `OpenMetrics` before the classic text.
+/// Prometheus lists the formats it accepts by preference, with `OpenMetrics` before the classic text.
 fn wants_open_metrics(request: &HeaderMap) -> bool {
     let accepted = request.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     accepted.flat_map(|value| value.split(',')).any(|kind| {
@@ -36,7 +36,7 @@ fn classic(page: &str) -> String {
     let mut help: Option<(&str, &str)> = None;
     for line in page.lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {
-            // Whether the family is one of counters is said on the next line.
+            // The next line says whether the family is a counter.
             help = rest.split_once(' ');
         } else if let Some((family, kind)) =
             line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' '))

@@ -1,4 +1,4 @@
-//! Commands that memcached answers, as `tcp` and `udp` share them. Each has one deadline for all it asks there.
+//! The commands that memcached answers, shared by `tcp` and `udp`. Each has one deadline for everything it asks.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -11,15 +11,15 @@ use uuid::Uuid;
 
 use super::{Cache, Found, Unavailable};
 
-/// How long a token holds.
+/// How long a token is valid.
 const TOKEN_TTL: Duration = Duration::from_mins(20);
-/// How long a stored value holds.
+/// How long a stored value is kept.
 const VALUE_TTL: Duration = Duration::from_mins(6);
 
 /// Why a command was not carried out, as the error packet for it.
 pub type Refusal = &'static [u8];
 
-/// The value found is longer than may be sent back. Clients of ours cannot store one that long; others can.
+/// The value is too long to send back. Our clients cannot store one that long; other clients of memcached can.
 const VALUE_TOO_LONG: Refusal = b"error: value too long";
 
 /// Whom a token must belong to.
@@ -27,7 +27,7 @@ const VALUE_TOO_LONG: Refusal = b"error: value too long";
 pub enum Holder {
     /// The client it was issued to.
     Client(SocketAddr),
-    /// Anybody: to know a token is enough.
+    /// Anybody: knowing the token is enough.
     Anybody,
 }
 

@@ -18,10 +18,10 @@ pub(super) const VALUE_BYTES_MAX: usize = 4096;
 /// Why a command got no reply.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    /// The server is there and says no to this one command: out of memory, most likely.
+    /// The server is up but refused this one command, most likely because it is out of memory.
     #[error("refused: {0}")]
     Refused(String),
-    /// The connection is of no more use.
+    /// The connection can no longer be used.
     #[error("{0}")]
     Broken(String),
 }
@@ -38,7 +38,7 @@ pub(super) enum Reply {
     /// Done, or nothing found, without a value.
     Code(ReturnCode),
     Value(Vec<u8>),
-    /// A value above [`VALUE_BYTES_MAX`], which was not read: the connection is of no more use.
+    /// A value above [`VALUE_BYTES_MAX`], which was not read: the connection can no longer be used.
     ValueTooLong,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects and has an answer from the server.
+    /// Connects and waits for a first answer from the server.
     pub(super) async fn open(address: SocketAddr) -> Result<Self, Failure> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
@@ -69,7 +69,7 @@ impl Connection {
     }
 }
 
-/// For fuzzing, since servers are foreign: how much of a value is kept of the reply that `bytes` are.
+/// For fuzzing, since servers are not trusted: how much of a value is kept when `bytes` is the reply.
 #[doc(hidden)]
 pub async fn fuzz_reply(bytes: &[u8]) -> Option<usize> {
     match read_reply(&mut &*bytes).await.ok()? {

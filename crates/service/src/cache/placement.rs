@@ -9,12 +9,12 @@ use tokio::time::timeout;
 
 use super::Settings;
 
-/// How long the name service may take before what is known is used.
+/// How long a lookup may take before the addresses already known are used.
 const LOOKUP_TIMEOUT: Duration = Duration::from_millis(500);
-/// More servers than that are a mistake in the name service.
+/// More servers than this are a mistake in the name service.
 const SERVERS_MAX: usize = 256;
 
-/// The place of `key` among `servers` (at least one): its CRC-32 (IEEE) modulo their number, as other clients have it.
+/// The place of `key` among `servers` (at least one): its CRC-32 (IEEE) modulo their number, as in other clients.
 pub(super) fn place(key: &[u8], servers: usize) -> usize {
     crc32fast::hash(key) as usize % servers
 }
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn keys_lie_where_other_clients_look_for_them() {
-        // CRC-32 (IEEE) as in RFC 1952: that of "123456789" is 0xCBF43926.
+        // CRC-32 (IEEE) as in RFC 1952: "123456789" gives 0xCBF43926.
         assert_eq!(place(b"123456789", 1 << 20), 0x0004_3926);
         assert_eq!(place(b"123456789", 3), 0xCBF4_3926_usize % 3);
         assert_eq!(place(b"", 7), 0);

@@ -29,7 +29,7 @@ impl Server {
         self.pool.lock().clone()
     }
 
-    /// Makes the server up if it answers.
+    /// Marks the server up if it answers.
     pub(super) async fn reach(&self) -> Result<(), Failure> {
         let first = Connection::open(self.address).await?;
         let pool = Pool {
@@ -41,7 +41,7 @@ impl Server {
         Ok(())
     }
 
-    /// Makes the server down, unless it was reached again since `pool` was taken.
+    /// Marks the server down, unless it was reached again since `pool` was taken.
     pub(super) fn lost(&self, pool: &Arc<Pool>) {
         self.pool.lock().take_if(|current| Arc::ptr_eq(current, pool));
     }
@@ -55,7 +55,7 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// Carries out a command. To drop this before it is done costs a connection and nothing else.
+    /// Carries out a command. Dropping the future early costs a connection and nothing else.
     pub(super) async fn run(&self, command: &MetaCommand) -> Result<Reply, Failure> {
         // The semaphore is never closed.
         let _permit = self.permits.acquire().await;

@@ -6,12 +6,12 @@ use crate::settings::{Reader, Variable};
 
 pub const MEMCACHED_SERVICE: Variable = Variable::optional(
     "MEMCACHED_SERVICE",
-    "Host of memcached (1.6 or newer), or several separated by commas. Keys are spread over all addresses that they \
-     have. If not set, commands that need it answer `error: cache unavailable`.",
+    "Host of memcached (1.6 or newer), or several separated by commas. Keys are spread over all their addresses. \
+     If not set, commands that need it answer `error: cache unavailable`.",
 );
 pub const MEMCACHED_PORT: Variable = Variable::new("MEMCACHED_PORT", "11211", "TCP port of memcached.");
 pub const CACHE_TIMEOUT: Variable =
-    Variable::new("CACHE_TIMEOUT", "500ms", "What a command that needs memcached may take in all.");
+    Variable::new("CACHE_TIMEOUT", "500ms", "How long a command that needs memcached may take in all.");
 
 /// Where memcached is. Names are looked up again every half minute, and at each attempt to reach a server.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -23,9 +23,9 @@ impl KernelDrops {
         Ok(Self { inodes: sockets.into_iter().map(inode).collect::<io::Result<_>>()? })
     }
 
-    /// How many there were since the sockets were made. Those of a socket that was closed are gone with it.
+    /// How many there were since the sockets were made. A closed socket takes its count with it.
     pub fn count(&self) -> u64 {
-        // A table that cannot be read is that of a family the kernel does not have.
+        // A table that cannot be read belongs to a family that the kernel lacks.
         let tables = TABLES.iter().filter_map(|table| std::fs::read_to_string(table).ok());
         tables.map(|table| sum(&table, &self.inodes)).sum()
     }

@@ -5,7 +5,7 @@
 //! nothing that is published after the first look is missed, however long the first fetch takes.
 //!
 //! Partitions that appear later (a topic that is made, or grows) are read from their beginning: all that is in them
-//! is new. They are looked for every half minute, and sooner while something is wrong.
+//! is new. The consumer looks for them every half minute, and sooner while something is wrong.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,9 +26,9 @@ use crate::readiness::Readiness;
 pub const PART: &str = "broadcast";
 /// How long one question to the brokers may take.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often new partitions are looked for while all is well.
+/// How often to look for new partitions while all is well.
 const LOOKUP_INTERVAL: Duration = Duration::from_secs(30);
-/// And while something is not.
+/// How often to look while something is wrong.
 const RETRY_LEAST: Duration = Duration::from_millis(100);
 const RETRY_LONGEST: Duration = Duration::from_secs(2);
 
@@ -37,7 +37,7 @@ type Consumer = StreamConsumer<Context>;
 type Positions = BTreeMap<i32, i64>;
 
 /// Hands every broadcast to `receive`, one after the other, waiting for each. `assigned` is told when the
-/// partitions were first assigned. Returns only if the client refuses its configuration; to be dropped otherwise.
+/// partitions were first assigned. Returns only if the client refuses its configuration; otherwise drop it.
 pub async fn broadcasts(
     settings: &Settings,
     watch: Watch,
@@ -103,11 +103,11 @@ fn degraded(readiness: &Readiness, reason: &str) {
 fn consumer(settings: &Settings, watch: Watch) -> Result<Consumer, ConfigError> {
     settings
         .client_config()
-        // librdkafka wants a name for the group even if none is joined; a random one meets no other's.
+        // librdkafka wants a group name even if no group is joined; a random one cannot clash.
         .set("group.id", format!("broadcasts-{}", uuid::Uuid::new_v4()))
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
-        // The topic may not be there yet; asking for it makes it where brokers allow that.
+        // The topic may not exist yet; asking for it creates it where brokers allow that.
         .set("allow.auto.create.topics", "true")
         .set("auto.offset.reset", "latest")
         .set("fetch.wait.max.ms", settings.fetch_wait.as_millis().to_string())
@@ -119,7 +119,7 @@ fn consumer(settings: &Settings, watch: Watch) -> Result<Consumer, ConfigError> 
         .map_err(ConfigError)
 }
 
-/// Partitions that are not known yet and where to begin with each. Blocks.
+/// Partitions that are not known yet, and where to start in each. Blocks.
 fn new_partitions(
     consumer: &Consumer,
     topic: &str,
@@ -144,7 +144,7 @@ fn new_partitions(
     Ok(new)
 }
 
-/// Adds `new` to what is assigned; the others go on where they are.
+/// Adds `new` to the assignment; the other partitions continue where they are.
 fn assign(
     consumer: &Consumer,
     topic: &str,

@@ -24,7 +24,7 @@ struct Inner {
 pub struct Watch(Arc<Inner>);
 
 impl Watch {
-    /// Returns whether it is another error than the last one.
+    /// Returns whether the error differs from the last one.
     fn note(&self, text: String) -> bool {
         let mut last = self.0.last_error.lock();
         let is_news = last.as_deref() != Some(&text);
@@ -34,7 +34,7 @@ impl Watch {
         is_news
     }
 
-    /// That nothing can be reached only says more when it is not known why.
+    /// "Nothing can be reached" is worth keeping only while no better reason is known.
     fn note_unless_known(&self, text: &str) {
         if self.last_error().is_none() {
             self.note(text.to_owned());
@@ -58,7 +58,7 @@ impl Watch {
     }
 }
 
-/// Callbacks of a client. Services with clients of their own make it, or have it do a part of theirs.
+/// The callbacks of a client. Services with their own clients use it as it is or delegate to it.
 pub struct Context {
     pub(super) watch: Watch,
 }
@@ -79,7 +79,7 @@ impl ClientContext for Context {
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed) => {
                 let text = format!("Kafka refuses KAFKA_SASL_USER and KAFKA_SASL_PASSWORD: {reason}");
-                // Every attempt to connect fails anew; once is enough to be told.
+                // Every attempt to connect fails again; reporting it once is enough.
                 if self.watch.note(text) {
                     error!(reason, "Kafka refuses KAFKA_SASL_USER and KAFKA_SASL_PASSWORD");
                 }

@@ -8,7 +8,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use super::context::{Context, Watch};
 use super::{ConfigError, Settings};
 
-/// Records that may wait to be sent, and their bytes: what a broker's short absence piles up, no more.
+/// How many records, and bytes, may wait to be sent: enough for a broker's short absence, no more.
 const QUEUE_RECORDS_MAX: &str = "20000";
 const QUEUE_KIBIBYTES_MAX: &str = "16384";
 
@@ -25,7 +25,7 @@ pub struct Producer(FutureProducer<Context>);
 pub struct Delivery(DeliveryFuture);
 
 impl Producer {
-    /// Makes the producer. No broker need be there.
+    /// Makes the producer. No broker needs to be up.
     ///
     /// # Errors
     /// The configuration is refused.
@@ -33,7 +33,7 @@ impl Producer {
         settings
             .client_config()
             .set("message.timeout.ms", settings.message_timeout.as_millis().to_string())
-            // At once: a broadcast is waited for.
+            // No batching delay: somebody waits for the broadcast.
             .set("queue.buffering.max.ms", "0")
             .set("queue.buffering.max.messages", QUEUE_RECORDS_MAX)
             .set("queue.buffering.max.kbytes", QUEUE_KIBIBYTES_MAX)
@@ -53,7 +53,7 @@ impl Producer {
 
     /// Waits until all records are delivered or have failed, for `timeout` at most. Blocks.
     pub fn flush(&self, timeout: Duration) {
-        // What is not delivered by then has failed, and its `Delivery` says so.
+        // Records not delivered by then have failed, and their `Delivery` says so.
         let _ = self.0.flush(timeout);
     }
 }

@@ -22,7 +22,7 @@ pub const KAFKA_SASL_PASSWORD: Variable =
 pub const KAFKA_MESSAGE_TIMEOUT: Variable = Variable::new(
     "KAFKA_MESSAGE_TIMEOUT",
     "3",
-    "After how long a record that was not delivered has failed; seconds.",
+    "How long delivery may take before a record counts as failed; seconds.",
 );
 pub const KAFKA_FETCH_WAIT: Variable = Variable::new(
     "KAFKA_FETCH_WAIT",
@@ -51,7 +51,7 @@ pub struct Settings {
     pub broadcast_topic: String,
     pub logging_topic: String,
     pub sasl: Option<Sasl>,
-    /// After how long a record that was not delivered has failed.
+    /// How long delivery may take before a record counts as failed.
     pub message_timeout: Duration,
     /// How long a broker may hold a fetch that finds nothing.
     pub fetch_wait: Duration,
@@ -65,7 +65,7 @@ impl Settings {
         Some(Self { broadcast_topic, fetch_wait, ..Self::read_for_logs(reader)? })
     }
 
-    /// The same for a service that only ships its log lines: what concerns consuming keeps its default.
+    /// The same for a service that only ships its log lines: consumer settings keep their defaults.
     pub fn read_for_logs(reader: &mut Reader<'_>) -> Option<Self> {
         let brokers: Option<String> = reader.optional(&KAFKA_BROKERS);
         let user: Option<String> = reader.optional(&KAFKA_SASL_USER);
@@ -107,7 +107,7 @@ impl Settings {
         config
             .set("bootstrap.servers", &self.brokers)
             .set("socket.nagle.disable", "true")
-            // A broker that comes back is noticed soon.
+            // Notice soon that a broker is back.
             .set("reconnect.backoff.ms", "50")
             .set("reconnect.backoff.max.ms", "1000")
             .set("socket.connection.setup.timeout.ms", "5000")
@@ -124,7 +124,7 @@ impl Settings {
     }
 }
 
-/// Reads the name of a topic, by the rules of Kafka itself.
+/// Reads the name of a topic by Kafka's own rules.
 pub fn read_topic(reader: &mut Reader<'_>, variable: &Variable) -> String {
     const NAME_BYTES_MAX: usize = 249;
     let name: String = reader.get(variable);

@@ -25,12 +25,12 @@ impl Collector for Lines {
         let count = |counter: fn(&Queue) -> &AtomicU64| {
             QUEUE.get().map_or(0, |queue| counter(queue).load(Ordering::Relaxed))
         };
-        // What has come to its end before what was logged: a line is never seen to have ended before it began.
+        // Read the ends before the beginnings, so that no line seems to end before it began.
         let shipped = count(|queue| &queue.shipped);
         let dropped = count(|queue| &queue.dropped);
         let logged = count(|queue| &queue.logged);
         for (name, help, value) in [
-            ("log_lines", "Log lines that were to go to Kafka", logged),
+            ("log_lines", "Log lines meant for Kafka", logged),
             ("log_lines_shipped", "Log lines that Kafka has taken", shipped),
             ("log_lines_dropped", "Log lines that did not reach Kafka", dropped),
             ("log_lines_unwritten", "Log lines that stderr did not take", stderr::unwritten()),

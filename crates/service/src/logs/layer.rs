@@ -25,7 +25,7 @@ impl ShippingLayer {
 impl<S: Subscriber> Layer<S> for ShippingLayer {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let metadata = event.metadata();
-        // What is said about the way of log lines would go the same way, and come back as more of the same.
+        // Shipping a line about shipping would cause more of them.
         if [TARGET, PIPELINE].contains(&metadata.target()) {
             return;
         }

@@ -1,7 +1,7 @@
 //! From the queue to Kafka.
 //!
-//! Every line that is to go there is counted, and so is its end: it was shipped or it was dropped. What is neither is
-//! in the queue or on its way.
+//! Every line meant for Kafka is counted, and so is its outcome: shipped or dropped. The rest is in the queue or in
+//! flight.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,9 +16,9 @@ use crate::kafka::{Producer, Undelivered};
 
 /// Lines that may wait for Kafka.
 const LINES_MAX: usize = 1024;
-/// Lines that are sent before their outcomes are waited for.
+/// How many lines to send before waiting for their outcomes.
 const BATCH_LINES: usize = 64;
-/// The pause after a batch of which a line failed.
+/// The pause after a batch in which a line failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// One line, and when it was logged.
@@ -66,7 +66,7 @@ pub fn dropped() -> u64 {
     QUEUE.get().map_or(0, |queue| queue.dropped.load(Ordering::Relaxed))
 }
 
-/// A line as it is in Kafka. Other programs read and write whole seconds there; `time` is the same with milliseconds.
+/// A line as Kafka has it. Other programs use whole seconds there; `time` is the same instant with milliseconds.
 #[derive(Serialize)]
 struct Record<'a> {
     pod: &'a str,
@@ -81,8 +81,8 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Ships this process's log lines until `stop` completes, and then what is queued by that time. Returns at once if
-/// no lines are kept ([`super::init`]) or another task ships them.
+/// Ships this process's log lines until `stop` completes, then the lines still queued. Returns at once if no lines
+/// are queued for Kafka ([`super::init`]) or another task ships them.
 pub async fn ship(producer: Producer, topic: String, pod: String, stop: impl Future<Output = ()>) {
     let Some(queue) = QUEUE.get() else { return };
     let Some(mut lines) = queue.take_receiver() else {
@@ -99,7 +99,7 @@ pub async fn ship(producer: Producer, topic: String, pod: String, stop: impl Fut
         }
         let lines_taken = batch.len();
         let dropped = queue.dropped.load(Ordering::Relaxed);
-        // Not a line of anybody, and not counted as one.
+        // Not a logged line, and not counted as one.
         if dropped > reported {
             let text = format!("WARN logs: {} lines dropped", dropped - reported);
             batch.push(Line { text, timestamp: Timestamp::now() });
@@ -120,7 +120,7 @@ pub async fn ship(producer: Producer, topic: String, pod: String, stop: impl Fut
         }
         batch.clear();
     }
-    // Whoever serves next in this process goes on with it.
+    // The next server in this process continues with it.
     *queue.receiver.lock() = Some(lines);
 }
 

@@ -1,5 +1,5 @@
-//! Lines to stderr that hold up nothing and end nothing: what a full disk, a closed pipe or a reader that has stopped
-//! does not take is dropped and counted.
+//! Writing to stderr without ever blocking or failing: lines that a full disk, a closed pipe or a stopped reader does
+//! not take are dropped and counted.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// A pipe that has room at all takes as much without blocking (`PIPE_BUF`).
+/// A pipe that has any room takes this much without blocking (`PIPE_BUF`).
 const CHUNK_BYTES: usize = 4096;
-/// How long the rest of a line that was begun may wait for room.
+/// How long the rest of a started line may wait for room.
 const REST_WAITS: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
@@ -23,7 +23,7 @@ pub(super) fn unwritten() -> u64 {
     UNWRITTEN.load(Ordering::Relaxed)
 }
 
-/// Stderr, as the subscriber writes to it.
+/// Stderr for the subscriber.
 pub struct Stderr;
 
 impl<'a> MakeWriter<'a> for Stderr {
@@ -35,7 +35,7 @@ impl<'a> MakeWriter<'a> for Stderr {
 }
 
 impl Write for Stderr {
-    /// Takes a whole line, as the subscriber hands them over, and never fails.
+    /// Takes a whole line, which is how the subscriber writes, and never fails.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if !write_line(&mut io::stderr().lock(), line, &TORN) {
             UNWRITTEN.fetch_add(1, Ordering::Relaxed);
@@ -71,7 +71,7 @@ fn write_line(stream: &mut (impl Write + AsFd), line: &[u8], torn: &AtomicBool) 
 /// Whether a write would not block; it may still fail.
 fn has_room(stream: &impl AsFd, waits: Timespec) -> bool {
     let mut polled = [PollFd::new(stream, PollFlags::OUT)];
-    // What cannot be polled does not block.
+    // A file that cannot be polled does not block.
     poll(&mut polled, Some(&waits)).map_or(true, |ready| ready > 0)
 }
 

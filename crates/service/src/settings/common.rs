@@ -7,7 +7,7 @@ pub const HOST: Variable =
 pub const ADMIN_HOST: Variable = Variable::new(
     "ADMIN_HOST",
     "127.0.0.1",
-    "Address of the admin port. Probes and scrapes that come from outside need the replica's own.",
+    "Address of the admin port. Probes and scrapes from outside need the replica's own address.",
 );
 pub const ADMIN_PORT: Variable =
     Variable::new("ADMIN_PORT", "9100", "TCP port of /healthz, /readyz and /metrics; 0 is any free one.");

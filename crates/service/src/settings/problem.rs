@@ -7,7 +7,7 @@ use std::fmt;
 pub struct Problem {
     pub variable: &'static str,
     pub value: String,
-    /// What would have been a value, in words.
+    /// What a valid value would be, in words.
     pub expected: String,
 }
 

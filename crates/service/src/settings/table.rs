@@ -6,8 +6,7 @@ use super::Variable;
 
 /// For a terminal: each variable with its default, and below it what it decides.
 pub fn help(variables: &[&Variable]) -> String {
-    let mut text =
-        String::from("Environment variables (a variable that is set to nothing counts as not set):\n");
+    let mut text = String::from("Environment variables (an empty variable counts as not set):\n");
     for Variable { name, default, meaning } in variables {
         let default = default.map_or(String::new(), |default| format!("={default}"));
         // Writing to a string cannot fail.

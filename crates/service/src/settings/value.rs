@@ -7,7 +7,7 @@ use platform::values::{Policy, Protocol};
 
 /// A type that a variable's text can be read as.
 pub trait Setting: Sized {
-    /// The value, or what would have been one, in words that follow "expected".
+    /// The value, or what was expected, in words that follow "expected".
     fn parse(text: &str) -> Result<Self, String>;
 }
 
@@ -74,7 +74,7 @@ impl Setting for Policy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Workers(pub NonZeroUsize);
 
-/// More threads than any machine has use for; more replicas are the better way long before.
+/// More threads than any machine can use; more replicas help long before that.
 const WORKERS_MAX: usize = 64;
 
 impl Setting for Workers {
@@ -88,7 +88,7 @@ impl Setting for Workers {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seconds(pub Duration);
 
-/// Longer than any setting means, and short enough that adding it to a clock never overflows.
+/// Longer than any setting needs, and short enough that adding it to a clock never overflows.
 const LONGEST: Duration = Duration::from_hours(24 * 365);
 
 /// Units and their milliseconds, in the order in which a duration may have them.

@@ -1,4 +1,4 @@
-//! One replica behind the gateway and what is counted about it.
+//! One replica behind the gateway, and its counts.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -15,7 +15,7 @@ pub(crate) struct Backend {
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
     counters: Counters,
-    /// Connects that failed since the last one that succeeded; what passive ejection looks at.
+    /// Connects that failed since the last success; passive ejection uses it.
     failures_in_a_row: AtomicU32,
 }
 
@@ -36,13 +36,13 @@ struct Counters {
 /// The counts of one backend at one moment. `opened = closed + failed + active` once nothing is in motion.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct BackendCounts {
-    /// Sessions given to it and not ended.
+    /// Sessions given to it that have not ended.
     pub active: u64,
-    /// Sessions given to it, also those whose connect failed.
+    /// Sessions given to it, including failed connects.
     pub opened: u64,
     /// Sessions that ended after the connect succeeded.
     pub closed: u64,
-    /// Connects that were refused, reset or timed out; of UDP, sessions whose packets nobody took.
+    /// Connects that were refused, reset or timed out; with UDP, sessions whose packets were refused.
     pub failed: u64,
     /// UDP only: closed sessions that ended because they were idle.
     pub expired: u64,
@@ -68,8 +68,8 @@ impl Backend {
         self.counters.active.load(Ordering::Relaxed)
     }
 
-    /// Counts a session given to it. It counts as load from now on, before it is connected, so that a burst of
-    /// accepts does not go to one backend.
+    /// Counts a new session. It counts as load from now on, even before it is connected, so that a burst of accepts
+    /// does not go to one backend.
     pub(crate) fn session_opened(&self) {
         self.counters.opened.increment();
         self.counters.active.fetch_add(1, Ordering::Relaxed);
@@ -80,8 +80,8 @@ impl Backend {
         self.counters.active.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Counts a connect that failed and takes its session away. The gateway's own shortage (no port, no open
-    /// file) is a failed session too, but `blame` is then false and no reason to eject the backend.
+    /// Counts a failed connect and takes its session away. A shortage in the gateway (no port, no open file) fails the
+    /// session too, but then `blame` is false, and the backend is not ejected for it.
     pub(crate) fn session_failed(&self, blame: bool) -> u32 {
         self.counters.failed.increment();
         self.counters.active.fetch_sub(1, Ordering::Relaxed);
@@ -93,13 +93,13 @@ impl Backend {
     }
 
     pub(crate) fn connect_succeeded(&self) {
-        // Read first: in the usual case the line stays shared between the threads.
+        // Read first: usually the cache line then stays shared between the threads.
         if self.failures_in_a_row.load(Ordering::Relaxed) != 0 {
             self.failures_in_a_row.store(0, Ordering::Relaxed);
         }
     }
 
-    /// Starts the count of failures afresh, as after an ejection.
+    /// Resets the count of failures, as after an ejection.
     pub(crate) fn forgive(&self) {
         self.failures_in_a_row.store(0, Ordering::Relaxed);
     }

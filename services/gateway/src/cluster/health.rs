@@ -1,6 +1,6 @@
 //! Active health as a state machine: how many checks in a row turn a verdict.
 //!
-//! No clock and no I/O. The first check of a backend decides by itself, so that a new replica does not wait for
+//! No clock and no I/O. The first check of a backend decides alone, so that a new replica does not wait for
 //! `rise` intervals; from then on `fall` failures in a row take it out and `rise` successes in a row bring it back.
 
 use std::num::NonZeroU32;
@@ -14,7 +14,7 @@ pub(crate) struct Thresholds {
     pub(crate) rise: NonZeroU32,
 }
 
-/// What active checks say of a backend.
+/// What active checks say about a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -24,7 +24,7 @@ pub enum Verdict {
     Unhealthy,
 }
 
-/// The verdict with the run of checks that speaks against it.
+/// The verdict, and how many checks in a row contradict it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Health {
     verdict: Verdict,

@@ -147,7 +147,7 @@ fn the_last_one_is_never_ejected() {
         fail(&cluster, 1, start);
     }
     assert_eq!(eligible(&cluster), ["tcp-1"]);
-    // The one left falls ill: then an ejected one is better than none.
+    // The last one becomes unhealthy: then an ejected one is better than none.
     check(&cluster, 1, false);
     check(&cluster, 1, false);
     assert_eq!(eligible(&cluster), ["tcp-0"]);
@@ -188,8 +188,8 @@ fn change() -> impl Strategy<Value = Change> {
 }
 
 proptest! {
-    /// Whatever happens: what is eligible is listed, does not drain and did not fail its checks; and there is such
-    /// a backend whenever a healthy one is listed.
+    /// Whatever happens, eligible backends are listed, not draining and have not failed their checks; and there is one
+    /// whenever a healthy one is listed.
     #[test]
     fn eligible_backends_are_always_fit_and_never_missing(changes in proptest::collection::vec(change(), 0..60)) {
         let cluster = cluster();

@@ -1,7 +1,7 @@
 //! Noticing that a file was replaced, by watching its directory.
 //!
-//! The directory and not the file: a rename puts another file in its place, and a watch on the old one would stay
-//! silent. That also sees a directory of links being switched, as Kubernetes mounts a `ConfigMap`.
+//! It watches the directory and not the file: a rename puts another file in its place, and a watch on the old one would
+//! stay silent. It also notices a switched directory of links, which is how Kubernetes updates a `ConfigMap`.
 
 use std::fs;
 use std::io;
@@ -59,7 +59,7 @@ impl Watch {
         Ok(Self { path: path.to_owned(), inotify })
     }
 
-    /// Enters the asynchronous runtime it is called in.
+    /// Joins the asynchronous runtime in which it is called.
     pub(crate) fn start(self) -> io::Result<Changes> {
         #[expect(
             deprecated,
@@ -79,11 +79,11 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// Waits until the file is another one than at the last call, or is gone. Safe to be cancelled.
+    /// Waits until the file differs from the last call, or is gone. Cancel-safe.
     pub(crate) async fn next(&mut self) -> io::Result<()> {
         loop {
             let mut ready = self.inotify.readable().await?;
-            // What happened does not matter: the file itself is looked at.
+            // The event's kind does not matter: look at the file itself.
             match discard_events(self.inotify.get_ref()) {
                 Err(Errno::WOULDBLOCK) => ready.clear_ready(),
                 Err(error) => return Err(error.into()),
@@ -95,7 +95,7 @@ impl Changes {
         }
     }
 
-    /// Looks at the file; true if it is another one than at the last look.
+    /// Looks at the file; true if it differs from the last look.
     pub(crate) fn look(&mut self) -> bool {
         let now = Identity::of(&self.path);
         let changed = now != self.last;
@@ -151,7 +151,7 @@ mod tests {
         let path = directory.path().join("endpoints.json");
         let mut changes = Watch::new(&path).unwrap().start().unwrap();
         fs::write(directory.path().join("other"), "1").unwrap();
-        // All that the kernel has to say of it is there.
+        // The kernel has reported everything about it.
         drop(changes.inotify.readable().await.unwrap());
         let mut next = pin!(changes.next());
         assert!(poll_fn(|context| Poll::Ready(next.as_mut().poll(context).is_pending())).await);

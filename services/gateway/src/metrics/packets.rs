@@ -37,9 +37,11 @@ impl Collector for Metrics {
         endpoints(&mut encoder, &view, &self.stats, &self.cluster)?;
         backends(&mut encoder, &view.endpoints)?;
         let counters: [(&str, &str, Read); 4] = [
-            ("backend_sessions_expired", "Sessions of a backend that ended for being idle", |counts| {
-                counts.expired
-            }),
+            (
+                "backend_sessions_expired",
+                "Sessions of a backend that ended because they were idle",
+                |counts| counts.expired,
+            ),
             ("backend_sent_packets", "Packets passed on to a backend", |counts| counts.packets_to),
             ("backend_received_packets", "Packets that came from a backend", |counts| counts.packets_from),
             ("backend_dropped_packets", "Packets for a backend that could not be sent", |counts| {
@@ -57,7 +59,7 @@ impl Metrics {
         for (name, help, count) in [
             ("sessions_opened", "Sessions of clients that came", &stats.opened),
             ("sessions_closed", "Sessions that ended, for any reason", &stats.closed),
-            ("sessions_expired", "Sessions that ended for being idle", &packets.expired),
+            ("sessions_expired", "Sessions that ended because they were idle", &packets.expired),
             ("sessions_evicted", "Sessions that made room for others", &packets.evicted),
             ("sessions_cut", "Sessions cut off by the end of a drain", &stats.cut),
             ("sessions_moved", "Sessions that went to another backend", &packets.moved),
@@ -83,7 +85,7 @@ impl Metrics {
         let packets = &self.stats.packets;
         counter(encoder, "packets_received", "Packets that came from clients", packets.received.get())?;
         counter(encoder, "packets_answered", "Packets sent to clients", packets.answered.get())?;
-        let help = "Packets dropped, by reason; `kernel`: thrown away before the gateway saw them";
+        let help = "Packets dropped, by reason; `kernel`: dropped before the gateway saw them";
         let mut family = encoder.encode_descriptor("packets_dropped", help, None, MetricType::Counter)?;
         for (reason, count) in [
             ("kernel", self.kernel.count()),

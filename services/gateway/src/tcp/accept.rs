@@ -1,8 +1,8 @@
 //! Taking connections from the listeners, and pausing when there is no room for more.
 //!
 //! A paused listener is not closed: connections wait in the kernel's queue. Accepting resumes when a session of
-//! this worker ends, and is tried again after [`RETRY`] for what other workers or other processes give back. Never
-//! is a failed accept tried again at once, so running out of open files costs no CPU.
+//! this worker ends, and is tried again after [`RETRY`] in case other workers or processes gave something back. A
+//! failed accept is never retried at once, so running out of open files costs no CPU.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ const RETRY: Duration = Duration::from_millis(100);
 pub(super) struct Acceptor {
     listeners: Vec<Listener>,
     paused_until: Option<Instant>,
-    /// Nothing was accepted since accepting paused, so that a pause that goes on is counted once.
+    /// Nothing was accepted since accepting paused, so that a long pause is counted once.
     stuck: bool,
 }
 
@@ -63,7 +63,7 @@ impl Acceptor {
         true
     }
 
-    /// True if there is something to accept and nothing against it.
+    /// True if there is something to accept and accepting is not paused.
     pub(super) fn ready(&self) -> bool {
         self.paused_until.is_none() && self.listeners.iter().any(|listener| listener.waiting)
     }
@@ -76,7 +76,7 @@ impl Acceptor {
     /// Ends a pause.
     pub(super) fn resume(&mut self) {
         if self.paused_until.take().is_some() {
-            // What came meanwhile gave its edge away.
+            // Connections that came meanwhile have used up their edge.
             self.listeners.iter_mut().for_each(|listener| listener.waiting = true);
         }
     }
@@ -100,7 +100,7 @@ impl Acceptor {
                     Err(error) if lacks_resources(&error) => {
                         return self.pause(Shortage::Resources, now, sessions);
                     }
-                    // This connection is gone before it was taken; the next one may be there.
+                    // This connection broke before it was accepted; the next one may be fine.
                     Err(_) => {}
                 }
             }

@@ -1,6 +1,6 @@
 //! Connects that are not known to have succeeded yet, in the order of their deadlines.
 //!
-//! All have the same time-out, so a queue is in order by itself and no session has a timer. Entries whose session is
+//! All have the same time-out, so the queue is always sorted and no session needs a timer. Entries whose session is
 //! connected or gone are dropped when they come to the front.
 
 use std::collections::VecDeque;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// Above this the queue's memory is given back once it is empty.
 const KEPT: usize = 256;
 
-/// A session, and a number that tells this try to connect from every other one under the same key.
+/// A session, and a number that distinguishes this attempt to connect from all others under the same key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pending {
     pub(super) key: usize,
@@ -27,7 +27,7 @@ impl Connects {
         Self { timeout, queue: VecDeque::new() }
     }
 
-    /// Notes a connect that began at `now`, which must not be before that of an earlier call.
+    /// Notes a connect that began at `now`, which must not lie before an earlier call's `now`.
     pub(super) fn began(&mut self, pending: Pending, now: Instant) {
         self.queue.push_back((now + self.timeout, pending));
     }

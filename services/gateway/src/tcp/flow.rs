@@ -4,7 +4,7 @@
 //! full. A flow that carries bulk data goes through a pipe instead.
 //!
 //! Events are edge-triggered. After a short read the next edge says when there is more, which saves the read that
-//! would only say "nothing now"; after a pause an edge may have passed unseen, so then reading goes on to the end.
+//! would only say "nothing now"; after a pause an edge may have passed unseen, so then it reads until nothing is left.
 
 use std::io::{self, ErrorKind, Read};
 use std::time::Duration;
@@ -24,7 +24,7 @@ const TURNS: u32 = 8;
 /// A read of this size counts as bulk.
 const BULK_READ: usize = 32 * 1024;
 
-/// After so many bulk reads in a row a flow is spliced.
+/// After this many bulk reads in a row a flow is spliced.
 const BULK_STREAK: u8 = 4;
 
 /// What all flows of a worker share.
@@ -32,7 +32,7 @@ const BULK_STREAK: u8 = 4;
 pub(super) struct Shared {
     buffer: Box<[u8]>,
     pipes: PipePool,
-    /// How long a sink may take nothing of what is there for it.
+    /// How long a sink may leave waiting data unread.
     stall_timeout: Option<Duration>,
 }
 
@@ -42,8 +42,8 @@ impl Shared {
         Self { buffer, pipes: PipePool::new(pipes_max), stall_timeout }
     }
 
-    /// Reads what `source` has now: so many first bytes of the buffer, which hold until the next flow moves. 0 if it has
-    /// nothing, or came to its end.
+    /// Reads what `source` has now into the buffer and returns how many bytes; they stay valid until the next flow
+    /// moves. 0 if the source has nothing, or has ended.
     pub(super) fn read(&mut self, source: &TcpStream) -> io::Result<usize> {
         read_once(source, &mut self.buffer).map(Option::unwrap_or_default)
     }
@@ -60,7 +60,7 @@ pub(super) struct Flow {
     unseen: bool,
     /// The source said that nothing more comes.
     source_ended: bool,
-    /// That was passed on to the sink: nothing is left to do.
+    /// The end was passed on to the sink: nothing is left to do.
     pub(super) done: bool,
 }
 
@@ -80,14 +80,14 @@ pub(super) enum Pause {
     SinkFailed(io::Error),
 }
 
-/// What one go came to.
+/// What one pass achieved.
 #[derive(Debug)]
 pub(super) struct Moved {
     /// Bytes written to the sink.
     pub(super) bytes: u64,
     /// Writes they took.
     pub(super) writes: u32,
-    /// The source gave something, be it only its end.
+    /// The source gave something, if only its end.
     pub(super) heard: bool,
     pub(super) pause: Pause,
 }
@@ -202,7 +202,7 @@ impl Flow {
         let mut moved = Moved::NOTHING;
         let pause = self.write(&shared.buffer[..taken], sink, &mut moved);
         self.unseen = pause.is_some();
-        // If there is more, the registration of the source is followed by an event.
+        // If there is more, registering the source produces an event.
         moved.pause = pause.unwrap_or(Pause::SourceEmpty);
         moved
     }

@@ -1,8 +1,8 @@
 //! How much the kernel may keep of one direction, and how long it may be stuck.
 //!
 //! By default the kernel lets a sending socket hold 4 MiB, and a receiving one up to 32 MiB. A peer that does not read
-//! would fill all of that, on both of the gateway's sockets. So a direction starts with little room, and gets more once
-//! its sink has shown that it takes large amounts.
+//! would fill all of that, on both of the gateway's sockets. So a direction starts with little room and gets more once
+//! its sink has proved that it takes large amounts.
 //!
 //! Nothing is set before a direction's second read: a session of one message pays no system call here, and one read
 //! cannot fill much. `SO_RCVBUF` cannot exceed `net.core.rmem_max`, so a low limit there slows bulk transfers down.
@@ -26,7 +26,7 @@ const SINK_BYTES: u32 = 512 * 1024;
 /// A read of this size is a large one…
 const LARGE_READ: usize = 16 * 1024;
 
-/// …and after so many of them a direction moves in bulk: half a MiB that its sink took.
+/// …and after this many a direction moves in bulk: its sink has then taken half a MiB.
 const LARGE_READS: u8 = 32;
 
 /// The room of one direction.
@@ -42,8 +42,8 @@ pub(super) enum Room {
 }
 
 impl Room {
-    /// How much the next read may take. The kernel enlarges a receiving socket according to how much is read at once, and
-    /// cannot take back what it has offered to the peer; so the first reads are small.
+    /// How much the next read may take. The kernel enlarges a receiving socket according to how much is read at once,
+    /// and cannot take back what it has offered to the peer; so the first reads are small.
     pub(super) fn read_max(self) -> usize {
         match self {
             Self::Untouched | Self::ReadOnce => SMALL_BYTES as usize,
@@ -51,7 +51,7 @@ impl Room {
         }
     }
 
-    /// Notes a read of so many bytes and sets what follows from it. Call it before they are written.
+    /// Notes a read of `bytes` and adjusts the room. Call it before they are written.
     pub(super) fn read(
         &mut self,
         bytes: usize,
@@ -74,7 +74,7 @@ impl Room {
 }
 
 fn small(source: &TcpStream, sink: &TcpStream, stall_timeout: Option<Duration>) -> io::Result<()> {
-    // The kernel doubles it, for what a packet takes beside its bytes.
+    // The kernel doubles it, to allow for a packet's overhead.
     SockRef::from(source).set_recv_buffer_size(SMALL_BYTES as usize)?;
     bound_sink(sink, stall_timeout)
 }
@@ -84,15 +84,15 @@ fn large(source: &TcpStream, sink: &TcpStream) -> io::Result<()> {
     SockRef::from(sink).set_tcp_notsent_lowat(SINK_BYTES)
 }
 
-/// Bounds what waits in `sink` and how long it may wait. What a listener is told, its connections inherit.
+/// Bounds what waits in `sink` and how long it may wait. Connections inherit it from their listener.
 ///
-/// The time runs while the peer takes nothing of what waits for it: its window is closed, or it acknowledges nothing.
-/// When it is up, the kernel drops what is left and reports `ETIMEDOUT`. It does so after a close too, so no orphaned
-/// socket stays behind.
+/// The time runs while data waits and the peer makes no progress: its window is closed, or it acknowledges nothing.
+/// Then the kernel drops what is left and reports `ETIMEDOUT`. This holds after a close too, so no orphaned socket
+/// stays behind.
 pub(crate) fn bound_sink(sink: &impl AsFd, stall_timeout: Option<Duration>) -> io::Result<()> {
     let sink = SockRef::from(sink);
     sink.set_tcp_notsent_lowat(SMALL_BYTES)?;
-    // Also where there is none: a listener may have had one from another process.
+    // Set it even to "none": a listener may bring a value from another process.
     sink.set_tcp_user_timeout(stall_timeout)
 }
 

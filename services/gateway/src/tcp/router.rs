@@ -30,8 +30,8 @@ impl Router {
         Self { cluster, view, selector, random, sessions_max }
     }
 
-    /// The backend of a new session, which counts as its load from now on. A second try names the one that failed
-    /// (`but`): it goes to another one, and does not use up a turn of round robin.
+    /// The backend for a new session, which counts as its load from now on. A retry names the one that failed (`but`):
+    /// it goes to another one and does not use up a turn of round robin.
     pub(super) fn choose(&mut self, but: Option<&Arc<Backend>>) -> Result<Arc<Backend>, Shortage> {
         let eligible = &self.view.refresh(self.cluster.routing()).eligible;
         let load = |index: usize| eligible[index].active();
@@ -46,7 +46,7 @@ impl Router {
         let index = if let Some(drawn) = drawn.filter(|&drawn| !full(drawn)) {
             drawn
         } else {
-            // Rare, so a full scan: the emptiest of those that can be used.
+            // Rare, so a full scan is fine: the emptiest one that can be used.
             let others = (0..eligible.len()).filter(|&index| !failed(index));
             let usable = others.clone().filter(|&index| !full(index)).min_by_key(|&index| load(index));
             let none = if others.count() == 0 { Shortage::ConnectFailed } else { Shortage::CircuitOpen };

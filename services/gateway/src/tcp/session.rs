@@ -1,10 +1,10 @@
 //! A client's connection and the one to its backend: two flows, and what their ends mean.
 //!
-//! * An end of one side's bytes is passed on by shutting down the other side's writing half; the other direction
-//!   goes on. The session ends when both directions did.
-//! * A reset of one side resets the other, after what could still be read was passed on.
-//! * A backend that cannot be reached is not an end: as long as nothing went to it, another one can take over, and
-//!   what the client sent meanwhile is kept.
+//! * When one side has sent its last byte, the other side's writing half is shut down; the other direction continues.
+//!   The session ends when both directions have.
+//! * A reset of one side resets the other, after passing on what could still be read.
+//! * An unreachable backend does not end the session: as long as nothing was sent to it, another one can take over,
+//!   and what the client sent meanwhile is kept.
 
 use std::io;
 use std::net::Shutdown;
@@ -78,8 +78,8 @@ pub(super) fn from_token(token: Token) -> (usize, Side) {
 #[derive(Debug)]
 struct Peer {
     stream: TcpStream,
-    /// Asked for only after the socket was full once; most never are, and an edge that nobody waits for costs
-    /// nothing, so it is not taken back.
+    /// Requested only after the socket was full once, which is rare. An unneeded edge costs nothing, so the interest is
+    /// never removed.
     write_interest: bool,
 }
 
@@ -98,7 +98,7 @@ impl Peer {
     }
 }
 
-/// A client's connection and the one to its backend. Ten thousands of them are idle at a time, hence [`BUDGET`].
+/// A client's connection and the one to its backend. Tens of thousands are idle at a time, so it has a [`BUDGET`].
 #[derive(Debug)]
 pub(super) struct Session {
     client: Peer,
@@ -106,7 +106,7 @@ pub(super) struct Session {
     backend: Arc<Backend>,
     up: Flow,
     down: Flow,
-    /// Tells this try to connect from every other one under the same key.
+    /// Distinguishes this attempt to connect from all others under the same key.
     serial: u32,
     connected: bool,
     retried: bool,
@@ -138,13 +138,13 @@ pub(super) struct Turn<'a> {
 pub(super) enum Step {
     /// It waits for events.
     Wait,
-    /// It could go on in this direction, after others had their turn.
+    /// It can continue in this direction once others have had their turn.
     Again(Direction),
     /// Both directions ended in order.
     Ended,
     /// One side was reset or failed in this way.
     Reset(io::ErrorKind),
-    /// The backend could not be reached, and nothing went to it yet.
+    /// The backend could not be reached, and nothing was sent to it yet.
     Unreachable(io::Error),
 }
 
@@ -186,7 +186,7 @@ impl Session {
         self.retried
     }
 
-    /// Goes over to another backend with all that the client sent so far.
+    /// Moves to another backend with everything the client has sent so far.
     pub(super) fn switch(
         &mut self,
         backend: Arc<Backend>,
@@ -202,7 +202,7 @@ impl Session {
         if self.up.waits_for_sink() { Ok(self.drive(Direction::Up, false, turn)) } else { Ok(Step::Wait) }
     }
 
-    /// Looks whether the connect has come to an end, which on an idle connection no other call would tell.
+    /// Checks whether the connect has finished; on an idle connection no other call would show it.
     pub(super) fn check_connect(&mut self) -> io::Result<bool> {
         if !self.connected {
             if let Some(error) = self.upstream.stream.take_error()? {
@@ -245,7 +245,7 @@ impl Session {
         self.drive(direction, to_the_end, turn)
     }
 
-    /// Passes on what the client had said before it was given a backend: the first `taken` bytes of the shared buffer.
+    /// Passes on what the client sent before it had a backend: the first `taken` bytes of the shared buffer.
     pub(super) fn begin(&mut self, taken: usize, turn: &mut Turn<'_>) -> Step {
         let moved = self.up.begin(taken, &self.client.stream, &self.upstream.stream, turn.shared);
         self.count(Direction::Up, &moved);
@@ -275,7 +275,7 @@ impl Session {
             }
             Pause::SourceFailed(error) => Step::Reset(error.kind()),
             Pause::SinkFailed(error) => {
-                // A peer that says something and then resets must still be heard.
+                // What a peer sent before its reset must still arrive.
                 self.run(direction.reverse(), true, turn.shared);
                 Step::Reset(error.kind())
             }
@@ -313,8 +313,8 @@ impl Session {
         }
     }
 
-    /// The first write goes out at once anyway; a later one would wait for its acknowledgement. So sessions of one
-    /// message do without the system call, and what the second write left waiting is sent by it.
+    /// The first write goes out at once anyway; a later one would wait for its acknowledgement. So one-message sessions
+    /// save the system call, and the call sends what the second write left waiting.
     fn count_writes(&mut self, writes: u32) {
         self.sent = match (self.sent, writes) {
             (Sent::Nothing, 1) => Sent::Once,
@@ -334,14 +334,14 @@ impl Session {
         }
     }
 
-    /// The source of `direction` ended and everything from it was written: says so to the sink.
+    /// The source of `direction` has ended and everything from it was written: tells the sink.
     fn pass_on_end(&mut self, direction: Direction, turn: &mut Turn<'_>) -> Step {
         if self.flow(direction.reverse()).done {
-            // Closing both sockets says it too.
+            // Closing both sockets tells it as well.
             return Step::Ended;
         }
         if direction == Direction::Up && !self.connected {
-            // Shutting down a socket that still connects would undo the connect.
+            // Shutting down a connecting socket would abort the connect.
             match self.check_connect() {
                 Err(error) => return Step::Unreachable(error),
                 Ok(false) => return self.want_write(direction, turn),
@@ -383,10 +383,10 @@ impl Session {
         self.down.discard(shared);
     }
 
-    /// Resets both sockets: neither peer can take what it got for all there was.
+    /// Resets both sockets, so that neither peer mistakes what it got for everything.
     pub(super) fn reset(self, shared: &mut Shared) {
         for peer in [&self.client, &self.upstream] {
-            // Without it the close is in order, which is the best that is left.
+            // If that fails the close is orderly, which is the next best thing.
             let _ = SockRef::from(&peer.stream).set_linger(Some(std::time::Duration::ZERO));
         }
         self.close(shared);

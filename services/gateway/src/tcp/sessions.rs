@@ -20,15 +20,15 @@ use crate::cluster::backend::Backend;
 use crate::shortages::Shortage;
 use crate::stats::Stats;
 
-/// What holds for the sessions of all workers.
+/// Settings for the sessions of all workers.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
     /// Where upstream connections come from.
     pub(crate) source: Option<IpAddr>,
-    /// Clients' connections that all workers together may have.
+    /// How many client connections all workers together may have.
     pub(crate) connections_max: usize,
     pub(crate) connect_timeout: Duration,
-    /// How long a side may take nothing of what waits for it; `None`: for ever.
+    /// How long a side may leave waiting data unread; `None`: for ever.
     pub(crate) stall_timeout: Option<Duration>,
     /// Pipes for bulk data of one worker; each takes two open files.
     pub(crate) pipes_max: usize,
@@ -53,7 +53,7 @@ pub(super) struct Sessions {
     limits: Limits,
     shared: Shared,
     connects: Connects,
-    /// Flows that gave way to others and could go on.
+    /// Flows that gave way to others and can continue.
     again: Vec<(usize, Direction)>,
     serial: u32,
     /// Which connect failed last, and why.
@@ -94,8 +94,8 @@ impl Sessions {
         self.slab.len()
     }
 
-    /// True if some flow could go on without an event.
-    pub(super) fn can_go_on(&self) -> bool {
+    /// True if some flow can continue without an event.
+    pub(super) fn can_continue(&self) -> bool {
         !self.again.is_empty()
     }
 
@@ -113,11 +113,11 @@ impl Sessions {
         std::mem::take(&mut self.ended)
     }
 
-    /// Gives a new client a backend. Without one its connection is closed at once: to let it wait would only move the
-    /// time-out to the client.
+    /// Gives a new client a backend. If there is none, closes the connection at once: making it wait would only shift
+    /// the time-out to the client.
     pub(super) fn open(&mut self, client: TcpStream, now: Instant) {
         self.stats.connection_opened();
-        // Many clients have said something by now. It saves the event that would tell so, and a packet.
+        // Many clients have sent something by now. Reading it here saves an event and a packet.
         let Ok(taken) = self.shared.read(&client) else {
             self.stats.reset.increment();
             return self.stats.connection_closed();
@@ -128,7 +128,7 @@ impl Sessions {
         }
     }
 
-    /// `taken`: what the client has said already, see [`Shared::read`].
+    /// `taken`: how much the client has already sent, see [`Shared::read`].
     fn try_open(&mut self, client: TcpStream, taken: usize, now: Instant) -> Result<(), Shortage> {
         let mut backend = self.router.choose(None)?;
         let follows = Follows::of(taken > 0);
@@ -226,7 +226,7 @@ impl Sessions {
         }
     }
 
-    /// Lets flows go on that gave way to others.
+    /// Continues flows that gave way to others.
     pub(super) fn go_on(&mut self, now: Instant) {
         for (key, direction) in std::mem::take(&mut self.again) {
             // If the session ended and its key is used again, this is one idle read of the new one.
@@ -234,7 +234,7 @@ impl Sessions {
         }
     }
 
-    /// Makes a step of a session, if it is still there, and does what follows from it.
+    /// Advances a session, if it still exists, and handles the outcome.
     fn step(&mut self, key: usize, now: Instant, make: impl FnOnce(&mut Session, &mut Turn<'_>) -> Step) {
         let Some(session) = self.slab.get_mut(key) else {
             return;
@@ -293,7 +293,7 @@ impl Sessions {
         self.ended = true;
     }
 
-    /// When the next connect may be due for its time-out.
+    /// When the next connect may time out.
     pub(super) fn next_due(&mut self) -> Option<Instant> {
         let slab = &self.slab;
         self.connects.next_due(|pending| {
@@ -302,7 +302,7 @@ impl Sessions {
         })
     }
 
-    /// Ends the tries of connects whose time is over.
+    /// Ends connects whose time is up.
     pub(super) fn time_out_connects(&mut self, now: Instant) {
         while let Some(pending) = self.connects.pop_due(now) {
             self.step(pending.key, now, |session, _| {

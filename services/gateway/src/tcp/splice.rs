@@ -1,7 +1,7 @@
 //! Moving bulk data through a pipe, so that it never enters this process.
 //!
 //! Pipes come from a pool: opening one costs more than it saves on a short transfer, and an idle connection must
-//! not own two more open files. If the pool has none to give, the flow goes on by copying.
+//! not own two more open files. If the pool is empty, the flow keeps copying.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -41,7 +41,7 @@ impl Pipe {
         self.filled
     }
 
-    /// Takes from `source` what one call gets. `None` if there is nothing now, 0 at its end. To be called while the
+    /// Takes from `source` what one call gets. `None` if there is nothing now, 0 at its end. Call it only while the
     /// pipe is empty: otherwise "nothing now" could mean that the pipe is full.
     pub(super) fn fill(&mut self, source: impl AsFd) -> io::Result<Option<usize>> {
         debug_assert_eq!(self.filled, 0, "a pipe is filled when it is empty");
@@ -98,7 +98,7 @@ impl PipePool {
             return None;
         }
         let Ok(pipe) = Pipe::open() else {
-            // Not asked for again at every turn, only when one came back.
+            // Ask again only when one came back, not at every turn.
             self.unopened = 0;
             return None;
         };

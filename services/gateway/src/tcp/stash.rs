@@ -1,7 +1,7 @@
 //! Bytes that were read but could not be written yet.
 //!
-//! A flow that moves has none; one whose reader is slow has one, of bounded size, and its source is not read
-//! meanwhile. That is the whole of backpressure.
+//! A moving flow has none; one with a slow reader has one of bounded size, and its source is not read meanwhile. That
+//! is all there is to backpressure.
 
 use std::io::{self, ErrorKind, Write};
 
@@ -18,7 +18,7 @@ pub(super) enum Stash {
     Pipe(Pipe),
 }
 
-/// How far a stash was written.
+/// How much of a stash was written.
 #[derive(Debug)]
 pub(super) enum Flushed {
     /// All of it: this many bytes now. A pipe comes back to be used again.

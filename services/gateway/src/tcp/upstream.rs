@@ -14,7 +14,7 @@ use crate::shortages::Shortage;
 /// What is sent as soon as there is a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Follows {
-    /// Nothing that is known of: maybe the backend is the one that begins.
+    /// Nothing yet: the backend may be the one that speaks first.
     Nothing,
     Bytes,
 }
@@ -41,8 +41,8 @@ pub(super) fn connect(
         socket.bind(&SocketAddr::new(source, 0).into())?;
     }
     if follows == Follows::Bytes {
-        // The last packet of the handshake then goes with the bytes, and not on its own before them (tcp(7)). Without
-        // bytes it would only be late, and with it a backend that speaks first.
+        // The handshake's last packet then carries the bytes instead of going out alone before them (tcp(7)). Without
+        // bytes it would only be delayed, and so would a backend that speaks first.
         sockopt::set_tcp_quickack(&socket, false)?;
     }
     match socket.connect(&address.into()) {
@@ -53,7 +53,7 @@ pub(super) fn connect(
     Ok(TcpStream::from_std(socket.into()))
 }
 
-/// What a failed connect says: something about the backend, or what this process lacks.
+/// What a failed connect reveals: a fault of the backend, or a shortage in this process.
 pub(super) fn shortage(error: &io::Error) -> Shortage {
     if lacks_resources(error) {
         Shortage::Resources

@@ -40,7 +40,7 @@ pub(crate) struct Plan {
     pub(crate) policy: Policy,
     /// Sessions that one backend may have.
     pub(crate) circuit_max: u64,
-    /// How long sessions may go on after the drain began.
+    /// How long sessions may continue after the drain began.
     pub(crate) drain_timeout: Duration,
     /// Nobody else keeps the listeners, so what waits in their queues is taken before they are closed.
     pub(crate) last_call: bool,
@@ -63,7 +63,7 @@ impl Worker {
         let acceptor = Acceptor::new(listeners, poll.registry(), FIRST_LISTENER)?;
         let waker = Waker::new(poll.registry(), WAKER)?;
         context.shutdown.subscribe(move |_| {
-            // It fails only if the poll is gone, and with it the worker.
+            // It fails only if the poll is gone, and then so is the worker.
             let _ = waker.wake();
         });
         let sessions = Sessions::new(
@@ -108,7 +108,7 @@ impl Worker {
         self.sessions.time_out_connects(now);
     }
 
-    /// Follows the phase of the shutdown; true if the loop is to end.
+    /// Follows the phase of the shutdown; true if the loop should end.
     fn is_done(&mut self) -> bool {
         match self.context.shutdown.phase() {
             Phase::Running => false,
@@ -127,7 +127,7 @@ impl Worker {
 
     /// How long to sleep; for ever if only an event can bring work.
     fn timeout(&mut self) -> Option<Duration> {
-        if self.acceptor.ready() || self.sessions.can_go_on() {
+        if self.acceptor.ready() || self.sessions.can_continue() {
             return Some(Duration::ZERO);
         }
         let due = [self.sessions.next_due(), self.acceptor.paused_until(), self.drain_ends];

@@ -1,7 +1,7 @@
 //! Several packets to one peer as one message (`UDP_SEGMENT`, generic segmentation offload).
 //!
 //! The kernel takes the packets through its layers once and cuts them apart at the end, or not at all if the receiver
-//! asks for them whole. They must be of one length, but for a last shorter one.
+//! asks for them whole. They must have the same length, except that the last may be shorter.
 
 use std::io::IoSlice;
 use std::os::fd::RawFd;
@@ -12,7 +12,7 @@ use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 /// Packets of one message that every kernel with segmentation takes.
 const SEGMENTS_MAX: usize = 64;
 
-/// Longer packets may not fit the network without being fragmented, which segments may not be.
+/// Longer packets may have to be fragmented, which segments may not be.
 const SEGMENT_BYTES_MAX: usize = 1_400;
 
 /// How many of the first packets fit into one message, if they are of these `lengths`; 1 if only the first does.
@@ -41,12 +41,12 @@ pub(super) fn send(socket: RawFd, packets: &[IoSlice<'_>], segment: usize) -> Re
     Ok(())
 }
 
-/// True if the kernel refused the message for being segmented, so that its packets are to be sent one by one.
+/// True if the kernel refused the message because it is segmented, so that its packets must be sent one by one.
 pub(super) fn is_refused(error: Errno) -> bool {
     matches!(error, Errno::EIO | Errno::EINVAL | Errno::EMSGSIZE | Errno::EOPNOTSUPP | Errno::ENOPROTOOPT)
 }
 
-/// True if no message of this machine can be segmented: its network device cannot compute checksums.
+/// True if this machine cannot segment any message: its network device cannot compute checksums.
 pub(super) fn is_impossible(error: Errno) -> bool {
     matches!(error, Errno::EIO | Errno::EOPNOTSUPP | Errno::ENOPROTOOPT)
 }

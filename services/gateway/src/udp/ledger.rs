@@ -1,14 +1,14 @@
 //! Which replica each client has, in a file that all gateways of a group share.
 //!
 //! The file is a hash table: buckets of [`WAYS`] records, found by a hash of the client's address and the one it sends
-//! to. There are no locks. Each record has a check sum, so that one which was read while another gateway wrote it is
-//! taken for none; two gateways that write to one bucket at the same time may lose one of the two records, and its
-//! client is remembered again half an idle time-out later. What is lost only matters if the group changes just then,
-//! and the client is then given a replica like a new one.
+//! to. There are no locks. Each record has a checksum, so that a record read while another gateway writes it counts as
+//! empty. Two gateways that write to one bucket at the same time may lose one of the two records; its client is
+//! recorded again half an idle time-out later. The loss only matters if the group changes just then: the client then
+//! gets a replica as a new client would.
 //!
 //! The size is fixed (8 MiB at most, for 131,072 clients; blocks that were never written take no space). A full bucket
-//! loses its oldest record of a client that was not heard again after a reply, so that spoofed sources displace each
-//! other only; a client that was heard again gives way to none but another such client.
+//! loses its oldest record of a client that was not heard again after a reply, so that spoofed sources only displace
+//! each other; a client that was heard again gives way only to another such client.
 
 use std::fs::{File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -31,17 +31,17 @@ const FILE_BYTES: u64 = BUCKETS * BUCKET_BYTES as u64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Visitor {
     pub(crate) client: SocketAddr,
-    pub(crate) entrance: SocketAddr,
+    pub(crate) listener: SocketAddr,
 }
 
 /// The table, as one gateway sees it.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     file: File,
-    /// A record is refreshed twice in an idle time-out, so a session has one that is at most this old until it ends.
+    /// A record is refreshed twice per idle time-out, so a live session's record is never older than this.
     valid_for: Duration,
     idle_timeout: Duration,
-    /// Whether the file failed before, so that it is said once.
+    /// Whether the file failed before, so that it is reported once.
     failed: bool,
 }
 
@@ -60,7 +60,7 @@ struct Record {
 impl Ledger {
     /// Opens the file at `path`; makes it if it is not there.
     pub(crate) fn open(path: &Path, idle_timeout: Duration) -> io::Result<Self> {
-        // Not what a link leads to, and nothing that would wait: the file is made here and for this alone.
+        // No links, and nothing that could block: the file is made here, for this alone.
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
@@ -68,7 +68,7 @@ impl Ledger {
         if !file.metadata()?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
         }
-        // The same for every gateway, so it does not matter which of them comes first.
+        // The size is the same for every gateway, so it does not matter which comes first.
         if file.metadata()?.len() < FILE_BYTES {
             file.set_len(FILE_BYTES)?;
         }
@@ -80,12 +80,12 @@ impl Ledger {
         Ok(Self { file: self.file.try_clone()?, ..*self })
     }
 
-    /// How long after a record was written it is to be written again.
+    /// After this long a record is written again.
     pub(crate) fn refresh_after(&self) -> Duration {
         self.idle_timeout / 2
     }
 
-    /// The replica that a client had a short time ago, through whichever gateway.
+    /// The replica that a client had recently, through any gateway.
     pub(crate) fn recall(&mut self, visitor: Visitor) -> Option<SocketAddr> {
         let (hash, now) = (hash_of(&visitor), now());
         let bucket = self.read(hash)?;
@@ -106,8 +106,8 @@ impl Ledger {
         }
     }
 
-    /// Where in its bucket a record goes: over an older one of its client, an empty or outdated one, or the oldest of
-    /// those that are worth less or, among proven ones, as much.
+    /// Where in its bucket a record goes: over an older one of its client, an empty or outdated one, or the oldest
+    /// unproven one. A proven record may also replace the oldest proven one.
     fn way_for(&self, bucket: &[Option<Record>; WAYS], record: &Record, now: u64) -> Option<usize> {
         let own = bucket.iter().position(|other| other.is_some_and(|other| other.visitor == record.visitor));
         let free = || bucket.iter().position(|other| !other.is_some_and(|other| self.is_valid(&other, now)));
@@ -119,7 +119,7 @@ impl Ledger {
     }
 
     fn is_valid(&self, record: &Record, now: u64) -> bool {
-        // One from the future is from before the machine was started anew.
+        // A record from the future was written before the machine restarted.
         now.checked_sub(record.written).is_some_and(|age| u128::from(age) <= self.valid_for.as_millis())
     }
 
@@ -155,7 +155,7 @@ impl Record {
         bytes
     }
 
-    /// None if it is empty, or was read while it was written.
+    /// None if it is empty or was read during a write.
     fn decode(bytes: &[u8; RECORD_BYTES]) -> Option<Self> {
         fn at<const N: usize>(bytes: &[u8; RECORD_BYTES], start: usize) -> [u8; N] {
             std::array::from_fn(|index| bytes[start + index])
@@ -181,8 +181,8 @@ fn mapped(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// Not 0. The hash has fixed keys because all gateways must find the same record; who makes two clients meet in it on
-/// purpose has only moved a session.
+/// Not 0. The hash has fixed keys because all gateways must find the same record; an attacker who provokes a collision
+/// only moves a session.
 fn hash_of(visitor: &Visitor) -> u64 {
     let mut hasher = DefaultHasher::new();
     visitor.hash(&mut hasher);
@@ -199,7 +199,7 @@ fn offset(hash: u64) -> u64 {
     hash % BUCKETS * BUCKET_BYTES as u64
 }
 
-/// Milliseconds since the machine was started: the same clock for all processes, and nobody sets it.
+/// Milliseconds since the machine started: a clock that all processes share and nobody sets.
 fn now() -> u64 {
     let time = clock_gettime(ClockId::Boottime);
     u64::try_from(time.tv_sec).unwrap_or(0) * 1_000 + u64::try_from(time.tv_nsec).unwrap_or(0) / 1_000_000

@@ -21,10 +21,10 @@ use crate::cluster::backend::Backend;
 use crate::shortages::Shortage;
 use crate::stats::Stats;
 
-/// Turns of reading one replica's socket before others get theirs.
+/// Reads from one replica's socket before others get their turn.
 const ROUNDS: usize = 4;
 
-/// What holds for the sessions of one worker.
+/// Settings for the sessions of one worker.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
     /// Where sockets towards replicas are bound.
@@ -45,7 +45,7 @@ enum Unserved {
 
 /// The sessions of one loop, whose clients are all of one address family.
 pub(super) struct Relay<P: Peer> {
-    pub(super) entrances: Vec<UdpSocket>,
+    pub(super) listeners: Vec<UdpSocket>,
     addresses: Vec<SocketAddr>,
     table: Table,
     router: Router,
@@ -54,11 +54,11 @@ pub(super) struct Relay<P: Peer> {
     registry: Registry,
     stats: Arc<Stats>,
     limits: Limits,
-    /// Segmented messages to replicas are worth a try.
+    /// Segmented messages to replicas are worth trying.
     segments: bool,
     /// False once the gateway drains: clients without a session get none.
     takes_new: bool,
-    /// Sessions whose replica may have more to say.
+    /// Sessions whose replica may have sent more.
     again: Vec<usize>,
     /// The packets of a batch by client; kept for its memory.
     order: Vec<(SocketAddr, usize)>,
@@ -66,16 +66,16 @@ pub(super) struct Relay<P: Peer> {
 
 impl<P: Peer> Relay<P> {
     pub(super) fn new(
-        entrances: Vec<UdpSocket>,
+        listeners: Vec<UdpSocket>,
         registry: Registry,
         router: Router,
         ledger: Option<Ledger>,
         stats: Arc<Stats>,
         limits: Limits,
     ) -> std::io::Result<Self> {
-        let addresses = entrances.iter().map(UdpSocket::local_addr).collect::<Result<_, _>>()?;
+        let addresses = listeners.iter().map(UdpSocket::local_addr).collect::<Result<_, _>>()?;
         Ok(Self {
-            entrances,
+            listeners,
             addresses,
             table: Table::new(),
             router,
@@ -101,15 +101,15 @@ impl<P: Peer> Relay<P> {
         self.takes_new = false;
     }
 
-    /// True if some replica may have more to say without another event.
-    pub(super) fn can_go_on(&self) -> bool {
+    /// True if some replica may have sent more without a new event.
+    pub(super) fn can_continue(&self) -> bool {
         !self.again.is_empty()
     }
 
-    /// Passes on a batch of packets that came in at `entrance`, each client's together.
+    /// Passes on a batch of packets that came in at `listener`, grouped by client.
     pub(super) fn forward<'a>(
         &mut self,
-        entrance: usize,
+        listener: usize,
         datagrams: impl Iterator<Item = Datagram<'a, P>>,
         now: Instant,
     ) {
@@ -128,7 +128,7 @@ impl<P: Peer> Relay<P> {
             for (packet, (_, index)) in packets.iter_mut().zip(group) {
                 *packet = IoSlice::new(bodies[*index]);
             }
-            self.pass_on(Flow { client: group[0].0, entrance }, &packets[..group.len()], now);
+            self.pass_on(Flow { client: group[0].0, listener }, &packets[..group.len()], now);
         }
         self.order = order;
     }
@@ -147,7 +147,7 @@ impl<P: Peer> Relay<P> {
             Err(Unserved::NoSession) => return no_session(packets, &self.stats),
         };
         let mut rest = packets;
-        // A second time for what its replica refused: at another one, or at the same one if there is no other.
+        // Retry what its replica refused: at another one, or at the same one if there is no other.
         for _ in 0..2 {
             // It had to move and lost its place: no socket could be opened.
             let Some(session) = self.table.get_mut(key) else { return no_session(rest, &self.stats) };
@@ -175,7 +175,7 @@ impl<P: Peer> Relay<P> {
         }
     }
 
-    /// Notes that a session's client was heard: it is not idle, and there is somebody if it was answered before.
+    /// Notes that a session's client was heard: it is not idle and, if it was answered before, proven to be real.
     fn heard(&mut self, key: usize, now: Instant) {
         let session = self.table.get_mut(key).filter(|session| session.rank() != Rank::Left);
         let Some(session) = session else { return };
@@ -195,8 +195,8 @@ impl<P: Peer> Relay<P> {
         }
     }
 
-    /// Makes sure that a session is at a replica that may have it. Returns which session it is then: a new one, or the
-    /// same if there is no other replica.
+    /// Makes sure that a session is at an eligible replica. Returns the session: a new one, or the same if there is no
+    /// other replica.
     fn settle(&mut self, key: usize, now: Instant) -> usize {
         let generation = self.router.generation();
         let Some(session) = self.table.get_mut(key) else { return key };
@@ -220,7 +220,7 @@ impl<P: Peer> Relay<P> {
         let (flow, rank, refused) = (session.flow, session.rank(), session.refused);
         let old = Arc::clone(&session.backend);
         let new = self.router.choose(Some(&old)).ok()?;
-        // It leaves first, so that if room is needed its old place is the one that is given up.
+        // It leaves first, so that its old place is given up if room is needed.
         if refused {
             // Nothing can come from there any more.
             self.table.remove(key);
@@ -260,8 +260,8 @@ impl<P: Peer> Relay<P> {
         self.insert(flow, backend, socket, Rank::Fresh, now)
     }
 
-    /// The replica of a client that had none. Where all have as many sessions as they may, the longest idle one makes
-    /// room: or else a flood that fills them would lock out all clients for an idle time-out.
+    /// The replica for a client that had none. If all are at their limit, the longest idle session makes room:
+    /// otherwise a flood could lock out all clients for an idle time-out.
     fn choose(&mut self, now: Instant) -> Result<Arc<Backend>, Unserved> {
         let mut chosen = self.router.choose(None);
         if matches!(chosen, Err(Shortage::CircuitOpen)) && self.evict_client() {
@@ -273,15 +273,16 @@ impl<P: Peer> Relay<P> {
         })
     }
 
-    /// An answer to such a packet would come back as a packet of a client, and so would the answer to that.
+    /// An answer to such a packet would come back as a client's packet, and so would the answer to it.
     fn would_loop(&self, visitor: Visitor) -> bool {
-        let Visitor { client, entrance } = visitor;
-        let own = client.port() == entrance.port()
-            && (client.ip() == entrance.ip() || entrance.ip().is_unspecified() && client.ip().is_loopback());
+        let Visitor { client, listener } = visitor;
+        let own = client.port() == listener.port()
+            && (client.ip() == listener.ip() || listener.ip().is_unspecified() && client.ip().is_loopback());
         own || client.port() == 0 || self.router.cluster().is_replica(client)
     }
 
-    /// A socket towards a replica that counts the session as its load. If opening it fails, the replica no longer counts it.
+    /// A socket towards a replica that counts the session as its load. If opening it fails, the replica no longer
+    /// counts it.
     fn connect(&mut self, backend: &Arc<Backend>, now: Instant) -> Result<mio::net::UdpSocket, Unserved> {
         while self.table.len() >= self.limits.sessions_max {
             self.evict();
@@ -317,13 +318,13 @@ impl<P: Peer> Relay<P> {
         Ok(self.table.insert(session, now))
     }
 
-    /// Takes what a replica said to a session's client.
+    /// Reads what a replica sent to a session's client.
     pub(super) fn take_replies(&mut self, key: usize, now: Instant) {
         for _ in 0..ROUNDS {
             let Some(session) = self.table.get_mut(key) else { return };
             let flow = session.flow;
-            if !self.replies.has_room(flow.entrance) {
-                self.replies.send(&self.entrances, &self.stats.packets);
+            if !self.replies.has_room(flow.listener) {
+                self.replies.send(&self.listeners, &self.stats.packets);
             }
             match self.replies.receive(session.socket.as_raw_fd(), flow) {
                 Ok(received) => {
@@ -337,14 +338,14 @@ impl<P: Peer> Relay<P> {
                 }
                 Err(Errno::EAGAIN) => return,
                 Err(Errno::EINTR) => {}
-                // ICMP about an earlier packet. What follows from it is done when the client is heard again.
+                // ICMP about an earlier packet. The client's next packet will deal with it.
                 Err(_) => session.refused = true,
             }
         }
         self.again.push(key);
     }
 
-    /// Goes on with replicas that gave way to others.
+    /// Continues with replicas that gave way to others.
     pub(super) fn go_on(&mut self, now: Instant) {
         for key in std::mem::take(&mut self.again) {
             // If the session ended and its key is used again, this is one idle read of the new one.
@@ -355,13 +356,13 @@ impl<P: Peer> Relay<P> {
     /// Sends the replies that were taken.
     pub(super) fn send_replies(&mut self) {
         if !self.replies.is_empty() {
-            self.replies.send(&self.entrances, &self.stats.packets);
+            self.replies.send(&self.listeners, &self.stats.packets);
         }
     }
 }
 
 fn visitor(addresses: &[SocketAddr], flow: Flow) -> Visitor {
-    Visitor { client: flow.client, entrance: addresses[flow.entrance] }
+    Visitor { client: flow.client, listener: addresses[flow.listener] }
 }
 
 fn dropped(session: &Session, packets: u64, stats: &Stats) {

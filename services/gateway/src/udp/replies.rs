@@ -17,17 +17,17 @@ use super::table::Flow;
 use super::upstream;
 use crate::stats::PacketStats;
 
-/// Packets that are collected.
+/// How many packets are collected.
 const SLOTS: usize = 64;
 
-/// Packets taken from one socket at once; what is prepared for each call grows with it.
+/// Packets taken from one socket at once; the preparation for each call grows with it.
 const PER_SOCKET: usize = 16;
 
-/// No UDP packet is longer.
+/// The longest UDP packet.
 const PACKET_BYTES: usize = 65_535;
 
-/// From slot to slot. Not a power of two: the beginnings of all slots, which is all that short packets use, would share
-/// a few sets of the processor's caches. What is never used takes no memory.
+/// The distance between slots. Not a power of two: short packets only use the beginnings of slots, which would then
+/// share a few sets of the processor's caches. Pages that are never used take no memory.
 const STRIDE: usize = 65_536 + 320;
 
 /// What was received from one socket.
@@ -47,7 +47,7 @@ pub(super) struct Replies<P: Peer> {
     inbound: MultiHeaders<()>,
     outbound: MultiHeaders<P::Kernel>,
     outbound_segmented: MultiHeaders<P::Kernel>,
-    /// Segmented messages are worth a try.
+    /// Segmented messages are worth trying.
     segments: bool,
 }
 
@@ -58,12 +58,12 @@ struct Waiting {
     length: usize,
 }
 
-/// Consecutive packets that are sent as one: a [`gso::run`].
+/// Consecutive packets sent as one: a [`gso::run`].
 #[derive(Debug, Clone, Copy)]
 struct Message {
     start: usize,
     count: usize,
-    /// The length of its packets, but for the last.
+    /// The length of its packets; the last may be shorter.
     segment: usize,
 }
 
@@ -91,12 +91,12 @@ impl<P: Peer> Replies<P> {
         self.waiting.is_empty()
     }
 
-    /// True if packets to clients of this entrance can be added; else [`Replies::send`] comes first.
-    pub(super) fn has_room(&self, entrance: usize) -> bool {
-        self.waiting.len() < SLOTS && self.waiting.first().is_none_or(|first| first.flow.entrance == entrance)
+    /// True if packets to clients of this listener can be added; otherwise call [`Replies::send`] first.
+    pub(super) fn has_room(&self, listener: usize) -> bool {
+        self.waiting.len() < SLOTS && self.waiting.first().is_none_or(|first| first.flow.listener == listener)
     }
 
-    /// Adds what is there for the client of `flow` on the connected `socket`.
+    /// Adds what waits on the connected `socket` for the client of `flow`.
     ///
     /// # Errors
     /// What the kernel says: `EAGAIN` if nothing is there, `ECONNREFUSED` if nobody took an earlier packet.
@@ -118,12 +118,12 @@ impl<P: Peer> Replies<P> {
         Ok(Received { packets: packets as u64, bytes, drained: packets < count })
     }
 
-    /// Sends all that was received, from the sockets the clients sent to. What the kernel does not take is dropped.
-    pub(super) fn send(&mut self, entrances: &[UdpSocket], stats: &PacketStats) {
-        let Some(entrance) = self.waiting.first().map(|first| first.flow.entrance) else {
+    /// Sends everything received, from the sockets the clients sent to. What the kernel does not take is dropped.
+    pub(super) fn send(&mut self, listeners: &[UdpSocket], stats: &PacketStats) {
+        let Some(listener) = self.waiting.first().map(|first| first.flow.listener) else {
             return;
         };
-        let socket = entrances[entrance].as_raw_fd();
+        let socket = listeners[listener].as_raw_fd();
         self.plan.make(&self.waiting, self.segments);
         let mut slices = [IoSlice::new(&[]); SLOTS];
         for ((slice, slot), waiting) in
@@ -198,8 +198,8 @@ impl<P: Peer> Plan<P> {
     }
 }
 
-/// Which messages from `first` on go into one call: the end of them, and their segments' length if any is segmented.
-/// That length holds for the whole call, and a message that is longer would be cut.
+/// Which messages from `first` on go into one call: their end, and their segments' length if any is segmented. That
+/// length applies to the whole call and would cut a longer message.
 fn call(messages: &[Message], first: usize) -> (usize, Option<usize>) {
     let (mut segment, mut longest) = (None, 0);
     let rest = messages[first..].iter().take_while(|message| {
@@ -254,7 +254,7 @@ mod tests {
         }
 
         fn flow(&self) -> Flow {
-            Flow { client: self.0.local_addr().unwrap(), entrance: 0 }
+            Flow { client: self.0.local_addr().unwrap(), listener: 0 }
         }
 
         fn lengths(&self, count: usize) -> Vec<usize> {
@@ -297,7 +297,7 @@ mod tests {
 
     #[test]
     fn packets_of_many_sessions_go_out_in_one_go_and_in_order() {
-        let entrance = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let listener = UdpSocket::bind("127.0.0.1:0").unwrap();
         let clients: Vec<_> = (0..3).map(|_| Client::new()).collect();
         let lengths = [vec![50_usize, 50, 50, 20], vec![9], vec![1_500, 0, 3, 3]];
         let (mut replies, stats) = (Replies::<SocketAddrV4>::new(), PacketStats::default());
@@ -316,7 +316,7 @@ mod tests {
                 let again = replies.receive(session.as_raw_fd(), client.flow()).unwrap_err();
                 assert_eq!(again, Errno::EAGAIN);
             }
-            replies.send(std::slice::from_ref(&entrance), &stats);
+            replies.send(std::slice::from_ref(&listener), &stats);
             assert!(replies.is_empty());
             for (client, lengths) in clients.iter().zip(&lengths) {
                 assert_eq!(client.lengths(lengths.len()), *lengths);
@@ -327,10 +327,10 @@ mod tests {
 
     #[test]
     fn a_client_that_cannot_be_sent_to_does_not_hold_up_the_others() {
-        let entrance = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let listener = UdpSocket::bind("127.0.0.1:0").unwrap();
         let (client, mut replies, stats) =
             (Client::new(), Replies::<SocketAddrV4>::new(), PacketStats::default());
-        let nobody = Flow { client: "127.0.0.1:0".parse().unwrap(), entrance: 0 };
+        let nobody = Flow { client: "127.0.0.1:0".parse().unwrap(), listener: 0 };
         let (replica, session) = pair();
         for flow in [nobody, client.flow()] {
             for _ in 0..2 {
@@ -338,7 +338,7 @@ mod tests {
             }
             replies.receive(session.as_raw_fd(), flow).unwrap();
         }
-        replies.send(std::slice::from_ref(&entrance), &stats);
+        replies.send(std::slice::from_ref(&listener), &stats);
         assert_eq!(client.lengths(2), [5, 5]);
         assert_eq!((stats.answered.get(), stats.unsent.get()), (2, 2));
     }

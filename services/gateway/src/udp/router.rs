@@ -21,7 +21,7 @@ pub(super) struct Router {
     random: Pcg32,
     /// Sessions that one replica may have through this process.
     sessions_max: u64,
-    /// Those that a choice is made among; kept for its memory.
+    /// The candidates of a choice; kept to reuse its memory.
     usable: Vec<Arc<Backend>>,
 }
 
@@ -36,7 +36,7 @@ impl Router {
         &self.cluster
     }
 
-    /// Another number after each change of who may be chosen.
+    /// A number that changes whenever the eligible replicas do.
     pub(super) fn generation(&mut self) -> u64 {
         self.view.refresh(self.cluster.routing());
         self.view.generation()
@@ -48,7 +48,7 @@ impl Router {
     }
 
     /// The replica at `address` if it may take a session, which counts as its load from now on. It had the session
-    /// before, so the circuit breaker does not stand between them.
+    /// before, so the circuit breaker does not apply.
     pub(super) fn resume(&mut self, address: SocketAddr) -> Option<Arc<Backend>> {
         let canonical = |address: SocketAddr| (address.ip().to_canonical(), address.port());
         let eligible = &self.view.refresh(self.cluster.routing()).eligible;
@@ -57,8 +57,8 @@ impl Router {
         Some(Arc::clone(found))
     }
 
-    /// The replica of a new session, which counts as its load from now on. A session that cannot stay where it is
-    /// names that replica (`but`) and goes to another one.
+    /// The replica for a new session, which counts as its load from now on. A session that cannot stay at its replica
+    /// names it (`but`) and goes to another one.
     pub(super) fn choose(&mut self, but: Option<&Arc<Backend>>) -> Result<Arc<Backend>, Shortage> {
         let eligible = &self.view.refresh(self.cluster.routing()).eligible;
         let others = eligible.iter().filter(|backend| but.is_none_or(|but| !Arc::ptr_eq(but, backend)));
@@ -68,7 +68,7 @@ impl Router {
             self.selector.pick(&mut self.random, self.usable.len(), |index| self.usable[index].active());
         let none = if others.count() == 0 { Shortage::NoEndpoint } else { Shortage::CircuitOpen };
         let chosen = picked.map(|index| self.usable.swap_remove(index)).ok_or(none);
-        // What is not chosen must not be kept alive from here.
+        // Replicas that were not chosen must not be kept alive from here.
         self.usable.clear();
         chosen.inspect(|backend| backend.session_opened())
     }

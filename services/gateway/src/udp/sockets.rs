@@ -16,7 +16,7 @@ use crate::settings::Listeners;
 /// Bytes of packets that may wait in the kernel while the loop is busy. The kernel lowers it to `net.core.rmem_max`.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
-/// Never waited for in fact: the loops send without waiting.
+/// Never used in practice: the loops send without waiting.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(10);
 
 /// The sockets of the gateway, and who else has them.
@@ -28,7 +28,7 @@ pub(crate) struct Bound {
 }
 
 impl Bound {
-    /// One socket for each of `workers`, where the gateway makes them itself.
+    /// One socket per worker, if the gateway makes them itself.
     pub(crate) fn new(settings: Listeners, workers: usize) -> io::Result<Self> {
         match settings {
             Listeners::Bind { host, port } => {
@@ -55,13 +55,13 @@ impl Bound {
         self.sockets.iter().map(UdpSocket::local_addr).collect()
     }
 
-    /// What the kernel throws away of what clients send.
+    /// Packets from clients that the kernel drops.
     pub(crate) fn kernel_drops(&self) -> io::Result<KernelDrops> {
         KernelDrops::of(&self.sockets)
     }
 
-    /// The sockets dealt out to `workers` loops. A socket belongs to one loop alone, since the packets of a client come
-    /// to one socket and must not overtake each other; so there are at most as many loops as sockets.
+    /// The sockets dealt out to `workers` loops. A socket belongs to one loop alone, because a client's packets come to
+    /// one socket and must not overtake each other; so there are at most as many loops as sockets.
     pub(crate) fn dealt(&self, workers: usize) -> io::Result<Vec<Vec<UdpSocket>>> {
         let mut hands: Vec<Vec<UdpSocket>> = Vec::new();
         hands.resize_with(workers.clamp(1, self.sockets.len().max(1)), Vec::new);

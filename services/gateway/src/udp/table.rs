@@ -1,7 +1,7 @@
 //! The sessions of one loop: found by their client, ordered by how long they have been idle.
 //!
-//! Three lists run through the slab, each with the longest idle session first, so that what is due and what has to
-//! make room are found without a search and without a timer for each session.
+//! Three lists run through the slab, each with the longest idle session first, so that sessions that are due or must
+//! make room are found without a search and without a timer per session.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -13,22 +13,22 @@ use slab::Slab;
 
 use crate::cluster::backend::Backend;
 
-/// What a session is found by: a client at one of the loop's sockets.
+/// The key of a session: a client at one of the loop's sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Flow {
     pub(super) client: SocketAddr,
-    /// Which of the loop's sockets it sends to, and is to be answered from.
-    pub(super) entrance: usize,
+    /// Which of the loop's sockets it sends to and must be answered from.
+    pub(super) listener: usize,
 }
 
-/// How much a session is worth when room is needed; the first makes room first.
+/// How much a session is worth when room is needed; the first rank makes room first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rank {
-    /// It went to another replica, and is only here for replies under way.
+    /// It moved to another replica and only waits for replies in flight.
     Left,
-    /// Its client was not heard again after a reply; maybe nobody is there.
+    /// Its client was not heard again after a reply; it may be forged.
     Fresh,
-    /// Its client was.
+    /// Its client was heard again.
     Proven,
 }
 
@@ -50,9 +50,9 @@ pub(super) struct Session {
     pub(super) answered: bool,
     /// Its replica refused a packet: nobody listens there.
     pub(super) refused: bool,
-    /// The router's generation in which its replica was found to be fit for it.
+    /// The router's generation in which its replica was last eligible.
     pub(super) checked: u64,
-    /// When the ledger last heard of it.
+    /// When it was last written to the ledger.
     pub(super) recorded: Option<Instant>,
 }
 
@@ -103,7 +103,7 @@ impl Table {
         Self { slab: Slab::new(), keys: HashMap::new(), lists: [Ends::default(); 3] }
     }
 
-    /// Sockets towards replicas: sessions, and those that left.
+    /// Sockets towards replicas, including sessions that left.
     pub(super) fn len(&self) -> usize {
         self.slab.len()
     }
@@ -121,12 +121,12 @@ impl Table {
         self.slab.get_mut(key)
     }
 
-    /// The key that the next session gets.
+    /// The next session's key.
     pub(super) fn vacant_key(&self) -> usize {
         self.slab.vacant_key()
     }
 
-    /// Adds a session that is its client's from now on.
+    /// Adds a session, from now on its client's.
     pub(super) fn insert(&mut self, session: Session, now: Instant) -> usize {
         let (flow, rank) = (session.flow, session.rank);
         let key = self.slab.insert(session);
@@ -139,19 +139,19 @@ impl Table {
     pub(super) fn touch(&mut self, key: usize, now: Instant) {
         if let Some(session) = self.slab.get(key).filter(|session| session.last < now) {
             let rank = session.rank;
-            // One that left does not live longer for being heard of.
+            // A packet does not prolong a session that left.
             if rank != Rank::Left {
                 self.place(key, rank, now);
             }
         }
     }
 
-    /// Notes that a session's client is there.
+    /// Notes that a session's client was heard again.
     pub(super) fn prove(&mut self, key: usize, now: Instant) {
         self.place(key, Rank::Proven, now);
     }
 
-    /// Takes a session away from its client, to hear what its replica still says.
+    /// Detaches a session from its client, but keeps listening to its replica.
     pub(super) fn leave(&mut self, key: usize, now: Instant) {
         if let Some(session) = self.slab.get(key) {
             self.keys.remove(&session.flow);
@@ -171,12 +171,12 @@ impl Table {
         Some(session)
     }
 
-    /// The session that is to make room for another one.
+    /// The session that must make room for another one.
     pub(super) fn least_worth(&self) -> Option<usize> {
         Rank::ALL.into_iter().find_map(|rank| self.lists[rank as usize].first)
     }
 
-    /// The session of `rank` that is idle for longest, and since when.
+    /// The longest idle session of `rank`, and since when.
     pub(super) fn longest_idle(&self, rank: Rank) -> Option<(usize, Instant)> {
         let key = self.lists[rank as usize].first?;
         self.slab.get(key).map(|session| (key, session.last))

@@ -1,5 +1,5 @@
-//! Sockets towards replicas: one for each session, connected, so that replies come to their session and an ICMP
-//! "port unreachable" is seen.
+//! Sockets towards replicas: one per session, connected, so that replies reach their session and an ICMP "port
+//! unreachable" is noticed.
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
@@ -23,21 +23,21 @@ pub(super) fn open(address: SocketAddr, source: Option<IpAddr>) -> io::Result<Ud
     Ok(UdpSocket::from_std(socket.into()))
 }
 
-/// How far a group of packets came.
+/// How much of a group of packets was sent.
 #[derive(Debug, Default)]
 pub(super) struct Passed {
     /// Packets that were sent.
     pub(super) packets: u64,
-    /// Bytes of those.
+    /// Their bytes.
     pub(super) bytes: u64,
-    /// Packets that are done with: sent, or too long for any socket.
+    /// Finished packets: sent, or too long for any socket.
     pub(super) done: usize,
     /// Why the rest was not sent.
     pub(super) error: Option<Errno>,
 }
 
-/// Sends `packets` on a connected socket, several with one call where that is possible. `segments` says whether that is
-/// worth a try, and is told if it is not.
+/// Sends `packets` on a connected socket, several per call if possible. `segments` says whether that is worth trying
+/// and is cleared if it is not.
 pub(super) fn send(socket: &UdpSocket, packets: &[IoSlice<'_>], segments: &mut bool) -> Passed {
     let socket = socket.as_raw_fd();
     let mut passed = Passed::default();
@@ -86,19 +86,19 @@ impl Passed {
     }
 }
 
-/// True if the kernel has no room now, which says nothing of the replica.
+/// True if the kernel has no room now, which says nothing about the replica.
 pub(super) fn lacks_room(error: Errno) -> bool {
     matches!(error, Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM)
 }
 
-/// True if a socket could not be opened for want of a file or a port that another session has.
+/// True if a socket could not be opened for lack of a file or port that another session holds.
 pub(super) fn lacks_place(error: &io::Error) -> bool {
-    // The last two: all ports of the source address are taken, as `bind` and `connect` say it.
+    // The last two: all ports of the source address are taken, as reported by `bind` and `connect`.
     let taken = [Errno::EMFILE, Errno::ENFILE, Errno::EADDRINUSE, Errno::EAGAIN];
     taken.iter().any(|errno| error.raw_os_error() == Some(*errno as i32))
 }
 
-/// True if a socket that could not be opened says something about the replica, and not about what this process lacks.
+/// True if failing to open a socket is the replica's fault, and not a shortage in this process.
 pub(super) fn blames_backend(error: &io::Error) -> bool {
     let away = [Errno::ENETUNREACH, Errno::EHOSTUNREACH, Errno::ECONNREFUSED];
     away.iter().any(|errno| error.raw_os_error() == Some(*errno as i32))

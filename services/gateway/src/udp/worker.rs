@@ -1,6 +1,6 @@
 //! One event loop.
 //!
-//! Per turn: replies of replicas, which are sent to their clients together; then packets of clients; then what is due.
+//! Per turn: replies of replicas, sent to their clients together; then packets of clients; then expired sessions.
 //! With nothing to do it sleeps until the longest idle session is due.
 
 use std::io;
@@ -20,19 +20,19 @@ use super::router::Router;
 use crate::tcp::worker::Context;
 
 const WAKER: Token = Token(usize::MAX);
-const FIRST_ENTRANCE: usize = usize::MAX - 1;
+const FIRST_LISTENER: usize = usize::MAX - 1;
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1024;
 
-/// Batches taken from one entrance before replicas get their turn.
+/// Batches taken from one listener before replicas get their turn.
 const BATCHES: usize = 4;
 
-/// Bytes kept of each packet: more than any has. Not a power of two, so that the beginnings of all packets of a batch do
-/// not share a few sets of the processor's caches.
+/// Bytes kept of each packet: more than any has. Not a power of two, so that the beginnings of all packets of a batch
+/// do not share a few sets of the processor's caches.
 const PACKET_BYTES: usize = 65_536 + 320;
 
-/// Sessions are ended this late at most, so that many that end one after the other do not each take a turn.
+/// Sessions end at most this late, so that many that end one after the other do not each cost a turn.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// How a worker behaves.
@@ -42,7 +42,7 @@ pub(crate) struct Plan {
     pub(crate) policy: Policy,
     /// Sessions that one replica may have.
     pub(crate) circuit_max: u64,
-    /// How long sessions may go on after the drain began.
+    /// How long sessions may continue after the drain began.
     pub(crate) drain_timeout: Duration,
     /// Somebody else keeps the sockets, and a successor will read them.
     pub(crate) succeeded: bool,
@@ -63,7 +63,7 @@ impl Worker {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
         context.shutdown.subscribe(move |_| {
-            // It fails only if the poll is gone, and with it the worker.
+            // It fails only if the poll is gone, and then so is the worker.
             let _ = waker.wake();
         });
         Ok(Self { poll, sockets, context, plan })
@@ -96,10 +96,10 @@ impl Worker {
     }
 }
 
-/// What is made on the thread that runs it: the kernel's memory for batches cannot be sent to another one.
+/// Made on the worker's own thread, because the memory for batches cannot be sent to another one.
 struct Turns<'a, P: Peer> {
     context: &'a Context,
-    entrances: Vec<Entrance>,
+    listeners: Vec<Listener>,
     inbound: Inbound<P>,
     relay: Relay<P>,
     drain_timeout: Duration,
@@ -109,7 +109,7 @@ struct Turns<'a, P: Peer> {
 }
 
 /// A socket that clients send to.
-struct Entrance {
+struct Listener {
     /// Registered with the poll; the packets are read from the original.
     watched: mio::net::UdpSocket,
     /// It may hold packets. Events are edge-triggered, so this outlives them.
@@ -118,11 +118,11 @@ struct Entrance {
 
 impl<'a, P: Peer> Turns<'a, P> {
     fn new(poll: &Poll, sockets: Vec<UdpSocket>, context: &'a Context, plan: Plan) -> io::Result<Self> {
-        let mut entrances = Vec::with_capacity(sockets.len());
+        let mut listeners = Vec::with_capacity(sockets.len());
         for (index, socket) in sockets.iter().enumerate() {
             let mut watched = mio::net::UdpSocket::from_std(socket.try_clone()?);
-            poll.registry().register(&mut watched, Token(FIRST_ENTRANCE - index), Interest::READABLE)?;
-            entrances.push(Entrance { watched, waiting: false });
+            poll.registry().register(&mut watched, Token(FIRST_LISTENER - index), Interest::READABLE)?;
+            listeners.push(Listener { watched, waiting: false });
         }
         let sweep = SWEEP.min(plan.limits.idle_timeout / 8);
         let relay = Relay::new(
@@ -135,7 +135,7 @@ impl<'a, P: Peer> Turns<'a, P> {
         )?;
         Ok(Self {
             context,
-            entrances,
+            listeners,
             inbound: Inbound::new(PACKET_BYTES),
             relay,
             drain_timeout: plan.drain_timeout,
@@ -151,14 +151,14 @@ impl<'a, P: Peer> Turns<'a, P> {
             if event.token() == WAKER {
                 continue;
             }
-            match FIRST_ENTRANCE.checked_sub(token).and_then(|index| self.entrances.get_mut(index)) {
-                Some(entrance) => entrance.waiting = true,
+            match FIRST_LISTENER.checked_sub(token).and_then(|index| self.listeners.get_mut(index)) {
+                Some(listener) => listener.waiting = true,
                 None => self.relay.take_replies(token, now),
             }
         }
         self.relay.go_on(now);
         self.relay.send_replies();
-        for index in 0..self.entrances.len() {
+        for index in 0..self.listeners.len() {
             self.take_packets(index, now);
         }
         self.relay.expire(now);
@@ -166,17 +166,17 @@ impl<'a, P: Peer> Turns<'a, P> {
 
     fn take_packets(&mut self, index: usize, now: Instant) {
         for _ in 0..BATCHES {
-            if !self.entrances[index].waiting {
+            if !self.listeners[index].waiting {
                 return;
             }
-            match self.inbound.receive(&self.relay.entrances[index]) {
+            match self.inbound.receive(&self.relay.listeners[index]) {
                 Ok(count) => {
-                    self.entrances[index].waiting = count == BATCH;
+                    self.listeners[index].waiting = count == BATCH;
                     self.relay.forward(index, self.inbound.datagrams(), now);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    self.entrances[index].waiting = false;
+                    self.listeners[index].waiting = false;
                     if error.kind() != io::ErrorKind::WouldBlock {
                         tracing::warn!(%error, "clients' packets cannot be read");
                     }
@@ -185,7 +185,7 @@ impl<'a, P: Peer> Turns<'a, P> {
         }
     }
 
-    /// Follows the phase of the shutdown; true if the loop is to end.
+    /// Follows the phase of the shutdown; true if the loop should end.
     fn is_done(&mut self, poll: &Poll) -> io::Result<bool> {
         let now = Instant::now();
         Ok(match self.context.shutdown.phase() {
@@ -201,16 +201,16 @@ impl<'a, P: Peer> Turns<'a, P> {
         })
     }
 
-    /// A successor reads what comes from now on, and finds the sessions' replicas in the ledger: here only replies under
-    /// way are waited for. Without a successor, sessions go on until they end.
+    /// A successor reads what comes from now on and finds the sessions' replicas in the ledger: this worker only waits
+    /// for replies in flight. Without a successor, sessions continue until they end.
     fn begin_drain(&mut self, poll: &Poll, now: Instant) -> io::Result<()> {
         tracing::info!(sessions = self.relay.clients(), "draining: takes no new sessions");
         self.relay.take_no_new();
         let mut drain = self.drain_timeout;
         if self.succeeded {
             drain = drain.min(LINGER);
-            for mut entrance in self.entrances.drain(..) {
-                poll.registry().deregister(&mut entrance.watched)?;
+            for mut listener in self.listeners.drain(..) {
+                poll.registry().deregister(&mut listener.watched)?;
             }
         }
         self.drain_ends = Some(now + drain);
@@ -219,7 +219,7 @@ impl<'a, P: Peer> Turns<'a, P> {
 
     /// How long to sleep; for ever if only an event can bring work.
     fn timeout(&self, now: Instant) -> Option<Duration> {
-        if self.relay.can_go_on() || self.entrances.iter().any(|entrance| entrance.waiting) {
+        if self.relay.can_continue() || self.listeners.iter().any(|listener| listener.waiting) {
             return Some(Duration::ZERO);
         }
         let due = [self.relay.next_due().map(|due| due + self.sweep), self.drain_ends];

@@ -53,7 +53,7 @@ fn if_nobody_can_be_reached_the_client_is_told_at_once() {
 #[test]
 fn what_keeps_clients_out_is_said_in_readyz_and_counted_by_its_reason() {
     let dead = nobody();
-    // An address for documentation, which no machine has.
+    // A documentation address, which no machine has.
     let elsewhere: [(&str, &str); 1] = [("UPSTREAM_BIND", "192.0.2.1")];
     let replica = Replica::echo();
     let full = [("CIRCUIT_MAX_CONNECTIONS", "1")];
@@ -149,7 +149,7 @@ fn a_connect_that_nobody_answers_times_out_and_goes_elsewhere() {
     assert_eq!(&answer, b"said before it was connected");
     assert_eq!(running.count("tcp-0", "failed"), 1);
 
-    // An idle connection that did succeed is not taken for one that did not.
+    // An idle connection that succeeded is not mistaken for a failed one.
     let idle = running.connect();
     wait_until("it is open", || running.count("tcp-1", "active") == 2);
     let _later = running.connect();

@@ -1,7 +1,7 @@
 //! A gateway as a process of its own, with listeners that its supervisor, the test, keeps.
 //!
-//! The process is this test program once more, running only the one test of this file, which is told by its environment
-//! that it is the gateway.
+//! The process is a second instance of this test program that runs only the test in this file, which learns from its
+//! environment that it is the gateway.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -58,7 +58,7 @@ fn a_process_whose_endpoints_never_come_is_not_ready_and_ends_on_a_signal() {
     process.assert_ends_well();
 }
 
-/// An address of its own, so that nobody else takes its ports.
+/// Its own address, so that nobody else takes its ports.
 const ADMIN: &str = "127.66.1.10";
 
 /// A port of it that is free.

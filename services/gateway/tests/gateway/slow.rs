@@ -10,8 +10,8 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::support::{PATIENCE, Replica, Running, endpoint, pause, wait_until};
 
-/// All that may be under way from one end to the other while nobody reads: the test's own two buffers, the gateway's two,
-/// and the block it holds. Without bounds it is some ten MiB.
+/// All that may be in flight from one end to the other while nobody reads: the test's own two buffers, the gateway's
+/// two, and the block it holds. Without bounds it is about ten MiB.
 const UNDER_WAY_MAX: u64 = 512 * 1024;
 
 const CLIENTS: u64 = 20;
@@ -36,7 +36,7 @@ fn write_for_ever(mut stream: &TcpStream) -> u64 {
     taken
 }
 
-/// A replica that writes for ever, and the most that was taken of it on one connection once that is over.
+/// A replica that writes for ever, and the most bytes that one ended connection took.
 fn talkative() -> (Replica, Arc<AtomicU64>) {
     let most = Arc::new(AtomicU64::new(0));
     let seen = Arc::clone(&most);
@@ -86,7 +86,7 @@ fn a_slow_reader_that_goes_on_reading_stays() {
     let running = Running::with(&[endpoint("tcp-0", replica.address)], &settings);
     let mut slow = client(running.address);
     let mut piece = vec![0; 64 * 1024];
-    // In all it takes more than the time-out, which no single pause comes near to.
+    // In all it takes longer than the time-out, but no single pause comes near it.
     for _ in 0..60 {
         slow.read_exact(&mut piece).unwrap();
         pause(Duration::from_millis(50));

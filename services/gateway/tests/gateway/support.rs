@@ -14,10 +14,10 @@ use serde_json::Value;
 use service::Shutdown;
 use service::settings::Env;
 
-/// No step of a test takes so long unless it hangs.
+/// No step of a test takes this long unless it hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Waits until `condition` holds; `what` is said if it never does.
+/// Waits until `condition` holds; fails with `what` if it never does.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
@@ -27,7 +27,7 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Lets time pass, for tests that something does not happen and between two looks at a condition.
+/// Lets time pass, to test that something does not happen and between two looks at a condition.
 #[expect(clippy::disallowed_methods, reason = "the one pause of these tests")]
 pub(crate) fn pause(duration: Duration) {
     std::thread::sleep(duration);
@@ -60,7 +60,7 @@ pub(crate) fn echo(mut stream: TcpStream) {
     }
 }
 
-/// A server on a free port that gives each connection to a thread. It goes on until the process ends or it is
+/// A server on a free port that gives each connection to a thread. It runs until the process ends or it is
 /// [`close`](Replica::close)d.
 pub(crate) struct Replica {
     pub(crate) address: SocketAddr,
@@ -100,7 +100,7 @@ impl Replica {
         self.accepted.load(Ordering::SeqCst)
     }
 
-    /// Stops listening; connections go on.
+    /// Stops listening; connections continue.
     pub(crate) fn close(self) {
         rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both).unwrap();
     }

@@ -1,8 +1,8 @@
 //! Lines as they come.
 //!
-//! The index is asked once a second, page by page until there is no more. A line can be found some time after it was
-//! written (bulk, refresh), and lines of several pods do not become visible in the order of their times: each look
-//! begins some seconds before the last line, and what was given is remembered for as long.
+//! The index is queried once a second, page by page until there are no more. A line becomes visible some time after it
+//! was written (bulk, refresh), and lines of several pods do not become visible in the order of their times. So each
+//! look begins some seconds before the last line, and lines already returned are remembered that long.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -16,7 +16,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How late a line may become visible.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(10);
 
-/// An endless, blocking iterator over lines that come; ends after an error.
+/// An endless, blocking iterator over new lines; ends after an error.
 pub struct Follow {
     reader: Reader,
     question: Question,
@@ -26,7 +26,7 @@ pub struct Follow {
     from: Timestamp,
     /// The time of the last line.
     last: Timestamp,
-    /// By id, when it was written: those that were given.
+    /// The lines already returned: by id, when each was written.
     given: BTreeMap<String, Timestamp>,
     waiting: VecDeque<Line>,
     failed: bool,
@@ -57,7 +57,7 @@ impl Follow {
             if self.given.insert(hit.id, time).is_none() {
                 self.waiting.extend(hit.line.filter(|line| self.question.matches(line)));
             }
-            // Not beyond the present: a clock that is ahead must not hide the others' lines.
+            // Not beyond the present: a fast clock must not hide the lines of other pods.
             self.last = self.last.max(time.min(Timestamp::now()));
         }
         let again = self.last.checked_sub(OVERLAP).unwrap_or(self.last).max(self.start);
@@ -66,7 +66,7 @@ impl Follow {
             self.from = again;
             return Ok(true);
         };
-        // More lines of one instant than fit a page: the rest of them are out of reach, what comes after them is not.
+        // One instant has more lines than a page: the rest of them are out of reach, but later lines are not.
         self.from = if end > self.from { end } else { end.checked_add(INSTANT).unwrap_or(end) };
         Ok(false)
     }

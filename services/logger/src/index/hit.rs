@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::Line;
 
-/// An answer. Documents stay as they came until each is looked at: one that cannot be read hides no other.
+/// An answer. Documents stay unparsed until each is read, so that a bad one hides no other.
 #[derive(Deserialize)]
 pub(super) struct Found {
     hits: Inner,
@@ -46,14 +46,15 @@ struct Source {
     text: String,
 }
 
-/// By which pages are cut.
+/// The time by which pages are cut.
 #[derive(Deserialize)]
 struct Time {
     timestamp: Timestamp,
 }
 
 impl Found {
-    /// Its documents, if pages have at most so many. One without a time is left out: it has no place among the others.
+    /// Its documents, if a page has at most `page` of them. One without a time is left out: it has no place in the
+    /// order.
     pub(super) fn hits(self, page: usize) -> Hits {
         let hit = |raw: Raw| {
             let Time { timestamp } = serde_json::from_str(raw.source.get()).ok()?;

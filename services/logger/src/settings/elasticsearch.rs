@@ -13,33 +13,33 @@ pub(crate) const ELASTICSEARCH_ENDPOINT: Variable = Variable::optional(
     "http://HOST:PORT or https://HOST:PORT; several, separated by commas, are used in turn. Must be set.",
 );
 pub(crate) const ELASTICSEARCH_URL: Variable =
-    Variable::optional("ELASTICSEARCH_URL", "Another name of ELASTICSEARCH_ENDPOINT.");
+    Variable::optional("ELASTICSEARCH_URL", "Another name for ELASTICSEARCH_ENDPOINT.");
 pub(crate) const ELASTICSEARCH_LOGGING_INDEX: Variable = Variable::new(
     "ELASTICSEARCH_LOGGING_INDEX",
     "general-logs",
     "Beginning of the indices' names; each day has its own, such as general-logs-2026.11.21. All have the alias k8s-logs.",
 );
 pub(crate) const ELASTICSEARCH_INDEX: Variable =
-    Variable::new("ELASTICSEARCH_INDEX", "general-logs", "Another name of ELASTICSEARCH_LOGGING_INDEX.");
+    Variable::new("ELASTICSEARCH_INDEX", "general-logs", "Another name for ELASTICSEARCH_LOGGING_INDEX.");
 pub(crate) const ELASTICSEARCH_USERNAME: Variable =
     Variable::optional("ELASTICSEARCH_USERNAME", "User name, with ELASTICSEARCH_PASSWORD.");
 pub(crate) const ELASTICSEARCH_USER: Variable =
-    Variable::optional("ELASTICSEARCH_USER", "Another name of ELASTICSEARCH_USERNAME.");
+    Variable::optional("ELASTICSEARCH_USER", "Another name for ELASTICSEARCH_USERNAME.");
 pub(crate) const ELASTICSEARCH_PASSWORD: Variable =
     Variable::optional("ELASTICSEARCH_PASSWORD", "Password of ELASTICSEARCH_USERNAME.");
 pub(crate) const ELASTICSEARCH_API_KEY: Variable =
     Variable::optional("ELASTICSEARCH_API_KEY", "Encoded API key, instead of user name and password.");
 pub(crate) const ELASTICSEARCH_CA_FILE: Variable = Variable::optional(
     "ELASTICSEARCH_CA_FILE",
-    "Certificates (PEM) that are trusted beside the usual authorities.",
+    "Certificates (PEM) that are trusted besides the usual authorities.",
 );
 pub(crate) const ELASTICSEARCH_INSECURE: Variable = Variable::new(
     "ELASTICSEARCH_INSECURE",
     "false",
-    "true: any certificate is accepted, so that anybody on the way can read and change everything.",
+    "true: any certificate is accepted, so anybody on the path can read and change everything.",
 );
 pub(crate) const ELASTICSEARCH_TIMEOUT: Variable =
-    Variable::new("ELASTICSEARCH_TIMEOUT", "30", "What one request may take; seconds.");
+    Variable::new("ELASTICSEARCH_TIMEOUT", "30", "How long one request may take; seconds.");
 
 /// How to authenticate.
 #[derive(Clone, PartialEq, Eq)]
@@ -60,11 +60,11 @@ impl fmt::Debug for Credentials {
 /// Whose certificates are accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trust {
-    /// Those of the usual authorities.
+    /// Certificates of the usual authorities.
     Usual,
-    /// Those of these authorities (PEM), too.
+    /// Certificates of these authorities (PEM), too.
     Also(Vec<u8>),
-    /// Any.
+    /// Any certificate.
     Everything,
 }
 
@@ -77,12 +77,12 @@ pub struct Elasticsearch {
     pub index_prefix: String,
     pub credentials: Option<Credentials>,
     pub trust: Trust,
-    /// What one request may take.
+    /// How long one request may take.
     pub timeout: Duration,
 }
 
 impl Elasticsearch {
-    /// Reads the settings. If there is no URL that is noted as a problem.
+    /// Reads the settings. A missing URL is noted as a problem.
     pub fn read(reader: &mut Reader<'_>) -> Self {
         Self {
             urls: urls(reader),

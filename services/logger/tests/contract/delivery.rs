@@ -49,10 +49,10 @@ fn lines_become_documents_and_a_drain_delivers_commits_and_leaves() {
     assert_eq!(elasticsearch.texts(), ["first", "last", "second"]);
     assert_eq!((kafka.committed(0), kafka.committed(1)), (Some(2), Some(1)));
 
-    // Its successor gets the partitions at once, and nothing again.
+    // Its successor gets the partitions at once, and no record twice.
     let logger = Logger::start(&kafka, &elasticsearch, &[]);
     kafka.publish_line(1, "new");
-    eventually("it goes on", || elasticsearch.texts().len() == 4);
+    eventually("the successor continues", || elasticsearch.texts().len() == 4);
     assert_eq!(logger.metric("logger_records_consumed_total"), 1);
     assert_eq!(logger.metric("logger_documents_duplicate_total"), 0);
 }

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-/// What one request is to come to instead.
+/// What happens to one request instead.
 #[derive(Debug, Clone)]
 pub(crate) enum Fault {
     /// The whole request.
@@ -33,11 +33,11 @@ pub(crate) struct Contents {
     pub(crate) faults: VecDeque<Fault>,
     /// Documents of each bulk that was asked for.
     pub(crate) bulks: Vec<usize>,
-    /// More documents than that are too large.
+    /// A bulk with more documents is too large.
     pub(crate) documents_max: Option<usize>,
     /// Every bulk fails until this is taken away.
     pub(crate) down: bool,
-    /// A bulk with a document of this text is refused as a whole, and a document alone of it, too.
+    /// A bulk with a document of this text is refused as a whole, even if it is the only one.
     pub(crate) poison: Option<&'static str>,
     /// What happens to every bulk without a fault of its own.
     pub(crate) always: Option<Fault>,

@@ -15,7 +15,7 @@ fn what_fails_is_sent_again_and_nothing_is_written_twice() {
     eventually("all is committed", || kafka.committed(0) == Some(3));
     assert_eq!(elasticsearch.texts(), ["first", "second", "third"]);
     assert!(logger.metric("logger_bulk_retries_total{cause=\"unavailable\"}") >= 3);
-    assert!(logger.metric("logger_documents_duplicate_total") >= 1, "those of the lost answer");
+    assert!(logger.metric("logger_documents_duplicate_total") >= 1, "the documents of the lost answer");
     assert_eq!(logger.metric("logger_bulks_opened_total"), logger.metric("logger_bulks_closed_total"));
     assert!(logger.page("/readyz").ends_with("ready\n"), "{}", logger.page("/readyz"));
 }

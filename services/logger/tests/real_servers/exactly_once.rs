@@ -14,7 +14,7 @@ const RECORDS: u64 = 100_000;
 /// So that every kill meets a stream of records: 80 s of them.
 const RECORDS_PER_SECOND: u64 = 1250;
 const AWAY: Duration = Duration::from_secs(10);
-/// Who the records say they are of.
+/// The pod that the records name.
 const POD: &str = "exactly-once-0";
 const DEADLINE: Duration = Duration::from_mins(2);
 /// Five bulks of 2 MiB with their answers, 16 MiB fetched ahead, and the program itself.
@@ -59,7 +59,7 @@ fn each_of_100_000_records_is_one_document_whatever_is_killed() {
     logger = kill(logger);
     acknowledged(20_000);
     kill_for("elasticsearch", AWAY);
-    // In the midst of catching up.
+    // In the middle of catching up.
     logger = kill(logger);
     acknowledged(50_000);
     testbed(&["kill", "kafka"]);

@@ -40,7 +40,7 @@ impl ProducerContext for Acknowledged {
     }
 }
 
-/// A producer with `acks=all`, idempotent, that goes on through an outage.
+/// An idempotent producer with `acks=all` that keeps sending through an outage.
 pub(crate) struct Producer {
     producer: ThreadedProducer<Acknowledged>,
     acknowledged: Arc<AtomicU64>,

@@ -69,7 +69,7 @@ fn lines_are_found_by_pod_time_and_text_over_many_pages_and_followed() {
     assert_eq!(found, ["line 1010", "line 1012", "line 1014", "line 1016", "line 1018"]);
     assert_eq!(texts(&all, 3).len(), 3);
 
-    // More than a page of them within the seconds that are looked at again.
+    // More than a page of them within the seconds that are searched again.
     let from_the_first = Question { since: Some(first), before: Some(time(LINES)), ..Question::default() };
     let followed = reader(&reader_env).follow(from_the_first).take(LINES as usize);
     let mut followed: Vec<String> = followed.map(|line| line.unwrap().text).collect();

@@ -28,7 +28,7 @@ pub(crate) fn environment(arguments: &[&str]) -> BTreeMap<String, String> {
     printed.lines().map(|line| pair(line).unwrap_or_else(|| panic!("not a variable: {line}"))).collect()
 }
 
-/// Kills a server (SIGKILL), keeps it away for so long, and starts it on its data.
+/// Kills a server (SIGKILL), keeps it down for `away`, and starts it on its data.
 pub(crate) fn kill_for(server: &str, away: Duration) {
     testbed(&["kill", server]);
     let back = Instant::now() + away;

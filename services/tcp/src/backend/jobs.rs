@@ -1,4 +1,4 @@
-//! Carrying out requests, on the thread of the backends.
+//! Carrying out requests on the backend thread.
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,8 +12,8 @@ use super::{Completion, Request, Work};
 use crate::inbox::{Broadcast, Inbox, News};
 use crate::metrics::Metrics;
 
-/// Broadcasts on their way at a time; more are refused. They are counted by themselves, since they last much longer
-/// than anything else while Kafka is away, and must not hold up requests to the cache.
+/// Broadcasts in flight at a time; more are refused. They have their own limit because they take much longer than
+/// anything else while Kafka is down, and must not hold up requests to the cache.
 const BROADCASTS_AT_A_TIME: usize = 16_384;
 /// The longest value that is sent back.
 const FOUND_BYTES_MAX: usize = 1024;

@@ -21,7 +21,7 @@ struct Checked {
     permit: OwnedSemaphorePermit,
 }
 
-/// The way of broadcasts to Kafka, in order. Bounded by the permits that all broadcasts on their way hold.
+/// The path of broadcasts to Kafka, in order. Bounded by the permits held by all broadcasts in flight.
 pub(super) struct Lane(mpsc::UnboundedSender<Checked>);
 
 impl Lane {

@@ -14,24 +14,24 @@ use super::connection::Connection;
 use super::{LISTENER, Worker};
 use crate::inbox::News;
 
-/// Accepted per turn; more wait until the connections had their turn.
+/// Accepted per turn; more wait until the connections have had their turn.
 const ACCEPTS_PER_TURN: usize = 256;
-/// How soon accepting is tried again if no connection ends before.
+/// How soon accepting is tried again if no connection ends sooner.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Open files kept for the admin port, the backends and the unforeseen.
 const FILES_RESERVED: u64 = 256;
 
-/// The listener, and whether it is asked.
+/// The listener, and whether it is polled.
 pub(super) struct Acceptor {
     listener: TcpListener,
     connections_max: usize,
     /// There may be connections to accept.
     ready: bool,
-    /// Not before this time, for want of open files.
+    /// Not before this time, for lack of open files.
     paused_until: Option<Instant>,
     /// The present shortage was logged.
     shortage_told: bool,
-    /// Whom the next connection goes to.
+    /// The worker that gets the next connection.
     next_worker: usize,
 }
 
@@ -55,13 +55,13 @@ impl Acceptor {
         self.paused_until = None;
     }
 
-    /// When accepting is to be tried, if it is to be at all.
+    /// When to try accepting, if at all.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
         self.ready.then(|| self.paused_until.unwrap_or(now))
     }
 }
 
-/// Connections that the limit on open files leaves room for.
+/// How many connections the limit on open files allows.
 fn connections_max(open_files: u64) -> usize {
     usize::try_from(open_files - FILES_RESERVED.min(open_files / 4)).unwrap_or(usize::MAX)
 }
@@ -82,7 +82,7 @@ impl Worker {
         }
     }
 
-    /// Whether to go on.
+    /// Whether to continue.
     fn accept_one(&mut self) -> bool {
         let open = self.shared.roster.len();
         let Some(acceptor) = &mut self.acceptor else {
@@ -138,7 +138,7 @@ impl Worker {
 
     /// Takes a new connection.
     pub(super) fn adopt(&mut self, stream: TcpStream, client: SocketAddr) {
-        // An IPv4 client of a listener for both families is known by its IPv4 address.
+        // Use the IPv4 address of an IPv4 client on a dual-stack listener.
         let client = SocketAddr::new(client.ip().to_canonical(), client.port());
         self.generation = self.generation.wrapping_add(1);
         let place = self.shared.roster.enter(client);
@@ -176,7 +176,7 @@ impl Worker {
     }
 }
 
-/// The connection that would have been accepted broke before: the next one is not concerned.
+/// The connection broke before it was accepted; the next one is not affected.
 fn is_the_clients(error: &io::Error) -> bool {
     let theirs = [
         Errno::CONNABORTED,

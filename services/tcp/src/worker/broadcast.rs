@@ -1,7 +1,7 @@
 //! Broadcasts: each goes to all connections, some per turn, so that commands are answered in between.
 //!
-//! Whoever takes it at once gets it by one write. For a client with something waiting it is queued as long as the
-//! queue's bound holds, else dropped and counted: a slow reader costs the others nothing.
+//! A client that keeps up gets it with one write. For a client with queued output it joins the queue, or is dropped and
+//! counted if the queue is full: a slow reader costs the others nothing.
 
 use std::io;
 
@@ -13,7 +13,7 @@ use crate::inbox::Broadcast;
 
 /// Connections served per turn.
 const CONNECTIONS_PER_TURN: usize = 512;
-/// Of the write queue, kept for replies and notices, which cannot be dropped.
+/// The part of the write queue kept for replies and notices, which cannot be dropped.
 pub(crate) const RESERVED_BYTES: usize = 4096;
 
 /// How far a broadcast has come.
@@ -23,10 +23,10 @@ pub(super) struct Pass {
 }
 
 impl Worker {
-    /// Serves a part of the connections, of the broadcast in hand or of the next one.
+    /// Sends the current broadcast, or the next one, to some of the connections.
     pub(super) fn broadcast(&mut self) {
         let mut left = CONNECTIONS_PER_TURN;
-        // The inbox woke this worker for the first one that waits, and does not for those behind it.
+        // The inbox wakes this worker only for the first one that waits.
         self.broadcasts_wait = true;
         while left > 0 {
             let next = || self.shared.inboxes[self.number].next_broadcast();
@@ -40,7 +40,7 @@ impl Worker {
             for index in pass.next_index..end {
                 self.deliver(index, &pass.broadcast);
             }
-            // An empty server must get through its broadcasts too.
+            // A server without clients must consume its broadcasts too.
             left -= (end - pass.next_index).clamp(1, left);
             pass.next_index = end;
             if end < self.connections.capacity() {
@@ -59,7 +59,7 @@ impl Worker {
         let settings = &self.shared.settings;
         let bytes = broadcast.bytes(connection.framer.in_line_mode() || settings.dialect.always_ends_lines());
         let waiting = connection.outbound.as_ref().map_or(0, |outbound| outbound.copied_bytes());
-        // Errors that may still come for broadcasts of its own cannot be dropped either.
+        // Pending errors for its own broadcasts cannot be dropped either.
         let late_errors = usize::from(connection.late) * (reply::BROADCAST_UNAVAILABLE.len() + 1);
         if waiting + bytes.len() + late_errors > settings.write_queue_bytes_max - RESERVED_BYTES {
             self.tally.drops += 1;

@@ -10,12 +10,12 @@ use super::outbound::Outbound;
 use crate::metrics::CloseReason;
 use crate::roster::Place;
 
-/// `brd` commands of one connection that may be on their way; more wait unread, and what is behind them. A broker
-/// answers in milliseconds; while there is none, each takes its message time-out, and so many are not sent in that
-/// time but by somebody who only broadcasts.
+/// `brd` commands of one connection that may be in flight; further input waits unread. A broker answers in
+/// milliseconds; while it is down each command takes its message time-out, and only a client that does nothing but
+/// broadcast sends this many in that time.
 pub(super) const LATE_MAX: u16 = 1024;
 
-/// A connection as others know it: its index, and a number that tells it from earlier ones at the same index.
+/// A handle to a connection: its index, and a number that distinguishes it from earlier ones at the same index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Handle {
     pub(super) index: u32,
@@ -26,10 +26,10 @@ pub(crate) struct Handle {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Life {
     Open,
-    /// Takes no more commands; ends when what waits is written.
+    /// Takes no more commands; ends when its queue is written.
     Closing(CloseReason),
-    /// Its sending side is closed. What the client still sends is read and thrown away until it closes too: to
-    /// close with unread input would reset the connection and could take the last replies with it.
+    /// Its sending side is closed. Further input is read and thrown away until the client closes too: closing with
+    /// unread input would reset the connection and could lose the last replies.
     Lingering(CloseReason),
 }
 
@@ -56,9 +56,9 @@ pub(super) struct Connection {
     pub(super) held_is_fresh: bool,
     /// There may be something to read.
     pub(super) readable: bool,
-    /// The poller said that the client's side is closed: reads go on until they say so too.
+    /// The poller said that the client's side is closed: read until reads say so too.
     pub(super) end_announced: bool,
-    /// The client's side is closed and all it sent was read.
+    /// The client's side is closed, and everything it sent was read.
     pub(super) ended: bool,
     /// The poller tells about room for writing.
     pub(super) writes_watched: bool,
@@ -107,18 +107,18 @@ impl Connection {
         self.end_announced |= event.is_read_closed() || event.is_error();
     }
 
-    /// Both directions are dead and nobody is reading: nothing that is still to come could reach the client.
+    /// Both directions are dead and nobody is reading: nothing could reach the client any more.
     pub(super) fn is_broken(&self, event: &Event) -> bool {
         (event.is_error() || (event.is_read_closed() && event.is_write_closed())) && !self.takes_commands()
     }
 
-    /// Whether the next command may be looked at.
+    /// Whether the next command may be handled.
     #[inline]
     pub(super) fn takes_commands(&self) -> bool {
         !self.awaits_reply && self.outbound.is_none() && self.late < LATE_MAX
     }
 
-    /// The client has closed its side and nothing is owed to it any more.
+    /// The client has closed its side and has had all its answers.
     pub(super) fn is_finished(&self) -> bool {
         self.ended && !self.awaits_reply && self.outbound.is_none() && self.late == 0 && !self.held_is_fresh
     }

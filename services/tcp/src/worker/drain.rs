@@ -1,11 +1,11 @@
-//! The end of a worker: accept on for a while, then tell each client to connect again, then close it.
+//! The end of a worker: keep accepting for a while, then tell each client to reconnect, then close it.
 //!
 //! ```text
 //! SIGTERM ──SIGTERM_TIMEOUT──▶ no more accepting ──DRAIN_SPREAD──▶ all have their notice ──DRAIN_GRACE──▶ all closed
 //! ```
 //!
-//! The notices are spread over the window, each at a random point of its own share of it: evenly, yet not in step
-//! with other replicas that drain.
+//! The notices are spread over the window, each at a random point of its own share: evenly, yet not in step with other
+//! draining replicas.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -19,17 +19,17 @@ use super::Worker;
 use super::connection::{Handle, Life};
 use crate::metrics::CloseReason;
 
-/// How far the drain of a worker is.
+/// How far the drain of a worker has come.
 pub(super) enum Drain {
     NotBegun,
-    /// New connections are still taken, by the worker that accepts until the time given.
+    /// New connections are still accepted, by the accepting worker until the given time.
     Accepting {
         until: Instant,
     },
     Noticing(Notices),
 }
 
-/// Who is told when, and who is closed when. Both in the order of time.
+/// Which connections are notified when, and closed when. Both in order of time.
 pub(super) struct Notices {
     to_notice: VecDeque<(Instant, Handle)>,
     to_close: VecDeque<(Instant, Handle)>,
@@ -63,7 +63,7 @@ fn pop_due(list: &mut VecDeque<(Instant, Handle)>, now: Instant) -> Option<Handl
 }
 
 impl Worker {
-    /// Looks whether the drain has been asked for.
+    /// Checks whether a drain was requested.
     pub(super) fn follow_shutdown(&mut self) {
         if self.shared.shutdown.phase() < Phase::Draining || !matches!(self.drain, Drain::NotBegun) {
             return;
@@ -81,7 +81,7 @@ impl Worker {
         }
     }
 
-    /// No connection will come any more: gives each its time to be told. Does nothing the second time.
+    /// No more connections will come: schedules the notices. Does nothing the second time.
     pub(super) fn begin_notices(&mut self) {
         if self.drain.accepting_ended() {
             return;
@@ -100,7 +100,7 @@ impl Worker {
             Drain::Noticing(Notices { to_notice, to_close: VecDeque::new(), window_end: now + window });
     }
 
-    /// A connection that another worker had accepted before accepting ended gets the window's last place.
+    /// A connection that another worker accepted just before accepting ended gets the last place in the window.
     pub(super) fn notice_latecomer(&mut self, index: usize) {
         if let Drain::Noticing(notices) = &mut self.drain {
             let handle = self.connections[index].handle(index);
@@ -117,7 +117,7 @@ impl Worker {
             if self.acceptor.is_some() {
                 self.end_accepting();
             } else {
-                // The accepting worker will say so; it may be a moment late.
+                // The accepting worker will say so, perhaps a moment late.
                 self.drain = Drain::Accepting { until: now + Duration::from_secs(1) };
             }
         }

@@ -11,16 +11,16 @@ use crate::backend::{Completion, Reply, Request, Work};
 use crate::metrics::{CloseReason, CommandName, Tally};
 use crate::worker::Handle;
 
-/// What a command leaves the commands behind it to do.
+/// What the commands behind a command do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     GoOn,
-    /// They wait: for a backend, for room, or for nothing any more.
+    /// They wait: for a backend, for room, or for the end.
     Rest,
 }
 
 impl Worker {
-    /// Takes a connection as far as it goes: commands that were held back, then what can be read.
+    /// Advances a connection: first commands that were held back, then whatever can be read.
     pub(super) fn drive(&mut self, index: usize) {
         for _ in 0..READS_PER_TURN {
             let connection = &mut self.connections[index];
@@ -77,8 +77,8 @@ impl Worker {
                 return false;
             }
         };
-        // A short read has emptied the socket: what comes later brings an edge of its own. Only a close that came
-        // with the same edge is still to be read.
+        // A short read has emptied the socket, and later input brings its own edge. Only a close that came with
+        // the same edge must still be read.
         if count < self.buffers.read.len() && !connection.end_announced {
             connection.readable = false;
         }
@@ -150,7 +150,7 @@ impl Worker {
         }
     }
 
-    /// Reads and throws away what a connection that is being closed still sends, until the client closes too.
+    /// Reads and throws away further input of a connection that is being closed, until the client closes too.
     fn discard(&mut self, index: usize) {
         let connection = &mut self.connections[index];
         for _ in 0..READS_PER_TURN {
@@ -158,7 +158,7 @@ impl Worker {
                 Ok(0) if matches!(connection.life, Life::Lingering(_)) => {
                     return self.close(index, CloseReason::Client);
                 }
-                // Half closed by the client, with something still to be written to it.
+                // Half closed by the client, with output still queued.
                 Ok(0) => return,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -270,7 +270,7 @@ impl CommandPass<'_> {
         Ok(Next::GoOn)
     }
 
-    /// Hands work to the backend; answers at once if there is none for it.
+    /// Hands work to the backend; answers at once if there is no such backend.
     fn submit(&mut self, work: Work) -> Next {
         let ordered = work.is_ordered();
         let client: SocketAddr = self.connection.client;

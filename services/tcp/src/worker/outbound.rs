@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-/// Copied bytes are kept in pieces of about this size, so that what was written is given back piece by piece.
+/// Copied bytes are kept in pieces of about this size, so that memory is freed piece by piece as they are written.
 const PIECE_BYTES: usize = 16 * 1024;
 
 enum Piece {
@@ -26,7 +26,7 @@ impl Piece {
 #[derive(Default)]
 pub(super) struct Outbound {
     pieces: VecDeque<Piece>,
-    /// Of the first piece, written already.
+    /// How much of the first piece is already written.
     written: usize,
     /// Copied bytes that wait.
     copied_bytes: usize,
@@ -52,7 +52,7 @@ impl Outbound {
         }
     }
 
-    /// Queues `bytes[start..end]` without copying it. Must be the first that is queued if `start` is not 0.
+    /// Queues `bytes[start..end]` without copying. If `start` is not 0, the queue must be empty.
     pub(super) fn push_shared(&mut self, bytes: Arc<[u8]>, start: usize, end: usize) {
         debug_assert!(start == 0 || self.pieces.is_empty(), "only the first piece can be written in part");
         if self.pieces.is_empty() {
@@ -61,7 +61,7 @@ impl Outbound {
         self.pieces.push_back(Piece::Shared(bytes, end));
     }
 
-    /// Writes what it can. `Ok(true)` if nothing is left; how many bytes were written is added to `sent`.
+    /// Writes what it can and adds the number of bytes to `sent`. `Ok(true)` if nothing is left.
     pub(super) fn write_to(
         &mut self,
         stream: &mut impl Write,
@@ -98,7 +98,7 @@ impl Outbound {
 mod tests {
     use super::*;
 
-    /// Takes so many bytes per call, so many calls, then blocks.
+    /// Takes a number of bytes per call for a number of calls, then blocks.
     struct Narrow {
         taken: Vec<u8>,
         per_call: usize,

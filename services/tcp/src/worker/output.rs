@@ -1,4 +1,4 @@
-//! Writing to a connection: at once if it can be, queued if not.
+//! Writing to a connection: at once if possible, queued if not.
 
 use std::io::{self, Write};
 use std::net::Shutdown;
@@ -16,7 +16,7 @@ use crate::metrics::{CloseReason, Tally};
 const LINGER: Duration = Duration::from_secs(1);
 
 impl Connection {
-    /// Writes `bytes`, or queues what the socket does not take behind what waits already.
+    /// Writes `bytes`; what the socket does not take joins the queue.
     ///
     /// # Errors
     /// The connection is broken.
@@ -77,7 +77,7 @@ impl Connection {
 }
 
 impl Worker {
-    /// Sends a reply that came outside of a pass over the connection's input, with a line end if one is due.
+    /// Sends a reply outside of a pass over the connection's input, with a line end if one is due.
     pub(super) fn send_reply(&mut self, index: usize, reply: &[u8]) -> bool {
         let connection = &mut self.connections[index];
         let replies = &mut self.buffers.replies;
@@ -90,8 +90,8 @@ impl Worker {
         self.sent(index, &result)
     }
 
-    /// To be called with what a send gave: closes a broken connection, and has one that did not take everything
-    /// watched. Returns whether the connection is still there.
+    /// Handles the result of a send: closes a broken connection and waits for room on one that did not take everything.
+    /// Returns whether the connection is still there.
     pub(super) fn sent(&mut self, index: usize, result: &io::Result<()>) -> bool {
         if result.is_err() {
             self.close(index, CloseReason::Reset);
@@ -136,7 +136,7 @@ impl Worker {
         }
     }
 
-    /// Begins the orderly end of a connection: what waits is written, then the sending side is closed.
+    /// Begins the orderly end of a connection: its queue is written, then the sending side is closed.
     pub(super) fn begin_close(&mut self, index: usize, reason: CloseReason) {
         let connection = &mut self.connections[index];
         if connection.life != Life::Open {

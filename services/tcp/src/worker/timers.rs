@@ -1,5 +1,5 @@
-//! What is due at some time, looked at once per turn. A worker with nothing but idle connections wakes only for the
-//! idle check.
+//! What is due at a certain time, checked once per turn. A worker with only idle connections wakes only for the idle
+//! check.
 
 use std::time::{Duration, Instant};
 
@@ -8,13 +8,13 @@ use protocol::reply;
 use super::Worker;
 use crate::metrics::CloseReason;
 
-/// A packet above the limit has ended when nothing came for so long.
+/// A packet above the limit has ended when nothing came for this long.
 const QUIET: Duration = Duration::from_millis(5);
-/// How often clients are checked for not taking what waits for them, at most.
+/// How often to check, at most, for clients that leave their output unread.
 const STALL_CHECK: Duration = Duration::from_millis(250);
 
 impl Worker {
-    /// How long the poller may wait: `None` if nothing is due ever.
+    /// How long the poller may wait: `None` if nothing is due.
     pub(super) fn timeout(&self) -> Option<Duration> {
         if self.broadcasts_wait || !self.again.is_empty() {
             return Some(Duration::ZERO);
@@ -61,7 +61,7 @@ impl Worker {
         }
     }
 
-    /// Gives the error for packets above the limit to those that have fallen quiet.
+    /// Sends the error for packets above the limit to connections that have fallen quiet.
     fn check_quiet(&mut self) {
         if !is_due(&mut self.lists.next_quiet_check, self.lists.noisy.is_empty(), self.clock.now, QUIET) {
             return;
@@ -81,7 +81,7 @@ impl Worker {
         }
     }
 
-    /// Closes those that take nothing of what waits for them.
+    /// Closes connections that leave their output unread.
     fn check_stalled(&mut self) {
         let interval = self.stall_check();
         if !is_due(&mut self.lists.next_stall_check, self.lists.stalled.is_empty(), self.clock.now, interval)
@@ -101,7 +101,7 @@ impl Worker {
         }
     }
 
-    /// Closes those that have sent nothing for long.
+    /// Closes connections that have been silent for too long.
     fn check_idle(&mut self) {
         let now = self.clock.now;
         if self.lists.next_idle_check.is_none_or(|at| at > now) {
@@ -122,7 +122,7 @@ impl Worker {
     }
 }
 
-/// Keeps the time of a check that is repeated while a list has something in it. Whether it is due now.
+/// Schedules a check that repeats while a list has entries. Returns whether it is due now.
 fn is_due(next: &mut Option<Instant>, list_is_empty: bool, now: Instant, interval: Duration) -> bool {
     if list_is_empty {
         *next = None;

@@ -58,7 +58,7 @@ fn a_stored_value_never_passes_as_a_token() {
     let (mut accomplice, mut forger) = (server.client(), server.client());
     let token = accomplice.login();
     let key = "k".repeat(34);
-    // Under the very name and with the very value that a token of the forger's would have.
+    // With exactly the name and value that a forged token would have.
     let address = forger.address();
     assert_eq!(accomplice.ask(format!("mcset:{token}:{key}:{address}")), "success");
     for command in ["mcset:c-KEY:k:v", "mcget:c-KEY:k", "brd:c-KEY:v"] {
@@ -71,7 +71,7 @@ fn a_stored_value_never_passes_as_a_token() {
 fn keys_are_spread_over_all_servers_and_found_through_every_replica() {
     let memcached: [Memcached; 3] = Memcached::start_several();
     let [first, second, third] = memcached.each_ref().map(Memcached::host);
-    // Every replica is told them in another order.
+    // Every replica gets them in a different order.
     let replicas = [format!("{third},{first},{second}"), format!("{second}, {third}, {first}")].map(|host| {
         let cache = service::cache::Settings { host, ..memcached[0].settings() };
         let server = start(tcp::Settings { cache: Some(cache), ..settings() });
@@ -88,7 +88,7 @@ fn keys_are_spread_over_all_servers_and_found_through_every_replica() {
         let other = reader.login();
         assert_eq!(reader.ask(format!("mcget:{other}:{key}")), format!("value {number}"));
         for key in [token, other, format!("c-{key}")] {
-            // As other clients place it, over the addresses in order.
+            // Placed as by other clients, over the addresses in order.
             let place = crc32fast::hash(key.as_bytes()) as usize % 3;
             places[place] += 1;
             for (index, memcached) in memcached.iter().enumerate() {
@@ -221,8 +221,8 @@ fn a_memcached_that_never_answers_costs_a_deadline_and_not_the_connection() {
     }
 }
 
-/// Answers the first request of each connection, as a probe expects it, and every other by bytes without an end.
-/// Returns its port and, each time that a connection ends, how much could be sent.
+/// Answers the first request of each connection as a probe expects, and all others with endless bytes. Returns its port
+/// and, each time a connection ends, how much could be sent.
 fn endless_memcached() -> (u16, Receiver<u64>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -238,7 +238,7 @@ fn endless_memcached() -> (u16, Receiver<u64>) {
                 while let Ok(count) = stream.write(&endless) {
                     sent += count as u64;
                 }
-                // Nobody listens any more when the test is over.
+                // Nobody listens any more once the test is over.
                 let _ = tell.send(sent);
             });
         }

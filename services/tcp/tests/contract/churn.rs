@@ -32,7 +32,7 @@ fn ten_thousand_connects_and_aborts_leave_nothing() {
 #[test]
 fn silent_clients_are_closed_and_others_are_not() {
     let server = start(tcp::Settings {
-        // Longer than a busy machine keeps the other one from asking.
+        // Longer than a busy machine can delay the other client.
         idle_timeout: Duration::from_secs(3),
         idle_check: Duration::from_millis(50),
         ..settings()

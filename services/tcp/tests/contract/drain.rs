@@ -27,7 +27,7 @@ fn a_drain_accepts_on_then_notices_then_closes() {
     packets.expect("reconnect");
     lines.expect("reconnect\n");
     late.expect("reconnect");
-    // Between its notice and its end a client is served as ever.
+    // Between its notice and its end a client is served as usual.
     lines.send("msg:still here\n");
     lines.expect("still here\n");
     assert!(TcpStream::connect(server.address).is_err(), "nothing is accepted any more");
@@ -98,7 +98,7 @@ fn the_notices_are_spread() {
         });
         peeks.count()
     };
-    // At some time some have their notice and some do not: they do not all come in the same instant.
+    // At some moment some have their notice and some do not, so they are spread.
     eventually("some have their notice", || (1..CLIENTS).contains(&noticed(&clients)));
     eventually("all have their notice", || noticed(&clients) == CLIENTS);
     for client in &mut clients {
@@ -123,7 +123,7 @@ fn keep_asking(server: &Running) -> std::thread::JoinHandle<(u64, bool)> {
             assert_eq!(line, answered.to_string(), "no reply is lost");
             answered += 1;
             if noticed {
-                // It leaves as it was told, to connect again elsewhere.
+                // It leaves as told, to reconnect elsewhere.
                 return (answered, noticed);
             }
         }
@@ -137,7 +137,7 @@ fn a_drain_under_load_loses_no_reply() {
             workers: workers.try_into().unwrap(),
             sigterm_timeout: Duration::from_millis(300),
             drain_spread: Duration::from_millis(200),
-            // Nobody is closed but by leaving.
+            // Clients are only closed because they left.
             drain_grace: Duration::from_hours(1),
             ..settings()
         });

@@ -1,7 +1,7 @@
 //! The wire contract of the `tcp` service, over real sockets.
 //!
 //! Every test has a server of its own on free ports. Kafka is librdkafka's mock cluster; memcached is a real server
-//! of its protocol. Nothing is decided by how long something took: conditions are waited for, with a deadline.
+//! of its protocol. No test depends on how long something takes: tests wait for conditions, with a deadline.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod broadcast;

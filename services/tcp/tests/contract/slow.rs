@@ -40,7 +40,7 @@ fn what_waits_for_slow_readers_is_bounded_and_the_rest_is_dropped_and_counted() 
     let in_kernel = (sent - arrived) / CLIENTS;
     assert!(in_kernel <= 128 * 1024, "{in_kernel} bytes are in the server's send buffer for each");
 
-    // Their commands rest meanwhile, and go on when they read.
+    // Their commands wait meanwhile, and continue when they read.
     for client in &mut slow {
         client.send("WHY");
     }
@@ -68,7 +68,7 @@ fn a_slow_reader_is_closed_and_the_others_get_everything() {
     let kafka = Kafka::start();
     let server = start(tcp::Settings {
         kafka: Some(kafka.settings()),
-        // Longer than the others can be kept from reading by a busy machine.
+        // Longer than a busy machine can keep the others from reading.
         write_timeout: Duration::from_secs(4),
         ..settings()
     });
@@ -91,7 +91,7 @@ fn a_slow_reader_is_closed_and_the_others_get_everything() {
         .collect();
     for number in 0..COUNT {
         kafka.publish(&value);
-        // At a pace that those who read can follow.
+        // At a pace that readers can follow.
         if number % 10 == 0 {
             kafka.flush();
         }
@@ -102,7 +102,7 @@ fn a_slow_reader_is_closed_and_the_others_get_everything() {
     eventually("the slow one is closed", || {
         server.metric("tcp_connections_closed_total{reason=\"slow\"}") == 1
     });
-    // Reset, so that the kernel keeps nothing that it would not read either.
+    // Reset, so that the kernel keeps no unread output.
     let rest = std::io::copy(&mut slow.stream, &mut std::io::sink());
     assert_eq!(rest.unwrap_err().kind(), ErrorKind::ConnectionReset);
 }

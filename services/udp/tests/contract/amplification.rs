@@ -1,5 +1,5 @@
-//! Whoever forges a source address gains nothing: without a token that exists no reply is longer than its request, but
-//! for brief errors; with one, it is longer by the longest value at most.
+//! Forging a source address gains nothing: without an existing token no reply is longer than its request, except for
+//! brief errors; with one, it is longer by at most the longest value.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -32,8 +32,7 @@ fn packets() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
 }
 
-/// Whole requests of memcached's commands: for keys that are there, which stay as they are, and keys that are not. Each
-/// gets one reply.
+/// Complete memcached requests, for keys that exist (and are not changed) and keys that do not. Each gets one reply.
 fn cached(token: impl Strategy<Value = String>) -> impl Strategy<Value = Vec<u8>> {
     let key = prop_oneof![Just("long".to_owned()), Just("longest".to_owned()), "[a-z]{1,80}"];
     (prop::bool::ANY, token, key, "[ -~]{0,300}").prop_map(|(stores, token, key, value)| {
@@ -43,7 +42,7 @@ fn cached(token: impl Strategy<Value = String>) -> impl Strategy<Value = Vec<u8>
     })
 }
 
-/// Demands of `cases` packets that no reply to them is longer than the `longest` that may be.
+/// Checks for `cases` packets that no reply is longer than `longest` allows.
 #[track_caller]
 fn check(
     cases: u32,
@@ -68,7 +67,7 @@ fn exchange(peer: &Peer) -> impl Fn(&[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// Values as another client of memcached may have stored them: within `mcset`'s limit, at that of replies, above it.
+/// Values that another client of memcached may have stored: within `mcset`'s limit, at the limit of replies, above it.
 fn with_values(memcached: &Memcached) -> Running {
     memcached.put(TOKEN, "192.0.2.1:1234");
     memcached.put("c-long", &"v".repeat(256));
@@ -96,7 +95,7 @@ fn no_packet_with_a_token_gets_more_than_a_value_beyond_what_it_brought() {
     let server = with_values(&memcached);
     let peer = server.peer();
     check(1_000, &cached(Just(TOKEN.to_owned())), exchange(&peer), with_token);
-    // The limits are reached, so the property is not one of errors alone.
+    // The limits are reached, so the property does not hold for errors alone.
     assert_eq!(peer.ask(format!("mcget:{TOKEN}:long")).len(), 256);
     let request = format!("mcget:{TOKEN}:longest");
     assert_eq!(peer.ask(&request).len(), with_token(request.as_bytes()));

@@ -55,7 +55,7 @@ fn both_families_are_served() {
     let server = start(udp::Settings { host: service::settings::Host::ANY, ..settings() });
     let port = server.address.port();
     assert_eq!(Peer::of(([127, 0, 0, 1], port).into()).ask("msg:four"), "four");
-    // Whether this machine has IPv6 is asked apart from the server, which must not do without it where there is one.
+    // Find out independently whether this machine has IPv6: if it does, the server must use it.
     let has_ipv6 = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
     assert!(server.address.is_ipv6() || !has_ipv6, "{}", server.address);
     if has_ipv6 {

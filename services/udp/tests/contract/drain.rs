@@ -54,7 +54,7 @@ fn packets_that_never_cease_do_not_keep_it_from_ending() {
     let address = server.address;
     let flood = std::thread::spawn(move || {
         let peer = Peer::of(address);
-        // Until nobody is there any more, which the kernel tells.
+        // Until the kernel says that nobody is there any more.
         while peer.try_send(b"msg:x") {}
     });
     server.shutdown.advance();

@@ -1,7 +1,7 @@
 //! The contract of the `udp` service, over real sockets.
 //!
-//! Every test has a server of its own on free ports; memcached is a real server of its protocol. Nothing is decided by
-//! how long something took: conditions are waited for, with a deadline. Peers never have more on its way than the
+//! Every test has a server of its own on free ports; memcached is a real server of its protocol. No test depends on
+//! how long something takes: tests wait for conditions, with a deadline. Peers never have more in flight than the
 //! smallest receive buffer holds, so nothing is lost unless a test wants it.
 #![expect(clippy::unwrap_used, reason = "tests")]
 

@@ -29,7 +29,7 @@ pub(crate) fn start_with(memcached: &Memcached) -> Running {
     server
 }
 
-/// Runs a server that is bound.
+/// Runs a bound server.
 #[track_caller]
 pub(crate) fn run(server: Server, shutdown: Shutdown) -> Running {
     let addresses = (server.address(), server.admin_address());

@@ -9,7 +9,7 @@ use crate::spec::{
 
 impl MetricSpec {
     pub(super) fn validate(&self, path: &str, errors: &mut Errors) {
-        // In upstream's order: only the first source that is present is looked into.
+        // In upstream's order: only the first source present is checked.
         let mut present: Vec<&str> = Vec::new();
         let mut check = |name: &'static str, source: Option<&dyn Source>| {
             if let Some(source) = source {

@@ -66,7 +66,7 @@ fn lay_under(chart: &Chart, values: &mut Table, nulls: Nulls) {
                 values.remove(key);
             }
             (Some(Value::Object(table)), Value::Object(defaults)) => {
-                // A null in a subchart's tree has to live on: it meets the default it removes one level down.
+                // A null in a subchart's tree must be kept: the default that it removes is one level down.
                 let is_subchart = chart.charts.iter().any(|subchart| subchart.name == *key);
                 lay_table_under(table, defaults, if is_subchart { Nulls::Kept } else { nulls });
             }
@@ -91,7 +91,8 @@ pub(super) fn lay_table_under(values: &mut Table, defaults: &Table, nulls: Nulls
     }
 }
 
-/// Gives the parent's `global` to a subchart. Here, unlike everywhere else, the parent's values win over the subchart's.
+/// Gives the parent's `global` to a subchart. Here, unlike everywhere else, the parent's values win over the
+/// subchart's.
 fn hand_down_globals(inner: &mut Table, parent: &Table) {
     let mut globals = match inner.get(GLOBAL) {
         None => Table::new(),
@@ -121,8 +122,8 @@ fn hand_down_globals(inner: &mut Table, parent: &Table) {
     inner.insert(GLOBAL.to_owned(), Value::Object(globals));
 }
 
-/// Gives every subchart the final tables two levels down in `global`. Helm's copy is shallow: a parent and its subcharts
-/// share these tables, so what one subchart's defaults add is visible to all.
+/// Gives every subchart the final tables two levels down in `global`. Helm's copy is shallow: a parent and its
+/// subcharts share these tables, so what one subchart's defaults add is visible to all.
 fn share_globals(chart: &Chart, values: &mut Table) {
     for subchart in &chart.charts {
         if let Some(Value::Object(mut inner)) = values.remove(&subchart.name) {
@@ -133,7 +134,7 @@ fn share_globals(chart: &Chart, values: &mut Table) {
     }
 }
 
-/// Makes the tables two levels down in `global` that both sides have equal to those of `from`.
+/// Copies the tables two levels down in `global` that both sides have from `from`.
 fn copy_shared(from: &Table, to: &mut Table) {
     let (Some(Value::Object(from)), Some(Value::Object(to))) = (from.get(GLOBAL), to.get_mut(GLOBAL)) else {
         return;

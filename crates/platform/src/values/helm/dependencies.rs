@@ -11,7 +11,7 @@ use super::{
     coalesce::{self, NotATable, Nulls, lay_table_under},
 };
 
-/// Takes out the subcharts that conditions and tags switch off, gives aliases their names, imports values.
+/// Removes the subcharts that conditions and tags switch off, applies aliases, imports values.
 pub fn process(chart: &mut Chart, overrides: &Table) -> Result<(), NotATable> {
     keep_enabled(chart, overrides, "")?;
     import_values(chart)
@@ -23,7 +23,7 @@ fn keep_enabled(chart: &mut Chart, values: &Table, path: &str) -> Result<(), Not
     };
     let declared =
         |subchart: &Chart| requirements.iter().any(|requirement| requirement.chart == subchart.name);
-    // What lies in charts/ without being declared always takes part.
+    // Undeclared charts in charts/ always take part.
     let mut charts: Vec<Chart> =
         chart.charts.iter().filter(|subchart| !declared(subchart)).cloned().collect();
     for requirement in &requirements {
@@ -71,7 +71,7 @@ fn import_values(chart: &mut Chart) -> Result<(), NotATable> {
     for requirement in requirements {
         for import in &requirement.import_values {
             let child = format!("{}.{}", requirement.name, import.child);
-            // Helm warns of a table that is not there and goes on.
+            // Helm warns about a missing table and continues.
             let Some(Value::Object(table)) = at(&values, &child) else {
                 continue;
             };
@@ -84,7 +84,7 @@ fn import_values(chart: &mut Chart) -> Result<(), NotATable> {
             lay_table_under(&mut imported, &table, Nulls::Kept);
         }
     }
-    // What the parent says itself wins over what it imports.
+    // The parent's own values win over imported ones.
     lay_table_under(&mut values, &imported, Nulls::Kept);
     chart.values = values;
     Ok(())

@@ -26,7 +26,7 @@ pub enum Reading<'a> {
     Json,
     /// `--set-file`: the value names a file, whose content this gives.
     File(&'a mut dyn FnMut(&str) -> Result<String, String>),
-    /// `--set-literal`: one pair, the value is all that follows the `=`, without escapes.
+    /// `--set-literal`: one pair; the value is everything after the `=`, without escapes.
     Literal,
 }
 

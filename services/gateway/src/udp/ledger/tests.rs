@@ -8,7 +8,7 @@ fn visitor(client: u32) -> Visitor {
     let [a, b, c, d] = client.to_be_bytes();
     Visitor {
         client: ([10, b, c, d], 1_024 + u16::from(a)).into(),
-        entrance: ([127, 0, 0, 1], 10_001).into(),
+        listener: ([127, 0, 0, 1], 10_001).into(),
     }
 }
 
@@ -47,7 +47,7 @@ fn what_one_gateway_wrote_another_one_reads() {
     assert_eq!(one.recall(visitor(1)), Some(replica(2)));
     drop((one, other));
     assert_eq!(group.gateway().recall(visitor(1)), Some(replica(2)), "it outlives the gateways");
-    let elsewhere = Visitor { entrance: ([127, 77, 0, 1], 10_001).into(), ..visitor(1) };
+    let elsewhere = Visitor { listener: ([127, 77, 0, 1], 10_001).into(), ..visitor(1) };
     assert_eq!(group.gateway().recall(elsewhere), None, "the same client at another address is another one");
 }
 

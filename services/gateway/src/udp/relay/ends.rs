@@ -19,7 +19,7 @@ enum End {
 }
 
 impl<P: Peer> Relay<P> {
-    /// When the next session is due to end, if nothing happens before.
+    /// When the next session will end if nothing happens.
     pub(in super::super) fn next_due(&self) -> Option<Instant> {
         let due = |rank| Some(self.table.longest_idle(rank)?.1 + self.lifetime(rank));
         [Rank::Left, Rank::Fresh, Rank::Proven].into_iter().filter_map(due).min()
@@ -41,13 +41,13 @@ impl<P: Peer> Relay<P> {
         if rank == Rank::Left { LINGER } else { self.limits.idle_timeout }
     }
 
-    /// Makes room for one session; false if there is none to make room.
+    /// Makes room for one session; false if none can give way.
     pub(super) fn evict(&mut self) -> bool {
         let least_worth = self.table.least_worth();
         least_worth.inspect(|key| self.end(*key, End::Evicted)).is_some()
     }
 
-    /// The same, but a session that is some replica's load.
+    /// The same, but only a session that counts as a replica's load.
     pub(super) fn evict_client(&mut self) -> bool {
         let ranks = [Rank::Fresh, Rank::Proven];
         let longest_idle = ranks.into_iter().find_map(|rank| self.table.longest_idle(rank));

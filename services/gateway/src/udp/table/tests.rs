@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn flow(client: u16) -> Flow {
-    Flow { client: ([127, 0, 0, 1], client).into(), entrance: 0 }
+    Flow { client: ([127, 0, 0, 1], client).into(), listener: 0 }
 }
 
 fn session(client: u16, rank: Rank) -> Session {

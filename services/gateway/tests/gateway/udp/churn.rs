@@ -10,7 +10,7 @@ use rand_pcg::Pcg64;
 use super::{Client, gateway, replicas};
 use crate::support::wait_until;
 
-/// Packets that a client has under way.
+/// How many packets a client has in flight.
 const WINDOW: usize = 8;
 
 #[test]
@@ -32,7 +32,7 @@ fn no_packet_is_lost_or_doubled_while_endpoints_come_and_go() {
                         under_way.insert(said.to_string());
                         said += 1;
                     }
-                    // One that is lost is waited for in vain, which fails.
+                    // A lost one runs into the time-out, which fails the test.
                     let answer = client.hear();
                     assert!(under_way.remove(&answer.text), "{answer:?} came before or was never asked for");
                     answered.fetch_add(1, Ordering::SeqCst);

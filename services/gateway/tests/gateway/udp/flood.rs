@@ -1,4 +1,4 @@
-//! What comes from sources that are not there, or should not be.
+//! Packets from sources that do not exist, or should not.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
@@ -21,7 +21,7 @@ fn spoofed_sources_displace_each_other_and_no_client() {
     let (running, _file) = gateway(&endpoints(&replicas), &[("MAX_SESSIONS", "64")]);
     let clients = clients(20, running.address);
     let before = ask_all(&clients, "first");
-    // Heard again after an answer: somebody is there.
+    // Heard again after an answer: the client is real.
     assert_eq!(ask_all(&clients, "first"), before);
 
     for round in 1..=5 {
@@ -47,7 +47,7 @@ fn a_flood_that_fills_all_replicas_does_not_lock_out_clients() {
     let before = ask_all(&clients, "first");
     assert_eq!(ask_all(&clients, "first"), before);
     flood(running.address, 500);
-    // Comes with the last of the flood, of which the gateway takes fewer at once than there are places.
+    // Comes with the end of the flood; the gateway takes fewer packets at once than there are places.
     let late = Client::new(running.address);
     let answer = late.ask("first");
     assert_eq!(late.ask("first"), answer);

@@ -102,7 +102,7 @@ fn a_gateway_that_joins_or_leaves_the_group_moves_nobody() {
     let joined = port.another();
     let mut second = port.gateway(&joined, "127.66.7.2");
     let during = ask_all(&clients, "x");
-    assert_eq!(gateways(&during).len(), 2, "the kernel spread the clients anew");
+    assert_eq!(gateways(&during).len(), 2, "the kernel reshuffled the clients");
     assert_eq!(names(&during), names(&before));
 
     second.signal(Signal::TERM);

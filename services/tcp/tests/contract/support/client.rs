@@ -17,7 +17,7 @@ impl Client {
         Self::over(TcpStream::connect(address).expect("the server accepts"))
     }
 
-    /// One whose kernel takes little before the client reads, however much comes and however long that takes.
+    /// A client with a small receive buffer, so that the kernel takes little that the client has not read.
     #[track_caller]
     pub(crate) fn narrow(address: SocketAddr) -> Self {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
@@ -96,7 +96,7 @@ impl Client {
         token
     }
 
-    /// The server closes the connection, after what is still to be read.
+    /// The server closes the connection once everything was read.
     #[track_caller]
     pub(crate) fn expect_closed(&mut self) {
         let mut rest = Vec::new();

@@ -48,7 +48,7 @@ impl Kafka {
         self.producer.send(record).map_err(|(error, _)| error).expect("room for a record");
     }
 
-    /// Waits until all that was published is there.
+    /// Waits until everything published has arrived.
     pub(crate) fn flush(&self) {
         self.producer.flush(super::DEADLINE).expect("records are delivered");
     }

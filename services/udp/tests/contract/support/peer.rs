@@ -42,8 +42,8 @@ impl Peer {
         String::from_utf8_lossy(&self.receive()).into_owned()
     }
 
-    /// The reply to `packet`, if there is one before that to the packet behind it. For packets that are answered at
-    /// once, or not at all.
+    /// The reply to `packet`, if it arrives before the reply to the packet behind it. For packets that are answered at
+    /// once or not at all.
     #[track_caller]
     pub(crate) fn reply(&self, packet: impl AsRef<[u8]>) -> Option<Vec<u8>> {
         const MARKER: &[u8] = b"end of what came before";

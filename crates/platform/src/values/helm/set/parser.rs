@@ -121,7 +121,7 @@ impl<'text, 'reading> Parser<'text, 'reading> {
                 };
                 let existed = existing.is_some();
                 let more = self.item(&mut inner, next, depth)?;
-                // Helm drops what a text that ends early would have made, but keeps what it changed in place.
+                // If the text ends early, Helm drops what is unfinished but keeps what was changed in place.
                 if more == More::Yes || existed {
                     put(list, index, Value::Array(inner));
                 }
