@@ -1,9 +1,6 @@
 //! Who is measured, and how each is started.
 
-mod datagrams;
 mod direct;
-mod envoy;
-mod haproxy;
 mod proxy;
 
 use std::{
@@ -12,7 +9,6 @@ use std::{
 };
 
 use anyhow::Result;
-pub(crate) use datagrams::{DatagramProxy, DatagramServer};
 pub(crate) use direct::{Direct, MESSAGE};
 pub(crate) use proxy::{Backend, Proxy, Setup, gateways};
 use serde::{Deserialize, Serialize};
@@ -46,18 +42,24 @@ impl Contestant {
 pub(crate) struct Programs {
     build: bool,
     playctl: OnceCell<PathBuf>,
+    histories: OnceCell<PathBuf>,
     haproxy: OnceCell<PathBuf>,
     envoy: OnceCell<PathBuf>,
 }
 
 impl Programs {
-    /// `build` brings playctl up to date first.
+    /// `build` brings ours up to date first.
     pub(crate) fn new(build: bool) -> Self {
-        Self { build, playctl: OnceCell::new(), haproxy: OnceCell::new(), envoy: OnceCell::new() }
+        let [playctl, histories, haproxy, envoy] = [const { OnceCell::new() }; 4];
+        Self { build, playctl, histories, haproxy, envoy }
     }
 
     pub(crate) fn playctl(&self) -> Result<&Path> {
         once(&self.playctl, || playctl::program(self.build))
+    }
+
+    pub(crate) fn histories(&self) -> Result<&Path> {
+        once(&self.histories, || playctl::histories(self.build))
     }
 
     fn haproxy(&self) -> Result<&Path> {

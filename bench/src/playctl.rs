@@ -1,4 +1,4 @@
-//! Finds and builds the measured program.
+//! Finds and builds the measured programs.
 
 use std::{path::PathBuf, process::Command};
 
@@ -6,10 +6,20 @@ use anyhow::{Context, Result, bail};
 
 use crate::{install::repository, printer, process::this_program};
 
-/// `playctl` next to this program. Cargo rebuilds it if it is missing or older than its sources.
+/// `playctl`, rebuilt first if `build`.
 pub(crate) fn program(build: bool) -> Result<PathBuf> {
+    built(build, &["--package", "playctl", "--bin", "playctl"], "playctl")
+}
+
+/// The player of random histories (`crates/controller/examples/histories.rs`).
+pub(crate) fn histories(build: bool) -> Result<PathBuf> {
+    built(build, &["--package", "controller", "--example", "histories"], "examples/histories")
+}
+
+/// The file next to this program. Cargo rebuilds it if it is missing or older than its sources.
+fn built(build: bool, what: &[&str], path: &str) -> Result<PathBuf> {
     let folder = this_program()?.parent().context("this program lies in no folder")?.to_owned();
-    let program = folder.join("playctl");
+    let program = folder.join(path);
     if build {
         let release = folder.file_name().is_some_and(|name| name == "release");
         if !release {
@@ -18,12 +28,13 @@ pub(crate) fn program(build: bool) -> Result<PathBuf> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let status = Command::new(cargo)
             .current_dir(repository())
-            .args(["build", "--package", "playctl", "--bin", "playctl"])
+            .arg("build")
+            .args(what)
             .args(release.then_some("--release"))
             .status()
             .context("cannot start cargo")?;
         if !status.success() {
-            bail!("building playctl failed ({status})");
+            bail!("building {path} failed ({status})");
         }
     }
     if !program.is_file() {

@@ -1,16 +1,19 @@
 //! Child processes that end with this one.
 
 use std::{
+    any::Any,
     ffi::OsStr,
     fs::{self, File},
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
+use local::child::PARENT_VARIABLE;
 use rustix::process::{Pid, Signal};
 
 use crate::measure::wait;
@@ -24,6 +27,8 @@ const POLL: Duration = Duration::from_millis(5);
 pub(crate) struct Process {
     child: Child,
     log: PathBuf,
+    /// Must live as long as the process does.
+    _lent: Option<Box<dyn Any>>,
 }
 
 /// What to start.
@@ -32,22 +37,27 @@ pub(crate) struct Start<'a> {
     command: Command,
     name: &'a str,
     dialogue: bool,
+    /// Its standard input, and something that must live as long as the process does.
+    lent: Option<(OwnedFd, Box<dyn Any>)>,
 }
 
 impl<'a> Start<'a> {
-    /// `name` names its log file. The program runs through this program's own `reference contained`, which asks the
-    /// kernel to end it with us, however we end.
-    pub(crate) fn program(name: &'a str, program: impl AsRef<OsStr>) -> Result<Self> {
-        let mut command = Command::new(this_program()?);
-        command.args(["reference", "contained", "--"]).arg(program);
-        Ok(Self { command, name, dialogue: false })
+    /// A service of `playctl`, or this program; `name` names its log file. Both obey the variable: they ask the kernel
+    /// to end them with us, however we end.
+    pub(crate) fn program(name: &'a str, program: impl AsRef<OsStr>) -> Self {
+        let mut command = Command::new(program);
+        command.env(PARENT_VARIABLE, std::process::id().to_string());
+        Self { command, name, dialogue: false, lent: None }
+    }
+
+    /// Any other command of `playctl`; it ends with us too.
+    pub(crate) fn contained(name: &'a str, playctl: &Path) -> Self {
+        Self::program(name, playctl).args(["run-child", "--"]).args([playctl])
     }
 
     /// One of our own reference programs.
     pub(crate) fn reference(name: &'a str, subcommand: &str) -> Result<Self> {
-        let mut start = Self::program(name, this_program()?)?;
-        start.command.args(["reference", subcommand]);
-        Ok(start)
+        Ok(Self::program(name, this_program()?).args(["reference", subcommand]))
     }
 
     pub(crate) fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
@@ -66,19 +76,25 @@ impl<'a> Start<'a> {
         self
     }
 
+    pub(crate) fn lent(mut self, stdin: OwnedFd, kept: Box<dyn Any>) -> Self {
+        self.lent = Some((stdin, kept));
+        self
+    }
+
     /// Starts it; it may not serve yet.
     pub(crate) fn spawn(mut self) -> Result<Process> {
         let log = scratch()?.join(format!("{}.log", self.name));
         let file = File::create(&log).with_context(|| log.display().to_string())?;
-        let (input, output) = if self.dialogue {
-            (Stdio::piped(), Stdio::piped())
-        } else {
-            (Stdio::null(), file.try_clone()?.into())
+        let (input, kept) = match self.lent {
+            Some((stdin, kept)) => (stdin.into(), Some(kept)),
+            None if self.dialogue => (Stdio::piped(), None),
+            None => (Stdio::null(), None),
         };
+        let output = if self.dialogue { Stdio::piped() } else { file.try_clone()?.into() };
         let child = (self.command.stdin(input).stdout(output).stderr(file))
             .spawn()
             .with_context(|| format!("cannot start {}", self.name))?;
-        Ok(Process { child, log })
+        Ok(Process { child, log, _lent: kept })
     }
 
     /// Starts it and waits until it takes connections at `address`.

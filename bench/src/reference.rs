@@ -5,7 +5,6 @@
 
 mod broadcast;
 mod client;
-mod contained;
 mod datagram_relay;
 mod datagrams;
 mod echo;
@@ -14,7 +13,6 @@ mod relay;
 mod sink;
 
 use std::{
-    ffi::OsString,
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     num::NonZeroUsize,
@@ -23,6 +21,7 @@ use std::{
 
 use anyhow::{Result, anyhow};
 pub(crate) use client::Summary;
+use local::child::bind_to_parent;
 use socket2::{Domain, Socket, Type};
 
 #[derive(Debug, clap::Subcommand)]
@@ -44,11 +43,6 @@ pub(crate) enum Program {
     },
     /// Connections that each send a message once a second
     Client(client::Arguments),
-    /// Runs a program that ends with its starter
-    Contained {
-        #[arg(required = true, last = true)]
-        command: Vec<OsString>,
-    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -65,6 +59,7 @@ pub(crate) struct Serve {
 }
 
 pub(crate) fn run(program: Program) -> Result<()> {
+    bind_to_parent()?;
     match program {
         Program::Echo(serve) => serve.on_threads(echo::serve),
         Program::Datagrams(arguments) => datagrams::serve(&arguments),
@@ -73,7 +68,6 @@ pub(crate) fn run(program: Program) -> Result<()> {
         Program::DatagramRelay(arguments) => datagram_relay::run(&arguments),
         Program::Broadcast { listen } => broadcast::serve(listen),
         Program::Client(arguments) => client::run(&arguments),
-        Program::Contained { command } => contained::run(&command),
     }
 }
 

@@ -3,6 +3,7 @@
 mod broadcast;
 mod gateway;
 mod gateway_idle;
+mod histories;
 mod kafka;
 mod load;
 mod load_many;
@@ -68,6 +69,7 @@ pub(crate) fn all() -> Vec<Work> {
         load_many::direct(),
         load_many::through_gateways(),
         steps::work(),
+        histories::work(),
     ]
 }
 

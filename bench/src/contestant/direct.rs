@@ -10,16 +10,16 @@ use crate::{
     reference::loopback,
 };
 
-/// The message: the `tcp` service answers with the part after the first colon, an echo server with all of it.
+/// The message: the services answer with the part after the first colon, an echo server with all of it.
 pub(crate) const MESSAGE: &[u8] = b"msg:12345";
 
-const ADDRESS: SocketAddr = loopback(1, 1, 40_000);
-const ADMIN: SocketAddr = loopback(1, 1, 9100);
+const TCP: SocketAddr = loopback(1, 1, 40_000);
+const UDP: SocketAddr = loopback(1, 1, 50_000);
+const ADMIN_PORT: u16 = 9100;
 
 pub(crate) struct Direct {
     process: Process,
     address: SocketAddr,
-    admin: SocketAddr,
     contestant: Contestant,
 }
 
@@ -38,27 +38,41 @@ impl Direct {
     ) -> Result<Self> {
         let process = match contestant {
             Contestant::Playctl => {
-                let mut start = service(programs, ADDRESS)?.env("WORKERS", threads.to_string());
+                let mut start = service("tcp", programs, TCP)?.env("WORKERS", threads.to_string());
                 for (name, value) in environment {
                     start = start.env(name, value);
                 }
-                start.answering(ADMIN, "/readyz")?
+                start.answering(admin(TCP), "/readyz")?
             }
             Contestant::Reference => Start::reference("echo", "echo")?
-                .args(["--listen".into(), ADDRESS.to_string(), "--threads".into(), threads.to_string()])
-                .serving(ADDRESS)?,
+                .args(["--listen".into(), TCP.to_string(), "--threads".into(), threads.to_string()])
+                .serving(TCP)?,
             Contestant::HaProxy | Contestant::Envoy => bail!("{} is not a server", contestant.name()),
         };
-        Ok(Self { process, address: ADDRESS, admin: ADMIN, contestant })
+        Ok(Self { process, address: TCP, contestant })
+    }
+
+    /// The `udp` service or the bare loop, with one I/O thread.
+    pub(crate) fn datagrams(contestant: Contestant, programs: &Programs) -> Result<Self> {
+        let start = match contestant {
+            Contestant::Playctl => service("udp", programs, UDP)?,
+            Contestant::Reference => Start::reference("datagrams", "datagrams")?.args([
+                "--listen",
+                &UDP.to_string(),
+                "--health",
+                &ADMIN_PORT.to_string(),
+            ]),
+            Contestant::HaProxy | Contestant::Envoy => bail!("{} is not a server", contestant.name()),
+        };
+        Ok(Self { process: start.answering(admin(UDP), "/readyz")?, address: UDP, contestant })
     }
 
     /// Several `tcp` services, each at an address of its own.
     pub(crate) fn replicas(programs: &Programs, count: u8) -> Result<Vec<(Process, SocketAddr)>> {
         (1..=count)
             .map(|number| {
-                let address = loopback(1, number, ADDRESS.port());
-                let process = service(programs, address)?
-                    .answering(SocketAddr::new(address.ip(), ADMIN.port()), "/readyz")?;
+                let address = loopback(1, number, TCP.port());
+                let process = service("tcp", programs, address)?.answering(admin(address), "/readyz")?;
                 Ok((process, address))
             })
             .collect()
@@ -70,18 +84,18 @@ impl Direct {
 
     /// Where ours answers `/metrics`.
     pub(crate) fn admin(&self) -> SocketAddr {
-        self.admin
+        admin(self.address)
     }
 
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// How long the answer to [`MESSAGE`] is.
-    pub(crate) fn reply_length(&self) -> usize {
+    /// The answer to [`MESSAGE`].
+    pub(crate) fn reply(&self) -> &'static [u8] {
         match self.contestant {
-            Contestant::Playctl => MESSAGE.len() - "msg:".len(),
-            _ => MESSAGE.len(),
+            Contestant::Playctl => MESSAGE.strip_prefix(b"msg:").unwrap_or(MESSAGE),
+            _ => MESSAGE,
         }
     }
 
@@ -90,13 +104,17 @@ impl Direct {
     }
 }
 
-fn service(programs: &Programs, address: SocketAddr) -> Result<Start<'static>> {
-    let start = Start::program("tcp", programs.playctl()?)?
-        .args(["serve", "tcp"])
+fn admin(service: SocketAddr) -> SocketAddr {
+    SocketAddr::new(service.ip(), ADMIN_PORT)
+}
+
+fn service(name: &'static str, programs: &Programs, address: SocketAddr) -> Result<Start<'static>> {
+    let start = Start::program(name, programs.playctl()?)
+        .args(["serve", name])
         .env("HOST", address.ip().to_string())
         .env("PORT", address.port().to_string())
         .env("ADMIN_HOST", address.ip().to_string())
-        .env("ADMIN_PORT", ADMIN.port().to_string())
-        .env("POD_NAME", "tcp-0");
+        .env("ADMIN_PORT", ADMIN_PORT.to_string())
+        .env("POD_NAME", format!("{name}-0"));
     Ok(start)
 }

@@ -1,29 +1,48 @@
-//! A proxy between the load and minimal servers.
+//! A proxy between the load and two minimal servers.
 //!
-//! All proxies are set up alike: two replicas, chosen by the better of two random draws, active HTTP health checks once
-//! a second, limits on connections, no access log.
+//! Ours, HAProxy and Envoy start as `playctl up` starts them with its default values ([`LoneGateway`]). [`Deployed`]
+//! changes only what a row requires and no platform deploys.
 
-use std::{fs, net::SocketAddr, path::PathBuf};
+use std::{
+    fs,
+    io::ErrorKind,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+};
 
-use anyhow::{Context, Result};
-use platform::endpoints::{Cluster, Endpoint, Endpoints};
-use serde_json::Value;
+use anyhow::{Context, Result, bail, ensure};
+use local::supervisor::LoneGateway;
+use platform::{
+    endpoints::Endpoint,
+    values::{GatewayKind, Protocol, Values},
+};
+use serde_json::{Value, json};
 
-use super::{Contestant, Programs, envoy, haproxy};
+use super::{Contestant, Programs};
 use crate::{
     process::{Process, Start, scratch},
     reference::loopback,
 };
 
-/// Where the load connects.
+/// The minimal proxy's addresses: for the load, and for its readiness.
 const FRONT: SocketAddr = loopback(0, 1, 10_000);
-pub(super) const ADMIN: SocketAddr = loopback(0, 1, 9100);
+const FRONT_HEALTH: SocketAddr = loopback(0, 1, 9100);
+
+const REPLICAS: [SocketAddr; 2] = [loopback(1, 1, 40_000), loopback(1, 2, 40_000)];
+/// Every replica answers health checks here.
+const HEALTH_PORT: u16 = 9100;
+
+/// With splicing, HAProxy also needs two descriptors for each pipe, and a quarter as many pipes as connections; above the
+/// limit, usually 20,000, it does not start.
+const SPLICED_CONNECTIONS_MAX: u32 = 4_000;
 
 /// What the replicas do.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Backend {
     Echo,
     Sink,
+    /// Echoes datagrams.
+    Datagrams,
 }
 
 /// What a row requires of a proxy.
@@ -36,18 +55,6 @@ pub(crate) struct Setup {
     pub(crate) bulk: bool,
 }
 
-/// A replica: where it serves and where it says that it is ready.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Replica {
-    pub(super) address: SocketAddr,
-    pub(super) health: SocketAddr,
-}
-
-pub(super) const REPLICAS: [Replica; 2] = [
-    Replica { address: loopback(1, 1, 40_000), health: loopback(1, 1, 9100) },
-    Replica { address: loopback(1, 2, 40_000), health: loopback(1, 2, 9100) },
-];
-
 pub(crate) struct Proxy {
     process: Process,
     address: SocketAddr,
@@ -57,20 +64,12 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     pub(crate) fn start(contestant: Contestant, programs: &Programs, setup: Setup) -> Result<Self> {
-        let Setup { threads, backend, bulk } = setup;
-        let replicas = start_replicas(threads, backend)?;
-        let process = match contestant {
-            Contestant::Playctl => playctl(programs, threads)?,
-            Contestant::HaProxy => {
-                let file = write("haproxy.cfg", &haproxy::configuration(FRONT, threads, bulk))?;
-                Start::program("haproxy", programs.haproxy()?)?
-                    .args(["-db".as_ref(), "-f".as_ref(), file.as_os_str()])
-                    .serving(FRONT)?
-            }
-            Contestant::Envoy => start_envoy(programs, threads, &envoy::configuration(FRONT, ADMIN))?,
-            Contestant::Reference => relay(threads)?,
+        let replicas = start_replicas(setup)?;
+        let (process, address) = match contestant {
+            Contestant::Reference => (relay(setup)?, FRONT),
+            _ => deploy(contestant, programs, setup, 1, &REPLICAS)?,
         };
-        Ok(Self { process, address: FRONT, _replicas: replicas })
+        Ok(Self { process, address, _replicas: replicas })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -82,93 +81,251 @@ impl Proxy {
     }
 }
 
-/// Envoy with this bootstrap, and its admin port at [`ADMIN`].
-pub(super) fn start_envoy(programs: &Programs, threads: usize, bootstrap: &Value) -> Result<Process> {
-    let file = write("envoy.json", &bootstrap.to_string())?;
-    Start::program("envoy", programs.envoy()?)?
-        .args(["--config-path".as_ref(), file.as_os_str()])
-        .args(["--concurrency", &threads.to_string(), "--log-level", "warn", "--use-dynamic-base-id"])
-        .answering(ADMIN, "/ready")
-}
-
-fn start_replicas(threads: usize, backend: Backend) -> Result<Process> {
-    let name = match backend {
-        Backend::Echo => "echo",
-        Backend::Sink => "sink",
-    };
-    let mut arguments = vec!["--threads".to_owned(), threads.to_string()];
-    for replica in REPLICAS {
-        arguments.extend(["--listen".to_owned(), replica.address.to_string()]);
-    }
-    arguments.extend(["--health".to_owned(), REPLICAS[0].health.port().to_string()]);
-    Start::reference("replicas", name)?.args(arguments).serving(REPLICAS[REPLICAS.len() - 1].address)
-}
-
-/// The minimal proxy, which does not check the replicas' health.
-fn relay(threads: usize) -> Result<Process> {
-    let start = Start::reference("relay", "relay")?.args(["--threads", &threads.to_string()]);
-    start.args(relayed(FRONT)).serving(FRONT)
-}
-
-/// The minimal proxy's arguments: its address and its replicas.
-pub(super) fn relayed(front: SocketAddr) -> Vec<String> {
-    let replicas = REPLICAS.map(|replica| ["--replica".to_owned(), replica.address.to_string()]);
-    [["--listen".to_owned(), front.to_string()]].into_iter().chain(replicas).flatten().collect()
-}
-
-fn playctl(programs: &Programs, threads: usize) -> Result<Process> {
-    let file = write_endpoints("tcp", REPLICAS.map(|replica| (replica.address, replica.health)))?;
-    gateway(programs, FRONT, file)?.env("WORKERS", threads.to_string()).answering(ADMIN, "/readyz")
-}
-
 /// Several gateways of ours, each at an address of its own, with the same replicas behind them.
 pub(crate) fn gateways(
     programs: &Programs,
     count: u8,
     replicas: &[SocketAddr],
 ) -> Result<Vec<(Process, SocketAddr)>> {
-    let health = |address: SocketAddr| SocketAddr::new(address.ip(), ADMIN.port());
-    let file = write_endpoints("tcp", replicas.iter().map(|&address| (address, health(address))))?;
-    (1..=count)
-        .map(|number| {
-            let front = loopback(0, number, FRONT.port());
-            let process = gateway(programs, front, file.clone())?.answering(health(front), "/readyz")?;
-            Ok((process, front))
-        })
-        .collect()
+    let setup = Setup { threads: 1, backend: Backend::Echo, bulk: false };
+    let start = |number| deploy(Contestant::Playctl, programs, setup, number, replicas);
+    (1..=count).map(start).collect()
 }
 
-pub(super) fn gateway(programs: &Programs, front: SocketAddr, endpoints: PathBuf) -> Result<Start<'static>> {
-    let start = Start::program("gateway", programs.playctl()?)?
-        .args(["serve", "gateway"])
-        .env("HOST", front.ip().to_string())
-        .env("PORT", front.port().to_string())
-        .env("ADMIN_HOST", front.ip().to_string())
-        .env("ADMIN_PORT", ADMIN.port().to_string())
-        .env("ENDPOINTS_FILE", endpoints);
-    Ok(start)
+fn start_replicas(setup: Setup) -> Result<Process> {
+    let [first, last] = REPLICAS.map(|address| address.to_string());
+    let arguments = ["--listen", &first, "--listen", &last, "--health", &HEALTH_PORT.to_string()];
+    let start = |program| Ok::<_, anyhow::Error>(Start::reference("replicas", program)?.args(arguments));
+    let threads = ["--threads", &setup.threads.to_string()];
+    match setup.backend {
+        Backend::Echo => start("echo")?.args(threads).serving(REPLICAS[1]),
+        Backend::Sink => start("sink")?.args(threads).serving(REPLICAS[1]),
+        Backend::Datagrams => start("datagrams")?.answering(health(REPLICAS[1]), "/readyz"),
+    }
 }
 
-/// Each replica with the address of its health check.
-pub(super) fn write_endpoints(
-    cluster: &str,
-    replicas: impl IntoIterator<Item = (SocketAddr, SocketAddr)>,
-) -> Result<PathBuf> {
-    let endpoints = (0..)
-        .zip(replicas)
-        .map(|(ordinal, (address, health))| Endpoint {
-            name: format!("{cluster}-{ordinal}"),
-            address,
-            health: Some(health),
-            draining: false,
-        })
-        .collect();
-    let clusters = vec![Cluster { name: cluster.to_owned(), endpoints }];
-    write("endpoints.json", &serde_json::to_string(&Endpoints { version: 1, clusters })?)
+fn health(replica: SocketAddr) -> SocketAddr {
+    SocketAddr::new(replica.ip(), HEALTH_PORT)
 }
 
-fn write(name: &str, text: &str) -> Result<PathBuf> {
-    let path = scratch()?.join(name);
-    fs::write(&path, text).with_context(|| path.display().to_string())?;
-    Ok(path)
+/// The minimal proxy, which does not check the replicas' health.
+fn relay(setup: Setup) -> Result<Process> {
+    let [first, last] = REPLICAS.map(|address| address.to_string());
+    let arguments = ["--listen", &FRONT.to_string(), "--replica", &first, "--replica", &last];
+    if setup.backend == Backend::Datagrams {
+        let start = Start::reference("relay", "datagram-relay")?.args(arguments);
+        return start.args(["--health", &FRONT_HEALTH.to_string()]).answering(FRONT_HEALTH, "/");
+    }
+    let threads = ["--threads", &setup.threads.to_string()];
+    Start::reference("relay", "relay")?.args(arguments).args(threads).serving(FRONT)
+}
+
+/// Starts gateway `number`, counted from 1.
+fn deploy(
+    contestant: Contestant,
+    programs: &Programs,
+    setup: Setup,
+    number: u8,
+    replicas: &[SocketAddr],
+) -> Result<(Process, SocketAddr)> {
+    let executable = match contestant {
+        Contestant::HaProxy => programs.haproxy()?,
+        Contestant::Envoy => programs.envoy()?,
+        _ => programs.playctl()?,
+    };
+    let ip = loopback(0, number, 0).ip();
+    let folder = empty_folder(&format!("gateway-{number}"))?;
+    Deployed::prepare(contestant, executable, setup, ip, &folder, replicas)?.start(programs)
+}
+
+/// A gateway as `playctl up` starts it, except for what a row requires of it.
+struct Deployed {
+    name: &'static str,
+    gateway: LoneGateway,
+}
+
+impl Deployed {
+    fn prepare(
+        contestant: Contestant,
+        executable: &Path,
+        setup: Setup,
+        ip: IpAddr,
+        folder: &Path,
+        replicas: &[SocketAddr],
+    ) -> Result<Self> {
+        let kind = match contestant {
+            Contestant::Playctl => GatewayKind::Playctl,
+            Contestant::HaProxy => GatewayKind::Haproxy,
+            Contestant::Envoy => GatewayKind::Envoy,
+            Contestant::Reference => bail!("the minimal proxy is never deployed"),
+        };
+        let protocol = match (setup.backend, contestant) {
+            (Backend::Datagrams, Contestant::HaProxy) => bail!("HAProxy is no proxy for datagrams"),
+            (Backend::Datagrams, Contestant::Playctl) => Protocol::Udp,
+            _ => Protocol::Tcp,
+        };
+        let mut values = Values::builtin();
+        values.gateway.kind = kind;
+        if contestant == Contestant::HaProxy && setup.bulk {
+            values.gateway.max_connections = SPLICED_CONNECTIONS_MAX;
+        }
+        let gateway = LoneGateway::prepare(&values, protocol, executable, ip, folder, endpoints(replicas))?;
+        let mut deployed = Self { name: kind.as_str(), gateway };
+        deployed.adapt(contestant, setup, folder)?;
+        Ok(deployed)
+    }
+
+    fn adapt(&mut self, contestant: Contestant, setup: Setup, folder: &Path) -> Result<()> {
+        let threads = setup.threads.to_string();
+        match contestant {
+            Contestant::HaProxy => rewrite(&folder.join("haproxy.cfg"), |text| {
+                let text = replaced(text, "nbthread 1\n", &format!("nbthread {threads}\n"))?;
+                let splicing = "mode tcp\n    option splice-auto\n";
+                if setup.bulk { replaced(&text, "mode tcp\n", splicing) } else { Ok(text) }
+            }),
+            Contestant::Envoy => {
+                let mut words = self.gateway.arguments.iter_mut();
+                words.find(|word| *word == "--concurrency").context("Envoy: no --concurrency")?;
+                *words.next().context("Envoy: no number of threads")? = threads.into();
+                if setup.backend == Backend::Datagrams {
+                    rewrite(&folder.join("envoy.json"), for_datagrams)?;
+                }
+                Ok(())
+            }
+            _ => {
+                self.gateway.environment.insert("WORKERS".to_owned(), threads);
+                Ok(())
+            }
+        }
+    }
+
+    fn start(self, programs: &Programs) -> Result<(Process, SocketAddr)> {
+        let LoneGateway { address, readiness, arguments, environment, stdin, lent } = self.gateway;
+        let mut start = Start::program(self.name, programs.playctl()?).args(arguments);
+        for (name, value) in environment {
+            start = start.env(&name, value);
+        }
+        if let Some(stdin) = stdin {
+            start = start.lent(stdin, lent);
+        }
+        Ok((start.answering(readiness.0, readiness.1)?, address))
+    }
+}
+
+fn endpoints(replicas: &[SocketAddr]) -> Vec<Endpoint> {
+    let described = |(ordinal, &address)| Endpoint {
+        name: format!("replica-{ordinal}"),
+        address,
+        health: Some(health(address)),
+        draining: false,
+    };
+    replicas.iter().enumerate().map(described).collect()
+}
+
+/// A folder without the files of an earlier turn; it does not exist yet.
+fn empty_folder(name: &str) -> Result<PathBuf> {
+    let folder = scratch()?.join(name);
+    match fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).context(folder.display().to_string()),
+        _ => Ok(folder),
+    }
+}
+
+fn rewrite(path: &Path, change: impl FnOnce(&str) -> Result<String>) -> Result<()> {
+    let changed = fs::read_to_string(path).map_err(anyhow::Error::from).and_then(|text| change(&text));
+    changed.and_then(|text| Ok(fs::write(path, text)?)).with_context(|| path.display().to_string())
+}
+
+/// `text` with the first `old` replaced. Without one, the row would not measure what it says.
+fn replaced(text: &str, old: &str, new: &str) -> Result<String> {
+    ensure!(text.contains(old), "there is no {old:?} in it");
+    Ok(text.replacen(old, new, 1))
+}
+
+/// A platform's Envoy has no listener for datagrams, because our own gateway takes them there. This replaces its listener
+/// for connections and keeps everything behind it.
+fn for_datagrams(bootstrap: &str) -> Result<String> {
+    let mut bootstrap: Value = serde_json::from_str(bootstrap)?;
+    let types = "type.googleapis.com/envoy.extensions.filters.udp.udp_proxy.v3";
+    let resources = &mut bootstrap["static_resources"];
+    let route = json!({ "@type": format!("{types}.Route"), "cluster": resources["clusters"][0]["name"] });
+    let listener = resources["listeners"][0].as_object_mut().context("it has no listener")?;
+    listener.retain(|key, _| ["name", "address", "enable_reuse_port"].contains(&key.as_str()));
+    listener["address"]["socket_address"]["protocol"] = "UDP".into();
+    let filter = json!({
+        "name": "envoy.filters.udp_listener.udp_proxy",
+        "typed_config": {
+            "@type": format!("{types}.UdpProxyConfig"),
+            "stat_prefix": "udp",
+            "idle_timeout": "60s",
+            "matcher": { "on_no_match": { "action": { "name": "route", "typed_config": route } } },
+        },
+    });
+    listener.insert("listener_filters".to_owned(), json!([filter]));
+    Ok(bootstrap.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A gateway prepared on this address, and one of its files.
+    fn prepared(contestant: Contestant, setup: Setup, ip: IpAddr, file: &str) -> (LoneGateway, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("0");
+        let executable = Path::new("/usr/bin/proxy");
+        let deployed = Deployed::prepare(contestant, executable, setup, ip, &folder, &REPLICAS).unwrap();
+        (deployed.gateway, fs::read_to_string(folder.join(file)).unwrap())
+    }
+
+    const TWO_IN_BULK: Setup = Setup { threads: 2, backend: Backend::Echo, bulk: true };
+
+    #[test]
+    fn haproxy_splices_in_bulk_with_as_many_threads_as_the_row_says() {
+        let (_, text) = prepared(Contestant::HaProxy, TWO_IN_BULK, loopback(2, 1, 0).ip(), "haproxy.cfg");
+        for line in ["nbthread 2", "option splice-auto", "maxconn 4000"] {
+            assert!(text.contains(&format!("    {line}\n")), "no {line:?} in {text}");
+        }
+        let setup = Setup { threads: 1, bulk: false, ..TWO_IN_BULK };
+        let (_, text) = prepared(Contestant::HaProxy, setup, loopback(2, 2, 0).ip(), "haproxy.cfg");
+        assert!(text.contains("nbthread 1\n") && !text.contains("splice"), "{text}");
+    }
+
+    #[test]
+    fn envoy_and_ours_have_as_many_threads_as_the_row_says() {
+        let (envoy, _) = prepared(Contestant::Envoy, TWO_IN_BULK, loopback(2, 3, 0).ip(), "envoy.json");
+        let pairs: Vec<_> = envoy.arguments.windows(2).collect();
+        assert!(pairs.iter().any(|pair| pair[0] == "--concurrency" && pair[1] == "2"), "{pairs:?}");
+        let ip = loopback(2, 4, 0).ip();
+        let (ours, _) = prepared(Contestant::Playctl, TWO_IN_BULK, ip, "endpoints/endpoints.json");
+        assert_eq!(ours.environment["WORKERS"], "2");
+    }
+
+    #[test]
+    fn envoy_for_datagrams_keeps_its_cluster_and_has_another_listener() {
+        let setup = Setup { threads: 1, backend: Backend::Datagrams, bulk: false };
+        let file = |setup| {
+            let (_, text) = prepared(Contestant::Envoy, setup, loopback(2, 5, 0).ip(), "envoy.json");
+            let mut resources = serde_json::from_str::<Value>(&text).unwrap()["static_resources"].take();
+            // The path of its endpoints differs from call to call.
+            resources["clusters"][0]["eds_cluster_config"].take();
+            resources
+        };
+        let (deployed, changed) = (file(Setup { backend: Backend::Echo, ..setup }), file(setup));
+        assert_eq!(changed["clusters"], deployed["clusters"]);
+        let listener = &changed["listeners"][0];
+        assert_eq!(listener["address"]["socket_address"]["protocol"], "UDP");
+        assert!(listener["filter_chains"].is_null(), "{listener}");
+        let matcher = &listener["listener_filters"][0]["typed_config"]["matcher"];
+        assert_eq!(
+            matcher["on_no_match"]["action"]["typed_config"]["cluster"],
+            deployed["clusters"][0]["name"]
+        );
+    }
+
+    #[test]
+    fn a_file_without_what_is_to_be_changed_is_refused() {
+        let error = replaced("global\n", "nbthread 1\n", "nbthread 2\n").unwrap_err().to_string();
+        assert!(error.contains("nbthread 1"), "{error}");
+    }
 }

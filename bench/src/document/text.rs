@@ -45,8 +45,10 @@ fn conditions(text: &mut String, results: &Results) {
         "- Contestants alternate within a run, on loopback; a ratio is the median of the ratios of the rounds, with its range.
 - CPU time counts the contestant's process, all threads, from `/proc/PID/task/*/schedstat`; memory is the sum of its
   resident pages.
-- Proxies have one I/O thread each (HAProxy `nbthread 1`, Envoy `--concurrency 1`; two in the rows that end in `-2`),
-  two replicas, least request, HTTP health checks once a second and no access log.
+- Proxies run with the files, arguments and variables that `playctl up` gives them with its default values: one I/O
+  thread, least request, HTTP health checks once a second, no access log. Each has two replicas. Some rows change that:
+  two threads where the name ends in `-2`, HAProxy's `splice-auto` where the row says so, and a listener for datagrams in
+  Envoy (`bench/src/contestant/proxy.rs`).
 - The reference is the minimum that does the same work: level-triggered epoll, one read and one write a message, no
   features (`bench/src/reference/`).
 

@@ -97,7 +97,7 @@ fn start(
     let message = str::from_utf8(MESSAGE)?;
     let (target, connections, seconds) = (target.to_string(), connections.to_string(), seconds.to_string());
     let start = if contestant == Contestant::Playctl {
-        Start::program("load", programs.playctl()?)?
+        Start::contained("load", programs.playctl()?)
             .args(["load", "--output", "json", "--conns", &connections, "--every", "1s", "--expect", "any"])
             .args(["--rate", &format!("{CONNECTS_PER_SECOND}/s"), "--for", &format!("{seconds}s")])
             .args(["--payload", message, "--identify", "never", &target])

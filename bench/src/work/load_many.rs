@@ -94,7 +94,7 @@ fn turn(programs: &Programs, gateway_count: u8) -> Result<Vec<f64>> {
 }
 
 fn start(programs: &Programs, targets: &[SocketAddr]) -> Result<Process> {
-    Start::program("load", programs.playctl()?)?
+    Start::contained("load", programs.playctl()?)
         .args(["load", "--output", "json", "--conns", &CONNECTIONS.to_string()])
         .args(["--rate", &format!("{CONNECTS_PER_SECOND}/s"), "--hold", &format!("{}s", HOLD.as_secs())])
         .args(["--every", "10s", "--identify", "never"])

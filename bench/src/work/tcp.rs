@@ -53,7 +53,7 @@ fn ping_pong_scene(programs: &Programs, contestant: Contestant, threads: usize) 
         target: server.address(),
         connections: PING_PONG_CONNECTIONS / threads,
         message: MESSAGE,
-        reply: server.reply_length(),
+        reply: server.reply().len(),
     };
     let traffic = Traffic::start(threads, move |meter| pattern.run(meter))?;
     Ok(Scene::new(traffic, server.id(), server))

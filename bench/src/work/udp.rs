@@ -2,7 +2,7 @@
 
 use super::{Scene, Traced, Work};
 use crate::{
-    contestant::{Contestant, DatagramProxy, DatagramServer, MESSAGE, Programs},
+    contestant::{Backend, Contestant, Direct, MESSAGE, Programs, Proxy, Setup},
     figures::{Figure, Goal, Unit},
     traffic::{Traffic, datagrams::Datagrams},
 };
@@ -86,7 +86,7 @@ pub(super) fn traced() -> [Traced; 3] {
 }
 
 fn echo_scene(programs: &Programs, contestant: Contestant) -> anyhow::Result<Scene> {
-    let server = DatagramServer::start(contestant, programs)?;
+    let server = Direct::datagrams(contestant, programs)?;
     let pattern = Datagrams {
         target: server.address(),
         peers: ECHO_PEERS,
@@ -99,7 +99,8 @@ fn echo_scene(programs: &Programs, contestant: Contestant) -> anyhow::Result<Sce
 }
 
 fn gateway_scene(programs: &Programs, contestant: Contestant, through: Through) -> anyhow::Result<Scene> {
-    let proxy = DatagramProxy::start(contestant, programs)?;
+    let setup = Setup { threads: 1, backend: Backend::Datagrams, bulk: false };
+    let proxy = Proxy::start(contestant, programs, setup)?;
     let Through { peers, window, .. } = through;
     let pattern = Datagrams { target: proxy.address(), peers, window, message: MESSAGE, reply: MESSAGE };
     let traffic = Traffic::start(1, move |meter| pattern.run(meter))?;

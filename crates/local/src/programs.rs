@@ -31,7 +31,7 @@ pub(crate) enum Program {
 }
 
 /// A program that is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Found {
     pub(crate) version: String,
     /// What is executed; of what runs on Java, `java`.

@@ -76,8 +76,7 @@ impl Slot {
     }
 }
 
-/// The slots with a listener of somebody else: one of the platform's addresses might be taken. Those of platforms are
-/// among them. If the kernel does not list sockets, what is taken is found out when it is needed.
+/// The slots in which something listens, platforms included: one of a new platform's addresses might be taken. If the kernel does not list sockets, what is taken is found out when it is needed.
 fn listened_in() -> BTreeSet<u8> {
     let found = [sockets::listening(), sockets::receiving()].into_iter().flatten().flatten();
     let second_byte = |ip| match ip {

@@ -5,6 +5,7 @@
 //! process, a probe, a client) and tell it. All of that runs on one thread; beside it live only the thread that starts
 //! processes, a short-lived one per scrape, and the embedded parts' own.
 
+mod alone;
 mod clock;
 mod conversation;
 mod counted;
@@ -46,6 +47,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
+pub use self::alone::LoneGateway;
 pub(crate) use self::entrance::DEFAULT_PLATFORM;
 use self::{
     conversation::Talk,

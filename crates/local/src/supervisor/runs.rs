@@ -10,7 +10,7 @@ use super::{probe, proxy::Proxied, servers::Spec};
 use crate::process::Process;
 
 /// Where our own services and gateways say whether they are ready.
-const GATEWAY_READY: &str = "/readyz";
+pub(crate) const GATEWAY_READY: &str = "/readyz";
 
 #[derive(Debug)]
 pub(crate) struct Run {

@@ -21,6 +21,7 @@ use controller::{PartKind, PartTemplate, ProbeFailure};
 use tokio::time::timeout;
 
 use crate::{
+    child::WRAPPER_COMMAND,
     paths::private_directory,
     programs::{Found, Program, Programs},
     slot::Addresses,
@@ -46,6 +47,20 @@ pub(crate) struct Launch {
     /// Beside what all processes of the platform get.
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) directory: Option<PathBuf>,
+}
+
+impl Launch {
+    /// The arguments of `playctl` that make it become this program. `listeners`: lent over its standard input.
+    pub(crate) fn wrapped(self, listeners: bool) -> Vec<OsString> {
+        let mut words: Vec<OsString> = vec![WRAPPER_COMMAND.into()];
+        if let Some(directory) = self.directory {
+            words.extend(["--directory".into(), directory.into_os_string()]);
+        }
+        words.extend(listeners.then(|| "--listeners".into()));
+        words.extend(["--".into(), self.program.into_os_string()]);
+        words.extend(self.arguments);
+        words
+    }
 }
 
 /// Program, place among the parts' addresses, and usual port. No server has the place of an embedded part, so that one

@@ -6,10 +6,7 @@ use controller::{Exit, Input, RunId};
 use tokio::sync::mpsc;
 
 use super::{Message, output::Output, servers::Launch};
-use crate::{
-    child::WRAPPER_COMMAND,
-    process::{self, Process, Spawner, Start},
-};
+use crate::process::{self, Process, Spawner, Start};
 
 /// How long to wait for the output of an ended process.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -53,7 +50,7 @@ impl Starter {
         self.start(of, arguments, environment, stdin)
     }
 
-    /// Starts a program that is not ours, through the wrapper that binds it to this process. `stdin`: listeners that it
+    /// Starts a program that is not ours, through the wrapper that binds it to this process. `stdin`: the listeners it
     /// is lent.
     pub(crate) fn wrapped(
         &self,
@@ -61,16 +58,8 @@ impl Starter {
         launch: Launch,
         stdin: Option<OwnedFd>,
     ) -> io::Result<Process> {
-        let mut arguments: Vec<OsString> = vec![WRAPPER_COMMAND.into()];
-        if let Some(directory) = launch.directory {
-            arguments.extend(["--directory".into(), directory.into_os_string()]);
-        }
-        if stdin.is_some() {
-            arguments.push("--listeners".into());
-        }
-        arguments.extend(["--".into(), launch.program.into_os_string()]);
-        arguments.extend(launch.arguments);
-        self.start(of, arguments, launch.environment, stdin)
+        let environment = launch.environment.clone();
+        self.start(of, launch.wrapped(stdin.is_some()), environment, stdin)
     }
 
     fn start(

@@ -3,7 +3,7 @@
 //! ```text
 //! infrastructure/testbed/testbed up kafka memcached
 //! eval "$(infrastructure/testbed/testbed env)"
-//! cargo run --release -p tcp --example broadcast-latency -- [SECONDS]
+//! cargo run --release -p bench --example broadcast-latency -- [SECONDS]
 //! ```
 //!
 //! One client sends `brd` a hundred times a second on a fixed schedule; each delivery counts from its due time. The

@@ -3,7 +3,7 @@
 //! ```text
 //! infrastructure/testbed/testbed up kafka elasticsearch
 //! eval "$(infrastructure/testbed/testbed env)"
-//! cargo run --release -p logger --example throughput -- [RECORDS [ROUNDS]]
+//! cargo run --release -p bench --example throughput -- [RECORDS [ROUNDS]]
 //! ```
 //!
 //! Both sides send the same lines with ids of the same shape, in bulks of the same size, as many at a time, into
