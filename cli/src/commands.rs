@@ -40,7 +40,7 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// The outcome of a command that goes on until nobody wants it any more.
+    /// The outcome of a command that runs until nobody wants it any more.
     pub(crate) fn ended(&self) -> Outcome {
         if self.interrupt.is_set() { Err(Failure::interrupted()) } else { Ok(exit::DONE) }
     }

@@ -40,7 +40,7 @@ pub(crate) fn count(
     Ok(Counting { _stop: stop })
 }
 
-/// One look at all replicas. A service of which one does not answer is left out: half a count is none.
+/// One look at all replicas. Leaves out a service with a replica that does not answer: half a count is none.
 fn look(target: &dyn Target) -> Vec<EventKind> {
     let Ok(snapshot) = target.snapshot() else { return Vec::new() };
     let of_service = |service: &platform::target::ServiceSnapshot| {

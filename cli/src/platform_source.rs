@@ -18,7 +18,7 @@ use crate::{
     hint,
 };
 
-/// A supervisor that does not answer for so long is waited for visibly.
+/// How long a supervisor may stay silent before the wait for it is shown.
 const SHOWN_AFTER: Duration = Duration::from_secs(2);
 
 /// The platform that `--platform` names, running or not.

@@ -30,10 +30,10 @@ use crate::{
 
 /// How often the wait for the next event looks at the clock, and the live line is drawn.
 const TICK: Duration = Duration::from_millis(250);
-/// How long, after the load, an action that is under way is waited for.
+/// How long to wait, after the load, for an action that is under way.
 const ACTIONS_PATIENCE: Duration = Duration::from_mins(1);
 
-/// An action is told before what it causes if it takes no longer than this; other events wait for it so long.
+/// An action that takes no longer than this is reported before its effects; other events wait this long for it.
 const CAUSE_FIRST: Duration = Duration::from_millis(500);
 
 /// The platform under load, if it is one of ours.

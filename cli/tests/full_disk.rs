@@ -102,7 +102,10 @@ fn a_full_disk_cuts_nobody_and_afterwards_everything_catches_up() {
         "{troubled:?}"
     );
     // Meant: the disk stays full for as long as the issue asks for, under load.
-    #[expect(clippy::disallowed_methods, reason = "the disk is full for a time; nothing is waited for")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the disk stays full for a fixed time; there is nothing to wait for"
+    )]
     std::thread::sleep(FULL_FOR);
     disk.empty();
 

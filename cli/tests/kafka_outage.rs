@@ -62,7 +62,7 @@ fn half_a_minute_without_kafka_costs_no_connection_and_hides_no_line() {
     let back = Instant::now() + AWAY;
     let during = probe(&lab, || {
         assert_eq!(client.broadcast(), Err("error: broadcast unavailable".to_owned()));
-        assert_eq!(client.ask("msg:still here"), "still here", "the same connection goes on");
+        assert_eq!(client.ask("msg:still here"), "still here", "the same connection keeps working");
         // What replicas log about it cannot be shipped now.
         lab.ok(&["scale", "tcp", "3"]);
     });

@@ -1,4 +1,4 @@
-//! Real servers that are asked for and cannot be had.
+//! Real servers that are asked for and unavailable.
 
 mod support;
 
@@ -57,7 +57,7 @@ fn every_part_says_what_it_is() {
     let _serves = std::thread::spawn(move || {
         while let Ok((mut client, _)) = given.accept() {
             std::thread::spawn(move || {
-                // Whoever has asked and gone wants no answer.
+                // A client that has asked and gone wants no answer.
                 let _ = client.write_all(b"VERSION 9.8.7\r\n");
                 let _ = client.read(&mut [0; 64]);
             });

@@ -121,7 +121,7 @@ fn the_autoscaler_decides_by_what_prometheus_says() {
     assert!(reason.contains("pods metric tcp_state_established above target"), "{reason}");
     assert_eq!(changed["metrics"][0]["value_milli"], 80_000, "{changed}");
 
-    // What is recorded is what decided, and the supervisor tells what came of it.
+    // What is recorded is what decided, and the supervisor exposes the outcome.
     eventually(SOON, || {
         let recorded = query(prometheus, "tcp_state_established", "pod");
         match &recorded {

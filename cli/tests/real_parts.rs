@@ -380,7 +380,7 @@ fn connections(lab: &Lab) -> Vec<u64> {
     replicas.iter().filter_map(|replica| replica["connections"].as_u64()).collect()
 }
 
-/// Waits until the replicas hold so many connections.
+/// Waits until the replicas hold this many connections.
 fn held(lab: &Lab, wanted: u64) {
     eventually(SOON, || {
         let held: u64 = connections(lab).iter().sum();

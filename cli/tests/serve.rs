@@ -60,7 +60,7 @@ struct Service(Child);
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // It has ended already, as a rule.
+        // It has usually ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -1,4 +1,4 @@
-//! Addresses of the platform that somebody else has: said with who it is, and what goes on meanwhile.
+//! Another process has an address of the platform: the platform names the process and keeps running.
 
 mod support;
 
@@ -24,12 +24,12 @@ fn who_holds_a_port_is_named_and_what_runs_goes_on() {
     // The second replica's port for clients, then the third's admin port.
     let for_clients = taken(&lab, of_platform(2, 2, 40_000), &["--set", "tcp.replicas=2"]);
     let admin = taken(&lab, of_platform(2, 3, 9100), &["--set", "tcp.replicas=3"]);
-    // That of the embedded memcached.
+    // The embedded memcached's port.
     let memcached = of_platform(250, 1, 11_999);
     let cache = taken(&lab, memcached, &["--set", "tcp.replicas=3", "--set", "memcached.port=11999"]);
-    assert_eq!(echo(clients, "still").expect("an answer"), "still", "what ran goes on");
+    assert_eq!(echo(clients, "still").expect("an answer"), "still", "what ran keeps running");
     let parts = lab.status()["parts"].as_array().expect("parts").clone();
-    let of_cache = parts.iter().find(|part| part["name"] == "memcached").expect("the old one goes on");
+    let of_cache = parts.iter().find(|part| part["name"] == "memcached").expect("the old one keeps running");
     assert_ne!(of_cache["address"], memcached.to_string());
 
     drop((for_clients, admin, cache));

@@ -16,7 +16,7 @@ use support::{Lab, echo, eventually};
 
 const SOON: Duration = Duration::from_secs(30);
 const DOCUMENT: &str = include_str!("../../docs/telemetry.md");
-/// Those of a job of Prometheus' own, and the recording rules'.
+/// Metrics that Prometheus makes itself: one per job, and the recording rules'.
 const ALSO_THERE: [&str; 3] = ["up", "tcp_state_established", "udp_packets_received"];
 
 /// Labels whose values are a fixed list, which the document gives.

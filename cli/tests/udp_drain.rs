@@ -22,7 +22,7 @@ const CLIENTS: u64 = 64;
 const PACKETS_PER_SECOND: u64 = 30_000;
 const SECONDS: u64 = 20;
 
-/// Packets that the kernel dropped for want of room, as a service or a gateway counts them.
+/// Packets that the kernel dropped for lack of room, as a service or a gateway counts them.
 const SERVICE_DROPS: &str = "udp_packets_dropped_total{reason=\"kernel\"}";
 const GATEWAY_DROPS: &str = "gateway_packets_dropped_total{reason=\"kernel\"}";
 
@@ -133,8 +133,8 @@ fn no_packet_is_lost_but_those_the_kernel_counts_and_the_sessions_move() {
             "{reason}"
         );
     }
-    assert_eq!(moved, before[&drained], "those of {drained} and no others");
-    assert_eq!(gateways(&lab, "gateway_sessions_opened_total"), CLIENTS, "no client had to begin anew");
+    assert_eq!(moved, before[&drained], "{drained}'s sessions and no others");
+    assert_eq!(gateways(&lab, "gateway_sessions_opened_total"), CLIENTS, "no client had to start over");
     let wanted = PACKETS_PER_SECOND * SECONDS;
     assert!(
         sent * 10 >= wanted * 9,

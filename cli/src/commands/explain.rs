@@ -212,7 +212,7 @@ fn chosen(
     chosen.manifest.map_err(|error| invalid(&error))
 }
 
-/// The position of the one that is meant.
+/// The position of the intended entry.
 fn choose(entries: &[Entry], name: Option<&str>) -> Result<usize, String> {
     let is_meant = |entry: &Entry| match name {
         None => true,

@@ -21,7 +21,7 @@ use crate::{
     session::{Platform, Session},
 };
 
-/// A payload in a file is at most so long, and a little more to say that it is longer.
+/// Read this much of a payload file: the limit, and one byte more, which shows that the file is longer.
 const PAYLOAD_BYTES_MAX: u64 = 65_537;
 
 /// Load the platform, or any address, and print the time line
@@ -110,7 +110,7 @@ pub(crate) struct Shape {
     /// Close this long after the end of the ramp
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub hold: Option<Duration>,
-    /// A message without an answer for so long counts as timed out
+    /// A message without an answer for this long counts as timed out
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub timeout: Option<Duration>,
     /// A connect that takes longer counts as timed out
@@ -135,13 +135,13 @@ pub(crate) struct Shape {
     /// Report every connection by itself (--output jsonl)
     #[arg(long)]
     pub trace_connections: bool,
-    /// At most so many connections lost; over udp, messages without an answer
+    /// At most this many connections lost; over udp, messages without an answer
     #[arg(long, value_name = "N", value_parser = parse_count)]
     pub expect_lost: Option<u64>,
-    /// At most so many connects refused
+    /// At most this many connects refused
     #[arg(long, value_name = "N", value_parser = parse_count)]
     pub expect_refused: Option<u64>,
-    /// At least so many connected
+    /// At least this many connected
     #[arg(long, value_name = "N", value_parser = parse_count)]
     pub expect_connected: Option<u64>,
     /// Message latency at the 99th percentile at most

@@ -25,7 +25,7 @@ const GATEWAY: &str = "gateway";
 Examples:
   playctl logs                             everything, the last 100 lines
   playctl logs tcp --tail 20               one service
-  playctl logs -f tcp/tcp-1                one replica, and what it goes on to write
+  playctl logs -f tcp/tcp-1                one replica, then its new lines as they come
   playctl logs --since 5m --grep draining  of the last five minutes, lines with this text
   playctl logs --from index                what the logger wrote to Elasticsearch
 
@@ -36,13 +36,13 @@ pub(crate) struct Args {
     /// Only this service or replica
     #[arg(value_name = "SERVICE[/REPLICA]")]
     what: Option<String>,
-    /// Go on with new lines as they are written
+    /// Keep printing new lines as they are written
     #[arg(long, short)]
     follow: bool,
     /// How many of the last lines
     #[arg(long, short = 'n', value_name = "LINES", default_value_t = 100)]
     tail: usize,
-    /// Only lines of the last so long (5m, 1h30m), or since a time (2026-11-21T10:00:00Z)
+    /// Only lines of the last TIME (5m, 1h30m), or since a time (2026-11-21T10:00:00Z)
     #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<Timestamp>,
     /// Only lines with this text in them

@@ -14,7 +14,7 @@ Examples:
   playctl scale tcp 0        none, and no autoscaling until it is scaled again
 
 Replicas that go are drained: their clients get a notice and come back
-elsewhere. An autoscaler goes on from the new number at its next sync, within
+elsewhere. An autoscaler continues from the new number at its next sync, within
 its bounds; 0 switches it off.")]
 pub(crate) struct Args {
     /// The service, such as tcp
@@ -65,7 +65,7 @@ fn in_words(result: &results::Scale) -> String {
         0 => format!("its autoscaler ({min} to {max}) does nothing while it has 0; on again: playctl scale {service} {min}"),
         to if to > max => format!("its autoscaler allows {max} at most: back to {max} at {sync}"),
         to if to < min => format!("its autoscaler wants {min} at least: up to {min} at {sync}"),
-        to => format!("its autoscaler ({min} to {max}) goes on from {to} and may change it at {sync}"),
+        to => format!("its autoscaler ({min} to {max}) continues from {to} and may change it at {sync}"),
     }));
     lines.join("\n")
 }
@@ -91,7 +91,7 @@ mod tests {
             (9, "back to 5 at its next sync, in 9 s"),
             (1, "up to 2 at its next sync, in 9 s"),
             (0, "on again: playctl scale tcp 2"),
-            (4, "goes on from 4 and may change it at its next sync, in 9 s"),
+            (4, "continues from 4 and may change it at its next sync, in 9 s"),
         ] {
             assert!(said(to, bounds, 0).contains(words), "{}", said(to, bounds, 0));
         }

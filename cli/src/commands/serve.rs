@@ -153,7 +153,7 @@ mod tests {
         }
     }
 
-    /// `PLAYCTL_WRITE_DOCS=1 cargo test -p playctl --bin playctl serve` writes the page anew.
+    /// `PLAYCTL_WRITE_DOCS=1 cargo test -p playctl --bin playctl serve` regenerates the page.
     #[test]
     fn the_page_of_settings_is_current() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/settings.md");
@@ -174,6 +174,6 @@ mod tests {
             std::fs::write(path, &page).unwrap();
         }
         let committed = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(committed == page, "docs/settings.md is out of date; write it anew as its first lines say");
+        assert!(committed == page, "docs/settings.md is out of date; regenerate it as its first lines say");
     }
 }

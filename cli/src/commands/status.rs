@@ -133,7 +133,7 @@ fn remarks(service: &ServiceSnapshot) -> String {
     if service.set_by_hand {
         remarks.push_str(match &service.autoscaler {
             Some(_) if service.desired == 0 => " (set by hand; the autoscaler is off while it has 0)",
-            Some(_) => " (set by hand; the autoscaler goes on from there)",
+            Some(_) => " (set by hand; the autoscaler continues from there)",
             None => " (set by hand)",
         });
     }

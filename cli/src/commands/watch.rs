@@ -15,7 +15,7 @@ use platform::{
 use super::{Context, Failure, Outcome};
 use crate::{args::Output, platform_source, session::spawn};
 
-/// How often the line at the bottom is drawn anew.
+/// How often the line at the bottom is redrawn.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Print the platform's time line, live

@@ -1,4 +1,4 @@
-//! Takes the actions of a scenario: those on the platform on a thread of its own, since they block; those of clients
+//! Takes the actions of a scenario: actions on the platform on a thread of its own, since they block; clients' actions
 //! through the load.
 
 use std::{

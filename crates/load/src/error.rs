@@ -17,7 +17,7 @@ pub enum LoadError {
     NoTarget,
     #[error("{what} {value}: expected {expected}")]
     Value { what: &'static str, value: String, expected: &'static str },
-    /// One process cannot have so many connections, and worker processes are not possible here.
+    /// One process cannot have this many connections, and worker processes are not possible here.
     #[error(
         "{connections} connections need {needed} open files, but the limit is {limit}; \
          raise it with: ulimit -n {needed} (the hard limit with root)"

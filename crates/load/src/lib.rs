@@ -10,7 +10,7 @@
 //! outstanding; one that falls due meanwhile is sent as soon as the answer is there, and is late.
 //!
 //! A connection's schedule begins when it opens: message `k` is due at `open + k × every`, in whole milliseconds.
-//! One that ends comes back after a delay and begins anew; what would have been due meanwhile is not made up for
+//! One that ends comes back after a delay and starts over; what would have been due meanwhile is not made up for
 //! (the counters and the reconnect latency show the gap). After a `reconnect` notice the outstanding message is
 //! still answered, then the connection leaves and comes back. A message that is not answered within the time-out
 //! ends its connection, and is counted beside the latencies, which are of what was answered as expected.

@@ -42,7 +42,7 @@ pub(crate) fn raise_open_files() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// Spreads a load over workers, of which there are to be at least `wanted`, and source addresses.
+/// Spreads a load over source addresses and at least `wanted` workers.
 pub(crate) fn lay_out(
     scenario: &Scenario,
     targets: &[SocketAddr],

@@ -90,7 +90,7 @@ impl Remote {
 impl Drop for Remote {
     fn drop(&mut self) {
         *self.commander.0.lock() = None;
-        // Nothing that it could still say is waited for. Fails only if it has ended.
+        // Nothing that it could still say is worth a wait. This fails only if it has ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if let Some(reader) = self.reader.take() {

@@ -3,7 +3,7 @@
 //! The text protocol sends replies without a length or an end mark, and the server may put a `reconnect` notice
 //! (or a broadcast) right before or behind a reply, in the same packet or in pieces. So the bytes themselves
 //! decide: the expected reply is matched byte by byte, and beside it an automaton looks for the notice. At most one
-//! message of a connection is outstanding, hence at most one answer is looked for.
+//! message of a connection is outstanding, so the matcher looks for at most one answer.
 //!
 //! Limits: bytes that are neither the reply nor a notice are a wrong answer if one was awaited, otherwise they are
 //! ignored (another client's broadcast). A reply cannot be told from a broadcast of the same bytes.

@@ -30,7 +30,7 @@ use crate::{
 const THREADS_LEAD_NS: u64 = 2 * MS;
 const PROCESSES_LEAD_NS: u64 = 400 * MS;
 const WORKERS_MAX: u32 = 256;
-/// After so many ticks without a single connection, and so many attempts that failed, nobody will connect.
+/// After this many ticks without a single connection, and this many attempts that failed, nobody will connect.
 const TICKS_WITHOUT_SUCCESS: u32 = 3;
 const FAILURES_ENOUGH: u64 = 10;
 
@@ -67,7 +67,7 @@ pub struct Options {
     /// Connected to in turn.
     pub targets: Vec<SocketAddr>,
     pub identify: Identify,
-    /// At least so many event loops; `None`: as many as the limits ask for.
+    /// At least this many event loops; `None`: as many as the limits ask for.
     pub workers: Option<u32>,
     /// Report events of single connections.
     pub trace_connections: bool,
@@ -78,7 +78,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// The targets as they are told to people.
+    /// The targets, as shown to the user.
     pub fn target(&self) -> String {
         let targets: Vec<String> = self.targets.iter().map(SocketAddr::to_string).collect();
         targets.join(", ")

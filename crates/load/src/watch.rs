@@ -1,4 +1,4 @@
-//! Texts that are looked for in a stream, all of them at once: the automaton of Aho and Corasick.
+//! Looks for several texts in a stream, all of them at once: the automaton of Aho and Corasick.
 
 /// Where a stream stands between the texts. 0: no text has begun.
 pub(crate) type Place = u16;

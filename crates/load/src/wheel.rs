@@ -4,7 +4,7 @@
 //! per connection and no timer of the kernel's. Entries are never removed: a connection that changed its mind is
 //! recognised when its entry fires, because the entry's tick is no longer the one it waits for.
 
-/// Slots, and so milliseconds per turn. What is due later than a turn ahead is looked at once per turn.
+/// Slots, and so milliseconds per turn. The wheel looks once per turn at what is due more than a turn ahead.
 const SLOTS: u32 = 4096;
 const WORDS: usize = SLOTS as usize / 64;
 

@@ -39,7 +39,7 @@ use crate::{
     wheel::{Entry, Wheel},
 };
 
-/// No tick: nothing is waited for in the wheel.
+/// No tick: there is nothing in the wheel to wait for.
 const NEVER: u32 = u32::MAX;
 /// Events taken from the kernel at once: few, so that what becomes due meanwhile does not wait long.
 const EVENTS: usize = 64;
@@ -93,7 +93,7 @@ pub(crate) trait Transport: Sized {
     fn on_event(worker: &mut Worker<Self>, index: u32, flags: epoll::EventFlags);
     /// What a connection waited for in the wheel is due.
     fn on_due(worker: &mut Worker<Self>, entry: Entry);
-    /// Goes on reading a connection.
+    /// Continues reading a connection.
     fn read_on(worker: &mut Worker<Self>, index: u32);
     /// Finds what waited for too long.
     fn sweep(worker: &mut Worker<Self>, now_ms: u32);

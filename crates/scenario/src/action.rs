@@ -39,7 +39,7 @@ pub struct Action {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verb {
-    /// `length`: it is started again after so long; at the latest when the run ends.
+    /// `length`: it is started again after this long; at the latest when the run ends.
     Stop {
         what: Subject,
         length: Option<Duration>,

@@ -26,9 +26,9 @@ use platform::duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Expectation {
-    /// A counter of the summary is at most, or at least, so much.
+    /// A counter of the summary is at most, or at least, this much.
     Count { what: Count, bound: Bound, limit: Limit },
-    /// A latency of the summary is at most so long. Not met if nothing was measured.
+    /// A latency of the summary is at most this long. Not met if nothing was measured.
     Latency { what: Latency, at_most: Duration },
     /// The autoscaler changed a service's replicas so.
     Scale { service: String, from: u32, to: u32, within: Option<Within> },
@@ -76,17 +76,17 @@ impl Anchor {
 }
 
 impl Expectation {
-    /// At most so many connections lost.
+    /// At most this many connections lost.
     pub fn lost(at_most: u64) -> Self {
         Self::Count { what: Count::LOST, bound: Bound::AtMost, limit: Limit::Number(at_most) }
     }
 
-    /// At most so many attempts refused.
+    /// At most this many attempts refused.
     pub fn refused(at_most: u64) -> Self {
         Self::Count { what: Count::REFUSED, bound: Bound::AtMost, limit: Limit::Number(at_most) }
     }
 
-    /// At least so many of the plan's connections were open at least once.
+    /// At least this many of the plan's connections were open at least once.
     pub fn connected(at_least: u64) -> Self {
         Self::Count { what: Count::CONNECTED, bound: Bound::AtLeast, limit: Limit::Number(at_least) }
     }

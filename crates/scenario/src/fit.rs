@@ -82,7 +82,7 @@ impl Scenario {
     }
 }
 
-/// Why so many connections do not make it `replicas`.
+/// Why this many connections do not bring the service to `replicas`.
 fn too_few(service: &ServiceInfo, connections: u64, replicas: u32) -> Option<String> {
     let target_milli = service.targets_milli.get(PodsMetric::Connections.name())?;
     // Only a load of connections; other metrics may scale the service as well, but no scenario rests on them.

@@ -17,7 +17,7 @@ const LEAST_PER_S: f64 = 1.0 / 3600.0;
 pub struct Rate {
     /// Thousandths of an event…
     milli: u64,
-    /// …in so long.
+    /// …per this many nanoseconds.
     per_ns: u64,
 }
 

@@ -69,7 +69,7 @@ pub struct Hold {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Wait {
-    /// How long, after the close, expectations that can still come true are waited for.
+    /// How long to wait, after the close, for expectations that can still come true.
     #[serde(with = "platform::duration::text")]
     pub at_most: Duration,
 }
@@ -136,7 +136,7 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 const UDP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(1);
 
 impl Default for Scenario {
-    /// The client everybody starts with, but for fewer of it.
+    /// The client everybody starts with, only fewer of it.
     fn default() -> Self {
         Self {
             name: "load".to_owned(),
@@ -226,8 +226,8 @@ impl Scenario {
         if self.profile().is_some() { Duration::ZERO } else { rate.due(connections.saturating_sub(1)) }
     }
 
-    /// A message without an answer for so long has timed out. Over TCP its connection ends, since a later answer could
-    /// not be told from the next message's.
+    /// A message without an answer for this long has timed out. Over TCP its connection ends, since a later answer
+    /// could not be told from the next message's.
     pub fn message_timeout(&self) -> Duration {
         self.messages.timeout.unwrap_or(match self.protocol {
             Protocol::Tcp => TIMEOUT_DEFAULT,

@@ -30,7 +30,7 @@ impl Part {
     }
 }
 
-/// The parts of one `--with`. What is no part's name goes on with the address before it: a Kafka has several brokers.
+/// The parts of one `--with`. A word that names no part continues the address before it: a Kafka has several brokers.
 pub(super) fn parse(text: &str) -> Result<Vec<With>, String> {
     let mut parsed: Vec<With> = Vec::new();
     for word in text.split(',') {

@@ -46,7 +46,7 @@ impl Merge {
         for measured in &self.latest {
             totals += measured.totals;
         }
-        // A broadcast that was refused is nobody's: who got it all the same is no error, and who did not neither.
+        // A refused broadcast is owed to nobody: neither getting it nor missing it is an error.
         for number in 0..self.latest.iter().map(|measured| measured.broadcasts.len()).max().unwrap_or(0) {
             let of_all = self.latest.iter().filter_map(|measured| measured.broadcasts.get(number));
             let refused = of_all.clone().any(|broadcast| broadcast.refused);
@@ -118,7 +118,7 @@ impl Merge {
         if open >= self.open_max && open > 0 {
             self.fullest = self.by_replica();
         }
-        // The workers' own maxima need not have been at one time, but for one worker the maximum is exact.
+        // The workers' own maxima need not coincide, but with one worker the maximum is exact.
         self.open_max = self.open_max.max(open);
         if let [only] = self.latest.as_slice() {
             self.open_max = self.open_max.max(only.open_max);

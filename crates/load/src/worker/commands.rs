@@ -17,7 +17,7 @@ const ORDERS_MAX: usize = 1024;
 /// Something that a client is to send beside its messages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Order {
-    /// Told again with what came of it.
+    /// Repeated in the report of its outcome.
     pub(crate) id: u32,
     /// The client's number in the run, from 0.
     pub(crate) client: u64,
@@ -96,7 +96,7 @@ impl Commands {
         self.close_at_ms.load(Ordering::Acquire)
     }
 
-    /// Not even outstanding answers are waited for.
+    /// The close does not wait even for outstanding answers.
     pub(crate) fn is_at_once(&self) -> bool {
         self.at_once.load(Ordering::Acquire)
     }

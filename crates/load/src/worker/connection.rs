@@ -65,7 +65,7 @@ impl Connection {
         matches!(self.state, State::Open | State::Identifying)
     }
 
-    /// Nothing of it is on its way in either direction.
+    /// Nothing is in flight in either direction.
     pub(super) fn is_idle(&self) -> bool {
         self.state == State::Open && !self.awaiting && !self.writing
     }

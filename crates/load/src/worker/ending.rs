@@ -145,7 +145,7 @@ impl Worker<Stream> {
     /// out, or, with a stop at once, not left at all.
     pub(super) fn close_some(&mut self, at_once: bool) {
         if at_once && self.transport.close_cursor >= self.started && self.tally.open() > 0 {
-            // Answers are waited for no longer: once more from the start.
+            // No more waiting for answers: once more from the start.
             self.transport.close_cursor = 0;
         }
         let end = (self.transport.close_cursor + BATCH).min(self.started);

@@ -10,7 +10,7 @@ use crate::{clock::MS, reply::Answer};
 
 /// Reads of one connection in a row: a server that never stops talking does not starve the others.
 const READS: usize = 16;
-/// Messages of one connection in a row, where none is waited for.
+/// Messages sent in a row on one connection that expects no answers.
 const SENDS: usize = 16;
 
 impl Worker<Stream> {
@@ -160,7 +160,7 @@ impl Worker<Stream> {
         self.transport.connections[index as usize].noticed = true;
     }
 
-    /// Goes on when nothing is outstanding any more: leaves, closes, or, where a message is `over`, sends what is due.
+    /// Continues once nothing is outstanding: leaves, closes, or, where a message is `over`, sends what is due.
     pub(super) fn settle(&mut self, index: u32, over: bool) {
         let connection = &self.transport.connections[index as usize];
         if !connection.is_idle() {

@@ -31,7 +31,7 @@ impl Worker<Stream> {
         self.tally.totals.attempted += 1;
         let started_ns = self.clock.now_ns();
         let connection = &mut self.transport.connections[at];
-        // All but what reaches across connections begins anew.
+        // Everything except what spans connections starts from scratch.
         *connection = Connection {
             started_ns,
             state: State::Connecting,
@@ -111,7 +111,7 @@ impl Worker<Stream> {
         let connection = &mut self.transport.connections[index as usize];
         connection.state = State::Open;
         connection.progress = Progress::default();
-        // Nothing of a message is written, even where the question was answered before it was written.
+        // No byte of a message is written yet, even if the question was answered before it was written.
         connection.written = 0;
         connection.writing = false;
         connection.base_ms = ceil_ms(now_ns);

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::histogram::{Distributions, Each, Sparse};
 
-/// Beyond so many replicas, further ones count as unknown: a target that invents one per connection costs no memory.
+/// Beyond this many replicas, further ones count as unknown: a target that invents one per connection costs no memory.
 const REPLICAS_MAX: usize = 4096;
 
 /// A message of a worker.
@@ -41,7 +41,7 @@ pub(crate) enum Report {
     FirstError(String),
     /// The beginning of the first answer that was not the expected one.
     FirstWrong(Vec<u8>),
-    /// What came of an [`Order`](super::Order).
+    /// The outcome of an [`Order`](super::Order).
     Ordered {
         id: u32,
         outcome: String,

@@ -253,7 +253,8 @@ impl Worker<Stream> {
         }
     }
 
-    /// A broadcast neither came back nor was refused in time: its client goes on. Returns whether it was one.
+    /// Gives up a broadcast that neither came back nor was refused in time: its client continues. Returns whether there
+    /// was one.
     pub(super) fn give_up_broadcast(&mut self, index: u32) -> bool {
         let is_broadcast = |sending: &Sending| sending.order.broadcast.is_some() && !sending.for_token;
         if !self.transport.sending.get(&index).is_some_and(is_broadcast) {

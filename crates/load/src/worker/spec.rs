@@ -9,7 +9,7 @@ use platform::{duration::whole_ms, values::Protocol};
 use scenario::{Reconnect, Scenario};
 use serde::{Deserialize, Serialize};
 
-/// What one worker does. All workers of a run get the same, but for `worker`.
+/// What one worker does. All workers of a run get the same, except for `worker`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Spec {
     /// When the run's first connection is due, on the machine's monotonic clock.
@@ -111,8 +111,8 @@ impl Spec {
         self.scenario.every().map(|every| every.as_nanos() as u64)
     }
 
-    /// When message `sequence` of a connection whose first was due at `base_ms` is due. The product is taken anew
-    /// each time: intervals that are no whole milliseconds do not add up their rounding.
+    /// When message `sequence` of a connection whose first was due at `base_ms` is due. This multiplies each
+    /// time, so that intervals that are no whole milliseconds do not add up their rounding.
     pub(super) fn message_due_ms(&self, base_ms: u32, sequence: u32) -> Option<u32> {
         let offset = u64::from(sequence).saturating_mul(self.every_ns()?);
         Some(base_ms.saturating_add(crate::clock::ceil_ms(offset)))

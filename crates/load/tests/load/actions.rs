@@ -140,7 +140,7 @@ fn a_broadcast_that_is_refused_is_missed_by_nobody() {
     let totals = summary.totals;
     assert_eq!((totals.broadcasts_sent, totals.broadcasts_refused), (1, 1));
     assert_eq!((totals.broadcasts_due, totals.broadcasts_missed), (0, 0));
-    assert_eq!((totals.messages_wrong, totals.lost), (0, 0), "the echo goes on");
+    assert_eq!((totals.messages_wrong, totals.lost), (0, 0), "the echo keeps working");
     let [(outcome, false)] = outcomes(&events)[..] else { panic!("{events:?}") };
     assert!(outcome.starts_with("answered after "), "{outcome}");
     assert!(outcome.ends_with("s: error: broadcast unavailable"), "{outcome}");

@@ -36,10 +36,10 @@ fn a_stall_shows_in_every_message_that_was_due_meanwhile() {
         .filter(|bucket| bucket.up_to_us > 500_000)
         .map(|bucket| bucket.count)
         .sum();
-    assert!(slow >= 9, "of 20 that were due during the second, those of its first half: {summary:?}");
+    assert!(slow >= 9, "of the 20 due during the second, the ones in its first half: {summary:?}");
     assert!(summary.message.max_us >= 950_000, "{:?}", summary.message);
     assert!(summary.totals.messages_late >= 18, "{:?}", summary.totals);
-    // None was skipped: 3 s at one per 50 ms, but for what the close cut off.
+    // None was skipped: 3 s at one per 50 ms, except what the close cut off.
     assert!(summary.totals.messages_sent >= 50, "{:?}", summary.totals);
 }
 

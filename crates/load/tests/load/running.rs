@@ -80,7 +80,7 @@ fn a_stop_closes_in_order_and_still_gives_a_summary() {
     assert_eq!(phases(&events).last().map(String::as_str), Some("finished"));
 }
 
-/// Nothing is ever answered, and the time-out is an hour: neither the end nor a stop waits for it.
+/// The server never answers and the time-out is an hour: neither the end nor a stop waits that long.
 #[test]
 fn what_is_outstanding_at_the_end_is_cut_off_and_counted() {
     for stop in [false, true] {

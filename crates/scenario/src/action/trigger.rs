@@ -20,7 +20,7 @@ use crate::{hint, name_of, named};
 /// When an action is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trigger {
-    /// So long after the first connect.
+    /// This long after the first connect.
     At(Duration),
     When {
         event: Happening,

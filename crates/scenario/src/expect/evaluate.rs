@@ -83,7 +83,7 @@ impl Evaluator {
         }
     }
 
-    /// Expectations that are not met yet and still can be, if the run goes on: changes of replicas, and log
+    /// Expectations that are not met yet and still can be, if the run continues: changes of replicas, and log
     /// lines that wait.
     pub fn pending(&self) -> Vec<String> {
         self.expectations

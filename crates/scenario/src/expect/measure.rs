@@ -41,11 +41,11 @@ const fn row(name: &'static str, whole: Whole, grows: Grows, of: fn(&Counters) -
     Row { name, of, whole, grows }
 }
 
-/// Those of [`Count`]'s constants come first.
+/// The rows of [`Count`]'s constants come first.
 static COUNTS: [Row; 27] = [
     // Of the load's connections, those that were open at least once.
     row("connected", Whole::Connections, Grows::WithClients, |totals| totals.connected_first),
-    // Connections; over UDP, messages, but for what this side's own sockets had no room for.
+    // Connections; over UDP, messages, except what this side's own sockets had no room for.
     row("lost", Whole::Connections, Grows::No, |totals| totals.lost),
     row("refused", Whole::None, Grows::No, |totals| totals.refused),
     // Of the platform's log lines, those that were neither delivered nor counted as dropped. Not the load's: the

@@ -1,4 +1,4 @@
-//! What cannot be, whoever says it: a file or a flag.
+//! What is impossible, whether a file or a flag says it.
 
 use std::time::Duration;
 

@@ -89,7 +89,7 @@ impl Form {
         });
         match numbers {
             Some((from, sequence)) if from == source => {
-                // The first reply is that of our protocol, which leaves the command out; the last is the payload.
+                // The first reply is our protocol's, which leaves the command out; the last is the payload.
                 let wanted = if head == 0 { self.replies.first() } else { self.replies.last() };
                 let right = wanted.is_some_and(|wanted| *wanted == datagram[head + TAG..]);
                 Answer::To { sequence, right }
