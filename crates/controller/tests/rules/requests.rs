@@ -185,8 +185,9 @@ fn a_service_that_was_switched_off_is_known_only_to_hurry_its_end() {
     let mut bench = Bench::up(PLATFORM);
     bench.stubborn.insert("udp-0".to_owned());
     bench.apply(&PLATFORM[..2], 1).unwrap();
-    let unknown = Err("there is no udp on this platform; it has: tcp".to_owned());
-    assert_eq!(bench.scale("udp", 2), unknown);
+    let there_is_no = |known: &str| Err(format!("there is no udp on this platform; it has: {known}"));
+    assert_eq!(bench.scale("udp", 2), there_is_no("tcp"));
+    let unknown = there_is_no("tcp, gateway, kafka");
     assert_eq!(bench.stop("udp"), unknown);
     assert_eq!(bench.start("udp"), unknown);
     assert!(matches!(bench.kill("udp/udp-0", true), Ok(Reply::Killed { killed, .. }) if killed.draining));
