@@ -1,5 +1,7 @@
 //! Recordings of runs, replayed: equal inputs give equal effects.
 //!
+//! `demo.jsonl.gz` is what the supervisor was told in a run of `playctl demo`; to record it again:
+//! `PLAYCTL_RECORD=$PWD/demo.jsonl cargo run --release -- demo && gzip -9n demo.jsonl`, and move it to `tests/recordings`.
 //! After an intended change of what the controller does, record the history again with
 //! `cargo run -p controller --example histories -- --seed 5 --record crates/controller/tests/recordings/history.jsonl.gz`.
 

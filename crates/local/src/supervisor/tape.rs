@@ -1,4 +1,4 @@
-//! A recording of what the controller is told and wants, for those who ask for one: `PLAYCTL_RECORD=FILE playctl up`.
+//! A recording of what the controller is told and wants, for those who ask for one: `PLAYCTL_RECORD=/absolute/FILE playctl up`.
 //!
 //! The controller's tests replay such files (`crates/controller/tests/replay.rs`).
 
