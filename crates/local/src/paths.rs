@@ -180,6 +180,33 @@ pub(crate) fn private_directory(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Opens a file of the platform's state. Waits for nobody, as a FIFO would, follows no link that somebody else has put
+/// there, and refuses everything but a regular file.
+pub(crate) fn open_regular(options: &mut fs::OpenOptions, path: &Path) -> io::Result<fs::File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let refused = || {
+        let message = format!("{} is no regular file; remove it", path.display());
+        io::Error::new(io::ErrorKind::InvalidInput, message)
+    };
+    let file = options.custom_flags(flags.bits().cast_signed()).open(path).map_err(|error| {
+        // What the kernel says of a FIFO without a reader, and of a link.
+        let irregular = fs::symlink_metadata(path).is_ok_and(|found| !found.is_file());
+        if irregular { refused() } else { error }
+    })?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(refused()) }
+}
+
+/// Reads a file of the platform's state; see [`open_regular`].
+pub(crate) fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    use std::io::Read as _;
+
+    let mut bytes = Vec::new();
+    open_regular(fs::OpenOptions::new().read(true), path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
@@ -226,5 +253,23 @@ mod tests {
         let link = base.path().join("link");
         std::os::unix::fs::symlink(&made, &link).unwrap();
         assert!(private_directory(&link).unwrap_err().to_string().contains("not a directory"));
+    }
+
+    #[test]
+    fn only_regular_files_are_opened_and_nothing_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("file"), "text").unwrap();
+        std::os::unix::fs::symlink(at("file"), at("link")).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(at("fifo")).status().unwrap();
+        assert!(made.success());
+        assert_eq!(read_regular(&at("file")).unwrap(), b"text");
+        assert_eq!(read_regular(&at("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
+        for name in ["link", "fifo", "."] {
+            let read = read_regular(&at(name)).unwrap_err();
+            assert!(read.to_string().contains("is no regular file"), "{name}: {read}");
+        }
+        let log = open_regular(fs::OpenOptions::new().append(true).create(true), &at("fifo")).unwrap_err();
+        assert!(log.to_string().contains("is no regular file"), "{log}");
     }
 }

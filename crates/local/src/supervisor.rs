@@ -164,7 +164,7 @@ pub fn run(name: &str) -> Result<(), Error> {
 fn clear_state(own: &PlatformPaths) -> Result<(), Error> {
     let failed = |source| Error::Files { what: own.state.display().to_string(), source };
     crate::paths::private_directory(&own.state).map_err(failed)?;
-    if let Ok(record) = fs::read(own.run_record())
+    if let Ok(record) = crate::paths::read_regular(&own.run_record())
         && let Ok(traces) = serde_json::from_slice::<Traces>(&record)
     {
         let left = crate::leftovers::end(&traces, LEFTOVERS_DEADLINE);

@@ -4,7 +4,7 @@ mod launch;
 mod teardown;
 
 use std::{
-    fmt, fs,
+    fmt,
     net::SocketAddr,
     ops::ControlFlow,
     path::PathBuf,
@@ -197,7 +197,7 @@ impl LocalTarget {
 
     /// What the present run of the platform, or the last one, wrote down of itself.
     fn recorded(&self) -> Option<Traces> {
-        let record = fs::read(self.own.run_record()).ok()?;
+        let record = crate::paths::read_regular(&self.own.run_record()).ok()?;
         serde_json::from_slice(&record).ok()
     }
 

@@ -11,7 +11,11 @@ use std::{
 use platform::TargetError;
 
 use super::LocalTarget;
-use crate::{control::Connection, leftovers, paths::private_directory};
+use crate::{
+    control::Connection,
+    leftovers,
+    paths::{open_regular, private_directory},
+};
 
 /// How long a supervisor whose client hung up has to take everything down.
 const END_DEADLINE: Duration = Duration::from_secs(15);
@@ -55,13 +59,9 @@ impl LocalTarget {
         };
         let start = || -> std::io::Result<(UnixStream, Child)> {
             let (ours, theirs) = UnixStream::pair()?;
-            let log = OpenOptions::new()
-                .append(true)
-                .create(true)
-                .mode(0o600)
-                // Not through a link that somebody else has put there.
-                .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
-                .open(self.own.supervisor_log())?;
+            let mut options = OpenOptions::new();
+            let options = options.append(true).create(true).mode(0o600);
+            let log = open_regular(options, &self.own.supervisor_log())?;
             let child = Command::new(&program)
                 .args(["supervisor", "--name", &self.name])
                 .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
@@ -78,7 +78,7 @@ impl LocalTarget {
     /// An error of a bring-up with the last lines of the supervisor's log, if it left one; that is removed then.
     pub(super) fn explained(&self, error: TargetError) -> TargetError {
         let log = self.own.supervisor_log();
-        let Ok(mut file) = fs::File::open(&log) else {
+        let Ok(mut file) = open_regular(OpenOptions::new().read(true), &log) else {
             return error;
         };
         let length = file.metadata().map_or(0, |metadata| metadata.len());
