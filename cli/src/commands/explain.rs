@@ -31,10 +31,10 @@ const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  playctl explain                           every autoscaled service of the local platform
+  playctl explain                           every autoscaled service
   playctl explain tcp --output json
   kubectl get hpa tcp -o yaml > hpa.yaml
-  playctl explain --hpa hpa.yaml --print-state > state.yaml    what its status says, to be edited
+  playctl explain --hpa hpa.yaml --print-state > state.yaml    to be edited
   playctl explain --hpa hpa.yaml --state state.yaml
 
 The state file says what the autoscaler sees: the replicas, pods, metrics, and what it remembers. Its format is in

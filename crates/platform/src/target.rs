@@ -252,6 +252,9 @@ pub struct ReplicaSnapshot {
     pub name: String,
     pub node: String,
     pub address: SocketAddr,
+    /// Where it answers probes and `GET /metrics`, at the same host. `None`: the platform does not say.
+    #[serde(default)]
+    pub admin_port: Option<u16>,
     pub pid: Option<u32>,
     /// When its present process was started.
     #[serde(default)]

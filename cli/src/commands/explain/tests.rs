@@ -176,6 +176,7 @@ fn replica(name: &str, phase: ReplicaPhase) -> ReplicaSnapshot {
         name: name.to_owned(),
         node: "node-0".to_owned(),
         address: "127.77.2.1:40000".parse().expect("an address"),
+        admin_port: Some(9100),
         pid: None,
         server_id: None,
         phase,
