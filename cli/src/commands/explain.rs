@@ -19,10 +19,11 @@ use platform::{
     Target, exit,
     target::{ReplicaPhase, ReplicaSnapshot},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Context, Failure, Outcome};
-use crate::platform_source;
+use crate::{platform_source, results};
 
 /// No manifest comes near; it keeps a wrong file name from filling the memory.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
@@ -58,16 +59,16 @@ pub(crate) struct Args {
 }
 
 /// An explanation and what it is of.
-#[derive(Debug, Serialize)]
-struct Named {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Explained {
     name: String,
     #[serde(flatten)]
     explanation: Explanation,
 }
 
 /// The result of `--print-state` as a document.
-#[derive(Debug, Serialize)]
-struct StateText {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct StateText {
     state: String,
 }
 
@@ -77,17 +78,17 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         (Some(hpa), None, _) => {
             let text = state_for(hpa, args.name.as_deref(), &note)?;
             context.printer.line(text.trim_end());
-            context.printer.document(&StateText { state: text });
+            context.printer.document(&results::Explain::State(StateText { state: text }));
         }
         (Some(hpa), Some(state), _) => {
             let explained = from_files(hpa, state, args.name.as_deref(), &note)?;
             print(context, &explained);
-            context.printer.document(&explained);
+            context.printer.document(&results::Explain::One(Box::new(explained)));
         }
         (_, _, Some(service)) => {
             let explained = from_platform(context, service)?;
             print(context, &explained);
-            context.printer.document(&explained);
+            context.printer.document(&results::Explain::One(Box::new(explained)));
         }
         _ => {
             let services = platform_source::existing(context)?.snapshot()?.services;
@@ -101,13 +102,13 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             for explained in &all {
                 print(context, explained);
             }
-            context.printer.document(&all);
+            context.printer.document(&results::Explain::All(all));
         }
     }
     Ok(exit::DONE)
 }
 
-fn print(context: &Context, explained: &Named) {
+fn print(context: &Context, explained: &Explained) {
     let explanation = &explained.explanation;
     let instants: &dyn Instants = if explanation.now_ms >= CALENDAR_FROM_MS { &TimeOfDay } else { &() };
     let text = Text { explanation, instants };
@@ -115,7 +116,7 @@ fn print(context: &Context, explained: &Named) {
 }
 
 /// What the autoscaler of a running service would do if it looked now and saw what it last saw.
-fn from_platform(context: &Context, service: &str) -> Result<Named, Failure> {
+fn from_platform(context: &Context, service: &str) -> Result<Explained, Failure> {
     let target = platform_source::existing(context)?;
     let state = target.autoscaler(service)?;
     if state.get("observed").is_none_or(serde_json::Value::is_null) {
@@ -177,7 +178,12 @@ fn bring_up_to_date(case: &mut Case, desired: u32, replicas: &[ReplicaSnapshot])
 }
 
 /// `note` is told what is wrong beside the autoscaler that is explained.
-fn from_files(hpa: &Path, state: &Path, name: Option<&str>, note: &dyn Fn(&str)) -> Result<Named, Failure> {
+fn from_files(
+    hpa: &Path,
+    state: &Path,
+    name: Option<&str>,
+    note: &dyn Fn(&str),
+) -> Result<Explained, Failure> {
     if hpa == state {
         return Err(Failure::usage("--hpa and --state must be two files"));
     }
@@ -252,9 +258,9 @@ fn invalid(error: &ManifestError) -> Failure {
     }
 }
 
-fn explain(name: &str, case: &Case) -> Result<Named, Failure> {
+fn explain(name: &str, case: &Case) -> Result<Explained, Failure> {
     let explanation = explain::explain(case).map_err(Failure::usage)?;
-    Ok(Named { name: name.to_owned(), explanation })
+    Ok(Explained { name: name.to_owned(), explanation })
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
