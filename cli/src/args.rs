@@ -161,3 +161,26 @@ fn wanted_output(words: &[String]) -> Output {
     let joined = words.iter().filter_map(|word| word.strip_prefix("--output="));
     after_flag.chain(joined).find_map(|word| Output::from_str(word, false).ok()).unwrap_or(Output::Human)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// Paragraphs are wrapped; an example would be broken in its middle.
+    #[test]
+    fn examples_fit_into_80_columns() {
+        let is_example =
+            |line: &str| line.starts_with("  ") && (line.contains("playctl ") || line.contains("- {"));
+        let mut too_wide = Vec::new();
+        let mut commands = vec![Cli::command()];
+        while let Some(command) = commands.pop() {
+            let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let wide = text.lines().filter(|line| is_example(line) && line.chars().count() > 80);
+            too_wide.extend(wide.map(|line| format!("{}: {line}", command.get_name())));
+            commands.extend(command.get_subcommands().cloned());
+        }
+        assert!(too_wide.is_empty(), "{too_wide:#?}");
+    }
+}

@@ -7,7 +7,14 @@ use platform::target::{Applied, Scaled, Snapshot};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::{commands, hint, printer::Printer};
+use crate::{
+    commands::{
+        self,
+        explain::{Explained, StateText},
+    },
+    hint,
+    printer::Printer,
+};
 
 /// Why a command failed.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -38,6 +45,18 @@ impl Failure {
 pub(crate) struct Up {
     pub applied: Applied,
     pub snapshot: Snapshot,
+}
+
+/// `playctl explain`
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Explain {
+    /// Every autoscaled service of a platform.
+    All(Vec<Explained>),
+    /// One service, or a manifest with a state.
+    One(Box<Explained>),
+    /// `--print-state`
+    State(StateText),
 }
 
 /// `playctl down`
@@ -87,6 +106,9 @@ mod tests {
         drain: Drained,
         logs: Vec<LogLine>,
         watch: Vec<Event>,
+        load: report::Document<'static>,
+        demo: report::Document<'static>,
+        explain: Explain,
         doctor: Vec<Check>,
         failure: Failure,
     }

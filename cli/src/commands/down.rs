@@ -10,7 +10,7 @@ use crate::{platform_source, results};
 #[command(after_help = "\
 Examples:
   playctl down              at once: connections are cut
-  playctl down --graceful   replicas drain first, for as long as their grace periods allow")]
+  playctl down --graceful   replicas drain first, within their grace periods")]
 pub(crate) struct Args {
     /// Drain first: clients get their notices, replicas their grace periods
     #[arg(long)]

@@ -15,10 +15,11 @@ use autoscale::{
 };
 use jiff::{Timestamp, tz::TimeZone};
 use platform::exit;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Context, Failure, Outcome};
-use crate::platform_source;
+use crate::{platform_source, results};
 
 /// No manifest comes near; it keeps a wrong file name from filling the memory.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
@@ -27,10 +28,10 @@ const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  playctl explain                           every autoscaled service of the platform
+  playctl explain                           every autoscaled service
   playctl explain tcp --output json
   kubectl get hpa tcp -o yaml > hpa.yaml
-  playctl explain --hpa hpa.yaml --print-state > state.yaml    what its status says, to be edited
+  playctl explain --hpa hpa.yaml --print-state > state.yaml    to be edited
   playctl explain --hpa hpa.yaml --state state.yaml
 
 The state file says what the autoscaler sees: the replicas, pods, metrics, and what it remembers. Its format is in
@@ -54,16 +55,16 @@ pub(crate) struct Args {
 }
 
 /// An explanation and what it is of.
-#[derive(Debug, Serialize)]
-struct Named {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Explained {
     name: String,
     #[serde(flatten)]
     explanation: Explanation,
 }
 
 /// The result of `--print-state` as a document.
-#[derive(Debug, Serialize)]
-struct StateText {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct StateText {
     state: String,
 }
 
@@ -73,17 +74,17 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         (Some(hpa), None, _) => {
             let text = state_for(hpa, args.name.as_deref(), &note)?;
             context.printer.line(text.trim_end());
-            context.printer.document(&StateText { state: text });
+            context.printer.document(&results::Explain::State(StateText { state: text }));
         }
         (Some(hpa), Some(state), _) => {
             let explained = from_files(hpa, state, args.name.as_deref(), &note)?;
             print(context, &explained);
-            context.printer.document(&explained);
+            context.printer.document(&results::Explain::One(Box::new(explained)));
         }
         (_, _, Some(service)) => {
             let explained = explain(service, &platform_source::target(context)?.autoscaler(service)?)?;
             print(context, &explained);
-            context.printer.document(&explained);
+            context.printer.document(&results::Explain::One(Box::new(explained)));
         }
         _ => {
             let target = platform_source::target(context)?;
@@ -98,13 +99,13 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             for explained in &all {
                 print(context, explained);
             }
-            context.printer.document(&all);
+            context.printer.document(&results::Explain::All(all));
         }
     }
     Ok(exit::DONE)
 }
 
-fn print(context: &Context, explained: &Named) {
+fn print(context: &Context, explained: &Explained) {
     let explanation = &explained.explanation;
     let instants: &dyn Instants = if explanation.now_ms >= CALENDAR_FROM_MS { &TimeOfDay } else { &() };
     let text = Text { explanation, instants };
@@ -112,7 +113,12 @@ fn print(context: &Context, explained: &Named) {
 }
 
 /// `note` is told what is wrong beside the autoscaler that is explained.
-fn from_files(hpa: &Path, state: &Path, name: Option<&str>, note: &dyn Fn(&str)) -> Result<Named, Failure> {
+fn from_files(
+    hpa: &Path,
+    state: &Path,
+    name: Option<&str>,
+    note: &dyn Fn(&str),
+) -> Result<Explained, Failure> {
     if hpa == state {
         return Err(Failure::usage("--hpa and --state must be two files"));
     }
@@ -187,9 +193,9 @@ fn invalid(error: &ManifestError) -> Failure {
     }
 }
 
-fn explain(name: &str, case: &Case) -> Result<Named, Failure> {
+fn explain(name: &str, case: &Case) -> Result<Explained, Failure> {
     let explanation = explain::explain(case).map_err(Failure::usage)?;
-    Ok(Named { name: name.to_owned(), explanation })
+    Ok(Explained { name: name.to_owned(), explanation })
 }
 
 fn read(path: &Path) -> Result<String, Failure> {

@@ -13,8 +13,8 @@ use crate::platform_source;
 #[command(after_help = "\
 Examples:
   playctl kill tcp                 the replica with the lowest ordinal
-  playctl kill tcp/tcp-1           this one; it is started again after the kubelet's back-off
-  playctl kill tcp/fullest         the one with the most connections at this moment
+  playctl kill tcp/tcp-1           this one; it starts again after a back-off
+  playctl kill tcp/fullest         the one with the most connections
   playctl kill gateway/node-0      a gateway
   playctl kill tcp/tcp-1 --no-restart")]
 pub(crate) struct Args {

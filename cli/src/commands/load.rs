@@ -32,28 +32,34 @@ const PAYLOAD_BYTES_MAX: u64 = 65_537;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  playctl load --conns 10k --rate 5ms                    our platform; each sends msg:12345 once a second, 240 s
-  playctl load tcp-10k                                   a scenario, with its expectations
-  playctl load tcp-10k --hold 30s --svg run.svg          shorter, with a picture
-  playctl load --conns 500 --rate 200/s 127.0.0.1:7000   any TCP server
+  playctl load --conns 10k --rate 5ms     our platform; each connection sends
+                                          msg:12345 once a second, for 240 s
+  playctl load tcp-10k                    a scenario, with its expectations
+  playctl load tcp-10k --hold 30s --svg run.svg        shorter, with a picture
+  playctl load --conns 500 --rate 200/s 127.0.0.1:7000       any TCP server
   playctl load --payload 'PING\\r\\n' --expect any localhost:6379
   playctl load --conns 100 --for 30s --expect-lost 0 --expect-p99 50ms
-  playctl load udp-burst                                 datagrams, from 1,000 a second to 30,000 and back
+  playctl load udp-burst                  1,000 datagrams a second to 30,000
+                                          and back
   playctl load --protocol udp --conns 64 --send 30k/s --window 8
   playctl load --conns 16 --window 32 udp://127.0.0.1:7000
 
-A scenario can also do something to the platform, at a time or when something happens:
+A scenario can also do something to the platform, at a time or when something
+happens:
   actions:
     - { at: 30s, do: stop, what: kafka, for: 30s }
-    - { when: \"tcp 1 → 2\", after: 2s, do: kill, what: tcp/fullest, restart: false }
+    - { when: \"tcp 1 → 2\", after: 2s, do: kill, what: tcp/fullest }
     - { at: 60s, do: drain, what: tcp/tcp-0 }
     - { at: 10s, do: send, from: 1, payload: \"brd:{token}:hello\" }
-What can be waited for: ramp done, load closed, tcp 1 → 2, tcp above target, tcp below target, tcp/tcp-1 ready
-(or starting, unready, draining, gone, crashed; tcp/any), kafka stopped, kafka started.
-Built in: tcp-10k, udp-burst, broadcast, drain, broker-down. docs/scenarios.md describes the files.
+An action can wait for: ramp done, load closed, tcp 1 → 2, tcp above target,
+tcp below target, tcp/tcp-1 ready (or starting, unready, draining, gone,
+crashed; tcp/any), kafka stopped, kafka started.
+Built in: tcp-10k, udp-burst, broadcast, drain, broker-down.
+docs/scenarios.md describes the files.
 
-Expectations that fail make the exit status 3; a load that expects answers and gets none, or none right, or an action
-that could not be done, makes it 1. Latency counts from the moment a message was due.")]
+Expectations that fail make the exit status 3. A load that expects answers and
+gets none, or none right, or an action that could not be done, makes it 1.
+Latency counts from the moment a message was due.")]
 pub(crate) struct Args {
     /// A scenario (a built-in name or a YAML file) and/or addresses to load (HOST:PORT, udp://HOST:PORT)
     #[arg(value_name = "SCENARIO|TARGET")]

@@ -24,9 +24,9 @@ const GATEWAY: &str = "gateway";
 Examples:
   playctl logs                             everything, the last 100 lines
   playctl logs tcp --tail 20               one service
-  playctl logs -f tcp/tcp-1                one replica, then its new lines as they come
-  playctl logs --since 5m --grep draining  of the last five minutes, lines with this text
-  playctl logs --from index                what the logger wrote to Elasticsearch
+  playctl logs -f tcp/tcp-1                one replica, and what it adds
+  playctl logs --since 5m --grep draining  the last five minutes, with this text
+  playctl logs --from index                what is in Elasticsearch
 
 What replicas print is kept by the supervisor, the last 16 to 32 MiB of it. With a logger their log lines are in
 Elasticsearch too; lines from before what the supervisor keeps are taken from there. An Elasticsearch with users is

@@ -227,6 +227,7 @@ mod tests {
             name: "tcp-0".to_owned(),
             node: Some("node-0".to_owned()),
             address: Some("127.77.2.1:40000".parse().unwrap()),
+            admin_port: Some(9100),
             pid: Some(4_194_304),
             started: Some(since),
             server_id: None,

@@ -12,8 +12,9 @@ use crate::platform_source;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  playctl stop kafka               its brokers go down; they come back at the same address with: playctl start kafka
-  playctl stop tcp                 all replicas drain, whatever the autoscaler wants
+  playctl stop kafka               its brokers; the same address answers again
+                                   after: playctl start kafka
+  playctl stop tcp                 all replicas, whatever the autoscaler wants
 
 For one replica: playctl drain, or playctl kill --no-restart.")]
 pub(crate) struct StopArgs {
@@ -28,7 +29,7 @@ pub(crate) struct StopArgs {
 Examples:
   playctl start kafka
   playctl start tcp
-  playctl start tcp/tcp-1          a replica that was killed with --no-restart")]
+  playctl start tcp/tcp-1          one that was killed with --no-restart")]
 pub(crate) struct StartArgs {
     /// Which one
     #[arg(value_name = "SERVICE|PART|SERVICE/REPLICA")]
@@ -41,7 +42,7 @@ pub(crate) struct StartArgs {
 #[command(after_help = "\
 Examples:
   playctl drain tcp/tcp-0
-  playctl drain tcp/fullest        the one with the most connections at this moment
+  playctl drain tcp/fullest        the one with the most connections
   playctl drain gateway/node-0")]
 pub(crate) struct DrainArgs {
     /// Which one

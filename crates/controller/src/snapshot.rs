@@ -113,6 +113,7 @@ impl Controller {
             name: replica.name.to_string(),
             node: Some(node_name(replica.node)),
             address: place.address,
+            admin_port: Some(template.admin_port),
             pid: place.pid,
             started: run.map(|run| -> Timestamp { self.wall(run.began) }),
             server_id: replica.server_id,

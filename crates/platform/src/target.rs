@@ -248,6 +248,9 @@ pub struct ReplicaSnapshot {
     pub node: Option<String>,
     /// Where the service listens; absent while it has no address.
     pub address: Option<HostPort>,
+    /// Where it answers probes and `GET /metrics`, at the same host. `None`: the platform does not say.
+    #[serde(default)]
+    pub admin_port: Option<u16>,
     /// Known if the target's processes are this machine's.
     pub pid: Option<u32>,
     /// When its present process was started.

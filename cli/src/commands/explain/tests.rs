@@ -32,7 +32,7 @@ impl Files {
         Self { _folder: folder, hpa: hpa_path, state: state_path, notes: RefCell::default() }
     }
 
-    fn explain(&self, name: Option<&str>) -> Result<Named, Failure> {
+    fn explain(&self, name: Option<&str>) -> Result<Explained, Failure> {
         from_files(&self.hpa, &self.state, name, &|note| self.notes.borrow_mut().push(note.to_owned()))
     }
 
@@ -56,7 +56,7 @@ fn explains_a_manifest_with_a_state() {
     let json = serde_json::to_value(&explained).expect("serialisable");
     assert_eq!(json["name"], "tcp");
     assert_eq!(json["metrics"][0]["proposal"]["replicas"], 2);
-    assert!(json["whatWouldChange"].is_array());
+    assert!(json["what_would_change"].is_array());
 }
 
 #[test]

@@ -54,6 +54,7 @@ fn replica(name: &str, address: std::net::SocketAddr, phase: ReplicaPhase) -> Re
         name: name.to_owned(),
         node: Some("node-0".to_owned()),
         address: Some(address.into()),
+        admin_port: Some(9100),
         pid: runs.then(std::process::id),
         started: runs.then(|| Timestamp::from_millisecond(1_700_000_000_500).unwrap()),
         server_id: None,
