@@ -5,7 +5,7 @@ mod loading;
 use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
-use image::{Image, Reference, Source, engine::Engine};
+use image::{Image, Reference, Saved, Source, engine::Engine};
 use platform::exit;
 
 use super::{Context, Failure, Outcome};
@@ -67,9 +67,9 @@ struct LoadArgs {
     /// The tar; default: an image built for this
     #[arg(value_name = "FILE", conflicts_with_all = ["tag", "binary", "root", "certificates"])]
     file: Option<PathBuf>,
-    /// Into what; default: the first of these that is here and answers
+    /// Place what; default: the first of these that is here and answers
     #[arg(long, value_enum, value_name = "ENGINE")]
-    into: Option<Into>,
+    into: Option<Place>,
     #[command(flatten)]
     what: What,
 }
@@ -91,20 +91,20 @@ struct What {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Into {
+enum Place {
     Minikube,
     Containerd,
     Docker,
     Podman,
 }
 
-impl From<Into> for Engine {
-    fn from(into: Into) -> Self {
+impl From<Place> for Engine {
+    fn from(into: Place) -> Self {
         match into {
-            Into::Minikube => Self::Minikube,
-            Into::Containerd => Self::Containerd,
-            Into::Docker => Self::Docker,
-            Into::Podman => Self::Podman,
+            Place::Minikube => Self::Minikube,
+            Place::Containerd => Self::Containerd,
+            Place::Docker => Self::Docker,
+            Place::Podman => Self::Podman,
         }
     }
 }
@@ -137,9 +137,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
 fn load(context: &Context, args: &LoadArgs) -> Result<results::ImageLoaded, Failure> {
     let loader = loading::Loader::new(context)?;
     if let Some(file) = &args.file {
-        let references = image::names_in(file).map_err(Failure::usage)?;
+        let saved = Saved::read(file).map_err(Failure::usage)?;
         let engine = loader.choose(args.into.map(Engine::from))?;
-        return loader.load(engine, file, &references, None);
+        return loader.load(engine, file, &saved, None);
     }
     // Before the work of building: it may be for nothing.
     let engine = loader.choose(args.into.map(Engine::from))?;
@@ -150,7 +150,8 @@ fn load(context: &Context, args: &LoadArgs) -> Result<results::ImageLoaded, Fail
         folder.map_err(|error| Failure::failed(format!("could not make a temporary folder: {error}")))?;
     let file = folder.path().join("image.tar");
     let built = save(&image, &reference, &file)?;
-    loader.load(engine, &file, &[reference], Some(built))
+    let saved = Saved { references: vec![reference], digests: vec![image.digest(), image.id()] };
+    loader.load(engine, &file, &saved, Some(built))
 }
 
 fn build(context: &Context, what: &What) -> Result<Image, Failure> {

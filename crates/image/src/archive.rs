@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{self, BufWriter, Read as _, Write},
+    io::{self, BufWriter, Write},
     path::{Path, PathBuf},
 };
 
@@ -37,9 +37,6 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
-
-/// More than any manifest of ours, or of an image with a thousand layers.
-const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 
 /// What an image says about itself: the annotations that the OCI defines.
 pub fn labels(version: &str) -> BTreeMap<&'static str, &str> {
@@ -222,42 +219,6 @@ impl Image {
             }],
         })
     }
-}
-
-/// The names of the image in a tar that `docker save` or [`Image::save`] wrote.
-pub fn names_in(path: &Path) -> Result<Vec<Reference>, Error> {
-    let read = |error| Error::Read { path: path.to_owned(), error };
-    let unusable = |why: String| Error::NotAnImage { path: path.to_owned(), why };
-    let file = File::open(path).map_err(read)?;
-    if !file.metadata().map_err(read)?.is_file() {
-        return Err(unusable("it is not a regular file".to_owned()));
-    }
-    let mut archive = tar::Archive::new(file);
-    for entry in archive.entries_with_seek().map_err(read)? {
-        let entry = entry.map_err(|error| unusable(format!("it is no tar file ({error})")))?;
-        if entry.path_bytes().as_ref() != b"manifest.json" {
-            continue;
-        }
-        let mut text = Vec::new();
-        entry.take(MAX_MANIFEST_BYTES).read_to_end(&mut text).map_err(read)?;
-        let images: Vec<Saved> = serde_json::from_slice(&text)
-            .map_err(|error| unusable(format!("its manifest.json cannot be read ({error})")))?;
-        let tags: Vec<_> = images.into_iter().flat_map(|image| image.tags.unwrap_or_default()).collect();
-        if tags.is_empty() {
-            return Err(unusable("its manifest.json names no image".to_owned()));
-        }
-        return tags
-            .iter()
-            .map(|tag| tag.parse().map_err(|error: crate::BadReference| unusable(error.to_string())))
-            .collect();
-    }
-    Err(unusable("it has no manifest.json".to_owned()))
-}
-
-#[derive(serde::Deserialize)]
-struct Saved {
-    #[serde(rename = "RepoTags")]
-    tags: Option<Vec<String>>,
 }
 
 fn blob(digest: &str) -> PathBuf {

@@ -101,13 +101,38 @@ impl Engine {
         call
     }
 
-    /// Lists the images, for [`lists`]: minikube reports success even if a node did not take the image.
+    /// Lists the images, for [`Self::finds`]: minikube reports success even if no node took the image
+    /// (kubernetes/minikube#23471).
     pub fn list(self, profile: &str) -> Call {
         match self {
-            Self::Minikube => self.call(["image", "ls", "--profile", profile]),
-            Self::Containerd => self.call(["--namespace", "k8s.io", "images", "ls", "--quiet"]),
-            Self::Docker | Self::Podman => self.call(["images", "--format", "{{.Repository}}:{{.Tag}}"]),
+            Self::Minikube => self.call(["image", "ls", "--format", "json", "--profile", profile]),
+            Self::Containerd => self.call(["--namespace", "k8s.io", "images", "ls"]),
+            Self::Docker | Self::Podman => {
+                self.call(["images", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"])
+            }
         }
+    }
+
+    /// Whether the output of [`Self::list`] has the image under one of its names. An older image of the same name is
+    /// not it: engines name images by the digest of the manifest or of the configuration, so one of `digests` must be
+    /// beside the name; without any, the name is enough.
+    pub fn finds(self, output: &str, reference: &Reference, digests: &[String]) -> bool {
+        let (short, full) = (reference.to_string(), reference.full());
+        // Podman gives images without a registry one of this name if they carry only their short name.
+        let of_podman = format!("localhost/{short}");
+        let is_name = |word: &str| word == short || word == full || word == of_podman;
+        let hash = |digest: &str| digest.strip_prefix("sha256:").unwrap_or(digest).to_owned();
+        let is_digest =
+            |word: &str| digests.is_empty() || digests.iter().any(|digest| hash(digest) == hash(word));
+        if self == Self::Minikube {
+            let images: Vec<Listed> = serde_json::from_str(output).unwrap_or_default();
+            return images
+                .iter()
+                .any(|image| is_digest(&image.id) && image.tags.iter().flatten().any(|tag| is_name(tag)));
+        }
+        output
+            .lines()
+            .any(|line| line.split_whitespace().any(is_name) && line.split_whitespace().any(is_digest))
     }
 
     fn call<const N: usize>(self, arguments: [&str; N]) -> Call {
@@ -121,12 +146,12 @@ impl fmt::Display for Engine {
     }
 }
 
-/// Whether the output of [`Engine::list`] has the image, under its short or its full name.
-pub fn lists(output: &str, reference: &Reference) -> bool {
-    let (short, full) = (reference.to_string(), reference.full());
-    // Podman gives images without a registry one of this name if they carry only their short name.
-    let of_podman = format!("localhost/{short}");
-    output.lines().map(str::trim).any(|line| line == short || line == full || line == of_podman)
+/// An image in the list of `minikube image ls --format json`.
+#[derive(serde::Deserialize)]
+struct Listed {
+    id: String,
+    #[serde(rename = "repoTags")]
+    tags: Option<Vec<String>>,
 }
 
 #[cfg(test)]
@@ -141,25 +166,25 @@ mod tests {
                 Engine::Minikube,
                 "minikube status --profile blue",
                 "minikube image load --overwrite=true --profile blue /tmp/an image.tar",
-                "minikube image ls --profile blue",
+                "minikube image ls --format json --profile blue",
             ),
             (
                 Engine::Containerd,
                 "ctr version",
                 "ctr --namespace k8s.io images import /tmp/an image.tar",
-                "ctr --namespace k8s.io images ls --quiet",
+                "ctr --namespace k8s.io images ls",
             ),
             (
                 Engine::Docker,
                 "docker version --format {{.Server.Version}}",
                 "docker load --input /tmp/an image.tar",
-                "docker images --format {{.Repository}}:{{.Tag}}",
+                "docker images --no-trunc --format {{.Repository}}:{{.Tag}} {{.ID}}",
             ),
             (
                 Engine::Podman,
                 "podman version",
                 "podman load --input /tmp/an image.tar",
-                "podman images --format {{.Repository}}:{{.Tag}}",
+                "podman images --no-trunc --format {{.Repository}}:{{.Tag}} {{.ID}}",
             ),
         ] {
             assert_eq!(engine.probe("blue").to_string(), probe);
@@ -170,14 +195,41 @@ mod tests {
     }
 
     #[test]
-    fn images_are_found_under_each_of_their_names() {
+    fn images_are_found_under_each_of_their_names_and_only_with_their_digest() {
         let reference: Reference = "playctl:0.1.0".parse().unwrap();
-        for listed in ["playctl:0.1.0", "docker.io/library/playctl:0.1.0", "a:b\n localhost/playctl:0.1.0 \n"]
-        {
-            assert!(lists(listed, &reference), "{listed}");
-        }
-        for listed in ["", "playctl:0.1.00", "playctl:0.1", "xplaycl:0.1.0", "r.example/playctl:0.1.0"] {
-            assert!(!lists(listed, &reference), "{listed}");
+        let digests = ["sha256:aa".to_owned(), "sha256:bb".to_owned()];
+        // The columns of `ctr images ls`, and the format that docker and podman are given.
+        let containerd = |name: &str, digest: &str| {
+            format!(
+                "REF TYPE DIGEST SIZE PLATFORMS LABELS\n\
+                 {name} application/vnd.oci.image.manifest.v1+json sha256:{digest} 24.6 MiB linux/amd64 -\n"
+            )
+        };
+        let docker = |name: &str, digest: &str| format!("other:1 sha256:cc\n{name} sha256:{digest}\n");
+        let minikube = |name: &str, digest: &str| {
+            format!(
+                r#"[{{"id":"cc","repoTags":null}},{{"id":"{digest}","repoDigests":[],"repoTags":["{name}"],"size":"1"}}]"#
+            )
+        };
+        type Lists<'a> = &'a dyn Fn(&str, &str) -> String;
+        let lists: [(Engine, Lists<'_>); 4] = [
+            (Engine::Containerd, &containerd),
+            (Engine::Docker, &docker),
+            (Engine::Podman, &docker),
+            (Engine::Minikube, &minikube),
+        ];
+        for (engine, list) in lists {
+            for name in ["playctl:0.1.0", "docker.io/library/playctl:0.1.0", "localhost/playctl:0.1.0"] {
+                for (digest, is_it) in [("aa", true), ("bb", true), ("cc", false)] {
+                    let output = list(name, digest);
+                    assert_eq!(engine.finds(&output, &reference, &digests), is_it, "{engine}: {output}");
+                }
+                assert!(engine.finds(&list(name, "cc"), &reference, &[]), "{engine}: any, if none is known");
+            }
+            for name in ["playctl:0.1.00", "playctl:0.1", "xplaycl:0.1.0", "r.example/playctl:0.1.0"] {
+                assert!(!engine.finds(&list(name, "aa"), &reference, &digests), "{engine}: {name}");
+            }
+            assert!(!engine.finds("", &reference, &digests), "{engine}");
         }
     }
 }

@@ -18,13 +18,15 @@ mod layer;
 mod libraries;
 mod reference;
 mod root;
+mod saved;
 
 use std::path::{Path, PathBuf};
 
-pub use archive::{ENTRYPOINT, ENVIRONMENT, Image, USER, WORKING_DIRECTORY, labels, names_in};
+pub use archive::{ENTRYPOINT, ENVIRONMENT, Image, USER, WORKING_DIRECTORY, labels};
 pub use elf::Architecture;
 pub use error::Error;
 pub use reference::{BadReference, Reference};
+pub use saved::Saved;
 
 /// What goes into an image.
 #[derive(Debug, Clone)]

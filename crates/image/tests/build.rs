@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use image::{ENTRYPOINT, Error, Image, Reference, Source, USER, Warning, names_in};
+use image::{ENTRYPOINT, Error, Image, Reference, Saved, Source, USER, Warning};
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
@@ -172,7 +172,8 @@ fn a_saved_image_is_whole_and_says_its_name() {
     let bytes = image.save(&name, &file).unwrap();
     assert_eq!(fs::metadata(&file).unwrap().len(), bytes);
     assert!(fs::read(&file).unwrap() == tar_of(&image, "lab/playctl:1"));
-    assert_eq!(names_in(&file).unwrap(), [name.clone()]);
+    let saved = Saved::read(&file).unwrap();
+    assert_eq!((saved.references, saved.digests), (vec![name.clone()], vec![image.digest(), image.id()]));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
 
     let error = image.save(&name, &folder.path().join("missing/image.tar")).unwrap_err().to_string();
@@ -201,15 +202,16 @@ fn what_is_no_image_is_refused_with_the_reason() {
         (empty, "no manifest.json"),
         (with("{"), "cannot be read"),
         (with("[]"), "names no image"),
-        (with(r#"[{"RepoTags": null}]"#), "names no image"),
-        (with(r#"[{"RepoTags": ["A:B:C"]}]"#), "A:B:C"),
+        (with("[{}]"), "cannot be read"),
+        (with(r#"[{"Config": "x.json", "RepoTags": null}]"#), "names no image"),
+        (with(r#"[{"Config": "x.json", "RepoTags": ["A:B:C"]}]"#), "A:B:C"),
     ] {
         fs::write(&file, bytes).unwrap();
-        let error = names_in(&file).unwrap_err().to_string();
+        let error = Saved::read(&file).unwrap_err().to_string();
         assert!(error.contains(why) && error.contains("playctl image build"), "{error}");
     }
-    assert!(names_in(&folder.path().join("nowhere")).is_err());
-    assert!(names_in(folder.path()).is_err(), "a folder");
+    assert!(Saved::read(&folder.path().join("nowhere")).is_err());
+    assert!(Saved::read(folder.path()).is_err(), "a folder");
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::{io, path::Path, process::ExitStatus, time::Duration};
 
 use image::{
-    Reference,
-    engine::{Call, Engine, lists},
+    Reference, Saved,
+    engine::{Call, Engine},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
@@ -90,7 +90,7 @@ impl<'a> Loader<'a> {
         &self,
         engine: Engine,
         file: &Path,
-        references: &[Reference],
+        saved: &Saved,
         built: Option<results::ImageBuilt>,
     ) -> Result<results::ImageLoaded, Failure> {
         let detail = format!("{engine} loads {} (minutes, if it has many nodes)", file.display());
@@ -100,12 +100,13 @@ impl<'a> Loader<'a> {
         let list = engine.list(self.profile());
         let listed = self.ok(&list)?;
         self.context.printer.progress().clear();
-        if let Some(missing) = references.iter().find(|reference| !lists(&listed, reference)) {
+        let is_missing = |reference: &&Reference| !engine.finds(&listed, reference, &saved.digests);
+        if let Some(missing) = saved.references.iter().find(is_missing) {
             return Err(Failure::failed(format!(
-                "{call} succeeded, and yet {engine} does not have {missing}; look at what it has: {list}"
+                "{call} succeeded, and yet {engine} does not have this {missing}; look at what it has: {list}"
             )));
         }
-        let references = references.iter().map(ToString::to_string).collect();
+        let references = saved.references.iter().map(ToString::to_string).collect();
         Ok(results::ImageLoaded { references, into: engine.to_string(), built })
     }
 
@@ -140,7 +141,7 @@ impl<'a> Loader<'a> {
                 .spawn()?;
             let (out, err) = (child.stdout.take(), child.stderr.take());
             let (status, stdout, stderr) = tokio::try_join!(child.wait(), kept(out), kept(err))?;
-            Ok(Ended { status, stdout, stderr })
+            Ok::<_, io::Error>(Ended { status, stdout, stderr })
         };
         let forever = Duration::from_secs(u64::from(u32::MAX));
         self.runtime.block_on(async {
