@@ -5,8 +5,8 @@ mod near;
 use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 use crate::commands::{
-    completion, demo, doctor, down, explain, kill, load, load_worker, logs, run_child, scale, serve, status,
-    stop, supervisor, up, watch,
+    completion, demo, doctor, down, explain, image, kill, load, load_worker, logs, run_child, scale, serve,
+    status, stop, supervisor, up, watch,
 };
 
 /// The platform without a name of its own.
@@ -104,6 +104,7 @@ pub(crate) enum Command {
     Explain(explain::Args),
     Doctor(doctor::Args),
     Serve(serve::Args),
+    Image(image::Args),
     Completion(completion::Args),
     #[command(hide = true)]
     Supervisor(supervisor::Args),

@@ -5,6 +5,7 @@ pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod explain;
+pub(crate) mod image;
 pub(crate) mod kill;
 pub(crate) mod load;
 pub(crate) mod load_worker;
@@ -159,6 +160,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Logs(args) => logs::run(&context, &args),
         Command::Doctor(args) => Ok(doctor::run(&context, &args)),
         Command::Explain(args) => explain::run(&context, &args),
+        Command::Image(args) => image::run(&context, &args),
         Command::Serve(_)
         | Command::Supervisor(_)
         | Command::RunChild(_)

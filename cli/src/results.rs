@@ -3,6 +3,8 @@
 //! Keys are in snake case, durations whole milliseconds with `_ms` in their names. What a target answers is printed
 //! as it is ([`platform::target`]); here are the results that the command line puts together.
 
+use std::path::PathBuf;
+
 use platform::target::{Applied, Scaled, Snapshot};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -80,6 +82,45 @@ pub(crate) struct Scale {
     pub pending: u32,
 }
 
+/// `playctl image build`
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ImageBuilt {
+    /// Name and tag, as in `playctl:0.1.0`.
+    pub reference: String,
+    /// The tar.
+    pub file: PathBuf,
+    pub file_bytes: u64,
+    /// `amd64` or `arm64`.
+    pub architecture: String,
+    /// Of the manifest: the same for the same files, whatever the image is called.
+    pub digest: String,
+    /// Of the configuration, which `docker images` shows.
+    pub id: String,
+    /// Of all layers.
+    pub bytes: u64,
+    /// All that is in it.
+    pub files: Vec<ImageFile>,
+    pub warnings: Vec<String>,
+}
+
+/// A file of an image.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ImageFile {
+    pub path: PathBuf,
+    pub bytes: u64,
+}
+
+/// `playctl image load`
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ImageLoaded {
+    /// Names and tags.
+    pub references: Vec<String>,
+    /// `minikube`, `containerd`, `docker` or `podman`.
+    pub into: String,
+    /// What the image is, if it was built for this.
+    pub built: Option<ImageBuilt>,
+}
+
 #[cfg(test)]
 mod tests {
     use std::{fs, path::PathBuf};
@@ -110,6 +151,8 @@ mod tests {
         demo: report::Document<'static>,
         explain: Explain,
         doctor: Vec<Check>,
+        image_build: ImageBuilt,
+        image_load: ImageLoaded,
         failure: Failure,
     }
 

@@ -23,6 +23,7 @@ fn every_command_has_help_with_examples() {
         "logs",
         "doctor",
         "serve",
+        "image",
         "completion",
     ];
     for command in commands {
