@@ -85,7 +85,7 @@ struct What {
     /// The root of another system, in which the program's libraries are
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
-    /// The authorities' certificates as a PEM file; default: those of the root
+    /// The authorities' certificates as a PEM file; default: the root's own
     #[arg(long, value_name = "FILE")]
     certificates: Option<PathBuf>,
 }

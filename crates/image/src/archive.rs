@@ -156,8 +156,8 @@ impl Image {
             layer::append(&mut tar, Path::new(folder), EntryType::Directory, 0o755, &[])?;
         }
         for layer in &self.layers {
-            // The layer is made while it is written, and is never whole in memory. Its size is a multiple of 512, as
-            // that of any tar, so nothing has to follow.
+            // The layer is made while it is written, and is never whole in memory. A tar's size is a multiple of 512,
+            // so no padding follows it.
             let mut header = layer::header(EntryType::Regular, 0o644, layer.bytes);
             header.set_path(blob(&layer.digest))?;
             header.set_cksum();

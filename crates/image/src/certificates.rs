@@ -13,7 +13,7 @@ const USUAL: [&str; 4] = [
 ];
 const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
-/// Those of `given`, else those of the root, else this machine's: they are the same for every architecture.
+/// From `given`, else from the root, else from this machine: they are the same for every architecture.
 pub(crate) fn find(given: Option<&Path>, system: &Path) -> Result<Vec<u8>, Error> {
     if let Some(path) = given {
         return checked(root::read(path)?, path);

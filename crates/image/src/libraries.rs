@@ -1,7 +1,7 @@
 //! Which libraries a program links, found as its loader finds them.
 //!
-//! The search follows ld.so(8): the folders that the program names (`DT_RUNPATH`, or `DT_RPATH`), those of
-//! `/etc/ld.so.conf`, the loader's own. In the image all libraries lie in one folder that the loader searches by
+//! The search follows ld.so(8): the folders that the program names (`DT_RUNPATH`, or `DT_RPATH`), then the folders of
+//! `/etc/ld.so.conf`, then the loader's own. In the image all libraries lie in one folder that the loader searches by
 //! itself, because there is no `ld.so.cache`, and `$ORIGIN` means another place.
 
 use std::{

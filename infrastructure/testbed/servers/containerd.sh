@@ -25,6 +25,10 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
 EOC
 }
 
-start() { launch "$(program)" --config "$CONF/containerd.toml"; }
+# The roots of containers are made with its umask, and their users have to get in.
+start() (
+    umask 022
+    launch "$(program)" --config "$CONF/containerd.toml"
+)
 ready() { ctr --address "$DIR/containerd.sock" version; }
 settings() { printf '%s\n' "CONTAINERD_ADDRESS=$DIR/containerd.sock"; }
