@@ -11,6 +11,12 @@ fn start_with(kafka: &Kafka, memcached: &Memcached) -> Running {
     start_well(backends)
 }
 
+/// One that soon gives up on a broadcast that is not delivered.
+fn start_impatient(kafka: &Kafka, memcached: &Memcached) -> Running {
+    let kafka = service::kafka::Settings { message_timeout: Duration::from_secs(1), ..kafka.settings() };
+    start_well(tcp::Settings { cache: Some(memcached.settings()), kafka: Some(kafka), ..settings() })
+}
+
 /// A server that receives broadcasts: it is ready before if Kafka is slow, and then misses the first ones.
 fn start_well(settings: tcp::Settings) -> Running {
     let server = start(settings);
@@ -75,13 +81,7 @@ fn workers_share_a_broadcast() {
 #[test]
 fn a_broadcast_does_not_hold_up_the_commands_behind_it() {
     let (kafka, memcached) = (Kafka::start(), Memcached::start());
-    let mut slow_kafka = kafka.settings();
-    slow_kafka.message_timeout = Duration::from_secs(1);
-    let server = start_well(tcp::Settings {
-        cache: Some(memcached.settings()),
-        kafka: Some(slow_kafka),
-        ..settings()
-    });
+    let server = start_impatient(&kafka, &memcached);
     let mut client = server.client();
     let token = client.login();
     kafka.down();
@@ -96,7 +96,7 @@ fn a_broadcast_does_not_hold_up_the_commands_behind_it() {
 fn many_broadcasts_without_kafka_hold_up_nothing_either() {
     const COUNT: usize = 500;
     let (kafka, memcached) = (Kafka::start(), Memcached::start());
-    let server = start_with(&kafka, &memcached);
+    let server = start_impatient(&kafka, &memcached);
     let mut client = server.client();
     let token = client.login();
     kafka.down();

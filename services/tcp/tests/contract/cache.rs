@@ -208,7 +208,8 @@ fn a_memcached_that_never_answers_costs_a_deadline_and_not_the_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let cache =
         service::cache::Settings { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
-    let server = start(tcp::Settings { cache: Some(cache), ..settings() });
+    let server =
+        start(tcp::Settings { cache: Some(cache), cache_timeout: Duration::from_millis(500), ..settings() });
     let mut clients: Vec<Client> = (0..20).map(|_| server.client()).collect();
     for client in &mut clients {
         client.send("login\nmsg:behind\n");

@@ -1,6 +1,7 @@
 //! Values in memcached, and memcached going away.
 
 use std::net::TcpListener;
+use std::time::Duration;
 
 use crate::support::{Connect as _, Memcached, Running, eventually, settings, start, start_with};
 
@@ -134,7 +135,8 @@ fn a_memcached_that_never_answers_does_not_hold_up_the_echo() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let cache =
         service::cache::Settings { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
-    let server = start(udp::Settings { cache: Some(cache), ..settings() });
+    let server =
+        start(udp::Settings { cache: Some(cache), cache_timeout: Duration::from_millis(500), ..settings() });
     let peer = server.peer();
     for _ in 0..20 {
         peer.send(format!("mcget:{TOKEN}:k"));
