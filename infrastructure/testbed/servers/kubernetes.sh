@@ -26,7 +26,7 @@ install_binaries() {
 
 build_small() {
     local module stage
-    go_install helm "helm.sh/helm/v3/cmd/helm@$HELM" "-X helm.sh/helm/v3/internal/version.version=$HELM"
+    go_install helm "helm.sh/helm/v3/cmd/helm@$HELM" "-X helm.sh/helm/v3/internal/version.version=$HELM -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=34"
     go_install kwok "sigs.k8s.io/kwok/cmd/kwok@$KWOK"
     # The program has no stages of its own ("no stages found"): they are in its module.
     module=$(go_module Dir "sigs.k8s.io/kwok@$KWOK")/kustomize/stage
@@ -55,12 +55,13 @@ EOM
 # k8s.io/kubernetes replaces the modules that it shares by folders of its own repository, which no other module may do:
 # a module that replaces them by their released twins (1.34.4 is 0.34.4 there) builds the commands.
 build_kubernetes() {
-    local command package flags='' shared=v0.${VERSION#1.}
+    local command package replaced flags='' shared=v0.${VERSION#1.}
+    replaced=$(go_module GoMod "k8s.io/kubernetes@v$VERSION")
     mkdir -p "$STAGE/src/kubernetes"
     cd "$STAGE/src/kubernetes" || return
     {
         printf 'module testbed\n\ngo 1.24.0\n\ngodebug default=go1.24\n\nrequire k8s.io/kubernetes v%s\n\nreplace (\n' "$VERSION"
-        sed -n "s#^\s*\(k8s.io/[a-z-]*\) => ./staging.*#\t\1 => \1 $shared#p" "$(go_module GoMod "k8s.io/kubernetes@v$VERSION")"
+        sed -n "s#^\s*\(k8s.io/[a-z-]*\) => ./staging.*#\t\1 => \1 $shared#p" "$replaced"
         printf ')\n'
     } >go.mod
     for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
