@@ -78,7 +78,7 @@ fn promtool(arguments: [&str; 2], file: &Path) {
 
 #[test]
 fn prometheus_understands_the_dashboards_queries() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../infrastructure/prometheus/dashboard.json");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../helm-chart/files/dashboard.json");
     let dashboard: Value = serde_json::from_slice(&fs::read(path).expect("there")).expect("JSON");
     let panels = dashboard["panels"].as_array().expect("panels");
     let queries = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();

@@ -191,7 +191,7 @@ fn rules_and_dashboard_use_what_there_is() {
     let documented = documented();
     let known: BTreeSet<&str> =
         documented.values().flat_map(BTreeMap::keys).map(String::as_str).chain(ALSO_THERE).collect();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../infrastructure/prometheus");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../helm-chart/files");
     let mut seen = BTreeSet::new();
     for file in ["adapter.yaml", "rules.yaml", "alerts.yaml", "dashboard.json"] {
         let text = fs::read_to_string(folder.join(file)).expect("there");

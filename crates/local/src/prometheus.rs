@@ -3,7 +3,7 @@
 //! [`config`] writes its configuration into the platform's state folder, [`targets`] keeps the list of what it scrapes
 //! there up to date. In the other direction [`adapter`] has the queries that prometheus-adapter serves in a cluster, and
 //! [`client`] asks them, so that `metrics.source: prometheus` decides by what a cluster's autoscaler would be shown.
-//! The files of `infrastructure/prometheus` are part of the program.
+//! The files of `helm-chart/files` are part of the program.
 
 pub(crate) mod adapter;
 pub(crate) mod client;
@@ -13,9 +13,9 @@ pub(crate) mod targets;
 use std::{fs, io, path::Path};
 
 /// The queries.
-const ADAPTER: &str = include_str!("../../../infrastructure/prometheus/adapter.yaml");
-const RULES: &str = include_str!("../../../infrastructure/prometheus/rules.yaml");
-const ALERTS: &str = include_str!("../../../infrastructure/prometheus/alerts.yaml");
+const ADAPTER: &str = include_str!("../../../helm-chart/files/adapter.yaml");
+const RULES: &str = include_str!("../../../helm-chart/files/rules.yaml");
+const ALERTS: &str = include_str!("../../../helm-chart/files/alerts.yaml");
 
 /// Writes a file so that nobody who watches it sees half of it.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {

@@ -29,6 +29,18 @@ pub use source::ValuesSource;
 use crate::services::ServiceKind;
 use reader::Reader;
 
+/// Keys that only the chart reads.
+const CHART_ONLY: [&str; 8] = [
+    "cadvisor",
+    "envoy",
+    "image",
+    "imagePullSecrets",
+    "monitoring",
+    "networkPolicy",
+    "scheduling",
+    "secrets",
+];
+
 /// The values of one platform: merged, checked, typed.
 ///
 /// Serialised as the merged tree; what is read back has been checked again.
@@ -132,6 +144,9 @@ impl Values {
         }
         // `tags` switch subcharts; Helm reads them, we do not.
         top.known("tags");
+        for key in CHART_ONLY {
+            top.known(key);
+        }
         for foreign in &origins.foreign_charts {
             top.known(foreign);
         }

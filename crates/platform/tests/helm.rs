@@ -48,10 +48,15 @@ fn helms(binary: &Path, source: &ValuesSource) -> (Value, String) {
     let copy = tempfile::tempdir().unwrap();
     let chart = copy.path().join("chart");
     copy_dir(source.chart_dir.as_deref().unwrap(), &chart);
+    // Only the values matter here, and the chart's own templates have more to say about them.
+    let _ = fs::remove_dir_all(chart.join("templates"));
     fs::create_dir_all(chart.join("templates")).unwrap();
     fs::write(chart.join("templates/values.yaml"), "kind: Values\nvalues: {{ toJson .Values }}\n").unwrap();
     let mut command = Command::new(binary);
-    command.args(["template", "release"]).arg(&chart).current_dir(here().join("files"));
+    command
+        .args(["template", "release", "--kube-version", "1.34"])
+        .arg(&chart)
+        .current_dir(here().join("files"));
     for file in &source.files {
         command.arg("-f").arg(file);
     }

@@ -2,6 +2,7 @@
 # The life cycle of one server, the same for all. What differs is in servers/NAME.sh, which declares
 #
 #   SUMMARY VERSION PORTS      one line, the pinned version (or Debian series), (name=default …)
+#   NEEDS                      servers that run while it does, and are started with it: NEEDS='kubernetes'
 #   START_SECONDS STOP_SECONDS how long it may take to serve and to end (60 and 20 unless it says otherwise)
 #   install                    makes it available; does nothing when it is
 #   configure                  writes $CONF from $PORT, $ADDRESS and secrets; makes $DATA if need be

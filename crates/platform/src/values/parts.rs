@@ -83,6 +83,7 @@ impl Kafka {
             broadcast_topic: values.required("broadcastTopic", TOPIC, topic),
             logging_topic: values.required("loggingTopic", TOPIC, topic),
         };
+        values.chart_only(&["sasl", "image", "heap", "resources", "storage"]);
         values.finish();
         kafka
     }
@@ -101,6 +102,7 @@ impl Memcached {
             port: values.port("port"),
             real: values.bool("real", false),
         };
+        values.chart_only(&["replicas", "image", "megabytes", "resources"]);
         values.finish();
         memcached
     }
@@ -113,6 +115,7 @@ impl Elasticsearch {
             url: url(&mut values),
             real: values.bool("real", false),
         };
+        values.chart_only(&["operator", "existingSecret", "image", "heap", "resources", "storage", "kibana"]);
         values.finish();
         elasticsearch
     }
@@ -121,6 +124,15 @@ impl Elasticsearch {
 impl Prometheus {
     pub(super) fn read(mut values: Reader<'_>) -> Self {
         let prometheus = Self { enabled: values.bool("enabled", false), url: url(&mut values) };
+        values.chart_only(&[
+            "operator",
+            "operatorLabels",
+            "image",
+            "retention",
+            "resources",
+            "storage",
+            "adapter",
+        ]);
         values.finish();
         prometheus
     }

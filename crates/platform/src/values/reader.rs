@@ -90,6 +90,11 @@ impl<'a> Reader<'a> {
         self.known.push(key);
     }
 
+    /// Marks keys as known that only the chart reads.
+    pub(super) fn chart_only(&mut self, keys: &[&'a str]) {
+        self.known.extend(keys);
+    }
+
     /// The value of `key`; a null counts as absent.
     pub(super) fn get(&mut self, key: &'a str) -> Option<&'a Value> {
         self.known(key);

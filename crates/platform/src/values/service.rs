@@ -173,6 +173,7 @@ impl Probe {
             };
             values.finish();
         }
+        probes.chart_only(&["startup", "liveness"]);
         probes.finish();
         read
     }

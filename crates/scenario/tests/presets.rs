@@ -1,0 +1,44 @@
+//! Every preset of the chart is one that `playctl` takes too, and there is one for every scenario.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use platform::values::{Values, ValuesSource};
+
+fn chart() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../helm-chart")
+}
+
+fn with_file(file: PathBuf) -> Values {
+    let name = file.display().to_string();
+    let source = ValuesSource { files: vec![file], ..ValuesSource::default() };
+    Values::load(&source).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+#[test]
+fn every_preset_is_valid() {
+    let mut presets = 0;
+    for entry in fs::read_dir(chart()).expect("the chart is there") {
+        let path = entry.expect("readable").path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if name.starts_with("values-") && name.ends_with(".yaml") {
+            with_file(path);
+            presets += 1;
+        }
+    }
+    assert!(presets > 4, "{presets} presets");
+}
+
+#[test]
+fn every_scenario_has_a_preset_that_sets_what_it_asks_for() {
+    for (name, _) in scenario::names() {
+        let set = scenario::find(name).expect("built in").values.iter().map(ToString::to_string).collect();
+        let wanted = Values::load(&ValuesSource { set, ..ValuesSource::default() }).expect("valid");
+        let preset = with_file(chart().join(format!("values-{name}.yaml")));
+        let services = |values: &Values| values.services().cloned().collect::<Vec<_>>();
+        assert_eq!(services(&preset), services(&wanted), "values-{name}.yaml");
+        assert_eq!(preset.kafka, wanted.kafka, "values-{name}.yaml");
+    }
+}

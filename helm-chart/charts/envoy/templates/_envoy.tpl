@@ -1,0 +1,235 @@
+{{/* Envoy on every node, from a static bootstrap. */}}
+{{- define "envoy.objects" }}
+{{- if eq .root.Values.gateway.kind "envoy" }}
+{{- include "envoy.workload" (merge (dict "name" "gateway" "object" "envoy-gateway") .) }}
+{{- end }}
+{{- end }}
+
+{{- define "envoy.workload" }}
+{{- $listeners := include "gateway.listeners" . | fromYamlArray }}
+{{- $bootstrap := include "envoy.bootstrap" (merge (dict "listeners" $listeners) .) | fromYaml | toYaml }}
+{{- include "account" . }}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  {{- include "metadata" . | nindent 2 }}
+data:
+  envoy.yaml: |
+    {{- $bootstrap | nindent 4 }}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata:
+  {{- include "metadata" . | nindent 2 }}
+spec:
+  revisionHistoryLimit: 5
+  updateStrategy:
+    rollingUpdate:
+      maxUnavailable: 1
+  selector:
+    matchLabels:
+      {{- include "labels.selector" . | nindent 6 }}
+  template:
+    metadata:
+      labels:
+        {{- include "labels.pod" . | nindent 8 }}
+      annotations:
+        # Another configuration is another pod.
+        checksum/config: {{ sha256sum $bootstrap }}
+    spec:
+      {{- include "pod.common" (merge (dict "user" 101) .) | nindent 6 }}
+      # Envoy ends at once, with every connection: new ones must go to other nodes by then.
+      terminationGracePeriodSeconds: 60
+      containers:
+        - name: envoy
+          image: {{ include "image" (dict "root" .root "image" .values.image) }}
+          command: [envoy]
+          args: [--config-path, /etc/envoy/envoy.yaml, --log-level, warn, --drain-time-s, "30"]
+          ports:
+            {{- range $listeners }}
+            - name: {{ .name }}
+              containerPort: {{ .port }}
+              protocol: {{ .protocol }}
+            {{- end }}
+            - name: metrics
+              containerPort: {{ include "envoy.metrics" . }}
+          {{- range $probe := list "startup" "readiness" "liveness" }}
+          {{ $probe }}Probe:
+            httpGet:
+              path: /ready
+              port: metrics
+            periodSeconds: {{ ternary 10 1 (eq $probe "liveness") }}
+            timeoutSeconds: {{ ternary 5 1 (eq $probe "liveness") }}
+            failureThreshold: {{ ternary 60 3 (eq $probe "startup") }}
+          {{- end }}
+          lifecycle:
+            preStop:
+              sleep:
+                seconds: 20
+          resources:
+            {{- toYaml .values.resources | nindent 12 }}
+          {{- include "container.security" . | nindent 10 }}
+          volumeMounts:
+            - name: config
+              mountPath: /etc/envoy
+              readOnly: true
+            - name: tmp
+              mountPath: /tmp
+      volumes:
+        - name: config
+          configMap:
+            name: envoy-gateway
+        - name: tmp
+          emptyDir:
+            sizeLimit: 64Mi
+{{- include "policy" (merge (dict "ingress" (include "envoy.ingress" (merge (dict "listeners" $listeners) .)) "egress" (include "envoy.egress" (merge (dict "listeners" $listeners) .))) .) }}
+{{- end }}
+
+{{/* Where the two harmless pages of the admin interface are; the rest of it stays on the pod's loopback. */}}
+{{- define "envoy.metrics" }}{{ add .root.Values.gateway.adminPort 1 }}{{ end }}
+
+{{- define "envoy.ingress" }}
+# Clients come from anywhere.
+- ports:
+    {{- range .listeners }}
+    - {port: {{ .port }}, protocol: {{ .protocol }}}
+    {{- end }}
+{{- include "policy.scraped" (dict "root" .root "port" (include "envoy.metrics" .)) }}
+{{- end }}
+
+{{- define "envoy.egress" }}
+{{- include "policy.dns" . }}
+{{- range .listeners }}
+{{- include "policy.part" (dict "root" $.root "part" .service "port" .servicePort "protocol" .protocol "direction" "to") }}
+{{- include "policy.part" (dict "root" $.root "part" .service "port" .adminPort "direction" "to") }}
+{{- end }}
+{{- end }}
+
+{{- define "envoy.bootstrap" }}
+{{- $types := "type.googleapis.com/envoy" }}
+{{- $host := .values.host }}
+{{- $most := int64 .root.Values.gateway.maxConnections }}
+admin:
+  address: {socket_address: {address: 127.0.0.1, port_value: {{ .root.Values.gateway.adminPort }}}}
+overload_manager:
+  resource_monitors:
+    - name: envoy.resource_monitors.global_downstream_max_connections
+      typed_config:
+        "@type": {{ $types }}.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig
+        max_active_downstream_connections: {{ $most }}
+static_resources:
+  listeners:
+    {{- range .listeners }}
+    - name: {{ .name }}
+      address: {socket_address: {protocol: {{ .protocol }}, address: "{{ $host }}"{{ if contains ":" $host }}, ipv4_compat: true{{ end }}, port_value: {{ .port }}}}
+      {{- if eq .protocol "TCP" }}
+      enable_reuse_port: true
+      {{- $stall := include "seconds" .stallTimeout | float64 }}
+      {{- if $stall }}
+      # The kernel's numbers for IPPROTO_TCP and TCP_USER_TIMEOUT, which connections inherit.
+      socket_options: [{level: 6, name: 18, int_value: {{ mulf $stall 1000 | int64 }}}]
+      {{- end }}
+      filter_chains:
+        - filters:
+            - name: envoy.filters.network.tcp_proxy
+              typed_config:
+                "@type": {{ $types }}.extensions.filters.network.tcp_proxy.v3.TcpProxy
+                stat_prefix: {{ .name }}
+                cluster: {{ .name }}
+                # How long a client may be silent is the service's business.
+                idle_timeout: 0s
+                max_connect_attempts: 3
+      {{- else }}
+      listener_filters:
+        - name: envoy.filters.udp_listener.udp_proxy
+          typed_config:
+            "@type": {{ $types }}.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig
+            stat_prefix: {{ .name }}
+            idle_timeout: {{ include "seconds" .idleTimeout }}s
+            matcher:
+              on_no_match:
+                action:
+                  name: route
+                  typed_config: {"@type": {{ $types }}.extensions.filters.udp.udp_proxy.v3.Route, cluster: {{ .name }}}
+      {{- end }}
+    {{- end }}
+    - name: metrics
+      address: {socket_address: {address: "{{ $host }}"{{ if contains ":" $host }}, ipv4_compat: true{{ end }}, port_value: {{ include "envoy.metrics" . }}}}
+      # Probes and scrapes must get through when the limit on clients is reached.
+      ignore_global_conn_limit: true
+      filter_chains:
+        - filters:
+            - name: envoy.filters.network.http_connection_manager
+              typed_config:
+                "@type": {{ $types }}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+                stat_prefix: metrics
+                http_filters:
+                  - name: envoy.filters.http.router
+                    typed_config: {"@type": {{ $types }}.extensions.filters.http.router.v3.Router}
+                route_config:
+                  virtual_hosts:
+                    - name: admin
+                      domains: ["*"]
+                      routes:
+                        - {match: {path: /ready}, route: {cluster: admin}}
+                        - {match: {path: /stats/prometheus}, route: {cluster: admin}}
+  clusters:
+    - name: admin
+      type: STATIC
+      load_assignment:
+        cluster_name: admin
+        endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: {{ .root.Values.gateway.adminPort }}}}}}]}]
+    {{- range .listeners }}
+    {{- $interval := printf "%ss" (include "seconds" .health.interval) }}
+    - name: {{ .name }}
+      # Every address of the headless Service is a replica (STRICT_DNS, as it used to be called). It has those that are
+      # ready; a drained one is gone from it at once.
+      cluster_type:
+        name: envoy.clusters.dns
+        typed_config:
+          "@type": {{ $types }}.extensions.clusters.dns.v3.DnsCluster
+          dns_refresh_rate: 1s
+          dns_failure_refresh_rate: {base_interval: 1s, max_interval: 2s}
+          respect_dns_ttl: false
+          dns_lookup_family: V4_PREFERRED
+      load_assignment:
+        cluster_name: {{ .name }}
+        endpoints:
+          - lb_endpoints:
+              - endpoint:
+                  address: {socket_address: {protocol: {{ .protocol }}, address: "{{ .service }}.{{ $.root.Release.Namespace }}.svc", port_value: {{ .servicePort }}}}
+                  # Not the clients' port: a bare connect there would be a client.
+                  health_check_config: {port_value: {{ .adminPort }}}
+      load_balancing_policy:
+        policies:
+          - typed_extension_config:
+              {{- include "envoy.policy" .policy | nindent 14 }}
+      connect_timeout: {{ include "seconds" .connectTimeout }}s
+      circuit_breakers: {thresholds: [{max_connections: {{ $most }}, max_pending_requests: {{ $most }}}]}
+      # Rather none than one that is not ready.
+      common_lb_config: {healthy_panic_threshold: {value: 0}}
+      ignore_health_on_host_removal: true
+      health_checks:
+        - timeout: {{ include "seconds" .health.timeout }}s
+          interval: {{ $interval }}
+          no_traffic_interval: {{ $interval }}
+          unhealthy_threshold: {{ .health.fall }}
+          healthy_threshold: {{ .health.rise }}
+          http_health_check: {path: {{ .health.path }}, host: {{ .service }}}
+    {{- end }}
+{{- end }}
+
+{{- define "envoy.policy" }}
+{{- $names := dict "least-request" "least_request" "least-request-full-scan" "least_request" "round-robin" "round_robin" "random" "random" }}
+{{- $name := get $names . }}
+{{- if not $name }}{{ fail (printf "gateway.policy=%s: expected one of least-request, least-request-full-scan, round-robin, random" .) }}{{ end }}
+name: envoy.load_balancing_policies.{{ $name }}
+typed_config:
+  "@type": type.googleapis.com/envoy.extensions.load_balancing_policies.{{ $name }}.v3.{{ $name | replace "_" " " | title | nospace }}
+  {{- if eq . "least-request" }}
+  choice_count: 2
+  {{- else if eq . "least-request-full-scan" }}
+  selection_method: FULL_SCAN
+  {{- end }}
+{{- end }}

@@ -1,0 +1,58 @@
+{{/* The Service at which clients arrive, whatever the gateway behind it. The gateway's own objects are in the folder of
+     its kind. */}}
+{{- define "gateway.objects" }}
+{{- if ne .values.kind "envoy" }}
+{{- fail (printf "gateway.kind=%s: in a cluster the gateway is Envoy (--set gateway.kind=envoy, or one of the presets: -f values-minikube.yaml); the others learn replicas from files that playctl writes on one machine" .values.kind) }}
+{{- end }}
+---
+apiVersion: v1
+kind: Service
+metadata:
+  {{- include "metadata" (merge (dict "object" "envoy-gateway-tcp") .) | nindent 2 }}
+  {{- with .root.Values.envoy.annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  type: {{ .root.Values.envoy.serviceType }}
+  {{- with .root.Values.envoy.externalIPs }}
+  externalIPs:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  selector:
+    {{- include "labels.selector" . | nindent 4 }}
+  ports:
+    {{- range include "gateway.listeners" . | fromYamlArray }}
+    - name: {{ .name }}
+      port: {{ .port }}
+      targetPort: {{ .name }}
+      protocol: {{ .protocol }}
+    {{- end }}
+{{- end }}
+
+{{/* The listeners whose service runs, each with the rules that count for it and its service's ports. */}}
+{{- define "gateway.listeners" }}
+{{- $gateway := .root.Values.gateway }}
+{{- $rules := pick $gateway "policy" "health" "connectTimeout" "stallTimeout" "idleTimeout" }}
+{{- $listeners := list }}
+{{- range $gateway.listeners }}
+{{- if . }}
+{{- $service := get $.root.Values .service | default dict }}
+{{- if $service.enabled }}
+{{- $listeners = append $listeners (mergeOverwrite (deepCopy $rules) (deepCopy .) (dict "protocol" (upper .protocol) "servicePort" $service.port "adminPort" $service.adminPort)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if not $listeners }}{{ fail "gateway.listeners: no service that it leads to is enabled" }}{{ end }}
+{{- toYaml $listeners }}
+{{- end }}
+
+{{/* A duration such as 250ms, 1.5s or 1m30s in seconds. */}}
+{{- define "seconds" -}}
+{{- $units := dict "ms" 0.001 "s" 1.0 "m" 60.0 "h" 3600.0 }}
+{{- $sum := 0.0 }}
+{{- range regexFindAll "[0-9.]+(ms|s|m|h)" (toString .) -1 }}
+{{- $sum = addf $sum (mulf (regexFind "[0-9.]+" . | float64) (get $units (regexFind "[a-z]+" .))) }}
+{{- end }}
+{{- $sum }}
+{{- end }}

@@ -1,0 +1,83 @@
+{{/* Every template of a part gets (dict "root" $ "name" NAME "values" the part's values). The umbrella renders its parts
+     itself, because a subchart sees only its own values: a service must know Kafka's address, a gateway the services. */}}
+
+{{- define "labels.selector" -}}
+app.kubernetes.io/name: {{ .name }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{- end }}
+
+{{/* Without versions: a new version of the chart alone restarts nothing. */}}
+{{- define "labels.pod" -}}
+{{ include "labels.selector" . }}
+app.kubernetes.io/part-of: playground
+{{- end }}
+
+{{- define "labels" -}}
+{{ include "labels.pod" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
+{{- end }}
+
+{{/* metadata of an object: (dict … "object" NAME "namespace" NAMESPACE "labels" more), all optional */}}
+{{- define "metadata" -}}
+name: {{ .object | default .name }}
+namespace: {{ .namespace | default .root.Release.Namespace }}
+labels:
+  {{- include "labels" . | nindent 2 }}
+  {{- with .labels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- include "wave" . }}
+{{- end }}
+
+{{/* For Argo CD: what services depend on is there, and healthy, before they are. Helm has its own order. */}}
+{{- define "wave" }}
+{{- if has .name (list "kafka" "memcached" "elasticsearch" "prometheus" "prometheus-adapter" "cadvisor") }}
+annotations:
+  argocd.argoproj.io/sync-wave: "-1"
+{{- end }}
+{{- end }}
+
+{{- define "monitoring.namespace" }}{{ .root.Values.monitoring.namespace }}{{ end }}
+
+{{- define "kafka.name" }}{{ .root.Release.Name }}-kafka{{ end }}
+{{- define "kafka.secret" }}{{ .root.Values.kafka.sasl.existingSecret | default (printf "%s-kafka-user-passwords" .root.Release.Name) }}{{ end }}
+{{- define "memcached.name" }}{{ .root.Release.Name }}-memcached{{ end }}
+{{- define "elasticsearch.secret" }}{{ .root.Values.elasticsearch.existingSecret | default (printf "%s-es-elastic-user" .root.Release.Name) }}{{ end }}
+{{/* As ECK names the Service of an Elasticsearch called like the release. */}}
+{{- define "elasticsearch.service" }}{{ .root.Release.Name }}-es-http{{ end }}
+{{- define "prometheus.name" }}{{ .root.Release.Name }}-prometheus{{ end }}
+{{- define "prometheus.adapter.name" }}{{ .root.Release.Name }}-prometheus-adapter{{ end }}
+
+{{/* What runs here: "true", or nothing. */}}
+{{- define "kafka.isOurs" }}{{ with .root.Values.kafka }}{{ if and .enabled (not .brokers) }}true{{ end }}{{ end }}{{ end }}
+{{- define "memcached.isOurs" }}{{ with .root.Values.memcached }}{{ if and .enabled (not .host) }}true{{ end }}{{ end }}{{ end }}
+{{- define "elasticsearch.isWanted" }}{{ if or .root.Values.elasticsearch.enabled .root.Values.logger.enabled }}true{{ end }}{{ end }}
+{{- define "elasticsearch.isOurs" }}{{ if and (include "elasticsearch.isWanted" .) (not .root.Values.elasticsearch.url) }}true{{ end }}{{ end }}
+{{- define "prometheus.isOurs" }}{{ with .root.Values.prometheus }}{{ if and .enabled (not .url) (not .operator) }}true{{ end }}{{ end }}{{ end }}
+{{- define "prometheus.adapter.isOurs" }}{{ with .root.Values.prometheus }}{{ if and .enabled .adapter.enabled }}true{{ end }}{{ end }}{{ end }}
+
+{{- define "prometheus.url" -}}
+{{- if .root.Values.prometheus.url }}{{ .root.Values.prometheus.url }}
+{{- else if .root.Values.prometheus.operator }}{{ fail "prometheus.operator needs prometheus.url, the address of the operator's Prometheus: the adapter asks it" }}
+{{- else }}http://{{ include "prometheus.name" . }}.{{ include "monitoring.namespace" . }}.svc:9090{{ end }}
+{{- end }}
+
+{{/* An image by tag, and by digest where files/images.lock has it: (dict "root" $ "image" "name:tag") */}}
+{{- define "image" -}}
+{{- $locked := .root.Files.Get "files/images.lock" | fromYaml | default dict }}
+{{- .image }}{{ with get $locked .image }}@{{ . }}{{ end }}
+{{- end }}
+
+{{- define "image.ours" -}}
+{{- with .root.Values.image }}{{ .repository }}:{{ .tag | default $.root.Chart.AppVersion }}{{ end }}
+{{- end }}
+
+{{/* metadata of an object of no namespace */}}
+{{- define "metadata.cluster" -}}
+name: {{ .object }}
+labels:
+  {{- include "labels" . | nindent 2 }}
+{{- include "wave" . }}
+{{- end }}

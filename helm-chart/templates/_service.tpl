@@ -1,0 +1,230 @@
+{{/* Everything that one of our services is made of. NAME.needs, defined in the service's folder, are the parts that it
+     talks to, in one line. */}}
+{{- define "service.objects" }}
+{{- $kind := dict "tcp" "TCP" "udp" "UDP" }}
+{{- $protocol := get $kind .name }}
+{{- include "account" . }}
+{{- include "service.deployment" (merge (dict "protocol" $protocol) .) }}
+{{- include "budget" . }}
+{{- if $protocol }}
+---
+# Headless: gateways choose a replica themselves.
+apiVersion: v1
+kind: Service
+metadata:
+  {{- include "metadata" . | nindent 2 }}
+spec:
+  clusterIP: None
+  selector:
+    {{- include "labels.selector" . | nindent 4 }}
+    traffic: active
+  ports:
+    - name: {{ .name }}
+      port: {{ .values.port }}
+      targetPort: {{ .name }}
+      protocol: {{ $protocol }}
+    - name: admin
+      port: {{ .values.adminPort }}
+      targetPort: admin
+{{- end }}
+{{- with .values.autoscaling }}
+---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata:
+  {{- include "metadata" $ | nindent 2 }}
+spec:
+  scaleTargetRef:
+    apiVersion: apps/v1
+    kind: Deployment
+    name: {{ $.name }}
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- include "policy" (merge (dict "ingress" (include "service.ingress" (merge (dict "protocol" $protocol) .)) "egress" (include "service.egress" .)) .) }}
+{{- end }}
+
+{{- define "service.deployment" }}
+{{- if and .values.autoscaling (not (kindIs "invalid" .values.replicas)) }}
+{{- fail (printf "%s.replicas: the autoscaler owns the replicas; for a fixed number set %s.autoscaling=null too" .name .name) }}
+{{- end }}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  {{- include "metadata" . | nindent 2 }}
+spec:
+  {{- if not .values.autoscaling }}
+  replicas: {{ if kindIs "invalid" .values.replicas }}1{{ else }}{{ .values.replicas }}{{ end }}
+  {{- end }}
+  revisionHistoryLimit: 5
+  strategy:
+    rollingUpdate:
+      maxSurge: 1
+      maxUnavailable: 0
+  selector:
+    matchLabels:
+      {{- include "labels.selector" . | nindent 6 }}
+  template:
+    metadata:
+      labels:
+        {{- include "labels.pod" . | nindent 8 }}
+        # Not in the selector above: the balancer takes a replica out of traffic by changing it.
+        traffic: active
+      {{- with .values.podAnnotations }}
+      annotations:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+    spec:
+      {{- include "pod.common" (merge (dict "user" 65532) .) | nindent 6 }}
+      {{- include "pod.spread" (merge (dict "revision" "pod-template-hash") .) | nindent 6 }}
+      # No preStop: from SIGTERM on the service itself accepts, notifies and drains.
+      terminationGracePeriodSeconds: {{ .values.terminationGracePeriodSeconds }}
+      containers:
+        - name: {{ .name }}
+          image: {{ include "image" (dict "root" .root "image" (include "image.ours" .)) }}
+          imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+          args: [serve, {{ .name }}]
+          ports:
+            {{- if .protocol }}
+            - name: {{ .name }}
+              containerPort: {{ .values.port }}
+              protocol: {{ .protocol }}
+            {{- end }}
+            - name: admin
+              containerPort: {{ .values.adminPort }}
+          env:
+            {{- include "service.env" . | trim | nindent 12 }}
+          {{- range $probe := list "startup" "readiness" "liveness" }}
+          {{- with get ($.values.probes | default dict) $probe }}
+          {{ $probe }}Probe:
+            httpGet:
+              path: {{ .path }}
+              port: admin
+            {{- toYaml (omit . "path") | nindent 12 }}
+          {{- end }}
+          {{- end }}
+          resources:
+            {{- toYaml .values.resources | nindent 12 }}
+          {{- include "container.security" . | nindent 10 }}
+          {{- if include "service.mounts" . }}
+          volumeMounts:
+            {{- include "service.mounts" . | trim | nindent 12 }}
+          {{- end }}
+      {{- if include "service.volumes" . }}
+      volumes:
+        {{- include "service.volumes" . | trim | nindent 8 }}
+      {{- end }}
+{{- end }}
+
+{{/* What the platform says, then what `env` says: the user wins. */}}
+{{- define "service.env" }}
+{{- $env := dict }}
+{{- if has .name (list "tcp" "udp") }}{{ $_ := set $env "PORT" .values.port }}{{ end }}
+{{- $_ := set $env "ADMIN_PORT" .values.adminPort }}
+{{- $_ := mustMergeOverwrite $env (include "service.backends" . | fromYaml) }}
+{{- range $name, $value := .values.env }}
+{{- if not (kindIs "invalid" $value) }}{{ $_ := set $env $name $value }}{{ end }}
+{{- end }}
+- name: POD_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
+# Probes and scrapes come from outside of the pod.
+- name: ADMIN_HOST
+  valueFrom:
+    fieldRef:
+      fieldPath: status.podIP
+{{- range $name, $value := $env }}
+{{- if kindIs "map" $value }}
+- name: {{ $name }}
+  valueFrom:
+    secretKeyRef:
+      {{- toYaml $value | nindent 6 }}
+{{- else }}
+- name: {{ $name }}
+  value: {{ include "text" $value | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* As playctl prints a value: whole numbers, which Helm reads as floating, without exponent or fraction. */}}
+{{- define "text" -}}
+{{- if and (kindIs "float64" .) (eq (floor .) .) }}{{ int64 . }}{{ else }}{{ . }}{{ end }}
+{{- end }}
+
+{{/* Variables of the parts that a service needs, as a table; a table as value is a reference to a Secret. */}}
+{{- define "service.backends" }}
+{{- $env := dict }}
+{{- $needs := include (printf "%s.needs" .name) . | splitList " " }}
+{{- with .root.Values.kafka }}
+{{- if and .enabled (has "kafka" $needs) }}
+{{- $_ := set $env "KAFKA_BROKERS" (.brokers | default (printf "%s:9092" (include "kafka.name" $))) }}
+{{- $_ := set $env "KAFKA_LOGGING_TOPIC" .loggingTopic }}
+{{- if eq $.name "tcp" }}{{ $_ := set $env "KAFKA_BCAST_TOPIC" .broadcastTopic }}{{ end }}
+{{- if .sasl.enabled }}
+{{- $_ := set $env "KAFKA_SASL_USER" .sasl.user }}
+{{- $_ := set $env "KAFKA_SASL_PASSWORD" (dict "name" (include "kafka.secret" $) "key" "client-passwords") }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- with .root.Values.memcached }}
+{{- if and .enabled (has "memcached" $needs) }}
+{{- $_ := set $env "MEMCACHED_SERVICE" (.host | default (include "memcached.name" $)) }}
+{{- $_ := set $env "MEMCACHED_PORT" .port }}
+{{- end }}
+{{- end }}
+{{- with .root.Values.elasticsearch }}
+{{- if has "elasticsearch" $needs }}
+{{- $scheme := ternary "https" "http" .operator }}
+{{- $_ := set $env "ELASTICSEARCH_ENDPOINT" (.url | default (printf "%s://%s:9200" $scheme (include "elasticsearch.service" $))) }}
+{{- $_ := set $env "ELASTICSEARCH_USERNAME" "elastic" }}
+{{- $_ := set $env "ELASTICSEARCH_PASSWORD" (dict "name" (include "elasticsearch.secret" $) "key" "elastic") }}
+{{- if and .operator (not .url) }}{{ $_ := set $env "ELASTICSEARCH_CA_FILE" "/etc/elasticsearch/ca.crt" }}{{ end }}
+{{- end }}
+{{- end }}
+{{- toYaml $env }}
+{{- end }}
+
+{{/* The operator's Elasticsearch has a certificate of an authority of its own. */}}
+{{- define "service.trusts" }}{{ with .root.Values.elasticsearch }}{{ if and (eq $.name "logger") .operator (not .url) }}true{{ end }}{{ end }}{{ end }}
+{{- define "service.mounts" }}{{ if include "service.trusts" . }}
+- name: elasticsearch-authority
+  mountPath: /etc/elasticsearch
+  readOnly: true
+{{- end }}{{ end }}
+{{- define "service.volumes" }}{{ if include "service.trusts" . }}
+- name: elasticsearch-authority
+  secret:
+    secretName: {{ .root.Release.Name }}-es-http-certs-public
+{{- end }}{{ end }}
+
+{{- define "service.ingress" }}
+{{- if .protocol }}
+{{- include "policy.part" (dict "root" .root "part" "gateway" "port" .values.port "protocol" .protocol "direction" "from") }}
+# The gateway's health checks.
+{{- include "policy.part" (dict "root" .root "part" "gateway" "port" .values.adminPort "direction" "from") }}
+{{- end }}
+{{- include "policy.scraped" (dict "root" .root "port" .values.adminPort) }}
+{{- end }}
+
+{{- define "service.egress" }}
+{{- $needs := include (printf "%s.needs" .name) . | splitList " " }}
+{{- include "policy.dns" . }}
+{{- with .root.Values.kafka }}
+{{- if and .enabled (has "kafka" $needs) }}
+{{- if .brokers }}{{ include "policy.outside" (.brokers | splitList "," | join " " | regexFindAll "[0-9]+( |$)" -1 | uniq) }}
+{{- else }}{{ include "policy.part" (dict "root" $.root "part" "kafka" "port" 9092 "direction" "to") }}{{ end }}
+{{- end }}
+{{- end }}
+{{- with .root.Values.memcached }}
+{{- if and .enabled (has "memcached" $needs) }}
+{{- if .host }}{{ include "policy.outside" (list .port) }}
+{{- else }}{{ include "policy.part" (dict "root" $.root "part" "memcached" "port" .port "direction" "to") }}{{ end }}
+{{- end }}
+{{- end }}
+{{- if has "elasticsearch" $needs }}
+{{- $url := urlParse .root.Values.elasticsearch.url }}
+{{- if .root.Values.elasticsearch.url }}{{ include "policy.outside" (list (regexFind "[0-9]+$" $url.host | default (ternary "443" "80" (eq $url.scheme "https")))) }}
+{{- else }}{{ include "policy.elasticsearch" (dict "root" .root "direction" "to") }}{{ end }}
+{{- end }}
+{{- end }}

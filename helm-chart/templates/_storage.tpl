@@ -1,0 +1,36 @@
+{{/* Data of a StatefulSet, in the volume `data`: a claim of its own, or without a size a folder that ends with the pod. */}}
+{{- define "storage.claim" }}
+{{- with .values.storage }}
+{{- if .size }}
+volumeClaimTemplates:
+  - apiVersion: v1
+    kind: PersistentVolumeClaim
+    metadata:
+      name: data
+      labels:
+        {{- include "labels.selector" $ | nindent 8 }}
+    spec:
+      accessModes: [ReadWriteOnce]
+      {{- with .storageClass }}
+      storageClassName: {{ . }}
+      {{- end }}
+      resources:
+        requests:
+          storage: {{ .size }}
+# The claims go with the set: nothing is left after `helm uninstall`.
+persistentVolumeClaimRetentionPolicy:
+  whenDeleted: Delete
+  whenScaled: Retain
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "storage.volume" }}
+{{- if not .values.storage.size }}
+- name: data
+  emptyDir: {}
+{{- end }}
+- name: tmp
+  emptyDir:
+    sizeLimit: 256Mi
+{{- end }}
