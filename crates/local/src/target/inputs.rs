@@ -68,6 +68,7 @@ spec:
             name: name.to_owned(),
             node: Some("node-0".to_owned()),
             address: None,
+            admin_port: None,
             pid: None,
             server_id: None,
             phase,
