@@ -5,6 +5,7 @@ use std::{
     fs,
     io::Read as _,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use image::{ENTRYPOINT, Error, Image, Reference, Saved, Source, USER, Warning};
@@ -213,6 +214,10 @@ fn what_is_no_image_is_refused_with_the_reason() {
     }
     assert!(Saved::read(&folder.path().join("nowhere")).is_err());
     assert!(Saved::read(folder.path()).is_err(), "a folder");
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let error = Saved::read(&pipe).unwrap_err().to_string();
+    assert!(error.contains("not a regular file"), "{error}");
 }
 
 #[test]
