@@ -67,7 +67,7 @@ struct LoadArgs {
     /// The tar; default: an image built for this
     #[arg(value_name = "FILE", conflicts_with_all = ["tag", "binary", "root", "certificates"])]
     file: Option<PathBuf>,
-    /// Place what; default: the first of these that is here and answers
+    /// Into which engine; default: the first of these that answers
     #[arg(long, value_enum, value_name = "ENGINE")]
     into: Option<Place>,
     #[command(flatten)]
