@@ -58,9 +58,10 @@ struct BuildArgs {
 #[command(after_help = "\
 Examples:
   playctl image load                           build, then load
-  playctl image load playctl.tar               a tar of `image build` or `docker save`
+  playctl image load playctl.tar    a tar of `image build` or `docker save`
   playctl image load --into minikube
-  CONTAINERD_ADDRESS=/run/k3s/containerd/containerd.sock playctl image load --into containerd
+  CONTAINERD_ADDRESS=/run/k3s/containerd/containerd.sock \\
+    playctl image load --into containerd
 
 minikube's profile is the platform's name (--platform).")]
 struct LoadArgs {
