@@ -41,6 +41,9 @@ pub(crate) struct Global {
     /// The platform's name; platforms of different names run side by side
     #[arg(long, global = true, value_name = "NAME", env = "PLAYCTL_PLATFORM", default_value = DEFAULT_PLATFORM)]
     pub platform: String,
+    /// Where the platform runs
+    #[arg(long, global = true, value_name = "TARGET", value_enum, env = "PLAYCTL_TARGET", default_value_t = TargetKind::Local)]
+    pub target: TargetKind,
     /// What the result looks like
     #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t = Output::Human)]
     pub output: Output,
@@ -50,6 +53,21 @@ pub(crate) struct Global {
     /// No progress on stderr
     #[arg(long, short, global = true)]
     pub quiet: bool,
+}
+
+impl Global {
+    /// The options that name the platform which this invocation is about, ready to be put before a command; empty where
+    /// that is the default one.
+    pub(crate) fn selection(&self) -> String {
+        let Self { platform, target: TargetKind::Local, .. } = self;
+        if platform == DEFAULT_PLATFORM { String::new() } else { format!("--platform {platform} ") }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TargetKind {
+    /// On this machine, as processes
+    Local,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

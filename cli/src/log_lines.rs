@@ -46,7 +46,7 @@ fn look(target: &dyn Target) -> Vec<EventKind> {
     let of_service = |service: &platform::target::ServiceSnapshot| {
         let mut sums = [0; 3];
         for replica in &service.replicas {
-            let page = metrics(replica.address.ip()).ok()?;
+            let page = metrics(replica.socket()?.ip()).ok()?;
             for (sum, kind) in sums.iter_mut().zip(["", "_shipped", "_dropped"]) {
                 *sum += value(&page, &format!("{}_log_lines{kind}_total", service.name))?;
             }

@@ -1,6 +1,6 @@
 //! `playctl down`
 
-use platform::{Target, exit};
+use platform::exit;
 
 use super::{Context, Outcome};
 use crate::{platform_source, results};
@@ -18,14 +18,14 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let target = platform_source::existing(context)?;
+    let target = platform_source::target(context)?;
     let detail = if args.graceful {
         "draining and taking down (as long as the grace periods allow)"
     } else {
         "taking down"
     };
     context.printer.progress().show("down", detail);
-    let was_up = target.is_running();
+    let was_up = target.is_up()?;
     target.teardown(args.graceful)?;
     context.printer.progress().clear();
     let platform = &context.global.platform;

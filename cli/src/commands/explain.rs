@@ -7,7 +7,6 @@ use std::{
 };
 
 use autoscale::{
-    Phase, Pod, Ready, ReadyStatus,
     explain::{
         self, Case, Explanation, Instants, Text,
         state::{CALENDAR_FROM_MS, State},
@@ -15,10 +14,7 @@ use autoscale::{
     manifest::{self, Entry, Manifest, ManifestError},
 };
 use jiff::{Timestamp, tz::TimeZone};
-use platform::{
-    Target, exit,
-    target::{ReplicaPhase, ReplicaSnapshot},
-};
+use platform::exit;
 use serde::Serialize;
 
 use super::{Context, Failure, Outcome};
@@ -31,7 +27,7 @@ const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  playctl explain                           every autoscaled service of the local platform
+  playctl explain                           every autoscaled service of the platform
   playctl explain tcp --output json
   kubectl get hpa tcp -o yaml > hpa.yaml
   playctl explain --hpa hpa.yaml --print-state > state.yaml    what its status says, to be edited
@@ -85,15 +81,16 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             context.printer.document(&explained);
         }
         (_, _, Some(service)) => {
-            let explained = from_platform(context, service)?;
+            let explained = explain(service, &platform_source::target(context)?.autoscaler(service)?)?;
             print(context, &explained);
             context.printer.document(&explained);
         }
         _ => {
-            let services = platform_source::existing(context)?.snapshot()?.services;
+            let target = platform_source::target(context)?;
+            let services = target.snapshot()?.services;
             let autoscaled = services.iter().filter(|service| service.autoscaler.is_some());
             let all = autoscaled
-                .map(|service| from_platform(context, &service.name))
+                .map(|service| explain(&service.name, &target.autoscaler(&service.name)?))
                 .collect::<Result<Vec<_>, _>>()?;
             if all.is_empty() {
                 return Err(Failure::usage("no service of this platform is autoscaled"));
@@ -112,68 +109,6 @@ fn print(context: &Context, explained: &Named) {
     let instants: &dyn Instants = if explanation.now_ms >= CALENDAR_FROM_MS { &TimeOfDay } else { &() };
     let text = Text { explanation, instants };
     context.printer.line(&format!("{} {text}", explained.name));
-}
-
-/// What the autoscaler of a running service would do if it looked now and saw what it last saw.
-fn from_platform(context: &Context, service: &str) -> Result<Named, Failure> {
-    let target = platform_source::existing(context)?;
-    let state = target.autoscaler(service)?;
-    if state.get("observed").is_none_or(serde_json::Value::is_null) {
-        return Err(Failure::failed(format!(
-            "the autoscaler of {service} has not looked yet; it does one sync period after bring-up (15 s by default): \
-             try again then"
-        )));
-    }
-    let mut case: Case = serde_json::from_value(state).map_err(|error| {
-        Failure::failed(format!(
-            "the supervisor's answer is not understood ({error}); it may be of another version: playctl down, playctl up"
-        ))
-    })?;
-    case.now_ms = case.now_ms.max(Timestamp::now().as_millisecond());
-    let services = target.snapshot()?.services;
-    if let Some(now) = services.iter().find(|of| of.name == service) {
-        bring_up_to_date(&mut case, now.desired, &now.replicas);
-    }
-    explain(service, &case)
-}
-
-/// The autoscaler looked before the scale was last written, by itself or by somebody else: replicas that came since have
-/// no sample yet, and those that went have none any more.
-fn bring_up_to_date(case: &mut Case, desired: u32, replicas: &[ReplicaSnapshot]) {
-    let observed = &mut case.observed;
-    observed.spec_replicas = i32::try_from(desired).unwrap_or(i32::MAX);
-    let is_there = |pod: &Pod| replicas.iter().any(|replica| *replica.name == *pod.name);
-    let kept: Vec<bool> = observed.pods.iter().map(is_there).collect();
-    for metric in &mut observed.metrics {
-        if let autoscale::MetricReading::Pods(samples) = metric {
-            samples.listed.resize(kept.len(), None);
-            let mut kept = kept.iter().copied();
-            samples.listed.retain(|_| kept.next().unwrap_or(true));
-        }
-    }
-    observed.pods.retain(is_there);
-    let containers = observed.pods.first().map(|pod| pod.containers.clone()).unwrap_or_default();
-    for replica in replicas {
-        let since_ms = replica.since.as_millisecond();
-        let is_deleting = replica.phase == ReplicaPhase::Draining;
-        if let Some(pod) = observed.pods.iter_mut().find(|pod| *pod.name == *replica.name) {
-            pod.deleting |= is_deleting;
-            continue;
-        }
-        let status =
-            if replica.phase == ReplicaPhase::Ready { ReadyStatus::True } else { ReadyStatus::False };
-        observed.pods.push(Pod {
-            name: replica.name.as_str().into(),
-            phase: Phase::Running,
-            ready: Some(Ready { status, since_ms }),
-            started_ms: Some(since_ms),
-            deleting: is_deleting,
-            containers: containers.clone(),
-            ..Pod::default()
-        });
-    }
-    let active = observed.pods.iter().filter(|pod| !pod.deleting).count();
-    observed.status_replicas = i32::try_from(active).unwrap_or(i32::MAX);
 }
 
 /// `note` is told what is wrong beside the autoscaler that is explained.

@@ -2,14 +2,18 @@
 
 use std::{
     fs::OpenOptions,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use load::{Identify, Options};
-use local::LocalTarget;
-use platform::{Event, EventKind, Target, duration, target::EventsFrom, values::Protocol};
+use platform::{
+    Event, EventKind, HostPort, Target, duration,
+    target::{Endpoint, EventsFrom},
+    values::Protocol,
+};
 use scenario::{
     Every, Expect, Expectation, Hold, LoadDuration, Payload, Profile, Rate, Scenario, Stage, fit::Unfit,
     parse_count,
@@ -164,10 +168,10 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     }
     let protocol = args.shape.protocol.or_else(|| addresses.iter().find_map(|text| load::protocol(text)));
     let scenario = args.shape.lay_over(named, protocol)?;
-    let target = platform_source::existing(context)?;
+    let target = platform_source::target(context)?;
     let mut options = args.shape.options();
     if addresses.is_empty() {
-        if !target.is_running() {
+        if !target.is_up()? {
             return Err(Failure::failed(format!(
                 "platform {} is not running and no address was given; start it with: {}, or name one: \
                  playctl load HOST:PORT",
@@ -184,10 +188,9 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
         )));
     }
     for text in &addresses {
-        let resolved = load::resolve(text, scenario.protocol);
-        options.targets.push(resolved.map_err(|error| Failure::new(error.exit_code(), error.to_string()))?);
+        options.targets.push(resolve(text, &scenario)?);
     }
-    if args.shape.identify.is_none() && !leads_to(&target, &options) {
+    if args.shape.identify.is_none() && !leads_to(&*target, &addresses, &options.targets) {
         // A server that is not known to be ours gets the payload and nothing else, unless somebody says so.
         options.identify = Identify::Never;
     }
@@ -195,17 +198,20 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
 }
 
 /// Whether one of the platform's addresses is among the targets.
-fn leads_to(target: &LocalTarget, options: &Options) -> bool {
+fn leads_to(target: &dyn Target, typed: &[String], resolved: &[SocketAddr]) -> bool {
     let Ok(snapshot) = target.snapshot() else { return false };
     let replicas = snapshot.services.iter().flat_map(|service| &service.replicas);
-    let endpoints = snapshot.services.iter().filter_map(|service| service.endpoint);
-    replicas.map(|replica| replica.address).chain(endpoints).any(|known| options.targets.contains(&known))
+    let endpoints = snapshot.services.iter().filter_map(|service| service.endpoint.as_ref());
+    let is_meant = |known: &HostPort| {
+        known.socket().is_some_and(|known| resolved.contains(&known)) || typed.contains(&known.to_string())
+    };
+    replicas.filter_map(|replica| replica.address.as_ref()).chain(endpoints).any(is_meant)
 }
 
 /// Runs a built-in scenario against a platform of ours; `shape` says what differs from the scenario.
 pub(crate) fn scenario(
     context: &Context,
-    target: &LocalTarget,
+    target: &Arc<dyn Target>,
     name: &str,
     shape: &Shape,
     outputs: &Outputs,
@@ -216,7 +222,7 @@ pub(crate) fn scenario(
 
 fn against(
     context: &Context,
-    target: &LocalTarget,
+    target: &Arc<dyn Target>,
     scenario: Scenario,
     mut options: Options,
     outputs: &Outputs,
@@ -227,13 +233,27 @@ fn against(
         }
         _ => Failure::usage(format!("{}: {unfit}", scenario.name)),
     })?;
-    options.targets = vec![target.endpoint(&scenario.service)?];
-    options.replica_names = Some(platform_source::replica_names(target.clone()));
+    let service = &scenario.service;
+    let endpoint = match target.endpoint(service)? {
+        Endpoint::At(endpoint) => endpoint,
+        Endpoint::NoneYet { why } => {
+            return Err(Failure::failed(format!(
+                "clients of {service} have no address to connect to yet: {why}"
+            )));
+        }
+    };
+    options.targets = vec![resolve(&endpoint.to_string(), &scenario)?];
+    options.replica_names = Some(platform_source::replica_names(Arc::clone(target)));
     let mut events = target.events(EventsFrom::Now)?;
     // A stream begins with what the platform is: readers want that before anything happens on it.
     let first = events.next().transpose()?;
-    let platform = Platform { target: Arc::new(target.clone()), first, events };
+    let platform = Platform { target: Arc::clone(target), first, events };
     carry_out(context, scenario, options, Some(platform), outputs)
+}
+
+fn resolve(address: &str, scenario: &Scenario) -> Result<SocketAddr, Failure> {
+    load::resolve(address, scenario.protocol)
+        .map_err(|error| Failure::new(error.exit_code(), error.to_string()))
 }
 
 fn carry_out(

@@ -1,7 +1,7 @@
 //! `playctl stop`, `playctl start`, `playctl drain`: what is done to a part, a service or a replica in order.
 
 use platform::{
-    Target, exit,
+    exit,
     target::{Drained, Started, Stopped, Subject},
 };
 
@@ -50,7 +50,7 @@ pub(crate) struct DrainArgs {
 }
 
 pub(crate) fn stop(context: &Context, args: &StopArgs) -> Outcome {
-    let stopped = platform_source::existing(context)?.stop(&args.what)?;
+    let stopped = platform_source::target(context)?.stop(&args.what)?;
     let Stopped { name, was_running } = &stopped;
     let line = if *was_running {
         format!("stopped {name}; it stays down until: playctl start {name}")
@@ -63,7 +63,7 @@ pub(crate) fn stop(context: &Context, args: &StopArgs) -> Outcome {
 }
 
 pub(crate) fn start(context: &Context, args: &StartArgs) -> Outcome {
-    let started = platform_source::existing(context)?.start(&args.what)?;
+    let started = platform_source::target(context)?.start(&args.what)?;
     let Started { name, was_stopped } = &started;
     let line = if *was_stopped { format!("{name} starts again") } else { format!("{name} was not stopped") };
     context.printer.line(&line);
@@ -72,7 +72,7 @@ pub(crate) fn start(context: &Context, args: &StartArgs) -> Outcome {
 }
 
 pub(crate) fn drain(context: &Context, args: &DrainArgs) -> Outcome {
-    let drained = platform_source::existing(context)?.drain(&args.what)?;
+    let drained = platform_source::target(context)?.drain(&args.what)?;
     let Drained { replica, connections, grace } = &drained;
     let holds = match connections {
         None => String::new(),

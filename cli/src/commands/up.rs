@@ -2,12 +2,11 @@
 
 mod with;
 
-use std::{ops::ControlFlow, path::PathBuf, time::Duration};
+use std::{ops::ControlFlow, path::PathBuf, sync::Arc, time::Duration};
 
-use local::LocalTarget;
 use platform::{
     Target, exit,
-    target::{Applied, Snapshot},
+    target::{Applied, NODES, Progress, Snapshot, Wanted},
     values::{SettingChange, Values, ValuesSource},
 };
 use serde_json::Value;
@@ -33,9 +32,6 @@ pub(crate) struct Args {
     pub bring_up: BringUp,
 }
 
-/// Nodes of a platform, unless it is said otherwise.
-const NODES: u32 = 2;
-
 /// What is brought up.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct BringUp {
@@ -54,9 +50,9 @@ pub(crate) struct BringUp {
     /// The chart to take values from, instead of the built-in one
     #[arg(long, value_name = "DIR")]
     chart: Option<PathBuf>,
-    /// Nodes; one gateway runs on each
-    #[arg(long, value_name = "N", default_value_t = NODES, value_parser = clap::value_parser!(u32).range(1..=16))]
-    nodes: u32,
+    /// Nodes, 2 by default; one gateway runs on each
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
+    nodes: Option<u32>,
     /// Real servers in place of embedded parts: kafka, memcached, elasticsearch, prometheus; found on PATH or among the
     /// testbed's, or where PART=ADDRESS says
     #[arg(long, value_name = "PART[=ADDRESS],…", value_parser = with::parse)]
@@ -106,17 +102,17 @@ impl MetricsFrom {
 }
 
 impl BringUp {
-    fn values(self) -> Result<Values, Failure> {
+    fn values(&self) -> Result<Values, Failure> {
         // What is set by hand comes last and counts.
         let metrics = self.metrics.map_or(&[][..], MetricsFrom::set).iter();
         let from_flags = metrics.copied().chain(self.gateway.map(GatewayKind::set)).map(str::to_owned);
         let real = self.with.iter().flatten().flat_map(With::settings);
         let source = ValuesSource {
-            chart_dir: self.chart,
-            files: self.files,
-            set: from_flags.chain(self.set).collect(),
-            set_string: self.set_string,
-            set_json: real.chain(self.set_json).collect(),
+            chart_dir: self.chart.clone(),
+            files: self.files.clone(),
+            set: from_flags.chain(self.set.iter().cloned()).collect(),
+            set_string: self.set_string.clone(),
+            set_json: real.chain(self.set_json.iter().cloned()).collect(),
             ..ValuesSource::default()
         };
         Values::load(&source).map_err(Failure::usage)
@@ -125,15 +121,15 @@ impl BringUp {
 
 pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     let chart = ValuesSource { chart_dir: args.bring_up.chart.clone(), ..ValuesSource::default() };
-    let was_up = platform_source::existing(context)?.is_running();
-    let (target, applied) = bring_up(context, args.bring_up)?;
+    let was_up = platform_source::target(context)?.is_up()?;
+    let (target, applied) = bring_up(context, &args.bring_up)?;
     let snapshot = target.snapshot()?;
     let chart = Values::load(&chart).map_err(Failure::usage)?;
     let width = context.printer.width();
     for line in in_words(&snapshot, &applied, was_up, &chart).lines() {
         context.printer.line(&table::wrapped(line, width).join("\n"));
     }
-    context.printer.line(&next_steps(&snapshot.platform, width));
+    context.printer.line(&next_steps(&context.global.selection(), width));
     if context.printer.output() == Output::Json {
         context.printer.document(&results::Up { applied, snapshot });
     }
@@ -142,13 +138,13 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
 
 /// Brings the platform up and shows how it goes. After an interruption, or a failure, nothing is left of a
 /// platform that was not up before.
-pub(crate) fn bring_up(context: &Context, what: BringUp) -> Result<(LocalTarget, Applied), Failure> {
-    let options = local::Options { nodes: what.nodes, ..local::Options::default() };
+pub(crate) fn bring_up(context: &Context, what: &BringUp) -> Result<(Arc<dyn Target>, Applied), Failure> {
     let values = what.values()?;
-    let target = platform_source::local(context, options)?;
+    let target = platform_source::target(context)?;
+    let wanted = Wanted { values: &values, chart: what.chart.as_deref(), nodes: what.nodes };
     let mut timeline = platform_source::timeline(context);
-    let applied = target.up(&values, &mut |progress| {
-        if let local::Progress::Event(event) = progress {
+    let applied = target.apply(wanted, &mut |progress| {
+        if let Progress::Event(event) = progress {
             context.printer.json_line(event);
             for line in timeline.feed(event) {
                 context.printer.note(&line);
@@ -173,7 +169,7 @@ fn in_words(snapshot: &Snapshot, applied: &Applied, was_up: bool, chart: &Values
     }
     lines.extend(changes_in_words(applied, chart));
     for service in &snapshot.services {
-        if let Some(endpoint) = service.endpoint {
+        if let Some(endpoint) = &service.endpoint {
             lines.push(format!("  {:<10} {endpoint}", service.name));
         }
     }
@@ -181,10 +177,10 @@ fn in_words(snapshot: &Snapshot, applied: &Applied, was_up: bool, chart: &Values
 }
 
 /// Commands, none of them broken by the end of a line where that can be.
-fn next_steps(platform: &str, width: usize) -> String {
+fn next_steps(selection: &str, width: usize) -> String {
     const FIXED_SPACE: &str = "\u{a0}";
     let commands = ["playctl status", "playctl load tcp-10k", "playctl watch", "playctl down"]
-        .map(|command| hint::complete(command, platform).replace(' ', FIXED_SPACE));
+        .map(|command| hint::complete(command, selection).replace(' ', FIXED_SPACE));
     let text = format!("next: {}", commands.join(" · "));
     table::wrapped(&text, width).join("\n").replace(FIXED_SPACE, " ")
 }

@@ -22,6 +22,7 @@ fn platform(name: &str, service: ServiceSnapshot, parts: Vec<PartSnapshot>) -> S
         target: "local".to_owned(),
         since: Timestamp::UNIX_EPOCH,
         nodes: 1,
+        node_list: Vec::new(),
         services: vec![service],
         parts,
         next_sync: None,
@@ -51,12 +52,13 @@ fn replica(name: &str, address: std::net::SocketAddr, phase: ReplicaPhase) -> Re
     let runs = !matches!(phase, ReplicaPhase::BackOff | ReplicaPhase::Stopped);
     ReplicaSnapshot {
         name: name.to_owned(),
-        node: "node-0".to_owned(),
-        address,
+        node: Some("node-0".to_owned()),
+        address: Some(address.into()),
         pid: runs.then(std::process::id),
         started: runs.then(|| Timestamp::from_millisecond(1_700_000_000_500).unwrap()),
         server_id: None,
         phase,
+        reason: None,
         since: Timestamp::UNIX_EPOCH,
         restarts: 1,
         connections: None,
