@@ -1,0 +1,59 @@
+# shellcheck shell=bash
+# Programs built from their Go modules, or out of an archive of such builds.
+
+# archive FOLDER PATTERN…: out of the first archive of $TESTBED_CACHE whose name has $ARCHIVE in it, the files of
+# FOLDER that match a pattern, into $STAGE. Fails if there is none: the caller builds then.
+archive() {
+    local folder=$1 path pattern
+    local -a wanted=()
+    shift
+    [[ -n ${TESTBED_CACHE:-} ]] || return 1
+    for path in "$TESTBED_CACHE"/*"$ARCHIVE"*"-linux-$(go_architecture).tar.zst"; do
+        [[ -f $path ]] || continue
+        for pattern in "$@"; do wanted+=("$folder/$pattern"); done
+        need_command zstd zstd
+        note "$NAME: unpacking $path"
+        tar --zstd -x -f "$path" -C "$STAGE" --strip-components=1 --no-same-owner --wildcards "${wanted[@]}" ||
+            fail "$FAILED" "$NAME: $path does not hold all of: ${wanted[*]}"
+        return
+    done
+    return 1
+}
+
+go_architecture() {
+    case $(uname -m) in
+        x86_64) printf 'amd64\n' ;;
+        aarch64) printf 'arm64\n' ;;
+        *) uname -m ;;
+    esac
+}
+
+# need_go: Debian's is too old for these modules, so it is not installed here.
+need_go() {
+    local found
+    command -v go >/dev/null ||
+        fail "$FAILED" "$NAME is built from Go modules and there is no go on PATH: install Go 1.25 or newer, or set TESTBED_CACHE"
+    found=$(go env GOVERSION)
+    if [[ ! $found =~ ^go1\.([0-9]+) ]] || ((BASH_REMATCH[1] < 25)); then
+        fail "$FAILED" "$NAME needs Go 1.25 or newer, found $found at $(command -v go)"
+    fi
+    export CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOWORK=off
+}
+
+# go_build PROGRAM PACKAGE [LINKER FLAGS]: the module in the working folder builds a package into $STAGE/bin. The same flags
+# everywhere, so that the standard library is compiled once.
+go_build() {
+    note "$NAME: building $1"
+    go build -mod=mod -trimpath -ldflags "-s -w ${3:-}" -o "$STAGE/bin/$1" "$2" >>"$STATE/log/go.log" 2>&1 ||
+        fail "$FAILED" "$NAME: go build $2 failed: $(tail -n 3 "$STATE/log/go.log")"
+}
+
+# go_install PROGRAM PACKAGE@VERSION [LINKER FLAGS]
+go_install() {
+    note "$NAME: building $1"
+    GOBIN=$STAGE/bin go install -trimpath -ldflags "-s -w ${3:-}" "$2" >>"$STATE/log/go.log" 2>&1 ||
+        fail "$FAILED" "$NAME: go install $2 failed: $(tail -n 3 "$STATE/log/go.log")"
+}
+
+# go_module FIELD MODULE@VERSION: downloads it; FIELD is Dir or GoMod.
+go_module() { GOFLAGS='' go mod download -json "$2" | sed -n "s/^\t\"$1\": \"\(.*\)\",*\$/\1/p"; }
