@@ -83,7 +83,7 @@ impl Actor<'_> {
 
     async fn set(&self, api: &Api<DynamicObject>, name: &str, replicas: u32) -> Result<(), TargetError> {
         let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
-        let scaled = api.patch_scale(name, &patching(), &patch);
+        let scaled = async { api.patch_scale(name, &patching(), &patch).await };
         self.cluster.ask(format!("setting the replicas of {name}"), scaled).await?;
         Ok(())
     }
@@ -116,7 +116,7 @@ impl Actor<'_> {
         }
         let picked = self.pick(what).await?;
         let pod = self.cluster.ask(format!("pod {}", picked.name), self.pods().get(&picked.name)).await?;
-        let deletion = self.pods().delete(&picked.name, &DeleteParams::default());
+        let deletion = async { self.pods().delete(&picked.name, &DeleteParams::default()).await };
         self.cluster.ask(format!("deleting pod {}", picked.name), deletion).await?;
         Ok(Drained { replica: picked.name.clone(), connections: None, grace: grace(&pod) })
     }
@@ -148,7 +148,8 @@ impl Actor<'_> {
         if workload.replicas > 0 {
             return Ok(Started { name: name.to_owned(), was_stopped: false });
         }
-        let object = self.cluster.ask(format!("{} {}", workload.kind, workload.name), api.get(&workload.name));
+        let object =
+            self.cluster.ask(format!("{} {}", workload.kind, workload.name), api.get(&workload.name));
         let annotations = object.await?.metadata.annotations.unwrap_or_default();
         let before = annotations.get(BEFORE_STOP).and_then(|count| count.parse().ok());
         let hpa = self.service(name)?.hpa.as_ref().and_then(|hpa| self.world.hpa(hpa));
@@ -160,7 +161,12 @@ impl Actor<'_> {
         Ok(Started { name: name.to_owned(), was_stopped: true })
     }
 
-    async fn remember(&self, api: &Api<DynamicObject>, name: &str, replicas: Option<u32>) -> Result<(), TargetError> {
+    async fn remember(
+        &self,
+        api: &Api<DynamicObject>,
+        name: &str,
+        replicas: Option<u32>,
+    ) -> Result<(), TargetError> {
         let count = replicas.map(|count| count.to_string());
         let patch = Patch::Merge(json!({"metadata": {"annotations": {(BEFORE_STOP): count}}}));
         self.cluster.ask(format!("annotating {name}"), api.patch(name, &patching(), &patch)).await?;
@@ -186,7 +192,9 @@ impl Actor<'_> {
             }
             Pick::Fullest | Pick::Emptiest => {
                 let loads = self.loads(&what.name).await?;
-                let load = |pod: &&&PodFacts| loads.iter().find(|(name, _)| *name == pod.name).map(|(_, load)| *load);
+                let load = |pod: &&&PodFacts| {
+                    loads.iter().find(|(name, _)| *name == pod.name).map(|(_, load)| *load)
+                };
                 let measured = pods.iter().filter(|pod| load(pod).is_some());
                 let found = if what.replica == Pick::Fullest {
                     measured.max_by_key(load)
@@ -228,7 +236,7 @@ impl Actor<'_> {
             return Ok(false);
         }
         let patch = Patch::Merge(json!({"spec": {"unschedulable": cordoned}}));
-        let patched = self.nodes().patch(name, &patching(), &patch);
+        let patched = async { self.nodes().patch(name, &patching(), &patch).await };
         self.cluster.ask(format!("cordoning node {name}"), patched).await?;
         Ok(true)
     }

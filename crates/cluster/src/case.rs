@@ -41,6 +41,7 @@ pub(crate) async fn case(cluster: &Cluster, hpa: &HpaFacts, now: Timestamp) -> R
     };
     let pods: Vec<Pod> = pods.iter().map(pod).collect();
     let metrics = readings(cluster, &spec, scaled.selector.as_ref(), &pods).await;
+    let metrics = metrics.into_iter().map(|reading| reading.unwrap_or(MetricReading::Failed)).collect();
     let events = read::events(cluster, "HorizontalPodAutoscaler", &hpa.name).await;
     let Scaled { wanted, present, selector } = scaled;
     let observed = Observation {
@@ -55,8 +56,25 @@ pub(crate) async fn case(cluster: &Cluster, hpa: &HpaFacts, now: Timestamp) -> R
     Ok(Case { now_ms: now.as_millisecond(), autoscaler, observed })
 }
 
-/// What the controller itself last wrote down.
-pub(crate) fn reported(hpa: &HpaFacts, now: Timestamp) -> Reported {
+/// What the controller itself last wrote down, and what this account cannot read of the metrics.
+pub(crate) async fn reported(
+    cluster: &Cluster,
+    hpa: &HpaFacts,
+    now: Timestamp,
+) -> Result<Reported, TargetError> {
+    let selector = read::scale(cluster, hpa).await?.selector;
+    let mut unread = Vec::new();
+    if let Ok(spec) = &hpa.spec {
+        let readings = readings(cluster, spec, selector.as_ref(), &[]).await;
+        let failed = readings.into_iter().zip(&spec.metrics).filter_map(|(reading, metric)| {
+            Some(format!("{}: {}", controller::metric::label(metric), reading.err()?))
+        });
+        unread.extend(failed);
+    }
+    Ok(Reported { unread, ..status_words(hpa, now) })
+}
+
+fn status_words(hpa: &HpaFacts, now: Timestamp) -> Reported {
     let metrics = crate::world::proposals(hpa, now);
     Reported {
         current: hpa.current,
@@ -71,16 +89,17 @@ pub(crate) fn reported(hpa: &HpaFacts, now: Timestamp) -> Reported {
                 (one.kind.clone(), [word.to_owned(), one.reason.clone(), one.message.clone()])
             })
             .collect(),
+        unread: Vec::new(),
     }
 }
 
-/// The readings of all metrics, in their order. The usages of the pods are asked for once.
+/// The readings of all metrics, in their order, or why there is none. The usages of the pods are asked for once.
 async fn readings(
     cluster: &Cluster,
     spec: &HpaSpec,
     selector: Option<&Selector>,
     pods: &[Pod],
-) -> Vec<MetricReading> {
+) -> Vec<Result<MetricReading, String>> {
     let metrics = Metrics::new(cluster.clone());
     let mut usages: Option<Result<Usages, String>> = None;
     let mut readings = Vec::new();
@@ -89,39 +108,42 @@ async fn readings(
         if by_resource && usages.is_none() {
             usages = Some(metrics.usages(selector).await);
         }
-        let usages = usages.as_ref().and_then(|usages| usages.as_ref().ok());
-        readings.push(reading(&metrics, metric, selector, usages, pods).await.unwrap_or(MetricReading::Failed));
+        let usages = usages.as_ref().map(Result::as_ref);
+        readings.push(reading(&metrics, metric, selector, usages, pods).await);
     }
     readings
 }
 
-/// `None`: the metrics API has no value for it.
 async fn reading(
     metrics: &Metrics,
     metric: &MetricSpec,
     selector: Option<&Selector>,
-    usages: Option<&Usages>,
+    usages: Option<Result<&Usages, &String>>,
     pods: &[Pod],
-) -> Option<MetricReading> {
+) -> Result<MetricReading, String> {
     let of_pods = |samples: &[(String, autoscale::Sample)]| {
+        if samples.is_empty() {
+            return Err("the metrics API has no value of any pod".to_owned());
+        }
         let named = samples.iter().map(|(pod, sample)| (pod.as_str(), *sample));
-        (!samples.is_empty()).then(|| MetricReading::Pods(PodSamples::matching(pods, named)))
+        Ok(MetricReading::Pods(PodSamples::matching(pods, named)))
     };
+    let usages = || usages.unwrap_or(Err(&String::new())).map_err(Clone::clone);
     if let Some(resource) = &metric.resource {
-        return of_pods(&usages?.of(&resource.name, None));
+        return of_pods(&usages()?.of(&resource.name, None));
     }
     if let Some(resource) = &metric.container_resource {
-        return of_pods(&usages?.of(&resource.name, Some(&resource.container)));
+        return of_pods(&usages()?.of(&resource.name, Some(&resource.container)));
     }
     if let Some(of) = &metric.pods {
-        return of_pods(&metrics.of_pods(&of.metric, selector?).await.ok()?);
+        let selector = selector.ok_or("the scale names no selector for its pods")?;
+        return of_pods(&metrics.of_pods(&of.metric, selector).await?);
     }
     if let Some(of) = &metric.object {
-        let value = metrics.of_object(&of.described_object, &of.metric).await.ok()?;
-        return Some(MetricReading::Object(value));
+        return Ok(MetricReading::Object(metrics.of_object(&of.described_object, &of.metric).await?));
     }
-    let of = metric.external.as_ref()?;
-    Some(MetricReading::External(metrics.external(&of.metric).await.ok()?))
+    let of = metric.external.as_ref().ok_or("it is of no known type")?;
+    Ok(MetricReading::External(metrics.external(&of.metric).await?))
 }
 
 /// A pod, as far as it matters to the engine.
@@ -163,8 +185,7 @@ fn pod(pod: &core::Pod) -> Pod {
         name: Arc::from(pod.metadata.name.as_deref().unwrap_or_default()),
         phase,
         ready,
-        started_ms: time(status.and_then(|status| status.start_time.as_ref()))
-            .map(Timestamp::as_millisecond),
+        started_ms: time(status.and_then(|status| status.start_time.as_ref())).map(Timestamp::as_millisecond),
         deleting: pod.metadata.deletion_timestamp.is_some(),
         containers: Arc::from(containers),
         requests: requests(spec.and_then(|spec| spec.resources.as_ref())),

@@ -201,7 +201,7 @@ mod tests {
     }
 
     fn error(text: &str, options: &Options) -> String {
-        let file = std::env::temp_dir().join(format!("kubeconfig-{}", uuid::Uuid::now_v7()));
+        let file = env::temp_dir().join(format!("kubeconfig-{}", uuid::Uuid::now_v7()));
         std::fs::write(&file, text).unwrap();
         let options = Options { kubeconfig: Some(file.clone()), ..options.clone() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::Service;
 use kube::{Api, api::ListParams};
-use platform::{Host, HostPort, TargetError, target::Endpoint};
+use platform::{HostPort, TargetError, address::Host, target::Endpoint};
 
 use crate::{connect::Cluster, facts::Selector, world::World};
 
@@ -25,8 +25,9 @@ pub(crate) async fn of(cluster: &Cluster, world: &World, service: &str) -> Resul
     let Some(found) = services.items.iter().find(is_in_front) else {
         return Err(TargetError::Unsupported {
             what: format!("connecting to {service} from outside"),
-            why: "no Service of type LoadBalancer leads to its pods; kubectl port-forward reaches one of them"
-                .to_owned(),
+            why:
+                "no Service of type LoadBalancer leads to its pods; kubectl port-forward reaches one of them"
+                    .to_owned(),
         });
     };
     Ok(reached(found))

@@ -8,14 +8,21 @@
 //! I/O), `observe` (the loop around it).
 
 mod access;
+mod act;
+mod case;
 mod connect;
+mod endpoint;
 mod error;
 mod facts;
 mod kinds;
+mod logs;
 mod metrics;
 mod observe;
 mod read;
+mod snapshot;
+mod target;
 mod watch;
 mod world;
 
 pub use connect::Options;
+pub use target::ClusterTarget;

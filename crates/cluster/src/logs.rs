@@ -49,7 +49,8 @@ impl Pods {
         {
             return Err(TargetError::UnknownService { service: service.clone(), known: known() });
         }
-        let wanted = world.services().filter(|(name, _)| query.service.as_ref().is_none_or(|one| one == *name));
+        let wanted =
+            world.services().filter(|(name, _)| query.service.as_ref().is_none_or(|one| one == *name));
         let selectors = wanted.filter_map(|(_, service)| world.workload(service)?.selector.clone()).collect();
         Ok(Self { selectors, name: query.replica.clone() })
     }
@@ -104,7 +105,11 @@ fn is_wanted(query: &LogQuery, line: &LogLine) -> bool {
 }
 
 /// All lines so far, oldest first.
-async fn past(cluster: &Cluster, pods: &[(String, String)], query: &LogQuery) -> Result<Vec<LogLine>, TargetError> {
+async fn past(
+    cluster: &Cluster,
+    pods: Vec<(String, String)>,
+    query: &LogQuery,
+) -> Result<Vec<LogLine>, TargetError> {
     let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let api = &api;
     let mut texts = stream::iter(pods)
@@ -112,15 +117,16 @@ async fn past(cluster: &Cluster, pods: &[(String, String)], query: &LogQuery) ->
             // Lines that do not match count, for the API server.
             let tail = query.tail.filter(|_| query.text.is_none()).and_then(|tail| i64::try_from(tail).ok());
             let tail_lines = Some(tail.unwrap_or(MOST_LINES).min(MOST_LINES));
-            let params = LogParams { tail_lines, ..params(container, query.since) };
-            (pod, cluster.try_ask(api.logs(pod, &params)).await)
+            let params = LogParams { tail_lines, ..params(&container, query.since) };
+            let text = cluster.try_ask(api.logs(&pod, &params)).await;
+            (pod, text)
         })
         .buffered(AT_ONCE);
     let mut lines = Vec::new();
     while let Some((pod, text)) = texts.next().await {
         match text {
             Ok(text) => {
-                lines.extend(text.lines().map(|text| line(pod, text)).filter(|line| is_wanted(query, line)));
+                lines.extend(text.lines().map(|text| line(&pod, text)).filter(|line| is_wanted(query, line)));
             }
             // Not running yet, or gone meanwhile.
             Err(call) if matches!(call.status(), Some(400 | 404)) => {}
@@ -160,7 +166,7 @@ async fn send(
     }
     // Of each pod, up to when its lines are known.
     let mut last: BTreeMap<String, Timestamp> = BTreeMap::new();
-    for line in past(cluster, &present, query).await? {
+    for line in past(cluster, present, query).await? {
         last.insert(line.replica.clone(), line.time);
         if sender.send(Ok(line)).await.is_err() {
             return Ok(());

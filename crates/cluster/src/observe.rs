@@ -14,7 +14,11 @@ use futures_util::{
 };
 use jiff::Timestamp;
 use kube::core::ApiResource;
-use platform::{Event, EventKind, Source, TargetError, duration::whole_ms, event::Stamper};
+use platform::{
+    Event, EventKind, Source, TargetError,
+    duration::whole_ms,
+    event::{GatewayInfo, Stamper},
+};
 use tokio::{sync::mpsc, time::MissedTickBehavior};
 use uuid::Uuid;
 
@@ -24,7 +28,7 @@ use crate::{
     facts::Selector,
     kinds,
     metrics::{Metrics, Samples},
-    watch::{self, Incoming, Watches},
+    watch::{self, Incoming, LONGEST_WAIT, Watches},
     world::{Change, Now, Scope, Stream, World},
 };
 
@@ -38,6 +42,10 @@ const POLL_EVERY: Duration = Duration::from_secs(15);
 const POLLS_AT_ONCE: usize = 4;
 /// Changes taken in at once.
 const CHANGES_AT_ONCE: usize = 256;
+/// How often an API server that was lost is asked whether it answers.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+/// How long after the API server's first answer every watch has been made again: the longest wait, and a little.
+const MADE_AGAIN: Duration = LONGEST_WAIT.saturating_add(Duration::from_secs(1));
 
 /// Reads the present state once, by the same watches that would go on from it.
 pub(crate) struct Observer {
@@ -50,15 +58,19 @@ pub(crate) struct Observer {
     /// Streams whose connection is lost.
     lost: BTreeSet<Stream>,
     lost_since: Option<Instant>,
+    /// Since when the API server has been answering again.
+    answers_since: Option<Instant>,
     refused: BTreeSet<Stream>,
     /// Metrics that cannot be read, by autoscaler and metric.
     unread: BTreeMap<(String, String), String>,
+    /// The autoscalers of the namespace, at the beginning.
+    known: Vec<String>,
 }
 
 impl Observer {
     /// Waits until all that may be read is known.
     pub(crate) async fn begin(cluster: &Cluster, access: Access, scope: Scope) -> Result<Self, TargetError> {
-        let kinds = kinds_in(cluster, &access, &scope).await?;
+        let (kinds, known) = kinds_in(cluster, &access, &scope).await?;
         let (watches, coming, denied) = watch::start(cluster, &access, &kinds);
         let mut observer = Self {
             cluster: cluster.clone(),
@@ -69,8 +81,10 @@ impl Observer {
             began_at: Timestamp::now(),
             lost: BTreeSet::new(),
             lost_since: None,
+            answers_since: None,
             refused: BTreeSet::new(),
             unread: BTreeMap::new(),
+            known,
         };
         denied.into_iter().for_each(|stream| observer.world.deny(stream));
         let deadline = tokio::time::Instant::now() + FIRST_LISTS;
@@ -105,7 +119,30 @@ impl Observer {
             }
             observer.take(stream, incoming);
         }
+        observer.world.complete();
+        observer.check_scope()?;
         Ok(observer)
+    }
+
+    /// What was asked for must be there.
+    fn check_scope(&self) -> Result<(), TargetError> {
+        let Some(hpa) = &self.world.scope.hpa else { return Ok(()) };
+        let namespace = &self.cluster.namespace;
+        if !self.access.allows("autoscaling", "horizontalpodautoscalers") {
+            let missing = self.access.missing(namespace).join("; ");
+            return Err(TargetError::Other {
+                message: format!("autoscaler {hpa} cannot be looked at: {missing}"),
+            });
+        }
+        if self.world.hpa(hpa).is_some() {
+            return Ok(());
+        }
+        let message = if self.known.is_empty() {
+            format!("namespace {namespace} has no autoscaler at all, or does not exist")
+        } else {
+            format!("namespace {namespace} has no autoscaler {hpa}; it has: {}", self.known.join(", "))
+        };
+        Err(TargetError::Invalid { message })
     }
 
     fn now(&self) -> Now {
@@ -126,6 +163,7 @@ impl Observer {
             }
             Incoming::Lost(words) => {
                 self.lost.insert(stream.clone());
+                self.answers_since = None;
                 self.world.take(now, &stream, Change::Broken);
                 if self.lost_since.is_none() {
                     self.lost_since = Some(Instant::now());
@@ -139,12 +177,23 @@ impl Observer {
                     self.world.warn(now, format!("the API server refuses: {words}; asked again"));
                 }
                 self.lost.remove(&stream);
-                self.world.take(now, &stream, Change::Broken);
             }
         }
     }
 
+    /// A watch that is made again says nothing until something changes. So the API server is asked whether it answers;
+    /// every watch has been made again one wait later.
+    fn look_after_lost(&mut self) {
+        let watched = |since: &Instant| since.elapsed() >= MADE_AGAIN;
+        if self.answers_since.as_ref().is_some_and(watched) {
+            self.is_back(self.now());
+        }
+    }
+
     fn is_back(&mut self, now: Now) {
+        self.lost.clear();
+        self.answers_since = None;
+        self.world.mended();
         if let Some(since) = self.lost_since.take() {
             let seconds = since.elapsed().as_secs_f64();
             let message = format!(
@@ -161,7 +210,7 @@ impl Observer {
             platform: self.cluster.namespace.clone(),
             target: format!("cluster {}", self.cluster.context),
             nodes: u32::try_from(self.world.nodes().count()).unwrap_or(u32::MAX),
-            gateway: platform::event::GatewayInfo { kind: String::new(), policy: String::new() },
+            gateway: GatewayInfo { kind: "none".to_owned(), policy: String::new() },
             services: self.world.service_infos(),
         };
         let now = self.now();
@@ -170,7 +219,10 @@ impl Observer {
         events.extend(missing.into_iter().map(|message| (now.t_ms, EventKind::Warning { message })));
         self.world.go_live(now);
         let metrics = Metrics::new(self.cluster.clone());
+        let cluster = self.cluster.clone();
         let mut polling: OptionFuture<BoxFuture<'_, Vec<Scraped>>> = None.into();
+        let mut asking: OptionFuture<BoxFuture<'_, bool>> = None.into();
+        let mut ask_at = Some(Instant::now());
         let mut look = tokio::time::interval(LOOK_EVERY);
         let mut poll = tokio::time::interval(POLL_EVERY);
         for interval in [&mut look, &mut poll] {
@@ -198,7 +250,20 @@ impl Observer {
                     scraped.into_iter().for_each(|scraped| self.scraped(scraped));
                 }
                 _ = poll.tick() => polling = Some(ask(&metrics, self.questions()).boxed()).into(),
-                _ = look.tick() => {}
+                Some(answers) = &mut asking => {
+                    asking = None.into();
+                    ask_at = Some(Instant::now() + ASK_EVERY);
+                    if answers {
+                        self.answers_since.get_or_insert_with(Instant::now);
+                    }
+                }
+                _ = look.tick() => {
+                    self.look_after_lost();
+                    let is_silent = !self.lost.is_empty() && self.answers_since.is_none();
+                    if is_silent && ask_at.take_if(|at| *at <= Instant::now()).is_some() {
+                        asking = Some(async { cluster.version().await.is_ok() }.boxed()).into();
+                    }
+                }
             }
             events = self.world.events(self.now());
         }
@@ -212,10 +277,11 @@ impl Observer {
             let (Ok(spec), Some(workload)) = (&hpa.spec, self.world.workload(service)) else { continue };
             let Some(selector) = &workload.selector else { continue };
             for metric in &spec.metrics {
-                let allowed = |group: &str| {
-                    self.access.allows(group, if group == "metrics.k8s.io" { "pods" } else { "*" })
-                };
-                let Some(what) = What::of(metric, selector, &allowed) else { continue };
+                let Some(what) = What::of(metric, selector) else { continue };
+                let is_usage = matches!(what, What::Resource { .. });
+                if is_usage && !self.access.allows("metrics.k8s.io", "pods") {
+                    continue;
+                }
                 let pods = self.world.pods_of(name).map(|pod| pod.name.clone()).collect();
                 let metric = metric::label(metric).to_owned();
                 questions.push(Question { hpa: hpa.name.clone(), metric, what, pods });
@@ -247,29 +313,25 @@ impl Observer {
     }
 }
 
-/// The kinds of what autoscalers scale, the usual ones first.
+/// The kinds of what autoscalers scale, the usual ones first, and the names of all autoscalers.
 async fn kinds_in(
     cluster: &Cluster,
     access: &Access,
     scope: &Scope,
-) -> Result<Vec<ApiResource>, TargetError> {
+) -> Result<(Vec<ApiResource>, Vec<String>), TargetError> {
     let mut kinds: Vec<ApiResource> = kinds::usual().into();
     if !access.allows("autoscaling", "horizontalpodautoscalers") {
-        return Ok(kinds);
+        return Ok((kinds, Vec::new()));
     }
-    for hpa in crate::read::hpas(cluster).await? {
-        if scope.hpa.as_ref().is_some_and(|name| *name != hpa.name) {
-            continue;
-        }
-        if kinds.iter().any(|kind| kind.kind == hpa.target.kind) {
-            continue;
-        }
-        // A kind that is not served any more: its autoscaler says so itself.
-        if let Ok(kind) = kinds::find(cluster, &hpa.target).await {
-            kinds.push(kind);
+    let hpas = crate::read::hpas(cluster).await?;
+    let is_wanted = |name: &String| scope.hpa.as_ref().is_none_or(|hpa| hpa == name);
+    for hpa in hpas.iter().filter(|hpa| is_wanted(&hpa.name)) {
+        if !kinds.iter().any(|kind| kind.kind == hpa.target.kind) {
+            // A kind that is not served any more: its autoscaler says so itself.
+            kinds.extend(kinds::find(cluster, &hpa.target).await);
         }
     }
-    Ok(kinds)
+    Ok((kinds, hpas.into_iter().map(|hpa| hpa.name).collect()))
 }
 
 /// What to ask the metrics APIs for, and for whom.
@@ -289,15 +351,14 @@ enum What {
 }
 
 impl What {
-    /// `None`: it is no metric of pods, or this account may not read it.
-    fn of(metric: &MetricSpec, selector: &Selector, allowed: &dyn Fn(&str) -> bool) -> Option<Self> {
+    /// `None`: it is no metric of pods.
+    fn of(metric: &MetricSpec, selector: &Selector) -> Option<Self> {
         if let Some(pods) = &metric.pods {
-            let custom = Self::Custom { metric: pods.metric.clone(), selector: selector.clone() };
-            return allowed("custom.metrics.k8s.io").then_some(custom);
+            return Some(Self::Custom { metric: pods.metric.clone(), selector: selector.clone() });
         }
         let name = metric::resource(metric)?.to_owned();
         let container = metric.container_resource.as_ref().map(|resource| resource.container.clone());
-        allowed("metrics.k8s.io").then_some(Self::Resource { name, container })
+        Some(Self::Resource { name, container })
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use platform::{
-    Host, HostPort,
+    HostPort,
+    address::Host,
     target::{AutoscalerSnapshot, NodeSnapshot, ReplicaPhase, ReplicaSnapshot, ServiceSnapshot, Snapshot},
 };
 
@@ -51,7 +52,7 @@ pub(crate) fn snapshot(
     let began = world.services().filter_map(|(_, service)| world.workload(service)?.created).min();
     Snapshot {
         platform: cluster.namespace.clone(),
-        target: format!("cluster {}", cluster.context),
+        target: "cluster".to_owned(),
         since: began.unwrap_or(now),
         nodes: u32::try_from(world.nodes().count()).unwrap_or(u32::MAX),
         node_list: world.nodes().map(of_node).collect(),
@@ -78,12 +79,17 @@ fn of_node(node: &NodeFacts) -> NodeSnapshot {
     }
 }
 
-fn of_service(world: &World, name: &str, service: &Service, usage: &Usage, now: Timestamp) -> ServiceSnapshot {
+fn of_service(
+    world: &World,
+    name: &str,
+    service: &Service,
+    usage: &Usage,
+    now: Timestamp,
+) -> ServiceSnapshot {
     let workload = world.workload(service);
     let hpa = service.hpa.as_ref().and_then(|hpa| world.hpa(hpa));
     let desired = world.replicas(service);
-    let mut replicas: Vec<ReplicaSnapshot> =
-        world.pods_of(name).map(|pod| of_pod(pod, usage, now)).collect();
+    let mut replicas: Vec<ReplicaSnapshot> = world.pods_of(name).map(|pod| of_pod(pod, usage, now)).collect();
     replicas.sort_by(|one, other| (one.since, &one.name).cmp(&(other.since, &other.name)));
     let waiting = replicas.iter().filter(|replica| replica.node.is_none()).count();
     ServiceSnapshot {

@@ -132,7 +132,8 @@ impl Target for ClusterTarget {
     fn apply(&self, _wanted: Wanted<'_>, _progress: &mut OnProgress<'_>) -> Result<Applied, TargetError> {
         Err(TargetError::Unsupported {
             what: "bringing the platform up in a cluster".to_owned(),
-            why: "this version watches, explains and changes what runs there; install the chart with helm".to_owned(),
+            why: "this version watches, explains and changes what runs there; install the chart with helm"
+                .to_owned(),
         })
     }
 
@@ -229,6 +230,9 @@ impl Target for ClusterTarget {
     }
 
     fn reported(&self, service: &str) -> Result<Option<Reported>, TargetError> {
-        self.wait(async { Ok(Some(case::reported(&self.hpa(service).await?, Timestamp::now()))) })
+        self.wait(async {
+            let hpa = self.hpa(service).await?;
+            case::reported(&self.cluster, &hpa, Timestamp::now()).await.map(Some)
+        })
     }
 }

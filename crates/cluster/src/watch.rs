@@ -33,7 +33,7 @@ use crate::{
 const WATCH_SECONDS: u32 = 60;
 /// The wait after the first failure; doubled up to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// What comes from a watch.
 #[derive(Debug)]

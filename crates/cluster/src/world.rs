@@ -15,10 +15,7 @@ mod services;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use platform::{
-    EventKind,
-    event::{MetricProposal, ServiceInfo},
-};
+use platform::{EventKind, event::ServiceInfo};
 
 use crate::facts::{HpaFacts, NodeFacts, Object, PodFacts, SliceFacts, WorkloadFacts};
 use autoscaling::Watched;
@@ -95,7 +92,9 @@ pub(crate) struct World {
     broken: BTreeSet<Stream>,
     /// Streams that this account may not read.
     denied: BTreeSet<Stream>,
-    /// The present state is known: what is seen from now on is news.
+    /// The present state has been read.
+    complete: bool,
+    /// What is seen from now on is news.
     live: bool,
     out: Outbox,
 }
@@ -116,6 +115,7 @@ impl World {
             listing: BTreeMap::new(),
             broken: BTreeSet::new(),
             denied: BTreeSet::new(),
+            complete: false,
             live: false,
             out: Outbox::default(),
         }
@@ -129,10 +129,6 @@ impl World {
     /// Whether workloads of this kind cannot be seen.
     pub(crate) fn is_denied(&self, kind: &str) -> bool {
         self.denied.contains(&Stream::Workloads(kind.to_owned()))
-    }
-
-    pub(crate) fn hpas(&self) -> impl Iterator<Item = &HpaFacts> {
-        self.hpas.values().map(|watched| &watched.facts)
     }
 
     pub(crate) fn hpa(&self, name: &str) -> Option<&HpaFacts> {
@@ -158,11 +154,6 @@ impl World {
 
     pub(crate) fn workload(&self, service: &Service) -> Option<&WorkloadFacts> {
         self.workloads.get(&service.workload)
-    }
-
-    /// The metrics of an autoscaler as its status has them.
-    pub(crate) fn metrics_of(&self, hpa: &str) -> Vec<MetricProposal> {
-        self.hpas.get(hpa).map(|watched| watched.metrics.clone()).unwrap_or_default()
     }
 
     /// Takes in what a stream says.
@@ -192,6 +183,11 @@ impl World {
                 self.broken.insert(stream.clone());
             }
         }
+    }
+
+    /// All watches have been made again.
+    pub(crate) fn mended(&mut self) {
+        self.broken.clear();
     }
 
     fn is(&mut self, now: Now, object: Object) {
@@ -239,8 +235,9 @@ impl World {
         }
     }
 
-    /// The present state is complete: from now on there is news.
+    /// From now on there is news.
     pub(crate) fn go_live(&mut self, now: Now) {
+        self.complete();
         self.live = true;
         for service in self.services.keys().cloned().collect::<Vec<_>>() {
             self.endpoints_of(now, &service);
@@ -255,11 +252,6 @@ impl World {
         self.settle(now);
         let pending = self.desired.values().filter_map(Desired::waits_since).min();
         self.out.due(now.t_ms, pending)
-    }
-
-    /// The last events, when there will be no more.
-    pub(crate) fn rest(&mut self) -> Vec<(u64, EventKind)> {
-        self.out.all()
     }
 
     fn tell(&mut self, now: Now, event: EventKind) {

@@ -57,7 +57,10 @@ fn the_controllers_memory_is_what_its_events_and_status_give_away() {
     let events = [said(9, 7_200), said(2, 3_600), said(5, 60), said(4, 30)];
     let known = memory(&hpa, &events, now);
     let changes = |events: &[ScaleEvent]| {
-        events.iter().map(|event| (event.change, (now.as_millisecond() - event.at_ms) / 1000)).collect::<Vec<_>>()
+        events
+            .iter()
+            .map(|event| (event.change, (now.as_millisecond() - event.at_ms) / 1000))
+            .collect::<Vec<_>>()
     };
     assert_eq!(changes(&known.scale_ups), [(3, 60)]);
     assert_eq!(changes(&known.scale_downs), [(1, 30)], "the one an hour ago limits nothing any more");
@@ -73,7 +76,7 @@ fn the_controllers_memory_is_what_its_events_and_status_give_away() {
 
 #[test]
 fn what_the_controller_reports_is_told_in_its_words() {
-    let reported = reported(&hpa(), Timestamp::now());
+    let reported = status_words(&hpa(), Timestamp::now());
     assert_eq!((reported.current, reported.desired), (3, 3));
     assert_eq!(reported.metrics[0], "http_requests 250 per pod of 100: wants 8");
     assert_eq!(reported.conditions["ScalingLimited"][1], "ScaleUpLimit");

@@ -40,10 +40,6 @@ impl Outbox {
         let due = due.max(self.held.len().saturating_sub(HELD_MAX));
         self.held.drain(..due).collect()
     }
-
-    pub(super) fn all(&mut self) -> Vec<(u64, EventKind)> {
-        self.held.drain(..).collect()
-    }
 }
 
 fn is_effect(event: &EventKind, of: &str) -> bool {

@@ -48,7 +48,21 @@ impl World {
     }
 
     /// Names what can be scaled: workloads by their own names, as far as these are unique, with the autoscaler of each.
+    ///
+    /// While the present state is being read this is left for its [end](World::complete).
     pub(super) fn name_services(&mut self) {
+        if self.complete {
+            self.name_all();
+        }
+    }
+
+    /// The present state has been read.
+    pub(crate) fn complete(&mut self) {
+        self.complete = true;
+        self.name_all();
+    }
+
+    fn name_all(&mut self) {
         let mut services: Vec<Service> = self
             .hpas
             .values()

@@ -261,6 +261,7 @@ fn an_autoscaler_alone_has_one_service() {
     let mut world = World::new(Scope { hpa: Some("other".to_owned()) });
     world.take(at(0), &workloads(), Change::Is(deployment(1, Writer::Unknown)));
     world.take(at(0), &Stream::Hpas, Change::Is(hpa()));
+    world.complete();
     assert_eq!(world.services().count(), 0);
 }
 
