@@ -146,7 +146,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     let context = Context { global, printer, interrupt };
     let outcome = match command {
         Command::Demo(args) => demo::run(&context, args),
-        Command::Up(args) => up::run(&context, args),
+        Command::Up(args) => up::run(&context, &args),
         Command::Down(args) => down::run(&context, &args),
         Command::Status(args) => status::run(&context, &args),
         Command::Load(args) => load::run(&context, args),

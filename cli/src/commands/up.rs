@@ -119,7 +119,7 @@ impl BringUp {
     }
 }
 
-pub(crate) fn run(context: &Context, args: Args) -> Outcome {
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let chart = ValuesSource { chart_dir: args.bring_up.chart.clone(), ..ValuesSource::default() };
     let was_up = platform_source::target(context)?.is_up()?;
     let (target, applied) = bring_up(context, &args.bring_up)?;
