@@ -258,8 +258,8 @@ impl Actor<'_> {
             let api: Api<Pod> = Api::namespaced(self.cluster.client.clone(), namespace);
             match self.cluster.try_ask(api.evict(&facts.name, &EvictParams::default())).await {
                 Ok(_) => longest = longest.max(grace(pod)),
-                // Gone by itself.
-                Err(call) if call.status() == Some(404) => {}
+                // It is gone, or on its way.
+                Err(call) if call.status() == Some(404) || call.namespace_ends() => {}
                 Err(call) => held.push(format!("{namespace}/{}: {}", facts.name, call.words())),
             }
         }

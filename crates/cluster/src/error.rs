@@ -22,6 +22,13 @@ impl Call {
         }
     }
 
+    /// The namespace is on its way out, and all that is in it.
+    pub(crate) fn namespace_ends(&self) -> bool {
+        let Self::Failed(kube::Error::Api(status)) = self else { return false };
+        let causes = status.details.iter().flat_map(|details| &details.causes);
+        causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
+    }
+
     /// What happened, without where.
     pub(crate) fn words(&self) -> String {
         match self {

@@ -8,7 +8,7 @@ mod workload;
 pub(crate) use autoscaler::HpaFacts;
 pub(crate) use pod::PodFacts;
 #[cfg(test)]
-pub(crate) use pod::Readiness;
+pub(crate) use pod::{ContainerFacts, Ended, Readiness};
 pub(crate) use selector::Selector;
 pub(crate) use workload::{WorkloadFacts, Writer};
 

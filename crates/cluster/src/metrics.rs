@@ -182,7 +182,13 @@ impl Metrics {
             }
         }
         let request = Request::get(uri).body(Vec::new()).map_err(|error| error.to_string())?;
-        self.cluster.try_ask(self.cluster.client.request(request)).await.map_err(|call| call.words())
+        let api = path.split('/').nth(2).unwrap_or_default();
+        self.cluster.try_ask(self.cluster.client.request(request)).await.map_err(|call| match call.status() {
+            Some(404) => {
+                format!("{api} has no such metric, or is not served in this cluster ({})", call.words())
+            }
+            _ => call.words(),
+        })
     }
 }
 

@@ -18,7 +18,9 @@ impl Comparison {
     pub(super) fn of(explanation: &Explanation, reported: Reported) -> Self {
         let mut differences = Vec::new();
         let (ours, theirs) = (explanation.desired, reported.desired);
-        if i64::from(ours) != i64::from(theirs) {
+        // Without a metric it wants nothing in particular, and writes 0 or what it wanted before.
+        let wants = reported.conditions.get("ScalingActive").is_none_or(|[status, ..]| status == "True");
+        if wants && i64::from(ours) != i64::from(theirs) {
             differences.push(format!("it wants {theirs}, our engine wants {ours}"));
         }
         // Whether it can act, and what limits it. The third condition changes with every step that is taken.
@@ -40,8 +42,8 @@ impl Comparison {
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Reported { current, desired, last_scale, metrics, conditions, unread } = &self.reported;
-        write!(f, "what the cluster's own controller last wrote down")?;
-        write!(f, "\n  {current} replicas, wants {desired}")?;
+        write!(f, "\nwhat the cluster's own controller last wrote down")?;
+        write!(f, "\n  replicas: {current}, wants {desired}")?;
         match last_scale {
             Some(at) => write!(f, "; last scaled at {at}")?,
             None => write!(f, "; has never scaled")?,
@@ -105,7 +107,7 @@ mod tests {
         for words in [
             "it wants 1, our engine wants 2",
             "ScalingLimited is False (TooManyReplicas)",
-            "1 replicas, wants 1",
+            "replicas: 1, wants 1",
         ] {
             assert!(differs.contains(words), "{words} is missing in {differs}");
         }

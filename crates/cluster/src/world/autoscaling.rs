@@ -89,9 +89,8 @@ fn decision(hpa: &HpaFacts, replicas: u32, now: Timestamp) -> Option<(Autoscaler
     for count in ["currentReplicas", "desiredReplicas"] {
         status.insert(count.to_owned(), replicas.into());
     }
-    let state = explain::template(&manifest).ok()?;
     let Case { now_ms, autoscaler, observed } =
-        explain::state::read(&state, &manifest.spec, now.as_millisecond()).ok()?;
+        explain::of_status(&manifest, now.as_millisecond()).ok().flatten()?;
     let mut engine = Autoscaler::from_snapshot(autoscaler).ok()?;
     let decision = engine.reconcile(now_ms, &observed);
     Some((engine, decision))
@@ -264,7 +263,9 @@ fn change(service: &str, decided: Decided, hpa: Option<&HpaFacts>, now: Now) -> 
         (By::Controller(message), Some(hpa)) => {
             let rescaled = || hpa.condition("AbleToScale").filter(|able| able.reason == "SucceededRescale");
             let reason = message.or_else(|| rescaled().map(|able| able.message.clone()));
-            let reason = reason.unwrap_or_else(|| format!("New size: {to}; its event has not come"));
+            let reason = reason.unwrap_or_else(|| {
+                format!("New size: {to}; the controller's event with the reason has not come")
+            });
             let explanation = explanation(hpa, from, to, now.wall).unwrap_or_else(|| reason.clone());
             let metrics = proposals(hpa, now.wall);
             EventKind::DesiredChanged { service, from, to, reason, explanation, metrics }

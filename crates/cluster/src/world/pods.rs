@@ -15,8 +15,7 @@ pub(super) struct PodState {
     /// When that was seen, ms since the run began; absent: before.
     started_ms: Option<u64>,
     ready: bool,
-    /// When it was told to end, ms since the run began; absent: before.
-    draining: Option<Option<u64>>,
+    draining: Option<Draining>,
     /// Ends of its containers that were told.
     ends: Vec<String>,
     over: bool,
@@ -24,6 +23,22 @@ pub(super) struct PodState {
     unschedulable: bool,
     /// What the kubelet last said of its readiness probe.
     pub(super) probe: Option<String>,
+}
+
+/// It was told to end.
+#[derive(Debug, Clone, Copy)]
+struct Draining {
+    /// When that was seen, ms since the run began; absent: before.
+    since_ms: Option<u64>,
+    /// Without any grace.
+    killed: bool,
+}
+
+impl Draining {
+    fn of(facts: &PodFacts, since_ms: Option<u64>) -> Option<Self> {
+        let grace = facts.deleting?;
+        Some(Self { since_ms, killed: grace == 0 && facts.node.is_some() })
+    }
 }
 
 impl PodState {
@@ -47,7 +62,7 @@ impl PodState {
         let facts = &self.facts;
         self.started = facts.node.is_some().then(|| facts.restarts());
         self.ready = facts.is_ready();
-        self.draining = facts.deleting.map(|_| None);
+        self.draining = Draining::of(facts, None);
         self.over = facts.is_over();
         self.ends = ends(facts).map(|(id, _)| id.to_owned()).collect();
         self
@@ -100,13 +115,13 @@ impl World {
             let mut ended = facts.containers.iter().filter_map(|container| container.ended.as_ref());
             ended.any(|ended| ended.exit_code == 137)
         };
-        let (after_ms, forced) = match state.draining {
-            Some(since_ms) => {
+        let (after_ms, forced) = match state.draining.or_else(|| Draining::of(last, Some(now.t_ms))) {
+            Some(Draining { since_ms, killed: was_killed }) => {
                 let new_end = ends(last).any(|(id, _)| !state.ends.iter().any(|known| known == id));
-                (now.t_ms.saturating_sub(since_ms.unwrap_or(0)), new_end && killed(last))
+                (now.t_ms.saturating_sub(since_ms.unwrap_or(0)), was_killed || (new_end && killed(last)))
             }
-            // Nobody saw it being told: deleted without grace, or while nobody looked.
-            None => (0, last.deleting == Some(0) && last.node.is_some()),
+            // It went while nobody looked.
+            None => (0, false),
         };
         self.tell(
             now,
@@ -181,9 +196,11 @@ fn news(state: &mut PodState, service: &str, now: Now) -> Vec<EventKind> {
             EventKind::PodUnready { service, pod, reason }
         });
     }
-    if is_deleting && state.draining.is_none() {
-        state.draining = Some(Some(now.t_ms));
-        events.push(EventKind::PodDraining { service, pod, connections: None });
+    if state.draining.is_none() {
+        state.draining = Draining::of(&state.facts, Some(now.t_ms));
+        if state.draining.is_some_and(|draining| !draining.killed) {
+            events.push(EventKind::PodDraining { service, pod, connections: None });
+        }
     }
     events
 }

@@ -4,7 +4,7 @@ use platform::event::NodeState;
 use proptest::prelude::*;
 
 use super::*;
-use crate::facts::{EndpointFacts, EventFacts, Object, Readiness, Selector, Writer};
+use crate::facts::{ContainerFacts, Ended, EndpointFacts, EventFacts, Object, Readiness, Selector, Writer};
 
 /// Long after everything that was held back.
 const SETTLED_MS: u64 = 100_000;
@@ -192,6 +192,64 @@ fn a_pod_of_a_statefulset_that_was_replaced_unseen_is_another() {
         ),
         "{kinds:?}"
     );
+}
+
+#[test]
+fn a_pod_that_is_deleted_without_grace_is_killed_and_does_not_drain() {
+    let gone = |grace: i64| {
+        let mut world = world();
+        let _ = world.events(at(SETTLED_MS));
+        let facts = |deleting: i64| {
+            let facts = PodFacts { deleting: Some(deleting), ..pod("web-0", Life::Draining) };
+            Object::Pod(Box::new(facts))
+        };
+        world.take(at(SETTLED_MS), &Stream::Pods, Change::Is(facts(grace)));
+        // The kubelet's own deletion, in the end, has none.
+        world.take(at(SETTLED_MS + 700), &Stream::Pods, Change::Is(facts(0)));
+        world.take(at(SETTLED_MS + 700), &Stream::Pods, Change::Gone(facts(0)));
+        told(&mut world, SETTLED_MS * 2).into_iter().map(|(_, event)| event).collect::<Vec<_>>()
+    };
+    let (service, pod) = ("web".to_owned(), "web-0".to_owned());
+    let draining = EventKind::PodDraining { service: service.clone(), pod: pod.clone(), connections: None };
+    let end =
+        |forced| EventKind::PodGone { service: service.clone(), pod: pod.clone(), after_ms: 700, forced };
+    assert_eq!(gone(30), [draining, end(false)]);
+    assert_eq!(gone(0), [end(true)]);
+}
+
+#[test]
+fn a_container_that_ends_is_told_with_its_end_and_when_it_starts_again() {
+    let mut world = world();
+    let _ = world.events(at(SETTLED_MS));
+    let container = |restarts: u32, runs: bool, ended: Option<&str>, wait: &str| ContainerFacts {
+        name: "app".to_owned(),
+        restarts,
+        running: runs.then_some(Timestamp::UNIX_EPOCH),
+        waiting: (!runs).then(|| ("CrashLoopBackOff".to_owned(), format!("back-off {wait} restarting"))),
+        ended: ended.map(|id| Ended { id: id.to_owned(), exit_code: 1, words: "exit status 1".to_owned() }),
+    };
+    let steps = [
+        (Life::Ready, container(1, true, Some("first"), "")),
+        (Life::Started, container(1, false, Some("second"), "1m20s")),
+        (Life::Started, container(2, true, Some("second"), "")),
+        (Life::Ready, container(2, true, Some("second"), "")),
+    ];
+    for (life, container) in steps {
+        let facts = PodFacts { containers: vec![container], ..pod("web-0", life) };
+        world.take(at(SETTLED_MS), &Stream::Pods, Change::Is(Object::Pod(Box::new(facts))));
+    }
+    let told: Vec<(&str, u64)> = told(&mut world, SETTLED_MS * 2)
+        .iter()
+        .map(|(_, event)| match event {
+            EventKind::PodCrashed { restart_in_ms, .. } => ("crashed", restart_in_ms.unwrap()),
+            EventKind::PodStarting { restarts, .. } => ("starting", u64::from(*restarts)),
+            EventKind::PodReady { .. } => ("ready", 0),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let restarted = [("crashed", 0), ("starting", 1), ("ready", 0)];
+    let backed_off = [("crashed", 80_000), ("starting", 2), ("ready", 0)];
+    assert_eq!(told, [restarted, backed_off].concat());
 }
 
 #[test]
