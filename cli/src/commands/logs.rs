@@ -39,7 +39,7 @@ pub(crate) struct Args {
     #[arg(long, short)]
     follow: bool,
     /// How many of the last lines
-    #[arg(long, short = 'n', value_name = "LINES", default_value_t = 100)]
+    #[arg(long, value_name = "LINES", default_value_t = 100)]
     tail: usize,
     /// Only lines of the last TIME (5m, 1h30m), or since a time (2026-11-21T10:00:00Z)
     #[arg(long, value_name = "TIME", value_parser = since)]
