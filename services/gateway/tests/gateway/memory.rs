@@ -54,16 +54,16 @@ fn never_reading(server: SocketAddr) -> Vec<TcpStream> {
 /// Adds up what each kind of socket holds on average: which sockets belong to one client is not known.
 #[track_caller]
 fn assert_bounded(kinds: &[(&str, Sockets)]) {
-    let (mut sum, mut words) = (0, String::new());
+    let (mut sum, mut words) = (0, Vec::new());
     for (kind, sockets) in kinds {
         let memory = kernel_memory(*sockets);
         assert_eq!(memory.len(), CLIENTS, "{kind}");
         let average = memory.iter().sum::<u64>() / CLIENTS as u64;
         let most = memory.iter().max().unwrap();
         sum += average;
-        words += &format!("; {kind}: {average}, at most {most}");
+        words.push(format!("{kind}: {average}, at most {most}"));
     }
-    assert!(sum <= BYTES_MAX, "{sum} bytes for each client{words}");
+    assert!(sum <= BYTES_MAX, "{sum} bytes for each client: {}", words.join("; "));
 }
 
 #[test]
