@@ -142,6 +142,8 @@ fn of_pod(pod: &PodFacts, usage: &Usage, now: Timestamp) -> ReplicaSnapshot {
         name: pod.name.clone(),
         node: pod.node.clone(),
         address: host.zip(pod.port).map(|(host, port)| HostPort { host, port }),
+        // A pod does not say which of its ports is for probes and metrics.
+        admin_port: None,
         pid: None,
         started: runs,
         server_id: None,
