@@ -3,7 +3,7 @@
 //! Keys are in snake case, durations whole milliseconds with `_ms` in their names. What a target answers is printed
 //! as it is ([`platform::target`]); here are the results that the command line puts together.
 
-use platform::target::{Applied, Scaled, Snapshot};
+use platform::target::{Applied, LogLine, Scaled, Snapshot};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -68,6 +68,17 @@ pub(crate) struct Down {
     pub left: Vec<String>,
 }
 
+/// `playctl logs`
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Logged {
+    Line(LogLine),
+    /// Last, if there are any: records of the index that could not be read.
+    Unreadable {
+        unreadable: u64,
+    },
+}
+
 /// `playctl scale`
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Scale {
@@ -87,7 +98,7 @@ mod tests {
     use local::doctor::Check;
     use platform::{
         Event,
-        target::{Drained, Killed, LogLine, Started, Stopped},
+        target::{Drained, Killed, Started, Stopped},
     };
 
     use super::*;
@@ -104,7 +115,7 @@ mod tests {
         stop: Stopped,
         start: Started,
         drain: Drained,
-        logs: Vec<LogLine>,
+        logs: Vec<Logged>,
         watch: Vec<Event>,
         load: report::Document<'static>,
         demo: report::Document<'static>,

@@ -8,6 +8,9 @@
 
 mod body;
 mod bulk;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod search;
 mod store;
 

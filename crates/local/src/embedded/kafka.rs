@@ -4,6 +4,9 @@
 //! and drops older ones silently; no SASL; record timestamps mean nothing; its port is random. It does not wake a
 //! fetch that waits, so its consumers need a short `fetch.wait.max.ms`.
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod relay;
 
 use std::{
