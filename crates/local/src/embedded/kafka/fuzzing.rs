@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use super::relay;
+use super::{relay, requests};
 use crate::embedded::guests::{Guest, Limits, Room};
 
 /// Reads requests as the relay does: whole ones of the announced length, within the bounds on what a client holds.
@@ -19,6 +19,7 @@ pub fn requests(mut bytes: &[u8]) {
             assert_eq!(bytes.len(), before.len() - request.len());
             let announced = u32::from_be_bytes([request[0], request[1], request[2], request[3]]) as usize;
             assert_eq!(announced + size_of::<u32>(), request.len());
+            let _ = requests::check(&request[size_of::<u32>()..]);
             held.set(0).await.expect("room");
         }
     });

@@ -1,8 +1,8 @@
 //! Between a client and the mock cluster.
 //!
 //! The mock cluster makes room for whatever length a request announces, for any number of clients. So only requests that
-//! are complete reach it, one at a time per client (as a real broker takes them), and what clients hold is bounded
-//! here. A client that reads slowly keeps one answer waiting and not many.
+//! are complete, and of a kind that it can stand ([`requests`]), reach it, one at a time per client (as a real broker
+//! takes them), and what clients hold is bounded here. A client that reads slowly keeps one answer waiting and not many.
 //!
 //! The mock cluster tells clients its own port, in two answers. There the relay's is put in its place.
 
@@ -13,6 +13,7 @@ use tokio::{
     net::TcpStream,
 };
 
+use super::requests;
 use crate::embedded::guests::{Guest, Hold};
 
 /// Largest request. Records have 1 MB by clients' own limits.
@@ -36,6 +37,7 @@ pub(super) async fn serve(mut client: TcpStream, guest: Guest, behind: SocketAdd
         // An idle client holds no buffer.
         client.readable().await?;
         let Some(request) = read_request(&mut client, &mut held).await? else { break };
+        requests::check(&request[size_of::<u32>()..]).map_err(io::Error::other)?;
         let broker = match &mut broker {
             Some(broker) => broker,
             // Not before there is something to relay.
