@@ -70,6 +70,11 @@ impl Interrupt {
         callback();
     }
 
+    /// For a command that has nothing to clean up, and may wait where nothing else ends it: in the opening of a pipe.
+    pub(crate) fn end_at_the_first(&self) {
+        self.on_interrupt(|| end_at_once());
+    }
+
     fn trigger(&self) {
         let callbacks = {
             let mut callbacks = self.shared.callbacks.lock();

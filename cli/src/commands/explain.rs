@@ -101,6 +101,7 @@ pub(crate) struct StateText {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    context.interrupt.end_at_the_first();
     let note = |note: &str| context.printer.note(note);
     match (args.manifest(&context.global)?, &args.state, &args.service) {
         (Some(hpa), None, _) => {

@@ -134,8 +134,8 @@ impl Reader {
         let mut seen: HashSet<String> = HashSet::new();
         for _ in 0..PAGES_MAX {
             let hits = self.page(question, &page)?;
-            let Some(end) = hits.hits.last().map(|hit| hit.timestamp) else { break };
-            let new: Vec<Hit> = hits.hits.into_iter().filter(|hit| !seen.contains(&hit.id)).collect();
+            let Some(end) = hits.readable.last().map(|hit| hit.timestamp) else { break };
+            let new: Vec<Hit> = hits.readable.into_iter().filter(|hit| !seen.contains(&hit.id)).collect();
             let no_news = new.is_empty();
             if page.to != Some(end) {
                 seen.clear();
@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn a_document_that_cannot_be_read_counts_once() {
         let page = |timeless: &[&str], damaged| Hits {
-            hits: Vec::new(),
+            readable: Vec::new(),
             timeless: timeless.iter().map(|&id| id.to_owned()).collect(),
             damaged,
             is_last: false,

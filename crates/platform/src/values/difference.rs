@@ -61,7 +61,7 @@ fn same(one: Option<&Value>, other: Option<&Value>) -> bool {
     match (one.filter(|value| !value.is_null()), other.filter(|value| !value.is_null())) {
         (Some(one), Some(other)) if one != other => {
             let floats = one.as_f64().zip(other.as_f64());
-            floats.is_some_and(|(one, other)| one == other)
+            floats.is_some_and(|(one, other)| one.total_cmp(&other).is_eq())
                 || text(one).is_some_and(|one| text(other) == Some(one))
         }
         (one, other) => one.is_some() == other.is_some(),

@@ -51,8 +51,8 @@ impl Follow {
     fn look(&mut self) -> Result<bool, IndexError> {
         let page = Page { newest_first: false, from: Some(self.from), to: None };
         let hits = self.reader.page(&self.question, &page)?;
-        let end = hits.hits.last().map(|hit| hit.timestamp);
-        for hit in hits.hits {
+        let end = hits.readable.last().map(|hit| hit.timestamp);
+        for hit in hits.readable {
             let time = hit.timestamp;
             if self.given.insert(hit.id.clone(), time).is_none() {
                 match hit.line {

@@ -38,7 +38,7 @@ pub(super) struct Hit {
 
 /// The documents of one page.
 pub(super) struct Hits {
-    pub(super) hits: Vec<Hit>,
+    pub(super) readable: Vec<Hit>,
     /// Ids of documents without a time: they have no place in the order.
     pub(super) timeless: Vec<String>,
     /// Documents that the index itself cannot read.
@@ -63,7 +63,7 @@ impl Found {
     /// Its documents, if a page has at most `page` of them.
     pub(super) fn hits(self, page: usize) -> Hits {
         let is_last = self.hits.hits.len() < page;
-        let mut hits = Hits { hits: Vec::new(), timeless: Vec::new(), damaged: self.unreadable, is_last };
+        let mut hits = Hits { readable: Vec::new(), timeless: Vec::new(), damaged: self.unreadable, is_last };
         for Raw { id, source } in self.hits.hits {
             let Ok(Time { timestamp }) = serde_json::from_str(source.get()) else {
                 hits.timeless.push(id);
@@ -71,7 +71,7 @@ impl Found {
             };
             let line = serde_json::from_str(source.get()).ok();
             let line = line.map(|Source { pod, text }| Line { timestamp, pod, text });
-            hits.hits.push(Hit { id, timestamp, line });
+            hits.readable.push(Hit { id, timestamp, line });
         }
         hits
     }
@@ -98,7 +98,7 @@ mod tests {
         let answer = format!(r#"{{"unreadable":2,"hits":{{"hits":[{}]}}}}"#, hits.join(","));
         let found = serde_json::from_str::<Found>(&answer).unwrap().hits(10);
         let lines: Vec<Option<&str>> =
-            found.hits.iter().map(|hit| hit.line.as_ref().map(|line| line.text.as_str())).collect();
+            found.readable.iter().map(|hit| hit.line.as_ref().map(|line| line.text.as_str())).collect();
         assert_eq!(lines, [Some("a"), None, None, Some("e")]);
         assert_eq!((found.timeless, found.damaged), (vec!["3".to_owned()], 2));
         assert!(found.is_last);

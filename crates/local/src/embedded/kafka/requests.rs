@@ -10,9 +10,9 @@ const JOIN_GROUP: i16 = 11;
 /// How the bodies begin of which the mock cluster does not check that: the kind, the first version with short lengths
 /// (KIP-482), and fields with the versions that have them.
 #[rustfmt::skip]
-const BEGINNINGS: [(i16, i16, &[(Field, std::ops::RangeInclusive<i16>)]); 11] = {
+const BEGINNINGS: [(i16, i16, Fields); 11] = {
     use Field::{Int32, NullableText, Text};
-    const ALL: std::ops::RangeInclusive<i16> = 0..=i16::MAX;
+    const ALL: Versions = 0..=i16::MAX;
     [
         // OffsetCommit, OffsetFetch
         (8, 8, &[(Text, ALL), (Int32, 1..=i16::MAX), (Text, 1..=i16::MAX), (NullableText, 7..=i16::MAX)]),
@@ -31,6 +31,10 @@ const BEGINNINGS: [(i16, i16, &[(Field, std::ops::RangeInclusive<i16>)]); 11] = 
         (28, 3, &[(Text, ALL)]),
     ]
 };
+
+type Versions = std::ops::RangeInclusive<i16>;
+/// Each with the versions that have it.
+type Fields = &'static [(Field, Versions)];
 
 #[derive(Debug, Clone, Copy)]
 enum Field {
@@ -71,8 +75,8 @@ fn begins(rest: &mut Rest<'_>, key: i16, version: i16) -> Option<()> {
     for (field, _) in fields.iter().filter(|(_, versions)| versions.contains(&version)) {
         match field {
             Field::Int32 => drop(rest.i32()?),
-            Field::Text if is_short => drop(rest.short_string()??),
-            Field::NullableText if is_short => drop(rest.short_string()?),
+            Field::Text if is_short => drop(rest.short_string()?),
+            Field::NullableText if is_short => drop(rest.short_nullable_string()?),
             Field::Text => drop(rest.string()?),
             Field::NullableText => drop(rest.nullable_string()?),
         }
@@ -140,12 +144,15 @@ impl<'a> Rest<'a> {
         None
     }
 
-    /// Its length and one before it; 0 stands for no text.
-    fn short_string(&mut self) -> Option<Option<&'a [u8]>> {
-        match self.varint()? {
-            0 => Some(None),
-            length => self.take(length - 1).map(Some),
-        }
+    /// Its length and one before it; 0 would stand for no text.
+    fn short_string(&mut self) -> Option<&'a [u8]> {
+        let length = self.varint()?.checked_sub(1)?;
+        self.take(length)
+    }
+
+    fn short_nullable_string(&mut self) -> Option<&'a [u8]> {
+        let length = self.varint()?.saturating_sub(1);
+        self.take(length)
     }
 
     /// -1 stands for no text.

@@ -51,14 +51,14 @@ pub(super) async fn serve(mut stream: TcpStream, guest: Guest, store: Arc<Mutex<
         if input.is_empty() {
             input = Vec::new();
         }
-        if !output.is_empty() {
+        if output.is_empty() {
+            drop(turn);
+        } else {
             held.set(input.capacity() + output.capacity()).await?;
             drop(turn);
             stream.write_all(&output).await?;
             output = Vec::new();
             guest.served();
-        } else {
-            drop(turn);
         }
         if !goes_on {
             return Ok(());
