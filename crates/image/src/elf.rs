@@ -145,6 +145,8 @@ fn foreign(bytes: &[u8]) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -174,11 +176,14 @@ mod tests {
         assert!(elf.debug_bytes > 0, "test programs are built with line tables");
     }
 
+    static PROGRAM: LazyLock<Vec<u8>> =
+        LazyLock::new(|| std::fs::read(std::env::current_exe().unwrap()).unwrap());
+
     proptest! {
         /// A damaged file is refused or read, and never ends the process.
         #[test]
         fn damage_is_survived(flips in prop::collection::vec((0usize..2048, any::<u8>()), 1..40), cut in prop::option::of(64usize..8192)) {
-            let mut bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+            let mut bytes = PROGRAM.clone();
             if let Some(cut) = cut {
                 bytes.truncate(cut);
             }
