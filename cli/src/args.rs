@@ -4,10 +4,11 @@ mod near;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
-use crate::commands::{
-    completion, demo, doctor, down, explain, kill, load, load_worker, logs, run_child, scale, serve, status,
-    stop, supervisor, up, watch,
-};
+#[cfg(not(feature = "local"))]
+use crate::commands::{absent as demo, absent as doctor, absent as load, absent as serve};
+use crate::commands::{completion, down, explain, kill, logs, scale, status, stop, up, watch};
+#[cfg(feature = "local")]
+use crate::commands::{demo, doctor, load, load_worker, run_child, serve, supervisor};
 
 /// The platform without a name of its own.
 pub(crate) const DEFAULT_PLATFORM: &str = "playground";
@@ -105,10 +106,13 @@ pub(crate) enum Command {
     Doctor(doctor::Args),
     Serve(serve::Args),
     Completion(completion::Args),
+    #[cfg(feature = "local")]
     #[command(hide = true)]
     Supervisor(supervisor::Args),
+    #[cfg(feature = "local")]
     #[command(hide = true)]
     RunChild(run_child::Args),
+    #[cfg(feature = "local")]
     #[command(hide = true)]
     LoadWorker(load_worker::Args),
 }

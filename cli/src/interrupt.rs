@@ -58,6 +58,7 @@ impl Interrupt {
         self.shared.set.load(Ordering::SeqCst)
     }
 
+    #[cfg(feature = "local")]
     /// Runs `callback` on interruption, at once if it has happened already.
     pub(crate) fn on_interrupt(&self, callback: impl FnOnce() + Send + 'static) {
         {

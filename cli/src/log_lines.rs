@@ -10,7 +10,7 @@ use std::{
 
 use platform::{EventKind, Target};
 
-use crate::{commands::Failure, session::spawn};
+use crate::{commands::Failure, platform_source::spawn};
 
 /// Where replicas answer `GET /metrics` (contracts: `ADMIN_PORT`).
 const ADMIN_PORT: u16 = 9100;

@@ -1,17 +1,15 @@
 //! From the command line to a platform that can be acted upon.
 
+#[cfg(feature = "local")]
+mod this_machine;
+
 use std::{
-    collections::HashMap,
-    ops::ControlFlow,
     sync::{Arc, mpsc},
     time::Duration,
 };
 
-use local::LocalTarget;
-use parking_lot::Mutex;
-use platform::{Event, EventKind, Target, TargetError, target::OnWait};
+use platform::{Event, EventKind, Target, TargetError};
 use report::Style;
-use uuid::Uuid;
 
 use crate::{
     args::TargetKind,
@@ -19,33 +17,14 @@ use crate::{
     hint,
 };
 
-/// How long a platform may stay silent before the wait for it is shown.
-const SHOWN_AFTER: Duration = Duration::from_secs(2);
-
 /// The platform that `--platform` and `--target` name, running or not.
 pub(crate) fn target(context: &Context) -> Result<Arc<dyn Target>, Failure> {
-    let platform = &context.global.platform;
     match context.global.target {
-        TargetKind::Local => {
-            let on_wait = on_wait(context, format!("the supervisor of {platform}"));
-            Ok(Arc::new(LocalTarget::new(platform)?.on_wait(on_wait)))
-        }
+        #[cfg(feature = "local")]
+        TargetKind::Local => this_machine::target(context),
+        #[cfg(not(feature = "local"))]
+        TargetKind::Local => Err(crate::commands::absent::failure()),
     }
-}
-
-/// Shows that `who` does not answer, and lets Ctrl-C end the wait.
-fn on_wait(context: &Context, who: String) -> OnWait {
-    let (interrupt, progress) = (context.interrupt.clone(), Arc::clone(context.printer.progress()));
-    Arc::new(move |waited: Duration| {
-        if interrupt.is_set() {
-            return ControlFlow::Break(());
-        }
-        if waited >= SHOWN_AFTER {
-            let detail = format!("{who} has not answered for {} s", waited.as_secs());
-            progress.show("no answer", &detail);
-        }
-        ControlFlow::Continue(())
-    })
 }
 
 /// Hands on the items of a blocking stream until it ends, the user interrupts or nobody reads what is printed.
@@ -80,18 +59,13 @@ pub(crate) fn while_wanted<T: Send + 'static>(
     })
 }
 
-/// Which replica a server's own UUID (its answer to `WHERE`) belongs to.
-pub(crate) fn replica_names(target: Arc<dyn Target>) -> load::ReplicaNames {
-    let known: Mutex<HashMap<Uuid, String>> = Mutex::default();
-    Arc::new(move |server| {
-        let mut known = known.lock();
-        if !known.contains_key(&server) {
-            let snapshot = target.snapshot().ok()?;
-            let replicas = snapshot.services.into_iter().flat_map(|service| service.replicas);
-            known.extend(replicas.filter_map(|replica| Some((replica.server_id?, replica.name))));
-        }
-        known.get(&server).cloned()
-    })
+/// Runs `body` on a thread of its own, for as long as it likes.
+pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(body)
+        .map(|_| ())
+        .map_err(|error| Failure::failed(format!("could not start a thread: {error}")))
 }
 
 /// A time line that draws for this invocation's stdout, with commands that can be copied.
@@ -113,6 +87,7 @@ impl Timeline {
         self.drawn.feed(&Event { kind: EventKind::Warning { message }, ..event.clone() })
     }
 
+    #[cfg(feature = "local")]
     /// Charts of what was seen so far and, if a load came to its end, its summary.
     pub(crate) fn finish(&self) -> String {
         self.drawn.finish()

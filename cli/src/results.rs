@@ -61,7 +61,7 @@ pub(crate) struct Scale {
     pub pending: u32,
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "local"))]
 mod tests {
     use std::{fs, path::PathBuf};
 

@@ -21,8 +21,8 @@ impl Description {
         if at.is_null() {
             *at = json!({});
         }
-        for (keyword, value) in schema.as_object().into_iter().flatten() {
-            at[keyword] = value.clone();
+        if let Value::Object(schema) = schema {
+            schema.into_iter().for_each(|(keyword, value)| at[keyword.as_str()] = value);
         }
     }
 
