@@ -6,10 +6,11 @@ use std::{fmt::Write as _, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
-use crate::commands::{
-    completion, demo, doctor, down, explain, image, kill, load, load_worker, logs, run_child, scale, serve,
-    status, stop, supervisor, up, watch,
-};
+#[cfg(not(feature = "local"))]
+use crate::commands::{absent as demo, absent as doctor, absent as load, absent as serve};
+use crate::commands::{completion, down, explain, image, kill, logs, scale, status, stop, up, watch};
+#[cfg(feature = "local")]
+use crate::commands::{demo, doctor, load, load_worker, run_child, serve, supervisor};
 
 /// The platform without a name of its own.
 pub(crate) const DEFAULT_PLATFORM: &str = "playground";
@@ -164,10 +165,13 @@ pub(crate) enum Command {
     Serve(serve::Args),
     Image(image::Args),
     Completion(completion::Args),
+    #[cfg(feature = "local")]
     #[command(hide = true)]
     Supervisor(supervisor::Args),
+    #[cfg(feature = "local")]
     #[command(hide = true)]
     RunChild(run_child::Args),
+    #[cfg(feature = "local")]
     #[command(hide = true)]
     LoadWorker(load_worker::Args),
 }

@@ -1,20 +1,29 @@
 //! The commands, one file each: its arguments and what it does with the engines.
 
+#[cfg(not(feature = "local"))]
+pub(crate) mod absent;
 pub(crate) mod completion;
+#[cfg(feature = "local")]
 pub(crate) mod demo;
+#[cfg(feature = "local")]
 pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod explain;
 pub(crate) mod image;
 pub(crate) mod kill;
+#[cfg(feature = "local")]
 pub(crate) mod load;
+#[cfg(feature = "local")]
 pub(crate) mod load_worker;
 pub(crate) mod logs;
+#[cfg(feature = "local")]
 pub(crate) mod run_child;
 pub(crate) mod scale;
+#[cfg(feature = "local")]
 pub(crate) mod serve;
 pub(crate) mod status;
 pub(crate) mod stop;
+#[cfg(feature = "local")]
 pub(crate) mod supervisor;
 pub(crate) mod up;
 pub(crate) mod watch;
@@ -130,9 +139,13 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     let Cli { global, command } = cli;
     // These run for as long as their process lives and take signals themselves.
     let command = match command {
+        #[cfg(feature = "local")]
         Command::Serve(args) => return report(&Printer::new(&global), serve::run(args)),
+        #[cfg(feature = "local")]
         Command::Supervisor(args) => return report(&Printer::new(&global), supervisor::run(&args)),
+        #[cfg(feature = "local")]
         Command::RunChild(args) => return report(&Printer::new(&global), run_child::run(args)),
+        #[cfg(feature = "local")]
         Command::LoadWorker(args) => return report(&Printer::new(&global), load_worker::run(&args)),
         Command::Completion(args) => return report(&Printer::new(&global), completion::run(&args)),
         other => other,
@@ -146,10 +159,14 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     };
     let context = Context { global, printer, interrupt };
     let outcome = match command {
+        #[cfg(not(feature = "local"))]
+        Command::Demo(_) | Command::Load(_) | Command::Doctor(_) | Command::Serve(_) => absent::outcome(),
+        #[cfg(feature = "local")]
         Command::Demo(args) => demo::run(&context, args),
         Command::Up(args) => up::run(&context, &args),
         Command::Down(args) => down::run(&context, &args),
         Command::Status(args) => status::run(&context, &args),
+        #[cfg(feature = "local")]
         Command::Load(args) => load::run(&context, args),
         Command::Watch(args) => watch::run(&context, &args),
         Command::Scale(args) => scale::run(&context, &args),
@@ -158,14 +175,15 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Start(args) => stop::start(&context, &args),
         Command::Drain(args) => stop::drain(&context, &args),
         Command::Logs(args) => logs::run(&context, &args),
+        #[cfg(feature = "local")]
         Command::Doctor(args) => Ok(doctor::run(&context, &args)),
         Command::Explain(args) => explain::run(&context, &args),
         Command::Image(args) => image::run(&context, &args),
-        Command::Serve(_)
-        | Command::Supervisor(_)
-        | Command::RunChild(_)
-        | Command::LoadWorker(_)
-        | Command::Completion(_) => Ok(exit::DONE),
+        #[cfg(feature = "local")]
+        Command::Serve(_) | Command::Supervisor(_) | Command::RunChild(_) | Command::LoadWorker(_) => {
+            Ok(exit::DONE)
+        }
+        Command::Completion(_) => Ok(exit::DONE),
     };
     context.printer.progress().clear();
     report(&context.printer, outcome)

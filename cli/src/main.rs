@@ -2,16 +2,20 @@
 
 mod args;
 mod commands;
+#[cfg(feature = "local")]
 mod failed_load;
 mod hint;
 mod interrupt;
+#[cfg(feature = "local")]
 mod log_lines;
 mod platform_source;
 mod printer;
 mod progress;
 mod results;
+#[cfg(feature = "local")]
 mod session;
 mod table;
+#[cfg(feature = "local")]
 mod waiting;
 
 use std::process::ExitCode;

@@ -1,18 +1,14 @@
 //! From the command line to a platform that can be acted upon.
 
 use std::{
-    collections::HashMap,
     ops::ControlFlow,
     sync::{Arc, mpsc},
     time::Duration,
 };
 
 use cluster::ClusterTarget;
-use local::LocalTarget;
-use parking_lot::Mutex;
 use platform::{Event, EventKind, Target, TargetError, target::OnWait};
 use report::Style;
-use uuid::Uuid;
 
 use crate::{
     args::{ClusterArgs, TargetKind},
@@ -26,14 +22,15 @@ const SHOWN_AFTER: Duration = Duration::from_secs(2);
 /// The platform that `--platform` and `--target` name, running or not.
 pub(crate) fn target(context: &Context) -> Result<Arc<dyn Target>, Failure> {
     let global = &context.global;
-    let platform = &global.platform;
     match global.target {
         TargetKind::Local => {
             if let Some(flag) = global.cluster.first_given() {
                 return Err(Failure::usage(format!("{flag} needs --target cluster")));
             }
-            let on_wait = on_wait(context, format!("the supervisor of {platform}"));
-            Ok(Arc::new(LocalTarget::new(platform)?.on_wait(on_wait)))
+            #[cfg(feature = "local")]
+            return this_machine(context);
+            #[cfg(not(feature = "local"))]
+            Err(crate::commands::absent::failure())
         }
         TargetKind::Cluster => {
             let ClusterArgs { kubeconfig, context: kube_context, namespace, hpa } = global.cluster.clone();
@@ -44,7 +41,14 @@ pub(crate) fn target(context: &Context) -> Result<Arc<dyn Target>, Failure> {
     }
 }
 
-/// Shows that `who` does not answer, and lets Ctrl-C end the wait.
+#[cfg(feature = "local")]
+fn this_machine(context: &Context) -> Result<Arc<dyn Target>, Failure> {
+    let platform = &context.global.platform;
+    let on_wait = on_wait(context, format!("the supervisor of {platform}"));
+    Ok(Arc::new(local::LocalTarget::new(platform)?.on_wait(on_wait)))
+}
+
+/// Shows that there is no answer after [`SHOWN_AFTER`]; Ctrl-C ends the wait.
 fn on_wait(context: &Context, who: String) -> OnWait {
     let (interrupt, progress) = (context.interrupt.clone(), Arc::clone(context.printer.progress()));
     Arc::new(move |waited: Duration| {
@@ -91,18 +95,13 @@ pub(crate) fn while_wanted<T: Send + 'static>(
     })
 }
 
-/// Which replica a server's own UUID (its answer to `WHERE`) belongs to.
-pub(crate) fn replica_names(target: Arc<dyn Target>) -> load::ReplicaNames {
-    let known: Mutex<HashMap<Uuid, String>> = Mutex::default();
-    Arc::new(move |server| {
-        let mut known = known.lock();
-        if !known.contains_key(&server) {
-            let snapshot = target.snapshot().ok()?;
-            let replicas = snapshot.services.into_iter().flat_map(|service| service.replicas);
-            known.extend(replicas.filter_map(|replica| Some((replica.server_id?, replica.name))));
-        }
-        known.get(&server).cloned()
-    })
+/// Runs `body` on a thread of its own, for as long as it likes.
+pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(body)
+        .map(|_| ())
+        .map_err(|error| Failure::failed(format!("could not start a thread: {error}")))
 }
 
 /// A time line that draws for this invocation's stdout, with commands that can be copied.
@@ -124,6 +123,7 @@ impl Timeline {
         self.drawn.feed(&Event { kind: EventKind::Warning { message }, ..event.clone() })
     }
 
+    #[cfg(feature = "local")]
     /// Charts of what was seen so far and, if a load came to its end, its summary.
     pub(crate) fn finish(&self) -> String {
         self.drawn.finish()

@@ -132,7 +132,7 @@ pub(crate) struct ImageLoaded {
     pub built: Option<ImageBuilt>,
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "local"))]
 mod tests {
     use std::{fs, path::PathBuf};
 

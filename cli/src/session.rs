@@ -2,13 +2,14 @@
 //! they arrive, and given to all readers of that stream: time line, recording, verdicts, and the scenario's actions.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
 use load::{Control, Director, LoadError, Options};
+use parking_lot::Mutex;
 use platform::{
     Event, EventKind, Source, Target, TargetError,
     duration::whole_ms,
@@ -24,7 +25,7 @@ use crate::{
     args::Output,
     commands::{Context, Failure, Outcome},
     failed_load, log_lines,
-    platform_source::Timeline,
+    platform_source::{Timeline, spawn},
     waiting::Waiting,
 };
 
@@ -332,12 +333,18 @@ fn start_load(
     })
 }
 
-pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
-    std::thread::Builder::new()
-        .name(name.into())
-        .spawn(body)
-        .map(|_| ())
-        .map_err(|error| Failure::failed(format!("could not start a thread: {error}")))
+/// Which replica a server's own UUID (its answer to `WHERE`) belongs to.
+pub(crate) fn replica_names(target: Arc<dyn Target>) -> load::ReplicaNames {
+    let known: Mutex<HashMap<Uuid, String>> = Mutex::default();
+    Arc::new(move |server| {
+        let mut known = known.lock();
+        if !known.contains_key(&server) {
+            let snapshot = target.snapshot().ok()?;
+            let replicas = snapshot.services.into_iter().flat_map(|service| service.replicas);
+            known.extend(replicas.filter_map(|replica| Some((replica.server_id?, replica.name))));
+        }
+        known.get(&server).cloned()
+    })
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use scenario::{
 use super::{Context, Failure, Outcome};
 use crate::{
     platform_source,
-    session::{Platform, Session},
+    session::{self, Platform, Session},
 };
 
 /// Read this much of a payload file: the limit, and one byte more, which shows that the file is longer.
@@ -249,7 +249,7 @@ fn against(
         }
     };
     options.targets = vec![resolve(&endpoint.to_string(), &scenario)?];
-    options.replica_names = Some(platform_source::replica_names(Arc::clone(target)));
+    options.replica_names = Some(session::replica_names(Arc::clone(target)));
     let mut events = target.events(EventsFrom::Now)?;
     // A stream begins with what the platform is: readers want that before anything happens on it.
     let first = events.next().transpose()?;

@@ -1,17 +1,21 @@
 //! `playctl logs [SERVICE[/REPLICA]]`
 
+#[cfg(feature = "local")]
+mod index;
+#[cfg(not(feature = "local"))]
+#[path = "logs/no_index.rs"]
+mod index;
+#[cfg(feature = "local")]
 mod kept;
 
 use clap::ValueEnum;
 use jiff::Timestamp;
-use logger::index::{self, Pods, Question};
 use platform::{
     Target, TargetError,
     target::{LogLine, LogQuery, LogStream, ServiceSnapshot, Snapshot},
 };
-use service::settings::{Env, Reader};
 
-use self::kept::Kept;
+use self::index::Index;
 use super::{Context, Failure, Outcome};
 use crate::{args::Output, platform_source, results};
 
@@ -79,35 +83,23 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let query = query(args, &snapshot);
     check_replica(&*target, &query, &snapshot)?;
     let mut unreadable = None;
-    let mut index_of = |target: &dyn Target| -> Result<Option<index::Reader>, Failure> {
-        let index = index_of(target)?;
-        unreadable = index.as_ref().map(index::Reader::unreadable);
+    let mut index_of_target = || -> Result<Option<Index>, Failure> {
+        let index = Index::of(&*target)?;
+        unreadable = index.as_ref().map(Index::unreadable);
         Ok(index)
     };
     let lines: LogStream = match args.from {
         From::Output => target.logs(&query)?,
         From::Index => {
-            let index = index_of(&*target)?.ok_or_else(|| {
-                Failure::failed("there is no index: the platform has no logger; switch it on with: playctl up --set logger.enabled=true")
-            })?;
-            let last = last(&index, &question(&query), args.tail)?;
-            if args.follow {
-                // Those that were just printed are not given again.
-                let from = last.last().map_or_else(Timestamp::now, |line| line.time);
-                let known: Vec<LogLine> = last.iter().filter(|line| line.time == from).cloned().collect();
-                let question = Question { since: Some(from), ..question(&query) };
-                let new = index.follow(question).map(|line| line.map(line_of).map_err(TargetError::other));
-                let new = new.filter(move |line| !line.as_ref().is_ok_and(|line| known.contains(line)));
-                Box::new(last.into_iter().map(Ok).chain(new))
-            } else {
-                Box::new(last.into_iter().map(Ok))
-            }
+            let index = index_of_target()?.ok_or_else(|| Failure::failed(index::MISSING))?;
+            let last = index.last(&query, args.tail)?;
+            if args.follow { index.follow(&query, last) } else { Box::new(last.into_iter().map(Ok)) }
         }
         From::Both => {
             let present = LogQuery { follow: false, ..query.clone() };
             let present = target.logs(&present)?.collect::<Result<Vec<_>, _>>()?;
-            let before = match index_of(&*target)? {
-                Some(index) => earlier(&*target, &index, &query, args.tail.saturating_sub(present.len()))?,
+            let before = match index_of_target()? {
+                Some(index) => index.earlier(&*target, &query, args.tail.saturating_sub(present.len()))?,
                 None => Vec::new(),
             };
             let before = before.into_iter().map(Ok);
@@ -195,66 +187,13 @@ fn check_replica(target: &dyn Target, query: &LogQuery, snapshot: &Snapshot) -> 
     if target.logs(&any)?.next().transpose()?.is_some() {
         return Ok(());
     }
-    if let Some(index) = index_of(target)?
-        && !last(&index, &question(&any), 1).unwrap_or_default().is_empty()
+    if let Some(index) = Index::of(target)?
+        && !index.last(&any, 1).unwrap_or_default().is_empty()
     {
         return Ok(());
     }
     let (service, replica) = (service.clone(), replica.clone());
     Err(TargetError::UnknownReplica { service, replica, known }.into())
-}
-
-/// The same, asked of the index.
-fn question(query: &LogQuery) -> Question {
-    let pods = match (&query.replica, &query.service) {
-        (Some(replica), _) => Pods::Pod(replica.clone()),
-        (None, Some(service)) => Pods::Service(service.clone()),
-        (None, None) => Pods::All,
-    };
-    Question { pods, since: query.since, before: None, text: query.text.clone() }
-}
-
-/// The platform's Elasticsearch, embedded or not; `None` if it has none.
-fn index_of(target: &dyn Target) -> Result<Option<index::Reader>, Failure> {
-    let parts = target.snapshot()?.parts;
-    let address = parts.into_iter().find(|part| part.name == "elasticsearch").and_then(|part| part.address);
-    let Some(address) = address else { return Ok(None) };
-    let env = Env::of_process().with("ELASTICSEARCH_ENDPOINT", address).with("ELASTICSEARCH_URL", "");
-    let mut reader = Reader::new(&env);
-    let settings = logger::Elasticsearch::read(&mut reader);
-    let settings = reader.finish(settings).map_err(Failure::usage)?;
-    index::Reader::new(&settings).map(Some).map_err(Failure::failed)
-}
-
-/// The last `count` lines from before the first one that the supervisor keeps. Those that it keeps are in the index
-/// as well.
-fn earlier(
-    target: &dyn Target,
-    index: &index::Reader,
-    query: &LogQuery,
-    count: usize,
-) -> Result<Vec<LogLine>, Failure> {
-    if count == 0 {
-        return Ok(Vec::new());
-    }
-    let kept = Kept::of(target.logs(&LogQuery::default())?)?;
-    let all_kept = kept.from.zip(query.since).is_some_and(|(from, since)| from <= since);
-    if all_kept {
-        return Ok(Vec::new());
-    }
-    let question = Question { before: kept.from, ..question(query) };
-    let mut lines = last(index, &question, count.saturating_add(kept.lines_at_the_beginning))?;
-    lines.retain(|line| !kept.has(line));
-    Ok(lines.split_off(lines.len().saturating_sub(count)))
-}
-
-fn last(index: &index::Reader, question: &Question, count: usize) -> Result<Vec<LogLine>, Failure> {
-    let lines = index.last(question, count).map_err(Failure::failed)?;
-    Ok(lines.into_iter().map(line_of).collect())
-}
-
-fn line_of(line: index::Line) -> LogLine {
-    LogLine { time: line.timestamp, replica: line.pod, text: line.text }
 }
 
 #[cfg(test)]

@@ -12,7 +12,10 @@ use platform::{
 };
 
 use super::{Context, Failure, Outcome};
-use crate::{args::Output, platform_source, session::spawn};
+use crate::{
+    args::Output,
+    platform_source::{self, spawn},
+};
 
 /// How often the line at the bottom is redrawn.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

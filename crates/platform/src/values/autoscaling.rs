@@ -24,7 +24,7 @@ fn with_integers(value: &Value) -> Value {
 
 /// Reads and checks the spec; what the API server would refuse is a problem here.
 pub(super) fn read(service: &mut Reader<'_>) -> Option<HpaSpec> {
-    service.describe("autoscaling", schema::autoscaling());
+    service.describe("autoscaling", schema::autoscaling);
     let value = service.get("autoscaling")?;
     let path = service.path_of("autoscaling");
     let problems = service.problems();

@@ -1,5 +1,4 @@
-//! What only the chart reads: checked by the same rules for both, and used by neither this machine's platform nor the
-//! simulator.
+//! Keys that only the chart uses. They are checked here too, so that a mistake is found before anything is installed.
 
 use serde_json::json;
 

@@ -45,9 +45,9 @@ impl<'a> Problems<'a> {
         self.description.is_some()
     }
 
-    pub(super) fn describe(&self, path: &str, schema: Value) {
+    pub(super) fn describe(&self, path: &str, schema: impl FnOnce() -> Value) {
         if let Some(description) = &self.description {
-            description.borrow_mut().add(path, schema);
+            description.borrow_mut().add(path, schema());
         }
     }
 
@@ -132,7 +132,7 @@ impl<'a> Reader<'a> {
     /// Marks `key` as known, whatever its value.
     pub(super) fn known(&mut self, key: &'a str) {
         self.known.push(key);
-        self.describe(key, json!({}));
+        self.describe(key, || json!({}));
     }
 
     /// The value of `key`; a null counts as absent.
@@ -142,21 +142,23 @@ impl<'a> Reader<'a> {
     }
 
     /// What may be at `key`, for Helm.
-    pub(super) fn describe(&self, key: &str, schema: Value) {
-        self.problems.describe(&self.path_of(key), schema);
+    pub(super) fn describe(&self, key: &str, schema: impl FnOnce() -> Value) {
+        if self.problems.is_describing() {
+            self.problems.describe(&self.path_of(key), schema);
+        }
     }
 
     /// The value of `key` by its rule.
     pub(super) fn optional<T: 'static>(&mut self, key: &'a str, rule: Rule<T>) -> Option<T> {
-        self.describe(key, schema::nullable(rule.in_words()));
-        self.checked(key, &rule)
+        self.describe(key, || schema::nullable(rule.described()));
+        self.checked(key, rule)
     }
 
     /// Like [`Self::optional`], but an absent key is a problem too.
     pub(super) fn required<T: Default + 'static>(&mut self, key: &'a str, rule: Rule<T>) -> T {
-        self.describe(key, rule.in_words());
+        self.describe(key, || rule.described());
         self.must_have(key, &rule.expected);
-        self.checked(key, &rule).unwrap_or_default()
+        self.checked(key, rule).unwrap_or_default()
     }
 
     /// The value of `key`; if absent, `base`; if both are, a problem.
@@ -172,11 +174,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn checked<T: 'static>(&mut self, key: &'a str, rule: &Rule<T>) -> Option<T> {
+    fn checked<T: 'static>(&mut self, key: &'a str, rule: Rule<T>) -> Option<T> {
+        let Rule { expected, read, .. } = rule;
         let value = self.get(key)?;
-        let found = (rule.read)(value);
+        let found = read(value);
         if found.is_none() {
-            self.problems.add(self.path_of(key), Some(value), &rule.expected);
+            self.problems.add(self.path_of(key), Some(value), &expected);
         }
         found
     }
@@ -211,7 +214,7 @@ impl<'a> Reader<'a> {
 
     /// Names with values, each printed as a template would print it.
     pub(super) fn texts(&mut self, key: &'a str, names: &Rule<String>) -> BTreeMap<String, String> {
-        self.describe(key, schema::texts(&names.schema));
+        self.describe(key, || schema::texts(&names.schema));
         let Some(table) = self.structure(key, "a table of names and values", Value::as_object) else {
             return BTreeMap::new();
         };
@@ -233,14 +236,14 @@ impl<'a> Reader<'a> {
 
     /// A table inside this one, if it is there.
     pub(super) fn table(&mut self, key: &'a str) -> Option<Reader<'a>> {
-        self.describe(key, json!({"type": ["object", "null"]}));
+        self.describe(key, || json!({"type": ["object", "null"]}));
         let table = self.structure(key, "a table", Value::as_object);
         (table.is_some() || self.problems.is_describing()).then(|| self.inner(self.path_of(key), table))
     }
 
     /// A table inside this one. An absent table is a problem, and its keys read as placeholders.
     pub(super) fn required_table(&mut self, key: &'a str) -> Reader<'a> {
-        self.describe(key, json!({"type": "object"}));
+        self.describe(key, || json!({"type": "object"}));
         self.must_have(key, "a table");
         let table = self.structure(key, "a table", Value::as_object);
         self.inner(self.path_of(key), table)
@@ -248,7 +251,7 @@ impl<'a> Reader<'a> {
 
     /// A list of tables.
     pub(super) fn tables(&mut self, key: &'a str) -> Vec<Reader<'a>> {
-        self.describe(key, json!({"type": ["array", "null"], "items": {"type": "object"}}));
+        self.describe(key, || json!({"type": ["array", "null"], "items": {"type": "object"}}));
         if self.problems.is_describing() {
             return vec![self.inner(format!("{}[0]", self.path_of(key)), None)];
         }
@@ -266,7 +269,7 @@ impl<'a> Reader<'a> {
 
     /// A list of values that follow one rule.
     pub(super) fn list<T: 'static>(&mut self, key: &'a str, rule: &Rule<T>) -> Vec<T> {
-        self.describe(key, json!({"type": ["array", "null"], "items": rule.in_words()}));
+        self.describe(key, || json!({"type": ["array", "null"], "items": rule.described()}));
         let list = self.structure(key, "a list", Value::as_array).into_iter().flatten();
         let mut read = Vec::new();
         for (index, value) in list.enumerate() {
@@ -300,8 +303,8 @@ impl<'a> Reader<'a> {
 
     /// Reports unknown keys. `global` is always known: Helm puts it into every subchart's values.
     pub(super) fn finish(self) {
-        self.problems.describe(&self.path, json!({"additionalProperties": false}));
-        self.describe("global", json!({}));
+        self.problems.describe(&self.path, || json!({"additionalProperties": false}));
+        self.describe("global", || json!({}));
         for (key, value) in self.table.into_iter().flatten() {
             if key == "global" || self.known.contains(&key.as_str()) {
                 continue;

@@ -14,8 +14,10 @@ pub(super) struct Rule<T> {
     pub(super) expected: String,
     /// The same as a JSON schema of draft 7. It always has a `type`, and refuses null.
     pub(super) schema: Value,
-    pub(super) read: Box<dyn Fn(&Value) -> Option<T>>,
+    pub(super) read: Read<T>,
 }
+
+type Read<T> = Box<dyn Fn(&Value) -> Option<T>>;
 
 /// A number and a suffix that Kubernetes knows, nothing below zero.
 const QUANTITY: &str =
@@ -37,7 +39,7 @@ impl<T: 'static> Rule<T> {
     }
 
     /// The schema, with what is expected in words.
-    pub(super) fn in_words(&self) -> Value {
+    pub(super) fn described(&self) -> Value {
         let mut schema = self.schema.clone();
         schema["description"] = self.expected.as_str().into();
         schema

@@ -21,8 +21,8 @@ impl Description {
         if at.is_null() {
             *at = json!({});
         }
-        for (keyword, value) in schema.as_object().into_iter().flatten() {
-            at[keyword] = value.clone();
+        if let Value::Object(schema) = schema {
+            schema.into_iter().for_each(|(keyword, value)| at[keyword.as_str()] = value);
         }
     }
 
@@ -53,9 +53,6 @@ pub fn schema() -> Value {
     let problems = reader::Problems::describing(&origins);
     Values::read_all(reader::Reader::describing(&problems));
     let mut description = problems.into_description().unwrap_or_default();
-    for kind in ServiceKind::ALL {
-        between_values_of_a_service(&mut description, kind);
-    }
     between_parts(&mut description);
     description.add(
         "",
@@ -66,13 +63,6 @@ pub fn schema() -> Value {
         }),
     );
     description.root
-}
-
-fn between_values_of_a_service(description: &mut Description, kind: ServiceKind) {
-    let has_autoscaler =
-        json!({"required": ["autoscaling"], "properties": {"autoscaling": {"type": "object"}}});
-    let owns_replicas = json!({"properties": {"replicas": {"type": "null"}}});
-    description.add(kind.name(), json!({"allOf": [{"if": has_autoscaler, "then": owns_replicas}]}));
 }
 
 fn between_parts(description: &mut Description) {
