@@ -5,8 +5,8 @@ mod near;
 use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 use crate::commands::{
-    completion, demo, doctor, down, explain, kill, load, load_worker, logs, run_child, scale, serve, status,
-    stop, supervisor, up, watch,
+    completion, demo, doctor, down, explain, image, kill, load, load_worker, logs, run_child, scale, serve,
+    status, stop, supervisor, up, watch,
 };
 
 /// The platform without a name of its own.
@@ -41,6 +41,9 @@ pub(crate) struct Global {
     /// The platform's name; platforms of different names run side by side
     #[arg(long, global = true, value_name = "NAME", env = "PLAYCTL_PLATFORM", default_value = DEFAULT_PLATFORM)]
     pub platform: String,
+    /// Where the platform runs
+    #[arg(long, global = true, value_name = "TARGET", value_enum, env = "PLAYCTL_TARGET", default_value_t = TargetKind::Local)]
+    pub target: TargetKind,
     /// What the result looks like
     #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t = Output::Human)]
     pub output: Output,
@@ -50,6 +53,21 @@ pub(crate) struct Global {
     /// No progress on stderr
     #[arg(long, short, global = true)]
     pub quiet: bool,
+}
+
+impl Global {
+    /// The options that name the platform which this invocation is about, ready to be put before a command; empty where
+    /// that is the default one.
+    pub(crate) fn selection(&self) -> String {
+        let Self { platform, target: TargetKind::Local, .. } = self;
+        if platform == DEFAULT_PLATFORM { String::new() } else { format!("--platform {platform} ") }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TargetKind {
+    /// On this machine, as processes
+    Local,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -86,6 +104,7 @@ pub(crate) enum Command {
     Explain(explain::Args),
     Doctor(doctor::Args),
     Serve(serve::Args),
+    Image(image::Args),
     Completion(completion::Args),
     #[command(hide = true)]
     Supervisor(supervisor::Args),
@@ -142,4 +161,27 @@ fn wanted_output(words: &[String]) -> Output {
     let after_flag = words.windows(2).filter(|pair| pair[0] == "--output").map(|pair| pair[1].as_str());
     let joined = words.iter().filter_map(|word| word.strip_prefix("--output="));
     after_flag.chain(joined).find_map(|word| Output::from_str(word, false).ok()).unwrap_or(Output::Human)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// Paragraphs are wrapped; an example would be broken in its middle.
+    #[test]
+    fn examples_fit_into_80_columns() {
+        let is_example =
+            |line: &str| line.starts_with("  ") && (line.contains("playctl ") || line.contains("- {"));
+        let mut too_wide = Vec::new();
+        let mut commands = vec![Cli::command()];
+        while let Some(command) = commands.pop() {
+            let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let wide = text.lines().filter(|line| is_example(line) && line.chars().count() > 80);
+            too_wide.extend(wide.map(|line| format!("{}: {line}", command.get_name())));
+            commands.extend(command.get_subcommands().cloned());
+        }
+        assert!(too_wide.is_empty(), "{too_wide:#?}");
+    }
 }

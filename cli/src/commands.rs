@@ -5,6 +5,7 @@ pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod explain;
+pub(crate) mod image;
 pub(crate) mod kill;
 pub(crate) mod load;
 pub(crate) mod load_worker;
@@ -146,7 +147,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     let context = Context { global, printer, interrupt };
     let outcome = match command {
         Command::Demo(args) => demo::run(&context, args),
-        Command::Up(args) => up::run(&context, args),
+        Command::Up(args) => up::run(&context, &args),
         Command::Down(args) => down::run(&context, &args),
         Command::Status(args) => status::run(&context, &args),
         Command::Load(args) => load::run(&context, args),
@@ -159,6 +160,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Logs(args) => logs::run(&context, &args),
         Command::Doctor(args) => Ok(doctor::run(&context, &args)),
         Command::Explain(args) => explain::run(&context, &args),
+        Command::Image(args) => image::run(&context, &args),
         Command::Serve(_)
         | Command::Supervisor(_)
         | Command::RunChild(_)

@@ -3,19 +3,18 @@
 //! Engines name the command (`start it with: playctl up`) and do not know how this invocation was told which platform
 //! it is about. That is added here, for all of them.
 
-use crate::args::DEFAULT_PLATFORM;
-
 /// The commands that act on a platform.
-const COMMANDS: [&str; 14] = [
-    "demo", "down", "drain", "explain", "kill", "load", "logs", "scale", "start", "status", "stop", "up",
-    "watch", "diagnose",
+const COMMANDS: [&str; 15] = [
+    "demo", "down", "drain", "explain", "image", "kill", "load", "logs", "scale", "start", "status", "stop",
+    "up", "watch", "diagnose",
 ];
 
 const PROGRAM: &str = "playctl ";
 
-/// Names `platform` in every command of `text` that names none.
-pub(crate) fn complete(text: &str, platform: &str) -> String {
-    if platform == DEFAULT_PLATFORM {
+/// Puts `selection` ([`crate::args::Global::selection`]) before every command of `text` that does not say which platform
+/// it is about.
+pub(crate) fn complete(text: &str, selection: &str) -> String {
+    if selection.is_empty() {
         return text.to_owned();
     }
     let mut completed = String::with_capacity(text.len());
@@ -28,9 +27,7 @@ pub(crate) fn complete(text: &str, platform: &str) -> String {
             after.split(|character: char| !character.is_ascii_lowercase()).next().unwrap_or_default();
         completed.push_str(before);
         if is_word && COMMANDS.contains(&command) {
-            completed.push_str("--platform ");
-            completed.push_str(platform);
-            completed.push(' ');
+            completed.push_str(selection);
         }
         rest = after;
     }
@@ -68,8 +65,8 @@ mod tests {
                 "(stopped; start it with: playctl --platform blue start tcp)",
             ),
         ] {
-            assert_eq!(complete(text, "blue"), completed);
-            assert_eq!(complete(text, DEFAULT_PLATFORM), text);
+            assert_eq!(complete(text, "--platform blue "), completed);
+            assert_eq!(complete(text, ""), text);
         }
     }
 

@@ -3,21 +3,24 @@
 use std::{
     collections::BTreeMap,
     io::{self, Read as _, Write as _},
-    net::{IpAddr, SocketAddr, TcpStream},
+    net::{SocketAddr, TcpStream},
     sync::{Arc, mpsc},
     time::Duration,
 };
 
-use platform::{EventKind, Target};
+use platform::{
+    EventKind, Target,
+    target::{ReplicaSnapshot, ServiceSnapshot},
+};
 
 use crate::{commands::Failure, session::spawn};
 
-/// Where replicas answer `GET /metrics` (contracts: `ADMIN_PORT`).
-const ADMIN_PORT: u16 = 9100;
 const PATIENCE: Duration = Duration::from_secs(2);
 const INTERVAL: Duration = Duration::from_secs(1);
 /// A page of metrics is smaller.
 const PAGE_BYTES_MAX: u64 = 1024 * 1024;
+/// A service that cannot be counted this often in a row is worth a word: replicas that start or end take less.
+const LOOKS_WITHOUT_COUNT: u32 = 5;
 
 /// Ends the counting when dropped.
 pub(crate) struct Counting {
@@ -31,8 +34,11 @@ pub(crate) fn count(
 ) -> Result<Counting, Failure> {
     let (stop, stopped) = mpsc::channel();
     spawn("log-lines", move || {
-        while look(&*target).into_iter().all(&tell) {
-            if stopped.recv_timeout(INTERVAL) != Err(mpsc::RecvTimeoutError::Timeout) {
+        let mut counter = Counter::default();
+        loop {
+            let services = target.snapshot().map(|snapshot| snapshot.services).unwrap_or_default();
+            let wanted = counter.look(&services).into_iter().all(&tell);
+            if !wanted || stopped.recv_timeout(INTERVAL) != Err(mpsc::RecvTimeoutError::Timeout) {
                 break;
             }
         }
@@ -40,31 +46,67 @@ pub(crate) fn count(
     Ok(Counting { _stop: stop })
 }
 
-/// One look at all replicas. Leaves out a service with a replica that does not answer: half a count is none.
-fn look(target: &dyn Target) -> Vec<EventKind> {
-    let Ok(snapshot) = target.snapshot() else { return Vec::new() };
-    let of_service = |service: &platform::target::ServiceSnapshot| {
-        let mut sums = [0; 3];
-        for replica in &service.replicas {
-            let page = metrics(replica.address.ip()).ok()?;
-            for (sum, kind) in sums.iter_mut().zip(["", "_shipped", "_dropped"]) {
-                *sum += value(&page, &format!("{}_log_lines{kind}_total", service.name))?;
-            }
-        }
-        let [written, shipped, dropped] = sums;
-        Some(EventKind::LogLinesCounted { service: service.name.clone(), written, shipped, dropped })
-    };
-    snapshot.services.iter().filter_map(of_service).collect()
+/// Services that could not be counted, and how often in a row.
+#[derive(Default)]
+struct Counter {
+    failures: BTreeMap<String, u32>,
 }
 
-fn metrics(host: IpAddr) -> io::Result<BTreeMap<String, f64>> {
-    let mut stream = TcpStream::connect_timeout(&SocketAddr::new(host, ADMIN_PORT), PATIENCE)?;
+impl Counter {
+    /// One look at all replicas. Leaves out a service with a replica that does not answer: half a count is none.
+    fn look(&mut self, services: &[ServiceSnapshot]) -> Vec<EventKind> {
+        services.iter().filter_map(|service| self.look_at(service)).collect()
+    }
+
+    fn look_at(&mut self, service: &ServiceSnapshot) -> Option<EventKind> {
+        match sums(service) {
+            Ok([written, shipped, dropped]) => {
+                self.failures.remove(&service.name);
+                Some(EventKind::LogLinesCounted { service: service.name.clone(), written, shipped, dropped })
+            }
+            Err(why) => {
+                let failures = self.failures.entry(service.name.clone()).or_default();
+                *failures = failures.saturating_add(1);
+                (*failures == LOOKS_WITHOUT_COUNT).then(|| EventKind::Warning {
+                    message: format!("the log lines of {} cannot be counted: {why}", service.name),
+                })
+            }
+        }
+    }
+}
+
+/// Lines written, shipped and dropped by all replicas of a service.
+fn sums(service: &ServiceSnapshot) -> Result<[u64; 3], String> {
+    let mut sums = [0; 3];
+    for replica in &service.replicas {
+        let page = metrics(replica)?;
+        for (sum, kind) in sums.iter_mut().zip(["", "_shipped", "_dropped"]) {
+            let name = format!("{}_log_lines{kind}_total", service.name);
+            *sum += value(&page, &name).ok_or_else(|| format!("{} has no metric {name}", replica.name))?;
+        }
+    }
+    Ok(sums)
+}
+
+fn metrics(replica: &ReplicaSnapshot) -> Result<BTreeMap<String, f64>, String> {
+    let port = replica
+        .admin_port
+        .ok_or_else(|| format!("the platform does not say at which port {} has its metrics", replica.name))?;
+    let address = replica.socket().ok_or_else(|| format!("{} has no address yet", replica.name))?;
+    let address = SocketAddr::new(address.ip(), port);
+    page(address)
+        .map(|page| parse(&page))
+        .map_err(|error| format!("http://{address}/metrics of {}: {error}", replica.name))
+}
+
+fn page(address: SocketAddr) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: replica\r\nConnection: close\r\n\r\n")?;
     let mut bytes = Vec::new();
     stream.take(PAGE_BYTES_MAX).read_to_end(&mut bytes)?;
-    Ok(parse(&String::from_utf8_lossy(&bytes)))
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Metrics without labels, by name.
@@ -82,6 +124,8 @@ fn value(page: &BTreeMap<String, f64>, name: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
 
     #[test]
@@ -92,5 +136,65 @@ mod tests {
         assert_eq!(value(&page, "tcp_log_lines_total"), Some(12));
         assert_eq!(value(&page, "tcp_log_lines_shipped_total"), Some(11));
         assert_eq!(value(&page, "tcp_log_lines_dropped_total"), None);
+    }
+    /// Answers one request after the other with a page, at a port of its own.
+    fn serve(page: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        // Ends with the test's process.
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let mut request = [0; 1024];
+                let _ = stream.read(&mut request);
+                let _ = stream.write_all(page.as_bytes());
+            }
+        });
+        address
+    }
+
+    fn service(name: &str, admin: Option<SocketAddr>) -> ServiceSnapshot {
+        let since = jiff::Timestamp::UNIX_EPOCH;
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        serde_json::from_value(serde_json::json!({
+            "name": name, "endpoint": null, "desired": 1, "autoscaler": null,
+            "replicas": [{
+                "name": format!("{name}-0"), "node": "node-0", "address": address, "pid": null, "server_id": null,
+                "admin_port": admin.map(|admin| admin.port()), "phase": "ready", "since": since, "restarts": 0,
+                "connections": null, "cpu_cores": null, "memory_bytes": null,
+            }],
+        }))
+        .expect("a service")
+    }
+
+    #[test]
+    fn each_service_is_asked_at_its_own_admin_port() {
+        let tcp =
+            serve("tcp_log_lines_total 3\ntcp_log_lines_shipped_total 2\ntcp_log_lines_dropped_total 1\n");
+        let udp =
+            serve("udp_log_lines_total 9\nudp_log_lines_shipped_total 9\nudp_log_lines_dropped_total 0\n");
+        let told = Counter::default().look(&[service("tcp", Some(tcp)), service("udp", Some(udp))]);
+        let counted = |name: &str, written, shipped, dropped| EventKind::LogLinesCounted {
+            service: name.to_owned(),
+            written,
+            shipped,
+            dropped,
+        };
+        assert_eq!(told, [counted("tcp", 3, 2, 1), counted("udp", 9, 9, 0)]);
+    }
+
+    #[test]
+    fn what_cannot_be_counted_is_named_once() {
+        let other = serve("HTTP/1.1 404 Not Found\r\n\r\n");
+        for (service, expected) in [
+            (service("tcp", None), "the platform does not say at which port tcp-0 has its metrics"),
+            (service("tcp", Some(other)), "tcp-0 has no metric tcp_log_lines_total"),
+        ] {
+            let mut counter = Counter::default();
+            let told: Vec<EventKind> = (0..3 * LOOKS_WITHOUT_COUNT)
+                .flat_map(|_| counter.look(std::slice::from_ref(&service)))
+                .collect();
+            let message = format!("the log lines of tcp cannot be counted: {expected}");
+            assert_eq!(told, [EventKind::Warning { message }]);
+        }
     }
 }

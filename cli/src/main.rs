@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod failed_load;
 mod hint;
 mod interrupt;
 mod log_lines;

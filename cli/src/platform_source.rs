@@ -9,38 +9,43 @@ use std::{
 
 use local::LocalTarget;
 use parking_lot::Mutex;
-use platform::{Event, EventKind, Target, TargetError};
+use platform::{Event, EventKind, Target, TargetError, target::OnWait};
 use report::Style;
 use uuid::Uuid;
 
 use crate::{
+    args::TargetKind,
     commands::{Context, Failure},
     hint,
 };
 
-/// How long a supervisor may stay silent before the wait for it is shown.
+/// How long a platform may stay silent before the wait for it is shown.
 const SHOWN_AFTER: Duration = Duration::from_secs(2);
 
-/// The platform that `--platform` names, running or not.
-pub(crate) fn existing(context: &Context) -> Result<LocalTarget, Failure> {
-    local(context, local::Options::default())
+/// The platform that `--platform` and `--target` name, running or not.
+pub(crate) fn target(context: &Context) -> Result<Arc<dyn Target>, Failure> {
+    let platform = &context.global.platform;
+    match context.global.target {
+        TargetKind::Local => {
+            let on_wait = on_wait(context, format!("the supervisor of {platform}"));
+            Ok(Arc::new(LocalTarget::new(platform)?.on_wait(on_wait)))
+        }
+    }
 }
 
-/// The same with other options. While its supervisor does not answer that is shown, and Ctrl-C ends the wait.
-pub(crate) fn local(context: &Context, options: local::Options) -> Result<LocalTarget, Failure> {
+/// Shows that `who` does not answer, and lets Ctrl-C end the wait.
+fn on_wait(context: &Context, who: String) -> OnWait {
     let (interrupt, progress) = (context.interrupt.clone(), Arc::clone(context.printer.progress()));
-    let platform = context.global.platform.clone();
-    let on_wait = move |waited: Duration| {
+    Arc::new(move |waited: Duration| {
         if interrupt.is_set() {
             return ControlFlow::Break(());
         }
         if waited >= SHOWN_AFTER {
-            let detail = format!("the supervisor of {platform} has not answered for {} s", waited.as_secs());
+            let detail = format!("{who} has not answered for {} s", waited.as_secs());
             progress.show("no answer", &detail);
         }
         ControlFlow::Continue(())
-    };
-    Ok(LocalTarget::new(&context.global.platform, options)?.on_wait(Arc::new(on_wait)))
+    })
 }
 
 /// Hands on the items of a blocking stream until it ends, the user interrupts or nobody reads what is printed.
@@ -76,7 +81,7 @@ pub(crate) fn while_wanted<T: Send + 'static>(
 }
 
 /// Which replica a server's own UUID (its answer to `WHERE`) belongs to.
-pub(crate) fn replica_names(target: LocalTarget) -> load::ReplicaNames {
+pub(crate) fn replica_names(target: Arc<dyn Target>) -> load::ReplicaNames {
     let known: Mutex<HashMap<Uuid, String>> = Mutex::default();
     Arc::new(move |server| {
         let mut known = known.lock();
@@ -92,19 +97,19 @@ pub(crate) fn replica_names(target: LocalTarget) -> load::ReplicaNames {
 /// A time line that draws for this invocation's stdout, with commands that can be copied.
 pub(crate) struct Timeline {
     drawn: report::Timeline,
-    platform: String,
+    selection: String,
 }
 
 pub(crate) fn timeline(context: &Context) -> Timeline {
     let style = Style { color: context.printer.color(), width: context.printer.width() };
-    Timeline { drawn: report::Timeline::new(style), platform: context.global.platform.clone() }
+    Timeline { drawn: report::Timeline::new(style), selection: context.global.selection() }
 }
 
 impl Timeline {
     /// The lines that an event is worth; often none.
     pub(crate) fn feed(&mut self, event: &Event) -> Vec<String> {
         let EventKind::Warning { message } = &event.kind else { return self.drawn.feed(event) };
-        let message = hint::complete(message, &self.platform);
+        let message = hint::complete(message, &self.selection);
         self.drawn.feed(&Event { kind: EventKind::Warning { message }, ..event.clone() })
     }
 

@@ -30,7 +30,8 @@ use crate::{
 /// How this invocation prints.
 pub(crate) struct Printer {
     output: Output,
-    platform: String,
+    /// The options that say which platform this is about.
+    selection: String,
     color: bool,
     width: usize,
     quiet: bool,
@@ -50,7 +51,7 @@ impl Printer {
         };
         Self {
             output: global.output,
-            platform: global.platform.clone(),
+            selection: global.selection(),
             color,
             width: stdout_width(),
             quiet: global.quiet,
@@ -94,7 +95,7 @@ impl Printer {
     /// Our own words, as part of the result: go to stdout with `--output human` only.
     pub(crate) fn line(&self, text: &str) {
         if self.output == Output::Human {
-            self.write_out(&lines(&hint::complete(text, &self.platform)));
+            self.write_out(&lines(&hint::complete(text, &self.selection)));
         }
     }
 
@@ -154,7 +155,7 @@ impl Printer {
 
     /// Text with the platform's name in the commands that it names.
     pub(crate) fn completed(&self, text: &str) -> String {
-        hint::complete(text, &self.platform)
+        hint::complete(text, &self.selection)
     }
 
     fn write_out(&self, text: &str) {
@@ -179,7 +180,7 @@ impl Printer {
     }
 
     fn write_err(&self, text: &str) {
-        let text = indented(&hint::complete(text, &self.platform));
+        let text = indented(&hint::complete(text, &self.selection));
         self.progress.suspend(|| {
             // Nobody is left to tell when stderr is gone too.
             let _ = writeln!(io::stderr().lock(), "{text}");

@@ -3,11 +3,20 @@
 //! Keys are in snake case, durations whole milliseconds with `_ms` in their names. What a target answers is printed
 //! as it is ([`platform::target`]); here are the results that the command line puts together.
 
+use std::path::PathBuf;
+
 use platform::target::{Applied, Scaled, Snapshot};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::{commands, hint, printer::Printer};
+use crate::{
+    commands::{
+        self,
+        explain::{Explained, StateText},
+    },
+    hint,
+    printer::Printer,
+};
 
 /// Why a command failed.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -40,6 +49,18 @@ pub(crate) struct Up {
     pub snapshot: Snapshot,
 }
 
+/// `playctl explain`
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Explain {
+    /// Every autoscaled service of a platform.
+    All(Vec<Explained>),
+    /// One service, or a manifest with a state.
+    One(Box<Explained>),
+    /// `--print-state`
+    State(StateText),
+}
+
 /// `playctl down`
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Down {
@@ -59,6 +80,45 @@ pub(crate) struct Scale {
     pub next_sync_in_ms: Option<u64>,
     /// So many of the replicas have no place yet.
     pub pending: u32,
+}
+
+/// `playctl image build`
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ImageBuilt {
+    /// Name and tag, as in `playctl:0.1.0`.
+    pub reference: String,
+    /// The tar.
+    pub file: PathBuf,
+    pub file_bytes: u64,
+    /// `amd64` or `arm64`.
+    pub architecture: String,
+    /// Of the manifest: the same for the same files, whatever the image is called.
+    pub digest: String,
+    /// Of the configuration, which `docker images` shows.
+    pub id: String,
+    /// Of all layers.
+    pub bytes: u64,
+    /// All that is in it.
+    pub files: Vec<ImageFile>,
+    pub warnings: Vec<String>,
+}
+
+/// A file of an image.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ImageFile {
+    pub path: PathBuf,
+    pub bytes: u64,
+}
+
+/// `playctl image load`
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ImageLoaded {
+    /// Names and tags.
+    pub references: Vec<String>,
+    /// `minikube`, `containerd`, `docker` or `podman`.
+    pub into: String,
+    /// What the image is, if it was built for this.
+    pub built: Option<ImageBuilt>,
 }
 
 #[cfg(test)]
@@ -87,7 +147,12 @@ mod tests {
         drain: Drained,
         logs: Vec<LogLine>,
         watch: Vec<Event>,
+        load: report::Document<'static>,
+        demo: report::Document<'static>,
+        explain: Explain,
         doctor: Vec<Check>,
+        image_build: ImageBuilt,
+        image_load: ImageLoaded,
         failure: Failure,
     }
 

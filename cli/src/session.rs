@@ -23,7 +23,7 @@ use uuid::Uuid;
 use crate::{
     args::Output,
     commands::{Context, Failure, Outcome},
-    log_lines,
+    failed_load, log_lines,
     platform_source::Timeline,
     waiting::Waiting,
 };
@@ -283,11 +283,11 @@ impl Run {
         if self.summary.interrupted {
             return Err(Failure::interrupted());
         }
-        if let Some(nobody) = self.nobody_there() {
+        if let Some(nobody) = failed_load::nobody_there(&self.summary) {
             return Err(Failure::failed(nobody));
         }
         let mut wrong = self.not_done.clone();
-        wrong.extend(self.no_answers(scenario));
+        wrong.extend(failed_load::no_answers(&self.summary, scenario));
         let all_met = self.summary.expectations.iter().all(|result| result.met);
         match (all_met, wrong.is_empty()) {
             (true, true) => Ok(exit::DONE),
@@ -299,48 +299,6 @@ impl Run {
                 Ok(exit::EXPECTATION_NOT_MET)
             }
         }
-    }
-
-    fn nobody_there(&self) -> Option<String> {
-        let LoadSummary { totals, plan, first_error, .. } = &self.summary;
-        let is_silent = plan.is_udp() && totals.refused > 0 && totals.bytes_received == 0;
-        if totals.attempted == 0 || (totals.connected > 0 && !is_silent) {
-            return None;
-        }
-        if plan.is_udp() {
-            return Some(format!(
-                "none of {} datagrams to {} was answered; does a server listen there?",
-                totals.messages_sent, plan.target
-            ));
-        }
-        let first = first_error.as_ref().map(|error| format!("; the first: {error}")).unwrap_or_default();
-        Some(format!(
-            "none of {} attempts to connect to {} succeeded: {} refused, {} timed out, {} failed otherwise, {} were \
-             cut off by the end; does a server listen there?{first}",
-            totals.attempted,
-            plan.target,
-            totals.refused,
-            totals.connect_timeouts,
-            totals.connect_errors,
-            totals.connects_cut_off
-        ))
-    }
-
-    /// A load that expects answers and gets none, or none right.
-    fn no_answers(&self, scenario: &Scenario) -> Option<String> {
-        let LoadSummary { totals, plan, first_wrong_answer, .. } = &self.summary;
-        if !scenario.expects_answers() || totals.messages_sent == 0 || totals.messages_answered > 0 {
-            return None;
-        }
-        let why = if let Some(first) = first_wrong_answer {
-            format!(" as expected; the first answer was {first}")
-        } else if totals.bytes_received == 0 && !scenario.messages.payload.bytes().ends_with(b"\n") {
-            let payload = &plan.payload;
-            format!("; a server that reads lines waits for a line end, which --payload '{payload}\\n' has")
-        } else {
-            "; does a server listen there that answers?".to_owned()
-        };
-        Some(format!("none of {} messages to {} was answered{why}", totals.messages_sent, plan.target))
     }
 }
 

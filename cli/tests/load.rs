@@ -2,7 +2,11 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -65,21 +69,25 @@ fn expectations_decide_the_exit_status() {
 }
 
 /// A server on a port of its own that answers with what `answer` makes of a request, or not at all.
-fn foreign(answer: fn(&[u8]) -> Option<Vec<u8>>) -> std::net::SocketAddr {
-    use std::io::{Read, Write};
+fn foreign(answer: fn(&[u8]) -> Option<Vec<u8>>) -> SocketAddr {
+    serve(move |mut stream| {
+        let mut buffer = [0; 1024];
+        while let Ok(read @ 1..) = stream.read(&mut buffer) {
+            if let Some(bytes) = answer(&buffer[..read]) {
+                let _ = stream.write_all(&bytes);
+            }
+        }
+    })
+}
+
+/// A server on a port of its own, with a thread for each connection.
+fn serve(session: impl Fn(TcpStream) + Copy + Send + 'static) -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     // Ends with the test's process.
     std::thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            std::thread::spawn(move || {
-                let mut buffer = [0; 1024];
-                while let Ok(read @ 1..) = stream.read(&mut buffer) {
-                    if let Some(bytes) = answer(&buffer[..read]) {
-                        let _ = stream.write_all(&bytes);
-                    }
-                }
-            });
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || session(stream));
         }
     });
     address
@@ -121,6 +129,42 @@ expectations: [connected >= 50, refused = 0, lost = 0";
     let output =
         lab.run(&["load", "--conns", "1_0", "--rate", "1k/s", "--for", "1s", "--payload", r"hello\n", &name]);
     assert_eq!(output.status.code(), Some(0), "{}", both(&output));
+}
+
+/// What is said fits what the server did: only silence calls for a line end.
+#[test]
+fn what_a_server_did_instead_of_answering_is_said() {
+    let lab = Lab::new("instead");
+    let closes_at_once = serve(|_| {});
+    let closes_when_asked = serve(|mut stream| {
+        let _ = stream.read(&mut [0; 1024]);
+    });
+    // What was not read when a socket is closed resets it.
+    let resets = serve(|mut stream| {
+        let _ = stream.read_exact(&mut [0; 1]);
+    });
+    let half = foreign(|request| (request == b"msg:12345").then(|| b"123".to_vec()));
+    let silent = foreign(|_| None);
+    for (address, expected) in [
+        (closes_at_once, vec!["the server ", " of 5 connections"]),
+        (
+            closes_when_asked,
+            vec!["none of 5 messages to ", "the server closed 5 of 5 connections; is this its"],
+        ),
+        (
+            resets,
+            vec!["none of 5 messages to ", "the server reset 5 of 5 connections; is this its protocol?"],
+        ),
+        (half, vec!["none of 5 messages to ", " was answered in full; 15 bytes came"]),
+        (silent, vec!["none of 5 messages to ", "waits for a line end"]),
+    ] {
+        let arguments = ["load", "--conns", "5", "--rate", "1ms", "--for", "1s", "--timeout", "500ms"];
+        let output = lab.run(&[&arguments[..], &["--no-reconnect", &address.to_string()]].concat());
+        assert_eq!(output.status.code(), Some(1), "{}", both(&output));
+        let text = lossy(&output.stderr);
+        assert!(expected.iter().all(|expected| text.contains(expected)), "{expected:?}: {}", both(&output));
+        assert_eq!(text.contains("line end"), address == silent, "{}", both(&output));
+    }
 }
 
 #[test]
@@ -252,7 +296,7 @@ fn ctrl_c_ends_a_load_with_what_was_seen() {
     eventually(SOON, || {
         let status = lab.status();
         let text = status.to_string();
-        let clients = std::net::TcpStream::connect(lab.endpoint()).map_or(0, |mut stream| who(&mut stream));
+        let clients = TcpStream::connect(lab.endpoint()).map_or(0, |mut stream| who(&mut stream));
         if clients > 50 { Ok(()) } else { Err(text) }
     })
     .expect("the load runs");
@@ -315,7 +359,7 @@ fn scaling_under_load_loses_nothing() {
         "0",
     ]);
     eventually(SOON, || {
-        let clients = std::net::TcpStream::connect(lab.endpoint()).map_or(0, |mut stream| who(&mut stream));
+        let clients = TcpStream::connect(lab.endpoint()).map_or(0, |mut stream| who(&mut stream));
         // Least request over three replicas: each of them has its third once the ramp is done.
         if clients > 630 { Ok(()) } else { Err(clients) }
     })
@@ -398,7 +442,7 @@ fn datagrams_survive_a_drain() {
 }
 
 /// How many clients the replica that this connection got says it has.
-fn who(stream: &mut std::net::TcpStream) -> u64 {
+fn who(stream: &mut TcpStream) -> u64 {
     use std::io::{Read, Write};
     stream.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
     stream.write_all(b"WHO").expect("sent");

@@ -54,6 +54,17 @@ fn up_again_applies_what_changed() {
     assert!(applied["applied"]["took_ms"].is_u64() && !applied.to_string().contains("hunter2"), "{applied}");
 }
 
+const HPA: &str = "
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: tcp}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: tcp}
+  maxReplicas: 5
+  metrics:
+  - {type: Pods, pods: {metric: {name: open}, target: {type: AverageValue, averageValue: 5k}}}
+";
+
 #[test]
 fn results_are_what_their_schema_says() {
     let lab = Lab::new("schema");
@@ -87,6 +98,13 @@ fn results_are_what_their_schema_says() {
     check("start", &lab.json(&["start", "tcp/tcp-0"]));
     check("stop", &lab.json(&["stop", "kafka"]));
     check("logs", &lab.json(&["logs", "--tail", "5"]));
+    check("load", &lab.json(&["load", "--conns", "2", "--rate", "1ms", "--for", "1s"]));
+    let (hpa, state) = (lab.home().join("hpa.yaml"), lab.home().join("state.yaml"));
+    fs::write(&hpa, HPA).expect("written");
+    fs::write(&state, "{replicas: 1, pods: [{name: a}], metrics: [{pods: {a: 7000}}]}").expect("written");
+    let (hpa, state) = (hpa.to_str().expect("UTF-8"), state.to_str().expect("UTF-8"));
+    check("explain", &lab.json(&["explain", "--hpa", hpa, "--state", state]));
+    check("explain", &lab.json(&["explain", "--hpa", hpa, "--print-state"]));
     let doctor = lab.run(&["doctor", "--output", "json"]);
     check("doctor", &serde_json::from_slice(&doctor.stdout).expect("JSON"));
     let failed = lab.run(&["scale", "tpc", "2", "--output", "json"]);

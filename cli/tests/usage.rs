@@ -23,6 +23,7 @@ fn every_command_has_help_with_examples() {
         "logs",
         "doctor",
         "serve",
+        "image",
         "completion",
     ];
     for command in commands {
@@ -56,6 +57,7 @@ fn wrong_words_are_usage_errors() {
         (&["load", "tcp-11k"], "tcp-10k"),
         (&["load", "tcp-10k", "--for", "1s", "--hold", "1s"], "--hold"),
         (&["--platform", "Not A Name", "up"], "Not A Name"),
+        (&["--target", "moon", "status"], "local"),
         (&["load", "--duration", "1s"], "--for"),
         (&["load", "--connections", "5"], "--conns"),
         (&["up", "--dry-run"], "there is no dry run"),

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use platform::Target;
-
 use super::{
     Context, Failure, Outcome,
     load::{Outputs, Shape},
@@ -36,14 +34,14 @@ pub(crate) struct Args {
 
 pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     let name = &context.global.platform;
-    if platform_source::existing(context)?.is_running() {
+    if platform_source::target(context)?.is_up()? {
         return Err(Failure::failed(format!(
             "platform {name} is up already, and demo takes down what it brought up; \
              use: playctl load tcp-10k, or: playctl --platform demo demo"
         )));
     }
     args.outputs.check()?;
-    let (target, applied) = up::bring_up(context, args.bring_up)?;
+    let (target, applied) = up::bring_up(context, &args.bring_up)?;
     context.printer.note(&format!("up after {:.2} s", applied.took.as_secs_f64()));
     let mut shape = args.shape;
     if shape.duration.is_none() {

@@ -1,6 +1,6 @@
 //! `playctl down`
 
-use platform::{Target, exit};
+use platform::exit;
 
 use super::{Context, Outcome};
 use crate::{platform_source, results};
@@ -10,7 +10,7 @@ use crate::{platform_source, results};
 #[command(after_help = "\
 Examples:
   playctl down              at once: connections are cut
-  playctl down --graceful   replicas drain first, for as long as their grace periods allow")]
+  playctl down --graceful   replicas drain first, within their grace periods")]
 pub(crate) struct Args {
     /// Drain first: clients get their notices, replicas their grace periods
     #[arg(long)]
@@ -18,14 +18,14 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let target = platform_source::existing(context)?;
+    let target = platform_source::target(context)?;
     let detail = if args.graceful {
         "draining and taking down (as long as the grace periods allow)"
     } else {
         "taking down"
     };
     context.printer.progress().show("down", detail);
-    let was_up = target.is_running();
+    let was_up = target.is_up()?;
     target.teardown(args.graceful)?;
     context.printer.progress().clear();
     let platform = &context.global.platform;

@@ -7,7 +7,6 @@ use std::{
 };
 
 use autoscale::{
-    Phase, Pod, Ready, ReadyStatus,
     explain::{
         self, Case, Explanation, Instants, Text,
         state::{CALENDAR_FROM_MS, State},
@@ -15,14 +14,12 @@ use autoscale::{
     manifest::{self, Entry, Manifest, ManifestError},
 };
 use jiff::{Timestamp, tz::TimeZone};
-use platform::{
-    Target, exit,
-    target::{ReplicaPhase, ReplicaSnapshot},
-};
+use platform::exit;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Context, Failure, Outcome};
-use crate::platform_source;
+use crate::{platform_source, results};
 
 /// No manifest comes near; it keeps a wrong file name from filling the memory.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
@@ -31,10 +28,10 @@ const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  playctl explain                           every autoscaled service of the local platform
+  playctl explain                           every autoscaled service
   playctl explain tcp --output json
   kubectl get hpa tcp -o yaml > hpa.yaml
-  playctl explain --hpa hpa.yaml --print-state > state.yaml    what its status says, to be edited
+  playctl explain --hpa hpa.yaml --print-state > state.yaml    to be edited
   playctl explain --hpa hpa.yaml --state state.yaml
 
 The state file says what the autoscaler sees: the replicas, pods, metrics, and what it remembers. Its format is in
@@ -58,16 +55,16 @@ pub(crate) struct Args {
 }
 
 /// An explanation and what it is of.
-#[derive(Debug, Serialize)]
-struct Named {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Explained {
     name: String,
     #[serde(flatten)]
     explanation: Explanation,
 }
 
 /// The result of `--print-state` as a document.
-#[derive(Debug, Serialize)]
-struct StateText {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct StateText {
     state: String,
 }
 
@@ -77,23 +74,24 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         (Some(hpa), None, _) => {
             let text = state_for(hpa, args.name.as_deref(), &note)?;
             context.printer.line(text.trim_end());
-            context.printer.document(&StateText { state: text });
+            context.printer.document(&results::Explain::State(StateText { state: text }));
         }
         (Some(hpa), Some(state), _) => {
             let explained = from_files(hpa, state, args.name.as_deref(), &note)?;
             print(context, &explained);
-            context.printer.document(&explained);
+            context.printer.document(&results::Explain::One(Box::new(explained)));
         }
         (_, _, Some(service)) => {
-            let explained = from_platform(context, service)?;
+            let explained = explain(service, &platform_source::target(context)?.autoscaler(service)?)?;
             print(context, &explained);
-            context.printer.document(&explained);
+            context.printer.document(&results::Explain::One(Box::new(explained)));
         }
         _ => {
-            let services = platform_source::existing(context)?.snapshot()?.services;
+            let target = platform_source::target(context)?;
+            let services = target.snapshot()?.services;
             let autoscaled = services.iter().filter(|service| service.autoscaler.is_some());
             let all = autoscaled
-                .map(|service| from_platform(context, &service.name))
+                .map(|service| explain(&service.name, &target.autoscaler(&service.name)?))
                 .collect::<Result<Vec<_>, _>>()?;
             if all.is_empty() {
                 return Err(Failure::usage("no service of this platform is autoscaled"));
@@ -101,83 +99,26 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             for explained in &all {
                 print(context, explained);
             }
-            context.printer.document(&all);
+            context.printer.document(&results::Explain::All(all));
         }
     }
     Ok(exit::DONE)
 }
 
-fn print(context: &Context, explained: &Named) {
+fn print(context: &Context, explained: &Explained) {
     let explanation = &explained.explanation;
     let instants: &dyn Instants = if explanation.now_ms >= CALENDAR_FROM_MS { &TimeOfDay } else { &() };
     let text = Text { explanation, instants };
     context.printer.line(&format!("{} {text}", explained.name));
 }
 
-/// What the autoscaler of a running service would do if it looked now and saw what it last saw.
-fn from_platform(context: &Context, service: &str) -> Result<Named, Failure> {
-    let target = platform_source::existing(context)?;
-    let state = target.autoscaler(service)?;
-    if state.get("observed").is_none_or(serde_json::Value::is_null) {
-        return Err(Failure::failed(format!(
-            "the autoscaler of {service} has not looked yet; it does one sync period after bring-up (15 s by default): \
-             try again then"
-        )));
-    }
-    let mut case: Case = serde_json::from_value(state).map_err(|error| {
-        Failure::failed(format!(
-            "the supervisor's answer is not understood ({error}); it may be of another version: playctl down, playctl up"
-        ))
-    })?;
-    case.now_ms = case.now_ms.max(Timestamp::now().as_millisecond());
-    let services = target.snapshot()?.services;
-    if let Some(now) = services.iter().find(|of| of.name == service) {
-        bring_up_to_date(&mut case, now.desired, &now.replicas);
-    }
-    explain(service, &case)
-}
-
-/// The autoscaler looked before the scale was last written, by itself or by somebody else: replicas that came since have
-/// no sample yet, and those that went have none any more.
-fn bring_up_to_date(case: &mut Case, desired: u32, replicas: &[ReplicaSnapshot]) {
-    let observed = &mut case.observed;
-    observed.spec_replicas = i32::try_from(desired).unwrap_or(i32::MAX);
-    let is_there = |pod: &Pod| replicas.iter().any(|replica| *replica.name == *pod.name);
-    let kept: Vec<bool> = observed.pods.iter().map(is_there).collect();
-    for metric in &mut observed.metrics {
-        if let autoscale::MetricReading::Pods(samples) = metric {
-            samples.listed.resize(kept.len(), None);
-            let mut kept = kept.iter().copied();
-            samples.listed.retain(|_| kept.next().unwrap_or(true));
-        }
-    }
-    observed.pods.retain(is_there);
-    let containers = observed.pods.first().map(|pod| pod.containers.clone()).unwrap_or_default();
-    for replica in replicas {
-        let since_ms = replica.since.as_millisecond();
-        let is_deleting = replica.phase == ReplicaPhase::Draining;
-        if let Some(pod) = observed.pods.iter_mut().find(|pod| *pod.name == *replica.name) {
-            pod.deleting |= is_deleting;
-            continue;
-        }
-        let status =
-            if replica.phase == ReplicaPhase::Ready { ReadyStatus::True } else { ReadyStatus::False };
-        observed.pods.push(Pod {
-            name: replica.name.as_str().into(),
-            phase: Phase::Running,
-            ready: Some(Ready { status, since_ms }),
-            started_ms: Some(since_ms),
-            deleting: is_deleting,
-            containers: containers.clone(),
-            ..Pod::default()
-        });
-    }
-    let active = observed.pods.iter().filter(|pod| !pod.deleting).count();
-    observed.status_replicas = i32::try_from(active).unwrap_or(i32::MAX);
-}
-
 /// `note` is told what is wrong beside the autoscaler that is explained.
-fn from_files(hpa: &Path, state: &Path, name: Option<&str>, note: &dyn Fn(&str)) -> Result<Named, Failure> {
+fn from_files(
+    hpa: &Path,
+    state: &Path,
+    name: Option<&str>,
+    note: &dyn Fn(&str),
+) -> Result<Explained, Failure> {
     if hpa == state {
         return Err(Failure::usage("--hpa and --state must be two files"));
     }
@@ -252,9 +193,9 @@ fn invalid(error: &ManifestError) -> Failure {
     }
 }
 
-fn explain(name: &str, case: &Case) -> Result<Named, Failure> {
+fn explain(name: &str, case: &Case) -> Result<Explained, Failure> {
     let explanation = explain::explain(case).map_err(Failure::usage)?;
-    Ok(Named { name: name.to_owned(), explanation })
+    Ok(Explained { name: name.to_owned(), explanation })
 }
 
 fn read(path: &Path) -> Result<String, Failure> {

@@ -1,7 +1,7 @@
 //! `playctl kill SERVICE[/REPLICA]`
 
 use platform::{
-    Target, exit,
+    exit,
     target::{Killed, Subject},
 };
 
@@ -13,8 +13,8 @@ use crate::platform_source;
 #[command(after_help = "\
 Examples:
   playctl kill tcp                 the replica with the lowest ordinal
-  playctl kill tcp/tcp-1           this one; it is started again after the kubelet's back-off
-  playctl kill tcp/fullest         the one with the most connections at this moment
+  playctl kill tcp/tcp-1           this one; it starts again after a back-off
+  playctl kill tcp/fullest         the one with the most connections
   playctl kill gateway/node-0      a gateway
   playctl kill tcp/tcp-1 --no-restart")]
 pub(crate) struct Args {
@@ -27,7 +27,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let target = platform_source::existing(context)?;
+    let target = platform_source::target(context)?;
     let killed = target.kill(&args.what, !args.no_restart)?;
     context.printer.line(&in_words(&args.what.name, &killed));
     context.printer.document(&killed);
@@ -35,7 +35,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
 }
 
 fn in_words(service: &str, killed: &Killed) -> String {
-    let Killed { replica, pid, draining, restart_in } = killed;
+    let Killed { replica, pid, draining, replaced, restart_in } = killed;
     let pid = pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
     if *draining {
         return format!("{replica} was draining; killed{pid}, and it is not started again");
@@ -43,6 +43,7 @@ fn in_words(service: &str, killed: &Killed) -> String {
     let next = match restart_in {
         Some(after) if after.is_zero() => "it is started again now".to_owned(),
         Some(after) => format!("it is started again in {} s", after.as_secs()),
+        None if *replaced => "another replica takes its place".to_owned(),
         None => format!("it stays dead until: playctl start {service}/{replica}, or playctl up"),
     };
     format!("killed {replica}{pid}; {next}")
@@ -57,13 +58,17 @@ mod tests {
     #[test]
     fn what_becomes_of_it_is_said() {
         let killed = |draining, restart_in| {
-            in_words("tcp", &Killed { replica: "tcp-1".to_owned(), pid: Some(7), draining, restart_in })
+            let replica = "tcp-1".to_owned();
+            in_words("tcp", &Killed { replica, pid: Some(7), draining, replaced: false, restart_in })
         };
         let now = Some(Duration::ZERO);
         assert_eq!(killed(false, now), "killed tcp-1 (pid 7); it is started again now");
         let later = Some(Duration::from_secs(10));
         assert_eq!(killed(false, later), "killed tcp-1 (pid 7); it is started again in 10 s");
         assert!(killed(false, None).contains("stays dead until: playctl start tcp/tcp-1"));
+        let replica = "tcp-5c9f".to_owned();
+        let killed_pod = Killed { replica, pid: None, draining: false, replaced: true, restart_in: None };
+        assert_eq!(in_words("tcp", &killed_pod), "killed tcp-5c9f; another replica takes its place");
         assert_eq!(killed(true, None), "tcp-1 was draining; killed (pid 7), and it is not started again");
     }
 }

@@ -2,14 +2,18 @@
 
 use std::{
     fs::OpenOptions,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use load::{Identify, Options};
-use local::LocalTarget;
-use platform::{Event, EventKind, Target, duration, target::EventsFrom, values::Protocol};
+use platform::{
+    Event, EventKind, HostPort, Target, duration,
+    target::{Endpoint, EventsFrom},
+    values::Protocol,
+};
 use scenario::{
     Every, Expect, Expectation, Hold, LoadDuration, Payload, Profile, Rate, Scenario, Stage, fit::Unfit,
     parse_count,
@@ -28,28 +32,34 @@ const PAYLOAD_BYTES_MAX: u64 = 65_537;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  playctl load --conns 10k --rate 5ms                    our platform; each sends msg:12345 once a second, 240 s
-  playctl load tcp-10k                                   a scenario, with its expectations
-  playctl load tcp-10k --hold 30s --svg run.svg          shorter, with a picture
-  playctl load --conns 500 --rate 200/s 127.0.0.1:7000   any TCP server
+  playctl load --conns 10k --rate 5ms     our platform; each connection sends
+                                          msg:12345 once a second, for 240 s
+  playctl load tcp-10k                    a scenario, with its expectations
+  playctl load tcp-10k --hold 30s --svg run.svg        shorter, with a picture
+  playctl load --conns 500 --rate 200/s 127.0.0.1:7000       any TCP server
   playctl load --payload 'PING\\r\\n' --expect any localhost:6379
   playctl load --conns 100 --for 30s --expect-lost 0 --expect-p99 50ms
-  playctl load udp-burst                                 datagrams, from 1,000 a second to 30,000 and back
+  playctl load udp-burst                  1,000 datagrams a second to 30,000
+                                          and back
   playctl load --protocol udp --conns 64 --send 30k/s --window 8
   playctl load --conns 16 --window 32 udp://127.0.0.1:7000
 
-A scenario can also do something to the platform, at a time or when something happens:
+A scenario can also do something to the platform, at a time or when something
+happens:
   actions:
     - { at: 30s, do: stop, what: kafka, for: 30s }
-    - { when: \"tcp 1 → 2\", after: 2s, do: kill, what: tcp/fullest, restart: false }
+    - { when: \"tcp 1 → 2\", after: 2s, do: kill, what: tcp/fullest }
     - { at: 60s, do: drain, what: tcp/tcp-0 }
     - { at: 10s, do: send, from: 1, payload: \"brd:{token}:hello\" }
-What can be waited for: ramp done, load closed, tcp 1 → 2, tcp above target, tcp below target, tcp/tcp-1 ready
-(or starting, unready, draining, gone, crashed; tcp/any), kafka stopped, kafka started.
-Built in: tcp-10k, udp-burst, broadcast, drain, broker-down. docs/scenarios.md describes the files.
+An action can wait for: ramp done, load closed, tcp 1 → 2, tcp above target,
+tcp below target, tcp/tcp-1 ready (or starting, unready, draining, gone,
+crashed; tcp/any), kafka stopped, kafka started.
+Built in: tcp-10k, udp-burst, broadcast, drain, broker-down.
+docs/scenarios.md describes the files.
 
-Expectations that fail make the exit status 3; a load that expects answers and gets none, or none right, or an action
-that could not be done, makes it 1. Latency counts from the moment a message was due.")]
+Expectations that fail make the exit status 3. A load that expects answers and
+gets none, or none right, or an action that could not be done, makes it 1.
+Latency counts from the moment a message was due.")]
 pub(crate) struct Args {
     /// A scenario (a built-in name or a YAML file) and/or addresses to load (HOST:PORT, udp://HOST:PORT)
     #[arg(value_name = "SCENARIO|TARGET")]
@@ -164,10 +174,10 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     }
     let protocol = args.shape.protocol.or_else(|| addresses.iter().find_map(|text| load::protocol(text)));
     let scenario = args.shape.lay_over(named, protocol)?;
-    let target = platform_source::existing(context)?;
+    let target = platform_source::target(context)?;
     let mut options = args.shape.options();
     if addresses.is_empty() {
-        if !target.is_running() {
+        if !target.is_up()? {
             return Err(Failure::failed(format!(
                 "platform {} is not running and no address was given; start it with: {}, or name one: \
                  playctl load HOST:PORT",
@@ -184,10 +194,9 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
         )));
     }
     for text in &addresses {
-        let resolved = load::resolve(text, scenario.protocol);
-        options.targets.push(resolved.map_err(|error| Failure::new(error.exit_code(), error.to_string()))?);
+        options.targets.push(resolve(text, &scenario)?);
     }
-    if args.shape.identify.is_none() && !leads_to(&target, &options) {
+    if args.shape.identify.is_none() && !leads_to(&*target, &addresses, &options.targets) {
         // A server that is not known to be ours gets the payload and nothing else, unless somebody says so.
         options.identify = Identify::Never;
     }
@@ -195,17 +204,20 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
 }
 
 /// Whether one of the platform's addresses is among the targets.
-fn leads_to(target: &LocalTarget, options: &Options) -> bool {
+fn leads_to(target: &dyn Target, typed: &[String], resolved: &[SocketAddr]) -> bool {
     let Ok(snapshot) = target.snapshot() else { return false };
     let replicas = snapshot.services.iter().flat_map(|service| &service.replicas);
-    let endpoints = snapshot.services.iter().filter_map(|service| service.endpoint);
-    replicas.map(|replica| replica.address).chain(endpoints).any(|known| options.targets.contains(&known))
+    let endpoints = snapshot.services.iter().filter_map(|service| service.endpoint.as_ref());
+    let is_meant = |known: &HostPort| {
+        known.socket().is_some_and(|known| resolved.contains(&known)) || typed.contains(&known.to_string())
+    };
+    replicas.filter_map(|replica| replica.address.as_ref()).chain(endpoints).any(is_meant)
 }
 
 /// Runs a built-in scenario against a platform of ours; `shape` says what differs from the scenario.
 pub(crate) fn scenario(
     context: &Context,
-    target: &LocalTarget,
+    target: &Arc<dyn Target>,
     name: &str,
     shape: &Shape,
     outputs: &Outputs,
@@ -216,7 +228,7 @@ pub(crate) fn scenario(
 
 fn against(
     context: &Context,
-    target: &LocalTarget,
+    target: &Arc<dyn Target>,
     scenario: Scenario,
     mut options: Options,
     outputs: &Outputs,
@@ -227,13 +239,27 @@ fn against(
         }
         _ => Failure::usage(format!("{}: {unfit}", scenario.name)),
     })?;
-    options.targets = vec![target.endpoint(&scenario.service)?];
-    options.replica_names = Some(platform_source::replica_names(target.clone()));
+    let service = &scenario.service;
+    let endpoint = match target.endpoint(service)? {
+        Endpoint::At(endpoint) => endpoint,
+        Endpoint::NoneYet { why } => {
+            return Err(Failure::failed(format!(
+                "clients of {service} have no address to connect to yet: {why}"
+            )));
+        }
+    };
+    options.targets = vec![resolve(&endpoint.to_string(), &scenario)?];
+    options.replica_names = Some(platform_source::replica_names(Arc::clone(target)));
     let mut events = target.events(EventsFrom::Now)?;
     // A stream begins with what the platform is: readers want that before anything happens on it.
     let first = events.next().transpose()?;
-    let platform = Platform { target: Arc::new(target.clone()), first, events };
+    let platform = Platform { target: Arc::clone(target), first, events };
     carry_out(context, scenario, options, Some(platform), outputs)
+}
+
+fn resolve(address: &str, scenario: &Scenario) -> Result<SocketAddr, Failure> {
+    load::resolve(address, scenario.protocol)
+        .map_err(|error| Failure::new(error.exit_code(), error.to_string()))
 }
 
 fn carry_out(

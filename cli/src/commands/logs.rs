@@ -4,7 +4,6 @@ mod kept;
 
 use clap::ValueEnum;
 use jiff::Timestamp;
-use local::LocalTarget;
 use logger::index::{self, Pods, Question};
 use platform::{
     Target, TargetError,
@@ -25,9 +24,9 @@ const GATEWAY: &str = "gateway";
 Examples:
   playctl logs                             everything, the last 100 lines
   playctl logs tcp --tail 20               one service
-  playctl logs -f tcp/tcp-1                one replica, then its new lines as they come
-  playctl logs --since 5m --grep draining  of the last five minutes, lines with this text
-  playctl logs --from index                what the logger wrote to Elasticsearch
+  playctl logs -f tcp/tcp-1                one replica, and what it adds
+  playctl logs --since 5m --grep draining  the last five minutes, with this text
+  playctl logs --from index                what is in Elasticsearch
 
 What replicas print is kept by the supervisor, the last 16 to 32 MiB of it. With a logger their log lines are in
 Elasticsearch too; lines from before what the supervisor keeps are taken from there. An Elasticsearch with users is
@@ -75,14 +74,14 @@ fn since(text: &str) -> Result<Timestamp, String> {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let target = platform_source::existing(context)?;
+    let target = platform_source::target(context)?;
     let snapshot = target.snapshot()?;
     let query = query(args, &snapshot);
-    check_replica(&target, &query, &snapshot)?;
+    check_replica(&*target, &query, &snapshot)?;
     let lines: LogStream = match args.from {
         From::Output => target.logs(&query)?,
         From::Index => {
-            let index = index_of(&target)?.ok_or_else(|| {
+            let index = index_of(&*target)?.ok_or_else(|| {
                 Failure::failed("there is no index: the platform has no logger; switch it on with: playctl up --set logger.enabled=true")
             })?;
             let last = last(&index, &question(&query), args.tail)?;
@@ -101,8 +100,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         From::Both => {
             let present = LogQuery { follow: false, ..query.clone() };
             let present = target.logs(&present)?.collect::<Result<Vec<_>, _>>()?;
-            let before = match index_of(&target)? {
-                Some(index) => earlier(&target, &index, &query, args.tail.saturating_sub(present.len()))?,
+            let before = match index_of(&*target)? {
+                Some(index) => earlier(&*target, &index, &query, args.tail.saturating_sub(present.len()))?,
                 None => Vec::new(),
             };
             let before = before.into_iter().map(Ok);
@@ -165,7 +164,7 @@ fn named(what: &str, snapshot: &Snapshot) -> (Option<String>, Option<String>) {
 }
 
 /// Fails for a replica that is not there and that nobody has lines of. Those that are gone may have left some.
-fn check_replica(target: &LocalTarget, query: &LogQuery, snapshot: &Snapshot) -> Result<(), Failure> {
+fn check_replica(target: &dyn Target, query: &LogQuery, snapshot: &Snapshot) -> Result<(), Failure> {
     let (Some(service), Some(replica)) = (&query.service, &query.replica) else { return Ok(()) };
     let replicas = snapshot.services.iter().filter(|one| one.name == *service).flat_map(|one| &one.replicas);
     let parts = snapshot.parts.iter().filter(|part| part.name.starts_with(service.as_str()));

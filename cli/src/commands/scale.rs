@@ -1,7 +1,7 @@
 //! `playctl scale SERVICE N`
 
 use jiff::Timestamp;
-use platform::{Target, exit, target::Scaled};
+use platform::{exit, target::Scaled};
 
 use super::{Context, Outcome};
 use crate::{platform_source, results};
@@ -24,7 +24,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let target = platform_source::existing(context)?;
+    let target = platform_source::target(context)?;
     let scaled = target.scale(&args.service, args.replicas)?;
     let snapshot = target.snapshot()?;
     let of_service = snapshot.services.iter().find(|service| service.name == args.service);

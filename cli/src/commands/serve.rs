@@ -11,13 +11,15 @@ use super::{Failure, Outcome};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  playctl serve tcp                                        port 40000, all interfaces, no backends
-  playctl serve tcp --help                                 its environment variables
+  playctl serve tcp           port 40000, all interfaces, no backends
+  playctl serve tcp --help    its environment variables
   PORT=5151 DIALECT=socketz playctl serve tcp
-  KAFKA_BROKERS=127.0.0.1:9092 MEMCACHED_SERVICE=127.0.0.1 MEMCACHED_PORT=11211 playctl serve tcp -H 127.0.0.1
-  MEMCACHED_SERVICE=127.0.0.1 playctl serve udp -p 50000   tokens are issued by tcp
+  KAFKA_BROKERS=127.0.0.1:9092 MEMCACHED_SERVICE=127.0.0.1 \\
+    playctl serve tcp -H 127.0.0.1
+  MEMCACHED_SERVICE=127.0.0.1 playctl serve udp -p 50000    with tcp's tokens
   ENDPOINTS_FILE=endpoints.json playctl serve gateway
-  KAFKA_BROKERS=127.0.0.1:9092 ELASTICSEARCH_ENDPOINT=http://127.0.0.1:9200 playctl serve logger
+  KAFKA_BROKERS=127.0.0.1:9092 \\
+    ELASTICSEARCH_ENDPOINT=http://127.0.0.1:9200 playctl serve logger
 
 A backend that is not configured or not reachable degrades the commands that need it and nothing else.")]
 pub(crate) struct Args {

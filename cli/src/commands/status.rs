@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use platform::{
-    ServiceKind, Target, exit,
+    ServiceKind, exit,
     target::{
         AutoscalerSnapshot, PartOrigin, PartSnapshot, ReplicaPhase, ReplicaSnapshot, ServiceSnapshot,
         Snapshot,
@@ -27,15 +27,16 @@ Examples:
 pub(crate) struct Args {}
 
 pub(crate) fn run(context: &Context, _args: &Args) -> Outcome {
-    let snapshot = platform_source::existing(context)?.snapshot()?;
-    context.printer.line(&render(&snapshot, Timestamp::now(), context.printer.width()));
+    let snapshot = platform_source::target(context)?.snapshot()?;
+    let selection = context.global.selection();
+    context.printer.line(&render(&snapshot, &selection, Timestamp::now(), context.printer.width()));
     context.printer.document(&snapshot);
     Ok(exit::DONE)
 }
 
 /// The snapshot for people, in lines of at most `width` characters. `now` only dates ages.
-fn render(snapshot: &Snapshot, now: Timestamp, width: usize) -> String {
-    let nodes = if snapshot.nodes == 1 { "1 node".to_owned() } else { format!("{} nodes", snapshot.nodes) };
+fn render(snapshot: &Snapshot, selection: &str, now: Timestamp, width: usize) -> String {
+    let nodes = nodes(snapshot);
     let head =
         format!("{} ({}, {nodes}), up for {}", snapshot.platform, snapshot.target, age(snapshot.since, now));
     let mut lines = wrapped(&head, width);
@@ -44,7 +45,7 @@ fn render(snapshot: &Snapshot, now: Timestamp, width: usize) -> String {
     }
     for service in &snapshot.services {
         lines.push(String::new());
-        service_lines(&mut lines, &snapshot.platform, service, now, width);
+        service_lines(&mut lines, selection, service, now, width);
     }
     lines.extend([String::new(), "parts".to_owned()]);
     let columns = [
@@ -59,11 +60,28 @@ fn render(snapshot: &Snapshot, now: Timestamp, width: usize) -> String {
     lines.join("\n")
 }
 
+/// How many there are, and which of them cannot take replicas.
+fn nodes(snapshot: &Snapshot) -> String {
+    let mut words = match snapshot.nodes {
+        1 => "1 node".to_owned(),
+        many => format!("{many} nodes"),
+    };
+    for node in &snapshot.node_list {
+        match (node.ready, node.schedulable) {
+            (false, _) => _ = write!(words, ", {} not ready", node.name),
+            (true, false) => _ = write!(words, ", {} cordoned off", node.name),
+            (true, true) => {}
+        }
+    }
+    words
+}
+
 fn part_cells(part: &PartSnapshot) -> [String; 6] {
     let origin = match part.origin {
         PartOrigin::Embedded => "embedded",
         PartOrigin::Found => "found",
         PartOrigin::Given => "given",
+        PartOrigin::Installed => "installed",
     };
     let health = if part.healthy { "" } else { "NOT HEALTHY" };
     [
@@ -78,19 +96,21 @@ fn part_cells(part: &PartSnapshot) -> [String; 6] {
 
 fn service_lines(
     lines: &mut Vec<String>,
-    platform: &str,
+    selection: &str,
     service: &ServiceSnapshot,
     now: Timestamp,
     width: usize,
 ) {
-    let listens =
-        service.endpoint.map_or(String::new(), |endpoint| format!(", clients connect to {endpoint}"));
+    let listens = service
+        .endpoint
+        .as_ref()
+        .map_or(String::new(), |endpoint| format!(", clients connect to {endpoint}"));
     let head = format!(
         "{}: {} of {} replicas ready{}{listens}",
         service.name,
         ready(service),
         service.desired,
-        hint::complete(&remarks(service), platform)
+        hint::complete(&remarks(service), selection)
     );
     lines.extend(wrapped(&head, width));
     if let Some(autoscaler) = &service.autoscaler {
@@ -122,6 +142,11 @@ fn service_lines(
     ];
     let rows: Vec<_> = service.replicas.iter().map(|replica| replica_cells(replica, now)).collect();
     lines.extend(table::lines(columns, &rows, width));
+    for replica in &service.replicas {
+        if let Some(reason) = &replica.reason {
+            lines.extend(wrapped(&format!("  {}: {reason}", replica.name), width));
+        }
+    }
 }
 
 /// What is special about its number of replicas.
@@ -162,10 +187,10 @@ fn replica_cells(replica: &ReplicaSnapshot, now: Timestamp) -> [String; 10] {
     };
     [
         replica.name.clone(),
-        replica.node.clone(),
+        replica.node.clone().unwrap_or_else(dash),
         phase.to_owned(),
         age(replica.since, now),
-        replica.address.to_string(),
+        replica.address.as_ref().map_or_else(dash, ToString::to_string),
         replica.pid.map_or_else(dash, |pid| pid.to_string()),
         load(replica).unwrap_or_else(dash),
         replica.cpu_cores.map_or_else(dash, |cores| format!("{:.0}m", cores * 1000.0)),
@@ -192,7 +217,7 @@ fn age(since: Timestamp, now: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
-    use platform::target::AutoscalerSnapshot;
+    use platform::target::{AutoscalerSnapshot, NodeSnapshot};
 
     use super::*;
 
@@ -200,12 +225,14 @@ mod tests {
         let since = Timestamp::UNIX_EPOCH;
         let replica = ReplicaSnapshot {
             name: "tcp-0".to_owned(),
-            node: "node-0".to_owned(),
-            address: "127.77.2.1:40000".parse().unwrap(),
+            node: Some("node-0".to_owned()),
+            address: Some("127.77.2.1:40000".parse().unwrap()),
+            admin_port: Some(9100),
             pid: Some(4_194_304),
             started: Some(since),
             server_id: None,
             phase: ReplicaPhase::BackOff,
+            reason: None,
             since,
             restarts: 12,
             connections: Some(10_000),
@@ -229,6 +256,7 @@ mod tests {
             target: "local".to_owned(),
             since,
             nodes: 2,
+            node_list: Vec::new(),
             services: vec![ServiceSnapshot {
                 name: "tcp".to_owned(),
                 endpoint: Some("127.77.0.1:10000".parse().unwrap()),
@@ -258,7 +286,7 @@ mod tests {
     fn it_fits_and_says_what_matters_at_every_width() {
         let now = Timestamp::from_second(100_000).unwrap();
         for width in [40, 60, 80, 110, 200] {
-            let text = render(&snapshot(), now, width);
+            let text = render(&snapshot(), "--platform blue ", now, width);
             for line in text.lines() {
                 assert!(line.chars().count() <= width, "{width}: {line:?}");
                 assert!(!line.starts_with("playctl") && !line.contains('\u{1b}'), "{line:?}");
@@ -269,9 +297,29 @@ mod tests {
                 assert!(joined.contains(word), "{width}: {word} is missing in {text}");
             }
         }
-        let wide = render(&snapshot(), now, 200);
+        let wide = render(&snapshot(), "", now, 200);
         for word in ["4194304", "117.7Mi", "250m", "127.77.2.1:40000", "1 d 3 h", "0.1.0", "set by hand"] {
             assert!(wide.contains(word), "{word} is missing in {wide}");
         }
+    }
+
+    #[test]
+    fn replicas_without_a_place_and_nodes_without_room_are_told_apart_from_others() {
+        let mut snapshot = snapshot();
+        let replica = &mut snapshot.services[0].replicas[0];
+        (replica.node, replica.address, replica.pid) = (None, None, None);
+        replica.reason = Some("0/2 nodes are available: 2 Insufficient cpu".to_owned());
+        let node = |name: &str, ready, schedulable| NodeSnapshot {
+            name: name.to_owned(),
+            ready,
+            schedulable,
+            cpu_cores: None,
+            memory_bytes: None,
+        };
+        snapshot.node_list = vec![node("a", true, true), node("b", false, true), node("c", true, false)];
+        let text = render(&snapshot, "", Timestamp::from_second(100_000).unwrap(), 200);
+        assert!(text.starts_with("blue (local, 2 nodes, b not ready, c cordoned off), up"), "{text}");
+        assert!(text.contains("\n  tcp-0: 0/2 nodes are available: 2 Insufficient cpu\n"), "{text}");
+        assert!(!text.contains("127.77.2.1"), "{text}");
     }
 }

@@ -1,7 +1,7 @@
 //! `playctl stop`, `playctl start`, `playctl drain`: what is done to a part, a service or a replica in order.
 
 use platform::{
-    Target, exit,
+    exit,
     target::{Drained, Started, Stopped, Subject},
 };
 
@@ -12,8 +12,9 @@ use crate::platform_source;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  playctl stop kafka               its brokers go down; they come back at the same address with: playctl start kafka
-  playctl stop tcp                 all replicas drain, whatever the autoscaler wants
+  playctl stop kafka               its brokers; the same address answers again
+                                   after: playctl start kafka
+  playctl stop tcp                 all replicas, whatever the autoscaler wants
 
 For one replica: playctl drain, or playctl kill --no-restart.")]
 pub(crate) struct StopArgs {
@@ -28,7 +29,7 @@ pub(crate) struct StopArgs {
 Examples:
   playctl start kafka
   playctl start tcp
-  playctl start tcp/tcp-1          a replica that was killed with --no-restart")]
+  playctl start tcp/tcp-1          one that was killed with --no-restart")]
 pub(crate) struct StartArgs {
     /// Which one
     #[arg(value_name = "SERVICE|PART|SERVICE/REPLICA")]
@@ -41,7 +42,7 @@ pub(crate) struct StartArgs {
 #[command(after_help = "\
 Examples:
   playctl drain tcp/tcp-0
-  playctl drain tcp/fullest        the one with the most connections at this moment
+  playctl drain tcp/fullest        the one with the most connections
   playctl drain gateway/node-0")]
 pub(crate) struct DrainArgs {
     /// Which one
@@ -50,7 +51,7 @@ pub(crate) struct DrainArgs {
 }
 
 pub(crate) fn stop(context: &Context, args: &StopArgs) -> Outcome {
-    let stopped = platform_source::existing(context)?.stop(&args.what)?;
+    let stopped = platform_source::target(context)?.stop(&args.what)?;
     let Stopped { name, was_running } = &stopped;
     let line = if *was_running {
         format!("stopped {name}; it stays down until: playctl start {name}")
@@ -63,7 +64,7 @@ pub(crate) fn stop(context: &Context, args: &StopArgs) -> Outcome {
 }
 
 pub(crate) fn start(context: &Context, args: &StartArgs) -> Outcome {
-    let started = platform_source::existing(context)?.start(&args.what)?;
+    let started = platform_source::target(context)?.start(&args.what)?;
     let Started { name, was_stopped } = &started;
     let line = if *was_stopped { format!("{name} starts again") } else { format!("{name} was not stopped") };
     context.printer.line(&line);
@@ -72,7 +73,7 @@ pub(crate) fn start(context: &Context, args: &StartArgs) -> Outcome {
 }
 
 pub(crate) fn drain(context: &Context, args: &DrainArgs) -> Outcome {
-    let drained = platform_source::existing(context)?.drain(&args.what)?;
+    let drained = platform_source::target(context)?.drain(&args.what)?;
     let Drained { replica, connections, grace } = &drained;
     let holds = match connections {
         None => String::new(),

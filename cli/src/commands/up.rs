@@ -2,13 +2,12 @@
 
 mod with;
 
-use std::{ops::ControlFlow, path::PathBuf, time::Duration};
+use std::{ops::ControlFlow, path::PathBuf, sync::Arc, time::Duration};
 
-use local::LocalTarget;
 use platform::{
     Target, exit,
-    target::{Applied, Snapshot},
-    values::{SettingChange, Values, ValuesSource},
+    target::{Applied, NODES, Progress, Snapshot, Wanted},
+    values::{SettingChange, Values, ValuesSource, helm, setting},
 };
 use serde_json::Value;
 
@@ -23,7 +22,7 @@ Examples:
   playctl up
   playctl up -f my-values.yaml --set tcp.autoscaling.maxReplicas=3
   playctl --platform blue up --nodes 3
-  playctl up --with kafka,memcached            real servers in place of the embedded ones
+  playctl up --with kafka,memcached            real servers, not embedded ones
   playctl up --with kafka=127.0.0.1:9092       one that runs already
   playctl up --gateway haproxy
 
@@ -32,9 +31,6 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub bring_up: BringUp,
 }
-
-/// Nodes of a platform, unless it is said otherwise.
-const NODES: u32 = 2;
 
 /// What is brought up.
 #[derive(Debug, Clone, clap::Args)]
@@ -54,9 +50,9 @@ pub(crate) struct BringUp {
     /// The chart to take values from, instead of the built-in one
     #[arg(long, value_name = "DIR")]
     chart: Option<PathBuf>,
-    /// Nodes; one gateway runs on each
-    #[arg(long, value_name = "N", default_value_t = NODES, value_parser = clap::value_parser!(u32).range(1..=16))]
-    nodes: u32,
+    /// Nodes; one gateway runs on each [default: 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
+    nodes: Option<u32>,
     /// Real servers in place of embedded parts: kafka, memcached, elasticsearch, prometheus; found on PATH or among the
     /// testbed's, or where PART=ADDRESS says
     #[arg(long, value_name = "PART[=ADDRESS],…", value_parser = with::parse)]
@@ -106,34 +102,36 @@ impl MetricsFrom {
 }
 
 impl BringUp {
-    fn values(self) -> Result<Values, Failure> {
+    /// The values as files and flags say them.
+    fn source(&self) -> ValuesSource {
         // What is set by hand comes last and counts.
         let metrics = self.metrics.map_or(&[][..], MetricsFrom::set).iter();
         let from_flags = metrics.copied().chain(self.gateway.map(GatewayKind::set)).map(str::to_owned);
         let real = self.with.iter().flatten().flat_map(With::settings);
-        let source = ValuesSource {
-            chart_dir: self.chart,
-            files: self.files,
-            set: from_flags.chain(self.set).collect(),
-            set_string: self.set_string,
-            set_json: real.chain(self.set_json).collect(),
+        ValuesSource {
+            chart_dir: self.chart.clone(),
+            files: self.files.clone(),
+            set: from_flags.chain(self.set.iter().cloned()).collect(),
+            set_string: self.set_string.clone(),
+            set_json: real.chain(self.set_json.iter().cloned()).collect(),
             ..ValuesSource::default()
-        };
-        Values::load(&source).map_err(Failure::usage)
+        }
     }
 }
 
-pub(crate) fn run(context: &Context, args: Args) -> Outcome {
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let chart = ValuesSource { chart_dir: args.bring_up.chart.clone(), ..ValuesSource::default() };
-    let was_up = platform_source::existing(context)?.is_running();
-    let (target, applied) = bring_up(context, args.bring_up)?;
+    let was_up = platform_source::target(context)?.is_up()?;
+    let overrides = args.bring_up.source().overrides().map_err(Failure::usage)?;
+    let (target, applied) = bring_up(context, &args.bring_up)?;
     let snapshot = target.snapshot()?;
     let chart = Values::load(&chart).map_err(Failure::usage)?;
+    let stated = Stated { overrides, nodes: args.bring_up.nodes.is_some() };
     let width = context.printer.width();
-    for line in in_words(&snapshot, &applied, was_up, &chart).lines() {
+    for line in in_words(&snapshot, &applied, was_up, &changes_in_words(&applied, &chart, &stated)).lines() {
         context.printer.line(&table::wrapped(line, width).join("\n"));
     }
-    context.printer.line(&next_steps(&snapshot.platform, width));
+    context.printer.line(&next_steps(&context.global.selection(), width));
     if context.printer.output() == Output::Json {
         context.printer.document(&results::Up { applied, snapshot });
     }
@@ -142,13 +140,13 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
 
 /// Brings the platform up and shows how it goes. After an interruption, or a failure, nothing is left of a
 /// platform that was not up before.
-pub(crate) fn bring_up(context: &Context, what: BringUp) -> Result<(LocalTarget, Applied), Failure> {
-    let options = local::Options { nodes: what.nodes, ..local::Options::default() };
-    let values = what.values()?;
-    let target = platform_source::local(context, options)?;
+pub(crate) fn bring_up(context: &Context, what: &BringUp) -> Result<(Arc<dyn Target>, Applied), Failure> {
+    let values = Values::load(&what.source()).map_err(Failure::usage)?;
+    let target = platform_source::target(context)?;
+    let wanted = Wanted { values: &values, chart: what.chart.as_deref(), nodes: what.nodes };
     let mut timeline = platform_source::timeline(context);
-    let applied = target.up(&values, &mut |progress| {
-        if let local::Progress::Event(event) = progress {
+    let applied = target.apply(wanted, &mut |progress| {
+        if let Progress::Event(event) = progress {
             context.printer.json_line(event);
             for line in timeline.feed(event) {
                 context.printer.note(&line);
@@ -162,7 +160,7 @@ pub(crate) fn bring_up(context: &Context, what: BringUp) -> Result<(LocalTarget,
     Ok((target, applied?))
 }
 
-fn in_words(snapshot: &Snapshot, applied: &Applied, was_up: bool, chart: &Values) -> String {
+fn in_words(snapshot: &Snapshot, applied: &Applied, was_up: bool, changes: &[String]) -> String {
     let mut lines = Vec::new();
     if !was_up {
         lines.push(format!("{} is up after {}", snapshot.platform, in_seconds(applied.took)));
@@ -171,9 +169,9 @@ fn in_words(snapshot: &Snapshot, applied: &Applied, was_up: bool, chart: &Values
     } else {
         lines.push(format!("{} is changed after {}", snapshot.platform, in_seconds(applied.took)));
     }
-    lines.extend(changes_in_words(applied, chart));
+    lines.extend_from_slice(changes);
     for service in &snapshot.services {
-        if let Some(endpoint) = service.endpoint {
+        if let Some(endpoint) = &service.endpoint {
             lines.push(format!("  {:<10} {endpoint}", service.name));
         }
     }
@@ -181,28 +179,42 @@ fn in_words(snapshot: &Snapshot, applied: &Applied, was_up: bool, chart: &Values
 }
 
 /// Commands, none of them broken by the end of a line where that can be.
-fn next_steps(platform: &str, width: usize) -> String {
+fn next_steps(selection: &str, width: usize) -> String {
     const FIXED_SPACE: &str = "\u{a0}";
     let commands = ["playctl status", "playctl load tcp-10k", "playctl watch", "playctl down"]
-        .map(|command| hint::complete(command, platform).replace(' ', FIXED_SPACE));
+        .map(|command| hint::complete(command, selection).replace(' ', FIXED_SPACE));
     let text = format!("next: {}", commands.join(" · "));
     table::wrapped(&text, width).join("\n").replace(FIXED_SPACE, " ")
 }
 
+/// What this `up` was given.
+struct Stated {
+    overrides: helm::Table,
+    nodes: bool,
+}
+
+impl Stated {
+    fn has(&self, key: &str) -> bool {
+        if key == "nodes" { self.nodes } else { setting(&self.overrides, key).is_some() }
+    }
+}
+
 /// Old → new of each setting, and which of them were only set by an earlier `up`.
-fn changes_in_words(applied: &Applied, chart: &Values) -> Vec<String> {
+fn changes_in_words(applied: &Applied, chart: &Values, stated: &Stated) -> Vec<String> {
     let mut taken_back = false;
     let mut lines: Vec<String> = applied
         .settings
         .iter()
-        .map(|SettingChange { key, old, new }| {
-            let default = if key == "nodes" {
+        .map(|change| {
+            let SettingChange { key, old, new } = change;
+            let is_default = if key == "nodes" {
                 Some(&Value::from(NODES)) == new.as_ref()
             } else {
-                chart.setting(key) == new.as_ref()
+                change.is_as_in(chart)
             };
-            taken_back |= default;
-            let note = if default { "  (back to the default)" } else { "" };
+            let forgotten = is_default && !stated.has(key);
+            taken_back |= forgotten;
+            let note = if forgotten { "  (back to the default)" } else { "" };
             format!("  {key}  {} → {}{note}", value(old.as_ref()), value(new.as_ref()))
         })
         .collect();
@@ -228,4 +240,50 @@ fn value(value: Option<&Value>) -> String {
 
 fn in_seconds(took: Duration) -> String {
     format!("{:.2} s", took.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn load(set: &str) -> (Values, helm::Table) {
+        let set = if set.is_empty() { Vec::new() } else { vec![set.to_owned()] };
+        let source = ValuesSource { set, ..ValuesSource::default() };
+        (Values::load(&source).unwrap(), source.overrides().unwrap())
+    }
+
+    /// What a second `up` says whose flags are `set`, after a first one with `earlier`.
+    fn second(earlier: &str, set: &str) -> Vec<String> {
+        let ((before, _), (after, overrides)) = (load(earlier), load(set));
+        let settings = after.changes_since(&before);
+        let applied = Applied { changes: Vec::new(), settings, took: Duration::ZERO };
+        changes_in_words(&applied, &load("").0, &Stated { overrides, nodes: false })
+    }
+
+    #[test]
+    fn only_what_was_left_out_goes_back_to_the_default() {
+        let default = setting(load("").0.merged(), "tcp.autoscaling.maxReplicas").unwrap().clone();
+        assert_eq!(default, json!(5));
+        let taken_back = second("tcp.autoscaling.maxReplicas=3", "");
+        assert!(taken_back[0].contains("3 → 5  (back to the default)"), "{taken_back:?}");
+        assert!(taken_back[1].contains("must be given again"), "{taken_back:?}");
+        let stated = second("tcp.autoscaling.maxReplicas=3", "tcp.autoscaling.maxReplicas=5");
+        assert_eq!(stated, ["  tcp.autoscaling.maxReplicas  3 → 5"]);
+        for nothing in [second("", "tcp.autoscaling.maxReplicas=5"), second("", "tcp.env.NEW=null")] {
+            assert!(nothing.is_empty(), "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn nodes_are_a_setting_like_any_other() {
+        let change = SettingChange { key: "nodes".to_owned(), old: Some(json!(3)), new: Some(json!(2)) };
+        let applied = Applied { changes: Vec::new(), settings: vec![change], took: Duration::ZERO };
+        let says = |nodes| {
+            let stated = Stated { overrides: helm::Table::new(), nodes };
+            changes_in_words(&applied, &load("").0, &stated).concat()
+        };
+        assert!(says(false).contains("back to the default") && !says(true).contains("back"));
+    }
 }

@@ -6,7 +6,6 @@ use std::{
 };
 
 use jiff::Timestamp;
-use local::LocalTarget;
 use platform::{
     Target,
     target::{EventsFrom, ReplicaPhase, Snapshot},
@@ -32,10 +31,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let target = platform_source::existing(context)?;
+    let target = platform_source::target(context)?;
     let from = if args.from_start { EventsFrom::Start } else { EventsFrom::Now };
     let mut timeline = platform_source::timeline(context);
-    let shown = show_present(context, target.clone())?;
+    let shown = show_present(context, Arc::clone(&target))?;
     let mut all = Vec::new();
     for event in platform_source::while_wanted(context, target.events(from)?) {
         let event = event?;
@@ -57,7 +56,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
 }
 
 /// Shows how things stand while nothing happens, on a terminal. Ends when the sender is dropped.
-fn show_present(context: &Context, target: LocalTarget) -> Result<Option<mpsc::Sender<()>>, Failure> {
+fn show_present(context: &Context, target: Arc<dyn Target>) -> Result<Option<mpsc::Sender<()>>, Failure> {
     let progress = Arc::clone(context.printer.progress());
     if !progress.is_live() {
         return Ok(None);
@@ -87,7 +86,7 @@ fn in_words(snapshot: &Snapshot, now: Timestamp) -> String {
                 service.replicas.iter().filter(|replica| replica.phase == ReplicaPhase::Ready).count();
             let connections: u64 = service.replicas.iter().filter_map(|replica| replica.connections).sum();
             let packets: f64 = service.replicas.iter().filter_map(|replica| replica.packets_per_second).sum();
-            let load = match (service.endpoint, service.replicas.iter().any(|one| one.connections.is_some()))
+            let load = match (&service.endpoint, service.replicas.iter().any(|one| one.connections.is_some()))
             {
                 (None, _) => String::new(),
                 (Some(_), true) if connections == 1 => " 1 connection,".to_owned(),

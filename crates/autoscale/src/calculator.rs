@@ -17,6 +17,7 @@ mod total;
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -68,14 +69,17 @@ impl Source {
 }
 
 /// What a metric should be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Target {
     /// Per cent of the requests.
+    #[serde(rename = "utilization_percent")]
     Utilization(i32),
     /// Milli-units per pod.
+    #[serde(rename = "average_value_milli")]
     AverageValue(i64),
     /// Milli-units in all.
+    #[serde(rename = "value_milli")]
     Value(i64),
 }
 
@@ -129,14 +133,16 @@ impl Context {
 }
 
 /// What one metric asks for, and why.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub struct Proposal {
     /// Not clamped to any bounds.
     pub replicas: i32,
     /// Per cent of the requests (utilization targets only).
+    #[serde(rename = "utilization_percent")]
     pub utilization: Option<i32>,
     /// Milli-units: the average per pod, or the whole for [`Target::Value`]. `None`: an average over no replicas.
+    #[serde(rename = "usage_milli")]
     pub usage: Option<i64>,
     /// Current ÷ target.
     pub ratio: f64,
@@ -148,8 +154,8 @@ pub struct Proposal {
 }
 
 /// Why a proposal has its number of replicas.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// The ratio asks for another number.
     Change,
@@ -160,8 +166,8 @@ pub enum Verdict {
 }
 
 /// Why a metric yields no proposal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum MetricError {
     /// The metrics API failed, or gave no reading of the metric's kind.
     Fetch,

@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -131,8 +132,8 @@ pub enum RescaleReason {
 }
 
 /// What stood between the proposal and the count that was set.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub struct Limits {
     /// A recommendation of the window held the count.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -143,8 +144,8 @@ pub struct Limits {
 }
 
 /// Why a reconciliation failed, wholly or in part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum ReconcileError {
     /// The scale could not be read.
     GetScale,

@@ -13,6 +13,7 @@ mod text;
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -38,8 +39,8 @@ pub struct Case {
 }
 
 /// A decision in its parts. Serialised, it is the result of `playctl explain --output json`.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub struct Explanation {
     pub now_ms: i64,
     pub min_replicas: i32,
@@ -71,8 +72,8 @@ pub struct Explanation {
 }
 
 /// One metric's part in it.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub struct MetricExplanation {
     pub metric: String,
     pub target: Option<Target>,
@@ -87,16 +88,17 @@ pub struct MetricExplanation {
     pub pods: Vec<PodExplanation>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub struct PodExplanation {
     pub name: String,
     pub r#use: PodUse,
+    #[serde(rename = "value_milli")]
     pub milli: Option<i64>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub struct ConditionExplanation {
     pub status: &'static str,
     pub reason: String,

@@ -1,5 +1,6 @@
 //! The controller's own settings: what `kube-controller-manager` takes as flags and feature gates.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Settings that apply to all autoscalers of one controller. The defaults are upstream's.
@@ -41,7 +42,7 @@ impl Default for ControllerSettings {
 }
 
 /// How far a ratio may be off 1 without consequence, per direction.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Tolerances {
     /// 0.1: ratios from 0.9 on are near enough.
     pub down: f64,

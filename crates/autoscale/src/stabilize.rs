@@ -5,20 +5,21 @@
 //! as all recommendations of the windows agree. The edges of the windows differ too: without a behaviour a
 //! recommendation exactly one window old still counts, with one it does not.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{memory::Memory, plan::Rules};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Direction {
     Up,
     Down,
 }
 
 /// A count other than the proposal, held by an earlier recommendation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub struct Stabilization {
     /// The direction in which the proposal was held back.
     pub direction: Direction,

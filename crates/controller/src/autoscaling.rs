@@ -7,7 +7,7 @@ mod observe;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use autoscale::{Autoscaler, ControllerSettings, Decision, HpaSpec, InvalidSpec, Observation};
+use autoscale::{Autoscaler, ControllerSettings, Decision, HpaSpec, InvalidSpec, Observation, explain::Case};
 use platform::{EventKind, event::MetricProposal, target::AutoscalerSnapshot};
 
 use crate::{Time, instance::Instance, pipeline::custom_metric};
@@ -215,13 +215,11 @@ impl Hpa {
         }
     }
 
-    /// Its memory and what it last saw, for `explain`.
-    pub(crate) fn state(&self) -> serde_json::Value {
-        serde_json::json!({
-            "autoscaler": self.engine.snapshot(),
-            "nowMs": self.last.as_ref().map(|last| last.now_ms),
-            "observed": self.last.as_ref().map(|last| &last.observed),
-        })
+    /// Its memory and what it last saw; `None`: it has not looked yet.
+    pub(crate) fn case(&self) -> Option<Case> {
+        let last = self.last.as_ref()?;
+        let (now_ms, observed) = (last.now_ms, last.observed.clone());
+        Some(Case { now_ms, autoscaler: self.engine.snapshot(), observed })
     }
 }
 

@@ -63,12 +63,7 @@ fn goes_first(a: &Candidate, b: &Candidate, on_node: (usize, usize), now: Time) 
             _ => Ordering::Equal,
         })
         .then_with(|| b.restarts.cmp(&a.restarts))
-        .then_with(|| {
-            if a.created == b.created {
-                return Ordering::Equal;
-            }
-            bucket(a.created, now).cmp(&bucket(b.created, now)).then_with(|| b.uid.cmp(&a.uid))
-        })
+        .then_with(|| bucket(a.created, now).cmp(&bucket(b.created, now)))
         .then_with(|| b.uid.cmp(&a.uid))
 }
 
@@ -134,19 +129,30 @@ mod tests {
         pods[0].ready_since = Some(at(start, 999));
         assert_eq!(first(&pods, now), 2, "more on the same node before ready for less time");
 
+        // The youngest has the smallest uid in the cases of age, so that the tie-break cannot stand in for them.
         let mut pods = base();
-        pods[2].ready_since = Some(at(start, 990));
+        pods[0].ready_since = Some(at(start, 990));
         pods[1].restarts = 5;
-        assert_eq!(first(&pods, now), 2, "ready for less time before restarts");
+        assert_eq!(first(&pods, now), 0, "ready for less time before restarts");
 
         let mut pods = base();
         pods[1].restarts = 5;
-        pods[2].created = at(start, 990);
+        pods[0].created = at(start, 990);
         assert_eq!(first(&pods, now), 1, "more restarts before newer");
 
         let mut pods = base();
-        pods[2].created = at(start, 990);
-        assert_eq!(first(&pods, now), 2, "newer first");
+        pods[0].created = at(start, 990);
+        assert_eq!(first(&pods, now), 0, "newer first");
+
+        assert_eq!(first(&base(), now), 2, "of equals, the larger uid");
+    }
+
+    #[test]
+    fn buckets_are_powers_of_two_and_the_present_comes_before_them() {
+        let now = Time::ZERO + Duration::from_nanos(1024);
+        for (age, expected) in [(0, -1), (1, 0), (2, 1), (3, 1), (4, 2), (1023, 9), (1024, 10)] {
+            assert_eq!(bucket(Time::ZERO + Duration::from_nanos(1024 - age), now), expected, "{age} ns");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use platform::{
     ServiceKind, TargetError,
-    target::{Drained, Killed, Pick, Scaled, Started, Stopped, Subject},
+    target::{Case, Drained, Killed, Pick, Scaled, Started, Stopped, Subject},
 };
 
 use crate::{
@@ -68,7 +68,7 @@ impl Controller {
         instance.stay_dead = stays_dead;
         let restart_in = (restart && !draining).then(|| instance.backoff.peek(ran));
         self.effect(Effect::Kill { run });
-        let killed = Killed { replica: name, pid: None, draining, restart_in };
+        let killed = Killed { replica: name, pid: None, draining, replaced: false, restart_in };
         Ok(Reply::Killed { run, killed })
     }
 
@@ -307,11 +307,16 @@ impl Controller {
     }
 
     /// The autoscaler of a service with its memory and what it last saw, for `explain`.
-    pub fn autoscaler(&self, service: &str) -> Result<serde_json::Value, TargetError> {
+    pub fn autoscaler(&self, service: &str) -> Result<Case, TargetError> {
         let kind = self.known_service(service)?;
         let hpa = self.services.get(&kind).and_then(|service| service.hpa.as_ref());
-        hpa.map(Hpa::state)
-            .ok_or_else(|| TargetError::Other { message: format!("{service} is not autoscaled") })
+        let not_autoscaled = || TargetError::Other { message: format!("{service} is not autoscaled") };
+        hpa.ok_or_else(not_autoscaled)?.case().ok_or_else(|| TargetError::Other {
+            message: format!(
+                "the autoscaler of {service} has not looked yet; it does one sync period after bring-up (15 s by \
+                 default): try again then"
+            ),
+        })
     }
 }
 

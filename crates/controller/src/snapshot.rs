@@ -2,11 +2,13 @@
 
 use jiff::Timestamp;
 use platform::{
-    ServiceKind,
-    target::{AutoscalerSnapshot, PartOrigin, PartSnapshot, ReplicaSnapshot, ServiceSnapshot, Snapshot},
+    HostPort, ServiceKind,
+    target::{
+        AutoscalerSnapshot, NodeSnapshot, PartOrigin, PartSnapshot, ReplicaSnapshot, ServiceSnapshot,
+        Snapshot,
+    },
     values::Protocol,
 };
-use std::net::SocketAddr;
 
 use crate::{
     Controller, RunId, ServiceTemplate,
@@ -21,7 +23,7 @@ use crate::{
 /// Where things are, which only the one who starts them knows.
 pub trait Places {
     /// Where clients of a service connect, if it is exposed.
-    fn endpoint(&self, service: ServiceKind) -> Option<SocketAddr>;
+    fn endpoint(&self, service: ServiceKind) -> Option<HostPort>;
     fn replica(&self, template: &ServiceTemplate, ordinal: u16, run: Option<RunId>) -> ReplicaPlace;
     fn gateway(&self, template: &GatewayTemplate, ordinal: u16, run: Option<RunId>) -> PartPlace;
     fn part(&self, template: &PartTemplate, run: Option<RunId>) -> PartPlace;
@@ -31,9 +33,9 @@ pub trait Places {
     fn problems(&self) -> Vec<String>;
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReplicaPlace {
-    pub address: SocketAddr,
+    pub address: Option<HostPort>,
     pub pid: Option<u32>,
 }
 
@@ -57,6 +59,7 @@ impl Controller {
             target: "local".to_owned(),
             since: self.began,
             nodes: spec.nodes,
+            node_list: (0..spec.nodes).map(|node| node_snapshot(node_name(node))).collect(),
             services: self.services.values().map(|one| self.service_snapshot(one, places)).collect(),
             parts,
             next_sync: self.next_sync().map(|at| self.wall(at)),
@@ -108,12 +111,14 @@ impl Controller {
         let series = &replica.series;
         Some(ReplicaSnapshot {
             name: replica.name.to_string(),
-            node: node_name(replica.node),
+            node: Some(node_name(replica.node)),
             address: place.address,
+            admin_port: Some(template.admin_port),
             pid: place.pid,
             started: run.map(|run| -> Timestamp { self.wall(run.began) }),
             server_id: replica.server_id,
             phase: replica.phase,
+            reason: None,
             since: self.wall(replica.since),
             restarts: replica.restarts,
             connections: series.connections().filter(|_| template.transport() == Protocol::Tcp),
@@ -161,6 +166,10 @@ impl Controller {
         };
         instances.iter().filter_map(snapshot).collect()
     }
+}
+
+fn node_snapshot(name: String) -> NodeSnapshot {
+    NodeSnapshot { name, ready: true, schedulable: true, cpu_cores: None, memory_bytes: None }
 }
 
 fn part_snapshot(name: &str, template: &PartTemplate, place: PartPlace) -> PartSnapshot {

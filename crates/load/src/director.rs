@@ -129,8 +129,9 @@ fn take(platform: &dyn Target, step: &Step) -> EventKind {
             if was_stopped { format!("{name} is started") } else { format!("{name} was running") }
         }),
         Verb::Kill { what, restart } => platform.kill(what, *restart).map(|killed| {
-            let Killed { replica, restart_in, .. } = killed;
+            let Killed { replica, replaced, restart_in, .. } = killed;
             match restart_in {
+                None if replaced => format!("{replica} is killed; another replica takes its place"),
                 Some(wait) if wait.is_zero() => format!("{replica} is killed; it starts again at once"),
                 Some(wait) => format!("{replica} is killed; it starts again in {} s", wait.as_secs()),
                 None => format!("{replica} is killed; it stays dead"),

@@ -4,10 +4,11 @@
 mod client;
 mod socket;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::path::PathBuf;
 
+use autoscale::explain::Case;
 use platform::{
-    Event, TargetError,
+    Event, HostPort, TargetError,
     target::{EventsFrom, LogLine, LogQuery, Snapshot},
     values::Values,
 };
@@ -57,8 +58,8 @@ pub(crate) enum Reply {
     Done(controller::Reply),
     Down(Traces),
     Snapshot(Box<Snapshot>),
-    Endpoint(SocketAddr),
-    Autoscaler(Box<serde_json::Value>),
+    Endpoint(HostPort),
+    Autoscaler(Box<Case>),
     /// There is nothing more to come.
     End,
     Failed(TargetError),

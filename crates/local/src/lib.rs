@@ -30,4 +30,4 @@ mod prometheus;
 mod slot;
 mod target;
 
-pub use target::{LocalTarget, OnWait, Options, Progress};
+pub use target::LocalTarget;

@@ -397,7 +397,9 @@ impl Supervisor {
         let unknown = || TargetError::UnknownService { service: service.to_owned(), known: known() };
         let none = || TargetError::Other { message: format!("no gateway listener leads to {service}") };
         let found = snapshot.services.iter().find(|one| one.name == service).ok_or_else(unknown);
-        found.and_then(|found| found.endpoint.ok_or_else(none)).map_or_else(Reply::Failed, Reply::Endpoint)
+        found
+            .and_then(|found| found.endpoint.clone().ok_or_else(none))
+            .map_or_else(Reply::Failed, Reply::Endpoint)
     }
 
     fn not_running(&self) -> TargetError {

@@ -1,24 +1,20 @@
 //! [`LocalTarget`]: the platform of this machine as a [`Target`], by conversations with its supervisor.
 
+mod inputs;
 mod launch;
 mod teardown;
 
 use std::{
     fmt,
-    net::SocketAddr,
-    ops::ControlFlow,
-    path::PathBuf,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use platform::{
-    Event, Target, TargetError,
+    Target, TargetError,
     target::{
-        Applied, Drained, EventStream, EventsFrom, Killed, LogQuery, LogStream, PartOrigin, Scaled, Snapshot,
-        Started, Stopped, Subject,
+        Applied, Case, Drained, Endpoint, EventStream, EventsFrom, Killed, LogQuery, LogStream, NODES,
+        OnProgress, OnWait, PartOrigin, Progress, Scaled, Snapshot, Started, Stopped, Subject, Wanted,
     },
-    values::Values,
 };
 
 use crate::{
@@ -39,37 +35,10 @@ const ASK_EVERY: Duration = Duration::from_millis(100);
 /// A supervisor that does not answer within this is taken for one that hangs.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
-/// What a platform of this machine can be told beside its values.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Options {
-    /// How many nodes to pretend: one gateway runs on each.
-    pub nodes: u32,
-    /// The program that has the commands `supervisor` and `serve`; this very one by default.
-    pub executable: Option<PathBuf>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { nodes: 2, executable: None }
-    }
-}
-
-/// What [`LocalTarget::up`] tells while it waits.
-#[derive(Debug)]
-pub enum Progress<'a> {
-    Event(&'a Event),
-    /// Nothing has happened for a while; a chance to break off.
-    Waiting,
-}
-
-/// Asked again and again while a supervisor does not answer, with how long that is; may break off.
-pub type OnWait = Arc<dyn Fn(Duration) -> ControlFlow<()> + Send + Sync>;
-
 /// One platform of this machine, running or not.
 #[derive(Clone)]
 pub struct LocalTarget {
     name: String,
-    options: Options,
     paths: Paths,
     own: PlatformPaths,
     on_wait: Option<OnWait>,
@@ -84,7 +53,7 @@ impl fmt::Debug for LocalTarget {
 impl LocalTarget {
     /// # Errors
     /// A name that cannot be part of a file's name.
-    pub fn new(name: &str, options: Options) -> Result<Self, TargetError> {
+    pub fn new(name: &str) -> Result<Self, TargetError> {
         let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         if name.is_empty() || name.len() > NAME_MAX || !name.bytes().all(allowed) || name.starts_with('-') {
             let message = format!(
@@ -94,7 +63,7 @@ impl LocalTarget {
         }
         let paths = Paths::from_env();
         let own = paths.platform(name);
-        Ok(Self { name: name.to_owned(), options, paths, own, on_wait: None })
+        Ok(Self { name: name.to_owned(), paths, own, on_wait: None })
     }
 
     /// Has `on_wait` asked while a supervisor does not answer.
@@ -111,45 +80,16 @@ impl LocalTarget {
         names
     }
 
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Whether it has a supervisor.
-    pub fn is_running(&self) -> bool {
+    fn is_running(&self) -> bool {
         matches!(FileLock::holder(&self.own.lock), Ok(Some(_)))
-    }
-
-    /// Makes the platform what `values` say and waits until it is.
-    ///
-    /// `progress` may break off. If the platform was not up before, everything of it is then taken down again before
-    /// this returns; on a platform that was up the change continues.
-    pub fn up(
-        &self,
-        values: &Values,
-        progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
-    ) -> Result<Applied, TargetError> {
-        let request = Request::Apply { values: Box::new(values.clone()), nodes: self.options.nodes };
-        self.check_alive()?;
-        let started = Instant::now();
-        loop {
-            if let Some(applied) = self.try_up(&request, progress)? {
-                return Ok(applied);
-            }
-            if started.elapsed() >= CHANGE_OF_SUPERVISOR {
-                let message =
-                    format!("the supervisor of {} runs but does not answer at its socket", self.name);
-                return Err(TargetError::Other { message });
-            }
-            leftovers::pause();
-        }
     }
 
     /// `None`: the supervisor that was there is on its way out, or another is on its way in; to be tried again.
     fn try_up(
         &self,
         request: &Request,
-        progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+        progress: &mut OnProgress<'_>,
     ) -> Result<Option<Applied>, TargetError> {
         if let Some(mut connection) = self.connect()? {
             if connection.send(request).is_err() {
@@ -183,16 +123,6 @@ impl LocalTarget {
         connection.hang_up();
         supervisor.wait();
         Err(error)
-    }
-
-    /// The autoscaler of a service with its memory and what it last saw, for `autoscale::explain`: an object with
-    /// `autoscaler` (an [`autoscale::Snapshot`]), `nowMs` and `observed` (an [`autoscale::Observation`]; null before
-    /// the first sync).
-    pub fn autoscaler(&self, service: &str) -> Result<serde_json::Value, TargetError> {
-        match self.ask(&Request::Autoscaler { service: service.to_owned() })? {
-            Reply::Autoscaler(state) => Ok(*state),
-            _ => Err(unexpected()),
-        }
     }
 
     /// What the present run of the platform, or the last one, wrote down of itself.
@@ -319,10 +249,7 @@ enum Ended {
 }
 
 /// Hands on events until the answer comes.
-fn follow(
-    connection: &mut Connection,
-    progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
-) -> Result<Ended, TargetError> {
+fn follow(connection: &mut Connection, progress: &mut OnProgress<'_>) -> Result<Ended, TargetError> {
     connection.set_patience(Some(ASK_EVERY)).map_err(TargetError::other)?;
     let mut heard = false;
     loop {
@@ -362,8 +289,26 @@ fn check_service(snapshot: &Snapshot, service: &str) -> Result<(), TargetError> 
 }
 
 impl Target for LocalTarget {
-    fn apply(&self, values: &Values) -> Result<Applied, TargetError> {
-        self.up(values, &mut |_| ControlFlow::Continue(()))
+    fn is_up(&self) -> Result<bool, TargetError> {
+        Ok(self.is_running())
+    }
+
+    fn apply(&self, wanted: Wanted<'_>, progress: &mut OnProgress<'_>) -> Result<Applied, TargetError> {
+        let values = Box::new(wanted.values.clone());
+        let request = Request::Apply { values, nodes: wanted.nodes.unwrap_or(NODES) };
+        self.check_alive()?;
+        let started = Instant::now();
+        loop {
+            if let Some(applied) = self.try_up(&request, progress)? {
+                return Ok(applied);
+            }
+            if started.elapsed() >= CHANGE_OF_SUPERVISOR {
+                let message =
+                    format!("the supervisor of {} runs but does not answer at its socket", self.name);
+                return Err(TargetError::Other { message });
+            }
+            leftovers::pause();
+        }
     }
 
     fn teardown(&self, grace: bool) -> Result<(), TargetError> {
@@ -431,11 +376,24 @@ impl Target for LocalTarget {
         })
     }
 
-    fn endpoint(&self, service: &str) -> Result<SocketAddr, TargetError> {
+    fn endpoint(&self, service: &str) -> Result<Endpoint, TargetError> {
         match self.ask(&Request::Endpoint { service: service.to_owned() })? {
-            Reply::Endpoint(address) => Ok(address),
+            Reply::Endpoint(address) => Ok(Endpoint::At(address)),
             _ => Err(unexpected()),
         }
+    }
+
+    fn autoscaler(&self, service: &str) -> Result<Case, TargetError> {
+        let mut case = match self.ask(&Request::Autoscaler { service: service.to_owned() })? {
+            Reply::Autoscaler(case) => *case,
+            _ => return Err(unexpected()),
+        };
+        case.now_ms = case.now_ms.max(jiff::Timestamp::now().as_millisecond());
+        let services = self.snapshot()?.services;
+        if let Some(now) = services.iter().find(|of| of.name == service) {
+            inputs::bring_up_to_date(&mut case, now.desired, &now.replicas);
+        }
+        Ok(case)
     }
 }
 
@@ -446,10 +404,10 @@ mod tests {
     #[test]
     fn names_are_checked() {
         for good in ["playground", "a", "blue-2", "0"] {
-            assert!(LocalTarget::new(good, Options::default()).is_ok(), "{good}");
+            assert!(LocalTarget::new(good).is_ok(), "{good}");
         }
         for bad in ["", "Blue", "a/b", "..", "-a", "a b", &"x".repeat(41)] {
-            let error = LocalTarget::new(bad, Options::default()).unwrap_err();
+            let error = LocalTarget::new(bad).unwrap_err();
             assert_eq!(error.exit_code(), platform::exit::USAGE, "{bad}");
         }
     }

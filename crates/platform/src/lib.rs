@@ -1,5 +1,6 @@
 //! The platform as types, shared by everything that runs, loads, simulates or reports on it.
 //!
+//! * [`address`]: where something is reached: a host and a port.
 //! * [`event`]: the one event stream (`docs/events.schema.json`).
 //! * [`target`]: where a platform runs: this machine, a cluster, virtual time.
 //! * [`endpoints`]: what a gateway is told about the replicas behind it.
@@ -10,6 +11,7 @@
 //!
 //! Nothing here knows a runtime, and nothing does I/O except [`values::Values::load`], which reads charts and files.
 
+pub mod address;
 pub mod duration;
 pub mod endpoints;
 pub mod event;
@@ -18,6 +20,7 @@ pub mod services;
 pub mod target;
 pub mod values;
 
+pub use address::HostPort;
 pub use event::{Event, EventKind, Source};
 pub use services::ServiceKind;
 pub use target::{Target, TargetError};

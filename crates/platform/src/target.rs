@@ -3,17 +3,34 @@
 //! Calls block and use no runtime's types, so that engines that act on a platform (load, balancer) depend on this trait
 //! alone. Implementations that are asynchronous inside hide it.
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, str::FromStr, time::Duration};
+mod subject;
 
+use std::{
+    collections::BTreeMap, fmt, net::SocketAddr, ops::ControlFlow, path::Path, sync::Arc, time::Duration,
+};
+
+/// An autoscaler with everything that its next decision depends on.
+pub use autoscale::explain::Case;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{event::Event, values::SettingChange};
+pub use subject::{Pick, Subject, SubjectError};
+
+use crate::{
+    HostPort,
+    event::Event,
+    values::{SettingChange, Values},
+};
 
 /// A running (or not yet running) platform that can be acted upon.
 pub trait Target: Send + Sync {
-    /// Makes the platform match `values`; a second call with the same values changes nothing.
-    fn apply(&self, values: &crate::values::Values) -> Result<Applied, TargetError>;
+    /// Whether there is a platform to act upon.
+    fn is_up(&self) -> Result<bool, TargetError>;
+    /// Makes the platform what is wanted and waits until it is; a second call with the same changes nothing.
+    ///
+    /// `progress` may break off. If the platform was not up before, everything of it is then taken down again before
+    /// this returns; on a platform that was up the change continues.
+    fn apply(&self, wanted: Wanted<'_>, progress: &mut OnProgress<'_>) -> Result<Applied, TargetError>;
     /// Takes the platform down. `grace`: drain first, for as long as each service's grace period allows;
     /// otherwise at once. Either way it returns only once it has proved that nothing is left.
     fn teardown(&self, grace: bool) -> Result<(), TargetError>;
@@ -23,7 +40,8 @@ pub trait Target: Send + Sync {
     fn events(&self, from: EventsFrom) -> Result<EventStream, TargetError>;
     /// Sets the replicas of a service, as `kubectl scale` does. An autoscaler continues from there.
     fn scale(&self, service: &str, replicas: u32) -> Result<Scaled, TargetError>;
-    /// Kills one process without notice (SIGKILL). Unless `restart`, it stays dead until [`start`](Self::start).
+    /// Kills one replica or part without notice (SIGKILL). Unless `restart`, it stays dead until
+    /// [`start`](Self::start).
     fn kill(&self, what: &Subject, restart: bool) -> Result<Killed, TargetError>;
     /// Stops a part or a service until [`start`](Self::start).
     fn stop(&self, what: &Subject) -> Result<Stopped, TargetError>;
@@ -35,7 +53,47 @@ pub trait Target: Send + Sync {
     /// Log lines, oldest first; with `follow` the stream continues until the platform goes down.
     fn logs(&self, query: &LogQuery) -> Result<LogStream, TargetError>;
     /// Where clients of `service` connect.
-    fn endpoint(&self, service: &str) -> Result<SocketAddr, TargetError>;
+    fn endpoint(&self, service: &str) -> Result<Endpoint, TargetError>;
+    /// The autoscaler of `service`, what it remembers, and what it would see if it looked now. An error if it has not
+    /// looked yet.
+    fn autoscaler(&self, service: &str) -> Result<Case, TargetError>;
+}
+
+/// Nodes of a platform that makes its own, unless another number is wanted.
+pub const NODES: u32 = 2;
+
+/// What a platform is to be.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    pub values: &'a Values,
+    /// The chart that the values belong to; `None`: the built-in one.
+    pub chart: Option<&'a Path>,
+    /// How many nodes; `None`: those that there are, or [`NODES`] where the platform makes its own.
+    pub nodes: Option<u32>,
+}
+
+/// What [`Target::apply`] tells while it waits.
+#[derive(Debug)]
+pub enum Progress<'a> {
+    Event(&'a Event),
+    /// Nothing has happened for a while; a chance to break off.
+    Waiting,
+}
+
+/// Told of progress; may break off.
+pub type OnProgress<'a> = dyn FnMut(Progress<'_>) -> ControlFlow<()> + 'a;
+
+/// Asked again and again while a call waits for an answer, with how long that is; may break off.
+pub type OnWait = Arc<dyn Fn(Duration) -> ControlFlow<()> + Send + Sync>;
+
+/// Where clients of a service connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    At(HostPort),
+    /// There is none yet, for a reason that may go away, such as a load balancer that has no address.
+    NoneYet {
+        why: String,
+    },
 }
 
 /// A blocking stream of events.
@@ -54,90 +112,6 @@ pub enum EventsFrom {
     Now,
     /// With the event of this sequence number.
     Seq(u64),
-}
-
-/// What a command acts on: a service or a part as a whole (`tcp`, `kafka`), or one replica of it.
-///
-/// Written as on the command line: `tcp`, `tcp/tcp-1`, `gateway/node-0`, `tcp/fullest`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Subject {
-    /// A service or a part.
-    pub name: String,
-    pub replica: Pick,
-}
-
-/// Which replica of a service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Pick {
-    /// None was named. If the command needs one, it takes the running one with the lowest ordinal.
-    Unnamed,
-    /// The one with the most connections at this moment (packets per second for `udp`).
-    Fullest,
-    /// The one with the fewest.
-    Emptiest,
-    Named(String),
-}
-
-impl Subject {
-    /// A service or part as a whole.
-    pub fn whole(name: &str) -> Self {
-        Self { name: name.to_owned(), replica: Pick::Unnamed }
-    }
-
-    /// One replica, by its name.
-    pub fn replica(service: &str, replica: &str) -> Self {
-        Self { name: service.to_owned(), replica: Pick::Named(replica.to_owned()) }
-    }
-}
-
-impl fmt::Display for Subject {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let replica = match &self.replica {
-            Pick::Unnamed => return formatter.write_str(&self.name),
-            Pick::Fullest => "fullest",
-            Pick::Emptiest => "emptiest",
-            Pick::Named(name) => name,
-        };
-        write!(formatter, "{}/{replica}", self.name)
-    }
-}
-
-impl FromStr for Subject {
-    type Err = SubjectError;
-
-    fn from_str(text: &str) -> Result<Self, SubjectError> {
-        let bad = || SubjectError { text: text.to_owned() };
-        let (name, replica) = match text.split_once('/') {
-            None => (text, Pick::Unnamed),
-            Some((_, replica)) if replica.is_empty() || replica.contains('/') => return Err(bad()),
-            Some((name, "fullest")) => (name, Pick::Fullest),
-            Some((name, "emptiest")) => (name, Pick::Emptiest),
-            Some((name, replica)) => (name, Pick::Named(replica.to_owned())),
-        };
-        if name.is_empty() { Err(bad()) } else { Ok(Self { name: name.to_owned(), replica }) }
-    }
-}
-
-impl TryFrom<String> for Subject {
-    type Error = SubjectError;
-
-    fn try_from(text: String) -> Result<Self, SubjectError> {
-        text.parse()
-    }
-}
-
-impl From<Subject> for String {
-    fn from(subject: Subject) -> Self {
-        subject.to_string()
-    }
-}
-
-/// A text that is not a [`Subject`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?}: expected a service or part (tcp, kafka) or one replica (tcp/tcp-1, tcp/fullest)")]
-pub struct SubjectError {
-    text: String,
 }
 
 /// What an `apply` did.
@@ -167,10 +141,13 @@ pub struct Scaled {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Killed {
     pub replica: String,
-    /// Known if the target has processes.
+    /// Known if the target's processes are this machine's.
     pub pid: Option<u32>,
     /// It had already been told to end and was draining.
     pub draining: bool,
+    /// Another replica, of another name, takes its place at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replaced: bool,
     /// When it is started again; `None`: never.
     #[serde(rename = "restart_in_ms", with = "crate::duration::optional_ms")]
     #[schemars(with = "Option<u64>")]
@@ -216,6 +193,9 @@ pub struct Snapshot {
     /// Since when it is up.
     pub since: jiff::Timestamp,
     pub nodes: u32,
+    /// The nodes one by one.
+    #[serde(default)]
+    pub node_list: Vec<NodeSnapshot>,
     /// Services in the order of `values.yaml`.
     pub services: Vec<ServiceSnapshot>,
     /// What the services lean on: Kafka, memcached, gateways….
@@ -228,11 +208,25 @@ pub struct Snapshot {
     pub problems: Vec<String>,
 }
 
+/// A machine, or what stands for one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeSnapshot {
+    pub name: String,
+    /// Its replicas can run.
+    pub ready: bool,
+    /// It takes new replicas: nobody has cordoned it off.
+    pub schedulable: bool,
+    /// What it has for replicas, in cores; absent where nodes share the machine.
+    pub cpu_cores: Option<f64>,
+    /// What it has for replicas, in bytes; absent where nodes share the machine.
+    pub memory_bytes: Option<u64>,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceSnapshot {
     pub name: String,
-    /// Where clients connect (the gateway), if the service is exposed.
-    pub endpoint: Option<SocketAddr>,
+    /// Where clients connect (the gateway), if the service is exposed and has an address by now.
+    pub endpoint: Option<HostPort>,
     pub desired: u32,
     /// Stopped by hand: none runs until it is started again, whatever is desired.
     #[serde(default)]
@@ -250,8 +244,14 @@ pub struct ServiceSnapshot {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ReplicaSnapshot {
     pub name: String,
-    pub node: String,
-    pub address: SocketAddr,
+    /// Absent while no node has taken it.
+    pub node: Option<String>,
+    /// Where the service listens; absent while it has no address.
+    pub address: Option<HostPort>,
+    /// Where it answers probes and `GET /metrics`, at the same host. `None`: the platform does not say.
+    #[serde(default)]
+    pub admin_port: Option<u16>,
+    /// Known if the target's processes are this machine's.
     pub pid: Option<u32>,
     /// When its present process was started.
     #[serde(default)]
@@ -259,10 +259,13 @@ pub struct ReplicaSnapshot {
     /// What the service calls itself (`tcp`: its answer to `WHERE`); it changes with every start.
     pub server_id: Option<uuid::Uuid>,
     pub phase: ReplicaPhase,
+    /// Why it is in this phase, in words, if more is known than the phase says.
+    #[serde(default)]
+    pub reason: Option<String>,
     /// When it entered this phase.
     pub since: jiff::Timestamp,
     pub restarts: u32,
-    /// Established connections, counted from the kernel.
+    /// Established connections at the last look, as the kernel counts them.
     pub connections: Option<u64>,
     /// Packets received per second over the metrics' window, as the service itself counts them (`udp`).
     #[serde(default)]
@@ -274,6 +277,13 @@ pub struct ReplicaSnapshot {
     pub cpu_cores: Option<f64>,
     /// Resident memory in bytes.
     pub memory_bytes: Option<u64>,
+}
+
+impl ReplicaSnapshot {
+    /// Where it listens, if that takes no lookup.
+    pub fn socket(&self) -> Option<SocketAddr> {
+        self.address.as_ref()?.socket()
+    }
 }
 
 /// A replica's life.
@@ -313,7 +323,7 @@ pub struct AutoscalerSnapshot {
 pub struct PartSnapshot {
     /// `kafka`, `memcached`, `gateway node-0`….
     pub name: String,
-    /// `embedded`, `found` (on PATH) or `given` (by URL).
+    /// Where it comes from.
     pub origin: PartOrigin,
     /// Reported version; for embedded parts usually playctl's own. `None` if unreported.
     #[serde(default)]
@@ -331,9 +341,14 @@ pub struct PartSnapshot {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PartOrigin {
+    /// A part of this program.
     Embedded,
+    /// A program of this machine that the platform started.
     Found,
+    /// It ran already; the values have its address.
     Given,
+    /// The platform's chart installed it in the cluster.
+    Installed,
 }
 
 /// Which log lines are wanted.
@@ -414,19 +429,3 @@ fn left_message(left: &[String]) -> String {
 
 /// Values by replica name.
 pub type ByReplica<T> = BTreeMap<String, T>;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn subjects_are_read_and_written_alike() {
-        for text in ["kafka", "tcp", "tcp/tcp-1", "tcp/fullest", "tcp/emptiest", "gateway/node-0"] {
-            assert_eq!(text.parse::<Subject>().unwrap().to_string(), text);
-        }
-        assert_eq!("tcp/fullest".parse::<Subject>().unwrap().replica, Pick::Fullest);
-        for bad in ["", "/", "tcp/", "/tcp-1", "tcp/tcp-1/x"] {
-            assert!(bad.parse::<Subject>().unwrap_err().to_string().contains(&format!("{bad:?}")), "{bad}");
-        }
-    }
-}

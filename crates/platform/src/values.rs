@@ -19,7 +19,7 @@ mod source;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use difference::SettingChange;
+pub use difference::{SettingChange, setting};
 pub use error::{Problem, ValuesError};
 pub use gateway::{Gateway, GatewayKind, Health, Listener, Policy, Protocol, Rules};
 pub use parts::{Elasticsearch, Kafka, Memcached, Metrics, MetricsSource, Prometheus};

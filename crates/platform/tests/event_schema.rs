@@ -103,7 +103,6 @@ fn summary() -> LoadSummary {
 fn samples() -> Vec<EventKind> {
     let tcp = || "tcp".to_owned();
     let pod = || "tcp-0".to_owned();
-    let address = "127.77.2.1:40000".parse().unwrap();
     vec![
         EventKind::PlatformStarted {
             platform: "playground".to_owned(),
@@ -113,7 +112,7 @@ fn samples() -> Vec<EventKind> {
             services: vec![ServiceInfo {
                 name: tcp(),
                 replicas: 1,
-                endpoint: Some(address),
+                endpoint: Some("lb.example.org:10000".parse().unwrap()),
                 autoscaled: Some([1, 5]),
                 targets_milli: [("tcp_state_established".to_owned(), 5_000_000)].into(),
             }],
@@ -189,7 +188,12 @@ fn samples() -> Vec<EventKind> {
             failed: false,
         },
         EventKind::LogLinesCounted { service: tcp(), written: 3, shipped: 2, dropped: 1 },
-        EventKind::ConnectionOpened { id: 1, local: address, connect_us: 120, replica: Some(pod()) },
+        EventKind::ConnectionOpened {
+            id: 1,
+            local: "127.77.2.1:40000".parse().unwrap(),
+            connect_us: 120,
+            replica: Some(pod()),
+        },
         EventKind::ConnectionClosed { id: 1, reason: "closed".to_owned() },
         EventKind::Warning { message: "something".to_owned() },
     ]

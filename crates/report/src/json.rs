@@ -6,12 +6,13 @@ use platform::{
     Event,
     event::{LoadPlan, LoadSummary, VERSION},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::recording::{Recording, is_regular};
 
 /// What `--output json` prints.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Document<'a> {
     /// Version of the event format, as in each event.
     pub v: u32,
@@ -26,7 +27,7 @@ pub struct Document<'a> {
 }
 
 /// Connections at one moment.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Point<'a> {
     /// Milliseconds since the run began.
     pub t_ms: u64,

@@ -252,6 +252,7 @@ mod tests {
             target: "local".to_owned(),
             since: Timestamp::UNIX_EPOCH,
             nodes: 1,
+            node_list: Vec::new(),
             services: vec![tcp],
             parts: vec![kafka],
         }

@@ -32,7 +32,7 @@ impl Files {
         Self { _folder: folder, hpa: hpa_path, state: state_path, notes: RefCell::default() }
     }
 
-    fn explain(&self, name: Option<&str>) -> Result<Named, Failure> {
+    fn explain(&self, name: Option<&str>) -> Result<Explained, Failure> {
         from_files(&self.hpa, &self.state, name, &|note| self.notes.borrow_mut().push(note.to_owned()))
     }
 
@@ -56,7 +56,7 @@ fn explains_a_manifest_with_a_state() {
     let json = serde_json::to_value(&explained).expect("serialisable");
     assert_eq!(json["name"], "tcp");
     assert_eq!(json["metrics"][0]["proposal"]["replicas"], 2);
-    assert!(json["whatWouldChange"].is_array());
+    assert!(json["what_would_change"].is_array());
 }
 
 #[test]
@@ -169,48 +169,4 @@ fn a_state_file_is_written_for_a_manifest_and_can_be_explained() {
     let explanation = files.explain(None).expect("valid").explanation;
     assert_eq!((explanation.current, explanation.proposal), (2, Some(3)));
     assert!(explanation.now_ms > CALENDAR_FROM_MS, "the present");
-}
-
-fn replica(name: &str, phase: ReplicaPhase) -> ReplicaSnapshot {
-    ReplicaSnapshot {
-        name: name.to_owned(),
-        node: "node-0".to_owned(),
-        address: "127.77.2.1:40000".parse().expect("an address"),
-        pid: None,
-        server_id: None,
-        phase,
-        since: Timestamp::UNIX_EPOCH,
-        restarts: 0,
-        connections: None,
-        packets_per_second: None,
-        packets_received: None,
-        started: None,
-        cpu_cores: None,
-        memory_bytes: None,
-    }
-}
-
-#[test]
-fn replicas_that_came_since_the_last_look_have_no_sample_yet() {
-    let spec = manifest::read("hpa.yaml", HPA, false).expect("valid").remove(0).spec;
-    let state = "{now: 0, replicas: 2, pods: [{name: tcp-0}, {name: tcp-1}], metrics: [{pods: {tcp-0: 7012, tcp-1: 1}}]}";
-    let mut case = explain::state::read(state, &spec, 0).expect("valid");
-    let replicas = [
-        replica("tcp-0", ReplicaPhase::Ready),
-        replica("tcp-2", ReplicaPhase::Ready),
-        replica("tcp-3", ReplicaPhase::Starting),
-        replica("tcp-4", ReplicaPhase::Draining),
-    ];
-    bring_up_to_date(&mut case, 3, &replicas);
-    assert_eq!((case.observed.spec_replicas, case.observed.status_replicas), (3, 3));
-    let explanation = explain::explain(&case).expect("valid");
-    let text = Text { explanation: &explanation, instants: &() }.to_string();
-    for part in [
-        "counted: tcp-0 7,012\n",
-        "without a sample: tcp-2, tcp-3\n",
-        "left out (failed or being deleted): tcp-4\n",
-    ] {
-        assert!(text.contains(part), "{part}: {text}");
-    }
-    assert!(!text.contains("tcp-1"), "{text}");
 }

@@ -1,13 +1,14 @@
 //! Which pods count for a metric (`groupPods`).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Context, Source};
 use crate::observation::{Phase, Pod, PodSamples, ReadyStatus, Sample};
 
 /// What became of one pod.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum PodUse {
     /// Its sample counts.
     Counted,
@@ -20,8 +21,8 @@ pub enum PodUse {
 }
 
 /// How many pods of each kind there were.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub struct PodTally {
     pub counted: u32,
     pub missing: u32,

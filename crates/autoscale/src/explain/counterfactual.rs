@@ -4,6 +4,7 @@
 //! one step beyond it something does. *Time*: all inputs stay, and the engine is asked again at every instant at which
 //! something it remembers loses its effect.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Case;
@@ -23,8 +24,8 @@ const SYNC_MS: i64 = 15_000;
 const FARTHEST_MS: i64 = 2 * 60 * 60 * 1000;
 
 /// Something that would lead to another count.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case", rename_all_fields = "snake_case")]
 pub enum Counterfactual {
     /// The metric's value passes an edge.
     Value {
@@ -55,8 +56,8 @@ pub enum Counterfactual {
 }
 
 /// What loses its effect at an instant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "what", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "what", rename_all = "snake_case", rename_all_fields = "snake_case")]
 pub enum Because {
     /// A recommendation leaves its window.
     RecommendationLeaves { replicas: i32, recommended_ms: i64 },

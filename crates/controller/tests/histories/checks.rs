@@ -1,13 +1,13 @@
 //! What must hold in every history, checked from outside: by inputs, effects and snapshots alone.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use controller::{
     Apply, Capacity, Cluster, Controller, Effect, Fact, GatewayTemplate, Input, Launch, PartPlace,
     PartTemplate, Places, ReplicaPlace, Request, RequestId, RunId, ServiceTemplate, Source, Time,
 };
 use platform::{
-    EventKind, ServiceKind,
+    EventKind, HostPort, ServiceKind,
     target::{PartSnapshot, ReplicaPhase},
 };
 
@@ -379,12 +379,12 @@ fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Verdict {
 struct Nowhere;
 
 impl Places for Nowhere {
-    fn endpoint(&self, _: ServiceKind) -> Option<SocketAddr> {
+    fn endpoint(&self, _: ServiceKind) -> Option<HostPort> {
         None
     }
 
     fn replica(&self, _: &ServiceTemplate, _: u16, _: Option<RunId>) -> ReplicaPlace {
-        ReplicaPlace { address: SocketAddr::from(([127, 0, 0, 1], 1)), pid: None }
+        ReplicaPlace::default()
     }
 
     fn gateway(&self, _: &GatewayTemplate, _: u16, _: Option<RunId>) -> PartPlace {

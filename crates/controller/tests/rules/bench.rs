@@ -12,7 +12,7 @@ use controller::{
     RequestId, RunId, Sample, ServiceTemplate, Started, Time,
 };
 use platform::{
-    EventKind, ServiceKind,
+    EventKind, HostPort, ServiceKind,
     target::{PartSnapshot, ReplicaPhase, ServiceSnapshot, Snapshot, Subject},
     values::{Values, ValuesSource},
 };
@@ -393,13 +393,13 @@ fn told(fact: &Fact) -> Option<String> {
 pub(crate) struct Nowhere;
 
 impl Places for Nowhere {
-    fn endpoint(&self, service: ServiceKind) -> Option<SocketAddr> {
-        (service == ServiceKind::Tcp).then(|| SocketAddr::from(([127, 0, 0, 1], 10_000)))
+    fn endpoint(&self, service: ServiceKind) -> Option<HostPort> {
+        (service == ServiceKind::Tcp).then(|| SocketAddr::from(([127, 0, 0, 1], 10_000)).into())
     }
 
     fn replica(&self, _: &ServiceTemplate, ordinal: u16, run: Option<RunId>) -> ReplicaPlace {
         let pid = run.map(|run| run.0 as u32);
-        ReplicaPlace { address: SocketAddr::from(([127, 0, 0, 1], ordinal)), pid }
+        ReplicaPlace { address: Some(SocketAddr::from(([127, 0, 0, 1], ordinal)).into()), pid }
     }
 
     fn gateway(&self, _: &GatewayTemplate, _: u16, run: Option<RunId>) -> PartPlace {

@@ -215,9 +215,12 @@ fn other_intervals_count_from_now_on() {
 fn the_autoscaler_can_be_looked_into() {
     let mut bench = Bench::up(&[SCALED]);
     load(&mut bench, &[10]);
+    let error = bench.controller.autoscaler("tcp").unwrap_err().to_string();
+    assert!(error.starts_with("the autoscaler of tcp has not looked yet;"), "{error}");
     bench.seconds(20);
-    let state = bench.controller.autoscaler("tcp").unwrap();
-    assert!(state["nowMs"].is_i64() && state["observed"].is_object(), "{state}");
+    let case = bench.controller.autoscaler("tcp").unwrap();
+    let pods: Vec<&str> = case.observed.pods.iter().map(|pod| &*pod.name).collect();
+    assert_eq!(pods, ["tcp-0"]);
     let mut fixed = Bench::up(&[SCALED, "tcp.autoscaling=null"]);
     let error = fixed.controller.autoscaler("tcp").unwrap_err().to_string();
     assert_eq!(error, "tcp is not autoscaled");

@@ -76,7 +76,7 @@ fn replicas_go_in_the_order_of_a_replica_set() {
     let mut bench = Bench::new();
     bench.apply(&[SMALL[0], "tcp.replicas=3"], 2).unwrap();
     bench.seconds(100);
-    let nodes: Vec<_> = bench.service("tcp").replicas.into_iter().map(|one| one.node).collect();
+    let nodes: Vec<_> = bench.service("tcp").replicas.into_iter().map(|one| one.node.unwrap()).collect();
     assert_eq!(nodes, ["node-0", "node-1", "node-0"]);
     bench.stubborn.extend(["tcp-0", "tcp-1", "tcp-2", "tcp-3"].map(str::to_owned));
     bench.scale("tcp", 2).unwrap();

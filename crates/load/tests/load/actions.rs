@@ -15,10 +15,9 @@ use platform::{
     Event, EventKind, Target, TargetError,
     event::{Source, Stamper},
     target::{
-        Applied, Drained, EventStream, EventsFrom, Killed, LogQuery, LogStream, Scaled, Snapshot, Started,
-        Stopped, Subject,
+        Applied, Case, Drained, Endpoint, EventStream, EventsFrom, Killed, LogQuery, LogStream, OnProgress,
+        Scaled, Snapshot, Started, Stopped, Subject, Wanted,
     },
-    values::Values,
 };
 use scenario::{Scenario, Step, Verb};
 use uuid::Uuid;
@@ -208,7 +207,11 @@ impl Noted {
 }
 
 impl Target for Noted {
-    fn apply(&self, _values: &Values) -> Result<Applied, TargetError> {
+    fn is_up(&self) -> Result<bool, TargetError> {
+        Err(TargetError::other("not asked for"))
+    }
+
+    fn apply(&self, _: Wanted<'_>, _: &mut OnProgress<'_>) -> Result<Applied, TargetError> {
         Err(TargetError::other("not asked for"))
     }
 
@@ -231,8 +234,13 @@ impl Target for Noted {
 
     fn kill(&self, what: &Subject, restart: bool) -> Result<Killed, TargetError> {
         let replica = "tcp-1".to_owned();
-        let killed =
-            Killed { replica, pid: None, draining: false, restart_in: restart.then_some(Duration::ZERO) };
+        let killed = Killed {
+            replica,
+            pid: None,
+            draining: false,
+            replaced: false,
+            restart_in: restart.then_some(Duration::ZERO),
+        };
         Ok(self.call(format!("kill {what} {restart}"), killed))
     }
 
@@ -258,7 +266,11 @@ impl Target for Noted {
         Err(TargetError::other("not asked for"))
     }
 
-    fn endpoint(&self, _service: &str) -> Result<SocketAddr, TargetError> {
+    fn endpoint(&self, _service: &str) -> Result<Endpoint, TargetError> {
+        Err(TargetError::other("not asked for"))
+    }
+
+    fn autoscaler(&self, _service: &str) -> Result<Case, TargetError> {
         Err(TargetError::other("not asked for"))
     }
 }

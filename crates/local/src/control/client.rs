@@ -49,7 +49,13 @@ impl Connection {
             // Without its line end a line was cut off by the end of the other side.
             Ok(_) if !self.partial.ends_with(b"\n") => Ok(Incoming::Closed),
             Ok(_) => {
-                let reply = serde_json::from_slice(&self.partial)?;
+                let reply = serde_json::from_slice(&self.partial).map_err(|error| {
+                    let message = format!(
+                        "the supervisor's answer is not understood ({error}); it may be of another version: playctl \
+                         down, playctl up"
+                    );
+                    io::Error::new(io::ErrorKind::InvalidData, message)
+                })?;
                 self.partial.clear();
                 Ok(Incoming::Reply(reply))
             }

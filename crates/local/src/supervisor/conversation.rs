@@ -151,12 +151,15 @@ async fn wait(answer: oneshot::Receiver<Reply>) -> Reply {
 /// The kernel's present count of connections instead of the last scrape's, and what given parts say of themselves.
 async fn fresh(mut snapshot: Snapshot) -> Snapshot {
     let connected = snapshot.services.iter().filter(|service| transport(&service.name) == Protocol::Tcp);
-    let ports =
-        connected.flat_map(|service| &service.replicas).map(|replica| replica.address.port()).collect();
+    let ports = connected
+        .flat_map(|service| &service.replicas)
+        .filter_map(|replica| Some(replica.socket()?.port()))
+        .collect();
     let targets = sample::Targets { ports, pids: Vec::new() };
     if let Ok(scrape) = tokio::task::spawn_blocking(move || sample::Scrape::take(&targets)).await {
         for replica in snapshot.services.iter_mut().flat_map(|service| &mut service.replicas) {
-            replica.connections = replica.pid.and_then(|_| scrape.connections(replica.address));
+            replica.connections =
+                replica.pid.and(replica.socket()).and_then(|address| scrape.connections(address));
         }
     }
     given::look(&mut snapshot.parts).await;

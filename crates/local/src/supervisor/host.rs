@@ -454,7 +454,7 @@ impl Host {
             EventKind::PlatformStarted { services, .. } => {
                 for service in services {
                     let kind = ::platform::ServiceKind::by_name(&service.name);
-                    service.endpoint = kind.and_then(|kind| self.ground.as_ref()?.endpoint(kind));
+                    service.endpoint = kind.and_then(|kind| controller::Places::endpoint(self, kind));
                 }
             }
             EventKind::PodDraining { pod, connections, .. } => {

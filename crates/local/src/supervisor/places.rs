@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use ::platform::{
-    ServiceKind,
+    HostPort, ServiceKind,
     target::{PartOrigin, PartSnapshot},
 };
 use controller::{
@@ -22,14 +22,14 @@ use crate::{
 };
 
 impl Places for Host {
-    fn endpoint(&self, service: ServiceKind) -> Option<SocketAddr> {
-        self.ground.as_ref()?.endpoint(service)
+    fn endpoint(&self, service: ServiceKind) -> Option<HostPort> {
+        self.ground.as_ref()?.endpoint(service).map(HostPort::from)
     }
 
     fn replica(&self, template: &ServiceTemplate, ordinal: u16, run: Option<RunId>) -> ReplicaPlace {
         let ip = self.ground.as_ref().map(|ground| ground.addresses().replica(template.kind, ordinal));
-        let ip = ip.unwrap_or_else(|| std::net::Ipv4Addr::LOCALHOST.into());
-        ReplicaPlace { address: SocketAddr::new(ip, template.port), pid: self.pid(run) }
+        let address = ip.map(|ip| SocketAddr::new(ip, template.port).into());
+        ReplicaPlace { address, pid: self.pid(run) }
     }
 
     fn gateway(&self, template: &GatewayTemplate, _: u16, run: Option<RunId>) -> PartPlace {

@@ -53,10 +53,7 @@ impl LocalTarget {
             .prepare()
             .and_then(|()| private_directory(&self.own.state))
             .map_err(|error| bring_up(&error))?;
-        let program = match &self.options.executable {
-            Some(program) => program.clone(),
-            None => std::env::current_exe().map_err(|error| bring_up(&error))?,
-        };
+        let program = std::env::current_exe().map_err(|error| bring_up(&error))?;
         let start = || -> std::io::Result<(UnixStream, Child)> {
             let (ours, theirs) = UnixStream::pair()?;
             let mut options = OpenOptions::new();

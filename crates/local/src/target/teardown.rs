@@ -167,13 +167,7 @@ mod tests {
         let paths = Paths::below(home.path());
         paths.prepare().unwrap();
         let own = paths.platform("p");
-        let target = LocalTarget {
-            name: "p".to_owned(),
-            options: crate::Options::default(),
-            own: own.clone(),
-            paths,
-            on_wait: None,
-        };
+        let target = LocalTarget { name: "p".to_owned(), own: own.clone(), paths, on_wait: None };
         fs::create_dir(&own.state).unwrap();
         fs::write(&own.socket, "").unwrap();
         // No process has these numbers.

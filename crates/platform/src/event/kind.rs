@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{LoadPlan, LoadSummary, LoadTick};
+use crate::HostPort;
 
 /// The kinds of events, by the field `type`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -232,10 +233,22 @@ impl EventKind {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GatewayInfo {
-    /// `playctl`, `envoy`, `haproxy`.
+    /// `playctl`, `envoy`, `haproxy`; `none` where no gateway is ours to know, as before somebody else's application.
     pub kind: String,
-    /// `least request`, `round robin`….
+    /// `least request`, `round robin`…; empty without a gateway.
     pub policy: String,
+}
+
+impl GatewayInfo {
+    const NONE: &str = "none";
+
+    pub fn none() -> Self {
+        Self { kind: Self::NONE.to_owned(), policy: String::new() }
+    }
+
+    pub fn is_none(&self) -> bool {
+        self.kind == Self::NONE
+    }
 }
 
 /// What a reader needs to know about a service to draw it.
@@ -243,8 +256,8 @@ pub struct GatewayInfo {
 pub struct ServiceInfo {
     pub name: String,
     pub replicas: u32,
-    /// Where clients connect.
-    pub endpoint: Option<SocketAddr>,
+    /// Where clients connect; absent where they do not, or where there is no address yet.
+    pub endpoint: Option<HostPort>,
     /// `[min, max]` if it is autoscaled.
     pub autoscaled: Option<[u32; 2]>,
     /// Metric name to target in milli-units (average per replica) or, for utilisation, per cent × 1000.

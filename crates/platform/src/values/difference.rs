@@ -32,12 +32,39 @@ impl Values {
         compare("", &before.merged, &self.merged, &mut changes);
         changes
     }
+}
 
-    /// What a key such as `tcp.env.BUFF_SIZE` is set to.
-    pub fn setting(&self, key: &str) -> Option<&Value> {
-        let mut names = key.split('.');
-        let first = self.merged.get(names.next()?)?;
-        names.try_fold(first, |value, name| value.get(name))
+impl SettingChange {
+    /// Whether `values` have what it is set to now.
+    pub fn is_as_in(&self, values: &Values) -> bool {
+        let there = setting(&values.merged, &self.key).map(|value| shown(&self.key, value));
+        same(there.as_ref(), self.new.as_ref())
+    }
+}
+
+/// What a key such as `tcp.env.BUFF_SIZE` is set to. Names may have dots themselves (`podAnnotations.example.com/x`).
+pub fn setting<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
+    let inside = |at: usize| match table.get(&key[..at]) {
+        Some(Value::Object(inner)) => setting(inner, &key[at + 1..]),
+        _ => None,
+    };
+    table.get(key).or_else(|| key.match_indices('.').find_map(|(at, _)| inside(at)))
+}
+
+/// Whether two values mean the same: `"512"` and 512, a null and nothing.
+fn same(one: Option<&Value>, other: Option<&Value>) -> bool {
+    let text = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+        _ => None,
+    };
+    match (one.filter(|value| !value.is_null()), other.filter(|value| !value.is_null())) {
+        (Some(one), Some(other)) if one != other => {
+            let floats = one.as_f64().zip(other.as_f64());
+            floats.is_some_and(|(one, other)| one == other)
+                || text(one).is_some_and(|one| text(other) == Some(one))
+        }
+        (one, other) => one.is_some() == other.is_some(),
     }
 }
 
@@ -48,7 +75,7 @@ fn compare(path: &str, before: &Table, after: &Table, changes: &mut Vec<SettingC
     for (key, old, new) in all.chain(only_before) {
         let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         match (old, new) {
-            (old, new) if old == new => {}
+            (old, new) if same(old, new) => {}
             (Some(Value::Object(old)), Some(Value::Object(new))) => compare(&path, old, new, changes),
             (old, new) => {
                 let shown = |value: &Value| shown(&path, value);
@@ -101,7 +128,7 @@ mod tests {
         let (before, after) = (with(&[]), with(&["tcp.env.BUFF_SIZE=900", "tcp.autoscaling.maxReplicas=3"]));
         let mut expected = [
             ("tcp.autoscaling.maxReplicas", Some(json!(5)), Some(json!(3))),
-            ("tcp.env.BUFF_SIZE", before.setting("tcp.env.BUFF_SIZE").cloned(), Some(json!(900))),
+            ("tcp.env.BUFF_SIZE", setting(before.merged(), "tcp.env.BUFF_SIZE").cloned(), Some(json!(900))),
         ]
         .map(|(key, old, new)| SettingChange { key: key.to_owned(), old, new });
         assert_eq!(after.changes_since(&before), expected);
@@ -110,6 +137,31 @@ mod tests {
         }
         assert_eq!(before.changes_since(&after), expected);
         assert_eq!(before.changes_since(&before), []);
+    }
+
+    #[test]
+    fn what_means_the_same_is_no_change() {
+        let (number, null) = (with(&["tcp.env.BUFF_SIZE=900"]), with(&["tcp.env.NEW=null"]));
+        let text =
+            ValuesSource { set_string: vec!["tcp.env.BUFF_SIZE=900".to_owned()], ..ValuesSource::default() };
+        assert_eq!(Values::load(&text).unwrap().changes_since(&number), []);
+        assert_eq!(null.changes_since(&with(&[])), []);
+        assert_eq!(with(&["tcp.env.BUFF_SIZE=901"]).changes_since(&number).len(), 1);
+    }
+
+    #[test]
+    fn a_change_back_to_the_default_is_known_whatever_its_key_and_value() {
+        for set in
+            ["tcp.env.BUFF_SIZE=900", r"tcp.podAnnotations.example\.com/a=b", "tcp.env.SOME_PASSWORD=hunter2"]
+        {
+            let (default, changed) = (with(&[]), with(&[set]));
+            let [change] = &changed.changes_since(&default)[..] else { panic!("{set}") };
+            assert!(!change.is_as_in(&default), "{set}");
+            assert!(change.is_as_in(&changed), "{set}");
+            assert!(setting(changed.merged(), &change.key).is_some(), "{set}");
+            let [change] = &default.changes_since(&changed)[..] else { panic!("{set}") };
+            assert!(change.is_as_in(&default), "{set}");
+        }
     }
 
     #[test]

@@ -179,6 +179,16 @@ impl ValuesSource {
         let unpacked = chart.charts.iter().map(|subchart| subchart.name.clone());
         origins.foreign_charts = unpacked.chain(required).filter(|name| !ours(name)).collect();
 
+        let overrides = self.lay_over(&mut origins)?;
+        Ok((helm::merged(&chart, &overrides)?, origins))
+    }
+
+    /// What the user's files and flags set, without the chart.
+    pub fn overrides(&self) -> Result<Table, ValuesError> {
+        self.lay_over(&mut Origins::default())
+    }
+
+    fn lay_over(&self, origins: &mut Origins) -> Result<Table, ValuesError> {
         let mut overrides = Table::new();
         for file in &self.files {
             let name = file.display().to_string();
@@ -186,8 +196,8 @@ impl ValuesSource {
             origins.add(LayerKind::File, name, "", document.marks);
             helm::overlay(&mut overrides, document.values);
         }
-        self.flags(&mut overrides, &mut origins)?;
-        Ok((helm::merged(&chart, &overrides)?, origins))
+        self.flags(&mut overrides, origins)?;
+        Ok(overrides)
     }
 
     fn flags(&self, overrides: &mut Table, origins: &mut Origins) -> Result<(), ValuesError> {

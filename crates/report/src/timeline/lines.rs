@@ -1,6 +1,6 @@
 //! One event in words: first what happened, then why.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use platform::{
     Event, EventKind,
@@ -68,8 +68,10 @@ fn platform(kind: &EventKind) -> Option<Entry> {
     let entry = match kind {
         EventKind::PlatformStarted { platform, target, nodes, gateway, services } => {
             let nodes = plural(u64::from(*nodes), "node", "nodes");
-            let title =
-                format!("{platform} on {target}, {nodes}, gateway: {}, {}", gateway.kind, gateway.policy);
+            let mut title = format!("{platform} on {target}, {nodes}");
+            if !gateway.is_none() {
+                _ = write!(title, ", gateway: {}, {}", gateway.kind, gateway.policy);
+            }
             let mut entry = Entry::new("platform", Tone::Strong, title);
             entry.more = services.iter().map(service_line).collect();
             entry
@@ -135,7 +137,7 @@ fn service_line(service: &ServiceInfo) -> String {
     let replicas = plural(u64::from(service.replicas), "replica", "replicas");
     let bounds =
         service.autoscaled.map(|[min, max]| format!(", autoscaled {min} to {max}")).unwrap_or_default();
-    let endpoint = service.endpoint.map(|endpoint| format!(" at {endpoint}")).unwrap_or_default();
+    let endpoint = service.endpoint.as_ref().map(|endpoint| format!(" at {endpoint}")).unwrap_or_default();
     format!("{}: {replicas}{bounds}{endpoint}", service.name)
 }
 

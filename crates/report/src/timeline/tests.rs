@@ -139,6 +139,19 @@ fn a_new_replica_is_told_its_share_only_where_it_is_known() {
 }
 
 #[test]
+fn a_platform_is_introduced_with_its_gateway_if_it_has_one() {
+    let told = |gateway: GatewayInfo| {
+        let (platform, target) = ("playground".to_owned(), "minikube".to_owned());
+        let started =
+            EventKind::PlatformStarted { platform, target, nodes: 2, gateway, services: Vec::new() };
+        feed(&mut Timeline::new(Style::default()), 0, started)
+    };
+    let envoy = GatewayInfo { kind: "envoy".to_owned(), policy: "least request".to_owned() };
+    assert!(told(envoy).ends_with("playground on minikube, 2 nodes, gateway: envoy, least request"));
+    assert!(told(GatewayInfo::none()).ends_with("playground on minikube, 2 nodes"));
+}
+
+#[test]
 fn other_processes_cannot_steer_the_terminal() {
     let mut timeline = Timeline::new(Style { color: true, width: 100 });
     let line = feed(&mut timeline, 0, EventKind::Warning { message: "\u{1b}[2J\rgone\u{7}".to_owned() });

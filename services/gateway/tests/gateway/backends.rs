@@ -14,6 +14,7 @@ fn equal_backends_share_and_round_robin_alternates() {
         for client in &clients {
             assert_echo(client, "msg");
         }
+        // Counted before the first answer.
         let (zero, one) = (running.count("tcp-0", "active"), running.count("tcp-1", "active"));
         assert_eq!(zero + one, 300);
         assert!(zero.abs_diff(one) <= spread_max, "{policy}: {zero} and {one}");
@@ -29,10 +30,10 @@ fn a_refused_connect_goes_elsewhere_with_the_clients_bytes() {
     for round in 0..20 {
         assert_echo(&running.connect(), &format!("first words {round}"));
     }
-    assert_eq!(running.count("tcp-0", "failed"), 10);
-    assert_eq!(running.metric("gateway_connects_retried_total"), 10);
-    assert_eq!(running.metric("gateway_connections_refused_total{reason=\"connect_failed\"}"), 0);
-    assert_eq!(running.count("tcp-1", "opened"), 20);
+    running.expect_count("tcp-0", "failed", 10);
+    running.expect_metric("gateway_connects_retried_total", 10);
+    running.expect_metric("gateway_connections_refused_total{reason=\"connect_failed\"}", 0);
+    running.expect_count("tcp-1", "opened", 20);
 }
 
 #[test]
@@ -42,10 +43,8 @@ fn if_nobody_can_be_reached_the_client_is_told_at_once() {
     for _ in 0..10 {
         assert!(is_closed(&running.connect()));
     }
-    wait_until("all are counted", || {
-        running.metric("gateway_connections_refused_total{reason=\"connect_failed\"}") == 10
-    });
-    wait_until("none is left", || running.metric("gateway_connections_active") == 0);
+    running.expect_metric("gateway_connections_refused_total{reason=\"connect_failed\"}", 10);
+    running.expect_metric("gateway_connections_active", 0);
     let failed = running.count("tcp-0", "failed") + running.count("tcp-1", "failed");
     assert!((10..=20).contains(&failed), "each client has one or two tries, not {failed} in all");
 }
@@ -68,16 +67,13 @@ fn what_keeps_clients_out_is_said_in_readyz_and_counted_by_its_reason() {
         (replica.address, &full, "circuit_open", "every replica has CIRCUIT_MAX_CONNECTIONS".to_owned()),
     ] {
         let (running, _file) = Running::with_file(&[endpoint("tcp-0", address)], settings);
-        assert_eq!(running.get("/readyz"), (200, "ready\n".to_owned()));
+        running.expect_all_well();
         let _first = running.connect();
         let second = running.connect();
         assert!(is_closed(&second));
-        wait_until(reason, || {
-            let (status, body) = running.get("/readyz");
-            status == 200
-                && body.contains(&format!("degraded: {reason}: clients are closed"))
-                && body.contains(&words)
-        });
+        running.expect_degraded(&format!("{reason}: clients are closed"));
+        running.expect_degraded(&words);
+        // Counted before it was said.
         assert!(running.metric(&format!("gateway_connections_refused_total{{reason=\"{reason}\"}}")) > 0);
     }
 }
@@ -86,9 +82,7 @@ fn what_keeps_clients_out_is_said_in_readyz_and_counted_by_its_reason() {
 fn without_endpoints_connections_are_closed_and_counted() {
     let (running, mut file) = Running::with_file(&[], &[]);
     assert!(is_closed(&running.connect()));
-    wait_until("it is counted", || {
-        running.metric("gateway_connections_refused_total{reason=\"no_endpoint\"}") == 1
-    });
+    running.expect_metric("gateway_connections_refused_total{reason=\"no_endpoint\"}", 1);
     let replica = Replica::echo();
     running.replace(&mut file, &[endpoint("tcp-0", replica.address)]);
     assert_echo(&running.connect(), "now there is one");
@@ -104,8 +98,8 @@ fn a_backend_that_refuses_is_ejected_and_comes_back() {
         assert_echo(&running.connect(), "msg");
         running.metric("gateway_ejections_total") == 1
     });
-    assert_eq!(running.count("tcp-1", "failed"), 3);
-    wait_until("the ejection ends", || running.backend("tcp-1")["ejected"] == false);
+    running.expect_count("tcp-1", "failed", 3);
+    running.expect_backend("tcp-1", "ejected", false);
     wait_until("it is tried again, and again ejected", || {
         assert_echo(&running.connect(), "msg");
         running.metric("gateway_ejections_total") == 2
@@ -121,11 +115,9 @@ fn the_circuit_breaker_counts_what_it_turns_away() {
     assert_echo(&first, "one");
     assert_echo(&second, "two");
     assert!(is_closed(&running.connect()));
-    wait_until("it is counted", || {
-        running.metric("gateway_connections_refused_total{reason=\"circuit_open\"}") == 1
-    });
+    running.expect_metric("gateway_connections_refused_total{reason=\"circuit_open\"}", 1);
     drop(first);
-    wait_until("there is room again", || running.count("tcp-0", "active") == 1);
+    running.expect_count("tcp-0", "active", 1);
     assert_echo(&running.connect(), "three");
 }
 
@@ -147,15 +139,15 @@ fn a_connect_that_nobody_answers_times_out_and_goes_elsewhere() {
     let mut answer = [0; 28];
     early.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"said before it was connected");
-    assert_eq!(running.count("tcp-0", "failed"), 1);
+    running.expect_count("tcp-0", "failed", 1);
 
     // An idle connection that succeeded is not mistaken for a failed one.
     let idle = running.connect();
-    wait_until("it is open", || running.count("tcp-1", "active") == 2);
+    running.expect_count("tcp-1", "active", 2);
     let _later = running.connect();
-    wait_until("one that began after it timed out", || running.count("tcp-0", "failed") == 2);
+    running.expect_count("tcp-0", "failed", 2);
     assert_echo(&idle, "still here");
-    assert_eq!(running.count("tcp-1", "active"), 3);
+    running.expect_count("tcp-1", "active", 3);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use service::Phase;
 
-use crate::support::{Replica, Running, assert_echo, endpoint, is_closed, wait_until};
+use crate::support::{Replica, Running, assert_echo, endpoint, is_closed, settles, wait_until};
 
 #[test]
 fn sessions_finish_and_nobody_new_is_taken() {
@@ -15,7 +15,7 @@ fn sessions_finish_and_nobody_new_is_taken() {
     assert_echo(&client, "before");
 
     running.shutdown.drain();
-    wait_until("it is not ready", || running.get("/readyz").0 == 503);
+    settles("/readyz", 503, || running.get("/readyz").0);
     wait_until("it does not listen", || TcpStream::connect(running.address).is_err());
     assert_echo(&client, "while it drains");
     assert!(!running.has_ended());

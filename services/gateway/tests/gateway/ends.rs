@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc;
 
-use crate::support::{PATIENCE, Replica, Running, endpoint, reset, wait_until};
+use crate::support::{PATIENCE, Replica, Running, endpoint, reset, settles, wait_until};
 
 /// A backend whose connections are handed to the test.
 fn handed_out() -> (Replica, mpsc::Receiver<TcpStream>) {
@@ -45,8 +45,8 @@ fn a_client_that_said_everything_still_gets_its_answer() {
     backend.write_all(b"answer").unwrap();
     backend.shutdown(Shutdown::Write).unwrap();
     assert_eq!(read_all(&client), "answer");
-    wait_until("the session is over", || running.count("tcp-0", "active") == 0);
-    assert_eq!(running.metric("gateway_sessions_reset_total"), 0);
+    running.expect_count("tcp-0", "active", 0);
+    running.expect_metric("gateway_sessions_reset_total", 0);
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn a_backend_that_said_everything_still_hears_its_client() {
     client.write_all(b"thanks").unwrap();
     drop(client);
     assert_eq!(read_all(&backend), "thanks");
-    wait_until("the session is over", || running.count("tcp-0", "closed") == 1);
+    running.expect_count("tcp-0", "closed", 1);
 }
 
 #[test]
@@ -67,8 +67,8 @@ fn a_client_that_only_connects_and_closes_is_passed_on() {
     drop(client);
     assert_eq!(read_all(&backend), "");
     drop(backend);
-    wait_until("the session is over", || running.count("tcp-0", "closed") == 1);
-    assert_eq!(running.count("tcp-0", "failed"), 0);
+    running.expect_count("tcp-0", "closed", 1);
+    running.expect_count("tcp-0", "failed", 0);
 }
 
 #[test]
@@ -79,8 +79,8 @@ fn a_clients_reset_resets_the_backends_connection() {
     reset(client);
     let error = backend.read(&mut [0]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
-    wait_until("the reset is counted", || running.metric("gateway_sessions_reset_total") == 1);
-    assert_eq!(running.count("tcp-0", "active"), 0);
+    running.expect_metric("gateway_sessions_reset_total", 1);
+    running.expect_count("tcp-0", "active", 0);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_backends_reset_resets_the_clients_connection_after_its_last_words() {
     assert_eq!(&words, b"last words");
     reset(backend);
     assert_eq!(client.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
-    assert_eq!(running.metric("gateway_sessions_reset_total"), 1);
+    running.expect_metric("gateway_sessions_reset_total", 1);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_client_that_resets_while_its_backend_does_not_read_is_not_kept() {
         sent > 0 && sent == before
     });
     reset(client);
-    wait_until("the session is over", || running.count("tcp-0", "active") == 0);
+    running.expect_count("tcp-0", "active", 0);
     drop(backend);
 }
 
@@ -136,11 +136,9 @@ fn thousands_of_clients_that_abort_leave_nothing() {
             }
         }
     }
-    wait_until("all sessions are over", || {
-        running.metric("gateway_connections_closed_total") == 2_000 && running.count("tcp-0", "active") == 0
-    });
-    let counts = running.backend("tcp-0")["counts"].clone();
-    let count = |name: &str| counts[name].as_u64().unwrap();
-    assert_eq!(count("opened"), count("closed") + count("failed"));
-    assert_eq!(running.metric("gateway_connections_active"), 0);
+    running.expect_metric("gateway_connections_closed_total", 2_000);
+    running.expect_count("tcp-0", "active", 0);
+    let count = |name| running.count("tcp-0", name);
+    settles("sessions that ended", count("opened"), || count("closed") + count("failed"));
+    running.expect_metric("gateway_connections_active", 0);
 }

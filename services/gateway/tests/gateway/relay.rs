@@ -53,14 +53,13 @@ fn messages_go_to_and_fro() {
         assert_echo(&stream, &format!("msg:{number}"));
     }
     drop(stream);
-    wait_until("the session is over", || running.count("tcp-0", "closed") == 1);
-    let counts = &running.backend("tcp-0")["counts"];
-    assert_eq!((counts["opened"].as_u64(), counts["active"].as_u64()), (Some(1), Some(0)));
-    assert_eq!(counts["bytes_to"], counts["bytes_from"]);
-    assert_eq!(counts["bytes_to"], 590);
-    assert_eq!(running.metric("gateway_backend_sent_bytes_total{backend=\"tcp-0\"}"), 590);
-    assert_eq!(running.metric("gateway_connections_opened_total"), 1);
-    assert_eq!(running.metric("gateway_connections_closed_total"), 1);
+    running.expect_count("tcp-0", "closed", 1);
+    for (count, value) in [("opened", 1), ("active", 0), ("bytes_to", 590), ("bytes_from", 590)] {
+        running.expect_count("tcp-0", count, value);
+    }
+    running.expect_metric("gateway_backend_sent_bytes_total{backend=\"tcp-0\"}", 590);
+    running.expect_metric("gateway_connections_opened_total", 1);
+    running.expect_metric("gateway_connections_closed_total", 1);
 }
 
 #[test]
@@ -103,7 +102,7 @@ fn a_long_stream_in_one_direction_is_exact() {
     let mut received = Vec::with_capacity(LENGTH);
     running.connect().read_to_end(&mut received).unwrap();
     assert!(received == bytes(3, LENGTH), "{} of {LENGTH} bytes, or changed", received.len());
-    assert_eq!(running.count("tcp-0", "bytes_from"), LENGTH as u64);
+    running.expect_count("tcp-0", "bytes_from", LENGTH as u64);
 }
 
 #[test]

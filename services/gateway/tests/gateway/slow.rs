@@ -2,8 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
@@ -26,6 +25,9 @@ fn client(address: SocketAddr) -> TcpStream {
     stream
 }
 
+/// How long a side may leave everything unread: longer than a busy machine keeps a side that does read from it.
+const STALL_TIMEOUT: (&str, &str) = ("STALL_TIMEOUT", "2s");
+
 /// Writes until the connection breaks; returns how much was taken.
 fn write_for_ever(mut stream: &TcpStream) -> u64 {
     SockRef::from(stream).set_send_buffer_size(16 * 1024).unwrap();
@@ -36,14 +38,14 @@ fn write_for_ever(mut stream: &TcpStream) -> u64 {
     taken
 }
 
-/// A replica that writes for ever, and the most bytes that one ended connection took.
-fn talkative() -> (Replica, Arc<AtomicU64>) {
-    let most = Arc::new(AtomicU64::new(0));
-    let seen = Arc::clone(&most);
+/// A replica that writes for ever, and how many bytes each connection that ended had taken.
+fn talkative() -> (Replica, Receiver<u64>) {
+    let (tell, told) = mpsc::channel();
     let replica = Replica::new(move |stream| {
-        seen.fetch_max(write_for_ever(&stream), Ordering::SeqCst);
+        // Nobody listens any more once the test is over.
+        let _ = tell.send(write_for_ever(&stream));
     });
-    (replica, most)
+    (replica, told)
 }
 
 fn end_of(mut stream: &TcpStream) -> std::io::Result<u64> {
@@ -52,29 +54,26 @@ fn end_of(mut stream: &TcpStream) -> std::io::Result<u64> {
 
 #[test]
 fn clients_that_never_read_cost_a_bound_and_are_reset() {
-    let (replica, most) = talkative();
-    let settings = [("STALL_TIMEOUT", "500ms")];
-    let running = Running::with(&[endpoint("tcp-0", replica.address)], &settings);
+    let (replica, taken) = talkative();
+    let running = Running::with(&[endpoint("tcp-0", replica.address)], &[STALL_TIMEOUT]);
     let clients: Vec<_> = (0..CLIENTS).map(|_| client(running.address)).collect();
-    wait_until("all are given up", || running.metric("gateway_sessions_timed_out_total") == CLIENTS);
-    assert_eq!(running.metric("gateway_connections_active"), 0);
-    wait_until("the replica was told", || most.load(Ordering::SeqCst) > 0);
-    let most = most.load(Ordering::SeqCst);
-    assert!(most <= UNDER_WAY_MAX, "{most} bytes were taken for a client that read none");
+    running.expect_metric("gateway_sessions_timed_out_total", CLIENTS);
+    running.expect_metric("gateway_connections_active", 0);
     for client in clients {
+        let taken = taken.recv_timeout(PATIENCE).expect("the replica was told");
+        assert!(taken <= UNDER_WAY_MAX, "{taken} bytes were taken for a client that read none");
         assert_eq!(end_of(&client).unwrap_err().kind(), ErrorKind::ConnectionReset);
     }
 }
 
 #[test]
 fn a_replica_that_never_reads_costs_a_bound_and_is_reset() {
-    let (give, take) = std::sync::mpsc::channel();
+    let (give, take) = mpsc::channel();
     let replica = Replica::new(move |stream| give.send(stream).unwrap());
-    let settings = [("STALL_TIMEOUT", "500ms")];
-    let running = Running::with(&[endpoint("tcp-0", replica.address)], &settings);
+    let running = Running::with(&[endpoint("tcp-0", replica.address)], &[STALL_TIMEOUT]);
     let taken = write_for_ever(&client(running.address));
     assert!(taken <= UNDER_WAY_MAX, "{taken} bytes were taken for a replica that read none");
-    wait_until("it is given up", || running.metric("gateway_sessions_timed_out_total") == 1);
+    running.expect_metric("gateway_sessions_timed_out_total", 1);
     let backend = take.recv_timeout(PATIENCE).unwrap();
     assert_eq!(end_of(&backend).unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
@@ -82,8 +81,7 @@ fn a_replica_that_never_reads_costs_a_bound_and_is_reset() {
 #[test]
 fn a_slow_reader_that_goes_on_reading_stays() {
     let (replica, _) = talkative();
-    let settings = [("STALL_TIMEOUT", "2s")];
-    let running = Running::with(&[endpoint("tcp-0", replica.address)], &settings);
+    let running = Running::with(&[endpoint("tcp-0", replica.address)], &[STALL_TIMEOUT]);
     let mut slow = client(running.address);
     let mut piece = vec![0; 64 * 1024];
     // In all it takes longer than the time-out, but no single pause comes near it.
@@ -91,20 +89,18 @@ fn a_slow_reader_that_goes_on_reading_stays() {
         slow.read_exact(&mut piece).unwrap();
         pause(Duration::from_millis(50));
     }
-    assert_eq!(running.metric("gateway_sessions_timed_out_total"), 0);
+    running.expect_metric("gateway_sessions_timed_out_total", 0);
 }
 
 #[test]
 fn a_direction_that_moves_in_bulk_arrives_whole_and_then_costs_a_bound_too() {
     const BULK: u64 = 64 << 20;
-    let (replica, most) = talkative();
-    let settings = [("STALL_TIMEOUT", "500ms")];
-    let running = Running::with(&[endpoint("tcp-0", replica.address)], &settings);
+    let (replica, taken) = talkative();
+    let running = Running::with(&[endpoint("tcp-0", replica.address)], &[STALL_TIMEOUT]);
     let mut reader = client(running.address);
     std::io::copy(&mut (&mut reader).take(BULK), &mut std::io::sink()).unwrap();
-    wait_until("it is given up", || running.metric("gateway_sessions_timed_out_total") == 1);
-    wait_until("the replica was told", || most.load(Ordering::SeqCst) > 0);
-    let kept = most.load(Ordering::SeqCst) - BULK;
+    running.expect_metric("gateway_sessions_timed_out_total", 1);
+    let kept = taken.recv_timeout(PATIENCE).expect("the replica was told") - BULK;
     assert!(kept <= 4 << 20, "{kept} bytes were taken after the client stopped to read");
 }
 
@@ -114,15 +110,14 @@ fn nothing_is_left_behind_of_a_session_that_ended_before_its_client_read() {
         let _ = stream.read_to_end(&mut Vec::new());
         let _ = stream.write_all(&vec![b'x'; 24 * 1024]);
     });
-    let settings = [("STALL_TIMEOUT", "500ms")];
-    let running = Running::with(&[endpoint("tcp-0", replica.address)], &settings);
+    let running = Running::with(&[endpoint("tcp-0", replica.address)], &[STALL_TIMEOUT]);
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(1).unwrap();
     socket.connect(&running.address.into()).unwrap();
     let client = TcpStream::from(socket);
     client.shutdown(Shutdown::Write).unwrap();
-    wait_until("the session is over", || running.metric("gateway_connections_closed_total") == 1);
-    assert_eq!(running.metric("gateway_sessions_reset_total"), 0);
+    running.expect_metric("gateway_connections_closed_total", 1);
+    running.expect_metric("gateway_sessions_reset_total", 0);
     let client_port = client.local_addr().unwrap().port();
     wait_until("the kernel let go of it", || !is_kept(running.address.port(), client_port));
 }

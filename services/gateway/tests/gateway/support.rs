@@ -6,32 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+pub(crate) use fixtures::{DEADLINE as PATIENCE, eventually as wait_until, pause, settles};
 use gateway::{Gateway, Settings};
 use platform::endpoints::{Cluster, Endpoint, Endpoints};
 use serde_json::Value;
 use service::Shutdown;
 use service::settings::Env;
-
-/// No step of a test takes this long unless it hangs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Waits until `condition` holds; fails with `what` if it never does.
-#[track_caller]
-pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "never came: {what}");
-        pause(Duration::from_millis(5));
-    }
-}
-
-/// Lets time pass, to test that something does not happen and between two looks at a condition.
-#[expect(clippy::disallowed_methods, reason = "the one pause of these tests")]
-pub(crate) fn pause(duration: Duration) {
-    std::thread::sleep(duration);
-}
 
 /// A client's connection to `address`, whose calls do not block for ever.
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {
@@ -234,12 +216,19 @@ impl Running {
 
     /// Status and body of a page of the admin port.
     pub(crate) fn get(&self, page: &str) -> (u16, String) {
-        let mut stream = connect(self.admin);
-        write!(stream, "GET {page} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+        fixtures::page(self.admin, page)
+    }
+
+    /// Waits until nothing is degraded.
+    #[track_caller]
+    pub(crate) fn expect_all_well(&self) {
+        fixtures::expect_all_well(self.admin);
+    }
+
+    /// Waits until something is degraded that `/readyz` describes with these words.
+    #[track_caller]
+    pub(crate) fn expect_degraded(&self, words: &str) {
+        fixtures::expect_degraded(self.admin, words);
     }
 
     pub(crate) fn endpoints(&self) -> Value {
@@ -257,12 +246,38 @@ impl Running {
         self.backend(backend)["counts"][count].as_u64().unwrap()
     }
 
+    /// Waits until a count of a backend has this value.
+    #[track_caller]
+    pub(crate) fn expect_count(&self, backend: &str, count: &str, value: u64) {
+        settles(&format!("{count} of {backend}"), value, || self.count(backend, count));
+    }
+
+    /// Waits until the admin port says this about a backend.
+    #[track_caller]
+    pub(crate) fn expect_backend(&self, name: &str, key: &str, value: impl Into<Value>) {
+        settles(&format!("{key} of {name}"), value.into(), || self.backend(name)[key].clone());
+    }
+
     /// The value of a metric, named with its labels.
     #[track_caller]
     pub(crate) fn metric(&self, name: &str) -> u64 {
-        let (_, text) = self.get("/metrics");
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no metric {name} in\n{text}")).parse().unwrap()
+        fixtures::metric(self.admin, name)
+    }
+
+    /// Waits until a metric has this value.
+    #[track_caller]
+    pub(crate) fn expect_metric(&self, name: &str, value: u64) {
+        fixtures::expect_metric(self.admin, name, value);
+    }
+
+    /// Waits until the event loops stand still for a moment.
+    #[track_caller]
+    pub(crate) fn expect_sleep(&self) {
+        wait_until("the event loops sleep", || {
+            let turns = self.metric("gateway_loop_turns_total");
+            pause(Duration::from_millis(300));
+            self.metric("gateway_loop_turns_total") == turns
+        });
     }
 
     /// Waits for the end of the gateway.

@@ -10,7 +10,7 @@ mod packets;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use crate::support::{EndpointsFile, PATIENCE, Running, endpoint};
 struct Replica {
     name: String,
     address: SocketAddr,
+    heard: Arc<AtomicU64>,
     over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -34,8 +35,9 @@ impl Replica {
     fn at(ordinal: usize, address: SocketAddr) -> Self {
         let socket = UdpSocket::bind(address).unwrap();
         let address = socket.local_addr().unwrap();
-        let (name, over) = (format!("udp-{ordinal}"), Arc::new(AtomicBool::new(false)));
-        let (own_name, is_over) = (name.clone(), Arc::clone(&over));
+        let name = format!("udp-{ordinal}");
+        let (heard, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (own_name, count, is_over) = (name.clone(), Arc::clone(&heard), Arc::clone(&over));
         let thread = std::thread::spawn(move || {
             let mut buffer = vec![0; 65_536];
             loop {
@@ -45,11 +47,12 @@ impl Replica {
                 }
                 let mut answer = format!("{own_name} {from} ").into_bytes();
                 answer.extend_from_slice(&buffer[..length]);
+                count.fetch_add(1, Ordering::SeqCst);
                 // Nobody may be there any more.
                 let _ = socket.send_to(&answer, from);
             }
         });
-        Self { name, address, over, thread: Some(thread) }
+        Self { name, address, heard, over, thread: Some(thread) }
     }
 
     fn endpoint(&self) -> Endpoint {
@@ -76,6 +79,11 @@ impl Drop for Replica {
 
 fn replicas(count: usize) -> Vec<Replica> {
     (0..count).map(Replica::new).collect()
+}
+
+/// How many packets have reached them.
+fn heard(replicas: &[Replica]) -> u64 {
+    replicas.iter().map(|replica| replica.heard.load(Ordering::SeqCst)).sum()
 }
 
 fn endpoints(replicas: &[Replica]) -> Vec<Endpoint> {

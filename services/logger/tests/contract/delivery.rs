@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use fixtures::{eventually, settles};
 use jiff::Timestamp;
 use rdkafka::Message as _;
 use serde_json::json;
 
 use crate::elasticsearch::{Elasticsearch, Fault};
-use crate::support::{Kafka, Logger, eventually, header, line};
+use crate::support::{Kafka, Logger, header, line};
 
 #[test]
 fn lines_become_documents_and_a_drain_delivers_commits_and_leaves() {
@@ -15,7 +16,7 @@ fn lines_become_documents_and_a_drain_delivers_commits_and_leaves() {
     let logger = Logger::start(&kafka, &elasticsearch, &[]);
     kafka.publish_line(0, "first");
     kafka.publish_line(1, "second");
-    eventually("both are written", || elasticsearch.texts().len() == 2);
+    settles("texts", 2, || elasticsearch.texts().len());
     {
         let contents = elasticsearch.contents.lock();
         let today = Timestamp::now().strftime("general-logs-%Y.%m.%d").to_string();
@@ -37,13 +38,13 @@ fn lines_become_documents_and_a_drain_delivers_commits_and_leaves() {
         assert_eq!(template["template"]["aliases"], json!({"k8s-logs": {}}));
         assert_eq!(template["template"]["mappings"]["properties"]["timestamp"]["type"], "date_nanos");
     }
-    assert!(logger.page("/readyz").ends_with("ready\n"));
-    assert!(logger.page("/info").contains(r#""service":"logger""#));
-    assert_eq!(logger.metric("logger_records_consumed_total"), 2);
+    logger.expect_all_well();
+    assert!(logger.page("/info").1.contains(r#""service":"logger""#));
+    logger.expect_metric("logger_records_consumed_total", 2);
 
     // Too young for a bulk of its own: the drain sends it.
     kafka.publish_line(0, "last");
-    eventually("it is consumed", || logger.metric("logger_records_consumed_total") == 3);
+    logger.expect_metric("logger_records_consumed_total", 3);
     logger.drain();
     logger.join();
     assert_eq!(elasticsearch.texts(), ["first", "last", "second"]);
@@ -52,9 +53,9 @@ fn lines_become_documents_and_a_drain_delivers_commits_and_leaves() {
     // Its successor gets the partitions at once, and no record twice.
     let logger = Logger::start(&kafka, &elasticsearch, &[]);
     kafka.publish_line(1, "new");
-    eventually("the successor continues", || elasticsearch.texts().len() == 4);
-    assert_eq!(logger.metric("logger_records_consumed_total"), 1);
-    assert_eq!(logger.metric("logger_documents_duplicate_total"), 0);
+    settles("texts", 4, || elasticsearch.texts().len());
+    logger.expect_metric("logger_records_consumed_total", 1);
+    logger.expect_metric("logger_documents_duplicate_total", 0);
 }
 
 #[test]
@@ -68,7 +69,7 @@ fn old_records_are_skipped_and_malformed_ones_do_not_stop_the_rest() {
     kafka.publish(0, "no JSON at all");
     kafka.publish(0, &line("poison", now));
     kafka.publish(0, &line("good", now));
-    eventually("the rest is written", || elasticsearch.texts() == ["good"]);
+    settles("the texts", ["good"], || elasticsearch.texts());
 
     let letters = kafka.dead_letters(2);
     let malformed = &letters[0];
@@ -80,10 +81,10 @@ fn old_records_are_skipped_and_malformed_ones_do_not_stop_the_rest() {
     assert_eq!(poison.payload(), Some(line("poison", now).as_bytes()));
     assert!(header(poison, "reason").starts_with("document_parsing_exception"));
 
-    eventually("all is committed", || kafka.committed(0) == Some(4));
-    assert_eq!(logger.metric("logger_records_skipped_total"), 1);
-    assert_eq!(logger.metric("logger_dead_letters_total{cause=\"malformed\"}"), 1);
-    assert_eq!(logger.metric("logger_dead_letters_total{cause=\"refused\"}"), 1);
+    settles("the committed offset", Some(4), || kafka.committed(0));
+    logger.expect_metric("logger_records_skipped_total", 1);
+    logger.expect_metric("logger_dead_letters_total{cause=\"malformed\"}", 1);
+    logger.expect_metric("logger_dead_letters_total{cause=\"refused\"}", 1);
 }
 
 #[test]
@@ -94,7 +95,7 @@ fn records_of_existing_producers_become_documents_with_rfc_3339() {
     for timestamp in [format!("{second}"), format!("{second}.25")] {
         kafka.publish(0, &format!(r#"{{"pod":"old-0","text":"at {timestamp}","timestamp":{timestamp}}}"#));
     }
-    eventually("both are written", || elasticsearch.texts().len() == 2);
+    settles("texts", 2, || elasticsearch.texts().len());
     let contents = elasticsearch.contents.lock();
     let times: Vec<&str> =
         contents.documents.values().map(|document| document["timestamp"].as_str().unwrap()).collect();

@@ -1,7 +1,9 @@
 //! Elasticsearch refuses, loses answers, and goes away.
 
+use fixtures::settles;
+
 use crate::elasticsearch::{Elasticsearch, Fault};
-use crate::support::{Kafka, Logger, eventually, header};
+use crate::support::{Kafka, Logger, header};
 
 #[test]
 fn what_fails_is_sent_again_and_nothing_is_written_twice() {
@@ -12,12 +14,13 @@ fn what_fails_is_sent_again_and_nothing_is_written_twice() {
         kafka.publish_line(0, text);
     }
     let logger = Logger::start(&kafka, &elasticsearch, &[]);
-    eventually("all is committed", || kafka.committed(0) == Some(3));
+    settles("the committed offset", Some(3), || kafka.committed(0));
     assert_eq!(elasticsearch.texts(), ["first", "second", "third"]);
     assert!(logger.metric("logger_bulk_retries_total{cause=\"unavailable\"}") >= 3);
     assert!(logger.metric("logger_documents_duplicate_total") >= 1, "the documents of the lost answer");
-    assert_eq!(logger.metric("logger_bulks_opened_total"), logger.metric("logger_bulks_closed_total"));
-    assert!(logger.page("/readyz").ends_with("ready\n"), "{}", logger.page("/readyz"));
+    let opened = logger.metric("logger_bulks_opened_total");
+    logger.expect_metric("logger_bulks_closed_total", opened);
+    logger.expect_all_well();
 }
 
 #[test]
@@ -29,10 +32,10 @@ fn only_the_documents_that_were_busy_are_sent_again() {
         kafka.publish_line(0, text);
     }
     let logger = Logger::start(&kafka, &elasticsearch, &[("BULK_AGE", "1")]);
-    eventually("all is written", || elasticsearch.texts().len() == 3);
+    settles("texts", 3, || elasticsearch.texts().len());
     assert_eq!(elasticsearch.contents.lock().bulks.last(), Some(&1));
-    assert_eq!(logger.metric("logger_bulk_retries_total{cause=\"busy\"}"), 1);
-    assert_eq!(logger.metric("logger_documents_duplicate_total"), 0);
+    logger.expect_metric("logger_bulk_retries_total{cause=\"busy\"}", 1);
+    logger.expect_metric("logger_documents_duplicate_total", 0);
 }
 
 #[test]
@@ -43,13 +46,13 @@ fn a_record_for_which_a_request_is_refused_is_split_off_and_its_companions_arriv
         kafka.publish_line(0, &number.to_string());
     }
     let logger = Logger::start(&kafka, &elasticsearch, &[("BULK_AGE", "1")]);
-    eventually("all is committed", || kafka.committed(0) == Some(20));
+    settles("the committed offset", Some(20), || kafka.committed(0));
     assert_eq!(elasticsearch.texts().len(), 19);
     let letters = kafka.dead_letters(1);
     assert_eq!(header(&letters[0], "offset"), "5");
     assert!(header(&letters[0], "reason").contains("400 Bad Request"), "{}", header(&letters[0], "reason"));
-    assert_eq!(logger.metric("logger_dead_letters_total{cause=\"refused\"}"), 1);
-    assert!(logger.page("/readyz").ends_with("ready\n"));
+    logger.expect_metric("logger_dead_letters_total{cause=\"refused\"}", 1);
+    logger.expect_all_well();
 }
 
 #[test]
@@ -60,7 +63,7 @@ fn a_record_that_may_not_be_written_becomes_a_dead_letter() {
         kafka.publish_line(0, text);
     }
     let _logger = Logger::start(&kafka, &elasticsearch, &[("BULK_AGE", "1")]);
-    eventually("all is committed", || kafka.committed(0) == Some(3));
+    settles("the committed offset", Some(3), || kafka.committed(0));
     assert_eq!(elasticsearch.texts(), ["first", "third"]);
     assert!(header(&kafka.dead_letters(1)[0], "reason").starts_with("security_exception"));
 }
@@ -72,18 +75,15 @@ fn readiness_says_what_is_stuck_and_since_when_whatever_else_arrives() {
     elasticsearch.contents.lock().always = Some(busy);
     let logger = Logger::start(&kafka, &elasticsearch, &[]);
     kafka.publish_line(0, "stuck");
-    eventually("it is stuck", || {
-        logger.page("/readyz").contains("degraded: elasticsearch: 1 records wait since 20")
-    });
+    logger.expect_degraded("elasticsearch: 1 records wait since 20");
     for number in 0..5 {
         kafka.publish_line(1, &number.to_string());
-        eventually("others arrive", || elasticsearch.texts().len() == number + 1);
-        let readyz = logger.page("/readyz");
-        assert!(readyz.contains("200 OK") && readyz.contains("unavailable_shards_exception"), "{readyz}");
+        settles("texts", number + 1, || elasticsearch.texts().len());
+        logger.expect_degraded("unavailable_shards_exception");
     }
     elasticsearch.contents.lock().always = None;
-    eventually("all is committed", || kafka.committed(0) == Some(1));
-    assert!(logger.page("/readyz").ends_with("ready\n"));
+    settles("the committed offset", Some(1), || kafka.committed(0));
+    logger.expect_all_well();
 }
 
 #[test]
@@ -96,18 +96,19 @@ fn while_it_is_away_consuming_pauses_and_everything_waits_in_kafka() {
     }
     let settings = [("BULK_BYTES", "8192"), ("BULKS_IN_FLIGHT", "2")];
     let logger = Logger::start(&kafka, &elasticsearch, &settings);
-    eventually("it pauses", || logger.metric("logger_pauses_total") == 1);
+    logger.expect_metric("logger_pauses_total", 1);
     let consumed = logger.metric("logger_records_consumed_total");
     assert!(consumed <= 20, "{consumed} records of 2 kB for three bulks of 8 KiB");
     assert_eq!((kafka.committed(0), kafka.committed(1)), (None, None));
-    let readyz = logger.page("/readyz");
-    assert!(readyz.contains("200 OK") && readyz.contains("degraded: elasticsearch: "), "{readyz}");
+    logger.expect_degraded("elasticsearch: ");
 
     elasticsearch.contents.lock().down = false;
-    eventually("all is committed", || (kafka.committed(0), kafka.committed(1)) == (Some(50), Some(50)));
+    settles("the committed offsets", [Some(50); 2], || [0, 1].map(|partition| kafka.committed(partition)));
     assert_eq!(elasticsearch.texts().len(), 100);
-    assert_eq!(logger.metric("logger_resumes_total"), 1);
-    assert!(logger.page("/readyz").ends_with("ready\n"));
+    settles("pauses that ended", logger.metric("logger_pauses_total"), || {
+        logger.metric("logger_resumes_total")
+    });
+    logger.expect_all_well();
 }
 
 #[test]
@@ -115,17 +116,17 @@ fn what_a_drain_cannot_deliver_is_not_committed() {
     let (kafka, elasticsearch) = (Kafka::start(), Elasticsearch::start());
     let logger = Logger::start(&kafka, &elasticsearch, &[("DRAIN_TIMEOUT", "200ms")]);
     kafka.publish_line(0, "first");
-    eventually("it is committed", || kafka.committed(0) == Some(1));
+    settles("the committed offset", Some(1), || kafka.committed(0));
     elasticsearch.contents.lock().down = true;
     kafka.publish_line(0, "second");
-    eventually("it is on its way", || logger.metric("logger_bulks_opened_total") == 2);
+    logger.expect_metric("logger_bulks_opened_total", 2);
     logger.drain();
     logger.join();
     assert_eq!(kafka.committed(0), Some(1));
 
     elasticsearch.contents.lock().down = false;
     let logger = Logger::start(&kafka, &elasticsearch, &[]);
-    eventually("its successor writes it", || elasticsearch.texts() == ["first", "second"]);
+    settles("the texts", ["first", "second"], || elasticsearch.texts());
     logger.force();
     logger.join();
 }

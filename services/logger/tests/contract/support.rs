@@ -1,10 +1,9 @@
 //! A Kafka, a logger on a thread of its own, and what tests ask of them.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
+use fixtures::DEADLINE;
 use logger::Settings;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Headers as _, OwnedMessage};
@@ -16,7 +15,6 @@ use service::settings::Env;
 
 use crate::elasticsearch::Elasticsearch;
 
-pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 pub(crate) const TOPIC: &str = "general-logs";
 const DEAD_LETTERS: &str = "general-logs-dead-letters";
 pub(crate) const GROUP: &str = "logger";
@@ -116,18 +114,31 @@ impl Logger {
         Self { admin, shutdown, thread: Some(thread) }
     }
 
-    pub(crate) fn page(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(self.admin).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+    /// Status and body of a page of the admin port.
+    pub(crate) fn page(&self, path: &str) -> (u16, String) {
+        fixtures::page(self.admin, path)
+    }
+
+    /// Waits until nothing is degraded.
+    #[track_caller]
+    pub(crate) fn expect_all_well(&self) {
+        fixtures::expect_all_well(self.admin);
+    }
+
+    /// Waits until something is degraded that `/readyz` describes with these words.
+    #[track_caller]
+    pub(crate) fn expect_degraded(&self, words: &str) {
+        fixtures::expect_degraded(self.admin, words);
     }
 
     pub(crate) fn metric(&self, name: &str) -> u64 {
-        let page = self.page("/metrics");
-        let line = page.lines().find(|line| line.split(' ').next() == Some(name));
-        line.unwrap_or_else(|| panic!("{name} in {page}")).rsplit(' ').next().unwrap().parse().unwrap()
+        fixtures::metric(self.admin, name)
+    }
+
+    /// Waits until a metric has this value.
+    #[track_caller]
+    pub(crate) fn expect_metric(&self, name: &str, value: u64) {
+        fixtures::expect_metric(self.admin, name, value);
     }
 
     pub(crate) fn drain(&self) {
@@ -152,19 +163,4 @@ impl Drop for Logger {
             assert!(ended.is_ok() || std::thread::panicking());
         }
     }
-}
-
-/// Waits until it is so.
-#[track_caller]
-pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}: not within {DEADLINE:?}");
-        pause();
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "between two looks at a condition that nothing announces")]
-fn pause() {
-    std::thread::sleep(Duration::from_millis(10));
 }

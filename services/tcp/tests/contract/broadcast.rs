@@ -3,17 +3,31 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::support::{Client, Connect as _, Kafka, Memcached, Running, eventually, settings, start};
+use crate::support::{Client, Connect as _, Kafka, Memcached, Running, settings, start};
 
 fn start_with(kafka: &Kafka, memcached: &Memcached) -> Running {
-    start(tcp::Settings { cache: Some(memcached.settings()), kafka: Some(kafka.settings()), ..settings() })
+    let backends =
+        tcp::Settings { cache: Some(memcached.settings()), kafka: Some(kafka.settings()), ..settings() };
+    start_well(backends)
+}
+
+/// One that soon gives up on a broadcast that is not delivered.
+fn start_impatient(kafka: &Kafka, memcached: &Memcached) -> Running {
+    let kafka = service::kafka::Settings { message_timeout: Duration::from_secs(1), ..kafka.settings() };
+    start_well(tcp::Settings { cache: Some(memcached.settings()), kafka: Some(kafka), ..settings() })
+}
+
+/// A server that receives broadcasts: it is ready before if Kafka is slow, and then misses the first ones.
+fn start_well(settings: tcp::Settings) -> Running {
+    let server = start(settings);
+    server.expect_all_well();
+    server
 }
 
 #[test]
 fn a_broadcast_reaches_all_clients_of_all_instances_and_its_sender() {
     let (kafka, memcached) = (Kafka::start(), Memcached::start());
     let servers = [start_with(&kafka, &memcached), start_with(&kafka, &memcached)];
-    assert!(servers.iter().all(|server| server.page("/readyz") == (200, "ready\n".into())));
     let mut clients: Vec<Client> =
         servers.iter().flat_map(|server| [server.client(), server.client()]).collect();
     clients.iter_mut().for_each(Client::expect_nothing_waits);
@@ -50,24 +64,24 @@ fn line_mode_clients_get_broadcasts_as_lines() {
 #[test]
 fn workers_share_a_broadcast() {
     let kafka = Kafka::start();
-    let server =
-        start(tcp::Settings { workers: 3.try_into().unwrap(), kafka: Some(kafka.settings()), ..settings() });
+    let server = start_well(tcp::Settings {
+        workers: 3.try_into().unwrap(),
+        kafka: Some(kafka.settings()),
+        ..settings()
+    });
     let mut clients: Vec<Client> = (0..30).map(|_| server.client()).collect();
     clients.iter_mut().for_each(Client::expect_nothing_waits);
     kafka.publish(b"to all");
     for client in &mut clients {
         client.expect("to all");
     }
-    eventually("all deliveries are counted", || server.metric("tcp_broadcast_deliveries_total") == 30);
+    server.expect_metric("tcp_broadcast_deliveries_total", 30);
 }
 
 #[test]
 fn a_broadcast_does_not_hold_up_the_commands_behind_it() {
     let (kafka, memcached) = (Kafka::start(), Memcached::start());
-    let mut slow_kafka = kafka.settings();
-    slow_kafka.message_timeout = Duration::from_secs(1);
-    let server =
-        start(tcp::Settings { cache: Some(memcached.settings()), kafka: Some(slow_kafka), ..settings() });
+    let server = start_impatient(&kafka, &memcached);
     let mut client = server.client();
     let token = client.login();
     kafka.down();
@@ -82,7 +96,7 @@ fn a_broadcast_does_not_hold_up_the_commands_behind_it() {
 fn many_broadcasts_without_kafka_hold_up_nothing_either() {
     const COUNT: usize = 500;
     let (kafka, memcached) = (Kafka::start(), Memcached::start());
-    let server = start_with(&kafka, &memcached);
+    let server = start_impatient(&kafka, &memcached);
     let mut client = server.client();
     let token = client.login();
     kafka.down();
@@ -128,11 +142,10 @@ fn kafka_may_go_and_come_back() {
     let mut client = server.client();
     let token = client.login();
     kafka.down();
-    eventually("the loss is noticed", || server.page("/readyz").1.contains("degraded: broadcast"));
-    assert_eq!(server.page("/readyz").0, 200);
+    server.expect_degraded("broadcast: ");
     assert_eq!(client.ask("msg:echo"), "echo");
     kafka.up();
-    eventually("the return is noticed", || server.page("/readyz") == (200, "ready\n".into()));
+    server.expect_all_well();
     client.send(format!("brd:{token}:back"));
     client.expect("back");
 }
@@ -144,9 +157,9 @@ fn a_server_starts_without_its_kafka_and_says_so() {
     let server = start(tcp::Settings { kafka: Some(kafka.settings()), ..settings() });
     let mut client = server.client();
     assert_eq!(client.ask("msg:echo"), "echo");
-    eventually("it is degraded", || server.page("/readyz").1.contains("degraded: broadcast"));
+    server.expect_degraded("broadcast: ");
     kafka.up();
-    eventually("broadcasts are received", || server.page("/readyz") == (200, "ready\n".into()));
+    server.expect_all_well();
     kafka.publish(b"first");
     client.expect("first");
 }
@@ -157,5 +170,5 @@ fn a_topic_may_be_made_later() {
     let mut elsewhere = kafka.settings();
     elsewhere.broadcast_topic = "not-there-yet".into();
     let server = start(tcp::Settings { kafka: Some(elsewhere), ..settings() });
-    eventually("the topic is there", || server.page("/readyz") == (200, "ready\n".into()));
+    server.expect_all_well();
 }

@@ -67,7 +67,7 @@ fn quit_closes_after_what_came_before() {
     client.send("QUIT");
     client.expect_closed();
     drop(client);
-    eventually("both are counted", || server.metric("tcp_connections_closed_total{reason=\"quit\"}") == 2);
+    server.expect_metric("tcp_connections_closed_total{reason=\"quit\"}", 2);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn without_backends_only_what_needs_them_fails() {
     assert_eq!(client.ask(format!("mcget:{token}:k")), "error: cache unavailable");
     assert_eq!(client.ask(format!("brd:{token}:v")), "error: broadcast unavailable");
     assert_eq!(client.ask("msg:still here"), "still here");
-    assert_eq!(server.page("/readyz"), (200, "ready\n".into()));
+    server.expect_all_well();
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn the_admin_port_answers() {
     let server = start(settings());
     assert_eq!(server.page("/healthz").0, 200);
     let _client = server.client();
-    eventually("the connection is counted", || server.metric("tcp_connections") == 1);
+    server.expect_metric("tcp_connections", 1);
     server.expect_metric("tcp_connections_opened_total", 1);
 }
 

@@ -19,6 +19,7 @@ fn what_waits_for_slow_readers_is_bounded_and_the_rest_is_dropped_and_counted() 
         write_timeout: Duration::from_hours(1),
         ..settings()
     });
+    server.expect_all_well();
     let mut slow: Vec<Client> = (0..CLIENTS).map(|_| Client::narrow(server.address)).collect();
     slow.iter_mut().for_each(Client::expect_nothing_waits);
     let already_sent = server.metric("tcp_sent_bytes_total");
@@ -72,6 +73,7 @@ fn a_slow_reader_is_closed_and_the_others_get_everything() {
         write_timeout: Duration::from_secs(4),
         ..settings()
     });
+    server.expect_all_well();
     let mut slow = Client::narrow(server.address);
     let mut others: Vec<Client> = (0..3).map(|_| server.client()).collect();
     slow.expect_nothing_waits();
@@ -99,9 +101,7 @@ fn a_slow_reader_is_closed_and_the_others_get_everything() {
     for reader in readers {
         reader.join().expect("the others got everything");
     }
-    eventually("the slow one is closed", || {
-        server.metric("tcp_connections_closed_total{reason=\"slow\"}") == 1
-    });
+    server.expect_metric("tcp_connections_closed_total{reason=\"slow\"}", 1);
     // Reset, so that the kernel keeps no unread output.
     let rest = std::io::copy(&mut slow.stream, &mut std::io::sink());
     assert_eq!(rest.unwrap_err().kind(), ErrorKind::ConnectionReset);
@@ -111,9 +111,10 @@ fn a_slow_reader_is_closed_and_the_others_get_everything() {
 fn a_broadcast_above_the_queue_reaches_nobody_and_breaks_nothing() {
     let kafka = Kafka::start();
     let server = start(tcp::Settings { kafka: Some(kafka.settings()), ..settings() });
+    server.expect_all_well();
     let mut client = server.client();
     client.expect_nothing_waits();
     kafka.publish(&vec![b'z'; 70_000]);
-    eventually("it is dropped", || server.metric("tcp_broadcast_drops_total") == 1);
+    server.expect_metric("tcp_broadcast_drops_total", 1);
     client.expect_nothing_waits();
 }

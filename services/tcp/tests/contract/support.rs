@@ -11,9 +11,10 @@ use tcp::{Server, Settings};
 pub(crate) use self::client::Client;
 pub(crate) use self::kafka::Kafka;
 
-/// Settings for a server on free ports of the loopback address.
+/// Settings for a server on free ports of the loopback address. Backends that work may be as slow as a busy machine
+/// makes them.
 pub(crate) fn settings() -> Settings {
-    Settings { host: Host::LOOPBACK, port: 0, admin_port: 0, ..Settings::default() }
+    Settings { host: Host::LOOPBACK, port: 0, admin_port: 0, cache_timeout: DEADLINE, ..Settings::default() }
 }
 
 /// Starts a server and waits until it is ready.

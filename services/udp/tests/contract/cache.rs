@@ -1,6 +1,7 @@
 //! Values in memcached, and memcached going away.
 
 use std::net::TcpListener;
+use std::time::Duration;
 
 use crate::support::{Connect as _, Memcached, Running, eventually, settings, start, start_with};
 
@@ -120,15 +121,13 @@ fn memcached_may_go_and_come_back() {
     memcached.down();
     assert_eq!(peer.ask(format!("mcget:{TOKEN}:k")), "error: cache unavailable");
     assert_eq!(peer.ask("msg:echo"), "echo");
-    let (status, body) = server.page("/readyz");
-    assert_eq!(status, 200);
-    assert!(body.starts_with("ready\ndegraded: cache: "), "{body}");
+    server.expect_degraded("cache: ");
 
     memcached.up();
     memcached.put(TOKEN, "192.0.2.1:1234");
     eventually("values are stored again", || peer.ask(format!("mcset:{TOKEN}:k:v")) == "success");
     assert_eq!(peer.ask(format!("mcget:{TOKEN}:k")), "v");
-    eventually("nothing is degraded any more", || server.page("/readyz") == (200, "ready\n".into()));
+    server.expect_all_well();
 }
 
 #[test]
@@ -136,7 +135,8 @@ fn a_memcached_that_never_answers_does_not_hold_up_the_echo() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let cache =
         service::cache::Settings { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
-    let server = start(udp::Settings { cache: Some(cache), ..settings() });
+    let server =
+        start(udp::Settings { cache: Some(cache), cache_timeout: Duration::from_millis(500), ..settings() });
     let peer = server.peer();
     for _ in 0..20 {
         peer.send(format!("mcget:{TOKEN}:k"));

@@ -9,9 +9,10 @@ use udp::{Server, Settings};
 
 pub(crate) use self::peer::Peer;
 
-/// Settings for a server on free ports of the loopback address.
+/// Settings for a server on free ports of the loopback address. A memcached that works may be as slow as a busy machine
+/// makes it.
 pub(crate) fn settings() -> Settings {
-    Settings { host: Host::LOOPBACK, port: 0, admin_port: 0, ..Settings::default() }
+    Settings { host: Host::LOOPBACK, port: 0, admin_port: 0, cache_timeout: DEADLINE, ..Settings::default() }
 }
 
 /// Starts a server and waits until it is ready.

@@ -55,7 +55,7 @@ impl Collector for Page {
 fn targets(view: &Snapshot) -> Targets {
     let replicas = || view.services.iter().flat_map(|service| &service.replicas);
     Targets {
-        ports: replicas().map(|replica| replica.address.port()).collect(),
+        ports: replicas().filter_map(ReplicaSnapshot::socket).map(|address| address.port()).collect(),
         pids: replicas().filter_map(|replica| replica.pid).collect(),
     }
 }
@@ -209,7 +209,9 @@ impl Families<'_, '_> {
                 for (replica, _) in running() {
                     let [namespace, pod] = of_pod(view, replica);
                     // Nothing connects to a UDP service.
-                    let Some(count) = scrape.connections(replica.address) else { continue };
+                    let Some(count) = replica.socket().and_then(|address| scrape.connections(address)) else {
+                        continue;
+                    };
                     let count = if is_tcp { count } else { 0 };
                     family.gauge(&[namespace, pod, ("tcp_state", "established")], count as f64)?;
                 }

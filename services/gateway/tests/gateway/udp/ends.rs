@@ -1,41 +1,43 @@
 //! How sessions end: idle, with their gateway, and at its deadline.
 
 use super::{Client, ask_all, clients, endpoints, gateway, replicas};
-use crate::support::wait_until;
+use crate::support::{settles, wait_until};
 
 #[test]
 fn an_idle_session_expires_and_one_in_use_does_not() {
     let replicas = replicas(1);
-    let (running, _file) = gateway(&endpoints(&replicas), &[("IDLE_TIMEOUT", "300ms")]);
+    // Longer than a busy machine can keep the client that asks from asking.
+    let (running, _file) = gateway(&endpoints(&replicas), &[("IDLE_TIMEOUT", "3s")]);
     let (used, idle) = (Client::new(running.address), Client::new(running.address));
     let (first_used, first_idle) = (used.ask("x"), idle.ask("x"));
     wait_until("the idle one expires", || {
         assert_eq!(used.ask("x"), first_used);
-        running.metric("gateway_sessions_expired_total") == 1
+        running.metric("gateway_sessions_expired_total") > 0
     });
-    assert_eq!(running.metric("gateway_sessions_active"), 1);
-    assert_eq!(running.count("udp-0", "expired"), 1);
+    assert_eq!(used.ask("x"), first_used);
+    running.expect_metric("gateway_sessions_active", 1);
+    running.expect_count("udp-0", "expired", 1);
     assert_ne!(idle.ask("x").source, first_idle.source, "a session of its own again");
-    assert_eq!(running.metric("gateway_sessions_opened_total"), 3);
-    wait_until("in the end all expire", || running.metric("gateway_sessions_active") == 0);
-    let counts = running.backend("udp-0")["counts"].clone();
-    assert_eq!((&counts["opened"], &counts["closed"], &counts["active"]), (&3.into(), &3.into(), &0.into()));
+    running.expect_metric("gateway_sessions_opened_total", 3);
+    running.expect_metric("gateway_sessions_active", 0);
+    for (count, value) in [("opened", 3), ("closed", 3), ("active", 0)] {
+        running.expect_count("udp-0", count, value);
+    }
 }
 
 #[test]
 fn a_gateway_that_drains_keeps_its_clients_and_takes_no_new_one() {
     let replicas = replicas(1);
-    let (running, _file) = gateway(&endpoints(&replicas), &[("IDLE_TIMEOUT", "500ms")]);
+    // Longer than a busy machine takes from one packet of the client to the next.
+    let (running, _file) = gateway(&endpoints(&replicas), &[("IDLE_TIMEOUT", "3s")]);
     let known = Client::new(running.address);
     known.ask("before");
     running.shutdown.drain();
-    wait_until("it is not ready", || running.get("/readyz").0 == 503);
+    settles("/readyz", 503, || running.get("/readyz").0);
     known.ask("while it drains");
     let new = Client::new(running.address);
     new.say("x");
-    wait_until("the new one is counted", || {
-        running.metric("gateway_packets_dropped_total{reason=\"no_session\"}") == 1
-    });
+    running.expect_metric("gateway_packets_dropped_total{reason=\"no_session\"}", 1);
     assert!(!running.has_ended());
     running.join().unwrap();
 }

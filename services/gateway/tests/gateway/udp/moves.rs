@@ -24,14 +24,14 @@ fn sessions_of_a_replica_that_drains_move_and_no_others() {
             assert_eq!((&before.replica, before.source), (&during.replica, during.source));
         }
     }
-    assert_eq!(running.metric("gateway_sessions_moved_total"), leaving as u64);
-    assert_eq!(running.metric("gateway_sessions_active"), 60);
-    assert_eq!(running.count("udp-0", "active"), 0);
+    running.expect_metric("gateway_sessions_moved_total", leaving as u64);
+    running.expect_metric("gateway_sessions_active", 60);
+    running.expect_count("udp-0", "active", 0);
 
     running.replace(&mut file, &listed[1..]);
     let after = ask_all(&clients, "during");
     assert_eq!(during, after, "nobody moves twice");
-    assert_eq!(running.metric("gateway_sessions_opened_total"), 60);
+    running.expect_metric("gateway_sessions_opened_total", 60);
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn with_nowhere_to_go_a_session_stays() {
     assert_eq!(client.ask("x"), before);
     running.replace(&mut file, &[]);
     assert_eq!(client.ask("x"), before);
-    assert_eq!(running.metric("gateway_sessions_moved_total"), 0);
+    running.expect_metric("gateway_sessions_moved_total", 0);
 }
 
 #[test]
@@ -71,12 +71,12 @@ fn a_replica_that_is_not_ready_loses_its_sessions() {
     let mut listed = endpoints(&replicas);
     listed[0].health = Some(readyz.address);
     let (running, _file) = gateway(&listed, &[("POLICY", "round-robin")]);
-    wait_until("it is checked", || running.backend("udp-0")["health"] == "healthy");
+    running.expect_backend("udp-0", "health", "healthy");
     let clients = clients(10, running.address);
     let before = ask_all(&clients, "x");
     assert!(before.iter().any(|answer| answer.replica == "udp-0"));
     readyz.answer(503);
-    wait_until("it is out", || running.backend("udp-0")["health"] == "unhealthy");
+    running.expect_backend("udp-0", "health", "unhealthy");
     assert!(ask_all(&clients, "x").iter().all(|answer| answer.replica == "udp-1"));
 }
 
@@ -106,11 +106,11 @@ fn a_replica_that_refuses_packets_is_left_and_ejected() {
         assert_eq!((answer.replica.as_str(), answer.text.as_str()), ("udp-1", "second"));
     }
     assert_eq!(lost, 3, "once it is ejected nobody else loses a packet");
-    assert_eq!(running.count("udp-0", "failed"), 3);
-    assert_eq!(running.count("udp-0", "active"), 0);
-    assert_eq!(running.backend("udp-0")["ejected"], true);
-    assert_eq!(running.metric("gateway_ejections_total"), 1);
-    assert_eq!(running.metric("gateway_sessions_active"), 20);
+    running.expect_count("udp-0", "failed", 3);
+    running.expect_count("udp-0", "active", 0);
+    running.expect_backend("udp-0", "ejected", true);
+    running.expect_metric("gateway_ejections_total", 1);
+    running.expect_metric("gateway_sessions_active", 20);
 }
 
 #[test]
@@ -124,10 +124,10 @@ fn the_only_replica_is_kept_through_its_restart() {
     for _ in 0..3 {
         client.say("nobody is there");
     }
-    wait_until("they were passed on", || running.metric("gateway_packets_received_total") == 4);
+    running.expect_metric("gateway_packets_received_total", 4);
     let _again = Replica::at(0, address);
     assert_eq!(client.ask("x"), before);
-    assert_eq!(running.backend("udp-0")["ejected"], false);
+    running.expect_backend("udp-0", "ejected", false);
 }
 
 #[test]

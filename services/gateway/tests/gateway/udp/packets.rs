@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::UdpSocket;
 
 use super::{Client, ask_all, clients, endpoints, gateway, replicas};
-use crate::support::{endpoint, wait_until};
+use crate::support::endpoint;
 
 #[test]
 fn bytes_of_every_length_come_back_as_they_were() {
@@ -32,9 +32,9 @@ fn bytes_of_every_length_come_back_as_they_were() {
     client.say("end");
     client.0.recv(&mut answer).unwrap();
     replica.join().unwrap();
-    assert_eq!(running.count("udp-0", "packets_to"), 8);
-    assert_eq!(running.count("udp-0", "packets_from"), 8);
-    assert_eq!(running.count("udp-0", "bytes_to"), running.count("udp-0", "bytes_from"));
+    running.expect_count("udp-0", "packets_to", 8);
+    running.expect_count("udp-0", "packets_from", 8);
+    running.expect_count("udp-0", "bytes_to", running.count("udp-0", "bytes_from"));
 }
 
 #[test]
@@ -50,9 +50,9 @@ fn a_burst_keeps_its_order() {
         let answers: Vec<String> = texts.iter().map(|_| client.hear().text).collect();
         assert_eq!(answers, texts);
     }
-    assert_eq!(running.metric("gateway_packets_received_total"), 300);
-    assert_eq!(running.metric("gateway_packets_answered_total"), 300);
-    assert_eq!(running.metric("gateway_packets_dropped_total{reason=\"kernel\"}"), 0);
+    running.expect_metric("gateway_packets_received_total", 300);
+    running.expect_metric("gateway_packets_answered_total", 300);
+    running.expect_metric("gateway_packets_dropped_total{reason=\"kernel\"}", 0);
 }
 
 #[test]
@@ -65,9 +65,9 @@ fn many_sessions_are_spread_and_kept_apart() {
     assert_eq!(first, second, "each keeps its replica and its socket");
     let sources: BTreeSet<_> = first.iter().map(|answer| answer.source).collect();
     assert_eq!(sources.len(), 1_200);
-    assert_eq!(running.metric("gateway_sessions_active"), 1_200);
+    running.expect_metric("gateway_sessions_active", 1_200);
     for replica in &replicas {
-        assert_eq!(running.count(&replica.name, "active"), 400);
+        running.expect_count(&replica.name, "active", 400);
     }
 }
 
@@ -77,8 +77,8 @@ fn several_loops_have_sockets_of_their_own() {
     let (running, _file) = gateway(&endpoints(&replicas), &[("WORKERS", "2")]);
     let clients = clients(100, running.address);
     assert_eq!(ask_all(&clients, "x"), ask_all(&clients, "x"));
-    assert_eq!(running.metric("gateway_sessions_active"), 100);
-    assert_eq!(running.metric("gateway_sessions_opened_total"), 100);
+    running.expect_metric("gateway_sessions_active", 100);
+    running.expect_metric("gateway_sessions_opened_total", 100);
 }
 
 #[test]
@@ -104,9 +104,7 @@ fn an_idle_gateway_sleeps() {
     let replicas = replicas(1);
     let (running, _file) = gateway(&endpoints(&replicas), &[]);
     ask_all(&clients(50, running.address), "x");
-    let turns = running.metric("gateway_loop_turns_total");
-    crate::support::pause(std::time::Duration::from_millis(300));
-    assert_eq!(running.metric("gateway_loop_turns_total"), turns);
+    running.expect_sleep();
 }
 
 #[test]
@@ -115,9 +113,9 @@ fn without_a_replica_packets_are_dropped_and_counted() {
     let client = Client::new(running.address);
     client.say("x");
     let dropped = "gateway_packets_dropped_total{reason=\"no_session\"}";
-    wait_until("it is counted", || running.metric(dropped) == 1);
-    assert_eq!(running.metric("gateway_sessions_refused_total{reason=\"no_endpoint\"}"), 1);
-    assert_eq!(running.metric("gateway_sessions_active"), 0);
+    running.expect_metric(dropped, 1);
+    running.expect_metric("gateway_sessions_refused_total{reason=\"no_endpoint\"}", 1);
+    running.expect_metric("gateway_sessions_active", 0);
     let replicas = replicas(1);
     running.replace(&mut file, &endpoints(&replicas));
     client.ask("now there is one");

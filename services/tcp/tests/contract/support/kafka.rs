@@ -36,7 +36,7 @@ impl Kafka {
             broadcast_topic: TOPIC.into(),
             logging_topic: "general-logs".into(),
             sasl: None,
-            message_timeout: Duration::from_secs(3),
+            message_timeout: super::DEADLINE,
             fetch_wait: Duration::from_millis(20),
         }
     }

@@ -1,0 +1,75 @@
+//! Why a load showed nothing, in words: nobody connected, or nobody answered.
+
+use platform::event::{Counters, LoadSummary};
+use scenario::Scenario;
+
+/// No attempt to connect succeeded.
+pub(crate) fn nobody_there(summary: &LoadSummary) -> Option<String> {
+    let LoadSummary { totals, plan, first_error, .. } = summary;
+    let is_silent = plan.is_udp() && totals.refused > 0 && totals.bytes_received == 0;
+    if totals.attempted == 0 || (totals.connected > 0 && !is_silent) {
+        return None;
+    }
+    if plan.is_udp() {
+        return Some(format!(
+            "none of {} datagrams to {} was answered; does a server listen there?",
+            totals.messages_sent, plan.target
+        ));
+    }
+    let first = first_error.as_ref().map(|error| format!("; the first: {error}")).unwrap_or_default();
+    Some(format!(
+        "none of {} attempts to connect to {} succeeded: {} refused, {} timed out, {} failed otherwise, {} were \
+         cut off by the end; does a server listen there?{first}",
+        totals.attempted,
+        plan.target,
+        totals.refused,
+        totals.connect_timeouts,
+        totals.connect_errors,
+        totals.connects_cut_off
+    ))
+}
+
+/// A load that expects answers and gets none, or none right.
+pub(crate) fn no_answers(summary: &LoadSummary, scenario: &Scenario) -> Option<String> {
+    let LoadSummary { totals, plan, first_wrong_answer, .. } = summary;
+    let ended_by_server = totals.eof + totals.eof_after_notice + totals.reset;
+    let nothing_was_asked = totals.messages_sent == 0 && ended_by_server == 0;
+    if !scenario.expects_answers() || nothing_was_asked || totals.messages_answered > 0 {
+        return None;
+    }
+    if totals.messages_sent == 0 {
+        return Some(format!(
+            "no message was sent to {}: the server {} before one was due",
+            plan.target,
+            endings(totals)
+        ));
+    }
+    let sent = format!("none of {} messages to {} was answered", totals.messages_sent, plan.target);
+    // What was seen, the most telling first.
+    Some(if let Some(first) = first_wrong_answer {
+        format!("{sent} as expected; the first answer was {first}")
+    } else if ended_by_server > 0 {
+        let silent = match totals.message_timeouts {
+            0 => String::new(),
+            silent => format!(" and left {silent} messages without an answer"),
+        };
+        format!("{sent}: the server {}{silent}; is this its protocol?", endings(totals))
+    } else if totals.bytes_received > 0 {
+        format!("{sent} in full; {} bytes came", totals.bytes_received)
+    } else if plan.is_udp() || scenario.messages.payload.bytes().ends_with(b"\n") {
+        format!("{sent}; does a server listen there that answers?")
+    } else {
+        let payload = &plan.payload;
+        format!("{sent}; a server that reads lines waits for a line end, which --payload '{payload}\\n' has")
+    })
+}
+
+/// How the server ended connections: `closed 40 of 50 connections and reset 10`.
+fn endings(totals: &Counters) -> String {
+    let Counters { eof, eof_after_notice, reset, connected, .. } = *totals;
+    match (eof + eof_after_notice, reset) {
+        (closed, 0) => format!("closed {closed} of {connected} connections"),
+        (0, reset) => format!("reset {reset} of {connected} connections"),
+        (closed, reset) => format!("closed {closed} of {connected} connections and reset {reset}"),
+    }
+}

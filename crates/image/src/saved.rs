@@ -1,0 +1,82 @@
+//! Reading what a tar of an image says it is.
+
+use std::{fs::File, io::Read as _, path::Path};
+
+use serde::Deserialize;
+
+use crate::{BadReference, Error, Reference};
+
+/// More than any index or manifest of ours, or of an image with a thousand layers.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// What is in a tar that `docker save` or [`Image::save`](crate::Image::save) wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Saved {
+    /// Its names.
+    pub references: Vec<Reference>,
+    /// The digests of its manifest and configuration; empty if the tar does not fix them, so that each engine makes
+    /// a manifest of its own.
+    pub digests: Vec<String>,
+}
+
+/// An entry of `manifest.json`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry {
+    config: String,
+    repo_tags: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct Index {
+    manifests: Vec<Descriptor>,
+}
+
+#[derive(Deserialize)]
+struct Descriptor {
+    digest: String,
+}
+
+impl Saved {
+    /// Reads the tar's own descriptions; the layers are passed over.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let read = |error| Error::Read { path: path.to_owned(), error };
+        let unusable = |why: String| Error::NotAnImage { path: path.to_owned(), why };
+        let file = File::open(path).map_err(read)?;
+        if !file.metadata().map_err(read)?.is_file() {
+            return Err(unusable("it is not a regular file".to_owned()));
+        }
+        let (mut entries, mut index): (Option<Vec<Entry>>, Option<Index>) = (None, None);
+        let mut archive = tar::Archive::new(file);
+        for entry in archive.entries_with_seek().map_err(read)? {
+            let entry = entry.map_err(|error| unusable(format!("it is no tar file ({error})")))?;
+            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            if !["manifest.json", "index.json"].contains(&name.as_str()) {
+                continue;
+            }
+            let mut text = Vec::new();
+            entry.take(MAX_BYTES).read_to_end(&mut text).map_err(read)?;
+            let unreadable = |error| unusable(format!("its {name} cannot be read ({error})"));
+            if name == "index.json" {
+                index = Some(serde_json::from_slice(&text).map_err(unreadable)?);
+            } else {
+                entries = Some(serde_json::from_slice(&text).map_err(unreadable)?);
+            }
+        }
+        let entries = entries.ok_or_else(|| unusable("it has no manifest.json".to_owned()))?;
+        let references: Vec<Reference> = entries
+            .iter()
+            .flat_map(|entry| entry.repo_tags.iter().flatten())
+            .map(|tag| tag.parse().map_err(|error: BadReference| unusable(error.to_string())))
+            .collect::<Result<_, _>>()?;
+        if references.is_empty() {
+            return Err(unusable("its manifest.json names no image".to_owned()));
+        }
+        let manifests = index.map(|index| index.manifests.into_iter().map(|manifest| manifest.digest));
+        let digests = manifests.map_or_else(Vec::new, |manifests| {
+            let configs = entries.iter().map(|entry| entry.config.replace("blobs/sha256/", "sha256:"));
+            manifests.chain(configs).collect()
+        });
+        Ok(Self { references, digests })
+    }
+}
