@@ -92,8 +92,8 @@ EOC
 configure() {
     KEYS=$DIR/secrets API_ADDRESS=$ADDRESS
     mkdir -p "$KEYS"
+    # Real nodes have a network of their own, and so do their pods; no others are pretended beside them.
     if grep -qx nodes <<<"$WANTED" || [[ -d $STATE/nodes ]]; then
-        # Real nodes have a network of their own, and so do their pods.
         API_ADDRESS=$NODES_NETWORK.1
         ip link show testbed0 >/dev/null 2>&1 || ip link add testbed0 type bridge
         ip addr replace "$NODES_NETWORK.1/24" dev testbed0
@@ -119,7 +119,9 @@ configure() {
 # Machines that exist in the API alone; kwok says for them that they and their pods are ready.
 nodes() {
     local number
-    for ((number = 1; number <= ${TESTBED_KUBERNETES_NODES:-3}; number++)); do
+    local count=3
+    [[ $API_ADDRESS == "$ADDRESS" ]] || count=0
+    for ((number = 1; number <= ${TESTBED_KUBERNETES_NODES:-$count}; number++)); do
         cat <<EOC
 ---
 apiVersion: v1
