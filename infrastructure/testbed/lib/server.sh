@@ -9,7 +9,7 @@
 #   start                      calls `launch COMMAND…` once
 #   ready                      one question whose answer only a serving server gives
 #   settings                   NAME=VALUE lines for services
-#   before_end, after_end      what `down` does besides ending its processes
+#   before_end, after_end      what `down` does besides ending its processes; `restart` does the first
 #   version, program           the version found; the path of its program, if it has one of its own
 
 server_names() {
@@ -125,6 +125,7 @@ server_env() {
 
 server_restart() {
     alive || fail "$FAILED" "$NAME is not running: testbed up $NAME"
+    before_end
     terminate "$STOP_SECONDS" || left_something
     server_up
 }

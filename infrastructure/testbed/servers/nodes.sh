@@ -202,6 +202,8 @@ ready() {
             touch "$DIR/n$number/has-images"
         }
         [[ $(kubectl get node "n$number" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null) == True ]] || return
+        # A restart has taken its pods away.
+        kubectl uncordon "n$number" >/dev/null || return
     done
     # Nodes first, so that both of these have somewhere to go; both are there when a test begins.
     kubectl apply -f "$TESTBED/servers/nodes/coredns.yaml" -f "$TESTBED/servers/nodes/metrics-server.yaml" >/dev/null || return
