@@ -16,6 +16,7 @@ use crate::{
 /// Everything in the document.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Results {
+    /// Of all rows that do not name another one.
     pub(crate) machine: Machine,
     pub(crate) rows: Vec<Row>,
     /// System calls per unit of work, by load.
@@ -30,6 +31,9 @@ pub(crate) struct Row {
     pub(crate) about: String,
     /// When it was taken, UTC.
     pub(crate) taken: String,
+    /// Where it was taken, if not on the document's machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) machine: Option<Machine>,
     pub(crate) rounds: u32,
     pub(crate) seconds: u64,
     /// Versions of the contestants that took part and have one.
@@ -108,14 +112,17 @@ impl Results {
         }
     }
 
-    /// Replaces rows by rows of the same name from `newer`, in the order of `names`; drops rows that no longer exist,
-    /// and rows of another machine, which are not comparable.
+    /// Replaces rows by rows of the same name from `newer`, in the order of `names`; drops rows that no longer exist.
+    /// Rows that were not measured stay, with their date and their machine: nothing is compared across rows, and a
+    /// machine is another one as soon as its kernel is.
     pub(crate) fn merge(self, newer: Self, names: &[&str]) -> Self {
-        if self.machine != newer.machine {
-            return newer;
-        }
-        let mut rows = newer.rows;
-        for row in self.rows {
+        let system_calls = if newer.system_calls.is_empty() { self.system_calls } else { newer.system_calls };
+        let of = |rows: Vec<Row>, machine: Machine| {
+            rows.into_iter()
+                .map(move |row| Row { machine: row.machine.or_else(|| Some(machine.clone())), ..row })
+        };
+        let mut rows: Vec<Row> = of(newer.rows, newer.machine.clone()).collect();
+        for row in of(self.rows, self.machine.clone()) {
             if rows.iter().all(|newer| newer.name != row.name) {
                 rows.push(row);
             }
@@ -123,8 +130,13 @@ impl Results {
         let place = |row: &Row| names.iter().position(|name| *name == row.name);
         rows.retain(|row| place(row).is_some());
         rows.sort_by_key(place);
-        let system_calls = if newer.system_calls.is_empty() { self.system_calls } else { newer.system_calls };
-        Self { machine: newer.machine, rows, system_calls }
+        // The document's machine is the older one for as long as a row of it is left.
+        let older_is_left = rows.iter().any(|row| row.machine.as_ref() == Some(&self.machine));
+        let machine = if older_is_left { self.machine } else { newer.machine };
+        for row in &mut rows {
+            row.machine.take_if(|its| *its == machine);
+        }
+        Self { machine, rows, system_calls }
     }
 
     pub(crate) fn verdicts(&self) -> impl Iterator<Item = (&Row, &Outcome, &Verdict)> {
@@ -153,6 +165,7 @@ mod tests {
             name: name.to_owned(),
             about: String::new(),
             taken: String::new(),
+            machine: None,
             rounds: 1,
             seconds: 1,
             versions: BTreeMap::new(),
@@ -186,16 +199,30 @@ mod tests {
     }
 
     #[test]
-    fn newer_rows_replace_older_ones_and_another_machine_starts_anew() {
+    fn newer_rows_replace_older_ones_and_the_others_stay_whatever_machine_they_are_from() {
         let results = |cpus, names: &[&str], rounds| Results {
             machine: machine(cpus),
             rows: names.iter().map(|name| Row { rounds, ..row(name) }).collect(),
-            system_calls: Vec::new(),
+            system_calls: vec![Counts { work: "a".into(), unit: "message".into(), parties: Vec::new() }],
         };
-        let merged = results(2, &["a", "b", "gone"], 1).merge(results(2, &["b"], 7), &["a", "b"]);
-        let rows: Vec<_> = merged.rows.iter().map(|row| (row.name.as_str(), row.rounds)).collect();
-        assert_eq!(rows, [("a", 1), ("b", 7)]);
-        let merged = results(2, &["a"], 1).merge(results(4, &["b"], 7), &["a", "b"]);
-        assert_eq!(merged.rows.len(), 1);
+        let of = |results: &Results| -> Vec<(String, u32, usize)> {
+            let machine = |row: &Row| row.machine.as_ref().unwrap_or(&results.machine).cpus;
+            results.rows.iter().map(|row| (row.name.clone(), row.rounds, machine(row))).collect()
+        };
+        let named = |rows: &[(&str, u32, usize)]| -> Vec<_> {
+            rows.iter().map(|(name, rounds, cpus)| ((*name).to_owned(), *rounds, *cpus)).collect()
+        };
+        let known = ["a", "b", "c"];
+        let merged = results(2, &["a", "b", "gone"], 1).merge(results(2, &["b"], 7), &known);
+        assert_eq!(of(&merged), named(&[("a", 1, 2), ("b", 7, 2)]));
+        assert!(merged.rows.iter().all(|row| row.machine.is_none()), "all are from the document's machine");
+
+        let merged = merged.merge(Results { system_calls: Vec::new(), ..results(4, &["b", "c"], 9) }, &known);
+        assert_eq!(of(&merged), named(&[("a", 1, 2), ("b", 9, 4), ("c", 9, 4)]));
+        assert_eq!((merged.machine.cpus, merged.system_calls.len()), (2, 1));
+        // Once nothing is left of the older machine, the document is about the newer one.
+        let merged = merged.merge(results(4, &["a"], 9), &known);
+        assert_eq!(of(&merged), named(&[("a", 9, 4), ("b", 9, 4), ("c", 9, 4)]));
+        assert!(merged.rows.iter().all(|row| row.machine.is_none()) && merged.machine.cpus == 4);
     }
 }

@@ -117,6 +117,7 @@ fn measure_row(work: &Work, plan: &Plan, programs: &Programs) -> Result<Row> {
         name: work.name.to_owned(),
         about: work.about.clone(),
         taken: Timestamp::now().strftime("%Y-%m-%d %H:%M").to_string(),
+        machine: None,
         rounds,
         seconds: plan.length.as_secs(),
         versions: versions(work, programs),

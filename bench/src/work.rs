@@ -7,6 +7,7 @@ mod histories;
 mod kafka;
 mod load;
 mod load_many;
+mod never_reading;
 mod slow_reader;
 mod steps;
 mod tcp;
@@ -54,6 +55,7 @@ pub(crate) fn all() -> Vec<Work> {
         tcp_drain::work(),
         broadcast::work(),
         slow_reader::work(),
+        never_reading::direct(),
         gateway::ping_pong(1),
         gateway::ping_pong(2),
         gateway::connects(1),
@@ -62,6 +64,7 @@ pub(crate) fn all() -> Vec<Work> {
         gateway::blocks(),
         gateway::stream(),
         gateway_idle::work(),
+        never_reading::through_gateway(),
         udp::echo(),
         udp::through_gateway(udp::FEW),
         udp::through_gateway(udp::MANY),

@@ -2,6 +2,8 @@
 
 mod near;
 
+use std::{fmt::Write as _, path::PathBuf};
+
 use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 use crate::commands::{
@@ -53,14 +55,68 @@ pub(crate) struct Global {
     /// No progress on stderr
     #[arg(long, short, global = true)]
     pub quiet: bool,
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// Which cluster, and what of it.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Options of --target cluster")]
+pub(crate) struct ClusterArgs {
+    /// The kubeconfig; default: KUBECONFIG, ~/.kube/config or, in a pod, its own account
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The context; default: the current one
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// The namespace; default: the context's
+    #[arg(long, short = 'n', global = true, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Only this autoscaler and what it scales; default: all of the namespace (`explain` also takes a manifest: --hpa FILE)
+    #[arg(long, global = true, value_name = "NAME")]
+    pub hpa: Option<String>,
+}
+
+impl ClusterArgs {
+    /// As options, each followed by a blank.
+    fn selection(&self) -> String {
+        let Self { kubeconfig, context, namespace, hpa } = self;
+        let kubeconfig = kubeconfig.as_ref().map(|file| file.display().to_string());
+        let mut text = String::new();
+        for (flag, value) in
+            [("--kubeconfig", &kubeconfig), ("--context", context), ("-n", namespace), ("--hpa", hpa)]
+        {
+            if let Some(value) = value {
+                // Writing to a string cannot fail.
+                let _ = write!(text, "{flag} {value} ");
+            }
+        }
+        text
+    }
+
+    /// The first that was given: it says nothing about a platform on this machine.
+    pub(crate) fn first_given(&self) -> Option<&'static str> {
+        let Self { kubeconfig, context, namespace, hpa } = self;
+        [
+            (kubeconfig.is_some(), "--kubeconfig"),
+            (context.is_some(), "--context"),
+            (namespace.is_some(), "--namespace"),
+            (hpa.is_some(), "--hpa"),
+        ]
+        .into_iter()
+        .find_map(|(given, flag)| given.then_some(flag))
+    }
 }
 
 impl Global {
     /// The options that name the platform which this invocation is about, ready to be put before a command; empty where
     /// that is the default one.
     pub(crate) fn selection(&self) -> String {
-        let Self { platform, target: TargetKind::Local, .. } = self;
-        if platform == DEFAULT_PLATFORM { String::new() } else { format!("--platform {platform} ") }
+        match self.target {
+            TargetKind::Local if self.platform == DEFAULT_PLATFORM => String::new(),
+            TargetKind::Local => format!("--platform {} ", self.platform),
+            TargetKind::Cluster => format!("--target cluster {}", self.cluster.selection()),
+        }
     }
 }
 
@@ -68,6 +124,8 @@ impl Global {
 pub(crate) enum TargetKind {
     /// On this machine, as processes
     Local,
+    /// In a Kubernetes cluster
+    Cluster,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

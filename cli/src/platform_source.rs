@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use cluster::ClusterTarget;
 use local::LocalTarget;
 use parking_lot::Mutex;
 use platform::{Event, EventKind, Target, TargetError, target::OnWait};
@@ -14,7 +15,7 @@ use report::Style;
 use uuid::Uuid;
 
 use crate::{
-    args::TargetKind,
+    args::{ClusterArgs, TargetKind},
     commands::{Context, Failure},
     hint,
 };
@@ -24,11 +25,21 @@ const SHOWN_AFTER: Duration = Duration::from_secs(2);
 
 /// The platform that `--platform` and `--target` name, running or not.
 pub(crate) fn target(context: &Context) -> Result<Arc<dyn Target>, Failure> {
-    let platform = &context.global.platform;
-    match context.global.target {
+    let global = &context.global;
+    let platform = &global.platform;
+    match global.target {
         TargetKind::Local => {
+            if let Some(flag) = global.cluster.first_given() {
+                return Err(Failure::usage(format!("{flag} needs --target cluster")));
+            }
             let on_wait = on_wait(context, format!("the supervisor of {platform}"));
             Ok(Arc::new(LocalTarget::new(platform)?.on_wait(on_wait)))
+        }
+        TargetKind::Cluster => {
+            let ClusterArgs { kubeconfig, context: kube_context, namespace, hpa } = global.cluster.clone();
+            let options = cluster::Options { kubeconfig, context: kube_context, namespace, hpa };
+            let on_wait = on_wait(context, "the cluster".to_owned());
+            Ok(Arc::new(ClusterTarget::connect(&options, Some(on_wait))?))
         }
     }
 }

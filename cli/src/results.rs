@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use platform::target::{Applied, Scaled, Snapshot};
+use platform::target::{Applied, LogLine, Scaled, Snapshot};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -70,6 +70,17 @@ pub(crate) struct Down {
     pub left: Vec<String>,
 }
 
+/// `playctl logs`
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Logged {
+    Line(LogLine),
+    /// Last, if there are any: records of the index that could not be read.
+    Unreadable {
+        unreadable: u64,
+    },
+}
+
 /// `playctl scale`
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Scale {
@@ -128,7 +139,7 @@ mod tests {
     use local::doctor::Check;
     use platform::{
         Event,
-        target::{Drained, Killed, LogLine, Started, Stopped},
+        target::{Drained, Killed, Started, Stopped},
     };
 
     use super::*;
@@ -145,7 +156,7 @@ mod tests {
         stop: Stopped,
         start: Started,
         drain: Drained,
-        logs: Vec<LogLine>,
+        logs: Vec<Logged>,
         watch: Vec<Event>,
         load: report::Document<'static>,
         demo: report::Document<'static>,

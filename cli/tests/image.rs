@@ -20,7 +20,7 @@ use serde_json::Value;
 use support::{Lab, both, eventually, lossy};
 use tempfile::TempDir;
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Ends with its test.
 struct Container(Child);
@@ -36,15 +36,16 @@ impl Drop for Container {
 /// Unpacks the layers of an image, as an engine does, in their order.
 fn unpack(tar: &Path, into: &Path) -> Value {
     let blobs = into.join("blobs-of-the-image");
-    tar::Archive::new(fs::File::open(tar).unwrap()).unpack(&blobs).unwrap();
-    let json = |path: PathBuf| -> Value { serde_json::from_slice(&fs::read(path).unwrap()).unwrap() };
+    tar::Archive::new(fs::File::open(tar).expect("the image")).unpack(&blobs).expect("unpacked");
+    let json =
+        |path: PathBuf| -> Value { serde_json::from_slice(&fs::read(path).expect("read")).expect("JSON") };
     let saved = json(blobs.join("manifest.json"));
     let root = into.join("root");
-    for layer in saved[0]["Layers"].as_array().unwrap() {
-        let layer = fs::File::open(blobs.join(layer.as_str().unwrap())).unwrap();
-        tar::Archive::new(layer).unpack(&root).unwrap();
+    for layer in saved[0]["Layers"].as_array().expect("a list") {
+        let layer = fs::File::open(blobs.join(layer.as_str().expect("a string"))).expect("a layer");
+        tar::Archive::new(layer).unpack(&root).expect("unpacked");
     }
-    json(blobs.join(saved[0]["Config"].as_str().unwrap()))
+    json(blobs.join(saved[0]["Config"].as_str().expect("a string")))
 }
 
 /// A command in a root of its own with exactly the image's environment: as root by chroot, else in a user namespace.
@@ -58,16 +59,21 @@ fn in_root(root: &Path, config: &Value, user: &str) -> Command {
         command.arg("--map-root-user").arg(format!("--root={}", root.display())).arg("--wd=/");
         command
     };
-    let path = std::env::var_os("PATH").unwrap();
+    let path = std::env::var_os("PATH").expect("a PATH");
     command.env_clear();
-    for variable in config["config"]["Env"].as_array().unwrap() {
-        let (name, value) = variable.as_str().unwrap().split_once('=').unwrap();
+    for variable in config["config"]["Env"].as_array().expect("a list") {
+        let (name, value) = variable.as_str().expect("a string").split_once('=').expect("NAME=VALUE");
         command.env(name, value);
     }
     // `chroot` itself is found by ours; the program inside by its full path.
     command.env("PATH", path);
-    command
-        .args(config["config"]["Entrypoint"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()));
+    command.args(
+        config["config"]["Entrypoint"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|word| word.as_str().expect("a string")),
+    );
     command
 }
 
@@ -147,8 +153,8 @@ struct Engines {
 
 impl Engines {
     fn new() -> Self {
-        let engines = Self { folder: tempfile::tempdir().unwrap() };
-        fs::create_dir(engines.folder.path().join("bin")).unwrap();
+        let engines = Self { folder: tempfile::tempdir().expect("a folder") };
+        fs::create_dir(engines.folder.path().join("bin")).expect("made");
         engines
     }
 
@@ -162,9 +168,9 @@ impl Engines {
         );
         // Renamed into place: a file that is open for writing cannot be executed.
         let unfinished = self.folder.path().join("unfinished");
-        fs::write(&unfinished, script).unwrap();
-        fs::set_permissions(&unfinished, fs::Permissions::from_mode(0o755)).unwrap();
-        fs::rename(unfinished, path).unwrap();
+        fs::write(&unfinished, script).expect("written");
+        fs::set_permissions(&unfinished, fs::Permissions::from_mode(0o755)).expect("written");
+        fs::rename(unfinished, path).expect("written");
     }
 
     fn asked(&self) -> String {
@@ -176,20 +182,20 @@ impl Engines {
         let file = self.folder.path().join("image.tar");
         let manifest = format!("[{{\"Config\": \"blobs/sha256/aa\", \"RepoTags\": [\"{name}\"]}}]");
         let index = r#"{"manifests": [{"digest": "sha256:bb"}]}"#;
-        let mut tar = tar::Builder::new(fs::File::create(&file).unwrap());
+        let mut tar = tar::Builder::new(fs::File::create(&file).expect("made"));
         for (path, text) in [("index.json", index), ("manifest.json", &manifest)] {
             let mut header = tar::Header::new_ustar();
             header.set_size(text.len() as u64);
-            tar.append_data(&mut header, path, text.as_bytes()).unwrap();
+            tar.append_data(&mut header, path, text.as_bytes()).expect("written");
         }
-        tar.into_inner().unwrap();
+        tar.into_inner().expect("written");
         file
     }
 
     fn load(&self, lab: &Lab, arguments: &[&str]) -> Output {
         let mut command = lab.command(&["image", "load"]);
         command.args(arguments).env("PATH", self.folder.path().join("bin"));
-        command.output().unwrap()
+        command.output().expect("playctl starts")
     }
 }
 

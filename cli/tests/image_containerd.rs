@@ -12,7 +12,7 @@ use std::{
 
 use support::{Lab, both, eventually, lossy};
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 const NAME: &str = "docker.io/library/playctl:tested";
 
 fn ctr(arguments: &[&str]) -> Output {

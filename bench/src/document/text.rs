@@ -119,7 +119,11 @@ fn values(text: &mut String, results: &Results) {
 }
 
 fn length(row: &Row) -> String {
-    format!("{} rounds of {} s, {} UTC", row.rounds, row.seconds, row.taken)
+    let length = format!("{} rounds of {} s, {} UTC", row.rounds, row.seconds, row.taken);
+    match &row.machine {
+        None => length,
+        Some(other) => format!("{length}, on another machine: {}", other.in_words()),
+    }
 }
 
 fn system_calls(text: &mut String, results: &Results) {

@@ -8,7 +8,7 @@ use clap::{
 use super::Cli;
 
 /// A flag, and what stands for it: one of ours, or words where there is none.
-const KNOWN: [(&str, &str); 36] = [
+const KNOWN: [(&str, &str); 35] = [
     ("--duration", "--for"),
     ("--time", "--for"),
     ("--length", "--for"),
@@ -37,7 +37,6 @@ const KNOWN: [(&str, &str); 36] = [
     ("--file", "--values"),
     ("--manifest", "--hpa"),
     ("--name", "--platform"),
-    ("--namespace", "--platform"),
     ("--format", "--output"),
     ("--json", "--output json"),
     ("--jsonl", "--output jsonl"),

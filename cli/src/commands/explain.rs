@@ -1,5 +1,7 @@
 //! `playctl explain [SERVICE]`, `playctl explain --hpa FILE --state FILE`, `playctl explain --hpa FILE --print-state`
 
+mod comparison;
+
 use std::{
     fs::File,
     io::{self, Read},
@@ -14,12 +16,16 @@ use autoscale::{
     manifest::{self, Entry, Manifest, ManifestError},
 };
 use jiff::{Timestamp, tz::TimeZone};
-use platform::exit;
+use platform::{Target, exit};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Context, Failure, Outcome};
-use crate::{platform_source, results};
+use crate::{
+    args::{Global, TargetKind},
+    platform_source, results,
+};
+use comparison::Comparison;
 
 /// No manifest comes near; it keeps a wrong file name from filling the memory.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
@@ -33,25 +39,48 @@ Examples:
   kubectl get hpa tcp -o yaml > hpa.yaml
   playctl explain --hpa hpa.yaml --print-state > state.yaml    to be edited
   playctl explain --hpa hpa.yaml --state state.yaml
+  playctl explain --target cluster -n chat --hpa chat-server
 
 The state file says what the autoscaler sees: the replicas, pods, metrics, and what it remembers. Its format is in
 docs/autoscaling.md.")]
 pub(crate) struct Args {
     /// The service, such as tcp; default: every autoscaled one
-    #[arg(conflicts_with = "hpa")]
     service: Option<String>,
-    /// A HorizontalPodAutoscaler (autoscaling/v2 or v1) as YAML or JSON, or a list of them; - for stdin
-    #[arg(long, value_name = "FILE", requires = "given")]
-    hpa: Option<PathBuf>,
-    /// What the autoscaler sees, as YAML or JSON; - for stdin
-    #[arg(long, value_name = "FILE", requires = "hpa", group = "given")]
+    /// What the autoscaler in --hpa FILE sees, as YAML or JSON; - for stdin
+    #[arg(long, value_name = "FILE", group = "given")]
     state: Option<PathBuf>,
-    /// Print a state file for the manifest, filled in from its status
-    #[arg(long, requires = "hpa", group = "given")]
+    /// Print a state file for the manifest in --hpa FILE, filled in from its status
+    #[arg(long, group = "given")]
     print_state: bool,
     /// Which autoscaler, if the file has several
-    #[arg(long, value_name = "[NAMESPACE/]NAME", requires = "hpa")]
+    #[arg(long, value_name = "[NAMESPACE/]NAME", requires = "given")]
     name: Option<String>,
+}
+
+impl Args {
+    /// The manifest that is to be explained by itself: a HorizontalPodAutoscaler (autoscaling/v2 or v1) as YAML or JSON,
+    /// or a list of them; - for stdin. `None`: a running platform is asked.
+    fn manifest<'a>(&self, global: &'a Global) -> Result<Option<&'a Path>, Failure> {
+        let given = self.state.is_some() || self.print_state;
+        let hpa = global.cluster.hpa.as_deref().map(Path::new);
+        match (hpa, given, global.target) {
+            (None, false, _) | (Some(_), false, TargetKind::Cluster) => Ok(None),
+            (Some(file), true, TargetKind::Local) if self.service.is_none() => Ok(Some(file)),
+            (_, true, TargetKind::Cluster) => Err(Failure::usage(
+                "--state and --print-state are for a manifest; a cluster's autoscaler is explained as it is",
+            )),
+            (Some(_), true, TargetKind::Local) => {
+                Err(Failure::usage("name either a service or a manifest by --hpa FILE, not both"))
+            }
+            (None, true, TargetKind::Local) => {
+                Err(Failure::usage("--state and --print-state need the manifest: --hpa FILE"))
+            }
+            (Some(_), false, TargetKind::Local) => Err(Failure::usage(
+                "--hpa FILE needs what the autoscaler sees: --state FILE, or --print-state for a draft of it; \
+                 an autoscaler of a cluster is explained by --target cluster --hpa NAME",
+            )),
+        }
+    }
 }
 
 /// An explanation and what it is of.
@@ -60,6 +89,9 @@ pub(crate) struct Explained {
     name: String,
     #[serde(flatten)]
     explanation: Explanation,
+    /// What the cluster's own controller says; absent where our engine is the controller.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    controller: Option<Comparison>,
 }
 
 /// The result of `--print-state` as a document.
@@ -70,7 +102,7 @@ pub(crate) struct StateText {
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let note = |note: &str| context.printer.note(note);
-    match (&args.hpa, &args.state, &args.service) {
+    match (args.manifest(&context.global)?, &args.state, &args.service) {
         (Some(hpa), None, _) => {
             let text = state_for(hpa, args.name.as_deref(), &note)?;
             context.printer.line(text.trim_end());
@@ -81,18 +113,17 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             print(context, &explained);
             context.printer.document(&results::Explain::One(Box::new(explained)));
         }
-        (_, _, Some(service)) => {
-            let explained = explain(service, &platform_source::target(context)?.autoscaler(service)?)?;
+        (None, _, Some(service)) => {
+            let explained = running(&*platform_source::target(context)?, service)?;
             print(context, &explained);
             context.printer.document(&results::Explain::One(Box::new(explained)));
         }
-        _ => {
+        (None, _, None) => {
             let target = platform_source::target(context)?;
             let services = target.snapshot()?.services;
             let autoscaled = services.iter().filter(|service| service.autoscaler.is_some());
-            let all = autoscaled
-                .map(|service| explain(&service.name, &target.autoscaler(&service.name)?))
-                .collect::<Result<Vec<_>, _>>()?;
+            let all =
+                autoscaled.map(|service| running(&*target, &service.name)).collect::<Result<Vec<_>, _>>()?;
             if all.is_empty() {
                 return Err(Failure::usage("no service of this platform is autoscaled"));
             }
@@ -105,11 +136,22 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     Ok(exit::DONE)
 }
 
+/// The autoscaler of a running service, beside what its controller says, if that is not ours.
+fn running(target: &dyn Target, service: &str) -> Result<Explained, Failure> {
+    let explained = explain(service, &target.autoscaler(service)?)?;
+    let reported = target.reported(service)?;
+    let controller = reported.map(|reported| Comparison::of(&explained.explanation, reported));
+    Ok(Explained { controller, ..explained })
+}
+
 fn print(context: &Context, explained: &Explained) {
     let explanation = &explained.explanation;
     let instants: &dyn Instants = if explanation.now_ms >= CALENDAR_FROM_MS { &TimeOfDay } else { &() };
     let text = Text { explanation, instants };
     context.printer.line(&format!("{} {text}", explained.name));
+    if let Some(controller) = &explained.controller {
+        context.printer.line(&controller.to_string());
+    }
 }
 
 /// `note` is told what is wrong beside the autoscaler that is explained.
@@ -195,7 +237,7 @@ fn invalid(error: &ManifestError) -> Failure {
 
 fn explain(name: &str, case: &Case) -> Result<Explained, Failure> {
     let explanation = explain::explain(case).map_err(Failure::usage)?;
-    Ok(Explained { name: name.to_owned(), explanation })
+    Ok(Explained { name: name.to_owned(), explanation, controller: None })
 }
 
 fn read(path: &Path) -> Result<String, Failure> {

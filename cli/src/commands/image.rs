@@ -58,16 +58,17 @@ struct BuildArgs {
 #[command(after_help = "\
 Examples:
   playctl image load                           build, then load
-  playctl image load playctl.tar               a tar of `image build` or `docker save`
+  playctl image load playctl.tar    a tar of `image build` or `docker save`
   playctl image load --into minikube
-  CONTAINERD_ADDRESS=/run/k3s/containerd/containerd.sock playctl image load --into containerd
+  CONTAINERD_ADDRESS=/run/k3s/containerd/containerd.sock \\
+    playctl image load --into containerd
 
 minikube's profile is the platform's name (--platform).")]
 struct LoadArgs {
     /// The tar; default: an image built for this
     #[arg(value_name = "FILE", conflicts_with_all = ["tag", "binary", "root", "certificates"])]
     file: Option<PathBuf>,
-    /// Place what; default: the first of these that is here and answers
+    /// Into which engine; default: the first of these that answers
     #[arg(long, value_enum, value_name = "ENGINE")]
     into: Option<Place>,
     #[command(flatten)]

@@ -13,7 +13,7 @@ use service::settings::{Env, Reader};
 
 use self::kept::Kept;
 use super::{Context, Failure, Outcome};
-use crate::{args::Output, platform_source};
+use crate::{args::Output, platform_source, results};
 
 /// What gateways go by.
 const GATEWAY: &str = "gateway";
@@ -39,7 +39,7 @@ pub(crate) struct Args {
     #[arg(long, short)]
     follow: bool,
     /// How many of the last lines
-    #[arg(long, short = 'n', value_name = "LINES", default_value_t = 100)]
+    #[arg(long, value_name = "LINES", default_value_t = 100)]
     tail: usize,
     /// Only lines of the last TIME (5m, 1h30m), or since a time (2026-11-21T10:00:00Z)
     #[arg(long, value_name = "TIME", value_parser = since)]
@@ -78,6 +78,12 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let snapshot = target.snapshot()?;
     let query = query(args, &snapshot);
     check_replica(&*target, &query, &snapshot)?;
+    let mut unreadable = None;
+    let mut index_of = |target: &dyn Target| -> Result<Option<index::Reader>, Failure> {
+        let index = index_of(target)?;
+        unreadable = index.as_ref().map(index::Reader::unreadable);
+        Ok(index)
+    };
     let lines: LogStream = match args.from {
         From::Output => target.logs(&query)?,
         From::Index => {
@@ -112,21 +118,28 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             }
         }
     };
-    print(context, lines)
+    print(context, lines, unreadable.as_ref())
 }
 
-fn print(context: &Context, lines: LogStream) -> Outcome {
+fn print(context: &Context, lines: LogStream, unreadable: Option<&index::Unreadable>) -> Outcome {
     let mut all = Vec::new();
     for line in platform_source::while_wanted(context, lines) {
         let line: LogLine = line?;
         match context.printer.output() {
             Output::Human => context.printer.quote(&format!("{:<12} {}", line.replica, line.text)),
             Output::Jsonl => context.printer.json_line(&line),
-            Output::Json => all.push(line),
+            Output::Json => all.push(results::Logged::Line(line)),
         }
         if context.printer.closed() {
             break;
         }
+    }
+    if let Some(unreadable) = unreadable.map(index::Unreadable::count).filter(|count| *count > 0) {
+        let records = if unreadable == 1 { "record" } else { "records" };
+        context.printer.note(&format!("{unreadable} {records} of the index could not be read"));
+        let left_out = results::Logged::Unreadable { unreadable };
+        context.printer.json_line(&left_out);
+        all.push(left_out);
     }
     if context.printer.output() == Output::Json {
         context.printer.document(&all);

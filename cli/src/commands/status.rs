@@ -47,6 +47,9 @@ fn render(snapshot: &Snapshot, selection: &str, now: Timestamp, width: usize) ->
         lines.push(String::new());
         service_lines(&mut lines, selection, service, now, width);
     }
+    if snapshot.parts.is_empty() {
+        return lines.join("\n");
+    }
     lines.extend([String::new(), "parts".to_owned()]);
     let columns = [
         Column::words("", 0),

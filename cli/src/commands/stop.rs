@@ -66,7 +66,11 @@ pub(crate) fn stop(context: &Context, args: &StopArgs) -> Outcome {
 pub(crate) fn start(context: &Context, args: &StartArgs) -> Outcome {
     let started = platform_source::target(context)?.start(&args.what)?;
     let Started { name, was_stopped } = &started;
-    let line = if *was_stopped { format!("{name} starts again") } else { format!("{name} was not stopped") };
+    let line = if *was_stopped {
+        format!("{name} is starting; when it is ready is said by: playctl status")
+    } else {
+        format!("{name} was not stopped")
+    };
     context.printer.line(&line);
     context.printer.document(&started);
     Ok(exit::DONE)

@@ -16,6 +16,8 @@ use crate::{args::Output, platform_source, session::spawn};
 
 /// How often the line at the bottom is redrawn.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The same of a cluster, whose API server has to be asked for all of it.
+const LOOK_AT_CLUSTER_EVERY: Duration = Duration::from_secs(15);
 
 /// Print the platform's time line, live
 #[derive(Debug, clap::Args)]
@@ -23,7 +25,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 Examples:
   playctl watch                   from now on
   playctl watch --from-start      all since it came up, then live
-  playctl watch --output jsonl    the events themselves")]
+  playctl watch --output jsonl    the events themselves
+  playctl watch --target cluster -n chat --hpa chat-server    an autoscaler in a cluster, whoever installed it")]
 pub(crate) struct Args {
     /// Begin with the first event since the platform came up
     #[arg(long)]
@@ -68,7 +71,8 @@ fn show_present(context: &Context, target: Arc<dyn Target>) -> Result<Option<mps
                 break;
             }
             progress.show("present", &in_words(&snapshot, Timestamp::now()));
-            if stopped.recv_timeout(LOOK_EVERY) != Err(mpsc::RecvTimeoutError::Timeout) {
+            let every = if snapshot.target == "cluster" { LOOK_AT_CLUSTER_EVERY } else { LOOK_EVERY };
+            if stopped.recv_timeout(every) != Err(mpsc::RecvTimeoutError::Timeout) {
                 break;
             }
         }

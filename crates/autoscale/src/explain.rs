@@ -25,7 +25,7 @@ use crate::{
     spec::InvalidSpec,
 };
 pub use counterfactual::{Because, Counterfactual, with_value};
-pub use template::template;
+pub use template::{of_status, template};
 pub use text::{Instants, Text};
 
 /// Everything that one decision depends on.

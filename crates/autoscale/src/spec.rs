@@ -11,6 +11,7 @@ mod validate;
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::quantity::Quantity;
@@ -18,7 +19,7 @@ pub use validate::{FieldError, InvalidSpec};
 pub(crate) use validate::{Scope, required};
 
 /// What to keep between which bounds, by which metrics.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HpaSpec {
     /// Default 1. Zero needs the feature gate `HPAScaleToZero` and an Object or External metric.
@@ -28,6 +29,7 @@ pub struct HpaSpec {
     pub max_replicas: i32,
     /// The largest proposal wins. Default: CPU at 80 % of the request.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Option<Vec<MetricSpec>>")]
     pub metrics: Vec<MetricSpec>,
     /// How fast and how readily to scale. Without it, the controller's older built-in rules apply, which are not the
     /// same as the defaults inside a behaviour.
@@ -36,7 +38,7 @@ pub struct HpaSpec {
 }
 
 /// One metric: `type` names the one of the five members that must be set.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MetricSpec {
     #[serde(default, rename = "type")]
@@ -54,7 +56,7 @@ pub struct MetricSpec {
 }
 
 /// CPU or memory of all containers of each pod.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ResourceMetricSource {
     #[serde(default)]
@@ -64,7 +66,7 @@ pub struct ResourceMetricSource {
 }
 
 /// CPU or memory of one container of each pod.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ContainerResourceMetricSource {
     #[serde(default)]
@@ -76,7 +78,7 @@ pub struct ContainerResourceMetricSource {
 }
 
 /// A metric that every pod has (from `custom.metrics.k8s.io`).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PodsMetricSource {
     #[serde(default)]
@@ -86,7 +88,7 @@ pub struct PodsMetricSource {
 }
 
 /// A metric of one other object, such as an Ingress.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ObjectMetricSource {
     #[serde(default)]
@@ -98,7 +100,7 @@ pub struct ObjectMetricSource {
 }
 
 /// A metric from outside the cluster (from `external.metrics.k8s.io`); several series are summed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExternalMetricSource {
     #[serde(default)]
@@ -108,7 +110,7 @@ pub struct ExternalMetricSource {
 }
 
 /// Names an object of any kind (`CrossVersionObjectReference`).
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ObjectReference {
     #[serde(default)]
@@ -120,7 +122,7 @@ pub struct ObjectReference {
 }
 
 /// Which series of a metric.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MetricIdentifier {
     #[serde(default)]
@@ -130,16 +132,18 @@ pub struct MetricIdentifier {
 }
 
 /// A label selector, handed on to the metrics API; the algorithm only prints it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LabelSelector {
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "Option<BTreeMap<String, String>>")]
     pub match_labels: BTreeMap<String, String>,
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Option<Vec<LabelSelectorRequirement>>")]
     pub match_expressions: Vec<LabelSelectorRequirement>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LabelSelectorRequirement {
     #[serde(default)]
@@ -147,11 +151,12 @@ pub struct LabelSelectorRequirement {
     #[serde(default)]
     pub operator: String,
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Option<Vec<String>>")]
     pub values: Vec<String>,
 }
 
 /// What the metric should be.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MetricTarget {
     /// `Utilization`, `Value` or `AverageValue`.
@@ -168,7 +173,7 @@ pub struct MetricTarget {
 }
 
 /// Rules of their own for each direction.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Behavior {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -178,7 +183,7 @@ pub struct Behavior {
 }
 
 /// The rules of one direction.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ScalingRules {
     /// How far back recommendations count, in seconds, 0 to 3600. Default: up 0, down the controller's own window.
@@ -196,7 +201,7 @@ pub struct ScalingRules {
     pub tolerance: Option<Quantity>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum SelectPolicy {
     /// The policy that allows the largest change.
     Max,
@@ -206,7 +211,7 @@ pub enum SelectPolicy {
     Disabled,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ScalingPolicy {
     #[serde(rename = "type")]
@@ -219,7 +224,7 @@ pub struct ScalingPolicy {
     pub period_seconds: i32,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum PolicyKind {
     Pods,
     Percent,

@@ -1,7 +1,7 @@
 //! A state file written for a manifest can be read back, and gives each metric its value from the status.
 
 use autoscale::{
-    explain::{Explanation, explain, state::State, template},
+    explain::{Explanation, explain, of_status, state::State, template},
     manifest,
 };
 
@@ -60,6 +60,26 @@ fn without_a_status_every_metric_stands_at_its_target() {
     let (text, explanation) = explained(&HEAD.replace("MIN", "0"));
     assert!(text.contains("settings: {scaleToZero: true}"), "{text}");
     assert_eq!(explanation.current, 0);
+}
+
+/// The target may stand in for an unknown value in a draft that somebody edits, and nowhere else.
+#[test]
+fn what_a_status_does_not_report_has_no_value() {
+    let read = |text: &str| manifest::read("hpa.yaml", text, true).expect("it is valid").remove(0);
+    let metric = "  - {type: External, external: {metric: {name: lag}, current: {value: 250m}}}\n";
+    let status = STATUS.replace(metric, "");
+    let manifest = read(&(HEAD.replace("MIN", "1") + &status));
+    let case = of_status(&manifest, 1_800_000_000_000).expect("it is valid").expect("it has a status");
+    let explanation = explain(&case).expect("the spec is valid");
+    let unknown: Vec<&str> = explanation
+        .metrics
+        .iter()
+        .filter(|metric| metric.error.is_some())
+        .map(|metric| metric.metric.as_str())
+        .collect();
+    assert_eq!(unknown, ["lag", "memory"]);
+    assert_eq!(explanation.metrics[0].words, "7,012 per pod of 5k: wants 6");
+    assert_eq!(of_status(&read(&HEAD.replace("MIN", "1")), 0), Ok(None));
 }
 
 #[test]

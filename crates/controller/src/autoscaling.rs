@@ -2,7 +2,7 @@
 //!
 //! The algorithm is `crates/autoscale`'s; here are only its eyes (pods, samples) and its voice.
 
-mod metric;
+pub mod metric;
 mod observe;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +11,7 @@ use autoscale::{Autoscaler, ControllerSettings, Decision, HpaSpec, InvalidSpec, 
 use platform::{EventKind, event::MetricProposal, target::AutoscalerSnapshot};
 
 use crate::{Time, instance::Instance, pipeline::custom_metric};
-use metric::{average_target, is_utilization, label, pods_metric, target_milli};
+use metric::{average_target, label, pods_metric, target_milli};
 pub(crate) use observe::{Clock, Seen};
 
 #[derive(Debug, Clone)]
@@ -78,7 +78,7 @@ impl Hpa {
         let now_ms = clock.unix_ms(now);
         let observed = observe::observation(service, &self.engine.spec().metrics, &mut seen, clock, now);
         let decision = self.engine.reconcile(now_ms, &observed);
-        let metrics = self.proposals(&decision);
+        let metrics = metric::proposals(self.engine.spec(), &decision);
         let reason = decision.reason().to_string();
         let current = seen.desired;
         let desired = decision.scaled_to.map_or(current, unsigned);
@@ -157,34 +157,6 @@ impl Hpa {
             }
         }
         events
-    }
-
-    fn proposals(&self, decision: &Decision) -> Vec<MetricProposal> {
-        let specs = &self.engine.spec().metrics;
-        decision
-            .metrics
-            .iter()
-            .zip(specs)
-            .enumerate()
-            .map(|(index, (outcome, spec))| {
-                let proposal = outcome.result.ok();
-                let utilization = is_utilization(spec);
-                MetricProposal {
-                    metric: label(spec).to_owned(),
-                    value_milli: proposal.and_then(|proposal| {
-                        proposal
-                            .utilization
-                            .filter(|_| utilization)
-                            .map(|percent| i64::from(percent) * 1000)
-                            .or(proposal.usage)
-                    }),
-                    target_milli: target_milli(spec).unwrap_or(0),
-                    utilization,
-                    proposal: proposal.map(|proposal| unsigned(proposal.replicas)),
-                    words: decision.metric_words(index).to_string(),
-                }
-            })
-            .collect()
     }
 
     /// Targets by metric, as events carry them.

@@ -37,6 +37,7 @@ mod template;
 mod time;
 mod window;
 
+pub use autoscaling::metric;
 pub use controller::{Capacity, Controller};
 pub use effect::{Cluster, Effect, Endpoint, Failure, Launch, Question, Reply};
 pub use facts::{Fact, Trouble, Warning};

@@ -84,9 +84,8 @@ impl Engine {
     pub fn probe(self, profile: &str) -> Call {
         match self {
             Self::Minikube => self.call(["status", "--profile", profile]),
-            Self::Containerd => self.call(["version"]),
+            Self::Containerd | Self::Podman => self.call(["version"]),
             Self::Docker => self.call(["version", "--format", "{{.Server.Version}}"]),
-            Self::Podman => self.call(["version"]),
         }
     }
 
@@ -194,6 +193,9 @@ mod tests {
         }
     }
 
+    /// Makes the list of an engine that has one image, of this name and digest.
+    type Lists<'a> = &'a dyn Fn(&str, &str) -> String;
+
     #[test]
     fn images_are_found_under_each_of_their_names_and_only_with_their_digest() {
         let reference: Reference = "playctl:0.1.0".parse().unwrap();
@@ -211,7 +213,6 @@ mod tests {
                 r#"[{{"id":"cc","repoTags":null}},{{"id":"{digest}","repoDigests":[],"repoTags":["{name}"],"size":"1"}}]"#
             )
         };
-        type Lists<'a> = &'a dyn Fn(&str, &str) -> String;
         let lists: [(Engine, Lists<'_>); 4] = [
             (Engine::Containerd, &containerd),
             (Engine::Docker, &docker),

@@ -1,6 +1,10 @@
 //! Reading what a tar of an image says it is.
 
-use std::{fs::File, io::Read as _, path::Path};
+use std::{
+    fs::{self, File},
+    io::Read as _,
+    path::Path,
+};
 
 use serde::Deserialize;
 
@@ -42,10 +46,11 @@ impl Saved {
     pub fn read(path: &Path) -> Result<Self, Error> {
         let read = |error| Error::Read { path: path.to_owned(), error };
         let unusable = |why: String| Error::NotAnImage { path: path.to_owned(), why };
-        let file = File::open(path).map_err(read)?;
-        if !file.metadata().map_err(read)?.is_file() {
+        // Before it is opened, which would wait for a pipe's writer.
+        if !fs::metadata(path).map_err(read)?.is_file() {
             return Err(unusable("it is not a regular file".to_owned()));
         }
+        let file = File::open(path).map_err(read)?;
         let (mut entries, mut index): (Option<Vec<Entry>>, Option<Index>) = (None, None);
         let mut archive = tar::Archive::new(file);
         for entry in archive.entries_with_seek().map_err(read)? {

@@ -5,6 +5,7 @@ use std::{
     fs,
     io::Read as _,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use image::{ENTRYPOINT, Error, Image, Reference, Saved, Source, USER, Warning};
@@ -12,31 +13,31 @@ use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
 fn source() -> Source {
-    Source::new(std::env::current_exe().unwrap(), "1.2.3")
+    Source::new(std::env::current_exe().expect("a path"), "1.2.3")
 }
 
 fn reference(text: &str) -> Reference {
-    text.parse().unwrap()
+    text.parse().expect("a reference")
 }
 
 fn tar_of(image: &Image, name: &str) -> Vec<u8> {
     let mut tar = Vec::new();
-    image.write(&reference(name), &mut tar).unwrap();
+    image.write(&reference(name), &mut tar).expect("written");
     tar
 }
 
 /// The regular files of a tar, and its folders.
 fn entries(tar: &[u8]) -> (BTreeMap<String, Vec<u8>>, BTreeSet<String>) {
     let (mut files, mut folders) = (BTreeMap::new(), BTreeSet::new());
-    for entry in tar::Archive::new(tar).entries().unwrap() {
-        let mut entry = entry.unwrap();
-        let path = entry.path().unwrap().display().to_string();
+    for entry in tar::Archive::new(tar).entries().expect("a tar") {
+        let mut entry = entry.expect("an entry");
+        let path = entry.path().expect("a path").display().to_string();
         if entry.header().entry_type().is_dir() {
             assert!(folders.insert(path.trim_end_matches('/').to_owned()), "{path} twice");
         } else {
             assert!(entry.header().entry_type().is_file(), "{path}");
             let mut bytes = Vec::new();
-            entry.read_to_end(&mut bytes).unwrap();
+            entry.read_to_end(&mut bytes).expect("read");
             assert!(files.insert(path.clone(), bytes).is_none(), "{path} twice");
         }
     }
@@ -44,11 +45,11 @@ fn entries(tar: &[u8]) -> (BTreeMap<String, Vec<u8>>, BTreeSet<String>) {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    digest(&SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    digest(&SHA256, bytes).as_ref().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 fn json(bytes: &[u8]) -> Value {
-    serde_json::from_slice(bytes).unwrap()
+    serde_json::from_slice(bytes).expect("JSON")
 }
 
 /// A tar of an image, with everything that refers to something checked against it.
@@ -68,28 +69,29 @@ fn checked(tar: &[u8]) -> Checked {
         files.get(path).unwrap_or_else(|| panic!("{path} is missing: {:?}", files.keys())).clone()
     };
     let mut blob = |descriptor: &Value| {
-        let name = descriptor["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap();
+        let name =
+            descriptor["digest"].as_str().expect("a string").strip_prefix("sha256:").expect("a SHA-256");
         let bytes = take(&format!("blobs/sha256/{name}"));
         assert_eq!(sha256(&bytes), name);
         assert_eq!(descriptor["size"], bytes.len());
         bytes
     };
     let index = json(&files["index.json"]);
-    assert_eq!(index["manifests"].as_array().unwrap().len(), 1);
+    assert_eq!(index["manifests"].as_array().expect("a list").len(), 1);
     let manifest = json(&blob(&index["manifests"][0]));
     let config = json(&blob(&manifest["config"]));
-    let layers: Vec<_> = manifest["layers"].as_array().unwrap().iter().map(&mut blob).collect();
+    let layers: Vec<_> = manifest["layers"].as_array().expect("a list").iter().map(&mut blob).collect();
     let ids: Vec<_> = layers.iter().map(|layer| format!("sha256:{}", sha256(layer))).collect();
     assert_eq!(config["rootfs"]["diff_ids"], serde_json::json!(ids));
-    assert_eq!(config["history"].as_array().unwrap().len(), layers.len());
+    assert_eq!(config["history"].as_array().expect("a list").len(), layers.len());
     assert_eq!(json(&take("oci-layout"))["imageLayoutVersion"], "1.0.0");
 
     // What docker reads leads to the same blobs.
     let saved = json(&take("manifest.json"));
-    let path = |digest: &Value| format!("blobs/{}", digest.as_str().unwrap().replace(':', "/"));
+    let path = |digest: &Value| format!("blobs/{}", digest.as_str().expect("a string").replace(':', "/"));
     assert_eq!(saved[0]["Config"], path(&manifest["config"]["digest"]));
     let paths: Vec<_> =
-        manifest["layers"].as_array().unwrap().iter().map(|layer| path(&layer["digest"])).collect();
+        manifest["layers"].as_array().expect("a list").iter().map(|layer| path(&layer["digest"])).collect();
     assert_eq!(saved[0]["Layers"], serde_json::json!(paths));
     take("index.json");
     assert!(unused.is_empty(), "nothing refers to {unused:?}");
@@ -212,6 +214,10 @@ fn what_is_no_image_is_refused_with_the_reason() {
     }
     assert!(Saved::read(&folder.path().join("nowhere")).is_err());
     assert!(Saved::read(folder.path()).is_err(), "a folder");
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let error = Saved::read(&pipe).unwrap_err().to_string();
+    assert!(error.contains("not a regular file"), "{error}");
 }
 
 #[test]

@@ -9,7 +9,7 @@
 mod kind;
 mod load;
 
-pub use kind::{EventKind, ExpectationResult, GatewayInfo, MetricProposal, ServiceInfo};
+pub use kind::{EventKind, ExpectationResult, GatewayInfo, MetricProposal, NodeState, ServiceInfo};
 pub use load::{
     Counters, HistogramBucket, LatencySummary, LoadPlan, LoadStage, LoadSummary, LoadTick, ReplicaShare,
     ScaleDelays, Skew,

@@ -57,6 +57,11 @@ pub trait Target: Send + Sync {
     /// The autoscaler of `service`, what it remembers, and what it would see if it looked now. An error if it has not
     /// looked yet.
     fn autoscaler(&self, service: &str) -> Result<Case, TargetError>;
+    /// What the controller of the autoscaler of `service` last wrote down; `None` where our engine is the controller.
+    fn reported(&self, service: &str) -> Result<Option<Reported>, TargetError> {
+        let _ = service;
+        Ok(None)
+    }
 }
 
 /// Nodes of a platform that makes its own, unless another number is wanted.
@@ -316,6 +321,20 @@ pub struct AutoscalerSnapshot {
     /// The last decision in words.
     pub reason: String,
     pub last_scale: Option<jiff::Timestamp>,
+}
+
+/// What the controller of an autoscaler wrote down of its last decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reported {
+    pub current: u32,
+    pub desired: u32,
+    pub last_scale: Option<jiff::Timestamp>,
+    /// The metrics as it saw them, one line each.
+    pub metrics: Vec<String>,
+    /// `type` to `[status, reason, message]`.
+    pub conditions: BTreeMap<String, [String; 3]>,
+    /// The metrics that we cannot read as the controller does, and why.
+    pub unread: Vec<String>,
 }
 
 /// A part of the platform that is not a replica of a service.

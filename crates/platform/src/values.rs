@@ -7,12 +7,15 @@
 //! The chart's own `values.yaml` is part of the program ([`Values::builtin`]); `--chart DIR` uses another one.
 
 mod autoscaling;
+mod chart;
 mod difference;
 mod error;
 mod gateway;
 pub mod helm;
 mod parts;
 mod reader;
+mod rule;
+mod schema;
 mod service;
 mod source;
 
@@ -23,23 +26,12 @@ pub use difference::{SettingChange, setting};
 pub use error::{Problem, ValuesError};
 pub use gateway::{Gateway, GatewayKind, Health, Listener, Policy, Protocol, Rules};
 pub use parts::{Elasticsearch, Kafka, Memcached, Metrics, MetricsSource, Prometheus};
+pub use schema::schema;
 pub use service::{Probe, Resources, Service};
 pub use source::ValuesSource;
 
 use crate::services::ServiceKind;
 use reader::Reader;
-
-/// Keys that only the chart reads.
-const CHART_ONLY: [&str; 8] = [
-    "cadvisor",
-    "envoy",
-    "image",
-    "imagePullSecrets",
-    "monitoring",
-    "networkPolicy",
-    "scheduling",
-    "secrets",
-];
 
 /// The values of one platform: merged, checked, typed.
 ///
@@ -110,7 +102,16 @@ impl Values {
 
     fn read(merged: helm::Table, origins: &source::Origins) -> Result<Self, ValuesError> {
         let problems = reader::Problems::new(origins);
-        let mut top = Reader::top(&merged, &problems);
+        let values = Self::read_all(Reader::top(&merged, &problems));
+        match problems.into_error() {
+            Some(error) => Err(error),
+            None => Ok(Self { merged, ..values }),
+        }
+    }
+
+    /// All but the merged tree.
+    fn read_all(mut top: Reader<'_>) -> Self {
+        let problems = top.problems();
         let services = ServiceKind::ALL
             .into_iter()
             .filter_map(|kind| Some(Service::read(kind, top.table(kind.name())?)))
@@ -132,7 +133,8 @@ impl Values {
                 let expected = format!("{}, as {} speaks", service.protocol().as_str(), service.name);
                 problems.add(key, Some(&listener.protocol.as_str().into()), &expected);
             }
-            if service.is_none() {
+            // No name stands in for one that was reported already.
+            if service.is_none() && !listener.service.is_empty() {
                 let known: Vec<_> = services.iter().map(|service| service.name.as_str()).collect();
                 let key = format!("gateway.listeners[{index}].service");
                 problems.add(
@@ -144,19 +146,13 @@ impl Values {
         }
         // `tags` switch subcharts; Helm reads them, we do not.
         top.known("tags");
-        for key in CHART_ONLY {
-            top.known(key);
-        }
-        for foreign in &origins.foreign_charts {
+        for foreign in problems.foreign_charts() {
             top.known(foreign);
         }
+        chart::top(&mut top);
         top.finish();
-        match problems.into_error() {
-            Some(error) => Err(error),
-            None => {
-                Ok(Self { services, gateway, kafka, memcached, elasticsearch, prometheus, metrics, merged })
-            }
-        }
+        let merged = helm::Table::new();
+        Self { services, gateway, kafka, memcached, elasticsearch, prometheus, metrics, merged }
     }
 }
 

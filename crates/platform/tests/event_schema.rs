@@ -9,8 +9,8 @@ use std::{collections::BTreeSet, env, fs, path::PathBuf};
 use jiff::Timestamp;
 use platform::event::{
     self, Counters, Event, EventKind, ExpectationResult, GatewayInfo, HistogramBucket, LatencySummary,
-    LoadPlan, LoadStage, LoadSummary, LoadTick, MetricProposal, ReplicaShare, ScaleDelays, ServiceInfo, Skew,
-    Source, Stamper,
+    LoadPlan, LoadStage, LoadSummary, LoadTick, MetricProposal, NodeState, ReplicaShare, ScaleDelays,
+    ServiceInfo, Skew, Source, Stamper,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -134,6 +134,11 @@ fn samples() -> Vec<EventKind> {
             restart_in_ms: Some(10_000),
         },
         EventKind::EndpointsChanged { service: tcp(), ready: vec![pod()], draining: vec![] },
+        EventKind::NodeChanged {
+            node: "node-0".to_owned(),
+            state: NodeState::NotReady,
+            reason: "kubelet stopped posting node status".to_owned(),
+        },
         EventKind::MetricScraped {
             service: tcp(),
             metric: "tcp_state_established".to_owned(),

@@ -10,9 +10,11 @@ mod hit;
 
 use std::cell::Cell;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use elasticsearch::{Elasticsearch, SearchParts};
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -24,6 +26,8 @@ use crate::{settings, sink};
 const PAGE_LINES: usize = 1000;
 /// Pages of one question: the search for a rare text stops after these.
 const PAGES_MAX: usize = 100;
+/// Counting ends there.
+const UNREADABLE_MAX: usize = 100_000;
 /// The resolution of times.
 const INSTANT: SignedDuration = SignedDuration::from_nanos(1);
 
@@ -65,7 +69,42 @@ pub struct Reader {
     runtime: Runtime,
     client: Elasticsearch,
     pattern: String,
-    unreadable: Cell<u64>,
+    unreadable: Unreadable,
+    /// Fewer where lines are so long that a page of them is refused.
+    page_lines: Cell<usize>,
+}
+
+/// Counts documents that are left out because they are no log lines or cannot be read. Clones share the count.
+#[derive(Debug, Clone, Default)]
+pub struct Unreadable(Arc<Mutex<LeftOut>>);
+
+#[derive(Debug, Default)]
+struct LeftOut {
+    /// Of which pages may have the same ones.
+    ids: HashSet<String>,
+    /// What the index itself cannot read.
+    damaged: u64,
+}
+
+impl Unreadable {
+    /// Each document counts once.
+    pub fn count(&self) -> u64 {
+        let LeftOut { ids, damaged } = &*self.0.lock();
+        *damaged + ids.len() as u64
+    }
+
+    fn add(&self, id: String) {
+        let ids = &mut self.0.lock().ids;
+        if ids.len() < UNREADABLE_MAX {
+            ids.insert(id);
+        }
+    }
+
+    fn page(&self, hits: &mut Hits) {
+        hits.timeless.drain(..).for_each(|id| self.add(id));
+        let mut left_out = self.0.lock();
+        left_out.damaged = left_out.damaged.max(hits.damaged);
+    }
 }
 
 impl Reader {
@@ -79,7 +118,8 @@ impl Reader {
             runtime: runtime.map_err(|error| IndexError(error.to_string()))?,
             client: sink::client(settings).map_err(IndexError)?,
             pattern: format!("{}-*", settings.index_prefix),
-            unreadable: Cell::new(0),
+            unreadable: Unreadable::default(),
+            page_lines: Cell::new(PAGE_LINES),
         })
     }
 
@@ -101,13 +141,13 @@ impl Reader {
                 seen.clear();
             }
             for hit in new {
-                if hit.timestamp == end {
-                    seen.insert(hit.id);
-                }
                 match hit.line {
                     Some(line) if question.matches(&line) => lines.push(line),
                     Some(_) => {}
-                    None => self.unreadable.set(self.unreadable.get() + 1),
+                    None => self.unreadable.add(hit.id.clone()),
+                }
+                if hit.timestamp == end {
+                    seen.insert(hit.id);
                 }
             }
             if hits.is_last || lines.len() >= count {
@@ -121,9 +161,9 @@ impl Reader {
         Ok(lines)
     }
 
-    /// Documents left out so far because they are no log lines or cannot be read.
-    pub fn unreadable(&self) -> u64 {
-        self.unreadable.get()
+    /// What is left out by this reader, also while it follows.
+    pub fn unreadable(&self) -> Unreadable {
+        self.unreadable.clone()
     }
 
     /// Lines that come from now on.
@@ -132,6 +172,21 @@ impl Reader {
     }
 
     fn page(&self, question: &Question, page: &Page) -> Result<Hits, IndexError> {
+        loop {
+            let lines = self.page_lines.get();
+            match self.ask(&question.body(page, lines)) {
+                Ok(found) => {
+                    let mut hits = found.hits(lines);
+                    self.unreadable.page(&mut hits);
+                    return Ok(hits);
+                }
+                Err(sink::Failure::TooLarge) if lines > 1 => self.page_lines.set(lines / 2),
+                Err(failure) => return Err(IndexError(failure.to_string())),
+            }
+        }
+    }
+
+    fn ask(&self, body: &Value) -> Result<Found, sink::Failure> {
         let pattern = [self.pattern.as_str()];
         self.runtime.block_on(async {
             let search = self
@@ -140,14 +195,22 @@ impl Reader {
                 // Before the first line there is no index, and that is no error.
                 .ignore_unavailable(true)
                 .allow_no_indices(true)
-                .body(question.body(page))
+                .body(body)
                 .send();
-            let found =
-                sink::accepted(search.await).await.map_err(|failure| IndexError(failure.to_string()))?;
-            let found: Found =
-                serde_json::from_slice(&found).map_err(|error| IndexError(format!("not hits: {error}")))?;
-            Ok(found.hits(PAGE_LINES))
+            let found = sink::accepted(search.await).await?;
+            serde_json::from_slice(&found)
+                .map_err(|error| sink::Failure::Unavailable(format!("not hits: {error}")))
         })
+    }
+}
+
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_answer(answer: &[u8]) {
+    if let Ok(found) = serde_json::from_slice::<Found>(answer) {
+        let mut hits = found.hits(PAGE_LINES);
+        let unreadable = Unreadable::default();
+        unreadable.page(&mut hits);
+        assert!(hits.timeless.is_empty());
     }
 }
 
@@ -160,7 +223,7 @@ struct Page {
 }
 
 impl Question {
-    fn body(&self, page: &Page) -> Value {
+    fn body(&self, page: &Page, lines: usize) -> Value {
         let mut filters = Vec::new();
         match &self.pods {
             Pods::All => {}
@@ -174,7 +237,7 @@ impl Question {
             filters.push(json!({ "range": { "timestamp": range } }));
         }
         json!({
-            "size": PAGE_LINES,
+            "size": lines,
             "track_total_hits": false,
             "query": { "bool": { "filter": filters } },
             "sort": [{ "timestamp": { "order": if page.newest_first { "desc" } else { "asc" } } }],
@@ -183,5 +246,26 @@ impl Question {
 
     fn matches(&self, line: &Line) -> bool {
         self.text.as_ref().is_none_or(|text| line.text.contains(text.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_that_cannot_be_read_counts_once() {
+        let page = |timeless: &[&str], damaged| Hits {
+            hits: Vec::new(),
+            timeless: timeless.iter().map(|&id| id.to_owned()).collect(),
+            damaged,
+            is_last: false,
+        };
+        let unreadable = Unreadable::default();
+        let shared = unreadable.clone();
+        shared.page(&mut page(&["1", "2"], 3));
+        shared.page(&mut page(&["2", "4"], 3));
+        shared.add("4".to_owned());
+        assert_eq!(unreadable.count(), 3 + 3);
     }
 }

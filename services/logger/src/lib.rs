@@ -24,6 +24,9 @@ mod bulk;
 mod dead_letters;
 mod deliver;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod index;
 pub mod metrics;
 mod progress;

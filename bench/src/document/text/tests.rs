@@ -34,6 +34,7 @@ fn results(ours: f64) -> Results {
             name: "gateway-pingpong".to_owned(),
             about: "messages to and fro".to_owned(),
             taken: "2026-11-21 03:00".to_owned(),
+            machine: None,
             rounds: 5,
             seconds: 10,
             versions: [("HAProxy".to_owned(), "HAProxy version 2.6.12".to_owned())].into(),
@@ -64,6 +65,15 @@ fn met_goals_conditions_and_system_calls_are_shown() {
     assert!(text.contains("| sendto | 2.00 | 2.50 |"), "{text}");
     assert!(!text.contains("mmap"), "a call that hardly happens has no line: {text}");
     assert!(text.contains("## Model"), "{text}");
+}
+
+#[test]
+fn a_row_from_another_machine_says_so() {
+    let mut results = results(130_000.0);
+    assert!(!markdown(&results).contains("another machine:"));
+    results.rows[0].machine = Some(Machine { cpus: 64, ..results.machine.clone() });
+    let text = markdown(&results);
+    assert!(text.contains("2026-11-21 03:00 UTC, on another machine: 64 × Some CPU"), "{text}");
 }
 
 #[test]

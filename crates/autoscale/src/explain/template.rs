@@ -4,9 +4,14 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde_json::Value;
 
+use super::{
+    Case,
+    state::{self, StateError},
+};
 use crate::{
     calculator::{Metric, Source, Target},
     manifest::Manifest,
+    observation::MetricReading,
     plan::PlannedMetric,
     quantity::Quantity,
     spec::{InvalidSpec, MetricSpec},
@@ -85,6 +90,23 @@ pub fn template(manifest: &Manifest) -> Result<String, InvalidSpec> {
         text += "settings: {scaleToZero: true}\n";
     }
     Ok(text)
+}
+
+/// The case that a manifest's own status tells of: every pod has the reported average. A metric that the status does not
+/// report has no value. `None`: there is no status.
+pub fn of_status(manifest: &Manifest, now_ms: i64) -> Result<Option<Case>, StateError> {
+    let Some(status) = &manifest.status else { return Ok(None) };
+    let mut case = state::read(&template(manifest)?, &manifest.spec, now_ms)?;
+    let unknown: Vec<usize> = (case.autoscaler.spec.metrics.iter().enumerate())
+        .filter(|(_, spec)| reported(status, spec).is_none())
+        .map(|(index, _)| index)
+        .collect();
+    for index in unknown {
+        if let Some(reading) = case.observed.metrics.get_mut(index) {
+            *reading = MetricReading::Failed;
+        }
+    }
+    Ok(Some(case))
 }
 
 /// A name in quotes, if YAML would take it for something else, such as a pod called `1e3`.

@@ -1,43 +1,73 @@
-//! What a metric of a spec is called and aims at.
+//! What a metric of a spec is called and aims at, and what it asks for, as events carry it.
 
-use autoscale::spec::{MetricSpec, MetricTarget};
+use autoscale::{
+    Decision,
+    spec::{HpaSpec, MetricSpec, MetricTarget},
+};
+use platform::event::MetricProposal;
 
-pub(super) fn pods_metric(metric: &MetricSpec) -> Option<&str> {
+/// The name of a metric that every pod has.
+pub fn pods_metric(metric: &MetricSpec) -> Option<&str> {
     metric.pods.as_ref().map(|pods| pods.metric.name.as_str())
 }
 
-pub(super) fn resource(metric: &MetricSpec) -> Option<&str> {
+/// The resource that a metric is about, such as `cpu`.
+pub fn resource(metric: &MetricSpec) -> Option<&str> {
     let resource = metric.resource.as_ref().map(|resource| resource.name.as_str());
     resource.or(metric.container_resource.as_ref().map(|resource| resource.name.as_str()))
 }
 
 /// What a metric is called in events.
-pub(super) fn label(metric: &MetricSpec) -> &str {
+pub fn label(metric: &MetricSpec) -> &str {
     let object = || metric.object.as_ref().map(|object| object.metric.name.as_str());
     let external = || metric.external.as_ref().map(|external| external.metric.name.as_str());
     pods_metric(metric).or_else(|| resource(metric)).or_else(object).or_else(external).unwrap_or("?")
 }
 
-pub(super) fn target(metric: &MetricSpec) -> Option<&MetricTarget> {
+fn target(metric: &MetricSpec) -> Option<&MetricTarget> {
     let pods = metric.pods.as_ref().map(|source| &source.target);
     let resource = metric.resource.as_ref().map(|source| &source.target);
     let container = metric.container_resource.as_ref().map(|source| &source.target);
-    pods.or(resource).or(container)
+    let object = metric.object.as_ref().map(|source| &source.target);
+    let external = metric.external.as_ref().map(|source| &source.target);
+    pods.or(resource).or(container).or(object).or(external)
 }
 
-pub(super) fn average_target(metric: &MetricSpec) -> Option<i64> {
+/// The target for the average of the pods, in milli-units.
+pub fn average_target(metric: &MetricSpec) -> Option<i64> {
     let average = target(metric)?.average_value.as_ref()?.milli();
     (average > 0).then_some(average)
 }
 
-pub(super) fn is_utilization(metric: &MetricSpec) -> bool {
+/// Whether the target is in per cent of the requests.
+pub fn is_utilization(metric: &MetricSpec) -> bool {
     target(metric).is_some_and(|target| target.average_utilization.is_some())
 }
 
 /// In milli-units; a utilisation in per cent × 1000.
-pub(super) fn target_milli(metric: &MetricSpec) -> Option<i64> {
+pub fn target_milli(metric: &MetricSpec) -> Option<i64> {
     let target = target(metric)?;
     let percent = target.average_utilization.map(|percent| i64::from(percent) * 1000);
     percent
         .or_else(|| target.average_value.as_ref().or(target.value.as_ref()).map(autoscale::Quantity::milli))
+}
+
+/// What each metric of `spec` asked for in a decision by it.
+pub fn proposals(spec: &HpaSpec, decision: &Decision) -> Vec<MetricProposal> {
+    let proposal = |(index, (outcome, spec)): (usize, (&autoscale::MetricOutcome, &MetricSpec))| {
+        let proposal = outcome.result.ok();
+        let utilization = is_utilization(spec);
+        MetricProposal {
+            metric: label(spec).to_owned(),
+            value_milli: proposal.and_then(|proposal| {
+                let percent = proposal.utilization.filter(|_| utilization);
+                percent.map(|percent| i64::from(percent) * 1000).or(proposal.usage)
+            }),
+            target_milli: target_milli(spec).unwrap_or(0),
+            utilization,
+            proposal: proposal.map(|proposal| super::unsigned(proposal.replicas)),
+            words: decision.metric_words(index).to_string(),
+        }
+    };
+    decision.metrics.iter().zip(&spec.metrics).enumerate().map(proposal).collect()
 }

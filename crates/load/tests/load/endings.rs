@@ -1,10 +1,15 @@
 //! How connections end, and come back.
 
-use std::{net::TcpListener, time::Duration};
+use std::{
+    net::TcpListener,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use load::Control;
 use platform::event::EventKind;
 
-use crate::server::{SILENT, Server, receive, request, run, send, soon, wait_for_end};
+use crate::server::{SILENT, Server, receive, request, run, run_under, send, soon, wait_for_end};
 
 #[test]
 fn a_notice_in_the_packet_of_a_reply_moves_the_connection_and_loses_nothing() {
@@ -138,16 +143,24 @@ fn a_message_that_is_not_answered_in_time_ends_its_connection() {
 
 #[test]
 fn outstanding_messages_are_answered_before_the_close() {
-    let server = Server::start(|mut stream, _| {
+    let gate = Arc::new(Mutex::new(()));
+    let until_the_close = Arc::clone(&gate);
+    let mut closed = Some(gate.lock().unwrap());
+    // Answers nothing before the load closes.
+    let server = Server::start(move |mut stream, _| {
         while receive(&mut stream).is_some() {
-            #[expect(clippy::disallowed_methods, reason = "a slow server is what is tested")]
-            std::thread::sleep(Duration::from_millis(150));
+            drop(until_the_close.lock().unwrap());
             send(&mut stream, b"12345");
         }
     });
-    let totals = run(request(server.address(), 3)).0.totals;
-    assert!(totals.messages_answered >= 3, "{totals:?}");
-    assert_eq!((totals.messages_answered, totals.closed), (totals.messages_sent, 3), "{totals:?}");
+    let totals = run_under(&request(server.address(), 3), &Control::new(), |event| {
+        if matches!(event, EventKind::PhaseStarted { phase, .. } if phase == "close") {
+            closed.take();
+        }
+    })
+    .0
+    .totals;
+    assert_eq!((totals.messages_answered, totals.messages_sent, totals.closed), (3, 3, 3), "{totals:?}");
 }
 
 #[test]

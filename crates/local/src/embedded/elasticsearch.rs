@@ -8,6 +8,9 @@
 
 mod body;
 mod bulk;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod search;
 mod store;
 
@@ -29,7 +32,11 @@ use hyper_util::{
 use parking_lot::Mutex;
 use serde_json::json;
 
-use self::{search::Query, store::Store};
+use self::{
+    bulk::BulkError,
+    search::{Query, SearchError},
+    store::Store,
+};
 use super::{guests::Limits, server};
 
 /// Bytes of each of the two files.
@@ -123,23 +130,33 @@ async fn acknowledge() -> Response {
 async fn write(State(store): State<Shared>, body: String) -> Response {
     let actions = match bulk::parse(&body) {
         Ok(actions) => actions,
-        Err(reason) => return refused(StatusCode::BAD_REQUEST, "illegal_argument_exception", &reason),
+        Err(reason) => {
+            let (status, kind) = match reason {
+                BulkError::TooMany => (StatusCode::PAYLOAD_TOO_LARGE, "content_too_long_exception"),
+                BulkError::Malformed(_) => (StatusCode::BAD_REQUEST, "illegal_argument_exception"),
+            };
+            return refused(status, kind, &reason.to_string());
+        }
     };
     let mut store = store.lock();
-    let mut items = Vec::with_capacity(actions.len());
+    // Text, because a tree of the items would take many times the memory of the request.
+    let mut items = String::new();
     let mut errors = false;
     for action in &actions {
         match store.write(action) {
             Ok(written) => {
                 errors |= written.is_error();
-                items.push(written.item(action));
+                if !items.is_empty() {
+                    items.push(',');
+                }
+                items.push_str(&written.item(action));
             }
             Err(error) => {
                 return refused(StatusCode::SERVICE_UNAVAILABLE, "io_exception", &error.to_string());
             }
         }
     }
-    answer(StatusCode::OK, &json!({ "took": 0, "errors": errors, "items": items }))
+    answer(StatusCode::OK, &format!(r#"{{"took":0,"errors":{errors},"items":[{items}]}}"#))
 }
 
 async fn find_in_all(state: State<Shared>, body: String) -> Response {
@@ -153,7 +170,12 @@ async fn find(State(store): State<Shared>, Path(indices): Path<String>, body: St
     };
     match query.run(&store.lock()) {
         Ok(found) => answer(StatusCode::OK, &found),
-        Err(error) => refused(StatusCode::SERVICE_UNAVAILABLE, "io_exception", &error.to_string()),
+        Err(error @ SearchError::TooLarge { .. }) => {
+            refused(StatusCode::PAYLOAD_TOO_LARGE, "content_too_long_exception", &error.to_string())
+        }
+        Err(SearchError::Io(error)) => {
+            refused(StatusCode::SERVICE_UNAVAILABLE, "io_exception", &error.to_string())
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex as Turns, MutexGuard, Notify};
 
 /// How long a client may take to send the rest of a request, or to take an answer.
 const HELD_MAX: Duration = Duration::from_secs(10);
@@ -32,6 +32,8 @@ pub(super) struct Room {
     inner: Mutex<Inner>,
     /// Something was given back.
     given_back: Notify,
+    /// Who has made an answer that does not count yet: one at a time, however many ask at once.
+    turns: Turns<()>,
 }
 
 #[derive(Default)]
@@ -56,7 +58,7 @@ struct Place {
 
 impl Room {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, inner: Mutex::default(), given_back: Notify::new() }
+        Self { limits, inner: Mutex::default(), given_back: Notify::new(), turns: Turns::default() }
     }
 
     /// Tells those to leave that get on with nothing.
@@ -145,6 +147,11 @@ impl Guest {
         if let Some(place) = self.room.inner.lock().guests.get_mut(&self.id) {
             (place.served, place.since) = (true, Instant::now());
         }
+    }
+
+    /// Held while an answer is made, until it counts: so at most one is in memory that nobody has counted.
+    pub(super) async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.room.turns.lock().await
     }
 
     /// Holds nothing so far.

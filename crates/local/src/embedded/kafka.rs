@@ -3,8 +3,16 @@
 //! It speaks the real protocol over TCP. Limits: everything is in memory; a partition keeps 5 MiB or 100,000 records
 //! and drops older ones silently; no SASL; record timestamps mean nothing; its port is random. It does not wake a
 //! fetch that waits, so its consumers need a short `fetch.wait.max.ms`.
+//!
+//! The relay's own limits: a request has at most 2 MiB and is read whole before the next one; 2,048 clients, who hold
+//! 24 MiB of half-sent requests and answers that are not taken; groups are joined in versions up to 5, and what
+//! [`requests`] does not know ends its connection.
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod relay;
+mod requests;
 
 use std::{
     io,
@@ -197,6 +205,11 @@ mod tests {
             &[0; 4],
             b"GET / HTTP/1.1\r\n\r\n",
             &[0, 0, 0, 10, 0x7f, 0xff, 0, 0, 0, 0, 0, 7, 0, 0],
+            // Each of these ends the process if it reaches the mock cluster.
+            &[&[0, 0, 0, 70, 0, 11, 0, 0, 0, 0, 0, 7][..], &[0xff; 62]].concat(),
+            &[&[0, 0, 0, 70, 0, 11, 0, 2, 0, 0, 0, 7, 0xff, 0xff][..], &[0x7f; 60]].concat(),
+            &[&[0, 0, 0, 70, 0, 68, 0, 1, 0, 0, 0, 7, 0xff, 0xff][..], &[0; 60]].concat(),
+            &[&[0, 0, 0, 70, 0, 72, 0, 0, 0, 0, 0, 7, 0xff, 0xff][..], &[0; 60]].concat(),
         ] {
             let mut stream = TcpStream::connect(broker.bootstrap_servers()).unwrap();
             stream.set_read_timeout(Some(PATIENCE)).unwrap();

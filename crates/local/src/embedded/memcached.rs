@@ -5,6 +5,9 @@
 
 mod commands;
 mod connection;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod store;
 
 use std::{io, net::SocketAddr, sync::Arc};

@@ -99,6 +99,13 @@ pub enum EventKind {
         draining: Vec<String>,
     },
 
+    /// A node came, went, or changed what it can do. `reason`: why it is not ready.
+    NodeChanged {
+        node: String,
+        state: NodeState,
+        reason: String,
+    },
+
     // === metrics and autoscaling ===
     /// One scrape: values per replica, in milli-units (5,000 connections = 5,000,000).
     MetricScraped {
@@ -262,6 +269,17 @@ pub struct ServiceInfo {
     pub autoscaled: Option<[u32; 2]>,
     /// Metric name to target in milli-units (average per replica) or, for utilisation, per cent × 1000.
     pub targets_milli: BTreeMap<String, i64>,
+}
+
+/// What a node can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeState {
+    Ready,
+    NotReady,
+    /// It keeps its replicas and takes no new ones.
+    Cordoned,
+    Gone,
 }
 
 /// One metric of one reconciliation.

@@ -3,12 +3,9 @@
 use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::{
-    reader::Reader,
-    service::{ENV_NAME, is_env_name},
-};
+use super::{reader::Reader, rule, service::variable};
+use crate::services::ServiceKind;
 
 /// `gateway:`; one gateway runs per node, as a DaemonSet does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -173,13 +170,11 @@ impl Gateway {
         let rules = Rules::read(&mut values, None);
         let listener = |listener| Listener::read(listener, &rules);
         let gateway = Self {
-            kind: choice(&mut values, "kind", &GatewayKind::ALL, GatewayKind::as_str, None),
+            kind: values.required("kind", rule::choice(&GatewayKind::ALL, GatewayKind::as_str)),
             admin_port: values.port("adminPort"),
             listeners: values.tables("listeners").into_iter().map(listener).collect(),
-            max_connections: values.required("maxConnections", "a number from 1 to 1000000", |value| {
-                value.as_f64().filter(|most| (1.0..=1e6).contains(most)).map(|most| most as u32)
-            }),
-            env: values.texts("env", is_env_name, ENV_NAME),
+            max_connections: values.required("maxConnections", rule::integer(1..=1_000_000)),
+            env: values.texts("env", &variable()),
             rules,
         };
         for (index, listener) in gateway.listeners.iter().enumerate() {
@@ -200,12 +195,12 @@ impl Gateway {
 
 impl Listener {
     fn read(mut values: Reader<'_>, rules: &Rules) -> Self {
-        let name = |value: &Value| value.as_str().filter(|name| !name.is_empty()).map(str::to_owned);
+        let services = rule::choice(&ServiceKind::ALL, ServiceKind::name);
         let listener = Self {
-            name: values.required("name", "a name", name),
-            protocol: choice(&mut values, "protocol", &Protocol::ALL, Protocol::as_str, None),
+            name: values.required("name", rule::name("a name")),
+            protocol: values.required("protocol", rule::choice(&Protocol::ALL, Protocol::as_str)),
             port: values.port("port"),
-            service: values.required("service", "the name of a service", name),
+            service: values.required("service", services.map(|kind| kind.name().to_owned())),
             rules: Rules::read(&mut values, Some(rules)),
         };
         values.finish();
@@ -221,74 +216,36 @@ impl Rules {
             Some(_) => values.table("health"),
         };
         let health = health.map(|health| Health::read(health, base.map(|base| &base.health)));
-        let never = "a duration such as 30s, or 0s for never";
+        let health = health.or_else(|| base.map(|base| base.health.clone())).unwrap_or_default();
+        let policy = base.map(|base| base.policy);
         let stall_timeout = base.map(|base| base.stall_timeout.unwrap_or_default());
-        let stall_timeout = with_base(values, "stallTimeout", never, stall_timeout, |value| {
-            crate::duration::parse(value.as_str()?).ok()
-        });
+        let never = rule::duration_or_zero("a duration such as 30s, or 0s for never");
+        let stall_timeout = values.with_base("stallTimeout", stall_timeout, never);
+        let base = |of: fn(&Self) -> Duration| base.map(of);
         Self {
-            policy: choice(values, "policy", &Policy::ALL, Policy::as_str, base.map(|base| base.policy)),
-            health: health.or_else(|| base.map(|base| base.health.clone())).unwrap_or_default(),
-            connect_timeout: duration(values, "connectTimeout", base.map(|base| base.connect_timeout)),
+            policy: values.with_base("policy", policy, rule::choice(&Policy::ALL, Policy::as_str)),
+            health,
+            connect_timeout: values.with_base(
+                "connectTimeout",
+                base(|base| base.connect_timeout),
+                rule::duration(),
+            ),
             stall_timeout: Some(stall_timeout).filter(|timeout| !timeout.is_zero()),
-            idle_timeout: duration(values, "idleTimeout", base.map(|base| base.idle_timeout)),
+            idle_timeout: values.with_base("idleTimeout", base(|base| base.idle_timeout), rule::duration()),
         }
     }
 }
 
 impl Health {
     fn read(mut values: Reader<'_>, base: Option<&Self>) -> Self {
-        let path = |value: &Value| value.as_str().filter(|path| path.starts_with('/')).map(str::to_owned);
         let health = Self {
-            path: with_base(
-                &mut values,
-                "path",
-                "a path that begins with /",
-                base.map(|base| base.path.clone()),
-                path,
-            ),
-            interval: duration(&mut values, "interval", base.map(|base| base.interval)),
-            timeout: duration(&mut values, "timeout", base.map(|base| base.timeout)),
+            path: values.with_base("path", base.map(|base| base.path.clone()), rule::path()),
+            interval: values.with_base("interval", base.map(|base| base.interval), rule::duration()),
+            timeout: values.with_base("timeout", base.map(|base| base.timeout), rule::duration()),
             fall: values.integer("fall", 1..=100).unwrap_or(base.map_or(2, |base| base.fall)),
             rise: values.integer("rise", 1..=100).unwrap_or(base.map_or(1, |base| base.rise)),
         };
         values.finish();
         health
-    }
-}
-
-fn duration<'a>(values: &mut Reader<'a>, key: &'a str, base: Option<Duration>) -> Duration {
-    with_base(values, key, "a duration above zero, such as 7s or 1m30s", base, |value| {
-        let read = crate::duration::parse(value.as_str()?).ok()?;
-        (read >= Duration::from_millis(1)).then_some(read)
-    })
-}
-
-/// One of several words.
-fn choice<'a, T: Copy + Default>(
-    values: &mut Reader<'a>,
-    key: &'a str,
-    all: &[T],
-    word: impl Fn(T) -> &'static str,
-    base: Option<T>,
-) -> T {
-    let words: Vec<_> = all.iter().map(|choice| word(*choice)).collect();
-    with_base(values, key, &format!("one of {}", words.join(", ")), base, |value| {
-        let text = value.as_str()?;
-        all.iter().copied().find(|choice| word(*choice) == text)
-    })
-}
-
-/// The value of `key`; if absent, `base`; if both are, a problem.
-fn with_base<'a, T: Default>(
-    values: &mut Reader<'a>,
-    key: &'a str,
-    expected: &str,
-    base: Option<T>,
-    read: impl FnOnce(&'a Value) -> Option<T>,
-) -> T {
-    match base {
-        Some(base) => values.optional(key, expected, read).unwrap_or(base),
-        None => values.required(key, expected, read),
     }
 }

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use super::reader::Reader;
+use super::{
+    chart::{self, image, resources},
+    reader::Reader,
+    rule::{self, Rule},
+    service::REPLICAS_MAX,
+};
 
 /// `kafka:`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +63,17 @@ pub enum MetricsSource {
     Prometheus,
 }
 
+impl MetricsSource {
+    const ALL: [Self; 2] = [Self::Kernel, Self::Prometheus];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Prometheus => "prometheus",
+        }
+    }
+}
+
 /// `metrics:`: the delays between what happens and what the autoscaler sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metrics {
@@ -70,28 +86,23 @@ pub struct Metrics {
     pub sync_period: Duration,
 }
 
-const TOPIC: &str = "a topic's name (letters, digits, . _ and -, at most 249)";
+fn topic() -> Rule<String> {
+    rule::matching("a topic's name (letters, digits, . _ and -, at most 249)", r"^[A-Za-z0-9._-]{1,249}$")
+}
 
 impl Kafka {
     pub(super) fn read(mut values: Reader<'_>) -> Self {
-        let topic =
-            |value: &serde_json::Value| value.as_str().filter(|topic| is_topic(topic)).map(str::to_owned);
         let kafka = Self {
             enabled: values.bool("enabled", true),
             brokers: values.text("brokers").filter(|brokers| !brokers.is_empty()),
             real: values.bool("real", false),
-            broadcast_topic: values.required("broadcastTopic", TOPIC, topic),
-            logging_topic: values.required("loggingTopic", TOPIC, topic),
+            broadcast_topic: values.required("broadcastTopic", topic()),
+            logging_topic: values.required("loggingTopic", topic()),
         };
-        values.chart_only(&["sasl", "image", "heap", "resources", "storage"]);
+        chart::kafka(&mut values);
         values.finish();
         kafka
     }
-}
-
-fn is_topic(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    (1..=249).contains(&name.len()) && name.bytes().all(allowed)
 }
 
 impl Memcached {
@@ -102,7 +113,10 @@ impl Memcached {
             port: values.port("port"),
             real: values.bool("real", false),
         };
-        values.chart_only(&["replicas", "image", "megabytes", "resources"]);
+        values.integer("replicas", 1..=REPLICAS_MAX);
+        values.integer("megabytes", 1..=1_000_000);
+        image(&mut values);
+        resources(&mut values);
         values.finish();
         memcached
     }
@@ -115,7 +129,7 @@ impl Elasticsearch {
             url: url(&mut values),
             real: values.bool("real", false),
         };
-        values.chart_only(&["operator", "existingSecret", "image", "heap", "resources", "storage", "kibana"]);
+        chart::elasticsearch(&mut values);
         values.finish();
         elasticsearch
     }
@@ -124,15 +138,10 @@ impl Elasticsearch {
 impl Prometheus {
     pub(super) fn read(mut values: Reader<'_>) -> Self {
         let prometheus = Self { enabled: values.bool("enabled", false), url: url(&mut values) };
-        values.chart_only(&[
-            "operator",
-            "operatorLabels",
-            "image",
-            "retention",
-            "resources",
-            "storage",
-            "adapter",
-        ]);
+        if chart::prometheus(&mut values) && prometheus.url.is_none() {
+            let expected = "the address of the operator's Prometheus, or operator=false beside it";
+            values.problems().add(values.path_of("url"), Some(&"".into()), expected);
+        }
         values.finish();
         prometheus
     }
@@ -140,22 +149,17 @@ impl Prometheus {
 
 /// The key `url`; an empty one counts as absent.
 fn url(values: &mut Reader<'_>) -> Option<String> {
-    let url = values.optional("url", "a URL that begins with http:// or https://", |value| {
-        let known = |url: &&str| url.is_empty() || url.starts_with("http://") || url.starts_with("https://");
-        value.as_str().filter(known).map(str::to_owned)
-    });
+    let url =
+        values.optional("url", rule::matching("a URL that begins with http:// or https://", "^$|^https?://"));
     url.filter(|url| !url.is_empty())
 }
 
 impl Metrics {
     pub(super) fn read(mut values: Reader<'_>) -> Self {
-        let source = values.optional("source", "kernel or prometheus", |value| match value.as_str()? {
-            "kernel" => Some(MetricsSource::Kernel),
-            "prometheus" => Some(MetricsSource::Prometheus),
-            _ => None,
-        });
+        let sources = rule::choice(&MetricsSource::ALL, MetricsSource::as_str);
+        let source = Rule { expected: "kernel or prometheus".to_owned(), ..sources };
         let metrics = Self {
-            source: source.unwrap_or_default(),
+            source: values.optional("source", source).unwrap_or_default(),
             scrape_interval: values.duration("scrapeInterval"),
             window: values.duration("window"),
             sync_period: values.duration("syncPeriod"),

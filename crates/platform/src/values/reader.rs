@@ -1,25 +1,64 @@
 //! Reads typed values from a merged tree and collects every problem.
 //!
-//! A reader covers one table. Each `get` names a known key; [`Reader::finish`] reports the keys that nobody asked for.
-//! A wrong value is reported and replaced by a placeholder, so the user sees all mistakes at once; a tree with problems
-//! never becomes [`Values`](super::Values).
+//! A reader covers one table. Each call names a known key and its rule; [`Reader::finish`] reports the keys that nobody
+//! asked for. A wrong value is reported and replaced by a placeholder, so the user sees all mistakes at once; a tree with
+//! problems never becomes [`Values`](super::Values).
+//!
+//! The same calls also describe what they read ([`Reader::describing`]), which is where Helm's schema comes from: a key
+//! that is read cannot be missing there, nor have another rule.
 
 use std::{cell::RefCell, collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{Problem, ValuesError, helm::Table, source::Origins};
-use crate::duration;
+use super::{
+    Problem, ValuesError,
+    helm::Table,
+    rule::{self, Rule},
+    schema::{self, Description},
+    source::Origins,
+};
 
 /// The problems found so far.
 pub(super) struct Problems<'a> {
     origins: &'a Origins,
     list: RefCell<Vec<Problem>>,
+    description: Option<RefCell<Description>>,
 }
 
 impl<'a> Problems<'a> {
     pub(super) fn new(origins: &'a Origins) -> Self {
-        Self { origins, list: RefCell::new(Vec::new()) }
+        Self { origins, list: RefCell::default(), description: None }
+    }
+
+    /// For a description of what is read. Problems mean nothing then: there is nothing to read.
+    pub(super) fn describing(origins: &'a Origins) -> Self {
+        Self { description: Some(RefCell::default()), ..Self::new(origins) }
+    }
+
+    /// Top-level keys of other people's charts.
+    pub(super) fn foreign_charts(&self) -> impl Iterator<Item = &'a str> {
+        self.origins.foreign_charts.iter().map(String::as_str)
+    }
+
+    fn is_describing(&self) -> bool {
+        self.description.is_some()
+    }
+
+    pub(super) fn describe(&self, path: &str, schema: Value) {
+        if let Some(description) = &self.description {
+            description.borrow_mut().add(path, schema);
+        }
+    }
+
+    fn describe_required(&self, path: &str, key: &str) {
+        if let Some(description) = &self.description {
+            description.borrow_mut().require(path, key);
+        }
+    }
+
+    pub(super) fn into_description(self) -> Option<Description> {
+        self.description.map(RefCell::into_inner)
     }
 
     /// `expected`: what should be at `key`, such as `a port from 1 to 65535`.
@@ -64,7 +103,7 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// A table of values being read.
+/// A table of values being read, or being described.
 pub(super) struct Reader<'a> {
     table: Option<&'a Table>,
     path: String,
@@ -75,6 +114,11 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     pub(super) fn top(table: &'a Table, problems: &'a Problems<'a>) -> Self {
         Self { table: Some(table), path: String::new(), known: Vec::new(), problems }
+    }
+
+    /// Describes what is read in place of reading it.
+    pub(super) fn describing(problems: &'a Problems<'a>) -> Self {
+        Self { table: None, path: String::new(), known: Vec::new(), problems }
     }
 
     pub(super) fn problems(&self) -> &'a Problems<'a> {
@@ -88,91 +132,94 @@ impl<'a> Reader<'a> {
     /// Marks `key` as known, whatever its value.
     pub(super) fn known(&mut self, key: &'a str) {
         self.known.push(key);
-    }
-
-    /// Marks keys as known that only the chart reads.
-    pub(super) fn chart_only(&mut self, keys: &[&'a str]) {
-        self.known.extend(keys);
+        self.describe(key, json!({}));
     }
 
     /// The value of `key`; a null counts as absent.
     pub(super) fn get(&mut self, key: &'a str) -> Option<&'a Value> {
-        self.known(key);
+        self.known.push(key);
         self.table?.get(key).filter(|value| !value.is_null())
     }
 
-    /// Reads `key` with `read`; reports `expected` if that fails.
-    pub(super) fn optional<T>(
+    /// What may be at `key`, for Helm.
+    pub(super) fn describe(&self, key: &str, schema: Value) {
+        self.problems.describe(&self.path_of(key), schema);
+    }
+
+    /// The value of `key` by its rule.
+    pub(super) fn optional<T: 'static>(&mut self, key: &'a str, rule: Rule<T>) -> Option<T> {
+        self.describe(key, schema::nullable(rule.in_words()));
+        self.checked(key, &rule)
+    }
+
+    /// Like [`Self::optional`], but an absent key is a problem too.
+    pub(super) fn required<T: Default + 'static>(&mut self, key: &'a str, rule: Rule<T>) -> T {
+        self.describe(key, rule.in_words());
+        self.must_have(key, &rule.expected);
+        self.checked(key, &rule).unwrap_or_default()
+    }
+
+    /// The value of `key`; if absent, `base`; if both are, a problem.
+    pub(super) fn with_base<T: Default + 'static>(
         &mut self,
         key: &'a str,
-        expected: &str,
-        read: impl FnOnce(&'a Value) -> Option<T>,
-    ) -> Option<T> {
+        base: Option<T>,
+        rule: Rule<T>,
+    ) -> T {
+        match base {
+            Some(base) => self.optional(key, rule).unwrap_or(base),
+            None => self.required(key, rule),
+        }
+    }
+
+    fn checked<T: 'static>(&mut self, key: &'a str, rule: &Rule<T>) -> Option<T> {
         let value = self.get(key)?;
-        let found = read(value);
+        let found = (rule.read)(value);
         if found.is_none() {
-            self.problems.add(self.path_of(key), Some(value), expected);
+            self.problems.add(self.path_of(key), Some(value), &rule.expected);
         }
         found
     }
 
-    /// Like [`Self::optional`], but an absent key is a problem too.
-    pub(super) fn required<T: Default>(
-        &mut self,
-        key: &'a str,
-        expected: &str,
-        read: impl FnOnce(&'a Value) -> Option<T>,
-    ) -> T {
+    fn must_have(&mut self, key: &'a str, expected: &str) {
+        self.problems.describe_required(&self.path, key);
         // The absent table was already reported, so its keys need not be.
         if self.get(key).is_none() && self.table.is_some() {
             self.problems.message(self.path_of(key), None, format!("is missing; expected {expected}"));
         }
-        self.optional(key, expected, read).unwrap_or_default()
     }
 
     pub(super) fn bool(&mut self, key: &'a str, absent: bool) -> bool {
-        self.optional(key, "true or false", Value::as_bool).unwrap_or(absent)
+        self.optional(key, rule::truth()).unwrap_or(absent)
     }
 
     pub(super) fn integer(&mut self, key: &'a str, range: RangeInclusive<u32>) -> Option<u32> {
-        let expected = match (range.start(), range.end()) {
-            (start, &u32::MAX) => format!("an integer of at least {start}"),
-            (start, end) => format!("an integer from {start} to {end}"),
-        };
-        self.optional(key, &expected, |value| integer(value).filter(|number| range.contains(number)))
+        self.optional(key, rule::integer(range))
     }
 
     pub(super) fn port(&mut self, key: &'a str) -> u16 {
-        self.required(key, "a port from 1 to 65535", |value| {
-            integer(value).and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0)
-        })
+        self.required(key, rule::port())
     }
 
     pub(super) fn duration(&mut self, key: &'a str) -> Duration {
-        self.required(key, "a duration above zero, such as 7s or 1m30s", |value| {
-            duration::parse(value.as_str()?).ok().filter(|duration| *duration >= Duration::from_millis(1))
-        })
+        self.required(key, rule::duration())
     }
 
     pub(super) fn text(&mut self, key: &'a str) -> Option<String> {
-        self.optional(key, "text", |value| value.as_str().map(str::to_owned))
+        self.optional(key, rule::text())
     }
 
     /// Names with values, each printed as a template would print it.
-    pub(super) fn texts(
-        &mut self,
-        key: &'a str,
-        name_is_valid: fn(&str) -> bool,
-        name: &str,
-    ) -> BTreeMap<String, String> {
-        let Some(table) = self.optional(key, "a table of names and values", Value::as_object) else {
+    pub(super) fn texts(&mut self, key: &'a str, names: &Rule<String>) -> BTreeMap<String, String> {
+        self.describe(key, schema::texts(&names.schema));
+        let Some(table) = self.structure(key, "a table of names and values", Value::as_object) else {
             return BTreeMap::new();
         };
         let mut texts = BTreeMap::new();
         for (entry, value) in table {
             let path = format!("{}.{entry}", self.path_of(key));
-            if !name_is_valid(entry) {
-                self.problems.add(path, Some(value), &format!("{name} instead of {entry:?}"));
+            if (names.read)(&Value::from(entry.as_str())).is_none() {
+                self.problems.add(path, Some(value), &format!("{} instead of {entry:?}", names.expected));
             } else if value.is_null() {
                 // A null removes an entry.
             } else if let Some(text) = printed(value) {
@@ -186,50 +233,75 @@ impl<'a> Reader<'a> {
 
     /// A table inside this one, if it is there.
     pub(super) fn table(&mut self, key: &'a str) -> Option<Reader<'a>> {
-        let table = self.optional(key, "a table", Value::as_object)?;
-        Some(Reader {
-            table: Some(table),
-            path: self.path_of(key),
-            known: Vec::new(),
-            problems: self.problems,
-        })
+        self.describe(key, json!({"type": ["object", "null"]}));
+        let table = self.structure(key, "a table", Value::as_object);
+        (table.is_some() || self.problems.is_describing()).then(|| self.inner(self.path_of(key), table))
     }
 
     /// A table inside this one. An absent table is a problem, and its keys read as placeholders.
     pub(super) fn required_table(&mut self, key: &'a str) -> Reader<'a> {
-        if self.get(key).is_none() && self.table.is_some() {
-            self.problems.message(self.path_of(key), None, "is missing; expected a table".to_owned());
-        }
-        let absent =
-            Reader { table: None, path: self.path_of(key), known: Vec::new(), problems: self.problems };
-        self.table(key).unwrap_or(absent)
+        self.describe(key, json!({"type": "object"}));
+        self.must_have(key, "a table");
+        let table = self.structure(key, "a table", Value::as_object);
+        self.inner(self.path_of(key), table)
     }
 
     /// A list of tables.
     pub(super) fn tables(&mut self, key: &'a str) -> Vec<Reader<'a>> {
-        let Some(list) = self.optional(key, "a list of tables", Value::as_array) else {
-            return Vec::new();
-        };
+        self.describe(key, json!({"type": ["array", "null"], "items": {"type": "object"}}));
+        if self.problems.is_describing() {
+            return vec![self.inner(format!("{}[0]", self.path_of(key)), None)];
+        }
+        let list = self.structure(key, "a list of tables", Value::as_array).into_iter().flatten();
         let mut readers = Vec::new();
-        for (index, value) in list.iter().enumerate() {
+        for (index, value) in list.enumerate() {
             let path = format!("{}[{index}]", self.path_of(key));
             match value {
-                Value::Object(table) => {
-                    readers.push(Reader {
-                        table: Some(table),
-                        path,
-                        known: Vec::new(),
-                        problems: self.problems,
-                    });
-                }
+                Value::Object(table) => readers.push(self.inner(path, Some(table))),
                 other => self.problems.add(path, Some(other), "a table"),
             }
         }
         readers
     }
 
+    /// A list of values that follow one rule.
+    pub(super) fn list<T: 'static>(&mut self, key: &'a str, rule: &Rule<T>) -> Vec<T> {
+        self.describe(key, json!({"type": ["array", "null"], "items": rule.in_words()}));
+        let list = self.structure(key, "a list", Value::as_array).into_iter().flatten();
+        let mut read = Vec::new();
+        for (index, value) in list.enumerate() {
+            match (rule.read)(value) {
+                Some(one) => read.push(one),
+                None => {
+                    self.problems.add(format!("{}[{index}]", self.path_of(key)), Some(value), &rule.expected);
+                }
+            }
+        }
+        read
+    }
+
+    fn structure<T>(
+        &mut self,
+        key: &'a str,
+        expected: &str,
+        read: impl FnOnce(&'a Value) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.get(key)?;
+        let found = read(value);
+        if found.is_none() {
+            self.problems.add(self.path_of(key), Some(value), expected);
+        }
+        found
+    }
+
+    fn inner(&self, path: String, table: Option<&'a Table>) -> Self {
+        Self { table, path, known: Vec::new(), problems: self.problems }
+    }
+
     /// Reports unknown keys. `global` is always known: Helm puts it into every subchart's values.
     pub(super) fn finish(self) {
+        self.problems.describe(&self.path, json!({"additionalProperties": false}));
+        self.describe("global", json!({}));
         for (key, value) in self.table.into_iter().flatten() {
             if key == "global" || self.known.contains(&key.as_str()) {
                 continue;
@@ -237,12 +309,6 @@ impl<'a> Reader<'a> {
             self.problems.message(self.path_of(key), Some(value), yaml::unknown_key(key, &self.known));
         }
     }
-}
-
-/// An integer; YAML's `60.0` is one too, as it is to Helm, whose numbers are all floating.
-fn integer(value: &Value) -> Option<u32> {
-    let number = value.as_f64()?;
-    (number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number)).then_some(number as u32)
 }
 
 /// As a template prints a scalar; whole numbers without exponent or fraction.

@@ -4,11 +4,15 @@ use std::{collections::BTreeMap, time::Duration};
 
 use autoscale::{quantity::Quantity, spec::HpaSpec};
 
-use super::{Protocol, autoscaling, reader::Reader};
+use super::{
+    Protocol, autoscaling,
+    reader::Reader,
+    rule::{self, Rule},
+};
 use crate::services::ServiceKind;
 
 /// Most replicas of a service; a service's loopback network has 254 addresses.
-const REPLICAS_MAX: u32 = 250;
+pub(super) const REPLICAS_MAX: u32 = 250;
 /// Longest grace period, in seconds.
 const GRACE_SECONDS_MAX: u32 = 3_600;
 
@@ -109,7 +113,7 @@ impl Service {
             replicas,
             port,
             admin_port,
-            env: values.texts("env", is_env_name, ENV_NAME),
+            env: values.texts("env", &variable()),
             resources: Resources::read(values.table("resources")),
             readiness: Probe::read(values.table("probes")),
             termination_grace_period: seconds(
@@ -117,7 +121,7 @@ impl Service {
                 30,
             ),
             autoscaling,
-            pod_annotations: values.texts("podAnnotations", |name| !name.is_empty(), "a name"),
+            pod_annotations: values.texts("podAnnotations", &rule::name("a name")),
         };
         values.finish();
         service
@@ -125,7 +129,7 @@ impl Service {
 }
 
 impl Resources {
-    fn read(values: Option<Reader<'_>>) -> Self {
+    pub(super) fn read(values: Option<Reader<'_>>) -> Self {
         let Some(mut values) = values else {
             return Self::default();
         };
@@ -152,29 +156,33 @@ impl Resources {
 
 impl Probe {
     fn read(probes: Option<Reader<'_>>) -> Self {
+        let Some(mut probes) = probes else { return Self::read_one(None, "/readyz") };
+        let readiness = Self::read_one(probes.table("readiness"), "/readyz");
+        // In a cluster, the kubelet's.
+        for chart_only in ["startup", "liveness"] {
+            Self::read_one(probes.table(chart_only), "/healthz");
+        }
+        probes.finish();
+        readiness
+    }
+
+    fn read_one(values: Option<Reader<'_>>, path: &str) -> Self {
         let mut read = Self {
-            path: "/readyz".to_owned(),
+            path: path.to_owned(),
             period: Duration::from_secs(10),
             timeout: Duration::from_secs(1),
             failure_threshold: 3,
             success_threshold: 1,
         };
-        let Some(mut probes) = probes else { return read };
-        if let Some(mut values) = probes.table("readiness") {
-            let path = values.optional("path", "a path that begins with /", |value| {
-                value.as_str().filter(|path| path.starts_with('/')).map(str::to_owned)
-            });
-            read = Self {
-                path: path.unwrap_or(read.path),
-                period: seconds(values.integer("periodSeconds", 1..=GRACE_SECONDS_MAX), 10),
-                timeout: seconds(values.integer("timeoutSeconds", 1..=GRACE_SECONDS_MAX), 1),
-                failure_threshold: values.integer("failureThreshold", 1..=1_000).unwrap_or(3),
-                success_threshold: values.integer("successThreshold", 1..=1_000).unwrap_or(1),
-            };
-            values.finish();
-        }
-        probes.chart_only(&["startup", "liveness"]);
-        probes.finish();
+        let Some(mut values) = values else { return read };
+        read = Self {
+            path: values.optional("path", rule::path()).unwrap_or(read.path),
+            period: seconds(values.integer("periodSeconds", 1..=GRACE_SECONDS_MAX), 10),
+            timeout: seconds(values.integer("timeoutSeconds", 1..=GRACE_SECONDS_MAX), 1),
+            failure_threshold: values.integer("failureThreshold", 1..=1_000).unwrap_or(3),
+            success_threshold: values.integer("successThreshold", 1..=1_000).unwrap_or(1),
+        };
+        values.finish();
         read
     }
 }
@@ -186,9 +194,7 @@ fn quantities(values: Option<Reader<'_>>) -> BTreeMap<String, Quantity> {
     };
     let mut quantities = BTreeMap::new();
     for name in ["cpu", "memory"] {
-        let quantity = values.optional(name, "a quantity of zero or more, such as 500m or 128Mi", |value| {
-            serde_json::from_value::<Quantity>(value.clone()).ok().filter(|quantity| quantity.milli() >= 0)
-        });
+        let quantity = values.optional(name, rule::quantity());
         if let Some(quantity) = quantity {
             quantities.insert(name.to_owned(), quantity);
         }
@@ -201,9 +207,7 @@ fn seconds(read: Option<u32>, absent: u32) -> Duration {
     Duration::from_secs(u64::from(read.unwrap_or(absent)))
 }
 
-pub(super) const ENV_NAME: &str = "a variable's name (letters, digits and _, not a digit first)";
-
-pub(super) fn is_env_name(name: &str) -> bool {
-    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    name.bytes().all(word) && name.starts_with(|first: char| !first.is_ascii_digit())
+/// The name of a variable of the environment.
+pub(super) fn variable() -> Rule<String> {
+    rule::matching("a variable's name (letters, digits and _, not a digit first)", "^[A-Za-z_][A-Za-z0-9_]*$")
 }

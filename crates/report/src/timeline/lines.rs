@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use platform::{
     Event, EventKind,
-    event::{GatewayInfo, LoadPlan, LoadStage, LoadTick, ServiceInfo},
+    event::{GatewayInfo, LoadPlan, LoadStage, LoadTick, NodeState, ServiceInfo},
 };
 
 use super::Entry;
@@ -88,6 +88,15 @@ fn platform(kind: &EventKind) -> Option<Entry> {
         EventKind::PlatformStopping { platform, grace } => {
             let how = if *grace { "draining" } else { "at once" };
             Entry::new("platform", Tone::Strong, format!("{platform} goes down")).why(how)
+        }
+        EventKind::NodeChanged { node, state, reason } => {
+            let (tone, what) = match state {
+                NodeState::Ready => (Tone::Good, "ready"),
+                NodeState::NotReady => (Tone::Bad, "not ready"),
+                NodeState::Cordoned => (Tone::Pod, "cordoned: it takes no new pods"),
+                NodeState::Gone => (Tone::Bad, "gone"),
+            };
+            Entry::new("node", tone, format!("{node} {what}")).why(reason)
         }
         EventKind::PlatformStopped { platform } => {
             Entry::new("platform", Tone::Strong, format!("{platform} is down")).why("nothing is left")

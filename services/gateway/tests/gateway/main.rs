@@ -9,6 +9,7 @@ mod ends;
 mod handover;
 mod health;
 mod limits;
+mod memory;
 mod process;
 mod relay;
 mod slow;

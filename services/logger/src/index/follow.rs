@@ -54,8 +54,12 @@ impl Follow {
         let end = hits.hits.last().map(|hit| hit.timestamp);
         for hit in hits.hits {
             let time = hit.timestamp;
-            if self.given.insert(hit.id, time).is_none() {
-                self.waiting.extend(hit.line.filter(|line| self.question.matches(line)));
+            if self.given.insert(hit.id.clone(), time).is_none() {
+                match hit.line {
+                    Some(line) if self.question.matches(&line) => self.waiting.push_back(line),
+                    Some(_) => {}
+                    None => self.reader.unreadable.add(hit.id),
+                }
             }
             // Not beyond the present: a fast clock must not hide the lines of other pods.
             self.last = self.last.max(time.min(Timestamp::now()));

@@ -10,6 +10,9 @@ use super::Line;
 #[derive(Deserialize)]
 pub(super) struct Found {
     hits: Inner,
+    /// How many documents the embedded Elasticsearch cannot read; a real one does not say.
+    #[serde(default)]
+    unreadable: u64,
 }
 
 #[derive(Deserialize)]
@@ -36,6 +39,10 @@ pub(super) struct Hit {
 /// The documents of one page.
 pub(super) struct Hits {
     pub(super) hits: Vec<Hit>,
+    /// Ids of documents without a time: they have no place in the order.
+    pub(super) timeless: Vec<String>,
+    /// Documents that the index itself cannot read.
+    pub(super) damaged: u64,
     /// There is nothing beyond this page.
     pub(super) is_last: bool,
 }
@@ -53,17 +60,20 @@ struct Time {
 }
 
 impl Found {
-    /// Its documents, if a page has at most `page` of them. One without a time is left out: it has no place in the
-    /// order.
+    /// Its documents, if a page has at most `page` of them.
     pub(super) fn hits(self, page: usize) -> Hits {
-        let hit = |raw: Raw| {
-            let Time { timestamp } = serde_json::from_str(raw.source.get()).ok()?;
-            let line = serde_json::from_str(raw.source.get()).ok();
-            let line = line.map(|Source { pod, text }| Line { timestamp, pod, text });
-            Some(Hit { id: raw.id, timestamp, line })
-        };
         let is_last = self.hits.hits.len() < page;
-        Hits { hits: self.hits.hits.into_iter().filter_map(hit).collect(), is_last }
+        let mut hits = Hits { hits: Vec::new(), timeless: Vec::new(), damaged: self.unreadable, is_last };
+        for Raw { id, source } in self.hits.hits {
+            let Ok(Time { timestamp }) = serde_json::from_str(source.get()) else {
+                hits.timeless.push(id);
+                continue;
+            };
+            let line = serde_json::from_str(source.get()).ok();
+            let line = line.map(|Source { pod, text }| Line { timestamp, pod, text });
+            hits.hits.push(Hit { id, timestamp, line });
+        }
+        hits
     }
 }
 
@@ -85,11 +95,12 @@ mod tests {
             .zip(sources)
             .map(|(id, source)| format!(r#"{{"_id":"{id}","_source":{source}}}"#))
             .collect();
-        let answer = format!(r#"{{"hits":{{"hits":[{}]}}}}"#, hits.join(","));
+        let answer = format!(r#"{{"unreadable":2,"hits":{{"hits":[{}]}}}}"#, hits.join(","));
         let found = serde_json::from_str::<Found>(&answer).unwrap().hits(10);
         let lines: Vec<Option<&str>> =
             found.hits.iter().map(|hit| hit.line.as_ref().map(|line| line.text.as_str())).collect();
         assert_eq!(lines, [Some("a"), None, None, Some("e")]);
+        assert_eq!((found.timeless, found.damaged), (vec!["3".to_owned()], 2));
         assert!(found.is_last);
     }
 }

@@ -24,8 +24,6 @@ use crate::embedded::guests::{Guest, Hold};
 const REQUEST_MAX: usize = 8 * 1024 * 1024;
 /// That much is read to its end, so that the client takes the answer, which is no.
 const SKIPPED_MAX: usize = 64 * 1024 * 1024;
-/// What of an answer counts as held at most, so that a large one finds room: three of these are there at a time.
-const ANSWER_HELD_MAX: usize = 8 * 1024 * 1024;
 /// An answer is handed on in pieces, as the client takes them.
 const PIECE: usize = 16 * 1024;
 
@@ -37,9 +35,11 @@ pub(super) async fn within_bounds(
 ) -> Response {
     let (head, body) = request.into_parts();
     let mut held = guest.hold();
+    let mut turn = None;
     let answer = match whole(body, &mut held).await {
         Ok(Some(body)) => {
             guest.served();
+            turn = Some(guest.turn().await);
             next.run(Request::from_parts(head, Body::from(body))).await
         }
         Ok(None) => {
@@ -49,11 +49,12 @@ pub(super) async fn within_bounds(
         Err(error) => refused(StatusCode::BAD_REQUEST, "parse_exception", &error.to_string()),
     };
     let (head, body) = answer.into_parts();
-    // It is in memory already, and no larger than the documents that are kept.
+    // It is in memory already; searches and bulks bound it.
     let answer = match to_bytes(body, usize::MAX).await {
-        Ok(left) => held.set(left.len().min(ANSWER_HELD_MAX)).await.map(|()| left),
+        Ok(left) => held.set(left.len()).await.map(|()| left),
         Err(error) => Err(io::Error::other(error)),
     };
+    drop(turn);
     match answer {
         Ok(left) => Response::from_parts(head, Body::new(Answer { left, held, guest })),
         Err(error) => refused(StatusCode::SERVICE_UNAVAILABLE, "io_exception", &error.to_string()),

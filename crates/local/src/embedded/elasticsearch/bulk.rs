@@ -26,10 +26,28 @@ struct Target {
     id: String,
 }
 
+/// Documents of one bulk. The answer has an item for each.
+const DOCUMENTS_MAX: usize = 10_000;
+
+/// Why a body is no bulk.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum BulkError {
+    #[error("{0}")]
+    Malformed(String),
+    #[error("a bulk has at most {DOCUMENTS_MAX} documents here")]
+    TooMany,
+}
+
+impl From<String> for BulkError {
+    fn from(reason: String) -> Self {
+        Self::Malformed(reason)
+    }
+}
+
 /// Takes a body apart, or says in which line it cannot be.
-pub(super) fn parse(body: &str) -> Result<Vec<Action<'_>>, String> {
+pub(super) fn parse(body: &str) -> Result<Vec<Action<'_>>, BulkError> {
     if !body.ends_with('\n') {
-        return Err("The bulk request must be terminated by a newline [\\n]".to_owned());
+        return Err("The bulk request must be terminated by a newline [\\n]".to_owned().into());
     }
     let mut actions = Vec::new();
     let mut lines = (1..).zip(body.lines());
@@ -41,6 +59,9 @@ pub(super) fn parse(body: &str) -> Result<Vec<Action<'_>>, String> {
         let Line { create } =
             serde_json::from_str(line).map_err(|error| format!("line {number}: {error}; {expected}"))?;
         let (_, source) = lines.next().ok_or_else(|| format!("line {number}: its document is missing"))?;
+        if actions.len() == DOCUMENTS_MAX {
+            return Err(BulkError::TooMany);
+        }
         actions.push(Action { index: create.index, id: create.id, source });
     }
     Ok(actions)
@@ -66,7 +87,7 @@ mod tests {
 
     #[test]
     fn mistakes_name_their_line() {
-        let mistake = |body: &str| parse(body).unwrap_err();
+        let mistake = |body: &str| parse(body).unwrap_err().to_string();
         assert!(mistake("{}").contains("terminated by a newline"));
         assert!(
             mistake("{\"delete\":{\"_index\":\"i\",\"_id\":\"1\"}}\n")
@@ -76,5 +97,12 @@ mod tests {
             mistake("{\"create\":{\"_index\":\"i\",\"_id\":\"1\"}}\n").contains("its document is missing")
         );
         assert!(mistake("rubbish\n").starts_with("line 1: "));
+    }
+
+    #[test]
+    fn a_bulk_is_bounded_in_documents() {
+        let of = |documents| "{\"create\":{\"_index\":\"i\",\"_id\":\"1\"}}\n{}\n".repeat(documents);
+        assert_eq!(parse(&of(DOCUMENTS_MAX)).unwrap().len(), DOCUMENTS_MAX);
+        assert_eq!(parse(&of(DOCUMENTS_MAX + 1)), Err(BulkError::TooMany));
     }
 }

@@ -19,6 +19,8 @@ const SIZE_MAX: u64 = 10_000;
 const ALIAS: &str = "k8s-logs";
 /// So many more than twice the answer are held before they are cut to it.
 const SPARE: usize = 1000;
+/// Bytes of all hits. Whoever needs more asks for fewer at a time. The largest document is smaller.
+const HITS_BYTES_MAX: usize = 9 * 1024 * 1024;
 
 /// See the module.
 #[derive(Debug)]
@@ -112,17 +114,20 @@ impl Query {
     }
 
     /// The answer, as JSON. What is kept and cannot be read any more is left out and counted.
-    pub(super) fn run(&self, store: &Store) -> io::Result<String> {
-        let mut found: Vec<(Timestamp, Kept)> = Vec::new();
+    ///
+    /// The documents are read twice, first for what is to be sorted and then for the answer, so that what is in memory
+    /// is bounded by the answer.
+    pub(super) fn run(&self, store: &Store) -> Result<String, SearchError> {
+        let mut found: Vec<Found> = Vec::new();
         let (mut total, mut unreadable) = (0_u64, 0_u64);
-        for kept in store.documents() {
+        for (place, kept) in store.documents().enumerate() {
             let kept = match kept {
                 Ok(kept) => kept,
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     unreadable += 1;
                     continue;
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             };
             let looked = Looked::at(kept.source.get()).unwrap_or_default();
             let wanted = self.indices.iter().any(|pattern| matches(pattern, &kept.index))
@@ -131,7 +136,8 @@ impl Query {
                 continue;
             }
             total += 1;
-            found.push((looked.timestamp.unwrap_or_default(), kept));
+            let time = looked.timestamp.unwrap_or_default();
+            found.push(Found { time, place, bytes: kept.bytes() });
             if found.len() >= 2 * self.size + SPARE {
                 self.cut(&mut found);
             }
@@ -140,8 +146,10 @@ impl Query {
         if unreadable > 0 {
             tracing::warn!(unreadable, "documents of the embedded Elasticsearch cannot be read");
         }
-        let hits: Vec<Kept> = found.into_iter().map(|(_, kept)| kept).collect();
-        let hits = serde_json::to_string(&hits)?;
+        if found.iter().map(|hit| hit.bytes).sum::<usize>() > HITS_BYTES_MAX {
+            return Err(SearchError::TooLarge { hits: found.len() });
+        }
+        let hits = serde_json::to_string(&read(store, &found)?).map_err(io::Error::from)?;
         let shards = json!({ "total": 1, "successful": 1, "skipped": 0, "failed": 0 });
         let total = json!({ "value": total, "relation": "eq" });
         Ok(format!(
@@ -150,14 +158,46 @@ impl Query {
     }
 }
 
+/// A hit before it is read.
+struct Found {
+    time: Timestamp,
+    /// Among all documents.
+    place: usize,
+    bytes: usize,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SearchError {
+    #[error("the {hits} hits have more than {HITS_BYTES_MAX} bytes; ask for fewer at a time (size)")]
+    TooLarge { hits: usize },
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// The documents of hits, in the order of the hits.
+fn read(store: &Store, found: &[Found]) -> io::Result<Vec<Kept>> {
+    let mut order: Vec<usize> = (0..found.len()).collect();
+    order.sort_by_key(|hit| found[*hit].place);
+    let mut documents = store.documents().enumerate();
+    let mut hits = Vec::with_capacity(found.len());
+    for hit in order {
+        let document = documents.find(|(place, _)| *place == found[hit].place);
+        let (_, document) = document.ok_or(io::ErrorKind::UnexpectedEof)?;
+        hits.push((hit, document?));
+    }
+    hits.sort_by_key(|(hit, _)| *hit);
+    Ok(hits.into_iter().map(|(_, document)| document).collect())
+}
+
 impl Query {
     /// Sorts, and keeps what can be part of the answer.
-    fn cut(&self, found: &mut Vec<(Timestamp, Kept)>) {
+    fn cut(&self, found: &mut Vec<Found>) {
         // Stable: lines of the same time stay in the order in which they were written.
         if self.newest_first {
-            found.sort_by_key(|(time, _)| Reverse(*time));
+            found.sort_by_key(|hit| Reverse(hit.time));
         } else {
-            found.sort_by_key(|(time, _)| *time);
+            found.sort_by_key(|hit| hit.time);
         }
         found.truncate(self.size);
     }
@@ -255,6 +295,21 @@ mod tests {
         assert_eq!(minutes(&json!({"query": {"term": {"pod": {"value": "udp-0"}}}})), ["3"]);
         assert_eq!(Query::parse("other", "").unwrap().indices, ["other"]);
         assert!(matches("k8s-logs", "logs-a") && !matches("logs", "logs-a") && matches("logs-a", "logs-a"));
+    }
+
+    #[test]
+    fn an_answer_is_bounded_and_fewer_hits_at_a_time_give_them_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::create(directory.path().join("documents"), 64 * 1024 * 1024).unwrap();
+        let document = json!({ "text": "x".repeat(HITS_BYTES_MAX / 4) }).to_string();
+        for id in ["1", "2", "3", "4"] {
+            let action = bulk::Action { index: "i".to_owned(), id: id.to_owned(), source: &document };
+            assert!(!store.write(&action).unwrap().is_error());
+        }
+        let run = |size| Query::parse("*", &json!({ "size": size }).to_string()).unwrap().run(&store);
+        assert!(run(3).unwrap().len() < HITS_BYTES_MAX);
+        let error = run(4).unwrap_err();
+        assert!(matches!(error, SearchError::TooLarge { hits: 4 }), "{error}");
     }
 
     #[test]

@@ -25,7 +25,7 @@ impl Written {
     }
 
     /// As it is in the answer.
-    pub(super) fn item(&self, action: &Action<'_>) -> Value {
+    pub(super) fn item(&self, action: &Action<'_>) -> String {
         let outcome = match self {
             Self::Created => json!({ "status": 201, "result": "created" }),
             Self::Conflict => error(409, "version_conflict_engine_exception", "document already exists"),
@@ -35,7 +35,7 @@ impl Written {
         if let (Value::Object(item), Value::Object(outcome)) = (&mut item, outcome) {
             item.extend(outcome);
         }
-        json!({ "create": item })
+        json!({ "create": item }).to_string()
     }
 }
 
@@ -53,6 +53,14 @@ pub(super) struct Kept {
     /// As it came. The reader decides what to make of it.
     #[serde(rename = "_source")]
     pub(super) source: Box<RawValue>,
+}
+
+impl Kept {
+    /// About as many as it has in an answer.
+    pub(super) fn bytes(&self) -> usize {
+        const AROUND: usize = 64;
+        self.index.len() + self.id.len() + self.source.get().len() + AROUND
+    }
 }
 
 /// Objects and arrays within each other. Readers give up at 128, and an answer adds some around a document.

@@ -1,18 +1,19 @@
 //! Between a client and the mock cluster.
 //!
 //! The mock cluster makes room for whatever length a request announces, for any number of clients. So only requests that
-//! are complete reach it, one at a time per client (as a real broker takes them), and what clients hold is bounded
-//! here. A client that reads slowly keeps one answer waiting and not many.
+//! are complete, and of a kind that it can stand ([`requests`]), reach it, one at a time per client (as a real broker
+//! takes them), and what clients hold is bounded here. A client that reads slowly keeps one answer waiting and not many.
 //!
 //! The mock cluster tells clients its own port, in two answers. There the relay's is put in its place.
 
 use std::{io, net::SocketAddr};
 
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, copy},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, copy},
     net::TcpStream,
 };
 
+use super::requests;
 use crate::embedded::guests::{Guest, Hold};
 
 /// Largest request. Records have 1 MB by clients' own limits.
@@ -32,7 +33,11 @@ pub(super) async fn serve(mut client: TcpStream, guest: Guest, behind: SocketAdd
     let here = client.local_addr()?;
     let mut held = guest.hold();
     let mut broker = None;
-    while let Some(request) = read_request(&mut client, &mut held).await? {
+    loop {
+        // An idle client holds no buffer.
+        client.readable().await?;
+        let Some(request) = read_request(&mut client, &mut held).await? else { break };
+        requests::check(&request[size_of::<u32>()..]).map_err(io::Error::other)?;
         let broker = match &mut broker {
             Some(broker) => broker,
             // Not before there is something to relay.
@@ -57,8 +62,10 @@ pub(super) async fn serve(mut client: TcpStream, guest: Guest, behind: SocketAdd
 }
 
 /// The next request, with its length before it; `None`: the client has left.
-async fn read_request(client: &mut TcpStream, held: &mut Hold) -> io::Result<Option<Vec<u8>>> {
-    client.readable().await?;
+pub(super) async fn read_request(
+    client: &mut (impl AsyncRead + Unpin),
+    held: &mut Hold,
+) -> io::Result<Option<Vec<u8>>> {
     let mut request = Vec::new();
     let mut wanted = size_of::<u32>();
     while request.len() < wanted {
@@ -104,7 +111,7 @@ async fn relay_answer(
 }
 
 /// Replaces the port behind a broker's name: it is written in the same way in all versions. Both have the same IP.
-fn rename(head: &mut [u8], from: SocketAddr, to: SocketAddr) {
+pub(super) fn rename(head: &mut [u8], from: SocketAddr, to: SocketAddr) {
     let wire = |address: SocketAddr| {
         [address.ip().to_string().as_bytes(), &u32::from(address.port()).to_be_bytes()].concat()
     };

@@ -26,6 +26,8 @@ pub(super) async fn serve(mut stream: TcpStream, guest: Guest, store: Arc<Mutex<
     let mut held = guest.hold();
     let mut skip = 0;
     loop {
+        // Answers are made from here until they count.
+        let turn = guest.turn().await;
         let mut used = 0;
         let mut goes_on = true;
         let is_stuck = loop {
@@ -51,9 +53,12 @@ pub(super) async fn serve(mut stream: TcpStream, guest: Guest, store: Arc<Mutex<
         }
         if !output.is_empty() {
             held.set(input.capacity() + output.capacity()).await?;
+            drop(turn);
             stream.write_all(&output).await?;
             output = Vec::new();
             guest.served();
+        } else {
+            drop(turn);
         }
         if !goes_on {
             return Ok(());

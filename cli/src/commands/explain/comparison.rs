@@ -1,0 +1,116 @@
+//! Our engine's decision beside what a cluster's own controller says of its last one.
+
+use std::fmt;
+
+use autoscale::explain::Explanation;
+use platform::target::Reported;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Comparison {
+    #[serde(flatten)]
+    reported: Reported,
+    /// Where our engine, looking now, comes to another result; empty: they agree.
+    differences: Vec<String>,
+}
+
+impl Comparison {
+    pub(super) fn of(explanation: &Explanation, reported: Reported) -> Self {
+        let mut differences = Vec::new();
+        let (ours, theirs) = (explanation.desired, reported.desired);
+        // Without a metric it wants nothing in particular, and writes 0 or what it wanted before.
+        let wants = reported.conditions.get("ScalingActive").is_none_or(|[status, ..]| status == "True");
+        if wants && i64::from(ours) != i64::from(theirs) {
+            differences.push(format!("it wants {theirs}, our engine wants {ours}"));
+        }
+        // Whether it can act, and what limits it. The third condition changes with every step that is taken.
+        for kind in ["ScalingActive", "ScalingLimited"] {
+            let ours = explanation.conditions.get(kind).map(|one| (one.status, one.reason.as_str()));
+            let theirs =
+                reported.conditions.get(kind).map(|[status, reason, _]| (status.as_str(), reason.as_str()));
+            if let (Some(ours), Some(theirs)) = (ours, theirs)
+                && ours != theirs
+            {
+                let words = |(status, reason): (&str, &str)| format!("{status} ({reason})");
+                differences.push(format!("{kind} is {}, for our engine {}", words(theirs), words(ours)));
+            }
+        }
+        Self { reported, differences }
+    }
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Reported { current, desired, last_scale, metrics, conditions, unread } = &self.reported;
+        write!(f, "\nwhat the cluster's own controller last wrote down")?;
+        write!(f, "\n  replicas: {current}, wants {desired}")?;
+        match last_scale {
+            Some(at) => write!(f, "; last scaled at {at}")?,
+            None => write!(f, "; has never scaled")?,
+        }
+        for metric in metrics {
+            write!(f, "\n  {metric}")?;
+        }
+        for (kind, [status, reason, message]) in conditions {
+            write!(f, "\n  {kind} {status} {reason}: {message}")?;
+        }
+        for metric in unread {
+            write!(f, "\n  NOT READ HERE: {metric}")?;
+        }
+        if self.differences.is_empty() {
+            return write!(f, "\n  our engine, looking now, agrees");
+        }
+        for difference in &self.differences {
+            write!(f, "\n  DIFFERENT: {difference}")?;
+        }
+        write!(f, "\n  (it may have looked at earlier values, and remembers what nobody else can read)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use autoscale::{explain, spec::HpaSpec};
+
+    use super::*;
+
+    fn explanation() -> Explanation {
+        let spec: HpaSpec = yaml::from_str(
+            "{maxReplicas: 5, metrics: [{type: Pods, pods: {metric: {name: c}, target: {type: AverageValue, averageValue: 10}}}]}",
+        )
+        .unwrap();
+        let state = "{now: 2026-11-28T09:00:00Z, replicas: 1, pods: [{name: a}], metrics: [{pods: {a: 20}}]}";
+        explain::explain(&explain::state::read(state, &spec, 0).unwrap()).unwrap()
+    }
+
+    fn reported(desired: u32, limited: &str) -> Reported {
+        let condition = |status: &str, reason: &str| [status, reason, "words"].map(str::to_owned);
+        Reported {
+            current: 1,
+            desired,
+            last_scale: None,
+            metrics: vec!["c 20 per pod of 10: wants 2".to_owned()],
+            conditions: [
+                ("ScalingActive".to_owned(), condition("True", "ValidMetricFound")),
+                ("ScalingLimited".to_owned(), condition("False", limited)),
+            ]
+            .into(),
+            unread: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn agreement_is_said_and_each_difference_named() {
+        let agrees = Comparison::of(&explanation(), reported(2, "DesiredWithinRange"));
+        assert_eq!(agrees.differences, Vec::<String>::new());
+        assert!(agrees.to_string().ends_with("our engine, looking now, agrees"), "{agrees}");
+        let differs = Comparison::of(&explanation(), reported(1, "TooManyReplicas")).to_string();
+        for words in [
+            "it wants 1, our engine wants 2",
+            "ScalingLimited is False (TooManyReplicas)",
+            "replicas: 1, wants 1",
+        ] {
+            assert!(differs.contains(words), "{words} is missing in {differs}");
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! How the API server is found and spoken to.
+
+use std::{env, fmt, path::PathBuf, time::Duration};
+
+use futures_util::TryFutureExt as _;
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use platform::TargetError;
+
+use crate::error::{Call, deepest};
+
+/// How long a connection to the API server may take.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long an answer may take that is no stream.
+pub(crate) const ANSWER: Duration = Duration::from_secs(20);
+
+/// Which cluster, and what of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// A kubeconfig file. Otherwise those in `KUBECONFIG`, `~/.kube/config`, or the pod's own account.
+    pub kubeconfig: Option<PathBuf>,
+    /// A context of it; otherwise its current one.
+    pub context: Option<String>,
+    /// Otherwise the context's.
+    pub namespace: Option<String>,
+    /// Look at this autoscaler and what it scales alone; otherwise at the whole namespace.
+    pub hpa: Option<String>,
+}
+
+/// A cluster to talk to.
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    pub(crate) client: Client,
+    pub(crate) namespace: String,
+    /// The context, or where else the settings come from.
+    pub(crate) context: String,
+    /// The API server's address and how it was found, for errors.
+    pub(crate) place: String,
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").field("place", &self.place).field("namespace", &self.namespace).finish()
+    }
+}
+
+/// Where the settings of a connection come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Origin {
+    File(PathBuf),
+    /// The files of `KUBECONFIG`, as they stand there.
+    Variable(String),
+    Home(PathBuf),
+    Pod,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) | Self::Home(path) => write!(f, "{}", path.display()),
+            Self::Variable(value) => write!(f, "KUBECONFIG={value}"),
+            Self::Pod => f.write_str("this pod's service account"),
+        }
+    }
+}
+
+/// What is read of the environment.
+struct Environment {
+    kubeconfig: Option<String>,
+    home: Option<PathBuf>,
+    in_pod: bool,
+}
+
+impl Environment {
+    fn present() -> Self {
+        Self {
+            kubeconfig: env::var("KUBECONFIG").ok().filter(|value| !value.is_empty()),
+            home: env::home_dir().map(|home| home.join(".kube/config")).filter(|path| path.exists()),
+            in_pod: env::var_os("KUBERNETES_SERVICE_HOST").is_some(),
+        }
+    }
+
+    fn origin(self, file: Option<&PathBuf>) -> Result<Origin, TargetError> {
+        let Self { kubeconfig, home, in_pod } = self;
+        file.cloned()
+            .map(Origin::File)
+            .or(kubeconfig.map(Origin::Variable))
+            .or(home.map(Origin::Home))
+            .or(in_pod.then_some(Origin::Pod))
+            .ok_or_else(|| TargetError::Invalid {
+                message: "no cluster is configured: there is neither --kubeconfig FILE, nor KUBECONFIG, nor \
+                          ~/.kube/config, and this is no pod"
+                    .to_owned(),
+            })
+    }
+}
+
+/// Reads the settings and makes a client; the API server is not asked yet.
+pub(crate) async fn connect(options: &Options) -> Result<Cluster, TargetError> {
+    let origin = Environment::present().origin(options.kubeconfig.as_ref())?;
+    let (mut config, context) = match &origin {
+        Origin::Pod => (in_pod(options)?, origin.to_string()),
+        _ => from_file(&origin, options).await?,
+    };
+    config.connect_timeout = Some(CONNECT);
+    let namespace = options.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+    let place = match &origin {
+        Origin::Pod => format!("{} ({origin})", config.cluster_url),
+        _ => format!("{} (context {context} of {origin})", config.cluster_url),
+    };
+    let client = Client::try_from(config).map_err(|error| TargetError::Invalid {
+        message: format!("{place} cannot be used: {}", deepest(&error)),
+    })?;
+    Ok(Cluster { client, namespace, context, place })
+}
+
+fn in_pod(options: &Options) -> Result<Config, TargetError> {
+    if options.context.is_some() {
+        let message = "--context needs a kubeconfig, and there is none".to_owned();
+        return Err(TargetError::Invalid { message });
+    }
+    Config::incluster().map_err(|error| TargetError::Invalid {
+        message: format!("this pod's service account cannot be used: {}", deepest(&error)),
+    })
+}
+
+async fn from_file(origin: &Origin, options: &Options) -> Result<(Config, String), TargetError> {
+    let invalid = |message: String| TargetError::Invalid { message };
+    let kubeconfig = match origin {
+        Origin::File(path) | Origin::Home(path) => Kubeconfig::read_from(path),
+        _ => Kubeconfig::read(),
+    }
+    .map_err(|error| invalid(format!("{origin} is no kubeconfig that can be read: {}", deepest(&error))))?;
+    let known: Vec<&str> = kubeconfig.contexts.iter().map(|context| context.name.as_str()).collect();
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    let Some(context) = options.context.clone().or_else(|| kubeconfig.current_context.clone()) else {
+        return Err(invalid(format!(
+            "{origin} has no current context; choose one by --context, it has: {known}"
+        )));
+    };
+    if !kubeconfig.contexts.iter().any(|one| one.name == context) {
+        return Err(invalid(format!("{origin} has no context {context}; it has: {known}")));
+    }
+    let chosen = KubeConfigOptions { context: Some(context.clone()), cluster: None, user: None };
+    let config = Config::from_custom_kubeconfig(kubeconfig, &chosen)
+        .await
+        .map_err(|error| invalid(format!("context {context} of {origin}: {}", deepest(&error))))?;
+    Ok((config, context))
+}
+
+impl Cluster {
+    /// Waits for an answer, for so long; what fails says to what and where.
+    pub(crate) async fn ask<T>(
+        &self,
+        what: impl Into<String>,
+        answer: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, TargetError> {
+        self.try_ask(answer).await.map_err(|call| call.error(&what.into(), self))
+    }
+
+    /// The same, for callers who look at the error.
+    pub(crate) async fn try_ask<T>(&self, answer: impl Future<Output = kube::Result<T>>) -> Result<T, Call> {
+        match tokio::time::timeout(ANSWER, answer.map_err(Call::Failed)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Call::TimedOut),
+        }
+    }
+
+    /// The version of the API server, which shows that it is there and lets us in.
+    pub(crate) async fn version(&self) -> Result<String, TargetError> {
+        let version = self.ask("its version", self.client.apiserver_version()).await?;
+        Ok(version.git_version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(kubeconfig: Option<&str>, home: bool, in_pod: bool) -> Environment {
+        Environment {
+            kubeconfig: kubeconfig.map(ToOwned::to_owned),
+            home: home.then(|| PathBuf::from("/home/me/.kube/config")),
+            in_pod,
+        }
+    }
+
+    #[test]
+    fn what_is_named_comes_before_what_is_found() {
+        let file = PathBuf::from("mine");
+        let of = |environment: Environment, file: Option<&PathBuf>| {
+            environment.origin(file).map_or_else(|error| error.to_string(), |origin| origin.to_string())
+        };
+        assert_eq!(of(environment(Some("a:b"), true, true), Some(&file)), "mine");
+        assert_eq!(of(environment(Some("a:b"), true, true), None), "KUBECONFIG=a:b");
+        assert_eq!(of(environment(None, true, true), None), "/home/me/.kube/config");
+        assert_eq!(of(environment(None, false, true), None), "this pod's service account");
+        assert!(of(environment(None, false, false), None).contains("--kubeconfig FILE"));
+    }
+
+    fn error(text: &str, options: &Options) -> String {
+        let file = env::temp_dir().join(format!("kubeconfig-{}", uuid::Uuid::now_v7()));
+        std::fs::write(&file, text).unwrap();
+        let options = Options { kubeconfig: Some(file.clone()), ..options.clone() };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let error = runtime.block_on(connect(&options)).unwrap_err().to_string();
+        std::fs::remove_file(&file).unwrap();
+        assert!(error.contains(&file.display().to_string()), "the file is named in: {error}");
+        error
+    }
+
+    const TWO: &str =
+        "{apiVersion: v1, kind: Config, clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}],
+        users: [{name: u, user: {}}], contexts: [{name: one, context: {cluster: c, user: u}},
+        {name: two, context: {cluster: gone, user: u}}]}";
+
+    #[test]
+    fn a_kubeconfig_that_cannot_be_used_is_named_with_what_it_has() {
+        let context = |name: &str| Options { context: Some(name.to_owned()), ..Options::default() };
+        assert!(
+            error(TWO, &Options::default())
+                .contains("no current context; choose one by --context, it has: one, two")
+        );
+        assert!(error(TWO, &context("three")).contains("no context three; it has: one, two"));
+        assert!(error(TWO, &context("two")).contains("context two"));
+        assert!(error("[", &Options::default()).contains("no kubeconfig"));
+    }
+}

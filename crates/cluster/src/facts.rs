@@ -1,0 +1,179 @@
+//! What of the API's objects matters here, and nothing else: objects are large, and clusters have many.
+
+mod autoscaler;
+mod pod;
+mod selector;
+mod workload;
+
+pub(crate) use autoscaler::HpaFacts;
+pub(crate) use pod::PodFacts;
+#[cfg(test)]
+pub(crate) use pod::{ContainerFacts, Ended, Readiness};
+pub(crate) use selector::Selector;
+pub(crate) use workload::{WorkloadFacts, Writer};
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{
+        core::v1::{Event, Node},
+        discovery::v1::EndpointSlice,
+    },
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
+};
+
+/// An object as it is now.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Object {
+    Hpa(Box<HpaFacts>),
+    Pod(Box<PodFacts>),
+    Workload(Box<WorkloadFacts>),
+    Slice(SliceFacts),
+    Node(NodeFacts),
+    Event(EventFacts),
+}
+
+impl Object {
+    /// Its name among the objects of its stream.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Hpa(hpa) => &hpa.name,
+            Self::Pod(pod) => &pod.name,
+            Self::Workload(workload) => &workload.name,
+            Self::Slice(slice) => &slice.name,
+            Self::Node(node) => &node.name,
+            Self::Event(event) => &event.name,
+        }
+    }
+}
+
+/// What it is read from.
+pub(crate) trait Facts {
+    fn facts(&self) -> Object;
+}
+
+pub(crate) fn time(time: Option<&Time>) -> Option<Timestamp> {
+    time.map(|time| time.0)
+}
+
+fn name(metadata: &ObjectMeta) -> String {
+    metadata.name.clone().unwrap_or_default()
+}
+
+/// One EndpointSlice: which pods get the traffic of a Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SliceFacts {
+    pub(crate) name: String,
+    pub(crate) endpoints: Vec<EndpointFacts>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EndpointFacts {
+    pub(crate) pod: String,
+    /// New connections go to it.
+    pub(crate) ready: bool,
+    /// It is on its way out and serves what it has.
+    pub(crate) draining: bool,
+}
+
+impl Facts for EndpointSlice {
+    fn facts(&self) -> Object {
+        let endpoints = self.endpoints.iter().filter_map(|endpoint| {
+            let target =
+                endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"))?;
+            let conditions = endpoint.conditions.clone().unwrap_or_default();
+            let terminating = conditions.terminating.unwrap_or(false);
+            Some(EndpointFacts {
+                pod: target.name.clone()?,
+                // Absent means ready, says the API.
+                ready: conditions.ready.unwrap_or(true) && !terminating,
+                draining: terminating && conditions.serving.unwrap_or(true),
+            })
+        });
+        Object::Slice(SliceFacts { name: name(&self.metadata), endpoints: endpoints.collect() })
+    }
+}
+
+/// One node.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct NodeFacts {
+    pub(crate) name: String,
+    pub(crate) ready: bool,
+    /// Why it is not.
+    pub(crate) reason: String,
+    pub(crate) schedulable: bool,
+    pub(crate) cpu_cores: Option<f64>,
+    pub(crate) memory_bytes: Option<u64>,
+}
+
+impl Facts for Node {
+    fn facts(&self) -> Object {
+        let status = self.status.as_ref();
+        let conditions = status.and_then(|status| status.conditions.as_ref());
+        let ready = conditions.into_iter().flatten().find(|condition| condition.type_ == "Ready");
+        let reason = ready.map_or_else(
+            || "it has not reported yet".to_owned(),
+            |ready| ready.message.clone().or(ready.reason.clone()).unwrap_or_default(),
+        );
+        let milli = |resource: &str| -> Option<i64> {
+            let quantity = status?.allocatable.as_ref()?.get(resource)?;
+            Some(quantity.0.parse::<autoscale::Quantity>().ok()?.milli())
+        };
+        Object::Node(NodeFacts {
+            name: name(&self.metadata),
+            ready: ready.is_some_and(|ready| ready.status == "True"),
+            reason,
+            schedulable: self.spec.as_ref().and_then(|spec| spec.unschedulable) != Some(true),
+            cpu_cores: milli("cpu").map(|milli| milli as f64 / 1000.0),
+            memory_bytes: milli("memory").and_then(|milli| u64::try_from(milli / 1000).ok()),
+        })
+    }
+}
+
+/// What a controller said of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EventFacts {
+    pub(crate) name: String,
+    /// How often it was said: equal events are counted, not repeated.
+    pub(crate) count: i32,
+    pub(crate) kind: String,
+    /// Of the object.
+    pub(crate) about: String,
+    pub(crate) reason: String,
+    pub(crate) message: String,
+    pub(crate) is_warning: bool,
+    /// When it was last said, in whole seconds.
+    pub(crate) last: Option<Timestamp>,
+}
+
+impl Facts for Event {
+    fn facts(&self) -> Object {
+        let series = self.series.as_ref();
+        let last = series
+            .and_then(|series| Some(series.last_observed_time.as_ref()?.0))
+            .or(time(self.last_timestamp.as_ref()))
+            .or(self.event_time.as_ref().map(|at| at.0))
+            .or(time(self.metadata.creation_timestamp.as_ref()));
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        Object::Event(EventFacts {
+            name: name(&self.metadata),
+            count: series.and_then(|series| series.count).or(self.count).unwrap_or(1),
+            kind: text(&self.involved_object.kind),
+            about: text(&self.involved_object.name),
+            reason: text(&self.reason),
+            message: text(&self.message),
+            is_warning: self.type_.as_deref() == Some("Warning"),
+            last,
+        })
+    }
+}
+
+impl EventFacts {
+    /// The count that the autoscaler's controller says it has set, by `New size: 2; reason: …`.
+    pub(crate) fn new_size(&self) -> Option<u32> {
+        let said = (self.reason == "SuccessfulRescale").then_some(self.message.as_str())?;
+        said.strip_prefix("New size: ")?.split(';').next()?.trim().parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests;

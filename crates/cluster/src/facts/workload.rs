@@ -1,0 +1,70 @@
+//! What an autoscaler scales: anything with `spec.replicas`, such as a Deployment.
+
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+use super::{Facts, Object, Selector, name};
+
+/// Whose user agent the autoscaler's controller has.
+const CONTROLLER: &str = "kube-controller-manager";
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct WorkloadFacts {
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    pub(crate) uid: String,
+    /// `spec.replicas`; the API's default is 1.
+    pub(crate) replicas: u32,
+    /// `status.replicas`.
+    pub(crate) present: u32,
+    pub(crate) selector: Option<Selector>,
+    pub(crate) writer: Writer,
+    pub(crate) created: Option<jiff::Timestamp>,
+}
+
+/// Who last set `spec.replicas`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Writer {
+    /// The controller of autoscalers.
+    Autoscaler,
+    /// Something else, such as `kubectl`.
+    Other(String),
+    /// The object does not say.
+    Unknown,
+}
+
+impl Facts for DynamicObject {
+    fn facts(&self) -> Object {
+        let (spec, status) = (&self.data["spec"], &self.data["status"]);
+        let count = |value: &Value| value.as_u64().and_then(|count| u32::try_from(count).ok());
+        Object::Workload(Box::new(WorkloadFacts {
+            kind: self.types.as_ref().map(|types| types.kind.clone()).unwrap_or_default(),
+            name: name(&self.metadata),
+            uid: self.metadata.uid.clone().unwrap_or_default(),
+            replicas: count(&spec["replicas"]).unwrap_or(1),
+            present: count(&status["replicas"]).unwrap_or(0),
+            selector: Selector::read(&spec["selector"])
+                .or_else(|| Selector::parse(status["selector"].as_str()?)),
+            writer: writer(self),
+            created: super::time(self.metadata.creation_timestamp.as_ref()),
+        }))
+    }
+}
+
+/// The one that owns the field: a change takes it from all others. Several own it if they agree on the value; then the
+/// one that scaled counts, whose entry has no time.
+fn writer(object: &DynamicObject) -> Writer {
+    let entries = object.metadata.managed_fields.as_ref().into_iter().flatten();
+    let owners = entries.filter(|entry| {
+        let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
+        fields.is_some_and(|fields| fields["f:spec"].get("f:replicas").is_some())
+    });
+    let last = owners.max_by_key(|entry| {
+        (entry.subresource.as_deref() == Some("scale"), entry.time.as_ref().map(|time| time.0))
+    });
+    match last.map(|entry| (entry.manager.as_deref().unwrap_or_default(), entry.subresource.as_deref())) {
+        None => Writer::Unknown,
+        Some((CONTROLLER, Some("scale"))) => Writer::Autoscaler,
+        Some((manager, _)) => Writer::Other(manager.to_owned()),
+    }
+}

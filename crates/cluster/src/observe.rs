@@ -1,0 +1,397 @@
+//! The loop that turns watches and metrics into events.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use autoscale::spec::{MetricIdentifier, MetricSpec};
+use controller::metric;
+use futures_util::{
+    FutureExt as _, StreamExt as _,
+    future::{BoxFuture, OptionFuture},
+    stream,
+};
+use jiff::Timestamp;
+use kube::core::ApiResource;
+use platform::{
+    Event, EventKind, Source, TargetError,
+    duration::whole_ms,
+    event::{GatewayInfo, Stamper},
+};
+use tokio::{sync::mpsc, time::MissedTickBehavior};
+use uuid::Uuid;
+
+use crate::{
+    access::Access,
+    connect::Cluster,
+    facts::Selector,
+    kinds,
+    metrics::{Metrics, Samples},
+    watch::{self, Incoming, LONGEST_WAIT, Watches},
+    world::{Change, Now, Scope, Stream, World},
+};
+
+/// How long the first lists may take.
+const FIRST_LISTS: Duration = Duration::from_mins(1);
+/// How often events that waited for their cause are looked after.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often the metrics APIs are asked: as often as the controller asks them, unless it is told otherwise.
+const POLL_EVERY: Duration = Duration::from_secs(15);
+/// Metrics asked for at the same time.
+const POLLS_AT_ONCE: usize = 4;
+/// Changes taken in at once.
+const CHANGES_AT_ONCE: usize = 256;
+/// How often an API server that was lost is asked whether it answers.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+/// How long after the API server's first answer every watch has been made again: the longest wait, and a little.
+const MADE_AGAIN: Duration = LONGEST_WAIT.saturating_add(Duration::from_secs(1));
+
+/// Reads the present state once, by the same watches that would go on from it.
+pub(crate) struct Observer {
+    cluster: Cluster,
+    access: Access,
+    pub(crate) world: World,
+    watches: Watches,
+    began: Instant,
+    began_at: Timestamp,
+    /// Streams whose connection is lost.
+    lost: BTreeSet<Stream>,
+    lost_since: Option<Instant>,
+    /// Since when the API server has been answering again.
+    answers_since: Option<Instant>,
+    refused: BTreeSet<Stream>,
+    /// Metrics that cannot be read, by autoscaler and metric.
+    unread: BTreeMap<(String, String), String>,
+    /// The autoscalers of the namespace, at the beginning.
+    known: Vec<String>,
+}
+
+impl Observer {
+    /// Waits until all that may be read is known.
+    pub(crate) async fn begin(cluster: &Cluster, access: Access, scope: Scope) -> Result<Self, TargetError> {
+        let (kinds, known) = kinds_in(cluster, &access, &scope).await?;
+        let (watches, coming, denied) = watch::start(cluster, &access, &kinds);
+        let mut observer = Self {
+            cluster: cluster.clone(),
+            access,
+            world: World::new(scope),
+            watches,
+            began: Instant::now(),
+            began_at: Timestamp::now(),
+            lost: BTreeSet::new(),
+            lost_since: None,
+            answers_since: None,
+            refused: BTreeSet::new(),
+            unread: BTreeMap::new(),
+            known,
+        };
+        denied.into_iter().for_each(|stream| observer.world.deny(stream));
+        let deadline = tokio::time::Instant::now() + FIRST_LISTS;
+        let mut missing: BTreeSet<Stream> = coming.into_iter().collect();
+        while !missing.is_empty() {
+            let next = tokio::time::timeout_at(deadline, observer.watches.next()).await;
+            let Ok(Some((stream, incoming))) = next else {
+                let what: Vec<String> =
+                    missing.iter().map(|stream| format!("{stream:?}").to_lowercase()).collect();
+                let message = format!(
+                    "{} did not list within {} s: {}",
+                    cluster.place,
+                    FIRST_LISTS.as_secs(),
+                    what.join(", ")
+                );
+                return Err(TargetError::Other { message });
+            };
+            match &incoming {
+                Incoming::Change(Change::Listed) => {
+                    missing.remove(&stream);
+                }
+                // Of a kind that is not served, say. The others go on.
+                Incoming::Refused(_) => {
+                    missing.remove(&stream);
+                    observer.world.deny(stream.clone());
+                }
+                Incoming::Lost(words) => {
+                    let message = format!("{} cannot be watched: {words}", cluster.place);
+                    return Err(TargetError::Other { message });
+                }
+                Incoming::Change(_) => {}
+            }
+            observer.take(stream, incoming);
+        }
+        observer.world.complete();
+        observer.check_scope()?;
+        Ok(observer)
+    }
+
+    /// What was asked for must be there.
+    fn check_scope(&self) -> Result<(), TargetError> {
+        let Some(hpa) = &self.world.scope.hpa else { return Ok(()) };
+        let namespace = &self.cluster.namespace;
+        if !self.access.allows("autoscaling", "horizontalpodautoscalers") {
+            let missing = self.access.missing(namespace).join("; ");
+            return Err(TargetError::Other {
+                message: format!("autoscaler {hpa} cannot be looked at: {missing}"),
+            });
+        }
+        if self.world.hpa(hpa).is_some() {
+            return Ok(());
+        }
+        let message = if self.known.is_empty() {
+            format!("namespace {namespace} has no autoscaler at all, or does not exist")
+        } else {
+            format!("namespace {namespace} has no autoscaler {hpa}; it has: {}", self.known.join(", "))
+        };
+        Err(TargetError::Invalid { message })
+    }
+
+    fn now(&self) -> Now {
+        let passed = self.began.elapsed();
+        let wall = self.began_at.saturating_add(passed).unwrap_or(self.began_at);
+        Now { t_ms: whole_ms(passed), wall }
+    }
+
+    fn take(&mut self, stream: Stream, incoming: Incoming) {
+        let now = self.now();
+        match incoming {
+            Incoming::Change(change) => {
+                self.refused.remove(&stream);
+                if self.lost.remove(&stream) && self.lost.is_empty() {
+                    self.is_back(now);
+                }
+                self.world.take(now, &stream, change);
+            }
+            Incoming::Lost(words) => {
+                self.lost.insert(stream.clone());
+                self.answers_since = None;
+                self.world.take(now, &stream, Change::Broken);
+                if self.lost_since.is_none() {
+                    self.lost_since = Some(Instant::now());
+                    let place = &self.cluster.place;
+                    let message = format!("lost the connection to {place}: {words}; trying again");
+                    self.world.warn(now, message);
+                }
+            }
+            Incoming::Refused(words) => {
+                if self.refused.insert(stream.clone()) {
+                    self.world.warn(now, format!("the API server refuses: {words}; asked again"));
+                }
+                self.lost.remove(&stream);
+            }
+        }
+    }
+
+    /// A watch that is made again says nothing until something changes. So the API server is asked whether it answers;
+    /// every watch has been made again one wait later.
+    fn look_after_lost(&mut self) {
+        let watched = |since: &Instant| since.elapsed() >= MADE_AGAIN;
+        if self.answers_since.as_ref().is_some_and(watched) {
+            self.is_back(self.now());
+        }
+    }
+
+    fn is_back(&mut self, now: Now) {
+        self.lost.clear();
+        self.answers_since = None;
+        self.world.mended();
+        if let Some(since) = self.lost_since.take() {
+            let seconds = since.elapsed().as_secs_f64();
+            let message = format!(
+                "the API server answers again after {seconds:.1} s; what happened meanwhile is told now"
+            );
+            self.world.warn(now, message);
+        }
+    }
+
+    /// Tells all that happens, until nobody listens any more.
+    pub(crate) async fn run(mut self, sender: mpsc::Sender<Event>) {
+        let mut stamper = Stamper::new(Uuid::now_v7(), Source::Cluster, self.began_at);
+        let started = EventKind::PlatformStarted {
+            platform: self.cluster.namespace.clone(),
+            target: format!("cluster {}", self.cluster.context),
+            nodes: u32::try_from(self.world.nodes().count()).unwrap_or(u32::MAX),
+            gateway: GatewayInfo { kind: "none".to_owned(), policy: String::new() },
+            services: self.world.service_infos(),
+        };
+        let now = self.now();
+        let mut events = vec![(now.t_ms, started)];
+        let missing = self.access.missing(&self.cluster.namespace);
+        events.extend(missing.into_iter().map(|message| (now.t_ms, EventKind::Warning { message })));
+        self.world.go_live(now);
+        let metrics = Metrics::new(self.cluster.clone());
+        let cluster = self.cluster.clone();
+        let mut polling: OptionFuture<BoxFuture<'_, Vec<Scraped>>> = None.into();
+        let mut asking: OptionFuture<BoxFuture<'_, bool>> = None.into();
+        let mut ask_at = Some(Instant::now());
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        let mut poll = tokio::time::interval(POLL_EVERY);
+        for interval in [&mut look, &mut poll] {
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
+        loop {
+            for (t_ms, kind) in events.drain(..) {
+                if sender.send(stamper.stamp(t_ms, kind)).await.is_err() {
+                    return;
+                }
+            }
+            tokio::select! {
+                () = sender.closed() => return,
+                Some((stream, incoming)) = self.watches.next() => {
+                    self.take(stream, incoming);
+                    // More may be there already, such as a whole list.
+                    for _ in 1..CHANGES_AT_ONCE {
+                        let Some(Some((stream, incoming))) =
+                            self.watches.next().now_or_never() else { break };
+                        self.take(stream, incoming);
+                    }
+                }
+                Some(scraped) = &mut polling => {
+                    polling = None.into();
+                    scraped.into_iter().for_each(|scraped| self.scraped(scraped));
+                }
+                _ = poll.tick() => polling = Some(ask(&metrics, self.questions()).boxed()).into(),
+                Some(answers) = &mut asking => {
+                    asking = None.into();
+                    ask_at = Some(Instant::now() + ASK_EVERY);
+                    if answers {
+                        self.answers_since.get_or_insert_with(Instant::now);
+                    }
+                }
+                _ = look.tick() => {
+                    self.look_after_lost();
+                    let is_silent = !self.lost.is_empty() && self.answers_since.is_none();
+                    if is_silent && ask_at.take_if(|at| *at <= Instant::now()).is_some() {
+                        asking = Some(async { cluster.version().await.is_ok() }.boxed()).into();
+                    }
+                }
+            }
+            events = self.world.events(self.now());
+        }
+    }
+
+    /// What to ask the metrics APIs for.
+    fn questions(&self) -> Vec<Question> {
+        let mut questions = Vec::new();
+        for (name, service) in self.world.services() {
+            let Some(hpa) = service.hpa.as_ref().and_then(|hpa| self.world.hpa(hpa)) else { continue };
+            let (Ok(spec), Some(workload)) = (&hpa.spec, self.world.workload(service)) else { continue };
+            let Some(selector) = &workload.selector else { continue };
+            for metric in &spec.metrics {
+                let Some(what) = What::of(metric, selector) else { continue };
+                let is_usage = matches!(what, What::Resource { .. });
+                if is_usage && !self.access.allows("metrics.k8s.io", "pods") {
+                    continue;
+                }
+                let pods = self.world.pods_of(name).map(|pod| pod.name.clone()).collect();
+                let metric = metric::label(metric).to_owned();
+                questions.push(Question { hpa: hpa.name.clone(), metric, what, pods });
+            }
+        }
+        questions
+    }
+
+    fn scraped(&mut self, scraped: Scraped) {
+        let now = self.now();
+        let Scraped { hpa, metric, values } = scraped;
+        let key = (hpa, metric);
+        match values {
+            Ok(values) => {
+                self.unread.remove(&key);
+                self.world.scraped(now, &key.0, &key.1, values);
+            }
+            Err(words) => {
+                if self.unread.get(&key) != Some(&words) && self.lost.is_empty() {
+                    let (hpa, metric) = &key;
+                    self.world.warn(
+                        now,
+                        format!("{metric}, a metric of autoscaler {hpa}, cannot be read: {words}"),
+                    );
+                    self.unread.insert(key, words);
+                }
+            }
+        }
+    }
+}
+
+/// The kinds of what autoscalers scale, the usual ones first, and the names of all autoscalers.
+async fn kinds_in(
+    cluster: &Cluster,
+    access: &Access,
+    scope: &Scope,
+) -> Result<(Vec<ApiResource>, Vec<String>), TargetError> {
+    let mut kinds: Vec<ApiResource> = kinds::usual().into();
+    if !access.allows("autoscaling", "horizontalpodautoscalers") {
+        return Ok((kinds, Vec::new()));
+    }
+    let hpas = crate::read::hpas(cluster).await?;
+    let is_wanted = |name: &String| scope.hpa.as_ref().is_none_or(|hpa| hpa == name);
+    for hpa in hpas.iter().filter(|hpa| is_wanted(&hpa.name)) {
+        if !kinds.iter().any(|kind| kind.kind == hpa.target.kind) {
+            // A kind that is not served any more: its autoscaler says so itself.
+            kinds.extend(kinds::find(cluster, &hpa.target).await);
+        }
+    }
+    Ok((kinds, hpas.into_iter().map(|hpa| hpa.name).collect()))
+}
+
+/// What to ask the metrics APIs for, and for whom.
+#[derive(Debug)]
+struct Question {
+    hpa: String,
+    metric: String,
+    what: What,
+    /// Of these pods.
+    pods: BTreeSet<String>,
+}
+
+#[derive(Debug)]
+enum What {
+    Resource { name: String, container: Option<String> },
+    Custom { metric: MetricIdentifier, selector: Selector },
+}
+
+impl What {
+    /// `None`: it is no metric of pods.
+    fn of(metric: &MetricSpec, selector: &Selector) -> Option<Self> {
+        if let Some(pods) = &metric.pods {
+            return Some(Self::Custom { metric: pods.metric.clone(), selector: selector.clone() });
+        }
+        let name = metric::resource(metric)?.to_owned();
+        let container = metric.container_resource.as_ref().map(|resource| resource.container.clone());
+        Some(Self::Resource { name, container })
+    }
+}
+
+/// An answer of the metrics APIs, in milli-units by pod.
+#[derive(Debug)]
+struct Scraped {
+    hpa: String,
+    metric: String,
+    values: Result<BTreeMap<String, i64>, String>,
+}
+
+/// Asks all questions, a few at a time. CPU and memory of a namespace come by one answer for all.
+async fn ask(metrics: &Metrics, questions: Vec<Question>) -> Vec<Scraped> {
+    let by_resource = questions.iter().any(|question| matches!(question.what, What::Resource { .. }));
+    let usages = if by_resource { metrics.usages(None).await } else { Err(String::new()) };
+    let usages = &usages;
+    stream::iter(questions)
+        .map(|question| async move {
+            let Question { hpa, metric, what, pods } = question;
+            let samples: Result<Samples, String> = match (what, usages) {
+                (What::Custom { metric, selector }, _) => metrics.of_pods(&metric, &selector).await,
+                (What::Resource { name, container }, Ok(usages)) => {
+                    Ok(usages.of(&name, container.as_deref()))
+                }
+                (What::Resource { .. }, Err(words)) => Err(words.clone()),
+            };
+            let of_these = |samples: Samples| {
+                let samples = samples.into_iter().filter(|(pod, _)| pods.contains(pod));
+                samples.map(|(pod, sample)| (pod, sample.milli)).collect()
+            };
+            Scraped { hpa, metric, values: samples.map(of_these) }
+        })
+        .buffer_unordered(POLLS_AT_ONCE)
+        .collect()
+        .await
+}

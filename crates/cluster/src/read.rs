@@ -1,0 +1,113 @@
+//! Objects read once.
+
+use k8s_openapi::api::{
+    autoscaling::v2::HorizontalPodAutoscaler,
+    core::v1::{Event, Pod},
+};
+use kube::{Api, api::ListParams, core::DynamicObject};
+use platform::TargetError;
+
+use crate::{
+    connect::Cluster,
+    facts::{EventFacts, Facts as _, HpaFacts, Object, Selector},
+    kinds,
+};
+
+/// Objects of one page of a list.
+const PAGE: u32 = 500;
+
+/// Reads a list page by page.
+async fn all<K>(
+    cluster: &Cluster,
+    what: &str,
+    api: &Api<K>,
+    mut params: ListParams,
+) -> Result<Vec<K>, TargetError>
+where
+    K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+{
+    params.limit = Some(PAGE);
+    let mut items = Vec::new();
+    loop {
+        let list = cluster.ask(what, api.list(&params)).await?;
+        items.extend(list.items);
+        match list.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params.continue_token = Some(token),
+            None => return Ok(items),
+        }
+    }
+}
+
+/// The autoscalers of the namespace.
+pub(crate) async fn hpas(cluster: &Cluster) -> Result<Vec<HpaFacts>, TargetError> {
+    let api = Api::<HorizontalPodAutoscaler>::namespaced(cluster.client.clone(), &cluster.namespace);
+    let what = format!("the autoscalers of namespace {}", cluster.namespace);
+    let hpas = all(cluster, &what, &api, ListParams::default()).await?;
+    let facts = hpas.iter().map(|hpa| match hpa.facts() {
+        Object::Hpa(facts) => Some(*facts),
+        _ => None,
+    });
+    Ok(facts.flatten().collect())
+}
+
+/// The pods of the namespace that a selector matches.
+pub(crate) async fn pods(cluster: &Cluster, selector: &Selector) -> Result<Vec<Pod>, TargetError> {
+    let api = Api::<Pod>::namespaced(cluster.client.clone(), &cluster.namespace);
+    let params = ListParams::default().labels(&selector.to_string());
+    all(cluster, &format!("the pods of namespace {}", cluster.namespace), &api, params).await
+}
+
+/// What was said of one object, as far as the API server still has it and this account may read it.
+pub(crate) async fn events(cluster: &Cluster, kind: &str, name: &str) -> Vec<EventFacts> {
+    let api = Api::<Event>::namespaced(cluster.client.clone(), &cluster.namespace);
+    let fields = format!("involvedObject.kind={kind},involvedObject.name={name}");
+    let events =
+        all(cluster, "events", &api, ListParams::default().fields(&fields)).await.unwrap_or_default();
+    let facts = events.iter().map(|event| match event.facts() {
+        Object::Event(facts) => Some(facts),
+        _ => None,
+    });
+    let mut facts: Vec<EventFacts> = facts.flatten().collect();
+    facts.sort_by_key(|event| event.last);
+    facts
+}
+
+/// What an autoscaler scales, as the controller reads it.
+#[derive(Debug)]
+pub(crate) struct Scaled {
+    /// `spec.replicas`
+    pub(crate) wanted: i32,
+    /// `status.replicas`
+    pub(crate) present: i32,
+    pub(crate) selector: Option<Selector>,
+}
+
+/// The scale of an autoscaler's target; from the target itself where this account may not read the scale.
+pub(crate) async fn scale(cluster: &Cluster, hpa: &HpaFacts) -> Result<Scaled, TargetError> {
+    let kind = kinds::find(cluster, &hpa.target).await?;
+    let api = Api::<DynamicObject>::namespaced_with(cluster.client.clone(), &cluster.namespace, &kind);
+    let what = format!("the scale of {} {}", hpa.target.kind, hpa.target.name);
+    match cluster.try_ask(api.get_scale(&hpa.target.name)).await {
+        Ok(scale) => {
+            let status = scale.status.unwrap_or_default();
+            Ok(Scaled {
+                wanted: scale.spec.and_then(|spec| spec.replicas).unwrap_or(0),
+                present: status.replicas,
+                selector: status.selector.as_deref().and_then(Selector::parse),
+            })
+        }
+        Err(call) if call.status() == Some(403) => {
+            let object = cluster.ask(what, api.get(&hpa.target.name)).await?;
+            let Object::Workload(workload) = object.facts() else {
+                return Err(TargetError::other("a workload is no workload"));
+            };
+            let signed = |count: u32| i32::try_from(count).unwrap_or(i32::MAX);
+            Ok(Scaled {
+                wanted: signed(workload.replicas),
+                present: signed(workload.present),
+                selector: workload.selector,
+            })
+        }
+        Err(call) => Err(call.error(&what, cluster)),
+    }
+}

@@ -1,0 +1,238 @@
+//! [`ClusterTarget`]: a namespace of a cluster as a [`Target`].
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use autoscale::explain::Case;
+use jiff::Timestamp;
+use platform::{
+    Target, TargetError,
+    target::{
+        Applied, Drained, Endpoint, EventStream, EventsFrom, Killed, LogQuery, LogStream, OnProgress, OnWait,
+        Reported, Scaled, Snapshot, Started, Stopped, Subject, Wanted,
+    },
+};
+use tokio::{runtime::Runtime, sync::mpsc};
+
+use crate::{
+    access::{Access, READING},
+    act::Actor,
+    case, connect,
+    connect::{Cluster, Options},
+    endpoint,
+    facts::HpaFacts,
+    logs,
+    metrics::Metrics,
+    observe::Observer,
+    read,
+    snapshot::{self, Usage},
+    world::Scope,
+};
+
+/// How often a caller that waits is asked whether to go on.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+/// Events and log lines that wait for a slow reader; the watches wait with them.
+const QUEUE: usize = 1024;
+
+/// A namespace of a cluster.
+pub struct ClusterTarget {
+    cluster: Cluster,
+    scope: Scope,
+    version: String,
+    on_wait: Option<OnWait>,
+    runtime: Runtime,
+}
+
+impl fmt::Debug for ClusterTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClusterTarget").field("cluster", &self.cluster).finish_non_exhaustive()
+    }
+}
+
+impl ClusterTarget {
+    /// Finds the cluster and asks it for its version.
+    pub fn connect(options: &Options, on_wait: Option<OnWait>) -> Result<Self, TargetError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .thread_name("cluster")
+            .build()
+            .map_err(TargetError::other)?;
+        let connected = wait(&runtime, on_wait.as_ref(), async {
+            let cluster = connect::connect(options).await?;
+            let version = cluster.version().await?;
+            Ok((cluster, version))
+        });
+        let (cluster, version) = connected?;
+        let scope = Scope { hpa: options.hpa.clone() };
+        Ok(Self { cluster, scope, version, on_wait, runtime })
+    }
+
+    /// Of the API server, such as `v1.34.4`.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    fn wait<T>(&self, answer: impl Future<Output = Result<T, TargetError>>) -> Result<T, TargetError> {
+        wait(&self.runtime, self.on_wait.as_ref(), answer)
+    }
+
+    /// What there is, and what goes on from there.
+    async fn observer(&self) -> Result<Observer, TargetError> {
+        let access = Access::review(&self.cluster, READING).await?;
+        Observer::begin(&self.cluster, access, self.scope.clone()).await
+    }
+
+    /// The autoscaler of a service.
+    async fn hpa(&self, service: &str) -> Result<HpaFacts, TargetError> {
+        let hpas = read::hpas(&self.cluster).await?;
+        let in_scope = |hpa: &&HpaFacts| self.scope.hpa.as_ref().is_none_or(|name| *name == hpa.name);
+        let hpas: Vec<&HpaFacts> = hpas.iter().filter(in_scope).collect();
+        let named = hpas.iter().find(|hpa| hpa.target.name == service || hpa.name == service);
+        named.map(|hpa| (*hpa).clone()).ok_or_else(|| TargetError::UnknownService {
+            service: format!("autoscaled {service}"),
+            known: hpas.iter().map(|hpa| hpa.target.name.clone()).collect(),
+        })
+    }
+}
+
+/// Waits for an answer, and asks meanwhile whether it is still wanted.
+fn wait<T>(
+    runtime: &Runtime,
+    on_wait: Option<&OnWait>,
+    answer: impl Future<Output = Result<T, TargetError>>,
+) -> Result<T, TargetError> {
+    runtime.block_on(async {
+        let began = Instant::now();
+        let mut answer = std::pin::pin!(answer);
+        loop {
+            match tokio::time::timeout(ASK_EVERY, &mut answer).await {
+                Ok(answer) => return answer,
+                Err(_) if on_wait.is_some_and(|on_wait| on_wait(began.elapsed()).is_break()) => {
+                    return Err(TargetError::Interrupted);
+                }
+                Err(_) => {}
+            }
+        }
+    })
+}
+
+/// What is received, as a blocking iterator.
+fn blocking<T: Send + 'static>(mut receiver: mpsc::Receiver<T>) -> Box<dyn Iterator<Item = T> + Send> {
+    Box::new(std::iter::from_fn(move || receiver.blocking_recv()))
+}
+
+impl Target for ClusterTarget {
+    fn is_up(&self) -> Result<bool, TargetError> {
+        self.wait(async { Ok(self.observer().await?.world.services().next().is_some()) })
+    }
+
+    fn apply(&self, _wanted: Wanted<'_>, _progress: &mut OnProgress<'_>) -> Result<Applied, TargetError> {
+        Err(TargetError::Unsupported {
+            what: "bringing the platform up in a cluster".to_owned(),
+            why: "this version watches, explains and changes what runs there; install the chart with helm"
+                .to_owned(),
+        })
+    }
+
+    fn teardown(&self, _grace: bool) -> Result<(), TargetError> {
+        Err(TargetError::Unsupported {
+            what: "taking the platform down in a cluster".to_owned(),
+            why: "what was installed there belongs to helm: helm uninstall".to_owned(),
+        })
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, TargetError> {
+        self.wait(async {
+            let access = Access::review(&self.cluster, READING).await?;
+            let problems = access.missing(&self.cluster.namespace);
+            let metrics = Metrics::new(self.cluster.clone());
+            let usage = match access.allows("metrics.k8s.io", "pods") {
+                // Clusters without metrics-server have none.
+                true => metrics.usages(None).await.ok().as_ref().map(Usage::of).unwrap_or_default(),
+                false => Usage::default(),
+            };
+            let observer = Observer::begin(&self.cluster, access, self.scope.clone()).await?;
+            Ok(snapshot::snapshot(&self.cluster, &observer.world, &usage, problems, Timestamp::now()))
+        })
+    }
+
+    fn events(&self, from: EventsFrom) -> Result<EventStream, TargetError> {
+        if from != EventsFrom::Now {
+            return Err(TargetError::Unsupported {
+                what: "events from the beginning".to_owned(),
+                why: "nobody records them in a cluster; they begin when somebody watches".to_owned(),
+            });
+        }
+        let observer = self.wait(self.observer())?;
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        self.runtime.spawn(observer.run(sender));
+        Ok(Box::new(blocking(receiver).map(Ok)))
+    }
+
+    fn scale(&self, service: &str, replicas: u32) -> Result<Scaled, TargetError> {
+        self.wait(async {
+            let world = self.observer().await?.world;
+            Actor { cluster: &self.cluster, world: &world }.scale(service, replicas).await
+        })
+    }
+
+    fn kill(&self, what: &Subject, restart: bool) -> Result<Killed, TargetError> {
+        self.wait(async {
+            let world = self.observer().await?.world;
+            Actor { cluster: &self.cluster, world: &world }.kill(what, restart).await
+        })
+    }
+
+    fn stop(&self, what: &Subject) -> Result<Stopped, TargetError> {
+        self.wait(async {
+            let world = self.observer().await?.world;
+            Actor { cluster: &self.cluster, world: &world }.stop(what).await
+        })
+    }
+
+    fn start(&self, what: &Subject) -> Result<Started, TargetError> {
+        self.wait(async {
+            let world = self.observer().await?.world;
+            Actor { cluster: &self.cluster, world: &world }.start(what).await
+        })
+    }
+
+    fn drain(&self, what: &Subject) -> Result<Drained, TargetError> {
+        self.wait(async {
+            let world = self.observer().await?.world;
+            Actor { cluster: &self.cluster, world: &world }.drain(what).await
+        })
+    }
+
+    fn logs(&self, query: &LogQuery) -> Result<LogStream, TargetError> {
+        let world = self.wait(async { Ok(self.observer().await?.world) })?;
+        let pods = logs::Pods::of(&world, query)?;
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        self.runtime.spawn(logs::run(self.cluster.clone(), pods, query.clone(), sender));
+        Ok(blocking(receiver))
+    }
+
+    fn endpoint(&self, service: &str) -> Result<Endpoint, TargetError> {
+        self.wait(async {
+            let world = self.observer().await?.world;
+            endpoint::of(&self.cluster, &world, service).await
+        })
+    }
+
+    fn autoscaler(&self, service: &str) -> Result<Case, TargetError> {
+        self.wait(async {
+            let hpa = self.hpa(service).await?;
+            case::case(&self.cluster, &hpa, Timestamp::now()).await
+        })
+    }
+
+    fn reported(&self, service: &str) -> Result<Option<Reported>, TargetError> {
+        self.wait(async {
+            let hpa = self.hpa(service).await?;
+            case::reported(&self.cluster, &hpa, Timestamp::now()).await.map(Some)
+        })
+    }
+}

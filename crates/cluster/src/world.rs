@@ -1,0 +1,293 @@
+//! What is known of a namespace, and what changed: API objects in, events out.
+//!
+//! Events come from comparing what is known with what is seen. So a list after a lost watch tells exactly what happened
+//! meanwhile, once, and memory is bounded by the objects that exist. There is no clock and no I/O here; the caller says
+//! when something was seen.
+
+mod autoscaling;
+mod desired;
+mod nodes;
+mod outbox;
+mod pods;
+mod said;
+mod services;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use platform::{EventKind, event::ServiceInfo};
+
+use crate::facts::{HpaFacts, NodeFacts, Object, PodFacts, SliceFacts, WorkloadFacts};
+use autoscaling::Watched;
+pub(crate) use autoscaling::{proposals, trouble};
+use desired::Desired;
+use outbox::Outbox;
+use pods::PodState;
+use said::Said;
+
+/// When something was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Now {
+    /// Milliseconds since the run began.
+    pub(crate) t_ms: u64,
+    pub(crate) wall: Timestamp,
+}
+
+/// One stream of objects; each has its own names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stream {
+    Hpas,
+    Pods,
+    /// By the kind of the objects.
+    Workloads(String),
+    Slices,
+    Nodes,
+    Events,
+}
+
+/// What a stream says.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Change {
+    /// A list of all that there is begins.
+    Listing,
+    /// In the list, or changed since.
+    Is(Object),
+    /// The list is complete: what was not in it is gone.
+    Listed,
+    Gone(Object),
+    /// The connection was lost; it comes back by itself.
+    Broken,
+}
+
+/// What of the namespace is looked at.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Scope {
+    /// This autoscaler alone, and what it scales.
+    pub(crate) hpa: Option<String>,
+}
+
+/// One thing that can be scaled, by the name that events use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Service {
+    /// Kind and name of the workload.
+    pub(crate) workload: (String, String),
+    pub(crate) hpa: Option<String>,
+}
+
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) scope: Scope,
+    hpas: BTreeMap<String, Watched>,
+    workloads: BTreeMap<(String, String), WorkloadFacts>,
+    pods: BTreeMap<String, PodState>,
+    slices: BTreeMap<String, SliceFacts>,
+    nodes: BTreeMap<String, NodeFacts>,
+    services: BTreeMap<String, Service>,
+    desired: BTreeMap<String, Desired>,
+    /// Ready and draining, by service, as last told.
+    endpoints: BTreeMap<String, (Vec<String>, Vec<String>)>,
+    said: Said,
+    /// What has been listed since the stream's list began.
+    listing: BTreeMap<Stream, BTreeSet<String>>,
+    broken: BTreeSet<Stream>,
+    /// Streams that this account may not read.
+    denied: BTreeSet<Stream>,
+    /// The present state has been read.
+    complete: bool,
+    /// What is seen from now on is news.
+    live: bool,
+    out: Outbox,
+}
+
+impl World {
+    pub(crate) fn new(scope: Scope) -> Self {
+        Self {
+            scope,
+            hpas: BTreeMap::new(),
+            workloads: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            slices: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            services: BTreeMap::new(),
+            desired: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
+            said: Said::default(),
+            listing: BTreeMap::new(),
+            broken: BTreeSet::new(),
+            denied: BTreeSet::new(),
+            complete: false,
+            live: false,
+            out: Outbox::default(),
+        }
+    }
+
+    /// This stream will not come.
+    pub(crate) fn deny(&mut self, stream: Stream) {
+        self.denied.insert(stream);
+    }
+
+    /// Whether workloads of this kind cannot be seen.
+    pub(crate) fn is_denied(&self, kind: &str) -> bool {
+        self.denied.contains(&Stream::Workloads(kind.to_owned()))
+    }
+
+    pub(crate) fn hpa(&self, name: &str) -> Option<&HpaFacts> {
+        Some(&self.hpas.get(name)?.facts)
+    }
+
+    pub(crate) fn pods_of<'a>(&'a self, service: &'a str) -> impl Iterator<Item = &'a PodFacts> {
+        let of = move |state: &&PodState| state.service.as_deref() == Some(service);
+        self.pods.values().filter(of).map(|state| &state.facts)
+    }
+
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &NodeFacts> {
+        self.nodes.values()
+    }
+
+    pub(crate) fn services(&self) -> impl Iterator<Item = (&String, &Service)> {
+        self.services.iter()
+    }
+
+    pub(crate) fn service(&self, name: &str) -> Option<&Service> {
+        self.services.get(name)
+    }
+
+    pub(crate) fn workload(&self, service: &Service) -> Option<&WorkloadFacts> {
+        self.workloads.get(&service.workload)
+    }
+
+    /// Takes in what a stream says.
+    pub(crate) fn take(&mut self, now: Now, stream: &Stream, change: Change) {
+        match change {
+            Change::Listing => {
+                self.listing.insert(stream.clone(), BTreeSet::new());
+            }
+            Change::Is(object) => {
+                if let Some(names) = self.listing.get_mut(stream) {
+                    names.insert(object.name().to_owned());
+                }
+                self.broken.remove(stream);
+                self.is(now, object);
+            }
+            Change::Listed => {
+                self.broken.remove(stream);
+                if let Some(listed) = self.listing.remove(stream) {
+                    self.forget_all_but(now, stream, &listed);
+                }
+            }
+            Change::Gone(object) => {
+                self.broken.remove(stream);
+                self.gone(now, stream, object.name(), Some(&object));
+            }
+            Change::Broken => {
+                self.broken.insert(stream.clone());
+            }
+        }
+    }
+
+    /// All watches have been made again.
+    pub(crate) fn mended(&mut self) {
+        self.broken.clear();
+    }
+
+    fn is(&mut self, now: Now, object: Object) {
+        match object {
+            Object::Hpa(hpa) => self.hpa_is(now, *hpa),
+            Object::Pod(pod) => self.pod_is(now, *pod),
+            Object::Workload(workload) => self.workload_is(now, *workload),
+            Object::Slice(slice) => self.slice_is(now, slice),
+            Object::Node(node) => self.node_is(now, node),
+            Object::Event(event) => self.said(now, &event),
+        }
+    }
+
+    fn gone(&mut self, now: Now, stream: &Stream, name: &str, last: Option<&Object>) {
+        match stream {
+            Stream::Hpas => self.hpa_gone(now, name),
+            Stream::Pods => {
+                let last = match last {
+                    Some(Object::Pod(pod)) => Some(&**pod),
+                    _ => None,
+                };
+                self.pod_gone(now, name, last);
+            }
+            Stream::Workloads(kind) => self.workload_gone(now, kind, name),
+            Stream::Slices => self.slice_gone(now, name),
+            Stream::Nodes => self.node_gone(now, name),
+            Stream::Events => self.said.forget(name),
+        }
+    }
+
+    fn forget_all_but(&mut self, now: Now, stream: &Stream, listed: &BTreeSet<String>) {
+        let known: Vec<String> = match stream {
+            Stream::Hpas => self.hpas.keys().cloned().collect(),
+            Stream::Pods => self.pods.keys().cloned().collect(),
+            Stream::Workloads(kind) => {
+                let of = self.workloads.keys().filter(|(one, _)| one == kind);
+                of.map(|(_, name)| name.clone()).collect()
+            }
+            Stream::Slices => self.slices.keys().cloned().collect(),
+            Stream::Nodes => self.nodes.keys().cloned().collect(),
+            Stream::Events => self.said.names().cloned().collect(),
+        };
+        for name in known.iter().filter(|name| !listed.contains(*name)) {
+            self.gone(now, stream, name, None);
+        }
+    }
+
+    /// From now on there is news.
+    pub(crate) fn go_live(&mut self, now: Now) {
+        self.complete();
+        self.live = true;
+        for service in self.services.keys().cloned().collect::<Vec<_>>() {
+            self.endpoints_of(now, &service);
+        }
+        for name in self.hpas.keys().cloned().collect::<Vec<_>>() {
+            self.synced(now, &name);
+        }
+    }
+
+    /// Decides what had to wait for its reason, and returns the events that are due, each with its time.
+    pub(crate) fn events(&mut self, now: Now) -> Vec<(u64, EventKind)> {
+        self.settle(now);
+        let pending = self.desired.values().filter_map(Desired::waits_since).min();
+        self.out.due(now.t_ms, pending)
+    }
+
+    fn tell(&mut self, now: Now, event: EventKind) {
+        if self.live {
+            self.out.push(now.t_ms, event);
+        }
+    }
+
+    pub(crate) fn warn(&mut self, now: Now, message: String) {
+        self.tell(now, EventKind::Warning { message });
+    }
+
+    /// What a reader needs to know of each service.
+    pub(crate) fn service_infos(&self) -> Vec<ServiceInfo> {
+        let info = |(name, service): (&String, &Service)| {
+            let watched = service.hpa.as_ref().and_then(|hpa| self.hpas.get(hpa));
+            ServiceInfo {
+                name: name.clone(),
+                replicas: self.replicas(service),
+                endpoint: None,
+                autoscaled: watched.map(|watched| [watched.facts.min, watched.facts.max]),
+                targets_milli: watched.map(Watched::targets_milli).unwrap_or_default(),
+            }
+        };
+        self.services.iter().map(info).collect()
+    }
+
+    /// How many replicas are wanted.
+    pub(crate) fn replicas(&self, service: &Service) -> u32 {
+        let hpa = || service.hpa.as_ref().and_then(|hpa| self.hpa(hpa));
+        self.workload(service)
+            .map(|workload| workload.replicas)
+            .or_else(|| Some(hpa()?.desired))
+            .unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+//! Who changed the number of replicas, and why.
+//!
+//! The workload says what was set and, by its managed fields, by whom. The controller's event says why. They come by
+//! different watches, in any order; after a lost connection several changes come as one, and the events say which.
+
+use std::collections::VecDeque;
+
+use jiff::Timestamp;
+
+use super::Now;
+use crate::facts::Writer;
+
+/// How long to wait for the rest of the status that tells of a change.
+const SETTLES_MS: u64 = 250;
+/// How long a change waits for the controller's event, which may never come: controllers limit their events.
+const WAIT_MS: u64 = 3_000;
+/// The same while the connection that brings it is lost.
+const WAIT_BROKEN_MS: u64 = 45_000;
+/// More than this many changes at once cannot be told apart any more.
+const ANNOUNCED_MAX: usize = 64;
+
+/// The changes of one service that wait for their reasons.
+#[derive(Debug, Default)]
+pub(super) struct Desired {
+    /// As last told.
+    known: Option<u32>,
+    set: VecDeque<Set>,
+    announced: VecDeque<Announced>,
+}
+
+/// The workload has another number of replicas.
+#[derive(Debug)]
+struct Set {
+    to: u32,
+    at: Now,
+    by: Writer,
+}
+
+/// The controller said that it set a number.
+#[derive(Debug)]
+struct Announced {
+    to: u32,
+    message: String,
+    /// In whole seconds.
+    said: Option<Timestamp>,
+    seen: Now,
+}
+
+/// A change that can be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Decided {
+    pub(super) from: u32,
+    pub(super) to: u32,
+    pub(super) t_ms: u64,
+    pub(super) by: By,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum By {
+    /// With its event's message, if that came.
+    Controller(Option<String>),
+    /// By somebody else, by name if that is known.
+    Hand(Option<String>),
+}
+
+/// What else is known.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Facts {
+    pub(super) autoscaled: bool,
+    /// The watch of the workload will not say anything.
+    pub(super) blind: bool,
+    /// A watch is being restored.
+    pub(super) broken: bool,
+    /// When the autoscaler last scaled, and to what.
+    pub(super) last_scale: Option<(Timestamp, u32)>,
+}
+
+impl Desired {
+    /// The workload has `to` where it had `from`.
+    pub(super) fn set(&mut self, at: Now, from: u32, to: u32, by: Writer) {
+        self.known.get_or_insert(from);
+        if self.set.back().map(|set| set.to).or(self.known) != Some(to) {
+            self.set.push_back(Set { to, at, by });
+        }
+    }
+
+    pub(super) fn announce(&mut self, seen: Now, to: u32, message: &str, said: Option<Timestamp>) {
+        let place = self.announced.iter().rposition(|one| one.said <= said).map_or(0, |place| place + 1);
+        self.announced.insert(place, Announced { to, message: message.to_owned(), said, seen });
+        if self.announced.len() > ANNOUNCED_MAX {
+            self.announced.pop_front();
+        }
+    }
+
+    /// Since when a change has been waiting.
+    pub(super) fn waits_since(&self) -> Option<u64> {
+        self.set.front().map(|set| set.at.t_ms)
+    }
+
+    /// What can be told by now.
+    pub(super) fn decide(&mut self, now: Now, facts: Facts) -> Vec<Decided> {
+        let mut decided = Vec::new();
+        let patience_ms = if facts.broken { WAIT_BROKEN_MS } else { WAIT_MS };
+        let age_ms = |since: Now| now.t_ms.saturating_sub(since.t_ms);
+        while let Some(set) = self.set.front() {
+            let (to, t_ms) = (set.to, set.at.t_ms);
+            let from = self.known.unwrap_or(to);
+            let announced = self.announced.iter().position(|one| one.to == to);
+            let by = match (announced, &set.by) {
+                (Some(place), Writer::Autoscaler | Writer::Unknown) if facts.autoscaled => {
+                    if age_ms(set.at) < SETTLES_MS {
+                        break;
+                    }
+                    self.told(place, t_ms, &mut decided);
+                    self.set.pop_front();
+                    continue;
+                }
+                (_, Writer::Other(name)) => By::Hand(Some(name.clone())),
+                _ if !facts.autoscaled => By::Hand(None),
+                _ if age_ms(set.at) < patience_ms => break,
+                (_, Writer::Autoscaler) => By::Controller(None),
+                (_, Writer::Unknown) => {
+                    let wall = set.at.wall;
+                    let recent = |at: Timestamp| wall.duration_since(at).as_secs().abs() <= 5;
+                    let is_it = facts.last_scale.is_some_and(|(at, desired)| desired == to && recent(at));
+                    if is_it { By::Controller(None) } else { By::Hand(None) }
+                }
+            };
+            decided.push(Decided { from, to, t_ms, by });
+            self.known = Some(to);
+            self.set.pop_front();
+        }
+        self.leftover(now, facts, patience_ms, &mut decided);
+        decided
+    }
+
+    /// Tells the announced changes up to the one at `place`: those before it were never seen at the workload.
+    fn told(&mut self, place: usize, t_ms: u64, decided: &mut Vec<Decided>) {
+        for Announced { to, message, .. } in self.announced.drain(..=place) {
+            let from = self.known.replace(to).unwrap_or(to);
+            if from != to {
+                decided.push(Decided { from, to, t_ms, by: By::Controller(Some(message)) });
+            }
+        }
+    }
+
+    /// Announcements that no change waits for: of changes told already, or of a workload that cannot be watched.
+    fn leftover(&mut self, now: Now, facts: Facts, patience_ms: u64, decided: &mut Vec<Decided>) {
+        while self.set.is_empty()
+            && let Some(first) = self.announced.front()
+        {
+            let waited_ms = now.t_ms.saturating_sub(first.seen.t_ms);
+            if Some(first.to) != self.known && !facts.blind && waited_ms < patience_ms {
+                break;
+            }
+            if facts.blind {
+                self.told(0, first.seen.t_ms, decided);
+            } else {
+                self.announced.pop_front();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,320 @@
+//! Against a real control plane: `infrastructure/testbed/test cluster`.
+//!
+//! The autoscaler's real controller scales pods on kwok's nodes by metrics that this test serves. Nothing of ours is
+//! installed: the Deployment and its autoscaler are somebody else's, and the account that looks may only read.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod cut;
+mod metrics;
+mod world;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use autoscale::explain;
+use cluster::ClusterTarget;
+use platform::{
+    EventKind, Target, TargetError,
+    event::NodeState,
+    target::{ReplicaPhase, Subject},
+};
+use serde_json::json;
+use world::{Namespace, Watched};
+
+/// Everything that the documentation asks for, and nothing else.
+fn reading() -> serde_json::Value {
+    let watch = ["get", "list", "watch"];
+    json!([
+        {"apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": watch},
+        {"apiGroups": ["apps"], "resources": ["deployments", "statefulsets"], "verbs": watch},
+        {"apiGroups": [""], "resources": ["pods", "events"], "verbs": watch},
+        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": watch},
+        {"apiGroups": ["metrics.k8s.io"], "resources": ["pods"], "verbs": ["get", "list"]},
+        {"apiGroups": ["custom.metrics.k8s.io"], "resources": ["pods/load"], "verbs": ["get"]},
+    ])
+}
+
+#[test]
+fn an_autoscaler_that_is_not_ours_is_followed_and_explained_with_a_read_only_account() {
+    let namespace = Namespace::new("follow");
+    namespace.application("chat", 1);
+    namespace.autoscaler("chat", 1, 6);
+    let target = namespace.account("reader", &reading(), true);
+    let watched = Watched::new(&target);
+
+    namespace.load("chat", 250_000);
+    watched.until("6 replicas", |events| events.iter().any(|event| desired(event) == Some((6, true))));
+    watched.until("6 pods ready", |events| {
+        events.iter().filter(|event| matches!(event, EventKind::PodReady { .. })).count() == 5
+    });
+    explained(&target, &namespace, 6);
+    let snapshot = target.snapshot().unwrap();
+    assert_eq!(snapshot.problems, Vec::<String>::new());
+    let service = &snapshot.services[0];
+    assert_eq!((service.name.as_str(), service.desired), ("chat", 6));
+    assert!(service.replicas.iter().all(|replica| replica.phase == ReplicaPhase::Ready));
+    let autoscaler = service.autoscaler.as_ref().unwrap();
+    assert_eq!((autoscaler.min, autoscaler.max), (1, 6));
+    assert_eq!(snapshot.nodes, u32::try_from(snapshot.node_list.len()).unwrap());
+
+    namespace.load("chat", 10_000);
+    watched.until("1 replica", |events| events.iter().any(|event| desired(event) == Some((1, true))));
+    watched.until("5 pods gone", |events| {
+        events.iter().filter(|event| matches!(event, EventKind::PodGone { .. })).count() == 5
+    });
+    explained(&target, &namespace, 1);
+
+    let events = watched.events();
+    let kinds: Vec<&EventKind> = events.iter().map(|event| &event.kind).collect();
+    assert!(matches!(kinds[0], EventKind::PlatformStarted { .. }), "{:?}", kinds[0]);
+    let warnings: Vec<_> = kinds.iter().filter(|kind| matches!(kind, EventKind::Warning { .. })).collect();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    assert!(
+        kinds.iter().any(|kind| matches!(kind, EventKind::MetricScraped { metric, .. } if metric == "load"))
+    );
+    assert!(kinds.iter().any(|kind| matches!(kind, EventKind::ScaleDownHeld { .. })));
+    assert!(events.is_sorted_by_key(|event| event.t_ms), "in order");
+    each_pod_once(&kinds, 5);
+
+    // What the controller says itself, in whole seconds.
+    let said = namespace.rescales("chat");
+    let told: Vec<(String, jiff::Timestamp)> = events
+        .iter()
+        .filter_map(|event| match &event.kind {
+            EventKind::DesiredChanged { reason, .. } => Some((reason.clone(), event.wall)),
+            _ => None,
+        })
+        .collect();
+    let reasons =
+        |of: &[(String, jiff::Timestamp)]| of.iter().map(|(reason, _)| reason.clone()).collect::<Vec<_>>();
+    assert_eq!(reasons(&told), reasons(&said));
+    for ((reason, ours), (_, theirs)) in told.iter().zip(&said) {
+        let apart = ours.duration_since(*theirs).as_secs_f64();
+        assert!((-1.0..=2.0).contains(&apart), "{reason}: {apart} s apart");
+    }
+    let first = kinds.iter().find_map(|kind| match kind {
+        EventKind::DesiredChanged { from: 1, explanation, .. } => Some(explanation),
+        _ => None,
+    });
+    let first = first.unwrap();
+    assert!(first.starts_with("load 250 per pod of 100: wants 3"), "{first}");
+}
+
+/// The count that an event sets, and whether the controller did.
+fn desired(event: &EventKind) -> Option<(u32, bool)> {
+    match event {
+        EventKind::DesiredChanged { to, .. } => Some((*to, true)),
+        EventKind::ReplicasSet { to, .. } => Some((*to, false)),
+        _ => None,
+    }
+}
+
+/// Each pod that came started once and was ready once; each that went drained once and was gone once.
+fn each_pod_once(kinds: &[&EventKind], expected: usize) {
+    let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for kind in kinds {
+        let (what, pod) = match kind {
+            EventKind::PodStarting { pod, .. } => ("starting", pod),
+            EventKind::PodReady { pod, .. } => ("ready", pod),
+            EventKind::PodGone { pod, .. } => ("gone", pod),
+            _ => continue,
+        };
+        *counts.entry((what, pod)).or_default() += 1;
+    }
+    assert!(counts.values().all(|count| *count == 1), "{counts:?}");
+    let started = counts.keys().filter(|(what, _)| *what == "starting").count();
+    assert_eq!(started, expected, "{counts:?}");
+}
+
+/// Our engine, shown what the APIs say, decides as the controller did.
+fn explained(target: &ClusterTarget, namespace: &Namespace, replicas: i32) {
+    namespace.settled("chat", replicas);
+    let explanation = explain::explain(&target.autoscaler("chat").unwrap()).unwrap();
+    assert_eq!((explanation.current, explanation.desired), (replicas, replicas), "{explanation:?}");
+    assert!(explanation.error.is_none(), "{explanation:?}");
+    let reported = target.reported("chat").unwrap().unwrap();
+    assert_eq!(i64::from(reported.desired), i64::from(replicas));
+    let conditions = ["ScalingActive", "ScalingLimited"];
+    for kind in conditions {
+        let ours = &explanation.conditions[kind];
+        let [status, reason, _] = &reported.conditions[kind];
+        assert_eq!((ours.status, &ours.reason), (status.as_str(), reason), "{kind}");
+    }
+}
+
+#[test]
+fn what_an_account_may_not_read_is_named_and_the_rest_goes_on() {
+    let namespace = Namespace::new("partial");
+    namespace.application("chat", 1);
+    namespace.autoscaler("chat", 1, 4);
+    let some = json!([
+        {"apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
+    ]);
+    let target = namespace.account("partial", &some, false);
+    let problems = target.snapshot().unwrap().problems.join("\n");
+    for resource in [
+        "statefulsets.apps in namespace",
+        "endpointslices.discovery.k8s.io in namespace",
+        "list and watch events in namespace",
+        "nodes in the cluster",
+        "pods.metrics.k8s.io",
+    ] {
+        assert!(problems.contains(resource), "{resource} is missing in:\n{problems}");
+    }
+    let watched = Watched::new(&target);
+    namespace.load("chat", 250_000);
+    // Without its events, the controller is known by what it wrote.
+    watched.until("the controller's change", |events| {
+        events.iter().any(|event| matches!(desired(event), Some((_, true))))
+    });
+    watched.until("a pod", |events| events.iter().any(|event| matches!(event, EventKind::PodReady { .. })));
+    let refused = target.scale("chat", 3).unwrap_err().to_string();
+    assert!(refused.contains("not allowed") && refused.contains("deployments/scale"), "{refused}");
+    assert!(watched.warnings().iter().any(|warning| warning.contains("nodes in the cluster")));
+    watched.until_warned("load, a metric of autoscaler chat, cannot be read: pods.custom.metrics.k8s.io");
+    let reported = target.reported("chat").unwrap().unwrap();
+    assert!(reported.unread[0].starts_with("load: pods.custom.metrics.k8s.io"), "{:?}", reported.unread);
+}
+
+#[test]
+fn what_happens_while_the_network_is_away_is_told_afterwards_once() {
+    let namespace = Namespace::new("away");
+    namespace.application("chat", 2);
+    let (target, cut) = namespace.through_a_cut("away", &reading());
+    let watched = Watched::new(&target);
+    namespace.replicas("chat", 3);
+    watched.until("a pod", |events| events.iter().any(|event| matches!(event, EventKind::PodReady { .. })));
+
+    cut.cut();
+    watched.until_warned("lost the connection");
+    namespace.replicas("chat", 1);
+    namespace.settled("chat", 1);
+    namespace.replicas("chat", 5);
+    namespace.settled("chat", 5);
+    cut.mend();
+
+    watched.until_warned("answers again");
+    watched.until("5 pods of which each was ready", |events| {
+        let count = |what: fn(&EventKind) -> bool| events.iter().filter(|event| what(event)).count();
+        let ready = count(|event| matches!(event, EventKind::PodReady { .. }));
+        let gone = count(|event| matches!(event, EventKind::PodGone { .. }));
+        2 + ready - gone == 5 && gone > 0
+    });
+    let events = watched.events();
+    let kinds: Vec<&EventKind> = events.iter().map(|event| &event.kind).collect();
+    // One of the three is left at 1, and 4 came.
+    each_pod_once(&kinds, 1 + 4);
+    let set: Vec<_> = kinds.iter().filter_map(|kind| desired(kind)).collect();
+    assert!(set.starts_with(&[(3, false)]) && set.ends_with(&[(5, false)]), "{set:?}");
+}
+
+#[test]
+fn an_api_server_that_is_killed_in_the_middle_of_a_watch_loses_nothing() {
+    let namespace = Namespace::new("killed");
+    namespace.application("chat", 1);
+    namespace.autoscaler("chat", 1, 6);
+    let target = namespace.account("reader", &reading(), true);
+    let watched = Watched::new(&target);
+    watched.until("its first event", |events| !events.is_empty());
+
+    world::kill_api_server();
+    watched.until_warned("lost the connection");
+    namespace.load("chat", 1_000_000);
+    watched.until_warned("answers again");
+    watched.until("6 replicas", |events| events.iter().any(|event| desired(event) == Some((6, true))));
+    watched.until("6 pods ready", |events| {
+        events.iter().filter(|event| matches!(event, EventKind::PodReady { .. })).count() == 5
+    });
+    let events = watched.events();
+    let kinds: Vec<&EventKind> = events.iter().map(|event| &event.kind).collect();
+    each_pod_once(&kinds, 5);
+    let changes: Vec<(u32, u32, &String)> = kinds
+        .iter()
+        .filter_map(|kind| match kind {
+            EventKind::DesiredChanged { from, to, reason, .. } => Some((*from, *to, reason)),
+            _ => None,
+        })
+        .collect();
+    let is_next = |pair: &[(u32, u32, &String)]| pair[0].1 == pair[1].0;
+    assert!(changes.windows(2).all(is_next), "{changes:?}");
+    assert_eq!((changes.first().map(|one| one.0), changes.last().map(|one| one.1)), (Some(1), Some(6)));
+    // The controller's own events may get lost on their way to an API server that is not there; the others are told.
+    for (said, _) in namespace.rescales("chat") {
+        assert!(changes.iter().any(|(_, _, reason)| **reason == said), "{said} is missing in {changes:?}");
+    }
+}
+
+#[test]
+fn pods_and_nodes_are_acted_upon_and_what_is_not_possible_says_why() {
+    let namespace = Namespace::new("act");
+    namespace.application("chat", 2);
+    let target = namespace.admin();
+    let subject = |text: &str| text.parse::<Subject>().unwrap();
+    let watched = Watched::new(&target);
+
+    let scaled = target.scale("chat", 3).unwrap();
+    assert_eq!((scaled.from, scaled.to, scaled.autoscaled), (2, 3, None));
+    namespace.settled("chat", 3);
+    let killed = target.kill(&subject("chat"), true).unwrap();
+    assert!(killed.replaced && !killed.draining);
+    watched.until("the killed pod gone", |events| {
+        events.iter().any(
+            |event| matches!(event, EventKind::PodGone { pod, forced: true, .. } if *pod == killed.replica),
+        )
+    });
+    namespace.settled("chat", 3);
+    let pod = namespace.pods("chat").remove(0);
+    let drained = target.drain(&Subject::replica("chat", &pod)).unwrap();
+    assert_eq!((drained.replica.as_str(), drained.grace), (pod.as_str(), Duration::from_secs(30)));
+    watched.until("the drained pod gone", |events| {
+        events.iter().any(|event| matches!(event, EventKind::PodGone { pod: gone, .. } if *gone == pod))
+    });
+    namespace.settled("chat", 3);
+
+    assert!(target.stop(&subject("chat")).unwrap().was_running);
+    assert!(!target.stop(&subject("chat")).unwrap().was_running);
+    namespace.settled("chat", 0);
+    assert!(target.start(&subject("chat")).unwrap().was_stopped);
+    assert!(!target.start(&subject("chat")).unwrap().was_stopped);
+    namespace.settled("chat", 3);
+
+    let node = namespace.node_of("chat");
+    let drained = target.drain(&subject(&format!("node/{node}"))).unwrap();
+    assert_eq!(drained.replica, node);
+    watched.until("the node cordoned", |events| node_is(events, &node, NodeState::Cordoned));
+    namespace.settled("chat", 3);
+    assert!(!namespace.nodes_of("chat").contains(&node));
+    assert!(target.start(&subject(&format!("node/{node}"))).unwrap().was_stopped);
+    watched.until("the node ready", |events| node_is(events, &node, NodeState::Ready));
+
+    let refused = |result: Result<(), TargetError>| match result.unwrap_err() {
+        TargetError::Unsupported { what, why } => format!("{what}: {why}"),
+        other => panic!("{other:?}"),
+    };
+    assert!(
+        refused(target.kill(&subject("chat"), false).map(drop)).contains("puts another pod in its place")
+    );
+    assert!(refused(target.kill(&subject("chat/fullest"), true).map(drop)).contains("no metric of pods"));
+    assert!(refused(target.stop(&subject("chat/x")).map(drop)).contains("drain the pod"));
+    assert!(refused(target.endpoint("chat").map(drop)).contains("LoadBalancer"));
+    let unknown = target.scale("chad", 1).unwrap_err().to_string();
+    assert!(unknown.contains("chad") && unknown.contains("chat"), "{unknown}");
+}
+
+fn node_is(events: &[EventKind], name: &str, is: NodeState) -> bool {
+    events.iter().any(
+        |event| matches!(event, EventKind::NodeChanged { node, state, .. } if node == name && *state == is),
+    )
+}
+
+#[test]
+fn an_autoscaler_that_is_not_there_is_named_with_those_that_are() {
+    let namespace = Namespace::new("named");
+    namespace.application("chat", 1);
+    namespace.autoscaler("chat", 1, 2);
+    let error = namespace.alone("chad").snapshot().unwrap_err().to_string();
+    assert!(error.contains("no autoscaler chad; it has: chat"), "{error}");
+    let alone = namespace.alone("chat").snapshot().unwrap();
+    assert_eq!(alone.services.len(), 1);
+}

@@ -1,0 +1,412 @@
+//! Namespaces of the control plane, what is in them, and accounts that look at them.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Arc, LazyLock, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use cluster::{ClusterTarget, Options};
+use k8s_openapi::api::{
+    authentication::v1::{TokenRequest, TokenRequestSpec},
+    core::v1::{Event as Said, Pod, ServiceAccount},
+};
+use kube::{
+    Api, Client, Config,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    config::{KubeConfigOptions, Kubeconfig},
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
+use parking_lot::Mutex;
+use platform::{Event, EventKind, Target as _, target::EventsFrom};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use crate::{cut::Cut, metrics};
+
+/// For everything on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(90);
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The testbed's control plane, by its administrator.
+pub(crate) struct Admin {
+    runtime: Runtime,
+    client: Client,
+    kubeconfig: PathBuf,
+    server: String,
+    authority: String,
+}
+
+/// One for all tests: there is one server of metrics.
+static ADMIN: LazyLock<Admin> = LazyLock::new(Admin::new);
+static LOADS: LazyLock<metrics::Loads> = LazyLock::new(|| metrics::serve(&ADMIN));
+
+fn needed(variable: &str) -> PathBuf {
+    let found = env::var_os(variable);
+    found
+        .unwrap_or_else(|| panic!("{variable} is not set; run this by infrastructure/testbed/test cluster"))
+        .into()
+}
+
+impl Admin {
+    fn new() -> Self {
+        let kubeconfig = needed("KUBECONFIG");
+        let runtime = Runtime::new().unwrap();
+        let read = Kubeconfig::read_from(&kubeconfig).unwrap();
+        let cluster = read.clusters[0].cluster.clone().unwrap();
+        let config =
+            runtime.block_on(Config::from_custom_kubeconfig(read, &KubeConfigOptions::default())).unwrap();
+        let client = runtime.block_on(async { Client::try_from(config) }).unwrap();
+        let (server, authority) = (cluster.server.unwrap(), cluster.certificate_authority_data.unwrap());
+        Self { runtime, client, kubeconfig, server, authority }
+    }
+
+    fn wait<T>(&self, answer: impl Future<Output = T>) -> T {
+        self.runtime.block_on(answer)
+    }
+
+    /// Creates an object of any kind, or what is there already stays.
+    fn create(&self, namespace: Option<&str>, object: &Value) {
+        let text = |key: &str| object[key].as_str().unwrap().to_owned();
+        let (kind, version) = (text("kind"), text("apiVersion"));
+        let (group, version) = version.split_once('/').unwrap_or(("", &version));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &kind));
+        let client = self.client.clone();
+        let api: Api<DynamicObject> = match namespace {
+            Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+            None => Api::all_with(client, &resource),
+        };
+        let name = object["metadata"]["name"].as_str().unwrap();
+        let patch = Patch::Apply(object);
+        let applied = self.wait(async { api.patch(name, &PatchParams::apply("test").force(), &patch).await });
+        applied.unwrap_or_else(|error| panic!("{object}: {error}"));
+    }
+
+    /// Has the API server fetch custom metrics from this port.
+    pub(crate) fn register(&self, port: u16) {
+        self.create(
+            Some("kube-system"),
+            &json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "test-metrics"},
+                "spec": {"type": "ExternalName", "externalName": "localhost", "ports": [{"port": port}]}}),
+        );
+        self.create(
+            None,
+            &json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+                "metadata": {"name": "v1beta2.custom.metrics.k8s.io"},
+                "spec": {"group": "custom.metrics.k8s.io", "version": "v1beta2", "groupPriorityMinimum": 100,
+                    "versionPriority": 200, "insecureSkipTLSVerify": true,
+                    "service": {"name": "test-metrics", "namespace": "kube-system", "port": port}}}),
+        );
+    }
+
+    /// Pods of an application that run.
+    pub(crate) fn running(&self, namespace: &str, app: &str) -> Vec<String> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let of_app = ListParams::default().labels(&format!("app={app}"));
+        let Ok(pods) = self.wait(async { pods.list(&of_app).await }) else { return Vec::new() };
+        let runs =
+            |pod: &Pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
+        pods.items.into_iter().filter(runs).filter_map(|pod| pod.metadata.name).collect()
+    }
+}
+
+/// Waits until it is so.
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < PATIENCE, "waited in vain for {what}");
+        pause();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "between two looks at a cluster")]
+fn pause() {
+    thread::sleep(PAUSE);
+}
+
+/// Kills it without notice; the testbed starts it again.
+pub(crate) fn kill_api_server() {
+    let file = needed("KUBERNETES_RUN").join("apiserver.pid");
+    let pid = fs::read_to_string(file).unwrap();
+    let killed = Command::new("kill").args(["-KILL", pid.trim()]).status().unwrap();
+    assert!(killed.success());
+}
+
+/// A namespace of its own; deleted at the end.
+pub(crate) struct Namespace {
+    admin: &'static Admin,
+    name: String,
+    folder: tempfile::TempDir,
+}
+
+impl Namespace {
+    pub(crate) fn new(purpose: &str) -> Self {
+        let admin = &*ADMIN;
+        LazyLock::force(&LOADS);
+        let name = format!("{purpose}-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
+        admin.create(None, &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}));
+        Self { admin, name, folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// A Deployment, and a Service in front of it; returns when its pods run.
+    pub(crate) fn application(&self, name: &str, replicas: i32) {
+        self.load(name, 100_000);
+        let labels = json!({"app": name});
+        let container =
+            json!({"name": "app", "image": "somebody/else:1", "ports": [{"containerPort": 7000}]});
+        self.admin.create(
+            Some(&self.name),
+            &json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
+                "spec": {"selector": {"matchLabels": labels},
+                    "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}}}}),
+        );
+        self.admin.create(
+            Some(&self.name),
+            &json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+                "spec": {"selector": labels, "ports": [{"port": 7000}]}}),
+        );
+        self.replicas(name, replicas);
+        self.settled(name, replicas);
+    }
+
+    /// An autoscaler by `load`, 100 for each pod.
+    pub(crate) fn autoscaler(&self, name: &str, min: i32, max: i32) {
+        let metric = json!({"type": "Pods", "pods": {"metric": {"name": "load"},
+            "target": {"type": "AverageValue", "averageValue": "100"}}});
+        let behavior = json!({
+            "scaleUp": {"stabilizationWindowSeconds": 0, "policies": [{"type": "Pods", "value": 10, "periodSeconds": 3}]},
+            "scaleDown": {"stabilizationWindowSeconds": 4, "policies": [{"type": "Percent", "value": 100, "periodSeconds": 3}]},
+        });
+        self.admin.create(
+            Some(&self.name),
+            &json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": name},
+                "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+                    "minReplicas": min, "maxReplicas": max, "metrics": [metric], "behavior": behavior}}),
+        );
+        until("the autoscaler to work", || {
+            let hpa = self.object("autoscaling/v2", "HorizontalPodAutoscaler", name)?;
+            let conditions = hpa.data["status"]["conditions"].as_array()?.clone();
+            conditions
+                .iter()
+                .any(|one| one["type"] == "ScalingActive" && one["status"] == "True")
+                .then_some(())
+        });
+    }
+
+    /// What each pod of an application has of `load`, in milli-units.
+    pub(crate) fn load(&self, app: &str, milli: i64) {
+        LOADS.lock().insert((self.name.clone(), app.to_owned()), milli);
+    }
+
+    fn object(&self, version: &str, kind: &str, name: &str) -> Option<DynamicObject> {
+        let (group, version) = version.split_once('/').unwrap_or(("", version));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        let api: Api<DynamicObject> = Api::namespaced_with(self.admin.client.clone(), &self.name, &resource);
+        self.admin.wait(async { api.get(name).await }).ok()
+    }
+
+    /// Sets the replicas by hand.
+    pub(crate) fn replicas(&self, name: &str, replicas: i32) {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", "Deployment"));
+        let api: Api<DynamicObject> = Api::namespaced_with(self.admin.client.clone(), &self.name, &resource);
+        let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+        let params = PatchParams { field_manager: Some("kubectl".to_owned()), ..PatchParams::default() };
+        self.admin.wait(async { api.patch_scale(name, &params, &patch).await }).unwrap();
+    }
+
+    /// Waits until a Deployment has so many pods, all ready, and no others.
+    pub(crate) fn settled(&self, name: &str, replicas: i32) {
+        let replicas = i64::from(replicas);
+        until(&format!("{replicas} pods of {name}"), || {
+            let deployment = self.object("apps/v1", "Deployment", name)?;
+            let (spec, status) = (&deployment.data["spec"], &deployment.data["status"]);
+            let count = |key: &str| status[key].as_i64().unwrap_or(0);
+            let seen = status["observedGeneration"] == json!(deployment.metadata.generation);
+            let settled = seen
+                && spec["replicas"] == replicas
+                && count("replicas") == replicas
+                && count("readyReplicas") == replicas;
+            (settled && self.pods(name).len() == usize::try_from(replicas).unwrap()).then_some(())
+        });
+    }
+
+    fn pod_objects(&self, app: &str) -> Vec<Pod> {
+        let pods: Api<Pod> = Api::namespaced(self.admin.client.clone(), &self.name);
+        let of_app = ListParams::default().labels(&format!("app={app}"));
+        self.admin.wait(async { pods.list(&of_app).await }).map(|list| list.items).unwrap_or_default()
+    }
+
+    pub(crate) fn pods(&self, app: &str) -> Vec<String> {
+        self.pod_objects(app).into_iter().filter_map(|pod| pod.metadata.name).collect()
+    }
+
+    pub(crate) fn nodes_of(&self, app: &str) -> Vec<String> {
+        self.pod_objects(app).into_iter().filter_map(|pod| pod.spec?.node_name).collect()
+    }
+
+    pub(crate) fn node_of(&self, app: &str) -> String {
+        self.nodes_of(app).remove(0)
+    }
+
+    /// What the controller said of its changes, in order, each as often as it said it.
+    pub(crate) fn rescales(&self, hpa: &str) -> Vec<(String, jiff::Timestamp)> {
+        let events: Api<Said> = Api::namespaced(self.admin.client.clone(), &self.name);
+        let of_hpa =
+            ListParams::default().fields(&format!("reason=SuccessfulRescale,involvedObject.name={hpa}"));
+        let events = self.admin.wait(async { events.list(&of_hpa).await }).unwrap();
+        let said = events.items.into_iter().map(|event| {
+            assert_eq!(event.count, Some(1), "this test does not scale to one count twice");
+            (event.message.unwrap(), event.last_timestamp.unwrap().0, event.metadata.creation_timestamp)
+        });
+        let mut said: Vec<_> = said.collect();
+        said.sort_by(|one, other| (one.1, &one.2).cmp(&(other.1, &other.2)));
+        said.into_iter().map(|(message, at, _)| (message, at)).collect()
+    }
+
+    fn options(&self, kubeconfig: &Path) -> Options {
+        Options {
+            kubeconfig: Some(kubeconfig.to_owned()),
+            namespace: Some(self.name.clone()),
+            ..Options::default()
+        }
+    }
+
+    pub(crate) fn admin(&self) -> ClusterTarget {
+        ClusterTarget::connect(&self.options(&self.admin.kubeconfig), None).unwrap()
+    }
+
+    /// The administrator, looking at one autoscaler.
+    pub(crate) fn alone(&self, hpa: &str) -> ClusterTarget {
+        let options = Options { hpa: Some(hpa.to_owned()), ..self.options(&self.admin.kubeconfig) };
+        ClusterTarget::connect(&options, None).unwrap()
+    }
+
+    /// A service account with these rules in this namespace; `nodes`: it may read nodes, too.
+    pub(crate) fn account(&self, account: &str, rules: &Value, nodes: bool) -> ClusterTarget {
+        let token = self.token(account, rules, nodes);
+        let kubeconfig = self.kubeconfig(account, &self.admin.server, &token);
+        ClusterTarget::connect(&self.options(&kubeconfig), None).unwrap()
+    }
+
+    /// The same by a way that can be cut.
+    pub(crate) fn through_a_cut(&self, account: &str, rules: &Value) -> (ClusterTarget, Cut) {
+        let token = self.token(account, rules, true);
+        let server = self.admin.server.strip_prefix("https://").unwrap().parse().unwrap();
+        let cut = Cut::new(server);
+        let kubeconfig = self.kubeconfig(account, &format!("https://{}", cut.address), &token);
+        (ClusterTarget::connect(&self.options(&kubeconfig), None).unwrap(), cut)
+    }
+
+    fn token(&self, account: &str, rules: &Value, nodes: bool) -> String {
+        let (namespace, admin) = (&self.name, self.admin);
+        let here = Some(namespace.as_str());
+        admin.create(
+            here,
+            &json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account}}),
+        );
+        let rbac = "rbac.authorization.k8s.io/v1";
+        let subjects = json!([{"kind": "ServiceAccount", "name": account, "namespace": namespace}]);
+        let bind = |kind: &str, role: &str, name: &str| {
+            json!({"apiVersion": rbac, "kind": kind, "metadata": {"name": name}, "subjects": subjects,
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": role, "name": name}})
+        };
+        admin.create(
+            here,
+            &json!({"apiVersion": rbac, "kind": "Role", "metadata": {"name": account}, "rules": rules}),
+        );
+        admin.create(here, &bind("RoleBinding", "Role", account));
+        if nodes {
+            let name = format!("{namespace}-{account}");
+            let rules =
+                json!([{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]}]);
+            admin.create(None, &json!({"apiVersion": rbac, "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules}));
+            admin.create(None, &bind("ClusterRoleBinding", "ClusterRole", &name));
+        }
+        let accounts: Api<ServiceAccount> = Api::namespaced(admin.client.clone(), namespace);
+        let request = TokenRequest {
+            spec: TokenRequestSpec { audiences: Vec::new(), ..TokenRequestSpec::default() },
+            ..TokenRequest::default()
+        };
+        let token = admin
+            .wait(async { accounts.create_token_request(account, &PostParams::default(), &request).await });
+        token.unwrap().status.unwrap().token
+    }
+
+    fn kubeconfig(&self, account: &str, server: &str, token: &str) -> PathBuf {
+        let file = self.folder.path().join(account);
+        let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "current-context": account,
+            "clusters": [{"name": "testbed", "cluster":
+                {"server": server, "certificate-authority-data": self.admin.authority}}],
+            "users": [{"name": account, "user": {"token": token}}],
+            "contexts": [{"name": account, "context": {"cluster": "testbed", "user": account}}]});
+        fs::write(&file, kubeconfig.to_string()).unwrap();
+        file
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(self.admin.client.clone());
+        // The whole control plane goes away after the tests.
+        let _ = self.admin.wait(async { namespaces.delete(&self.name, &DeleteParams::default()).await });
+    }
+}
+
+/// A target's events, collected by a thread of its own.
+pub(crate) struct Watched {
+    events: Arc<Mutex<Vec<Event>>>,
+}
+
+impl Watched {
+    /// Returns when the stream has begun.
+    pub(crate) fn new(target: &ClusterTarget) -> Self {
+        let stream = target.events(EventsFrom::Now).unwrap();
+        let events: Arc<Mutex<Vec<Event>>> = Arc::default();
+        let collected = Arc::clone(&events);
+        let (began, begins) = mpsc::channel();
+        // It ends with the target.
+        thread::spawn(move || {
+            for event in stream.map_while(Result::ok) {
+                collected.lock().push(event);
+                let _ = began.send(());
+            }
+        });
+        begins.recv_timeout(PATIENCE).expect("the first event");
+        Self { events }
+    }
+
+    pub(crate) fn events(&self) -> Vec<Event> {
+        self.events.lock().clone()
+    }
+
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let events = self.events();
+        let warnings = events.into_iter().filter_map(|event| match event.kind {
+            EventKind::Warning { message } => Some(message),
+            _ => None,
+        });
+        warnings.collect()
+    }
+
+    pub(crate) fn until(&self, what: &str, is_so: impl Fn(&[EventKind]) -> bool) {
+        let began = Instant::now();
+        loop {
+            let kinds: Vec<EventKind> = self.events().into_iter().map(|event| event.kind).collect();
+            if is_so(&kinds) {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "waited in vain for {what}; there was: {kinds:#?}");
+            pause();
+        }
+    }
+
+    pub(crate) fn until_warned(&self, words: &str) {
+        until(words, || self.warnings().iter().any(|warning| warning.contains(words)).then_some(()));
+    }
+}

@@ -1,0 +1,230 @@
+//! Which requests may reach the mock cluster.
+//!
+//! It was made for tests: some requests that no client sends end its whole process, by an assertion or by writing to
+//! memory that is not its own. Those stop here. So do all that no client of ours needs.
+
+/// What the mock cluster answers without such faults. Not among them: groups after KIP-848 (68) and telemetry that is
+/// pushed (72), which assert what clients should have sent.
+const ALLOWED: [i16; 19] = [0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 18, 22, 23, 24, 25, 26, 28, 71];
+const JOIN_GROUP: i16 = 11;
+/// How the bodies begin of which the mock cluster does not check that: the kind, the first version with short lengths
+/// (KIP-482), and fields with the versions that have them.
+#[rustfmt::skip]
+const BEGINNINGS: [(i16, i16, &[(Field, std::ops::RangeInclusive<i16>)]); 11] = {
+    use Field::{Int32, NullableText, Text};
+    const ALL: std::ops::RangeInclusive<i16> = 0..=i16::MAX;
+    [
+        // OffsetCommit, OffsetFetch
+        (8, 8, &[(Text, ALL), (Int32, 1..=i16::MAX), (Text, 1..=i16::MAX), (NullableText, 7..=i16::MAX)]),
+        (9, 6, &[(Text, ALL)]),
+        // FindCoordinator
+        (10, 3, &[(Text, ALL)]),
+        // Heartbeat, LeaveGroup, SyncGroup
+        (12, 4, &[(Text, ALL), (Int32, ALL), (Text, ALL), (NullableText, 3..=i16::MAX)]),
+        (13, 4, &[(Text, ALL), (Text, 0..=2)]),
+        (14, 4, &[(Text, ALL), (Int32, ALL), (Text, ALL), (NullableText, 3..=i16::MAX)]),
+        // InitProducerId, AddPartitionsToTxn, AddOffsetsToTxn, EndTxn, TxnOffsetCommit
+        (22, 2, &[(NullableText, ALL)]),
+        (24, i16::MAX, &[(Text, ALL)]),
+        (25, i16::MAX, &[(Text, ALL)]),
+        (26, i16::MAX, &[(Text, ALL)]),
+        (28, 3, &[(Text, ALL)]),
+    ]
+};
+
+#[derive(Debug, Clone, Copy)]
+enum Field {
+    Int32,
+    Text,
+    NullableText,
+}
+
+/// From the next one on, the mock cluster reads a list's length as older versions have it.
+const JOIN_GROUP_VERSION_MAX: i16 = 5;
+/// The mock cluster allows no more.
+const PROTOCOLS_MAX: i32 = 1000;
+
+/// Whether a request, without its length, may pass; else why not.
+pub(super) fn check(request: &[u8]) -> Result<(), String> {
+    let mut rest = Rest(request);
+    let too_short = || format!("a request of {} bytes is too short", request.len());
+    let (key, version) = rest.i16().zip(rest.i16()).ok_or_else(too_short)?;
+    if !ALLOWED.contains(&key) {
+        return Err(format!("the embedded Kafka does not know requests of kind {key}"));
+    }
+    let understood =
+        if key == JOIN_GROUP { joins(&mut rest, version) } else { begins(&mut rest, key, version) };
+    understood.ok_or_else(|| format!("a request of kind {key} in version {version} that is not understood"))
+}
+
+/// Whether the texts are there with which a request begins: the mock cluster looks where they should be.
+fn begins(rest: &mut Rest<'_>, key: i16, version: i16) -> Option<()> {
+    let Some((_, short_from, fields)) = BEGINNINGS.iter().find(|(known, ..)| *known == key) else {
+        return Some(());
+    };
+    let (_correlation, _client) = (rest.i32()?, rest.nullable_string()?);
+    let is_short = version >= *short_from;
+    if is_short && rest.varint()? != 0 {
+        // Tags in the header; there are none that it knows.
+        return None;
+    }
+    for (field, _) in fields.iter().filter(|(_, versions)| versions.contains(&version)) {
+        match field {
+            Field::Int32 => drop(rest.i32()?),
+            Field::Text if is_short => drop(rest.short_string()??),
+            Field::NullableText if is_short => drop(rest.short_string()?),
+            Field::Text => drop(rest.string()?),
+            Field::NullableText => drop(rest.nullable_string()?),
+        }
+    }
+    Some(())
+}
+
+/// Whether the rest of a `JoinGroup` is one. If it ends early, the mock cluster frees what it has not allocated.
+fn joins(rest: &mut Rest<'_>, version: i16) -> Option<()> {
+    let (_correlation, _client) = (rest.i32()?, rest.nullable_string()?);
+    if !(0..=JOIN_GROUP_VERSION_MAX).contains(&version) {
+        return None;
+    }
+    let (_group, _session_timeout) = (rest.string()?, rest.i32()?);
+    if version >= 1 {
+        rest.i32()?;
+    }
+    let _member = rest.string()?;
+    if version >= 5 {
+        rest.nullable_string()?;
+    }
+    let _protocol_type = rest.string()?;
+    let protocols = rest.i32().filter(|count| (0..=PROTOCOLS_MAX).contains(count))?;
+    for _ in 0..protocols {
+        let _name = rest.string()?;
+        let metadata = rest.i32()?;
+        rest.take(usize::try_from(metadata).ok()?)?;
+    }
+    Some(())
+}
+
+/// What is not read yet.
+struct Rest<'a>(&'a [u8]);
+
+impl<'a> Rest<'a> {
+    fn take(&mut self, bytes: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(bytes)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn i16(&mut self) -> Option<i16> {
+        self.take(2)?.try_into().ok().map(i16::from_be_bytes)
+    }
+
+    fn i32(&mut self) -> Option<i32> {
+        self.take(4)?.try_into().ok().map(i32::from_be_bytes)
+    }
+
+    fn string(&mut self) -> Option<&'a [u8]> {
+        let length = self.i16()?;
+        self.take(usize::try_from(length).ok()?)
+    }
+
+    /// Seven bits a byte, the lowest first.
+    fn varint(&mut self) -> Option<usize> {
+        let mut value = 0;
+        for shift in [0, 7, 14, 21] {
+            let byte = self.take(1)?[0];
+            value |= usize::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    /// Its length and one before it; 0 stands for no text.
+    fn short_string(&mut self) -> Option<Option<&'a [u8]>> {
+        match self.varint()? {
+            0 => Some(None),
+            length => self.take(length - 1).map(Some),
+        }
+    }
+
+    /// -1 stands for no text.
+    fn nullable_string(&mut self) -> Option<&'a [u8]> {
+        match self.i16()? {
+            -1 => Some(&[]),
+            length => self.take(usize::try_from(length).ok()?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn join(version: i16, protocols: i32, metadata: i32) -> Vec<u8> {
+        let string = |text: &str| [&(text.len() as i16).to_be_bytes(), text.as_bytes()].concat();
+        let mut request = [&11_i16.to_be_bytes()[..], &version.to_be_bytes(), &7_i32.to_be_bytes()].concat();
+        request.extend(string("client"));
+        request.extend(string("group"));
+        request.extend(10_000_i32.to_be_bytes());
+        if version >= 1 {
+            request.extend(10_000_i32.to_be_bytes());
+        }
+        request.extend(string(""));
+        if version >= 5 {
+            request.extend([0xff, 0xff]);
+        }
+        request.extend(string("consumer"));
+        request.extend(protocols.to_be_bytes());
+        request.extend(string("range"));
+        request.extend(metadata.to_be_bytes());
+        request.extend(b"data");
+        request
+    }
+
+    #[test]
+    fn a_join_is_whole_or_does_not_pass() {
+        for version in 0..=5 {
+            let whole = join(version, 1, 4);
+            assert_eq!(check(&whole), Ok(()), "{version}");
+            for end in 0..whole.len() {
+                assert!(check(&whole[..end]).is_err(), "{version}: the first {end} bytes");
+            }
+            for (protocols, metadata) in [(-1, 4), (2, 4), (1001, 4), (i32::MIN, 4), (1, -1), (1, 5)] {
+                let bad = check(&join(version, protocols, metadata));
+                assert!(bad.is_err(), "{version}: {protocols} protocols, {metadata} bytes");
+            }
+        }
+        assert!(check(&join(6, 1, 4)).is_err());
+    }
+
+    #[test]
+    fn texts_at_the_beginning_are_whole_or_the_request_does_not_pass() {
+        let group = |key: i16, version: i16, text: &[u8]| {
+            let head = [&key.to_be_bytes()[..], &version.to_be_bytes(), &[0, 0, 0, 7, 0xff, 0xff]].concat();
+            check(&[&head, text, &[0; 30]].concat())
+        };
+        for key in [8, 9, 10, 12, 13, 14, 24, 25, 26, 28] {
+            assert_eq!(group(key, 0, b"\0\x01g"), Ok(()), "{key}");
+            for bad in [b"\xff\xff", b"\x80\x00", b"\x7f\xff"] {
+                assert!(group(key, 0, bad).is_err(), "{key}: {bad:?}");
+            }
+        }
+        for (key, version) in [(8, 8), (8, 9), (9, 6), (10, 3), (12, 4), (13, 4), (14, 4), (28, 3)] {
+            assert_eq!(group(key, version, b"\0\x02g\0\0\0\x01\x02m\0"), Ok(()), "{key}");
+            // No text, a length that does not fit, one with too many bytes, tags.
+            for bad in [&b"\0\0"[..], b"\0\x7f", b"\0\xff\xff\xff\xff\x0f", b"\x01\x02g"] {
+                assert!(group(key, version, bad).is_err(), "{key} in version {version}: {bad:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn kinds_that_nobody_needs_do_not_pass() {
+        let of_kind = |key: i16| [&key.to_be_bytes()[..], &[0; 60]].concat();
+        assert_eq!(check(&of_kind(3)), Ok(()));
+        for key in [68, 72, 19, -1, i16::MAX] {
+            assert!(check(&of_kind(key)).unwrap_err().contains("does not know"), "{key}");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What only the chart reads: checked by the same rules for both, and used by neither this machine's platform nor the
+//! simulator.
+
+use serde_json::json;
+
+use super::{
+    reader::Reader,
+    rule::{self, Rule},
+    service::Resources,
+};
+
+/// With its exact tag, so that an image of today is the one of tomorrow.
+const IMAGE: &str =
+    r"^[a-z0-9]+([._:/-]+[a-z0-9]+)*:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}(@sha256:[0-9a-f]{64})?$";
+const REPOSITORY: &str = r"^[a-z0-9]+([._:/-]+[a-z0-9]+)*$";
+const TAG: &str = r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$";
+/// A name of DNS, as objects have.
+const OBJECT: &str = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$";
+/// Of Prometheus, whose units go up to years.
+const RETENTION: &str = r"^[0-9]+(ms|[smhdwy])([0-9]+(ms|[smhdwy]))*$";
+
+/// The keys beside services and parts.
+pub(super) fn top(values: &mut Reader<'_>) {
+    inside(values, "image", |image| {
+        image.optional("repository", rule::matching("the name of an image without its tag", REPOSITORY));
+        image.optional("tag", rule::matching("the tag of an image, or nothing", TAG));
+        words(image, "pullPolicy", &["Always", "IfNotPresent", "Never"]);
+    });
+    values.list("imagePullSecrets", &object());
+    inside(values, "secrets", |secrets| _ = secrets.bool("generate", false));
+    inside(values, "monitoring", |monitoring| {
+        monitoring.optional("namespace", object());
+        monitoring.bool("createNamespace", true);
+    });
+    inside(values, "networkPolicy", |policy| _ = policy.bool("enabled", true));
+    inside(values, "scheduling", |scheduling| {
+        scheduling.texts("nodeSelector", &rule::name("a label"));
+        for mut toleration in scheduling.tables("tolerations") {
+            toleration.text("key");
+            toleration.text("value");
+            words(&mut toleration, "operator", &["Exists", "Equal"]);
+            words(&mut toleration, "effect", &["NoSchedule", "PreferNoSchedule", "NoExecute"]);
+            toleration.integer("tolerationSeconds", 0..=u32::MAX);
+            toleration.finish();
+        }
+    });
+    inside(values, "cadvisor", |cadvisor| {
+        cadvisor.bool("enabled", false);
+        cadvisor.optional("namespace", object());
+        image(cadvisor);
+        resources(cadvisor);
+    });
+    inside(values, "envoy", |envoy| {
+        envoy.optional("host", address());
+        envoy.list("externalIPs", &address());
+        envoy.texts("annotations", &rule::name("a name"));
+        words(envoy, "serviceType", &["ClusterIP", "NodePort", "LoadBalancer"]);
+        image(envoy);
+        resources(envoy);
+    });
+}
+
+pub(super) fn kafka(values: &mut Reader<'_>) {
+    inside(values, "sasl", |sasl| {
+        sasl.bool("enabled", true);
+        sasl.optional("user", rule::name("a name"));
+        existing_secret(sasl);
+    });
+    server(values);
+}
+
+pub(super) fn elasticsearch(values: &mut Reader<'_>) {
+    values.bool("operator", false);
+    existing_secret(values);
+    server(values);
+    inside(values, "kibana", |kibana| {
+        kibana.bool("enabled", false);
+        image(kibana);
+        resources(kibana);
+    });
+}
+
+/// Whether the operator scrapes.
+pub(super) fn prometheus(values: &mut Reader<'_>) -> bool {
+    values.texts("operatorLabels", &rule::name("a label"));
+    values.optional("retention", rule::matching("how long samples are kept, such as 2d or 12h", RETENTION));
+    image(values);
+    resources(values);
+    storage(values);
+    inside(values, "adapter", |adapter| {
+        adapter.bool("enabled", true);
+        image(adapter);
+        resources(adapter);
+    });
+    values.bool("operator", false)
+}
+
+/// What a server of the chart's own has that runs on a JVM.
+fn server(values: &mut Reader<'_>) {
+    values.optional(
+        "heap",
+        rule::matching("the size of a JVM's heap, such as 512m or 2g", "^[1-9][0-9]*[kmgKMG]$"),
+    );
+    image(values);
+    resources(values);
+    storage(values);
+}
+
+pub(super) fn image(values: &mut Reader<'_>) {
+    values
+        .optional("image", rule::matching("an image with its tag, such as envoyproxy/envoy:v1.37.0", IMAGE));
+}
+
+pub(super) fn resources(values: &mut Reader<'_>) {
+    Resources::read(values.table("resources"));
+}
+
+fn storage(values: &mut Reader<'_>) {
+    inside(values, "storage", |storage| {
+        storage.optional("size", size());
+        storage.optional("storageClass", rule::text());
+    });
+}
+
+fn existing_secret(values: &mut Reader<'_>) {
+    let name = format!("^$|{OBJECT}");
+    values.optional("existingSecret", rule::matching("the name of a Secret, or nothing", &name));
+}
+
+/// A quantity, or nothing.
+fn size() -> Rule<()> {
+    let quantity = rule::quantity();
+    let schema =
+        json!({"anyOf": [{"const": ""}, {"type": "null"}, quantity.schema], "type": ["string", "number"]});
+    Rule::new("a size such as 8Gi, or nothing", schema, move |value| {
+        (value.as_str() == Some("") || (quantity.read)(value).is_some()).then_some(())
+    })
+}
+
+fn object() -> Rule<String> {
+    rule::matching("the name of an object (a-z, 0-9, - and ., at most 253)", OBJECT)
+}
+
+fn address() -> Rule<()> {
+    // What the groups of an IPv6 address may be is left to the parser of the one who gets it.
+    let shape = r"^([0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}|[0-9a-fA-F:]*:[0-9a-fA-F:.]*)$";
+    rule::matching("an IP address", shape).map(drop)
+}
+
+fn words(values: &mut Reader<'_>, key: &'static str, all: &[&'static str]) {
+    values.optional(key, rule::choice(all, |word| word));
+}
+
+fn inside<'a>(values: &mut Reader<'a>, key: &'a str, read: impl FnOnce(&mut Reader<'a>)) {
+    if let Some(mut table) = values.table(key) {
+        read(&mut table);
+        table.finish();
+    }
+}
