@@ -60,7 +60,6 @@ annotations:
 
 {{- define "prometheus.url" -}}
 {{- if .root.Values.prometheus.url }}{{ .root.Values.prometheus.url }}
-{{- else if .root.Values.prometheus.operator }}{{ fail "prometheus.operator needs prometheus.url, the address of the operator's Prometheus: the adapter asks it" }}
 {{- else }}http://{{ include "prometheus.name" . }}.{{ include "monitoring.namespace" . }}.svc:9090{{ end }}
 {{- end }}
 

@@ -44,9 +44,6 @@ spec:
 {{- end }}
 
 {{- define "service.deployment" }}
-{{- if and .values.autoscaling (not (kindIs "invalid" .values.replicas)) }}
-{{- fail (printf "%s.replicas: the autoscaler owns the replicas; for a fixed number set %s.autoscaling=null too" .name .name) }}
-{{- end }}
 ---
 apiVersion: apps/v1
 kind: Deployment

@@ -57,3 +57,24 @@ go_install() {
 
 # go_module FIELD MODULE@VERSION: downloads it; FIELD is Dir or GoMod.
 go_module() { GOFLAGS='' go mod download -json "$2" | sed -n "s/^\t\"$1\": \"\(.*\)\",*\$/\1/p"; }
+
+# go_build_kubernetes VERSION COMMAND…: k8s.io/kubernetes replaces the modules that it shares by folders of its own repository,
+# which no other module may do: a module that replaces them by their released twins (1.34.4 is 0.34.4 there) builds the
+# commands.
+go_build_kubernetes() {
+    local version=$1 command package replaced flags='' shared=v0.${1#1.}
+    shift
+    replaced=$(go_module GoMod "k8s.io/kubernetes@v$version")
+    mkdir -p "$STAGE/src/kubernetes"
+    cd "$STAGE/src/kubernetes" || return
+    {
+        printf 'module testbed\n\ngo 1.24.0\n\ngodebug default=go1.24\n\nrequire k8s.io/kubernetes v%s\n\nreplace (\n' "$version"
+        sed -n "s#^\s*\(k8s.io/[a-z-]*\) => ./staging.*#\t\1 => \1 $shared#p" "$replaced"
+        printf ')\n'
+    } >go.mod
+    for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
+        flags+=" -X $package.gitVersion=v$version -X $package.gitMajor=1 -X $package.gitMinor=$(cut -d. -f2 <<<"$version")"
+        flags+=" -X $package.gitCommit=v$version -X $package.gitTreeState=clean -X $package.buildDate=2026-01-01T00:00:00Z"
+    done
+    for command in "$@"; do go_build "$command" "k8s.io/kubernetes/cmd/$command" "$flags"; done
+}

@@ -9,6 +9,7 @@
 #   start                      calls `launch COMMAND…` once
 #   ready                      one question whose answer only a serving server gives
 #   settings                   NAME=VALUE lines for services
+#   before_end, after_end      what `down` does besides ending its processes; `restart` does the first
 #   version, program           the version found; the path of its program, if it has one of its own
 
 server_names() {
@@ -24,6 +25,10 @@ server_load() {
     version() { printf '%s\n' "$VERSION"; }
     # shellcheck disable=SC2317
     program() { fail "$USAGE" "$NAME has no program of its own to run"; }
+    # shellcheck disable=SC2317
+    before_end() { :; }
+    # shellcheck disable=SC2317
+    after_end() { :; }
     # shellcheck source=/dev/null
     source "$TESTBED/servers/$NAME.sh"
     DIR=$STATE/$NAME CONF=$STATE/$NAME/conf DATA=$STATE/$NAME/data
@@ -120,6 +125,7 @@ server_env() {
 
 server_restart() {
     alive || fail "$FAILED" "$NAME is not running: testbed up $NAME"
+    before_end
     terminate "$STOP_SECONDS" || left_something
     server_up
 }
@@ -137,8 +143,10 @@ server_down() {
         note "$NAME: down already"
         return
     fi
+    ! alive || before_end
     terminate "$STOP_SECONDS" || left_something
     rm -f "$PIDFILE"
+    after_end
     if [[ -n $KEEP_DATA ]]; then
         word='its data are kept'
     else

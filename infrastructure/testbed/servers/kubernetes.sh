@@ -4,7 +4,7 @@ VERSION=1.34.4
 PORTS=(api=26443 controller=26444 scheduler=26445 kwok=26446 etcd=26479 peer=26480)
 START_SECONDS=120 STOP_SECONDS=30
 readonly ETCD=v3.6.4 HELM=v3.22.0 KWOK=v0.8.0
-readonly ARCHIVE=kubernetes-$VERSION
+readonly ARCHIVE=kubernetes-$VERSION NODES_NETWORK=172.31.78
 readonly COMMANDS=(kube-apiserver kube-controller-manager kube-scheduler kubectl)
 
 # shellcheck source=../lib/go.sh
@@ -20,7 +20,7 @@ install_binaries() {
     need_go
     mkdir "$STAGE/bin"
     build_small
-    build_kubernetes
+    go_build_kubernetes "$VERSION" "${COMMANDS[@]}"
     rm -rf "$STAGE/src"
 }
 
@@ -50,25 +50,6 @@ import (
 func main() { etcdmain.Main(os.Args) }
 EOM
     go_build etcd .
-}
-
-# k8s.io/kubernetes replaces the modules that it shares by folders of its own repository, which no other module may do:
-# a module that replaces them by their released twins (1.34.4 is 0.34.4 there) builds the commands.
-build_kubernetes() {
-    local command package replaced flags='' shared=v0.${VERSION#1.}
-    replaced=$(go_module GoMod "k8s.io/kubernetes@v$VERSION")
-    mkdir -p "$STAGE/src/kubernetes"
-    cd "$STAGE/src/kubernetes" || return
-    {
-        printf 'module testbed\n\ngo 1.24.0\n\ngodebug default=go1.24\n\nrequire k8s.io/kubernetes v%s\n\nreplace (\n' "$VERSION"
-        sed -n "s#^\s*\(k8s.io/[a-z-]*\) => ./staging.*#\t\1 => \1 $shared#p" "$replaced"
-        printf ')\n'
-    } >go.mod
-    for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
-        flags+=" -X $package.gitVersion=v$VERSION -X $package.gitMajor=1 -X $package.gitMinor=$(cut -d. -f2 <<<"$VERSION")"
-        flags+=" -X $package.gitCommit=v$VERSION -X $package.gitTreeState=clean -X $package.buildDate=2026-01-01T00:00:00Z"
-    done
-    for command in "${COMMANDS[@]}"; do go_build "$command" "k8s.io/kubernetes/cmd/$command" "$flags"; done
 }
 
 program() { printf '%s\n' "$INSTALL/bin/kubectl"; }
@@ -111,11 +92,18 @@ EOC
 configure() {
     KEYS=$DIR/secrets API_ADDRESS=$ADDRESS
     mkdir -p "$KEYS"
+    # Real nodes have a network of their own, and so do their pods; no others are pretended beside them.
+    if grep -qx nodes <<<"$WANTED" || [[ -d $STATE/nodes ]]; then
+        API_ADDRESS=$NODES_NETWORK.1
+        ip link show testbed0 >/dev/null 2>&1 || ip link add testbed0 type bridge
+        ip addr replace "$NODES_NETWORK.1/24" dev testbed0
+        ip link set testbed0 up
+    fi
     authority authority
     authority front
     key accounts
     certificate server authority /CN=kube-apiserver \
-        "DNS:localhost,DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,IP:127.0.0.1,IP:10.96.0.1,IP:$ADDRESS"
+        "DNS:localhost,DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,IP:127.0.0.1,IP:10.96.0.1,IP:$ADDRESS,IP:$NODES_NETWORK.1"
     certificate front-client front /CN=front-proxy-client
     certificate kubelet-client authority /O=system:masters/CN=kube-apiserver-kubelet-client
     certificate admin authority /O=system:masters/CN=admin
@@ -131,7 +119,9 @@ configure() {
 # Machines that exist in the API alone; kwok says for them that they and their pods are ready.
 nodes() {
     local number
-    for ((number = 1; number <= ${TESTBED_KUBERNETES_NODES:-3}; number++)); do
+    local count=3
+    [[ $API_ADDRESS == "$ADDRESS" ]] || count=0
+    for ((number = 1; number <= ${TESTBED_KUBERNETES_NODES:-$count}; number++)); do
         cat <<EOC
 ---
 apiVersion: v1
@@ -152,9 +142,10 @@ commands() {
     local bin=$INSTALL/bin etcd=http://$ADDRESS:${PORT[etcd]} peer=http://$ADDRESS:${PORT[peer]}
     # Loopback may not stand in Endpoints, and aggregated APIs come in by a Service of type ExternalName.
     local endpoints='--endpoint-reconciler-type none --enable-aggregator-routing=false'
+    [[ $API_ADDRESS == "$ADDRESS" ]] || endpoints='--endpoint-reconciler-type lease --enable-aggregator-routing=true'
     cat <<EOC
 etcd $bin/etcd --name testbed --data-dir $DATA/etcd --unsafe-no-fsync --log-level warn --listen-client-urls $etcd --advertise-client-urls $etcd --listen-peer-urls $peer --initial-advertise-peer-urls $peer --initial-cluster testbed=$peer
-apiserver $bin/kube-apiserver --etcd-servers $etcd --bind-address $ADDRESS --advertise-address $ADDRESS --secure-port ${PORT[api]} $endpoints --authorization-mode Node,RBAC --enable-admission-plugins NodeRestriction --allow-privileged=true --client-ca-file $KEYS/authority.crt --tls-cert-file $KEYS/server.crt --tls-private-key-file $KEYS/server.key --service-account-issuer https://kubernetes.default.svc --service-account-key-file $KEYS/accounts.key --service-account-signing-key-file $KEYS/accounts.key --kubelet-client-certificate $KEYS/kubelet-client.crt --kubelet-client-key $KEYS/kubelet-client.key --kubelet-preferred-address-types InternalIP --service-cluster-ip-range 10.96.0.0/16 --service-node-port-range 30000-32767 --requestheader-client-ca-file $KEYS/front.crt --requestheader-allowed-names front-proxy-client --requestheader-username-headers X-Remote-User --requestheader-group-headers X-Remote-Group --requestheader-extra-headers-prefix X-Remote-Extra- --proxy-client-cert-file $KEYS/front-client.crt --proxy-client-key-file $KEYS/front-client.key
+apiserver $bin/kube-apiserver --etcd-servers $etcd --bind-address $API_ADDRESS --advertise-address $API_ADDRESS --secure-port ${PORT[api]} $endpoints --authorization-mode Node,RBAC --enable-admission-plugins NodeRestriction --allow-privileged=true --client-ca-file $KEYS/authority.crt --tls-cert-file $KEYS/server.crt --tls-private-key-file $KEYS/server.key --service-account-issuer https://kubernetes.default.svc --service-account-key-file $KEYS/accounts.key --service-account-signing-key-file $KEYS/accounts.key --kubelet-client-certificate $KEYS/kubelet-client.crt --kubelet-client-key $KEYS/kubelet-client.key --kubelet-preferred-address-types InternalIP --service-cluster-ip-range 10.96.0.0/16 --service-node-port-range 30000-32767 --requestheader-client-ca-file $KEYS/front.crt --requestheader-allowed-names front-proxy-client --requestheader-username-headers X-Remote-User --requestheader-group-headers X-Remote-Group --requestheader-extra-headers-prefix X-Remote-Extra- --proxy-client-cert-file $KEYS/front-client.crt --proxy-client-key-file $KEYS/front-client.key
 controller $bin/kube-controller-manager --kubeconfig $CONF/controller.kubeconfig --authentication-kubeconfig $CONF/controller.kubeconfig --authorization-kubeconfig $CONF/controller.kubeconfig --bind-address $ADDRESS --secure-port ${PORT[controller]} --leader-elect=false --use-service-account-credentials=true --root-ca-file $KEYS/authority.crt --service-account-private-key-file $KEYS/accounts.key --cluster-signing-cert-file $KEYS/authority.crt --cluster-signing-key-file $KEYS/authority.key --allocate-node-cidrs=true --cluster-cidr 10.244.0.0/16 --service-cluster-ip-range 10.96.0.0/16 --horizontal-pod-autoscaler-sync-period ${TESTBED_KUBERNETES_HPA_SYNC:-1s} --horizontal-pod-autoscaler-initial-readiness-delay 1s --horizontal-pod-autoscaler-cpu-initialization-period 1s --horizontal-pod-autoscaler-downscale-stabilization ${TESTBED_KUBERNETES_HPA_DOWN:-5s}
 scheduler $bin/kube-scheduler --kubeconfig $CONF/scheduler.kubeconfig --authentication-kubeconfig $CONF/scheduler.kubeconfig --authorization-kubeconfig $CONF/scheduler.kubeconfig --bind-address $ADDRESS --secure-port ${PORT[scheduler]} --leader-elect=false
 kwok $bin/kwok --config $bin/kwok-stages.yaml --kubeconfig $CONF/admin.kubeconfig --manage-all-nodes=false --manage-nodes-with-annotation-selector kwok.x-k8s.io/node=fake --node-lease-duration-seconds 40 --v WARN --server-address $ADDRESS:${PORT[kwok]}
@@ -167,17 +158,21 @@ start() { launch "$TESTBED/servers/kubernetes/run" "$CONF/commands" "$DIR/run" "
 # takes the default service account.
 ready() {
     local port
-    kubectl get --raw /readyz && kubectl apply -f "$CONF/nodes.yaml" || return 1
+    kubectl get --raw /readyz || return 1
+    [[ ! -s $CONF/nodes.yaml ]] || kubectl apply -f "$CONF/nodes.yaml" || return 1
     for port in "${PORT[controller]}" "${PORT[scheduler]}"; do
         curl --silent --fail --max-time 2 --noproxy '*' --insecure "https://$ADDRESS:$port/healthz" || return 1
     done
     kubectl -n default get serviceaccount default || return 1
     [[ ! -s $CONF/nodes.yaml ]] || kubectl wait node -l type=kwok --for=condition=Ready --timeout=2s
 }
+# The bridge of its real nodes goes with it.
+after_end() { ! grep -qs "$NODES_NETWORK.1:" "$CONF/admin.kubeconfig" || ip link del testbed0 2>/dev/null || :; }
+
 kubectl() { timeout 20 "$INSTALL/bin/kubectl" --kubeconfig "$CONF/admin.kubeconfig" "$@" 2>/dev/null; }
 
 # Its parts' pid files are in KUBERNETES_RUN: NAME.pid, to kill the API server alone, for example; `run` starts it again.
 settings() {
     printf '%s\n' "KUBECONFIG=$CONF/admin.kubeconfig" "PATH=$INSTALL/bin:$PATH" "KUBERNETES_RUN=$DIR/run" \
-        "KUBERNETES_SERVER=https://$ADDRESS:${PORT[api]}"
+        "KUBERNETES_SERVER=$(sed -n 's/.*server: "\([^"]*\)".*/\1/p' "$CONF/admin.kubeconfig")"
 }

@@ -223,7 +223,6 @@ static_resources:
 {{- define "envoy.policy" }}
 {{- $names := dict "least-request" "least_request" "least-request-full-scan" "least_request" "round-robin" "round_robin" "random" "random" }}
 {{- $name := get $names . }}
-{{- if not $name }}{{ fail (printf "gateway.policy=%s: expected one of least-request, least-request-full-scan, round-robin, random" .) }}{{ end }}
 name: envoy.load_balancing_policies.{{ $name }}
 typed_config:
   "@type": type.googleapis.com/envoy.extensions.load_balancing_policies.{{ $name }}.v3.{{ $name | replace "_" " " | title | nospace }}
