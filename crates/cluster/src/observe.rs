@@ -86,7 +86,9 @@ impl Observer {
             unread: BTreeMap::new(),
             known,
         };
-        denied.into_iter().for_each(|stream| observer.world.deny(stream));
+        for stream in denied {
+            observer.world.deny(stream);
+        }
         let deadline = tokio::time::Instant::now() + FIRST_LISTS;
         let mut missing: BTreeSet<Stream> = coming.into_iter().collect();
         while !missing.is_empty() {
@@ -172,11 +174,12 @@ impl Observer {
                     self.world.warn(now, message);
                 }
             }
+            // An API server that has just been started does not know yet what is allowed.
+            Incoming::Refused(_) if self.lost_since.is_some() => {}
             Incoming::Refused(words) => {
-                if self.refused.insert(stream.clone()) {
+                if self.refused.insert(stream) {
                     self.world.warn(now, format!("the API server refuses: {words}; asked again"));
                 }
-                self.lost.remove(&stream);
             }
         }
     }
@@ -247,7 +250,9 @@ impl Observer {
                 }
                 Some(scraped) = &mut polling => {
                     polling = None.into();
-                    scraped.into_iter().for_each(|scraped| self.scraped(scraped));
+                    for scraped in scraped {
+                        self.scraped(scraped);
+                    }
                 }
                 _ = poll.tick() => polling = Some(ask(&metrics, self.questions()).boxed()).into(),
                 Some(answers) = &mut asking => {

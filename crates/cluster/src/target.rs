@@ -149,11 +149,11 @@ impl Target for ClusterTarget {
             let access = Access::review(&self.cluster, READING).await?;
             let problems = access.missing(&self.cluster.namespace);
             let metrics = Metrics::new(self.cluster.clone());
-            let usage = match access.allows("metrics.k8s.io", "pods") {
-                // Clusters without metrics-server have none.
-                true => metrics.usages(None).await.ok().as_ref().map(Usage::of).unwrap_or_default(),
-                false => Usage::default(),
-            };
+            // Clusters without metrics-server have none.
+            let usages = async { metrics.usages(None).await.ok() };
+            let may_read = access.allows("metrics.k8s.io", "pods");
+            let usages = if may_read { usages.await } else { None };
+            let usage = usages.as_ref().map(Usage::of).unwrap_or_default();
             let observer = Observer::begin(&self.cluster, access, self.scope.clone()).await?;
             Ok(snapshot::snapshot(&self.cluster, &observer.world, &usage, problems, Timestamp::now()))
         })

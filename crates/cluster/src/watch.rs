@@ -142,8 +142,8 @@ fn change<K>(event: &watcher::Event<K>, facts: &impl Fn(&K) -> Object) -> Change
 /// `None`: nothing is wrong, the watch has only expired.
 fn failure(failed: &watcher::Error) -> Option<Incoming> {
     let status = match failed {
-        watcher::Error::WatchError(status) => status,
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        watcher::Error::WatchError(status)
+        | watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status))
         | watcher::Error::WatchFailed(kube::Error::Api(status)) => status,
         watcher::Error::InitialListFailed(error)
