@@ -59,7 +59,7 @@ pub(crate) enum Change {
     Broken,
 }
 
-/// What of the namespace is looked at.
+/// Which part of the namespace we watch.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Scope {
     /// This autoscaler alone, and what it scales.

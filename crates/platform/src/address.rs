@@ -24,7 +24,7 @@ pub struct HostPort {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Host {
     Ip(IpAddr),
-    /// To be looked up by whoever connects.
+    /// The client that connects looks it up.
     Name(String),
 }
 
