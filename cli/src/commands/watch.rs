@@ -29,7 +29,7 @@ Examples:
   playctl watch                   from now on
   playctl watch --from-start      all since it came up, then live
   playctl watch --output jsonl    the events themselves
-  playctl watch --target cluster -n chat --hpa chat-server    an autoscaler in a cluster, whoever installed it")]
+  playctl watch --target cluster -n chat --hpa chat-server    any autoscaler of a cluster")]
 pub(crate) struct Args {
     /// Begin with the first event since the platform came up
     #[arg(long)]

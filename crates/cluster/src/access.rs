@@ -1,4 +1,4 @@
-//! What this account may do, asked beforehand, so that what is missing is named and the rest goes on.
+//! What this account may do. We ask first, so that we can name what is missing and continue with the rest.
 
 use futures_util::{StreamExt as _, stream};
 use k8s_openapi::api::authorization::v1::{
@@ -26,8 +26,8 @@ pub(crate) struct Right {
 
 const WATCH: &[&str] = &["list", "watch"];
 
-/// What `watch`, `status` and `explain` read, but for custom and external metrics: these are granted one by one, and
-/// whoever may not read one is told by the API server.
+/// What `watch`, `status` and `explain` read, except custom and external metrics: rights to these are granted one by
+/// one, and the API server itself names the one that is missing.
 pub(crate) const READING: &[Right] = &[
     Right {
         group: "autoscaling",
@@ -146,7 +146,7 @@ async fn allowed(cluster: &Cluster, right: Right, verb: &str) -> Result<bool, Ta
     let reviews: Api<SelfSubjectAccessReview> = Api::all(cluster.client.clone());
     match cluster.try_ask(reviews.create(&PostParams::default(), &review)).await {
         Ok(answer) => Ok(answer.status.is_none_or(|status| status.allowed)),
-        Err(call) if matches!(call.status(), Some(403 | 404 | 405)) => Ok(true),
+        Err(call) if matches!(call.status(), Some(403..=405)) => Ok(true),
         Err(call) => Err(call.error("what this account may do", cluster)),
     }
 }

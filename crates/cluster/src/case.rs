@@ -149,8 +149,8 @@ async fn reading(
 /// A pod, as far as it matters to the engine.
 fn pod(pod: &core::Pod) -> Pod {
     let (spec, status) = (pod.spec.as_ref(), pod.status.as_ref());
-    let conditions = status.and_then(|status| status.conditions.as_ref()).into_iter().flatten();
-    let ready = conditions.filter(|condition| condition.type_ == "Ready").last().map(|condition| Ready {
+    let mut conditions = status.and_then(|status| status.conditions.as_ref()).into_iter().flatten();
+    let ready = conditions.rfind(|condition| condition.type_ == "Ready").map(|condition| Ready {
         status: match condition.status.as_str() {
             "True" => ReadyStatus::True,
             "False" => ReadyStatus::False,

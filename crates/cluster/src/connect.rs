@@ -42,7 +42,10 @@ pub(crate) struct Cluster {
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cluster").field("place", &self.place).field("namespace", &self.namespace).finish()
+        f.debug_struct("Cluster")
+            .field("place", &self.place)
+            .field("namespace", &self.namespace)
+            .finish_non_exhaustive()
     }
 }
 
@@ -151,7 +154,7 @@ async fn from_file(origin: &Origin, options: &Options) -> Result<(Config, String
 }
 
 impl Cluster {
-    /// Waits for an answer, for so long; what fails says to what and where.
+    /// Waits for an answer, at most [`ANSWER`]; an error says what was asked, and where.
     pub(crate) async fn ask<T>(
         &self,
         what: impl Into<String>,

@@ -1,7 +1,7 @@
 //! A Kubernetes cluster as a [`Target`](platform::Target): its autoscalers watched, shown and explained.
 //!
-//! It needs nothing of ours in the cluster: any `HorizontalPodAutoscaler` and what it scales can be looked at, with
-//! read permissions only. What an account may not read is named, and the rest goes on. Nothing here prints.
+//! It works with any `HorizontalPodAutoscaler`, installs nothing, and needs read permissions only. It names what an
+//! account may not read and continues with the rest. Nothing here prints.
 //!
 //! From the API inwards: `connect` (kubeconfig, context, errors that say where), `access` (what this account may do),
 //! `watch` (objects as they change), `facts` (what of them matters), `world` (what changed, as events; no clock and no

@@ -237,7 +237,7 @@ fn written(selector: &LabelSelector) -> String {
     Selector::read(&value).map(|selector| selector.to_string()).unwrap_or_default()
 }
 
-/// Percent-encoded, but for what is safe everywhere in a URL.
+/// Percent-encoded, except what is safe everywhere in a URL.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {

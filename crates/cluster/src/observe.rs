@@ -65,6 +65,8 @@ pub(crate) struct Observer {
     unread: BTreeMap<(String, String), String>,
     /// The autoscalers of the namespace, at the beginning.
     known: Vec<String>,
+    /// What the API server refused at the beginning, such as a kind that an autoscaler scales.
+    pub(crate) refusals: Vec<String>,
 }
 
 impl Observer {
@@ -85,8 +87,11 @@ impl Observer {
             refused: BTreeSet::new(),
             unread: BTreeMap::new(),
             known,
+            refusals: Vec::new(),
         };
-        denied.into_iter().for_each(|stream| observer.world.deny(stream));
+        for stream in denied {
+            observer.world.deny(stream);
+        }
         let deadline = tokio::time::Instant::now() + FIRST_LISTS;
         let mut missing: BTreeSet<Stream> = coming.into_iter().collect();
         while !missing.is_empty() {
@@ -106,9 +111,11 @@ impl Observer {
                 Incoming::Change(Change::Listed) => {
                     missing.remove(&stream);
                 }
-                // Of a kind that is not served, say. The others go on.
-                Incoming::Refused(_) => {
-                    missing.remove(&stream);
+                // Perhaps it is of a kind that is not served. The others work.
+                Incoming::Refused(words) => {
+                    if missing.remove(&stream) {
+                        observer.refusals.push(words.clone());
+                    }
                     observer.world.deny(stream.clone());
                 }
                 Incoming::Lost(words) => {
@@ -172,11 +179,12 @@ impl Observer {
                     self.world.warn(now, message);
                 }
             }
+            // An API server that has just been started does not know yet what is allowed.
+            Incoming::Refused(_) if self.lost_since.is_some() => {}
             Incoming::Refused(words) => {
-                if self.refused.insert(stream.clone()) {
+                if self.refused.insert(stream) {
                     self.world.warn(now, format!("the API server refuses: {words}; asked again"));
                 }
-                self.lost.remove(&stream);
             }
         }
     }
@@ -210,12 +218,13 @@ impl Observer {
             platform: self.cluster.namespace.clone(),
             target: format!("cluster {}", self.cluster.context),
             nodes: u32::try_from(self.world.nodes().count()).unwrap_or(u32::MAX),
-            gateway: GatewayInfo { kind: "none".to_owned(), policy: String::new() },
+            gateway: GatewayInfo::none(),
             services: self.world.service_infos(),
         };
         let now = self.now();
         let mut events = vec![(now.t_ms, started)];
-        let missing = self.access.missing(&self.cluster.namespace);
+        let mut missing = self.access.missing(&self.cluster.namespace);
+        missing.append(&mut self.refusals);
         events.extend(missing.into_iter().map(|message| (now.t_ms, EventKind::Warning { message })));
         self.world.go_live(now);
         let metrics = Metrics::new(self.cluster.clone());
@@ -247,7 +256,9 @@ impl Observer {
                 }
                 Some(scraped) = &mut polling => {
                     polling = None.into();
-                    scraped.into_iter().for_each(|scraped| self.scraped(scraped));
+                    for scraped in scraped {
+                        self.scraped(scraped);
+                    }
                 }
                 _ = poll.tick() => polling = Some(ask(&metrics, self.questions()).boxed()).into(),
                 Some(answers) = &mut asking => {

@@ -79,7 +79,7 @@ impl ClusterTarget {
         wait(&self.runtime, self.on_wait.as_ref(), answer)
     }
 
-    /// What there is, and what goes on from there.
+    /// The present state, and the watches that continue from it.
     async fn observer(&self) -> Result<Observer, TargetError> {
         let access = Access::review(&self.cluster, READING).await?;
         Observer::begin(&self.cluster, access, self.scope.clone()).await
@@ -147,14 +147,15 @@ impl Target for ClusterTarget {
     fn snapshot(&self) -> Result<Snapshot, TargetError> {
         self.wait(async {
             let access = Access::review(&self.cluster, READING).await?;
-            let problems = access.missing(&self.cluster.namespace);
+            let mut problems = access.missing(&self.cluster.namespace);
             let metrics = Metrics::new(self.cluster.clone());
-            let usage = match access.allows("metrics.k8s.io", "pods") {
-                // Clusters without metrics-server have none.
-                true => metrics.usages(None).await.ok().as_ref().map(Usage::of).unwrap_or_default(),
-                false => Usage::default(),
-            };
-            let observer = Observer::begin(&self.cluster, access, self.scope.clone()).await?;
+            // Clusters without metrics-server have none.
+            let usages = async { metrics.usages(None).await.ok() };
+            let may_read = access.allows("metrics.k8s.io", "pods");
+            let usages = if may_read { usages.await } else { None };
+            let usage = usages.as_ref().map(Usage::of).unwrap_or_default();
+            let mut observer = Observer::begin(&self.cluster, access, self.scope.clone()).await?;
+            problems.append(&mut observer.refusals);
             Ok(snapshot::snapshot(&self.cluster, &observer.world, &usage, problems, Timestamp::now()))
         })
     }

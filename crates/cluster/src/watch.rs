@@ -1,7 +1,7 @@
 //! Watches of the API server, as changes.
 //!
-//! A watch that ends or fails continues where it was; where that is no longer possible (410), everything is listed
-//! again. Either way the world compares and nothing is told twice.
+//! A watch that ends or fails continues where it was. If the API server no longer has that place (410), the watch lists
+//! everything again. Either way the world compares, and tells nothing twice.
 
 use std::{fmt::Debug, time::Duration};
 
@@ -29,7 +29,7 @@ use crate::{
     world::{Change, Stream},
 };
 
-/// A watch that has been silent for so long (and 30 s) is asked for anew: its connection may be dead.
+/// After this long (and 30 s) without a word a watch is started again: its connection may be dead.
 const WATCH_SECONDS: u32 = 60;
 /// The wait after the first failure; doubled up to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
@@ -142,8 +142,8 @@ fn change<K>(event: &watcher::Event<K>, facts: &impl Fn(&K) -> Object) -> Change
 /// `None`: nothing is wrong, the watch has only expired.
 fn failure(failed: &watcher::Error) -> Option<Incoming> {
     let status = match failed {
-        watcher::Error::WatchError(status) => status,
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        watcher::Error::WatchError(status)
+        | watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status))
         | watcher::Error::WatchFailed(kube::Error::Api(status)) => status,
         watcher::Error::InitialListFailed(error)

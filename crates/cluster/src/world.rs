@@ -59,7 +59,7 @@ pub(crate) enum Change {
     Broken,
 }
 
-/// What of the namespace is looked at.
+/// Which part of the namespace we watch.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Scope {
     /// This autoscaler alone, and what it scales.
@@ -239,6 +239,10 @@ impl World {
     pub(crate) fn go_live(&mut self, now: Now) {
         self.complete();
         self.live = true;
+        for (name, service) in self.services.clone() {
+            let scaled = service.hpa.and_then(|hpa| self.hpa(&hpa)?.last_scale);
+            self.desired_of(&name).begin(scaled);
+        }
         for service in self.services.keys().cloned().collect::<Vec<_>>() {
             self.endpoints_of(now, &service);
         }

@@ -134,11 +134,7 @@ fn samples() -> Vec<EventKind> {
             restart_in_ms: Some(10_000),
         },
         EventKind::EndpointsChanged { service: tcp(), ready: vec![pod()], draining: vec![] },
-        EventKind::NodeChanged {
-            node: "node-0".to_owned(),
-            state: NodeState::NotReady,
-            reason: "kubelet stopped posting node status".to_owned(),
-        },
+        EventKind::NodeChanged { node: pod(), state: NodeState::Gone, reason: "gone".to_owned() },
         EventKind::MetricScraped {
             service: tcp(),
             metric: "tcp_state_established".to_owned(),

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use autoscale::explain::Explanation;
+use jiff::Timestamp;
 use platform::target::Reported;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -13,6 +14,8 @@ pub(super) struct Comparison {
     reported: Reported,
     /// Where our engine, looking now, comes to another result; empty: they agree.
     differences: Vec<String>,
+    /// The controller scaled while we read what it sees.
+    scaled_meanwhile: bool,
 }
 
 impl Comparison {
@@ -36,7 +39,10 @@ impl Comparison {
                 differences.push(format!("{kind} is {}, for our engine {}", words(theirs), words(ours)));
             }
         }
-        Self { reported, differences }
+        // The API has whole seconds.
+        let is_recent = |at: Timestamp| at.as_millisecond() + 1000 > explanation.now_ms;
+        let scaled_meanwhile = reported.last_scale.is_some_and(is_recent);
+        Self { reported, differences, scaled_meanwhile }
     }
 }
 
@@ -64,7 +70,11 @@ impl fmt::Display for Comparison {
         for difference in &self.differences {
             write!(f, "\n  DIFFERENT: {difference}")?;
         }
-        write!(f, "\n  (it may have looked at earlier values, and remembers what nobody else can read)")
+        f.write_str(if self.scaled_meanwhile {
+            "\n  (it scaled while we looked: ask again)"
+        } else {
+            "\n  (it may have looked at earlier values, and remembers what nobody else can read)"
+        })
     }
 }
 
@@ -112,5 +122,10 @@ mod tests {
         ] {
             assert!(differs.contains(words), "{words} is missing in {differs}");
         }
+        assert!(differs.ends_with("remembers what nobody else can read)"), "{differs}");
+        let now = "2026-11-28T09:00:00Z".parse().ok();
+        let just_now = Reported { last_scale: now, ..reported(1, "TooManyReplicas") };
+        let differs = Comparison::of(&explanation(), just_now).to_string();
+        assert!(differs.ends_with("(it scaled while we looked: ask again)"), "{differs}");
     }
 }

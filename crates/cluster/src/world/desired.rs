@@ -24,6 +24,8 @@ const ANNOUNCED_MAX: usize = 64;
 pub(super) struct Desired {
     /// As last told.
     known: Option<u32>,
+    /// When the autoscaler had last scaled, at that time.
+    scaled: Option<Timestamp>,
     set: VecDeque<Set>,
     announced: VecDeque<Announced>,
 }
@@ -76,6 +78,11 @@ pub(super) struct Facts {
 }
 
 impl Desired {
+    /// The autoscaler last scaled at this time, before anything is told.
+    pub(super) fn begin(&mut self, scaled: Option<Timestamp>) {
+        self.scaled = scaled;
+    }
+
     /// The workload has `to` where it had `from`.
     pub(super) fn set(&mut self, at: Now, from: u32, to: u32, by: Writer) {
         self.known.get_or_insert(from);
@@ -112,6 +119,7 @@ impl Desired {
                         break;
                     }
                     self.told(place, t_ms, &mut decided);
+                    self.scaled = facts.last_scale.map(|(at, _)| at).max(self.scaled);
                     self.set.pop_front();
                     continue;
                 }
@@ -119,13 +127,14 @@ impl Desired {
                 _ if !facts.autoscaled => By::Hand(None),
                 _ if age_ms(set.at) < patience_ms => break,
                 (_, Writer::Autoscaler) => By::Controller(None),
+                // The API server leaves out who scaled if nobody owned the field before.
                 (_, Writer::Unknown) => {
-                    let wall = set.at.wall;
-                    let recent = |at: Timestamp| wall.duration_since(at).as_secs().abs() <= 5;
-                    let is_it = facts.last_scale.is_some_and(|(at, desired)| desired == to && recent(at));
-                    if is_it { By::Controller(None) } else { By::Hand(None) }
+                    let is_it = |(at, desired)| desired == to && Some(at) > self.scaled;
+                    let by_controller = facts.last_scale.is_some_and(is_it);
+                    if by_controller { By::Controller(None) } else { By::Hand(None) }
                 }
             };
+            self.scaled = facts.last_scale.map(|(at, _)| at).max(self.scaled);
             decided.push(Decided { from, to, t_ms, by });
             self.known = Some(to);
             self.set.pop_front();

@@ -9,7 +9,7 @@ use platform::EventKind;
 
 /// How long an event waits for its cause.
 const MOMENT_MS: u64 = 250;
-/// More are never held back: whoever reads them is then told at once, in the order in which they came.
+/// Never hold back more than this; the oldest then go out as they came.
 const HELD_MAX: usize = 20_000;
 
 #[derive(Debug, Default)]

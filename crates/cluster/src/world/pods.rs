@@ -81,19 +81,16 @@ impl World {
         if self.pods.get(&name).is_some_and(|known| known.facts.uid != facts.uid) {
             self.pod_gone(now, &name, None);
         }
-        let mut state = match self.pods.remove(&name) {
-            Some(mut known) => {
-                if known.facts.labels != facts.labels {
-                    known.service = self.service_of_labels(&facts.labels);
-                }
-                known.facts = facts;
-                known
+        let mut state = if let Some(mut known) = self.pods.remove(&name) {
+            if known.facts.labels != facts.labels {
+                known.service = self.service_of_labels(&facts.labels);
             }
-            None => {
-                let service = self.service_of_labels(&facts.labels);
-                let state = PodState::new(facts);
-                PodState { service, ..if self.live { state } else { state.seen_before() } }
-            }
+            known.facts = facts;
+            known
+        } else {
+            let service = self.service_of_labels(&facts.labels);
+            let state = PodState::new(facts);
+            PodState { service, ..if self.live { state } else { state.seen_before() } }
         };
         let events = state.service.clone().map(|service| news(&mut state, &service, now));
         let service = state.service.clone();

@@ -113,20 +113,20 @@ impl World {
     }
 
     pub(super) fn slice_is(&mut self, now: Now, slice: SliceFacts) {
-        let before = self.slices.insert(slice.name.clone(), slice.clone());
-        self.endpoints_moved(now, before.iter().chain([&slice]));
+        let moved: Vec<String> = slice.endpoints.iter().map(|endpoint| endpoint.pod.clone()).collect();
+        let before = self.slices.insert(slice.name.clone(), slice);
+        self.endpoints_moved(now, before.as_ref(), &moved);
     }
 
     pub(super) fn slice_gone(&mut self, now: Now, name: &str) {
         let before = self.slices.remove(name);
-        self.endpoints_moved(now, before.iter());
+        self.endpoints_moved(now, before.as_ref(), &[]);
     }
 
-    fn endpoints_moved<'a>(&mut self, now: Now, slices: impl Iterator<Item = &'a SliceFacts>) {
-        let mut services: Vec<String> = slices
-            .flat_map(|slice| &slice.endpoints)
-            .filter_map(|endpoint| self.pods.get(&endpoint.pod)?.service.clone())
-            .collect();
+    fn endpoints_moved(&mut self, now: Now, before: Option<&SliceFacts>, pods: &[String]) {
+        let before = before.into_iter().flat_map(|slice| &slice.endpoints).map(|endpoint| &endpoint.pod);
+        let mut services: Vec<String> =
+            before.chain(pods).filter_map(|pod| self.pods.get(pod)?.service.clone()).collect();
         services.sort_unstable();
         services.dedup();
         for service in services {

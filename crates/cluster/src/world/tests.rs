@@ -103,7 +103,7 @@ fn rescaled(to: u32, count: i32) -> Object {
     })
 }
 
-/// The events so far, but for reconciliations, which come with every status.
+/// The events so far, without reconciliations, which come with every status.
 fn told(world: &mut World, t_ms: u64) -> Vec<(u64, EventKind)> {
     let mut events = world.events(at(t_ms));
     events.retain(|(_, event)| !matches!(event, EventKind::HpaSynced { .. }));

@@ -1,7 +1,7 @@
 //! Against a real control plane: `infrastructure/testbed/test cluster`.
 //!
-//! The autoscaler's real controller scales pods on kwok's nodes by metrics that this test serves. Nothing of ours is
-//! installed: the Deployment and its autoscaler are somebody else's, and the account that looks may only read.
+//! The real controller scales pods on kwok's nodes by metrics that this test serves. The Deployment and its autoscaler
+//! are somebody else's, and the account that watches them may only read.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod cut;

@@ -48,7 +48,7 @@ pub(crate) fn serve(admin: &'static Admin) -> Loads {
             let (config, loads) = (Arc::clone(&config), Arc::clone(&shared));
             thread::spawn(move || {
                 let connection = rustls::ServerConnection::new(config).unwrap();
-                // A connection that breaks is made anew.
+                // The API server connects again.
                 let _ = answer(rustls::StreamOwned::new(connection, stream), admin, &loads);
             });
         }

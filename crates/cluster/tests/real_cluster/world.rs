@@ -120,7 +120,7 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = look() {
             return found;
         }
-        assert!(began.elapsed() < PATIENCE, "waited in vain for {what}");
+        assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
         pause();
     }
 }
@@ -220,7 +220,7 @@ impl Namespace {
         self.admin.wait(async { api.patch_scale(name, &params, &patch).await }).unwrap();
     }
 
-    /// Waits until a Deployment has so many pods, all ready, and no others.
+    /// Waits until a Deployment has this number of pods, all ready, and no others.
     pub(crate) fn settled(&self, name: &str, replicas: i32) {
         let replicas = i64::from(replicas);
         until(&format!("{replicas} pods of {name}"), || {
@@ -401,7 +401,7 @@ impl Watched {
             if is_so(&kinds) {
                 return;
             }
-            assert!(began.elapsed() < PATIENCE, "waited in vain for {what}; there was: {kinds:#?}");
+            assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}; there was: {kinds:#?}");
             pause();
         }
     }

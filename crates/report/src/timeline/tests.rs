@@ -1,5 +1,5 @@
 use jiff::Timestamp;
-use platform::event::{Counters, GatewayInfo, LatencySummary, LoadTick, Source, Stamper};
+use platform::event::{Counters, GatewayInfo, LatencySummary, LoadTick, NodeState, Source, Stamper};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -149,6 +149,19 @@ fn a_platform_is_introduced_with_its_gateway_if_it_has_one() {
     let envoy = GatewayInfo { kind: "envoy".to_owned(), policy: "least request".to_owned() };
     assert!(told(envoy).ends_with("playground on minikube, 2 nodes, gateway: envoy, least request"));
     assert!(told(GatewayInfo::none()).ends_with("playground on minikube, 2 nodes"));
+}
+
+#[test]
+fn a_node_is_told_with_why_it_is_not_ready() {
+    let told = |state: NodeState, reason: &str| {
+        let (node, reason) = ("worker-1".to_owned(), reason.to_owned());
+        feed(&mut Timeline::new(Style::default()), 0, EventKind::NodeChanged { node, state, reason })
+    };
+    assert!(
+        told(NodeState::NotReady, "kubelet is silent").ends_with("worker-1 not ready  kubelet is silent")
+    );
+    assert!(told(NodeState::Cordoned, "").ends_with("worker-1 cordoned: it takes no new pods"));
+    assert!(told(NodeState::Gone, "").ends_with("worker-1 gone"));
 }
 
 #[test]

@@ -76,13 +76,15 @@ fn a_controller_that_says_nothing_is_waited_for_but_not_for_ever() {
 fn an_object_that_does_not_say_who_wrote_it_is_compared_with_the_autoscalers_status() {
     let decide = |last_scale: Option<(Timestamp, u32)>| {
         let mut desired = Desired::default();
+        desired.begin(Some(now(10_000).wall));
+        // Seen long after it happened, because the connection was lost.
         desired.set(now(60_000), 1, 2, Writer::Unknown);
         let decided = desired.decide(now(60_000 + WAIT_MS), Facts { last_scale, ..AUTOSCALED });
         decided.into_iter().map(|one| one.by).collect::<Vec<_>>()
     };
-    assert_eq!(decide(Some((now(59_000).wall, 2))), [By::Controller(None)]);
-    assert_eq!(decide(Some((now(59_000).wall, 3))), [By::Hand(None)]);
-    assert_eq!(decide(Some((now(10_000).wall, 2))), [By::Hand(None)]);
+    assert_eq!(decide(Some((now(30_000).wall, 2))), [By::Controller(None)]);
+    assert_eq!(decide(Some((now(30_000).wall, 3))), [By::Hand(None)], "it set another count");
+    assert_eq!(decide(Some((now(10_000).wall, 2))), [By::Hand(None)], "that was before");
     assert_eq!(decide(None), [By::Hand(None)]);
 }
 
