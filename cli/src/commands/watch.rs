@@ -29,7 +29,8 @@ Examples:
   playctl watch                   from now on
   playctl watch --from-start      all since it came up, then live
   playctl watch --output jsonl    the events themselves
-  playctl watch --target cluster -n chat --hpa chat-server    any autoscaler of a cluster")]
+  playctl watch --target cluster -n chat --hpa chat-server
+                                  any autoscaler of a cluster")]
 pub(crate) struct Args {
     /// Begin with the first event since the platform came up
     #[arg(long)]

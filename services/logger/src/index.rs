@@ -70,7 +70,7 @@ pub struct Reader {
     client: Elasticsearch,
     pattern: String,
     unreadable: Unreadable,
-    /// Fewer where lines are so long that a page of them is refused.
+    /// A page whose lines are too long is refused, and asked for again with fewer.
     page_lines: Cell<usize>,
 }
 

@@ -19,7 +19,7 @@ const SIZE_MAX: u64 = 10_000;
 const ALIAS: &str = "k8s-logs";
 /// So many more than twice the answer are held before they are cut to it.
 const SPARE: usize = 1000;
-/// Bytes of all hits. Whoever needs more asks for fewer at a time. The largest document is smaller.
+/// Bytes of all hits. A search that finds more is refused; ask for fewer at a time. The largest document is smaller.
 const HITS_BYTES_MAX: usize = 9 * 1024 * 1024;
 
 /// See the module.
