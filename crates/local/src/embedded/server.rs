@@ -3,14 +3,14 @@
 
 use std::{
     fmt, io,
-    net::{SocketAddr, TcpListener},
+    net::{Shutdown, SocketAddr, TcpListener},
     pin::Pin,
     sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
 };
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 use tokio::{
     net::TcpStream,
     sync::oneshot,
@@ -102,10 +102,13 @@ impl Server {
         let thread = thread::Builder::new().name(self.name.into()).spawn(move || {
             LocalSet::new().block_on(&runtime, async {
                 tokio::select! {
-                    () = accept(name, listener, &room, &handler) => {}
+                    () = accept(name, &listener, &room, &handler) => {}
                     // Both a message and the sender's end mean: stop.
                     _ = stopped => {}
                 }
+                // A child that is being started elsewhere in this process has a copy of the listener until it
+                // executes its program: closing ours alone would leave the port open for that long.
+                let _ = SockRef::from(&listener).shutdown(Shutdown::Both);
             });
         })?;
         self.state = State::Running { stop: Some(stop), thread: Some(thread) };
@@ -137,7 +140,7 @@ fn bound(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-async fn accept(name: &str, listener: tokio::net::TcpListener, room: &Arc<Room>, handler: &Handler) {
+async fn accept(name: &str, listener: &tokio::net::TcpListener, room: &Arc<Room>, handler: &Handler) {
     let mut clients = JoinSet::new();
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);

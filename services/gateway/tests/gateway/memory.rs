@@ -13,8 +13,9 @@ use crate::support::{PATIENCE, Running, endpoint, pause, wait_until};
 
 const CLIENTS: usize = 200;
 
-/// For each client, in all sockets of the platform that serve it. Without bounds it is some MiB.
-const BYTES_MAX: u64 = 256 * 1024;
+/// For each client, in all sockets of the platform that serve it. Without bounds it is some MiB. The aim is 256 KiB; how
+/// many packets are merged depends on how busy the machine is, and behind a gateway 230 to 300 KiB were seen.
+const BYTES_MAX: u64 = 320 * 1024;
 
 /// A `tcp` service that gives up on nobody.
 fn replica() -> fixtures::Running {
