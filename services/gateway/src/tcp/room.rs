@@ -14,19 +14,16 @@ use std::time::Duration;
 use mio::net::TcpStream;
 use socket2::SockRef;
 
-/// Half of what may wait unread in the source. A socket offers its peer 64 KiB when the connection is made; with less
-/// room than that, the kernel would drop what the peer may send.
-const SMALL_SOURCE_BYTES: usize = 32 * 1024;
-
-/// While this many bytes wait unsent in the sink, it takes no more; it may exceed that by one write.
-const SMALL_SINK_BYTES: u32 = 8 * 1024;
+/// Bytes that may wait unsent in the sink, and half of what may wait unread in the source. Most messages and all idle
+/// sessions need less.
+const SMALL_BYTES: u32 = 32 * 1024;
 
 /// The same for a direction that moves in bulk. With a quarter of it, each byte costs up to twice the CPU: packets are
 /// smaller, and both ends sleep more often.
 const SOURCE_BYTES: usize = 1024 * 1024;
 const SINK_BYTES: u32 = 512 * 1024;
 
-/// A read of this size is a large one, and the most that is read before a direction moves in bulk…
+/// A read of this size is a large one…
 const LARGE_READ: usize = 16 * 1024;
 
 /// …and after this many a direction moves in bulk: its sink has then taken half a MiB.
@@ -46,12 +43,11 @@ pub(super) enum Room {
 
 impl Room {
     /// How much the next read may take. The kernel enlarges a receiving socket according to how much is read at once,
-    /// and cannot take back what it has offered to the peer; so the first reads are small. And what is read at once is
-    /// written at once, whether the sink has room for all of it or not.
+    /// and cannot take back what it has offered to the peer; so the first reads are small.
     pub(super) fn read_max(self) -> usize {
         match self {
-            Self::Untouched | Self::ReadOnce | Self::Small { .. } => LARGE_READ,
-            Self::Large => usize::MAX,
+            Self::Untouched | Self::ReadOnce => SMALL_BYTES as usize,
+            Self::Small { .. } | Self::Large => usize::MAX,
         }
     }
 
@@ -79,7 +75,7 @@ impl Room {
 
 fn small(source: &TcpStream, sink: &TcpStream, stall_timeout: Option<Duration>) -> io::Result<()> {
     // The kernel doubles it, to allow for a packet's overhead.
-    SockRef::from(source).set_recv_buffer_size(SMALL_SOURCE_BYTES)?;
+    SockRef::from(source).set_recv_buffer_size(SMALL_BYTES as usize)?;
     bound_sink(sink, stall_timeout)
 }
 
@@ -95,7 +91,7 @@ fn large(source: &TcpStream, sink: &TcpStream) -> io::Result<()> {
 /// stays behind.
 pub(crate) fn bound_sink(sink: &impl AsFd, stall_timeout: Option<Duration>) -> io::Result<()> {
     let sink = SockRef::from(sink);
-    sink.set_tcp_notsent_lowat(SMALL_SINK_BYTES)?;
+    sink.set_tcp_notsent_lowat(SMALL_BYTES)?;
     // Set it even to "none": a listener may bring a value from another process.
     sink.set_tcp_user_timeout(stall_timeout)
 }
@@ -115,7 +111,7 @@ mod tests {
             let (accepted, _) = listener.accept().unwrap();
             let accepted = SockRef::from(&accepted);
             assert_eq!(accepted.tcp_user_timeout().unwrap(), stall_timeout);
-            assert_eq!(accepted.tcp_notsent_lowat().unwrap(), SMALL_SINK_BYTES);
+            assert_eq!(accepted.tcp_notsent_lowat().unwrap(), SMALL_BYTES);
         }
     }
 }

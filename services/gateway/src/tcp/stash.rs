@@ -3,11 +3,9 @@
 //! A moving flow has none; one with a slow reader has one of bounded size, and its source is not read meanwhile. That
 //! is all there is to backpressure.
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 
 use mio::net::TcpStream;
-use rustix::io::Errno;
-use rustix::net::{SendFlags, send};
 
 use super::splice::Pipe;
 
@@ -63,17 +61,14 @@ impl Stash {
 }
 
 /// Writes what `sink` takes at once; 0 if it is full.
-///
-/// `EOR` keeps the kernel from appending a later write to this one while both wait unsent. It would do so without
-/// looking at the bound on unsent bytes, up to 64 KiB.
-pub(super) fn write_once(sink: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+pub(super) fn write_once(mut sink: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     loop {
-        match send(sink, bytes, SendFlags::EOR | SendFlags::NOSIGNAL) {
+        match sink.write(bytes) {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
             Ok(written) => return Ok(written),
-            Err(Errno::AGAIN) => return Ok(0),
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
 }

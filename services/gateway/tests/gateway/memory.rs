@@ -13,9 +13,12 @@ use crate::support::{PATIENCE, Running, endpoint, pause, wait_until};
 
 const CLIENTS: usize = 200;
 
-/// For each client, in all sockets of the platform that serve it. Without bounds it is some MiB. The aim is 256 KiB; how
-/// many packets are merged depends on how busy the machine is, and behind a gateway 230 to 300 KiB were seen.
-const BYTES_MAX: u64 = 320 * 1024;
+/// For each client, in the platform's sockets that serve it. Without bounds it is some MiB.
+const BYTES_MAX: u64 = 256 * 1024;
+
+/// The same behind a gateway, whose session has three such sockets. Buffers small enough for 256 KiB in sum make
+/// broadcasts of large messages several times slower.
+const BYTES_MAX_BEHIND_A_GATEWAY: u64 = 512 * 1024;
 
 /// A `tcp` service that gives up on nobody.
 fn replica() -> fixtures::Running {
@@ -54,7 +57,7 @@ fn never_reading(server: SocketAddr) -> Vec<TcpStream> {
 
 /// Adds up what each kind of socket holds on average: which sockets belong to one client is not known.
 #[track_caller]
-fn assert_bounded(kinds: &[(&str, Sockets)]) {
+fn assert_bounded(bytes_max: u64, kinds: &[(&str, Sockets)]) {
     let (mut sum, mut words) = (0, Vec::new());
     for (kind, sockets) in kinds {
         let memory = kernel_memory(*sockets);
@@ -64,14 +67,14 @@ fn assert_bounded(kinds: &[(&str, Sockets)]) {
         sum += average;
         words.push(format!("{kind}: {average}, at most {most}"));
     }
-    assert!(sum <= BYTES_MAX, "{sum} bytes for each client: {}", words.join("; "));
+    assert!(sum <= bytes_max, "{sum} bytes for each client: {}", words.join("; "));
 }
 
 #[test]
 fn clients_of_the_service_that_never_read_cost_little_kernel_memory() {
     let replica = replica();
     let _clients = never_reading(replica.address);
-    assert_bounded(&[("replica", Sockets::AcceptedAt(replica.address))]);
+    assert_bounded(BYTES_MAX, &[("replica", Sockets::AcceptedAt(replica.address))]);
 }
 
 #[test]
@@ -79,9 +82,10 @@ fn clients_behind_the_gateway_that_never_read_cost_little_kernel_memory() {
     let replica = replica();
     let running = Running::with(&[endpoint("tcp-0", replica.address)], &[("STALL_TIMEOUT", "1h")]);
     let _clients = never_reading(running.address);
-    assert_bounded(&[
+    let kinds = [
         ("gateway, client's side", Sockets::AcceptedAt(running.address)),
         ("gateway, replica's side", Sockets::ConnectedTo(replica.address)),
         ("replica", Sockets::AcceptedAt(replica.address)),
-    ]);
+    ];
+    assert_bounded(BYTES_MAX_BEHIND_A_GATEWAY, &kinds);
 }
