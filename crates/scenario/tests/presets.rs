@@ -23,7 +23,7 @@ fn every_preset_is_valid() {
     for entry in fs::read_dir(chart()).expect("the chart is there") {
         let path = entry.expect("readable").path();
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if name.starts_with("values-") && name.ends_with(".yaml") {
+        if name.starts_with("values-") && path.extension().is_some_and(|kind| kind == "yaml") {
             with_file(path);
             presets += 1;
         }

@@ -1,12 +1,9 @@
 //! How connections end, and come back.
 
-use std::{
-    net::TcpListener,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use load::Control;
+use parking_lot::Mutex;
 use platform::event::EventKind;
 
 use crate::server::{SILENT, Server, receive, request, run, run_under, send, soon, wait_for_end};
@@ -145,11 +142,11 @@ fn a_message_that_is_not_answered_in_time_ends_its_connection() {
 fn outstanding_messages_are_answered_before_the_close() {
     let gate = Arc::new(Mutex::new(()));
     let until_the_close = Arc::clone(&gate);
-    let mut closed = Some(gate.lock().unwrap());
+    let mut closed = Some(gate.lock());
     // Answers nothing before the load closes.
     let server = Server::start(move |mut stream, _| {
         while receive(&mut stream).is_some() {
-            drop(until_the_close.lock().unwrap());
+            drop(until_the_close.lock());
             send(&mut stream, b"12345");
         }
     });
