@@ -73,6 +73,8 @@ pub(super) struct Facts {
     pub(super) blind: bool,
     /// A watch is being restored.
     pub(super) broken: bool,
+    /// When the watches were last restored, ms since the run began: what they bring comes after that.
+    pub(super) mended_ms: u64,
     /// When the autoscaler last scaled, and to what.
     pub(super) last_scale: Option<(Timestamp, u32)>,
 }
@@ -108,7 +110,7 @@ impl Desired {
     pub(super) fn decide(&mut self, now: Now, facts: Facts) -> Vec<Decided> {
         let mut decided = Vec::new();
         let patience_ms = if facts.broken { WAIT_BROKEN_MS } else { WAIT_MS };
-        let age_ms = |since: Now| now.t_ms.saturating_sub(since.t_ms);
+        let age_ms = |since: Now| now.t_ms.saturating_sub(since.t_ms.max(facts.mended_ms));
         while let Some(set) = self.set.front() {
             let (to, t_ms) = (set.to, set.at.t_ms);
             let from = self.known.unwrap_or(to);
@@ -158,7 +160,7 @@ impl Desired {
         while self.set.is_empty()
             && let Some(first) = self.announced.front()
         {
-            let waited_ms = now.t_ms.saturating_sub(first.seen.t_ms);
+            let waited_ms = now.t_ms.saturating_sub(first.seen.t_ms.max(facts.mended_ms));
             if Some(first.to) != self.known && !facts.blind && waited_ms < patience_ms {
                 break;
             }
