@@ -29,7 +29,7 @@ use crate::{cut::Cut, metrics};
 
 /// For everything on a busy machine. After an API server was killed, the controller finds the metrics API again only when
 /// it renews its discovery, every 30 s, and that may fail more than once.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_mins(4);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The testbed's control plane, by its administrator.
