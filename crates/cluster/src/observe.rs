@@ -180,7 +180,10 @@ impl Observer {
                 }
             }
             // An API server that has just been started does not know yet what is allowed.
-            Incoming::Refused(_) if self.lost_since.is_some() => {}
+            Incoming::Refused(_) if self.lost_since.is_some() => {
+                self.lost.insert(stream.clone());
+                self.world.take(now, &stream, Change::Broken);
+            }
             Incoming::Refused(words) => {
                 if self.refused.insert(stream) {
                     self.world.warn(now, format!("the API server refuses: {words}; asked again"));
@@ -201,7 +204,7 @@ impl Observer {
     fn is_back(&mut self, now: Now) {
         self.lost.clear();
         self.answers_since = None;
-        self.world.mended();
+        self.world.mended(now);
         if let Some(since) = self.lost_since.take() {
             let seconds = since.elapsed().as_secs_f64();
             let message = format!(

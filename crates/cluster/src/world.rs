@@ -90,6 +90,8 @@ pub(crate) struct World {
     /// What has been listed since the stream's list began.
     listing: BTreeMap<Stream, BTreeSet<String>>,
     broken: BTreeSet<Stream>,
+    /// When all watches were last restored, ms since the run began.
+    mended_ms: u64,
     /// Streams that this account may not read.
     denied: BTreeSet<Stream>,
     /// The present state has been read.
@@ -114,6 +116,7 @@ impl World {
             said: Said::default(),
             listing: BTreeMap::new(),
             broken: BTreeSet::new(),
+            mended_ms: 0,
             denied: BTreeSet::new(),
             complete: false,
             live: false,
@@ -186,8 +189,9 @@ impl World {
     }
 
     /// All watches have been made again.
-    pub(crate) fn mended(&mut self) {
+    pub(crate) fn mended(&mut self, now: Now) {
         self.broken.clear();
+        self.mended_ms = now.t_ms;
     }
 
     fn is(&mut self, now: Now, object: Object) {

@@ -209,6 +209,7 @@ impl World {
                 autoscaled: hpa.is_some(),
                 blind: self.denied.contains(&Stream::Workloads(service.workload.0.clone())),
                 broken,
+                mended_ms: self.mended_ms,
                 last_scale: hpa.and_then(|hpa| Some((hpa.last_scale?, hpa.desired))),
             };
             for decided in desired.decide(now, facts) {

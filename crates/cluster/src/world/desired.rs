@@ -16,6 +16,10 @@ const SETTLES_MS: u64 = 250;
 const WAIT_MS: u64 = 3_000;
 /// The same while the connection that brings it is lost.
 const WAIT_BROKEN_MS: u64 = 45_000;
+/// The same for a minute after that: the API server may have been away for the controller too, which tries to send its
+/// events again every 10 s.
+const WAIT_MENDED_MS: u64 = 12_000;
+const MENDED_MS: u64 = 60_000;
 /// More than this many changes at once cannot be told apart any more.
 const ANNOUNCED_MAX: usize = 64;
 
@@ -73,6 +77,8 @@ pub(super) struct Facts {
     pub(super) blind: bool,
     /// A watch is being restored.
     pub(super) broken: bool,
+    /// When the watches were last restored, ms since the run began: what they bring comes after that.
+    pub(super) mended_ms: u64,
     /// When the autoscaler last scaled, and to what.
     pub(super) last_scale: Option<(Timestamp, u32)>,
 }
@@ -107,8 +113,13 @@ impl Desired {
     /// What can be told by now.
     pub(super) fn decide(&mut self, now: Now, facts: Facts) -> Vec<Decided> {
         let mut decided = Vec::new();
-        let patience_ms = if facts.broken { WAIT_BROKEN_MS } else { WAIT_MS };
-        let age_ms = |since: Now| now.t_ms.saturating_sub(since.t_ms);
+        let is_fresh = facts.mended_ms > 0 && now.t_ms.saturating_sub(facts.mended_ms) < MENDED_MS;
+        let patience_ms = match (facts.broken, is_fresh) {
+            (true, _) => WAIT_BROKEN_MS,
+            (false, true) => WAIT_MENDED_MS,
+            (false, false) => WAIT_MS,
+        };
+        let age_ms = |since: Now| now.t_ms.saturating_sub(since.t_ms.max(facts.mended_ms));
         while let Some(set) = self.set.front() {
             let (to, t_ms) = (set.to, set.at.t_ms);
             let from = self.known.unwrap_or(to);
@@ -158,7 +169,7 @@ impl Desired {
         while self.set.is_empty()
             && let Some(first) = self.announced.front()
         {
-            let waited_ms = now.t_ms.saturating_sub(first.seen.t_ms);
+            let waited_ms = now.t_ms.saturating_sub(first.seen.t_ms.max(facts.mended_ms));
             if Some(first.to) != self.known && !facts.blind && waited_ms < patience_ms {
                 break;
             }

@@ -27,8 +27,9 @@ use tokio::runtime::Runtime;
 
 use crate::{cut::Cut, metrics};
 
-/// For everything on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// For everything on a busy machine. After an API server was killed, the controller finds the metrics API again only when
+/// it renews its discovery, every 30 s, and that may fail more than once.
+const PATIENCE: Duration = Duration::from_mins(4);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The testbed's control plane, by its administrator.
@@ -163,7 +164,7 @@ impl Namespace {
         self.admin.create(
             Some(&self.name),
             &json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
-                "spec": {"selector": {"matchLabels": labels},
+                "spec": {"replicas": replicas, "selector": {"matchLabels": labels},
                     "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}}}}),
         );
         self.admin.create(

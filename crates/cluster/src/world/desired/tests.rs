@@ -5,7 +5,8 @@ fn now(t_ms: u64) -> Now {
     Now { t_ms, wall }
 }
 
-const AUTOSCALED: Facts = Facts { autoscaled: true, blind: false, broken: false, last_scale: None };
+const AUTOSCALED: Facts =
+    Facts { autoscaled: true, blind: false, broken: false, mended_ms: 0, last_scale: None };
 
 fn message(to: u32) -> String {
     format!("New size: {to}; reason: test")
@@ -70,6 +71,10 @@ fn a_controller_that_says_nothing_is_waited_for_but_not_for_ever() {
     let broken = Facts { broken: true, ..AUTOSCALED };
     assert_eq!(decide(broken, WAIT_BROKEN_MS - 1), [], "its event may come when the watch is back");
     assert_eq!(decide(broken, WAIT_BROKEN_MS), alone);
+    let mended = Facts { mended_ms: 20_000, ..AUTOSCALED };
+    let last_ms = 20_000 + WAIT_MENDED_MS - 1;
+    assert_eq!(decide(mended, last_ms), [], "the controller may still send its event again");
+    assert_eq!(decide(mended, last_ms + 1), alone);
 }
 
 #[test]
