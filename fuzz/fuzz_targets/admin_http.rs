@@ -2,7 +2,9 @@
 #![no_main]
 
 use std::{
+    cell::RefCell,
     pin::Pin,
+    rc::Rc,
     sync::LazyLock,
     task::{Context, Poll},
 };
@@ -19,12 +21,12 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 });
 
 /// Gives the input, then its end; keeps what is written.
-struct Client<'a> {
-    input: &'a [u8],
-    answer: &'a mut Vec<u8>,
+struct Client {
+    input: Vec<u8>,
+    answer: Rc<RefCell<Vec<u8>>>,
 }
 
-impl AsyncRead for Client<'_> {
+impl AsyncRead for Client {
     fn poll_read(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
@@ -32,14 +34,14 @@ impl AsyncRead for Client<'_> {
     ) -> Poll<std::io::Result<()>> {
         let piece = self.input.len().min(buffer.remaining());
         buffer.put_slice(&self.input[..piece]);
-        self.input = &self.input[piece..];
+        self.input.drain(..piece);
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Client<'_> {
-    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
-        self.answer.extend_from_slice(bytes);
+impl AsyncWrite for Client {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        self.answer.borrow_mut().extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -56,11 +58,13 @@ fuzz_target!(|request: &[u8]| {
     let readiness = Readiness::new();
     readiness.ready();
     let pages = Pages::new(readiness, Default::default()).with_info("tcp", "tcp-0", None);
-    let (mut answer, input) = (Vec::new(), request);
+    let answer = Rc::new(RefCell::new(Vec::new()));
+    let client = Client { input: request.to_vec(), answer: Rc::clone(&answer) };
     let served = RUNTIME.block_on(async {
         // The end of the input ends the connection: nothing here waits for a time.
-        pages.answer(Client { input, answer: &mut answer }).await
+        pages.answer(client).await
     });
+    let answer = answer.borrow();
     let text = std::str::from_utf8(&answer).expect("pages are text");
     assert!(text.is_empty() || text.starts_with("HTTP/1."), "{text}");
     if served.is_ok() && request.starts_with(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n") {
