@@ -76,7 +76,7 @@ fn check(source: &str) -> Result<(), String> {
     if !document.is_object() {
         return Err("a document is an object".to_owned());
     }
-    if depth(&document) > DEPTH_MAX {
+    if depth(source) > DEPTH_MAX {
         return Err(format!("more than {DEPTH_MAX} objects and arrays within each other"));
     }
     Looked::at(source).map(drop).map_err(|error| format!("failed to parse: {error}"))
@@ -96,12 +96,25 @@ impl<'a> Looked<'a> {
     }
 }
 
-fn depth(value: &Value) -> usize {
-    match value {
-        Value::Array(values) => 1 + values.iter().map(depth).max().unwrap_or(0),
-        Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
-        _ => 0,
+/// Of a valid document. Its text counts: of two members with one name a [`Value`] has the last alone, and a
+/// reader of the text meets both.
+fn depth(source: &str) -> usize {
+    let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
+    for byte in source.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            _ if in_text => {}
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
     }
+    deepest
 }
 
 /// See the module.
@@ -198,6 +211,8 @@ mod tests {
             (r#"{"a":"\ud800"}"#, "unexpected end of hex escape"),
             (r#"{"\ude00":1}"#, "lone leading surrogate"),
             (&nested(DEPTH_MAX + 1), "more than 64 objects and arrays"),
+            // Whose second member of that name is shallow.
+            (&format!(r#"{{"a":{},"a":1}}"#, nested(DEPTH_MAX)), "more than 64 objects and arrays"),
             (&nested(130), "recursion limit exceeded"),
         ] {
             let Written::Refused(why) = write("2", source) else { panic!("{source}") };
@@ -205,6 +220,9 @@ mod tests {
         }
         let kept: Vec<String> = store.documents().map(|kept| kept.unwrap().source.get().to_owned()).collect();
         assert_eq!(kept, [r#"{"a":"\"\n"}"#]);
+        // Brackets in texts are no depth.
+        let brackets = format!(r#"{{"a":"\"{}"}}"#, "[{".repeat(DEPTH_MAX));
+        assert_eq!(store.write(&action("3", &brackets)).unwrap(), Written::Created);
     }
 
     proptest! {
