@@ -56,8 +56,10 @@ const NONE: [(&str, &str); 4] = [
 
 /// Adds to the error of an unknown flag what was probably meant.
 pub(super) fn explain(error: &mut Error, words: &[String]) {
-    if error.kind() != ErrorKind::UnknownArgument {
-        return;
+    match error.kind() {
+        ErrorKind::UnknownArgument => {}
+        ErrorKind::InvalidSubcommand => return leave_out_hidden(error),
+        _ => return,
     }
     let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return };
     let flag = flag.split('=').next().unwrap_or_default().to_owned();
@@ -70,6 +72,17 @@ pub(super) fn explain(error: &mut Error, words: &[String]) {
     } else if let Some((_, why)) = NONE.iter().find(|(known, _)| *known == flag) {
         error.remove(ContextKind::SuggestedArg);
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![(*why).into()]));
+    }
+}
+
+/// Commands for playctl's own processes are no suggestions.
+fn leave_out_hidden(error: &mut Error) {
+    let Some(ContextValue::Strings(names)) = error.remove(ContextKind::SuggestedSubcommand) else { return };
+    let cli = Cli::command();
+    let is_shown = |name: &String| cli.find_subcommand(name).is_some_and(|command| !command.is_hide_set());
+    let names: Vec<String> = names.into_iter().filter(is_shown).collect();
+    if !names.is_empty() {
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(names));
     }
 }
 
@@ -92,6 +105,18 @@ mod tests {
                 "{flag}: no command has {meant}"
             );
             assert!(cli.get_subcommands().any(|command| !has(command, flag)), "every command has {flag}");
+        }
+    }
+
+    #[test]
+    fn commands_for_our_own_processes_are_not_suggested() {
+        for (word, suggested) in [("lod", Some("'load'")), ("superviser", None)] {
+            let words = ["playctl".to_owned(), word.to_owned()];
+            let mut error = Cli::command().try_get_matches_from(&words).unwrap_err();
+            explain(&mut error, &words);
+            let text = error.to_string();
+            assert!(!text.contains("load-worker") && !text.contains("'supervisor'"), "{text}");
+            assert!(suggested.is_none_or(|name| text.contains(name)), "{text}");
         }
     }
 

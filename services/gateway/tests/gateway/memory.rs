@@ -16,8 +16,8 @@ const CLIENTS: usize = 200;
 /// For each client, in the platform's sockets that serve it. Without bounds it is some MiB.
 const BYTES_MAX: u64 = 256 * 1024;
 
-/// The same behind a gateway, whose session has three such sockets. Buffers small enough for 256 KiB in sum make
-/// broadcasts of large messages several times slower.
+/// The same behind a gateway, whose session has three such sockets. With buffers small enough for 256 KiB in sum, readers
+/// of large broadcasts ran out of time on a busy machine.
 const BYTES_MAX_BEHIND_A_GATEWAY: u64 = 512 * 1024;
 
 /// A `tcp` service that gives up on nobody.
