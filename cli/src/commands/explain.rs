@@ -169,7 +169,7 @@ fn from_files(
     let state = State::parse(&named(state), &state_text).map_err(Failure::usage)?;
     // Whether zero replicas are allowed is one of its settings.
     let manifest = chosen(hpa, &hpa_text, state.settings().scale_to_zero, name, note)?;
-    let case = state.case(&manifest.spec, Timestamp::now().as_millisecond()).map_err(Failure::usage)?;
+    let case = state.case(&manifest.spec, clock::wall().as_millisecond()).map_err(Failure::usage)?;
     explain(&manifest.name, &case)
 }
 

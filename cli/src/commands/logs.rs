@@ -74,7 +74,7 @@ fn since(text: &str) -> Result<Timestamp, String> {
     let expected =
         |_| "expected a duration with units (5m, 1h30m) or a time (2026-11-21T10:00:00Z)".to_owned();
     let ago = platform::duration::parse(text).map_err(|error| expected(error.to_string()))?;
-    Timestamp::now().checked_sub(ago).map_err(|error| expected(error.to_string()))
+    clock::wall().checked_sub(ago).map_err(|error| expected(error.to_string()))
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
@@ -207,9 +207,9 @@ mod tests {
         let time = "2026-11-21T10:00:00Z";
         assert_eq!(since(time), Ok(time.parse().unwrap()));
         let ago = |now: Timestamp| now - SignedDuration::from_mins(90);
-        let earliest = ago(Timestamp::now());
+        let earliest = ago(clock::wall());
         let found = since("1h30m").unwrap();
-        assert!((earliest..=ago(Timestamp::now())).contains(&found), "{found}");
+        assert!((earliest..=ago(clock::wall())).contains(&found), "{found}");
         for bad in ["", "5", "yesterday", "-5m"] {
             assert!(since(bad).is_err(), "{bad}");
         }

@@ -32,7 +32,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let next_sync = snapshot.next_sync.filter(|_| is_autoscaled);
     let result = results::Scale {
         service: args.service.clone(),
-        next_sync_in_ms: next_sync.map(|at| until(at, Timestamp::now())),
+        next_sync_in_ms: next_sync.map(|at| until(at, clock::wall())),
         pending: of_service.map_or(0, |service| service.pending),
         scaled,
     };

@@ -29,7 +29,7 @@ pub(crate) struct Args {}
 pub(crate) fn run(context: &Context, _args: &Args) -> Outcome {
     let snapshot = platform_source::target(context)?.snapshot()?;
     let selection = context.global.selection();
-    context.printer.line(&render(&snapshot, &selection, Timestamp::now(), context.printer.width()));
+    context.printer.line(&render(&snapshot, &selection, clock::wall(), context.printer.width()));
     context.printer.document(&snapshot);
     Ok(exit::DONE)
 }

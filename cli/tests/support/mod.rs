@@ -9,7 +9,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -256,11 +256,11 @@ fn read_all(from: &mut impl Read) -> Vec<u8> {
 
 /// Tries until it works or `within` is over; then the last failure.
 pub(crate) fn eventually<T, E>(within: Duration, mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, E> {
-    let deadline = Instant::now() + within;
+    let deadline = clock::now() + within;
     loop {
         match attempt() {
             Ok(value) => return Ok(value),
-            Err(error) if Instant::now() >= deadline => return Err(error),
+            Err(error) if clock::now() >= deadline => return Err(error),
             Err(_) => pause(),
         }
     }

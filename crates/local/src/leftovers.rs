@@ -1,9 +1,6 @@
 //! What a run may leave behind: looked for by somebody who was no part of it, and ended if need be.
 
-use std::{
-    net::IpAddr,
-    time::{Duration, Instant},
-};
+use std::{net::IpAddr, time::Duration};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -37,7 +34,7 @@ pub(crate) fn kill_supervisor(traces: &Traces) -> bool {
 
 /// Waits until the run's processes are gone, then kills what is left; returns those that even then do not end.
 pub(crate) fn end(traces: &Traces, deadline: Duration) -> Vec<u32> {
-    let started = Instant::now();
+    let started = clock::now();
     loop {
         let left = processes(traces);
         if left.is_empty() || started.elapsed() >= deadline {

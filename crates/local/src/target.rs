@@ -4,10 +4,7 @@ mod inputs;
 mod launch;
 mod teardown;
 
-use std::{
-    fmt,
-    time::{Duration, Instant},
-};
+use std::{fmt, time::Duration};
 
 use platform::{
     Target, TargetError,
@@ -164,7 +161,7 @@ impl LocalTarget {
 
     /// The answer to a question that a supervisor answers at once, if it can.
     fn answer(&self, connection: &mut Connection) -> Result<Reply, TargetError> {
-        let asked = Instant::now();
+        let asked = clock::now();
         loop {
             if let Some(reply) = connection.reply_within(Some(ASK_EVERY))? {
                 return Ok(reply);
@@ -297,7 +294,7 @@ impl Target for LocalTarget {
         let values = Box::new(wanted.values.clone());
         let request = Request::Apply { values, nodes: wanted.nodes.unwrap_or(NODES) };
         self.check_alive()?;
-        let started = Instant::now();
+        let started = clock::now();
         loop {
             if let Some(applied) = self.try_up(&request, progress)? {
                 return Ok(applied);
@@ -388,7 +385,7 @@ impl Target for LocalTarget {
             Reply::Autoscaler(case) => *case,
             _ => return Err(unexpected()),
         };
-        case.now_ms = case.now_ms.max(jiff::Timestamp::now().as_millisecond());
+        case.now_ms = case.now_ms.max(clock::wall().as_millisecond());
         let services = self.snapshot()?.services;
         if let Some(now) = services.iter().find(|of| of.name == service) {
             inputs::bring_up_to_date(&mut case, now.desired, &now.replicas);

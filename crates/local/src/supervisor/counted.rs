@@ -24,7 +24,7 @@ pub(crate) async fn packets(
         asked.spawn_local(async move {
             let answer = http::get(admin, "/metrics", TIMEOUT).await.ok()?;
             // The count is of the moment at which it was said.
-            Some((pid, (Instant::now(), counter(&answer.body, PACKETS)?)))
+            Some((pid, (clock::now(), counter(&answer.body, PACKETS)?)))
         });
     }
     let mut counted = HashMap::new();

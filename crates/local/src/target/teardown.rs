@@ -3,10 +3,7 @@
 //! The proof is the client's own: processes by their marker, listeners by the slot's addresses, socket and locks by
 //! their files; whatever the supervisor says of itself.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::{fs, time::Duration};
 
 use platform::TargetError;
 
@@ -38,7 +35,7 @@ impl LocalTarget {
             Err(TargetError::Interrupted) => Err(TargetError::Interrupted),
             // It was killed before it could answer; the kernel frees its lock in a moment.
             Err(error) => {
-                let started = Instant::now();
+                let started = clock::now();
                 while self.is_running() && started.elapsed() < DEADLINE {
                     leftovers::pause();
                 }
@@ -49,7 +46,7 @@ impl LocalTarget {
 
     /// A teardown takes as long as the grace periods allow; meanwhile the supervisor must be alive.
     fn farewell(&self, connection: &mut Connection) -> Result<Reply, TargetError> {
-        let mut asked = Instant::now();
+        let mut asked = clock::now();
         loop {
             if let Some(reply) = connection.reply_within(Some(ASK_EVERY))? {
                 return Ok(reply);
@@ -59,7 +56,7 @@ impl LocalTarget {
             }
             if asked.elapsed() >= ALIVE_EVERY {
                 self.check_alive()?;
-                asked = Instant::now();
+                asked = clock::now();
             }
         }
     }
@@ -70,7 +67,7 @@ impl LocalTarget {
             return Err(error);
         }
         let Some(traces) = self.recorded().filter(leftovers::kill_supervisor) else { return Err(error) };
-        let started = Instant::now();
+        let started = clock::now();
         while self.is_running() && started.elapsed() < DEADLINE {
             leftovers::pause();
         }
@@ -109,7 +106,7 @@ impl LocalTarget {
     }
 
     fn prove(&self, traces: &Traces) -> Result<(), TargetError> {
-        let started = Instant::now();
+        let started = clock::now();
         loop {
             let left = self.left(traces);
             if left.is_empty() {
