@@ -112,7 +112,7 @@ fn bulks_are_bounded_by_bytes_and_split_where_they_are_too_large() {
     for number in 0..40 {
         kafka.publish(0, &line(&format!("{number:02} {text}"), now));
     }
-    let logger = Logger::start(&kafka, &elasticsearch, &[("BULK_BYTES", "8192"), ("BULK_AGE", "30")]);
+    let logger = Logger::start(&kafka, &elasticsearch, &[("BULK_BYTES", "8192"), ("BULK_AGE", "30s")]);
     eventually("full bulks are sent without waiting for their age", || elasticsearch.texts().len() >= 35);
     logger.drain();
     logger.join();
