@@ -184,6 +184,17 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    pub(crate) fn of(child: Child) -> Self {
+        Self { child: Some(child) }
+    }
+
+    /// Waits for its end; its exit code. For one whose output is not read.
+    pub(crate) fn code(mut self, within: Duration) -> Option<i32> {
+        let child = self.child.as_mut().expect("not finished");
+        let status = eventually(within, || child.try_wait().expect("can be waited for").ok_or(()));
+        status.expect("ends by itself").code()
+    }
+
     pub(crate) fn pid(&self) -> rustix::process::Pid {
         let child = self.child.as_ref().expect("not finished");
         rustix::process::Pid::from_child(child)
