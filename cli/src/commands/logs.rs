@@ -17,7 +17,10 @@ use platform::{
 
 use self::index::Index;
 use super::{Context, Failure, Outcome};
-use crate::{args::Output, platform_source, results};
+use crate::{
+    args::{Output, TargetKind},
+    platform_source, results,
+};
 
 /// What gateways go by.
 const GATEWAY: &str = "gateway";
@@ -78,6 +81,14 @@ fn since(text: &str) -> Result<Timestamp, String> {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    // As `tail -n 5` and `journalctl -n 5` have it.
+    if let (TargetKind::Local, Some(number)) = (context.global.target, &context.global.cluster.namespace)
+        && number.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        return Err(Failure::usage(format!(
+            "-n is --namespace, which needs --target cluster; for the last {number} lines: --tail {number}"
+        )));
+    }
     let target = platform_source::target(context)?;
     let snapshot = target.snapshot()?;
     let query = query(args, &snapshot);
