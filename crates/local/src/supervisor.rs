@@ -48,6 +48,8 @@ use tokio::{
 use uuid::Uuid;
 
 pub use self::alone::LoneGateway;
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::counted::fuzz as fuzz_counted;
 pub(crate) use self::entrance::DEFAULT_PLATFORM;
 use self::{
     conversation::Talk,

@@ -41,6 +41,16 @@ fn counter(text: &str, name: &str) -> Option<u64> {
     value.split_ascii_whitespace().next()?.parse().ok()
 }
 
+/// What must hold for any page of metrics. Panics if it does not.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz(page: &str, count: u64) {
+    let _ = counter(page, PACKETS);
+    // Whatever stands before it on lines of its own.
+    let ours = page.lines().any(|line| line.starts_with(PACKETS));
+    let page = format!("{page}\n{PACKETS} {count}\n");
+    assert!(ours || counter(&page, PACKETS) == Some(count));
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::{
