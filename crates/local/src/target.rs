@@ -150,7 +150,22 @@ impl LocalTarget {
     }
 
     fn running(&self) -> Result<Connection, TargetError> {
-        self.connect()?.ok_or_else(|| TargetError::NotRunning { platform: self.name.clone() })
+        match self.connect()? {
+            Some(connection) => Ok(connection),
+            None if self.is_running() => Err(self.unreachable()),
+            None => Err(TargetError::NotRunning { platform: self.name.clone() }),
+        }
+    }
+
+    /// Somebody has removed or replaced its socket, or it is just coming or going.
+    fn unreachable(&self) -> TargetError {
+        let holder = FileLock::holder(&self.own.lock).ok().flatten().unwrap_or_default();
+        let message = format!(
+            "the supervisor of {} ({holder}) runs but does not listen at its socket; end it and all that it started \
+             with: playctl --platform {} down",
+            self.name, self.name
+        );
+        TargetError::Other { message }
     }
 
     fn ask(&self, request: &Request) -> Result<Reply, TargetError> {
@@ -300,9 +315,7 @@ impl Target for LocalTarget {
                 return Ok(applied);
             }
             if started.elapsed() >= CHANGE_OF_SUPERVISOR {
-                let message =
-                    format!("the supervisor of {} runs but does not answer at its socket", self.name);
-                return Err(TargetError::Other { message });
+                return Err(self.unreachable());
             }
             leftovers::pause();
         }

@@ -21,8 +21,21 @@ const DEADLINE: Duration = Duration::from_secs(5);
 
 impl LocalTarget {
     pub(super) fn take_down(&self, grace: bool) -> Result<(), TargetError> {
-        let Some(mut connection) = self.connect()? else {
-            return self.clear_stale();
+        let started = clock::now();
+        let mut connection = loop {
+            if let Some(connection) = self.connect()? {
+                break connection;
+            }
+            if !self.is_running() {
+                return self.clear_stale();
+            }
+            if started.elapsed() >= DEADLINE {
+                return self.end_hanging(self.unreachable());
+            }
+            if self.on_wait.as_ref().is_some_and(|on_wait| on_wait(started.elapsed()).is_break()) {
+                return Err(TargetError::Interrupted);
+            }
+            leftovers::pause();
         };
         if let Err(error) = self.check_alive() {
             return self.end_hanging(error);
@@ -84,10 +97,7 @@ impl LocalTarget {
         let holder = format!("{}, taking down", held_by(std::process::id()));
         let lock = FileLock::try_take(&self.own.lock, &holder).map_err(TargetError::other)?;
         let Some(lock) = lock else {
-            let holder = FileLock::holder(&self.own.lock).ok().flatten().unwrap_or_default();
-            let message =
-                format!("the supervisor of {} ({holder}) runs but does not answer at its socket", self.name);
-            return Err(TargetError::Other { message });
+            return Err(self.unreachable());
         };
         let traces = self.recorded();
         if let Some(traces) = &traces {
