@@ -40,7 +40,7 @@ fn main() -> Result<(), Failed> {
     let servers = (0..SERVERS).map(|_| start(&topic, &shutdown)).collect::<Result<Vec<_>, _>>()?;
 
     // All times count from here, so that senders and receivers need to share nothing else.
-    let origin = Arc::new(Instant::now());
+    let origin = Arc::new(clock::now());
     let mut receivers = Vec::new();
     for address in servers.iter().flat_map(|server| [server.address; CLIENTS_PER_SERVER]) {
         let (stream, origin) = (lines(address)?, Arc::clone(&origin));
@@ -96,10 +96,10 @@ fn start(topic: &str, shutdown: &Shutdown) -> Result<Server, Failed> {
     let server = tcp::Server::bind(tcp::Settings::from_env(&env)?, shutdown.clone())?;
     let (address, readiness) = (server.address(), server.readiness().clone());
     let thread = std::thread::spawn(move || server.run());
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = clock::now() + Duration::from_secs(30);
     // Degraded means that Kafka was not reached yet: broadcasts would be missed.
     while readiness.describe() != "ready\n" {
-        if Instant::now() > deadline {
+        if clock::now() > deadline {
             return Err(format!("a server does not become ready: {}", readiness.describe()).into());
         }
         pause(Duration::from_millis(20));

@@ -16,7 +16,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use elasticsearch::Elasticsearch;
@@ -54,7 +54,7 @@ fn main() -> Result<(), Failed> {
         brokers,
         records,
         run: std::process::id(),
-        now: Timestamp::now(),
+        now: clock::wall(),
     };
 
     let topic = format!("throughput-{}", bench.run);
@@ -149,7 +149,7 @@ impl Bench {
         ]
         .into_iter()
         .collect();
-        let began = Instant::now();
+        let began = clock::now();
         let shutdown = Shutdown::new();
         let server = logger::Server::bind(logger::Settings::from_env(&env)?, shutdown.clone())?;
         let admin = server.admin_address();
@@ -171,7 +171,7 @@ impl Bench {
         // The logger's template is for this one too.
         let index = format!("{}-directly", self.index_prefix());
         let bodies = self.bodies(topic, &index, records);
-        let began = Instant::now();
+        let began = clock::now();
         self.runtime.block_on(async {
             let mut on_their_way = JoinSet::new();
             for body in bodies {

@@ -9,7 +9,7 @@ use std::{
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -112,12 +112,12 @@ impl<'a> Start<'a> {
 
     fn until(self, ready: impl Fn() -> bool, what: &str) -> Result<Process> {
         let mut process = self.spawn()?;
-        let deadline = Instant::now() + START_WITHIN;
+        let deadline = clock::now() + START_WITHIN;
         while !ready() {
             if let Some(status) = process.child.try_wait()? {
                 bail!("ended at once ({status}): {}", process.last_words());
             }
-            if Instant::now() > deadline {
+            if clock::now() > deadline {
                 bail!("does not get to where it {what} within {START_WITHIN:?}: {}", process.last_words());
             }
             wait(POLL);
@@ -157,12 +157,12 @@ impl Process {
 
     /// Waits for it to end, which must be orderly.
     pub(crate) fn ended(mut self, within: Duration) -> Result<()> {
-        let deadline = Instant::now() + within;
+        let deadline = clock::now() + within;
         loop {
             match self.child.try_wait()? {
                 Some(status) if status.success() => return Ok(()),
                 Some(status) => bail!("{status}: {}", self.last_words()),
-                None if Instant::now() > deadline => bail!("did not end within {within:?}"),
+                None if clock::now() > deadline => bail!("did not end within {within:?}"),
                 None => wait(POLL),
             }
         }

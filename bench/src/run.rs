@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, io, net::TcpListener, time::Duration};
 
 use anyhow::{Context, Result};
-use jiff::Timestamp;
 
 use crate::{
     args::{Output, Plan, Request},
@@ -116,7 +115,7 @@ fn measure_row(work: &Work, plan: &Plan, programs: &Programs) -> Result<Row> {
     Ok(Row {
         name: work.name.to_owned(),
         about: work.about.clone(),
-        taken: Timestamp::now().strftime("%Y-%m-%d %H:%M").to_string(),
+        taken: clock::wall().strftime("%Y-%m-%d %H:%M").to_string(),
         machine: None,
         rounds,
         seconds: plan.length.as_secs(),

@@ -17,7 +17,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Result, bail};
@@ -81,10 +81,10 @@ impl Traffic {
             })
             .collect();
         let traffic = Self { meter, threads: handles };
-        let deadline = Instant::now() + READY_WITHIN;
+        let deadline = clock::now() + READY_WITHIN;
         while traffic.meter.ready.load(Ordering::Relaxed) < threads {
             traffic.check()?;
-            if Instant::now() > deadline {
+            if clock::now() > deadline {
                 bail!("the connections were not made within {READY_WITHIN:?}");
             }
             wait(Duration::from_millis(1));

@@ -103,7 +103,7 @@ impl Scene {
 
     /// From now on this much is done each second.
     fn scheduled(per_second: f64, process: u32, props: impl Any) -> Self {
-        let progress = Progress::Scheduled { since: Instant::now(), per_second };
+        let progress = Progress::Scheduled { since: clock::now(), per_second };
         Self { progress, process, _props: Box::new(props) }
     }
 

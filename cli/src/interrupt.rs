@@ -16,6 +16,8 @@ type Callback = Box<dyn FnOnce() + Send>;
 #[derive(Default)]
 struct Shared {
     set: AtomicBool,
+    /// Waiting where nothing else ends it.
+    reading: AtomicBool,
     callbacks: Mutex<Vec<Callback>>,
 }
 
@@ -44,7 +46,7 @@ impl Interrupt {
                         _ = sigterm.recv() => {}
                         () = next(&mut sighup) => {}
                     }
-                    if in_thread.is_set() {
+                    if in_thread.is_set() || in_thread.shared.reading.load(Ordering::SeqCst) {
                         end_at_once();
                     }
                     in_thread.trigger();
@@ -73,6 +75,17 @@ impl Interrupt {
     /// For a command that has nothing to clean up, and may wait where nothing else ends it: in the opening of a pipe.
     pub(crate) fn end_at_the_first(&self) {
         self.on_interrupt(|| end_at_once());
+    }
+
+    /// Runs what has nothing to clean up yet and may wait where nothing else ends it, in the opening of a pipe.
+    pub(crate) fn ending_at_once<R>(&self, read: impl FnOnce() -> R) -> R {
+        self.shared.reading.store(true, Ordering::SeqCst);
+        if self.is_set() {
+            end_at_once();
+        }
+        let result = read();
+        self.shared.reading.store(false, Ordering::SeqCst);
+        result
     }
 
     fn trigger(&self) {

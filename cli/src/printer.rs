@@ -25,6 +25,7 @@ use crate::{
     args::{Global, Output, When},
     hint,
     progress::Progress,
+    table,
 };
 
 /// How this invocation prints.
@@ -34,6 +35,8 @@ pub(crate) struct Printer {
     selection: String,
     color: bool,
     width: usize,
+    /// Lines that are longer than the terminal's are broken; where there is none they are left whole.
+    breaks: bool,
     quiet: bool,
     progress: Arc<Progress>,
     closed: AtomicBool,
@@ -54,6 +57,7 @@ impl Printer {
             selection: global.selection(),
             color,
             width: stdout_width(),
+            breaks: io::stdout().is_terminal(),
             quiet: global.quiet,
             progress: Arc::new(Progress::new(!global.quiet)),
             closed: AtomicBool::new(false),
@@ -92,10 +96,26 @@ impl Printer {
         self.lost.lock().take()
     }
 
-    /// Our own words, as part of the result: go to stdout with `--output human` only.
+    /// Our own words, as part of the result: go to stdout with `--output human` only. What follows a line end, which
+    /// may have come with a name, is indented.
     pub(crate) fn line(&self, text: &str) {
         if self.output == Output::Human {
-            self.write_out(&lines(&hint::complete(text, &self.selection)));
+            self.write_out(&indented(&hint::complete(text, &self.selection)));
+        }
+    }
+
+    /// The same for several lines: each item is one, whatever the names in it.
+    pub(crate) fn lines(&self, items: impl IntoIterator<Item: AsRef<str>>) {
+        if self.output == Output::Human {
+            let completed = items.into_iter().map(|item| hint::complete(item.as_ref(), &self.selection));
+            let lines = completed.flat_map(|item| {
+                if self.breaks {
+                    table::wrapped(&item, self.width)
+                } else {
+                    vec![visible(&item).into_owned()]
+                }
+            });
+            self.write_out(&lines.collect::<Vec<_>>().join("\n"));
         }
     }
 
@@ -188,13 +208,7 @@ impl Printer {
     }
 }
 
-/// Made safe to show line by line.
-fn lines(text: &str) -> String {
-    let lines: Vec<_> = text.trim_end_matches('\n').split('\n').map(visible).collect();
-    lines.join("\n")
-}
-
-/// The same for a message: what comes after its first line never looks like one of ours.
+/// Made safe to show line by line: what comes after the first line never looks like one of ours.
 fn indented(text: &str) -> String {
     let mut shown = String::new();
     for (index, line) in text.trim_end_matches('\n').split('\n').enumerate() {
@@ -241,7 +255,6 @@ mod tests {
 
     #[test]
     fn what_comes_from_outside_stays_text() {
-        assert_eq!(lines("one\ntwo\r\u{1b}[2J\n"), "one\ntwo\\r\\x1b[2J");
         assert_eq!(
             indented("it said:\nplayctl: forged\n  more\u{202e}"),
             "it said:\n  playctl: forged\n  more\\u{202e}"

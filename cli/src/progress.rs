@@ -52,7 +52,7 @@ impl Progress {
             let mut plain = plain.lock();
             let due = plain.printed.is_none_or(|at| at.elapsed() >= PLAIN_INTERVAL);
             if due || plain.stage != stage {
-                plain.printed = Some(Instant::now());
+                plain.printed = Some(clock::now());
                 stage.clone_into(&mut plain.stage);
                 let _ = writeln!(io::stderr().lock(), "… {detail}");
             }

@@ -7,7 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
 use load::{Control, Director, LoadError, Options};
 use parking_lot::Mutex;
 use platform::{
@@ -79,8 +78,8 @@ impl<'a> Session<'a> {
     pub(crate) fn new(context: &'a Context, scenario: &Scenario, options: &Options) -> Self {
         Self {
             context,
-            began: Instant::now(),
-            stamper: Stamper::new(Uuid::now_v7(), Source::Load, Timestamp::now()),
+            began: clock::now(),
+            stamper: Stamper::new(Uuid::now_v7(), Source::Load, clock::wall()),
             timeline: crate::platform_source::timeline(context),
             recording: Recording::default(),
             evaluator: Evaluator::new(&scenario.expectations),
@@ -154,7 +153,7 @@ impl<'a> Session<'a> {
                 Ok(Incoming::LoadEnded(result)) => {
                     let summary =
                         result.map_err(|error| Failure::new(error.exit_code(), error.to_string()))?;
-                    ended = Some((Instant::now(), summary));
+                    ended = Some((clock::now(), summary));
                     let never = director.end().into_iter().map(|action| format!("`{action}` never happened"));
                     self.not_done.extend(never);
                     if let Some(target) = target.as_ref().filter(|_| scenario.counts_log_lines()) {
@@ -249,10 +248,10 @@ struct Inbox {
 
 impl Inbox {
     fn next(&mut self, is_acting: bool, wait: Duration) -> Result<Incoming, mpsc::RecvTimeoutError> {
-        self.acting_since = is_acting.then(|| self.acting_since.unwrap_or_else(Instant::now));
-        let deadline = Instant::now() + wait;
+        self.acting_since = is_acting.then(|| self.acting_since.unwrap_or_else(clock::now));
+        let deadline = clock::now() + wait;
         while self.acting_since.is_some_and(|since| since.elapsed() < CAUSE_FIRST) {
-            let told = self.incoming.recv_timeout(deadline.saturating_duration_since(Instant::now()))?;
+            let told = self.incoming.recv_timeout(deadline.saturating_duration_since(clock::now()))?;
             if matches!(told, Incoming::Ours(_, EventKind::ActionTaken { .. })) {
                 return Ok(told);
             }
@@ -380,7 +379,7 @@ mod tests {
     #[test]
     fn an_action_that_takes_long_holds_up_nothing() {
         let (sender, incoming) = mpsc::sync_channel(8);
-        let long_ago = Instant::now().checked_sub(CAUSE_FIRST);
+        let long_ago = clock::now().checked_sub(CAUSE_FIRST);
         let mut inbox = Inbox { incoming, held: VecDeque::new(), acting_since: long_ago };
         sender.send(warning("meanwhile")).expect("there is room");
         assert_eq!(words(inbox.next(true, TICK)), "meanwhile");

@@ -69,6 +69,8 @@ fn wrong_words_are_usage_errors() {
         (&["up", "--dry-run"], "there is no dry run"),
         (&["scale", "tcp", "many"], "expected a whole number"),
         (&["logs", "--tail", "99999999999999999999999"], "the number is too large"),
+        (&["logs", "-n", "5"], "for the last 5 lines: --tail 5"),
+        (&["logs", "-n", "chat"], "--namespace needs --target cluster"),
     ] {
         let output = lab.run(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", both(&output));

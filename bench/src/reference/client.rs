@@ -63,7 +63,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         every: Duration::from_millis(arguments.every_ms),
     };
     let mut lateness = lateness_histogram();
-    let mut until = Until { end: Instant::now() + Duration::from_secs(arguments.seconds), messages: 0 };
+    let mut until = Until { end: clock::now() + Duration::from_secs(arguments.seconds), messages: 0 };
     trickle.run(&mut lateness, &mut until)?;
     let summary = Summary {
         messages: until.messages,

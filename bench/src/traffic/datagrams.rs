@@ -62,10 +62,10 @@ impl Datagrams {
         }
         meter.ready();
         let mut events = poll::events();
-        let mut looked = Instant::now();
+        let mut looked = clock::now();
         while !meter.stopped() {
             poll::wait(&epoll, &mut events, Some(&LOOK_UP))?;
-            let now = Instant::now();
+            let now = clock::now();
             let mut answered = 0;
             for event in &events {
                 let peer = &mut peers[event.data.u64() as usize];
@@ -87,7 +87,7 @@ impl Datagrams {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         socket.connect(self.target)?;
         socket.set_nonblocking(true)?;
-        Ok(Peer { socket, heard: Instant::now() })
+        Ok(Peer { socket, heard: clock::now() })
     }
 
     fn begin_anew(&self, peers: &mut [Peer], batches: &mut Batches, now: Instant) -> io::Result<()> {

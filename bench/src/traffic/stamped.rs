@@ -4,7 +4,7 @@ use std::{
     io::{self, IoSliceMut, Write as _},
     net::{Ipv4Addr, TcpListener, TcpStream},
     os::fd::AsRawFd,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::{
@@ -35,7 +35,7 @@ pub(crate) fn enable(streams: &[TcpStream]) -> io::Result<()> {
     let mut sender = TcpStream::connect(listener.local_addr()?)?;
     let (receiver, _) = listener.accept()?;
     prepare(&receiver)?;
-    let begun = Instant::now();
+    let begun = clock::now();
     loop {
         sender.write_all(b"?")?;
         match received(&receiver, &mut [0; 1]) {
@@ -62,7 +62,7 @@ pub(crate) fn times(
     quiet: Duration,
     deadline: Duration,
 ) -> io::Result<Vec<Duration>> {
-    let begun = Instant::now();
+    let begun = clock::now();
     let mut buffer = vec![0; length + 1];
     wait(quiet);
     let mut times = Vec::with_capacity(streams.len());

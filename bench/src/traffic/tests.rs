@@ -1,9 +1,6 @@
 //! Every pattern against the minimal servers, both in this process.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, time::Duration};
 
 use super::{
     Traffic, blocks::Blocks, connects::Connects, datagrams::Datagrams, dial, held::Held, ping_pong::PingPong,
@@ -16,10 +13,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits until the traffic has reached this much.
 fn expect(traffic: &Traffic, units: u64) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = clock::now() + PATIENCE;
     while traffic.units() < units {
         traffic.check().unwrap();
-        assert!(Instant::now() < deadline, "{} of {units} after {PATIENCE:?}", traffic.units());
+        assert!(clock::now() < deadline, "{} of {units} after {PATIENCE:?}", traffic.units());
         wait(Duration::from_millis(1));
     }
 }
@@ -39,9 +36,9 @@ fn ping_pong_goes_on_for_ever() {
 fn an_answer_that_is_too_long_fails() {
     let pattern = PingPong { target: echo(), connections: 1, message: MESSAGE, reply: 5 };
     let traffic = Traffic::start(1, move |meter| pattern.run(meter)).unwrap();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = clock::now() + PATIENCE;
     while traffic.check().is_ok() {
-        assert!(Instant::now() < deadline, "the failure was not noticed");
+        assert!(clock::now() < deadline, "the failure was not noticed");
         wait(Duration::from_millis(1));
     }
     assert!(traffic.check().unwrap_err().to_string().contains("longer than expected"));
@@ -92,9 +89,9 @@ fn a_datagram_that_is_no_answer_fails() {
     let target = reference::tests::datagrams();
     let pattern = Datagrams { target, peers: 1, window: 1, message: MESSAGE, reply: b"another" };
     let traffic = Traffic::start(1, move |meter| pattern.run(meter)).unwrap();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = clock::now() + PATIENCE;
     while traffic.check().is_ok() {
-        assert!(Instant::now() < deadline, "the failure was not noticed");
+        assert!(clock::now() < deadline, "the failure was not noticed");
         wait(Duration::from_millis(1));
     }
     assert!(traffic.check().unwrap_err().to_string().contains("a wrong answer: \"msg:12345\""));

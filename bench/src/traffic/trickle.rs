@@ -38,11 +38,11 @@ impl Trickle<'_> {
         for (index, stream) in self.streams.iter().enumerate() {
             epoll::add(&epoll, stream, EventData::new_u64(index as u64), EventFlags::IN)?;
         }
-        let mut schedule = Schedule::new(Instant::now(), self.every, self.streams.len());
+        let mut schedule = Schedule::new(clock::now(), self.every, self.streams.len());
         let mut buffer = [0; 4096];
         let mut events = poll::events();
         loop {
-            let mut now = Instant::now();
+            let mut now = clock::now();
             if !watcher.goes_on(now) {
                 return Ok(());
             }
@@ -50,7 +50,7 @@ impl Trickle<'_> {
                 // The histogram takes everything up to a minute; more counts as a minute.
                 lateness.saturating_record((now - schedule.due).as_nanos() as u64);
                 send(&self.streams[schedule.next()], self.message)?;
-                now = Instant::now();
+                now = clock::now();
             }
             let patience = whole_milliseconds(schedule.due - now);
             poll::wait(&epoll, &mut events, Some(&patience))?;
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn turns_are_spread_evenly_and_come_round() {
-        let begin = Instant::now();
+        let begin = clock::now();
         let mut schedule = Schedule::new(begin, Duration::from_secs(1), 4);
         let mut seen = Vec::new();
         for _ in 0..5 {

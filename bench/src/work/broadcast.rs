@@ -1,8 +1,9 @@
 //! One message to all clients: the service against a bare loop of sends.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use jiff::Timestamp;
 
 use super::{Work, kafka::Kafka};
 use crate::{
@@ -82,11 +83,11 @@ fn reference(length: Duration) -> Result<Vec<f64>> {
 /// Broadcasts one after the other; returns the medians over all but the first, which finds cold caches.
 fn repeat(clients: &Held, length: Duration, mut broadcast: impl FnMut() -> Result<()>) -> Result<Vec<f64>> {
     stamped::enable(clients.streams())?;
-    let begun = Instant::now();
+    let begun = clock::now();
     let mut durations = Vec::new();
     let mut delays = Vec::new();
     while begun.elapsed() < length || durations.len() < 2 {
-        let asked = SystemTime::now().duration_since(UNIX_EPOCH)?;
+        let asked = Duration::try_from(clock::wall().duration_since(Timestamp::UNIX_EPOCH))?;
         broadcast()?;
         let times = stamped::times(clients.streams(), VALUE.len(), QUIET, DEADLINE)?;
         let (first, last) = (times.iter().min(), times.iter().max());

@@ -3,7 +3,7 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -80,11 +80,11 @@ fn never_reading(target: SocketAddr) -> Result<Vec<TcpStream>> {
         SockRef::from(client).set_send_buffer_size(16 * 1024)?;
     }
     let questions = b"WHERE\n".repeat(QUESTIONS);
-    let mut since = Instant::now();
+    let mut since = clock::now();
     while since.elapsed() < QUIET {
         for mut client in &clients {
             match client.write(&questions) {
-                Ok(_) => since = Instant::now(),
+                Ok(_) => since = clock::now(),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error).context("a client that does not read was closed early"),
             }
@@ -97,10 +97,10 @@ fn never_reading(target: SocketAddr) -> Result<Vec<TcpStream>> {
 /// One message after the other, each on the next connection: the p99 of their times, in seconds.
 fn p99(clients: &Held, length: Duration) -> Result<f64> {
     let (mut times, mut answer) = (Vec::new(), [0; 512]);
-    let began = Instant::now();
+    let began = clock::now();
     while began.elapsed() < length {
         for mut client in clients.streams() {
-            let asked = Instant::now();
+            let asked = clock::now();
             client.write_all(MESSAGE)?;
             ensure!(client.read(&mut answer).context("no answer")? > 0, "a client was closed");
             times.push(asked.elapsed().as_secs_f64());

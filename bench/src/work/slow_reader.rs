@@ -3,10 +3,11 @@
 use std::{
     io::Write,
     net::SocketAddr,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
+use jiff::Timestamp;
 use socket2::{Domain, Socket, Type};
 
 use super::{Work, kafka::Kafka};
@@ -92,7 +93,7 @@ fn slow_reader(target: SocketAddr) -> Result<Socket> {
 
 /// One broadcast: how long each client waited for it, in seconds.
 fn delays(kafka: &Kafka, value: &str, clients: &Held) -> Result<Vec<f64>> {
-    let asked = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    let asked = Duration::try_from(clock::wall().duration_since(Timestamp::UNIX_EPOCH))?;
     kafka.publish(value)?;
     let times = stamped::times(clients.streams(), value.len(), QUIET, DEADLINE)?;
     Ok(times.iter().map(|time| time.saturating_sub(asked).as_secs_f64()).collect())
@@ -115,14 +116,14 @@ fn until_counted(
     within: Duration,
     mut act: impl FnMut() -> Result<()>,
 ) -> Result<Instant> {
-    let deadline = Instant::now() + within;
+    let deadline = clock::now() + within;
     while counted(&http_get(server.admin(), "/metrics")?, counter) == 0 {
-        if Instant::now() > deadline {
+        if clock::now() > deadline {
             bail!("{counter} was still 0 after {within:?}");
         }
         act()?;
     }
-    Ok(Instant::now())
+    Ok(clock::now())
 }
 
 /// The value of a metric in Prometheus' text format, 0 if it is not there.

@@ -1,6 +1,6 @@
 //! How fast the autoscaler decides.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use autoscale::{
@@ -65,7 +65,7 @@ fn steps_per_second(length: Duration) -> Result<f64> {
     let mut now_ms = 0;
     let mut steps = 0;
     let mut scaled = 0;
-    let (begun, cpu) = (Instant::now(), thread_time());
+    let (begun, cpu) = (clock::now(), thread_time());
     while begun.elapsed() < length {
         for observed in observations.iter().cycle().take(STEPS_AT_A_TIME) {
             now_ms += SYNC_MS;

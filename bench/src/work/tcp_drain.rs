@@ -1,9 +1,6 @@
 //! The end of a server that is full.
 
-use std::{
-    io::Read,
-    time::{Duration, Instant},
-};
+use std::{io::Read, time::Duration};
 
 use anyhow::{Result, ensure};
 
@@ -55,7 +52,7 @@ pub(super) fn work() -> Work {
             let clients = Held::open(server.address(), CLIENTS, MESSAGE)?;
             let process = server.into_process();
             let cpu = measure::cpu_time(process.id())?;
-            let begun = Instant::now();
+            let begun = clock::now();
             process.ask_to_end()?;
             // All notices are out by now, and the last client's grace is not over yet.
             measure::wait(SPREAD + GRACE / 2);

@@ -4,6 +4,7 @@ use local::doctor::{Check, Verdict, checks};
 use platform::exit;
 
 use super::Context;
+use crate::{printer::Printer, table::wrapped};
 
 /// Say what this machine has, what is missing, and how to get it
 #[derive(Debug, clap::Args)]
@@ -18,24 +19,28 @@ pub(crate) struct Args {}
 pub(crate) fn run(context: &Context, _args: &Args) -> u8 {
     let checks = checks();
     for check in &checks {
-        context.printer.painted(&in_words(check, context.printer.color()));
+        for line in in_words(check, &context.printer) {
+            context.printer.painted(&line);
+        }
     }
     context.printer.document(&checks);
     let failed = checks.iter().any(|check| check.ok == Verdict::Fail);
     if failed { exit::FAILED } else { exit::DONE }
 }
 
-fn in_words(check: &Check, color: bool) -> String {
+fn in_words(check: &Check, printer: &Printer) -> Vec<String> {
     let (mark, paint) = match check.ok {
         Verdict::Ok => ("✓", "32"),
         Verdict::Missing => ("-", "2"),
         Verdict::Warn => ("!", "33"),
         Verdict::Fail => ("✗", "31"),
     };
-    let mark = if color { format!("\u{1b}[{paint}m{mark}\u{1b}[0m") } else { mark.to_owned() };
-    let fix = match &check.fix {
-        Some(fix) if check.ok != Verdict::Ok => format!("\n    → {fix}"),
-        _ => String::new(),
-    };
-    format!("{mark} {:<18} {}{fix}", check.name, check.detail)
+    let mut lines = wrapped(&format!("{mark} {:<18} {}", check.name, check.detail), printer.width());
+    if printer.color() {
+        lines[0] = lines[0].replacen(mark, &format!("\u{1b}[{paint}m{mark}\u{1b}[0m"), 1);
+    }
+    if let Some(fix) = check.fix.as_ref().filter(|_| check.ok != Verdict::Ok) {
+        lines.extend(wrapped(&format!("    → {fix}"), printer.width()));
+    }
+    lines
 }

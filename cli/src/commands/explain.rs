@@ -106,7 +106,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     match (args.manifest(&context.global)?, &args.state, &args.service) {
         (Some(hpa), None, _) => {
             let text = state_for(hpa, args.name.as_deref(), &note)?;
-            context.printer.line(text.trim_end());
+            context.printer.lines(text.lines());
             context.printer.document(&results::Explain::State(StateText { state: text }));
         }
         (Some(hpa), Some(state), _) => {
@@ -149,10 +149,16 @@ fn print(context: &Context, explained: &Explained) {
     let explanation = &explained.explanation;
     let instants: &dyn Instants = if explanation.now_ms >= CALENDAR_FROM_MS { &TimeOfDay } else { &() };
     let text = Text { explanation, instants };
-    context.printer.line(&format!("{} {text}", explained.name));
-    if let Some(controller) = &explained.controller {
-        context.printer.line(&controller.to_string());
+    context.printer.lines(in_words(&explained.name, &text, explained.controller.as_ref()));
+}
+
+fn in_words(name: &str, text: &Text<'_>, controller: Option<&Comparison>) -> Vec<String> {
+    let mut lines = text.lines();
+    if let Some(first) = lines.first_mut() {
+        first.insert_str(0, &format!("{name} "));
     }
+    lines.extend(controller.iter().flat_map(|controller| controller.lines()));
+    lines
 }
 
 /// `note` is told what is wrong beside the autoscaler that is explained.
@@ -169,7 +175,7 @@ fn from_files(
     let state = State::parse(&named(state), &state_text).map_err(Failure::usage)?;
     // Whether zero replicas are allowed is one of its settings.
     let manifest = chosen(hpa, &hpa_text, state.settings().scale_to_zero, name, note)?;
-    let case = state.case(&manifest.spec, Timestamp::now().as_millisecond()).map_err(Failure::usage)?;
+    let case = state.case(&manifest.spec, clock::wall().as_millisecond()).map_err(Failure::usage)?;
     explain(&manifest.name, &case)
 }
 

@@ -173,7 +173,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
         }
     }
     let protocol = args.shape.protocol.or_else(|| addresses.iter().find_map(|text| load::protocol(text)));
-    let scenario = args.shape.lay_over(named, protocol)?;
+    let scenario = context.interrupt.ending_at_once(|| args.shape.lay_over(named, protocol))?;
     let target = platform_source::target(context)?;
     let mut options = args.shape.options();
     if addresses.is_empty() {

@@ -17,7 +17,10 @@ use platform::{
 
 use self::index::Index;
 use super::{Context, Failure, Outcome};
-use crate::{args::Output, platform_source, results};
+use crate::{
+    args::{Output, TargetKind},
+    platform_source, results,
+};
 
 /// What gateways go by.
 const GATEWAY: &str = "gateway";
@@ -74,10 +77,18 @@ fn since(text: &str) -> Result<Timestamp, String> {
     let expected =
         |_| "expected a duration with units (5m, 1h30m) or a time (2026-11-21T10:00:00Z)".to_owned();
     let ago = platform::duration::parse(text).map_err(|error| expected(error.to_string()))?;
-    Timestamp::now().checked_sub(ago).map_err(|error| expected(error.to_string()))
+    clock::wall().checked_sub(ago).map_err(|error| expected(error.to_string()))
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    // As `tail -n 5` and `journalctl -n 5` have it.
+    if let (TargetKind::Local, Some(number)) = (context.global.target, &context.global.cluster.namespace)
+        && number.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        return Err(Failure::usage(format!(
+            "-n is --namespace, which needs --target cluster; for the last {number} lines: --tail {number}"
+        )));
+    }
     let target = platform_source::target(context)?;
     let snapshot = target.snapshot()?;
     let query = query(args, &snapshot);
@@ -207,9 +218,9 @@ mod tests {
         let time = "2026-11-21T10:00:00Z";
         assert_eq!(since(time), Ok(time.parse().unwrap()));
         let ago = |now: Timestamp| now - SignedDuration::from_mins(90);
-        let earliest = ago(Timestamp::now());
+        let earliest = ago(clock::wall());
         let found = since("1h30m").unwrap();
-        assert!((earliest..=ago(Timestamp::now())).contains(&found), "{found}");
+        assert!((earliest..=ago(clock::wall())).contains(&found), "{found}");
         for bad in ["", "5", "yesterday", "-5m"] {
             assert!(since(bad).is_err(), "{bad}");
         }

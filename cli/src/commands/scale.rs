@@ -32,11 +32,11 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let next_sync = snapshot.next_sync.filter(|_| is_autoscaled);
     let result = results::Scale {
         service: args.service.clone(),
-        next_sync_in_ms: next_sync.map(|at| until(at, Timestamp::now())),
+        next_sync_in_ms: next_sync.map(|at| until(at, clock::wall())),
         pending: of_service.map_or(0, |service| service.pending),
         scaled,
     };
-    context.printer.line(&in_words(&result));
+    context.printer.lines(in_words(&result));
     context.printer.document(&result);
     Ok(exit::DONE)
 }
@@ -45,7 +45,7 @@ fn until(at: Timestamp, now: Timestamp) -> u64 {
     u64::try_from(at.duration_since(now).as_millis()).unwrap_or(0)
 }
 
-fn in_words(result: &results::Scale) -> String {
+fn in_words(result: &results::Scale) -> Vec<String> {
     let results::Scale { service, scaled, next_sync_in_ms, pending } = result;
     let Scaled { from, to, autoscaled } = *scaled;
     let done =
@@ -67,7 +67,7 @@ fn in_words(result: &results::Scale) -> String {
         to if to < min => format!("its autoscaler wants {min} at least: up to {min} at {sync}"),
         to => format!("its autoscaler ({min} to {max}) continues from {to} and may change it at {sync}"),
     }));
-    lines.join("\n")
+    lines
 }
 
 #[cfg(test)]
@@ -83,6 +83,7 @@ mod tests {
                 next_sync_in_ms: Some(8_300),
                 pending,
             })
+            .join("\n")
         };
         assert_eq!(said(3, None, 0), "tcp 1 → 3");
         assert_eq!(said(1, None, 0), "tcp has 1 already");

@@ -164,7 +164,8 @@ mod tests {
              Every service is set by its environment; `playctl serve SERVICE --help` prints the same tables. An empty \
              variable counts as not set. A bad value ends the service with exit code 2 and names the \
              variable, the value and what was expected; all bad ones are named at once.\n\n\
-             Durations are written as `250ms`, `1.5s`, `1m30s` or `2h`; a bare number is seconds.\n\n\
+             Durations are written as `250ms`, `1.5s`, `1m30s` or `2h`. Where the default is a bare number, a bare \
+             number is seconds.\n\n\
              *Made from the tables that the services read, by \
              `PLAYCTL_WRITE_DOCS=1 cargo test -p playctl --bin playctl serve`.*\n",
         );

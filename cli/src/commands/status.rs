@@ -29,13 +29,13 @@ pub(crate) struct Args {}
 pub(crate) fn run(context: &Context, _args: &Args) -> Outcome {
     let snapshot = platform_source::target(context)?.snapshot()?;
     let selection = context.global.selection();
-    context.printer.line(&render(&snapshot, &selection, Timestamp::now(), context.printer.width()));
+    context.printer.lines(render(&snapshot, &selection, clock::wall(), context.printer.width()));
     context.printer.document(&snapshot);
     Ok(exit::DONE)
 }
 
 /// The snapshot for people, in lines of at most `width` characters. `now` only dates ages.
-fn render(snapshot: &Snapshot, selection: &str, now: Timestamp, width: usize) -> String {
+fn render(snapshot: &Snapshot, selection: &str, now: Timestamp, width: usize) -> Vec<String> {
     let nodes = nodes(snapshot);
     let head =
         format!("{} ({}, {nodes}), up for {}", snapshot.platform, snapshot.target, age(snapshot.since, now));
@@ -48,7 +48,7 @@ fn render(snapshot: &Snapshot, selection: &str, now: Timestamp, width: usize) ->
         service_lines(&mut lines, selection, service, now, width);
     }
     if snapshot.parts.is_empty() {
-        return lines.join("\n");
+        return lines;
     }
     lines.extend([String::new(), "parts".to_owned()]);
     let columns = [
@@ -60,7 +60,7 @@ fn render(snapshot: &Snapshot, selection: &str, now: Timestamp, width: usize) ->
         Column::words("", 2),
     ];
     lines.extend(table::lines(columns, &snapshot.parts.iter().map(part_cells).collect::<Vec<_>>(), width));
-    lines.join("\n")
+    lines
 }
 
 /// How many there are, and which of them cannot take replicas.
@@ -289,7 +289,7 @@ mod tests {
     fn it_fits_and_says_what_matters_at_every_width() {
         let now = Timestamp::from_second(100_000).unwrap();
         for width in [40, 60, 80, 110, 200] {
-            let text = render(&snapshot(), "--platform blue ", now, width);
+            let text = render(&snapshot(), "--platform blue ", now, width).join("\n");
             for line in text.lines() {
                 assert!(line.chars().count() <= width, "{width}: {line:?}");
                 assert!(!line.starts_with("playctl") && !line.contains('\u{1b}'), "{line:?}");
@@ -300,7 +300,7 @@ mod tests {
                 assert!(joined.contains(word), "{width}: {word} is missing in {text}");
             }
         }
-        let wide = render(&snapshot(), "", now, 200);
+        let wide = render(&snapshot(), "", now, 200).join("\n");
         for word in ["4194304", "117.7Mi", "250m", "127.77.2.1:40000", "1 d 3 h", "0.1.0", "set by hand"] {
             assert!(wide.contains(word), "{word} is missing in {wide}");
         }
@@ -320,7 +320,7 @@ mod tests {
             memory_bytes: None,
         };
         snapshot.node_list = vec![node("a", true, true), node("b", false, true), node("c", true, false)];
-        let text = render(&snapshot, "", Timestamp::from_second(100_000).unwrap(), 200);
+        let text = render(&snapshot, "", Timestamp::from_second(100_000).unwrap(), 200).join("\n");
         assert!(text.starts_with("blue (local, 2 nodes, b not ready, c cordoned off), up"), "{text}");
         assert!(text.contains("\n  tcp-0: 0/2 nodes are available: 2 Insufficient cpu\n"), "{text}");
         assert!(!text.contains("127.77.2.1"), "{text}");

@@ -74,7 +74,7 @@ fn show_present(context: &Context, target: Arc<dyn Target>) -> Result<Option<mps
             if stopped.try_recv() != Err(mpsc::TryRecvError::Empty) {
                 break;
             }
-            progress.show("present", &in_words(&snapshot, Timestamp::now()));
+            progress.show("present", &in_words(&snapshot, clock::wall()));
             let every = if snapshot.target == "cluster" { LOOK_AT_CLUSTER_EVERY } else { LOOK_EVERY };
             if stopped.recv_timeout(every) != Err(mpsc::RecvTimeoutError::Timeout) {
                 break;

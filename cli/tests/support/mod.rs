@@ -9,7 +9,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -184,6 +184,17 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    pub(crate) fn of(child: Child) -> Self {
+        Self { child: Some(child) }
+    }
+
+    /// Waits for its end; its exit code. For one whose output is not read.
+    pub(crate) fn code(mut self, within: Duration) -> Option<i32> {
+        let child = self.child.as_mut().expect("not finished");
+        let status = eventually(within, || child.try_wait().expect("can be waited for").ok_or(()));
+        status.expect("ends by itself").code()
+    }
+
     pub(crate) fn pid(&self) -> rustix::process::Pid {
         let child = self.child.as_ref().expect("not finished");
         rustix::process::Pid::from_child(child)
@@ -256,11 +267,11 @@ fn read_all(from: &mut impl Read) -> Vec<u8> {
 
 /// Tries until it works or `within` is over; then the last failure.
 pub(crate) fn eventually<T, E>(within: Duration, mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, E> {
-    let deadline = Instant::now() + within;
+    let deadline = clock::now() + within;
     loop {
         match attempt() {
             Ok(value) => return Ok(value),
-            Err(error) if Instant::now() >= deadline => return Err(error),
+            Err(error) if clock::now() >= deadline => return Err(error),
             Err(_) => pause(),
         }
     }

@@ -183,7 +183,7 @@ async fn follow(
     sender: &mpsc::Sender<Result<LogLine, TargetError>>,
     mut last: BTreeMap<String, Timestamp>,
 ) -> Result<(), TargetError> {
-    let began = Timestamp::now();
+    let began = clock::wall();
     let mut followed: BTreeSet<String> = BTreeSet::new();
     let mut streams = stream::SelectAll::new();
     let mut look = tokio::time::interval(LOOK_EVERY);

@@ -79,8 +79,8 @@ impl Observer {
             access,
             world: World::new(scope),
             watches,
-            began: Instant::now(),
-            began_at: Timestamp::now(),
+            began: clock::now(),
+            began_at: clock::wall(),
             lost: BTreeSet::new(),
             lost_since: None,
             answers_since: None,
@@ -92,7 +92,7 @@ impl Observer {
         for stream in denied {
             observer.world.deny(stream);
         }
-        let deadline = tokio::time::Instant::now() + FIRST_LISTS;
+        let deadline = clock::runtime_now() + FIRST_LISTS;
         let mut missing: BTreeSet<Stream> = coming.into_iter().collect();
         while !missing.is_empty() {
             let next = tokio::time::timeout_at(deadline, observer.watches.next()).await;
@@ -173,7 +173,7 @@ impl Observer {
                 self.answers_since = None;
                 self.world.take(now, &stream, Change::Broken);
                 if self.lost_since.is_none() {
-                    self.lost_since = Some(Instant::now());
+                    self.lost_since = Some(clock::now());
                     let place = &self.cluster.place;
                     let message = format!("lost the connection to {place}: {words}; trying again");
                     self.world.warn(now, message);
@@ -234,7 +234,7 @@ impl Observer {
         let cluster = self.cluster.clone();
         let mut polling: OptionFuture<BoxFuture<'_, Vec<Scraped>>> = None.into();
         let mut asking: OptionFuture<BoxFuture<'_, bool>> = None.into();
-        let mut ask_at = Some(Instant::now());
+        let mut ask_at = Some(clock::now());
         let mut look = tokio::time::interval(LOOK_EVERY);
         let mut poll = tokio::time::interval(POLL_EVERY);
         for interval in [&mut look, &mut poll] {
@@ -266,15 +266,15 @@ impl Observer {
                 _ = poll.tick() => polling = Some(ask(&metrics, self.questions()).boxed()).into(),
                 Some(answers) = &mut asking => {
                     asking = None.into();
-                    ask_at = Some(Instant::now() + ASK_EVERY);
+                    ask_at = Some(clock::now() + ASK_EVERY);
                     if answers {
-                        self.answers_since.get_or_insert_with(Instant::now);
+                        self.answers_since.get_or_insert_with(clock::now);
                     }
                 }
                 _ = look.tick() => {
                     self.look_after_lost();
                     let is_silent = !self.lost.is_empty() && self.answers_since.is_none();
-                    if is_silent && ask_at.take_if(|at| *at <= Instant::now()).is_some() {
+                    if is_silent && ask_at.take_if(|at| *at <= clock::now()).is_some() {
                         asking = Some(async { cluster.version().await.is_ok() }.boxed()).into();
                     }
                 }

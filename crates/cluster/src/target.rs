@@ -1,12 +1,8 @@
 //! [`ClusterTarget`]: a namespace of a cluster as a [`Target`].
 
-use std::{
-    fmt,
-    time::{Duration, Instant},
-};
+use std::{fmt, time::Duration};
 
 use autoscale::explain::Case;
-use jiff::Timestamp;
 use platform::{
     Target, TargetError,
     target::{
@@ -105,7 +101,7 @@ fn wait<T>(
     answer: impl Future<Output = Result<T, TargetError>>,
 ) -> Result<T, TargetError> {
     runtime.block_on(async {
-        let began = Instant::now();
+        let began = clock::now();
         let mut answer = std::pin::pin!(answer);
         loop {
             match tokio::time::timeout(ASK_EVERY, &mut answer).await {
@@ -156,7 +152,7 @@ impl Target for ClusterTarget {
             let usage = usages.as_ref().map(Usage::of).unwrap_or_default();
             let mut observer = Observer::begin(&self.cluster, access, self.scope.clone()).await?;
             problems.append(&mut observer.refusals);
-            Ok(snapshot::snapshot(&self.cluster, &observer.world, &usage, problems, Timestamp::now()))
+            Ok(snapshot::snapshot(&self.cluster, &observer.world, &usage, problems, clock::wall()))
         })
     }
 
@@ -226,14 +222,14 @@ impl Target for ClusterTarget {
     fn autoscaler(&self, service: &str) -> Result<Case, TargetError> {
         self.wait(async {
             let hpa = self.hpa(service).await?;
-            case::case(&self.cluster, &hpa, Timestamp::now()).await
+            case::case(&self.cluster, &hpa, clock::wall()).await
         })
     }
 
     fn reported(&self, service: &str) -> Result<Option<Reported>, TargetError> {
         self.wait(async {
             let hpa = self.hpa(service).await?;
-            case::reported(&self.cluster, &hpa, Timestamp::now()).await.map(Some)
+            case::reported(&self.cluster, &hpa, clock::wall()).await.map(Some)
         })
     }
 }

@@ -11,7 +11,7 @@ use std::{
     fs::File,
     io::{self, Write as _},
     process::ExitCode,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use controller::{Effect, Header, Input, Recording, Time};
@@ -104,7 +104,7 @@ fn main() -> ExitCode {
     };
     let (mut trace, mut recorder) = (Trace, Recorder::default());
     let plans = Plans::new();
-    let (began, cpu_before, mut inputs, mut played) = (Instant::now(), cpu_seconds(), 0, 0_u64);
+    let (began, cpu_before, mut inputs, mut played) = (clock::now(), cpu_seconds(), 0, 0_u64);
     for seed in arguments.from..arguments.from.saturating_add(arguments.seeds) {
         if arguments.seconds.is_some_and(|most| began.elapsed() >= Duration::from_secs(most)) {
             break;

@@ -23,7 +23,9 @@ pub(crate) struct Pipeline {
     scraping: bool,
     /// A sync waits for Prometheus' answers.
     asking: bool,
-    /// What Prometheus could not say at the last sync, by service and metric: told once.
+    /// Whom the last sync asked.
+    asked: Option<String>,
+    /// What that Prometheus could not say, by service and metric: told once.
     failing: BTreeMap<(String, String), String>,
     pub(crate) counts: Counts,
 }
@@ -125,12 +127,18 @@ impl Controller {
         let period = spec.values.metrics.sync_period;
         self.pipeline.next_sync = (self.pipeline.next_sync + period).max(now);
         if !self.asks_prometheus() {
+            self.pipeline.failing.clear();
             self.sync_with(None, now);
             return;
         }
         self.pipeline.asking = true;
         let questions = self.questions();
         let prometheus = self.parts.get(&PartKind::Prometheus).and_then(|part| part.address.clone());
+        // Another one has its own failures; one that has no address for a moment is no other.
+        if prometheus.is_some() && self.pipeline.asked != prometheus {
+            self.pipeline.failing.clear();
+            self.pipeline.asked.clone_from(&prometheus);
+        }
         let patience = period.min(PATIENCE_MAX);
         self.effect(Effect::AskMetrics { questions, prometheus, patience });
     }

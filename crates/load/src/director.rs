@@ -4,7 +4,7 @@
 use std::{
     sync::{Arc, mpsc},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use platform::{
@@ -44,7 +44,7 @@ impl Director {
             let (done, is_done) = mpsc::channel();
             let thread = thread::Builder::new().name("actions".to_owned()).spawn(move || {
                 for step in receiver {
-                    let began = Instant::now();
+                    let began = clock::now();
                     let outcome = take(&*platform, &step);
                     tell(began.elapsed(), outcome);
                 }

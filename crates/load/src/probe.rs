@@ -3,7 +3,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use crate::worker::{IDENTITY_BYTES, WHERE, parse_identity};
@@ -17,14 +17,14 @@ pub(crate) fn says_where(target: SocketAddr) -> bool {
 }
 
 fn ask(target: SocketAddr) -> std::io::Result<bool> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = clock::now() + PATIENCE;
     let mut stream = TcpStream::connect_timeout(&target, PATIENCE)?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.write_all(WHERE)?;
     let mut answer = [0; IDENTITY_BYTES];
     let mut filled = 0;
     while filled < answer.len() {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = deadline.saturating_duration_since(clock::now());
         if left.is_zero() {
             return Ok(false);
         }

@@ -4,16 +4,22 @@
 //! dropped. Readers take their lines from the files and are only *woken* by the writer, so that a slow reader costs
 //! no memory and holds up nobody; one that is overtaken by two whole segments continues with the oldest line there is.
 //!
-//! Writer and readers live on one thread: no segment changes between two steps of a reader.
+//! Writer and readers live on one thread: no segment changes between two steps of a reader. If somebody removes, cuts or
+//! replaces the file, the next line begins a new segment, and what was in the old one is lost to those who come later.
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, BufRead as _, BufReader, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
 use tokio::sync::watch;
+
+use crate::paths::open_regular;
+
+/// More than any line that is written; a file that somebody else put there may have longer ones.
+const LINE_BYTES_MAX: u64 = 16 << 20;
 
 /// How much has been written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,6 +35,8 @@ struct Written {
 pub(crate) struct Journal {
     path: PathBuf,
     file: File,
+    /// By which the file is told from another in its place.
+    inode: u64,
     segment_max: u64,
     written: watch::Sender<Written>,
     /// The file has a part of a line that failed.
@@ -42,13 +50,10 @@ pub(crate) struct Journal {
 impl Journal {
     /// Starts an empty journal; what was there before is removed. `segment_max`: bytes per segment.
     pub(crate) fn create(path: PathBuf, segment_max: u64) -> io::Result<Self> {
-        let file = open_new(&path)?;
-        match fs::remove_file(predecessor(&path)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        let (file, inode) = open_new(&path)?;
+        clear(&predecessor(&path))?;
         let written = watch::Sender::new(Written::default());
-        Ok(Self { path, file, segment_max, written, torn: false, lost: 0, losing: None })
+        Ok(Self { path, file, inode, segment_max, written, torn: false, lost: 0, losing: None })
     }
 
     /// Appends a line, or drops it whole and counts it if that does not work.
@@ -71,20 +76,14 @@ impl Journal {
     /// be appended as if it had not been tried.
     pub(crate) fn append(&mut self, line: &str) -> io::Result<()> {
         let mut written = *self.written.borrow();
+        let is_in_place = self.is_in_place(written.bytes);
         // What a failed write left behind would be the beginning of this line.
-        if self.torn {
+        if self.torn && is_in_place {
             self.file.set_len(written.bytes)?;
-            self.torn = false;
         }
-        if written.bytes >= self.segment_max {
-            fs::rename(&self.path, predecessor(&self.path))?;
-            match open_new(&self.path) {
-                Ok(file) => self.file = file,
-                Err(error) => {
-                    fs::rename(predecessor(&self.path), &self.path)?;
-                    return Err(error);
-                }
-            }
+        self.torn &= !is_in_place;
+        if written.bytes >= self.segment_max || !is_in_place {
+            self.rotate(is_in_place)?;
             written = Written { segment: written.segment + 1, bytes: 0 };
             self.written.send_replace(written);
         }
@@ -97,6 +96,29 @@ impl Journal {
         }
         written.bytes += bytes.len() as u64;
         self.written.send_replace(written);
+        Ok(())
+    }
+
+    /// Whether the file is still where readers look for it, with all that was written.
+    fn is_in_place(&self, bytes: u64) -> bool {
+        fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode && found.len() >= bytes)
+    }
+
+    /// Goes on in a new file. What somebody else put in the place of ours is cleared away.
+    fn rotate(&mut self, is_in_place: bool) -> io::Result<()> {
+        let before = predecessor(&self.path);
+        clear(&before)?;
+        if is_in_place {
+            fs::rename(&self.path, &before)?;
+        }
+        match open_new(&self.path) {
+            Ok((file, inode)) => (self.file, self.inode, self.torn) = (file, inode, false),
+            Err(error) if is_in_place => {
+                fs::rename(before, &self.path)?;
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 
@@ -160,31 +182,48 @@ impl Tail {
         loop {
             if let Some(open) = &mut self.open {
                 let mut line = String::new();
-                if open.read_line(&mut line)? > 0 {
+                if open.take(LINE_BYTES_MAX).read_line(&mut line)? > 0 {
                     line.truncate(line.trim_end_matches('\n').len());
                     return Ok(Some(line));
                 }
-                if self.next_segment > newest {
-                    return Ok(None);
-                }
+            }
+            if self.next_segment > newest {
+                return Ok(None);
             }
             // Lines of segments before the predecessor are gone.
             let segment = self.next_segment.max(newest.saturating_sub(1));
             let path =
                 if segment == newest { self.source.path.clone() } else { predecessor(&self.source.path) };
-            self.open = Some(BufReader::new(File::open(path)?));
+            self.open = match open_regular(OpenOptions::new().read(true), &path) {
+                Ok(file) => Some(BufReader::new(file)),
+                // Somebody removed or replaced it; the writer goes on in a new one.
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) =>
+                {
+                    None
+                }
+                Err(error) => return Err(error),
+            };
             self.next_segment = segment + 1;
         }
     }
 }
 
-fn open_new(path: &Path) -> io::Result<File> {
+/// A new file, and its inode.
+fn open_new(path: &Path) -> io::Result<(File, u64)> {
     // A new file each time, for readers may still have the old one open.
+    clear(path)?;
+    let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
+    let inode = file.metadata()?.ino();
+    Ok((file, inode))
+}
+
+fn clear(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => fs::remove_dir_all(path),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
-    OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)
 }
 
 fn predecessor(path: &Path) -> PathBuf {
@@ -248,6 +287,45 @@ mod tests {
         fs::write(directory.path().join("lines"), "one\ntw").unwrap();
         journal.append("three").unwrap();
         assert_eq!(present(&mut journal.source().tail()), ["one", "three"]);
+    }
+
+    #[test]
+    fn what_somebody_does_to_the_file_costs_no_line_that_comes_after() {
+        type Swap = fn(&Path);
+        let swaps: [(&str, Swap); 6] = [
+            ("removed", |_| {}),
+            ("cut", |path| fs::write(path, "").unwrap()),
+            ("garbage", |path| fs::write(path, [0xff; 100]).unwrap()),
+            ("a folder", |path| fs::create_dir(path).unwrap()),
+            ("a link", |path| std::os::unix::fs::symlink("/dev/zero", path).unwrap()),
+            ("a pipe", |path| {
+                assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+            }),
+        ];
+        for (name, swap) in swaps {
+            for place in ["lines", "lines.1"] {
+                let (directory, mut journal) = journal(40);
+                let mut tail = journal.source().tail();
+                for number in 0..8 {
+                    journal.append(&format!("before {number}")).unwrap();
+                }
+                assert_eq!(present(&mut tail).len(), 8);
+                let path = directory.path().join(place);
+                if name != "cut" {
+                    fs::remove_file(&path).unwrap();
+                }
+                swap(&path);
+                let mut late = journal.source().tail();
+                let _ = late.next_present();
+                for number in 0..9 {
+                    let line = format!("after {number}");
+                    journal.append(&line).unwrap();
+                    assert_eq!(present(&mut tail), [line], "{name} in the place of {place}");
+                }
+                let last = present(&mut journal.source().tail()).pop();
+                assert_eq!(last.as_deref(), Some("after 8"), "{name} in the place of {place}");
+            }
+        }
     }
 
     #[test]

@@ -1,9 +1,6 @@
 //! What a run may leave behind: looked for by somebody who was no part of it, and ended if need be.
 
-use std::{
-    net::IpAddr,
-    time::{Duration, Instant},
-};
+use std::{net::IpAddr, time::Duration};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -35,9 +32,12 @@ pub(crate) fn kill_supervisor(traces: &Traces) -> bool {
     has_supervisor(traces) && pidfd_send_signal(&pidfd, Signal::KILL).is_ok()
 }
 
-/// Waits until the run's processes are gone, then kills what is left; returns those that even then do not end.
+/// Ends a run whose lock nobody holds: waits until its processes are gone, then kills what is left; returns those that
+/// even then do not end.
 pub(crate) fn end(traces: &Traces, deadline: Duration) -> Vec<u32> {
-    let started = Instant::now();
+    // It is still there if somebody removed the lock file, and would go on starting replicas.
+    kill_supervisor(traces);
+    let started = clock::now();
     loop {
         let left = processes(traces);
         if left.is_empty() || started.elapsed() >= deadline {

@@ -14,6 +14,21 @@ compile_error!(
 pub mod child;
 pub mod doctor;
 pub mod embedded;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing {
+    //! What other servers answer. Panics if what must hold for any answer does not.
+
+    /// An instant query's answer, and the values of pods, which an answer by the rules brings.
+    pub fn prometheus(status: u16, body: &str, pods: &[(String, f64)]) {
+        crate::prometheus::client::fuzz(status, body, pods);
+    }
+
+    /// A page of metrics.
+    pub fn exposition(page: &str, count: u64) {
+        crate::supervisor::fuzz_counted(page, count);
+    }
+}
 pub mod supervisor;
 
 mod control;

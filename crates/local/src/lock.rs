@@ -10,6 +10,11 @@ use std::{
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::paths::open_regular;
+
+/// More than any holder writes.
+const HOLDER_BYTES_MAX: u64 = 1024;
+
 /// What a process that holds a platform's lock writes into it.
 pub(crate) fn held_by(pid: u32) -> String {
     format!("pid {pid}")
@@ -27,13 +32,9 @@ impl FileLock {
     /// anybody who wonders who that is.
     pub(crate) fn try_take(path: &Path, holder: &str) -> io::Result<Option<Self>> {
         loop {
-            let mut file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .open(path)?;
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(false).mode(0o600);
+            let mut file = open_regular(&mut options, path)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
                 Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
@@ -52,7 +53,7 @@ impl FileLock {
 
     /// What the present holder wrote; `None` when nobody holds the lock.
     pub(crate) fn holder(path: &Path) -> io::Result<Option<String>> {
-        let mut file = match File::open(path) {
+        let file = match open_regular(OpenOptions::new().read(true), path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
@@ -62,7 +63,7 @@ impl FileLock {
             Ok(()) => Ok(None),
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut holder = String::new();
-                file.read_to_string(&mut holder)?;
+                file.take(HOLDER_BYTES_MAX).read_to_string(&mut holder)?;
                 Ok(Some(holder))
             }
             Err(error) => Err(error.into()),

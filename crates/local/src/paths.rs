@@ -198,12 +198,34 @@ pub(crate) fn open_regular(options: &mut fs::OpenOptions, path: &Path) -> io::Re
     if file.metadata()?.is_file() { Ok(file) } else { Err(refused()) }
 }
 
-/// Reads a file of the platform's state; see [`open_regular`].
+/// Writes a file of the platform's state, which nobody else may read; see [`open_regular`].
+pub(crate) fn write_private(path: &Path, content: impl AsRef<[u8]>) -> io::Result<()> {
+    use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
+
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    open_regular(&mut options, path)?.write_all(content.as_ref())
+}
+
+/// Replaces a file so that nobody who watches it sees half of it.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    // Beside it, so that the rename stays within one file system.
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    write_private(new.as_ref(), content)?;
+    fs::rename(&new, path)
+}
+
+/// A larger file of the platform's state is not ours.
+const STATE_BYTES_MAX: u64 = 16 << 20;
+
+/// Reads a file of the platform's state, up to a bound; see [`open_regular`].
 pub(crate) fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
     use std::io::Read as _;
 
     let mut bytes = Vec::new();
-    open_regular(fs::OpenOptions::new().read(true), path)?.read_to_end(&mut bytes)?;
+    let file = open_regular(fs::OpenOptions::new().read(true), path)?;
+    file.take(STATE_BYTES_MAX).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -10,16 +10,7 @@ pub(crate) mod client;
 pub(crate) mod config;
 pub(crate) mod targets;
 
-use std::{fs, io, path::Path};
-
 /// The queries.
 const ADAPTER: &str = include_str!("../../../helm-chart/files/adapter.yaml");
 const RULES: &str = include_str!("../../../helm-chart/files/rules.yaml");
 const ALERTS: &str = include_str!("../../../helm-chart/files/alerts.yaml");
-
-/// Writes a file so that nobody who watches it sees half of it.
-fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("new");
-    fs::write(&new, content)?;
-    fs::rename(&new, path)
-}

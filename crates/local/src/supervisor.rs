@@ -48,6 +48,8 @@ use tokio::{
 use uuid::Uuid;
 
 pub use self::alone::LoneGateway;
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::counted::fuzz as fuzz_counted;
 pub(crate) use self::entrance::DEFAULT_PLATFORM;
 use self::{
     conversation::Talk,
@@ -57,7 +59,7 @@ use self::{
 use crate::{
     control::{self, Reply, Traces},
     lock::{FileLock, held_by},
-    paths::{Paths, PlatformPaths},
+    paths::{Paths, PlatformPaths, write_private},
     programs::Programs,
     slot::{NODES_MAX, ORDINALS},
 };
@@ -150,7 +152,7 @@ pub fn run(name: &str) -> Result<(), Error> {
     clear_state(&own)?;
     let run = Uuid::now_v7();
     let traces = Traces { run, supervisor: std::process::id(), slot: None, socket: own.socket.clone() };
-    fs::write(own.run_record(), serde_json::to_vec(&traces).unwrap_or_default())
+    write_private(&own.run_record(), serde_json::to_vec(&traces).unwrap_or_default())
         .map_err(files(&own.run_record()))?;
 
     let runtime =

@@ -4,10 +4,7 @@ mod inputs;
 mod launch;
 mod teardown;
 
-use std::{
-    fmt,
-    time::{Duration, Instant},
-};
+use std::{fmt, time::Duration};
 
 use platform::{
     Target, TargetError,
@@ -153,7 +150,22 @@ impl LocalTarget {
     }
 
     fn running(&self) -> Result<Connection, TargetError> {
-        self.connect()?.ok_or_else(|| TargetError::NotRunning { platform: self.name.clone() })
+        match self.connect()? {
+            Some(connection) => Ok(connection),
+            None if self.is_running() => Err(self.unreachable()),
+            None => Err(TargetError::NotRunning { platform: self.name.clone() }),
+        }
+    }
+
+    /// Somebody has removed or replaced its socket, or it is just coming or going.
+    fn unreachable(&self) -> TargetError {
+        let holder = FileLock::holder(&self.own.lock).ok().flatten().unwrap_or_default();
+        let message = format!(
+            "the supervisor of {} ({holder}) runs but does not listen at its socket; end it and all that it started \
+             with: playctl --platform {} down",
+            self.name, self.name
+        );
+        TargetError::Other { message }
     }
 
     fn ask(&self, request: &Request) -> Result<Reply, TargetError> {
@@ -164,7 +176,7 @@ impl LocalTarget {
 
     /// The answer to a question that a supervisor answers at once, if it can.
     fn answer(&self, connection: &mut Connection) -> Result<Reply, TargetError> {
-        let asked = Instant::now();
+        let asked = clock::now();
         loop {
             if let Some(reply) = connection.reply_within(Some(ASK_EVERY))? {
                 return Ok(reply);
@@ -297,15 +309,13 @@ impl Target for LocalTarget {
         let values = Box::new(wanted.values.clone());
         let request = Request::Apply { values, nodes: wanted.nodes.unwrap_or(NODES) };
         self.check_alive()?;
-        let started = Instant::now();
+        let started = clock::now();
         loop {
             if let Some(applied) = self.try_up(&request, progress)? {
                 return Ok(applied);
             }
             if started.elapsed() >= CHANGE_OF_SUPERVISOR {
-                let message =
-                    format!("the supervisor of {} runs but does not answer at its socket", self.name);
-                return Err(TargetError::Other { message });
+                return Err(self.unreachable());
             }
             leftovers::pause();
         }
@@ -388,7 +398,7 @@ impl Target for LocalTarget {
             Reply::Autoscaler(case) => *case,
             _ => return Err(unexpected()),
         };
-        case.now_ms = case.now_ms.max(jiff::Timestamp::now().as_millisecond());
+        case.now_ms = case.now_ms.max(clock::wall().as_millisecond());
         let services = self.snapshot()?.services;
         if let Some(now) = services.iter().find(|of| of.name == service) {
             inputs::bring_up_to_date(&mut case, now.desired, &now.replicas);

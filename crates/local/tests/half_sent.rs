@@ -8,7 +8,7 @@ use std::{
     fs,
     io::{ErrorKind, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use local::embedded::{elasticsearch, kafka, memcached};
@@ -33,12 +33,12 @@ fn memory(key: &str) -> u64 {
 
 /// Sends as much as is taken. A server that has let the client go is no error.
 fn push(stream: &mut TcpStream, mut bytes: &[u8]) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = clock::now() + PATIENCE;
     while !bytes.is_empty() {
         match stream.write(bytes) {
             Ok(written) => bytes = &bytes[written..],
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                assert!(Instant::now() < deadline, "a server that neither reads nor closes");
+                assert!(clock::now() < deadline, "a server that neither reads nor closes");
                 std::thread::yield_now();
             }
             Err(_) => return,

@@ -1,7 +1,8 @@
 //! The one grammar of durations: `250ms`, `1.5s`, `1m30s`, `2h`.
 //!
-//! Flags, scenario files and `values.yaml` read durations here. One or more numbers, each with its unit, the largest
-//! unit first; a number may have a fraction. A bare number is refused, except for `0`.
+//! Flags, scenario files, `values.yaml` and the services' variables read durations here. One or more numbers, each with
+//! its unit, the largest unit first; a number may have a fraction. A bare number is refused, except for `0` and where
+//! an old name promises seconds ([`parse_seconds`]).
 
 use std::{
     fmt::{self, Write as _},
@@ -13,8 +14,11 @@ use serde::{
     de::{Error, Visitor},
 };
 
-/// The longest duration accepted anywhere: 30 days. A run keeps its times as milliseconds in 32 bits.
+/// The longest duration of a run: 30 days. It keeps its times as milliseconds in 32 bits.
 pub const LONGEST: Duration = Duration::from_hours(30 * 24);
+
+/// The longest setting of a service, such as the age of a record: a year. Added to a clock it never overflows.
+const LONGEST_SETTING: Duration = Duration::from_hours(365 * 24);
 
 /// Units with their nanoseconds, longest first, which is the order for printing.
 const UNITS: [(&str, u64); 6] = [
@@ -35,12 +39,30 @@ pub enum DurationError {
     NoUnit(String),
     #[error("`{text}`: unknown unit `{unit}`; expected h, m, s, ms or us")]
     Unit { text: String, unit: String },
-    #[error("`{0}` is longer than 30 days")]
-    TooLong(String),
+    #[error("`{text}` is longer than {days} days")]
+    TooLong { text: String, days: u64 },
 }
 
-/// Reads a duration.
+/// Reads a duration of a run.
 pub fn parse(text: &str) -> Result<Duration, DurationError> {
+    up_to(LONGEST, text)
+}
+
+/// Reads a setting of a service, which may be up to a year.
+pub fn parse_setting(text: &str) -> Result<Duration, DurationError> {
+    up_to(LONGEST_SETTING, text)
+}
+
+/// Reads a setting of a service whose name has always promised seconds, so that a bare number is one
+/// (`SIGTERM_TIMEOUT=20`).
+pub fn parse_seconds(text: &str) -> Result<Duration, DurationError> {
+    match parse_setting(text) {
+        Err(DurationError::NoUnit(number)) => parse_setting(&format!("{}s", number.trim())),
+        read => read,
+    }
+}
+
+fn up_to(longest: Duration, text: &str) -> Result<Duration, DurationError> {
     let trimmed = text.trim();
     let shape = || DurationError::Shape(text.to_owned());
     let mut rest = trimmed;
@@ -75,8 +97,9 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
         total_ns += number * *unit_ns as f64;
         rest = tail;
     }
-    if total_ns > LONGEST.as_nanos() as f64 {
-        return Err(DurationError::TooLong(text.to_owned()));
+    if total_ns > longest.as_nanos() as f64 {
+        let days = longest.as_secs() / (24 * 3600);
+        return Err(DurationError::TooLong { text: text.to_owned(), days });
     }
     Ok(Duration::from_nanos(total_ns.round() as u64))
 }
@@ -242,17 +265,40 @@ mod tests {
             parse("5 min"),
             Err(DurationError::Unit { text: "5 min".to_owned(), unit: " min".to_owned() })
         );
-        assert_eq!(parse("1000h"), Err(DurationError::TooLong("1000h".to_owned())));
-        assert_eq!(
-            parse("99999999999999999999s"),
-            Err(DurationError::TooLong("99999999999999999999s".into()))
-        );
+        for text in ["1000h", "99999999999999999999s"] {
+            assert_eq!(parse(text), Err(DurationError::TooLong { text: text.to_owned(), days: 30 }));
+        }
         for text in ["", "s", "-5s", "1..2s", "1m30", "é", "1s1m", "1s1s"] {
             assert!(matches!(parse(text), Err(DurationError::Shape(_))), "{text}");
         }
     }
 
+    #[test]
+    fn a_bare_number_is_seconds_only_where_a_name_promises_it() {
+        assert_eq!(parse_seconds("20"), Ok(Duration::from_secs(20)));
+        assert_eq!(parse_seconds(" 0.25 "), Ok(Duration::from_millis(250)));
+        assert_eq!(parse_seconds("31536000"), Ok(LONGEST_SETTING));
+        assert_eq!(
+            parse_seconds("31536001"),
+            Err(DurationError::TooLong { text: "31536001s".to_owned(), days: 365 })
+        );
+        assert_eq!(parse_setting("1000h"), Ok(Duration::from_hours(1000)));
+        assert_eq!(parse_setting("20"), Err(DurationError::NoUnit("20".to_owned())));
+        assert_eq!(parse_setting("0"), Ok(Duration::ZERO));
+        for text in ["", "-1", "1e3", "NaN", "inf", "+1", ".", "20 s", "1m30", "99999999999999"] {
+            assert!(parse_seconds(text).is_err(), "{text}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn seconds_are_the_same_grammar(text in "[0-9.hmsu ]{0,9}") {
+            match (parse_setting(&text), parse_seconds(&text)) {
+                (Err(DurationError::NoUnit(_)), _) => {}
+                (strict, seconds) => prop_assert_eq!(strict, seconds),
+            }
+        }
+
         #[test]
         fn what_is_printed_is_read_back(ns in 0u64..3_000_000_000_000) {
             let duration = Duration::from_nanos(ns);

@@ -5,17 +5,20 @@
 //! * [`target`]: where a platform runs: this machine, a cluster, virtual time.
 //! * [`endpoints`]: what a gateway is told about the replicas behind it.
 //! * [`exit`]: exit codes of the command line.
+//! * [`file`]: a file that somebody named, read with a bound.
 //! * [`services`]: the table of services.
 //! * [`duration`]: the one grammar of durations.
 //! * [`values`]: `values.yaml` as types, merged as Helm merges.
 //!
-//! Nothing here knows a runtime, and nothing does I/O except [`values::Values::load`], which reads charts and files.
+//! Nothing here knows a runtime, and nothing does I/O except [`file::read`] and, by it, [`values::Values::load`], which
+//! reads charts and files.
 
 pub mod address;
 pub mod duration;
 pub mod endpoints;
 pub mod event;
 pub mod exit;
+pub mod file;
 pub mod services;
 pub mod target;
 pub mod values;

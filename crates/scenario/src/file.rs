@@ -1,8 +1,8 @@
 //! Scenario files: which are built in, where others are found, and what is wrong with one.
 
-use std::{fs, io, path::Path};
+use std::{io, path::Path};
 
-use platform::exit;
+use platform::{exit, file};
 
 use crate::{Scenario, hint};
 
@@ -57,24 +57,13 @@ pub fn find(name_or_path: &str) -> Result<Scenario, ScenarioError> {
         extension.eq_ignore_ascii_case("yaml") || extension.eq_ignore_ascii_case("yml")
     });
     if name_or_path.contains('/') || is_yaml {
-        let bytes =
-            read(path).map_err(|error| ScenarioError::Read { path: name_or_path.to_owned(), error })?;
+        let bytes = file::read(path, FILE_BYTES_MAX)
+            .map_err(|error| ScenarioError::Read { path: name_or_path.to_owned(), error })?;
         return Scenario::parse(&yaml::decode(name_or_path, bytes)?, name_or_path);
     }
     let known: Vec<String> = EMBEDDED.iter().map(|(name, _)| (*name).to_owned()).collect();
     let hint = hint(name_or_path, known.iter().map(String::as_str));
     Err(ScenarioError::Unknown { name: name_or_path.to_owned(), hint, known })
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let about = fs::metadata(path)?;
-    if !about.is_file() {
-        return Err(io::Error::other("is not a regular file"));
-    }
-    if about.len() > FILE_BYTES_MAX {
-        return Err(io::Error::other(format!("{} bytes are too many for a scenario", about.len())));
-    }
-    fs::read(path)
 }
 
 impl Scenario {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 use tracing::{debug, info, warn};
 
 /// How long readiness waits to hear whether the backends were reached.
@@ -59,7 +59,7 @@ impl Readiness {
 
     /// Becomes ready when every backend was tried once, or after two seconds.
     pub async fn ready_after(&self, awaited: Vec<Awaited>) {
-        let deadline = Instant::now() + READY_WITHOUT_AFTER;
+        let deadline = clock::runtime_now() + READY_WITHOUT_AFTER;
         for (part, word) in awaited {
             if timeout_at(deadline, word).await.is_err() {
                 warn!(part, "not waited for any longer");

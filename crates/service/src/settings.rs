@@ -15,10 +15,11 @@ pub mod table;
 mod value;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 pub use host::Host;
 pub use problem::{Invalid, Problem};
-pub use value::{Seconds, Setting, Workers};
+pub use value::{Setting, Workers};
 
 /// One setting, as it is documented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,9 +106,21 @@ impl<'a> Reader<'a> {
     /// If the variable has no default, or one that is not a value: both are mistakes of the program, which the
     /// first test that reads the settings shows.
     pub fn get<T: Setting>(&mut self, variable: &Variable) -> T {
-        self.optional(variable).unwrap_or_else(|| {
-            let default = variable.default.expect("a variable read with `get` declares a default");
-            T::parse(default).expect("a declared default is a value of its type")
+        self.value(variable, T::parse)
+    }
+
+    /// The same for a duration: numbers with units, or a bare number of seconds where the default is a bare number.
+    ///
+    /// # Panics
+    /// Like [`Reader::get`].
+    pub fn duration(&mut self, variable: &Variable) -> Duration {
+        self.value(variable, value::duration(variable))
+    }
+
+    fn value<T>(&mut self, variable: &Variable, parse: fn(&str) -> Result<T, String>) -> T {
+        self.set(variable, parse).unwrap_or_else(|| {
+            let default = variable.default.expect("a variable that always has a value declares a default");
+            parse(default).expect("a declared default is a value of its type")
         })
     }
 
@@ -116,13 +129,17 @@ impl<'a> Reader<'a> {
     /// # Panics
     /// In debug builds, if the reader has a table and the variable is not in it.
     pub fn optional<T: Setting>(&mut self, variable: &Variable) -> Option<T> {
+        self.set(variable, T::parse)
+    }
+
+    fn set<T>(&mut self, variable: &Variable, parse: fn(&str) -> Result<T, String>) -> Option<T> {
         debug_assert!(
             self.table.is_empty() || self.table.contains(&variable),
             "{} is read but not in the table",
             variable.name
         );
         let text = self.env.get(variable.name)?;
-        match T::parse(text.trim()) {
+        match parse(text.trim()) {
             Ok(value) => Some(value),
             Err(expected) => {
                 self.refuse(variable, text, expected);
@@ -153,8 +170,6 @@ impl<'a> Reader<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const PORT: Variable = Variable::new("PORT", "40000", "TCP port.");
@@ -166,7 +181,7 @@ mod tests {
         let env: Env = [("PORT", "")].into_iter().collect();
         let mut reader = Reader::new(&env);
         assert_eq!(reader.get::<u16>(&PORT), 40_000);
-        assert_eq!(reader.get::<Seconds>(&TIMEOUT).0, Duration::from_secs(20));
+        assert_eq!(reader.duration(&TIMEOUT), Duration::from_secs(20));
         assert_eq!(reader.optional::<String>(&POD), None);
         assert!(reader.finish(()).is_ok());
     }
@@ -176,7 +191,7 @@ mod tests {
         let env: Env = [("PORT", "ninety"), ("TIMEOUT", "-3"), ("POD_NAME", "tcp-0")].into_iter().collect();
         let mut reader = Reader::new(&env);
         let _: u16 = reader.get(&PORT);
-        let _: Seconds = reader.get(&TIMEOUT);
+        let _ = reader.duration(&TIMEOUT);
         assert_eq!(reader.optional::<String>(&POD).as_deref(), Some("tcp-0"));
         let invalid = reader.finish(()).unwrap_err();
         assert_eq!(invalid.0.len(), 2);
@@ -191,7 +206,7 @@ mod tests {
         let env = Env::default();
         let mut reader = Reader::of_table(&env, &[&PORT]);
         let _: u16 = reader.get(&PORT);
-        let _: Seconds = reader.get(&TIMEOUT);
+        let _ = reader.duration(&TIMEOUT);
     }
 
     #[test]

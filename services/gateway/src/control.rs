@@ -9,7 +9,6 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
 use service::{Phase, Readiness};
 use tokio::io::AsyncReadExt;
@@ -152,7 +151,7 @@ impl Follower {
 async fn end_ejections(context: &Context) -> io::Result<()> {
     loop {
         let ejected = context.cluster.ejected.notified();
-        match context.cluster.readmit(Instant::now()) {
+        match context.cluster.readmit(clock::now()) {
             None => ejected.await,
             Some(ends) => {
                 tokio::select! {
@@ -169,7 +168,7 @@ async fn follow_shortages(context: &Context, readiness: &Readiness) -> io::Resul
     let shortages = &context.stats.shortages;
     let mut said = Vec::new();
     loop {
-        let (lasting, next) = shortages.end(Instant::now());
+        let (lasting, next) = shortages.end(clock::now());
         for (reason, words) in &lasting {
             readiness.degrade(reason, words.as_str());
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use platform::values::{Policy, Protocol};
 use service::kafka;
-use service::settings::{Env, Host, Invalid, Reader, Seconds, Setting, Variable};
+use service::settings::{Env, Host, Invalid, Reader, Setting, Variable};
 
 /// Open files that are not connections: listeners, polls, the admin port, health checks, pipes for bulk data.
 const FILES_RESERVED: u64 = 256;
@@ -243,8 +243,7 @@ impl Settings {
             },
             circuit_max: reader.get(&v::CIRCUIT_MAX_CONNECTIONS),
             connect_timeout: positive(&mut reader, &v::CONNECT_TIMEOUT),
-            stall_timeout: Some(reader.get::<Seconds>(&v::STALL_TIMEOUT).0)
-                .filter(|timeout| !timeout.is_zero()),
+            stall_timeout: Some(reader.duration(&v::STALL_TIMEOUT)).filter(|timeout| !timeout.is_zero()),
             health: HealthSettings {
                 interval: positive(&mut reader, &v::HEALTH_INTERVAL),
                 timeout: positive(&mut reader, &v::HEALTH_TIMEOUT),
@@ -253,7 +252,7 @@ impl Settings {
             },
             eject_failures: reader.get(&v::EJECT_FAILURES),
             eject_time: positive(&mut reader, &v::EJECT_TIME),
-            drain_timeout: reader.get::<Seconds>(&v::DRAIN_TIMEOUT).0,
+            drain_timeout: reader.duration(&v::DRAIN_TIMEOUT),
             workers: reader.get(&v::WORKERS),
             pod_name: reader.optional(&v::POD_NAME),
             kafka: kafka::Settings::read(&mut reader),
@@ -292,7 +291,7 @@ impl Setting for FromStdin {
 
 /// A duration that is not zero: an interval of zero would spin, a time-out of zero would fail everything.
 fn positive(reader: &mut Reader<'_>, variable: &Variable) -> Duration {
-    let Seconds(duration) = reader.get(variable);
+    let duration = reader.duration(variable);
     if duration.is_zero() {
         reader.refuse(variable, "0", "a duration above 0");
     }

@@ -205,7 +205,7 @@ mod tests {
         let lines = Arc::new(Lines(AtomicUsize::new(0)));
         tracing::subscriber::with_default(Arc::clone(&lines), || {
             let shortages = Shortages::default();
-            let start = Instant::now();
+            let start = clock::now();
             for millisecond in 0..3_000 {
                 let now = start + Duration::from_millis(millisecond);
                 shortages.refused(Shortage::SourcePorts, "tcp-0", now);
@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn a_shortage_lasts_until_it_was_not_met_for_a_while() {
         let shortages = Shortages::default();
-        let start = Instant::now();
+        let start = clock::now();
         assert_eq!(shortages.end(start), (Vec::new(), None));
         for millisecond in 0..4_000 {
             let now = start + Duration::from_millis(millisecond);
@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn a_pause_that_goes_on_is_counted_once_and_lasts() {
         let shortages = Shortages::default();
-        let start = Instant::now();
+        let start = clock::now();
         for second in 0..60 {
             shortages.paused(Shortage::Connections, second > 0, start + Duration::from_secs(second));
         }

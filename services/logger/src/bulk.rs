@@ -228,7 +228,7 @@ mod tests {
     fn add(filling: &mut Filling, offset: i64, value: &str) {
         let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
         let verdict = record::judge(Some(value.as_bytes()), now, Duration::from_hours(24));
-        filling.add(Origin { partition: 3, offset }, Some(value.as_bytes()), verdict, Instant::now());
+        filling.add(Origin { partition: 3, offset }, Some(value.as_bytes()), verdict, clock::now());
     }
 
     const ONE: &str = "{\"pod\":\"a\",\n\"text\":\"x\",\"timestamp\":\"2026-11-21T11:00:00Z\"}";

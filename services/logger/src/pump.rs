@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use rdkafka::Message as _;
 use rdkafka::message::BorrowedMessage;
 use service::{Phase, Shutdown};
@@ -53,12 +52,12 @@ impl Intake {
     fn take(&mut self, source: &Source, record: &BorrowedMessage<'_>) {
         let origin = Origin { partition: record.partition(), offset: record.offset() };
         let value = record.payload();
-        let verdict = record::judge(value, Timestamp::now(), self.record_age_max);
+        let verdict = record::judge(value, clock::wall(), self.record_age_max);
         self.metrics.consumed.inc();
         if verdict == Verdict::TooOld {
             self.metrics.skipped.inc();
         }
-        self.filling.add(origin, value, verdict, Instant::now().into_std());
+        self.filling.add(origin, value, verdict, clock::runtime_now().into_std());
         source.taken(self.filling.number(), origin.partition, origin.offset);
     }
 
@@ -150,7 +149,7 @@ impl Pump {
     /// Tracks whether anything can be taken, and resumes when it can.
     fn relieve(&mut self) {
         if self.intake.filling.is_full() && !self.has_room() {
-            self.blocked_since.get_or_insert_with(Instant::now);
+            self.blocked_since.get_or_insert_with(clock::runtime_now);
         } else {
             self.blocked_since = None;
             if self.source.is_paused() {
@@ -184,7 +183,7 @@ impl Pump {
             self.send();
         }
         info!(bulks = self.in_flight.len(), "draining");
-        let deadline = Instant::now() + self.drain_timeout;
+        let deadline = clock::runtime_now() + self.drain_timeout;
         loop {
             tokio::select! {
                 biased;

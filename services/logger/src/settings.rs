@@ -7,7 +7,7 @@ use std::time::Duration;
 
 pub use elasticsearch::{Credentials, Elasticsearch, Trust};
 use service::settings::common::ADMIN_HOST;
-use service::settings::{Env, Host, Invalid, Reader, Seconds, Variable};
+use service::settings::{Env, Host, Invalid, Reader, Variable};
 use service::{kafka, logs};
 
 pub(crate) const ADMIN_PORT: Variable = Variable::new(
@@ -31,11 +31,11 @@ pub(crate) const KAFKA_DEAD_LETTER_TOPIC: Variable = Variable::new(
 );
 pub(crate) const IGNORE_MESSAGES_BEFORE: Variable = Variable::new(
     "IGNORE_MESSAGES_BEFORE",
-    "168h",
-    "Records older than this, by their own time stamp, are skipped; seconds, a year at most.",
+    "604800",
+    "Records older than this, by their own time stamp, are skipped; seconds (a week), a year at most.",
 );
 pub(crate) const MAX_RECORD_AGE: Variable =
-    Variable::new("MAX_RECORD_AGE", "168h", "Another name for IGNORE_MESSAGES_BEFORE.");
+    Variable::new("MAX_RECORD_AGE", "604800", "Another name for IGNORE_MESSAGES_BEFORE.");
 pub(crate) const BULK_BYTES: Variable =
     Variable::new("BULK_BYTES", "2097152", "A bulk request is sent when it reaches this size; bytes.");
 pub(crate) const BULK_AGE: Variable =
@@ -137,11 +137,11 @@ impl Settings {
         let group = reader.get(&KAFKA_GROUP);
         let session_timeout = session_timeout(&mut reader);
         let record_age = given(&mut reader, &IGNORE_MESSAGES_BEFORE, &MAX_RECORD_AGE);
-        let record_age_max = reader.get::<Seconds>(record_age).0;
+        let record_age_max = reader.duration(record_age);
         let bulk_bytes = bulk_bytes(&mut reader);
-        let bulk_age = reader.get::<Seconds>(&BULK_AGE).0;
+        let bulk_age = reader.duration(&BULK_AGE);
         let bulks_in_flight = bulks_in_flight(&mut reader);
-        let drain_timeout = reader.get::<Seconds>(&DRAIN_TIMEOUT).0;
+        let drain_timeout = reader.duration(&DRAIN_TIMEOUT);
         // Without brokers there is nothing to run, and that was refused above.
         let settings = kafka.map(|kafka| Self {
             host,
@@ -180,7 +180,7 @@ fn given<'a>(reader: &mut Reader<'_>, name: &'a Variable, alias: &'a Variable) -
 }
 
 fn session_timeout(reader: &mut Reader<'_>) -> Duration {
-    let Seconds(timeout) = reader.get(&KAFKA_SESSION_TIMEOUT);
+    let timeout = reader.duration(&KAFKA_SESSION_TIMEOUT);
     if !SESSION_TIMEOUT_RANGE.contains(&timeout) {
         reader.refuse(&KAFKA_SESSION_TIMEOUT, format!("{timeout:?}"), "a duration from 6s to 5m");
     }

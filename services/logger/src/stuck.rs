@@ -27,9 +27,9 @@ impl Stuck {
     /// Records of a bulk were not accepted. Returns whether that begins an outage.
     pub(crate) fn waits(&self, bulk: BulkNumber, records: usize, reason: &str) -> bool {
         let mut waiting = self.waiting.lock();
-        waiting.entry(bulk).or_insert_with(|| (0, Timestamp::now())).0 = records;
+        waiting.entry(bulk).or_insert_with(|| (0, clock::wall())).0 = records;
         let all: usize = waiting.values().map(|(records, _)| records).sum();
-        let since = waiting.values().map(|(_, since)| *since).min().unwrap_or_else(Timestamp::now);
+        let since = waiting.values().map(|(_, since)| *since).min().unwrap_or_else(clock::wall);
         self.readiness.degrade(self.part, format!("{all} records wait since {since:.0}: {reason}"))
     }
 

@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn a_small_list_is_always_up_to_date() {
         let roster = Roster::default();
-        let now = Instant::now();
+        let now = clock::now();
         let first = roster.enter(client(1));
         roster.enter(client(2));
         assert_eq!(
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn an_unchanged_list_is_shared() {
         let roster = Roster::default();
-        let now = Instant::now();
+        let now = clock::now();
         roster.enter(client(1));
         let first = roster.render(now);
         assert!(Arc::ptr_eq(&first, &roster.render(now + Duration::from_hours(1))));
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn a_long_list_is_rendered_at_most_once_per_interval() {
         let roster = Roster::default();
-        let now = Instant::now();
+        let now = clock::now();
         for port in 1..=1500 {
             roster.enter(client(port));
         }

@@ -7,7 +7,7 @@ use protocol::Dialect;
 use protocol::limits::PACKET_BYTES_MAX;
 use service::cache::CACHE_TIMEOUT;
 use service::settings::common::{ADMIN_HOST, ADMIN_PORT, HOST, POD_NAME, WORKERS};
-use service::settings::{Env, Host, Invalid, Reader, Seconds, Variable, Workers};
+use service::settings::{Env, Host, Invalid, Reader, Variable, Workers};
 use service::{cache, kafka, logs, settings};
 
 pub(crate) const PORT: Variable = Variable::new(
@@ -146,14 +146,14 @@ impl Settings {
             packet_bytes_max: packet_bytes_max(&mut reader),
             dialect,
             workers: reader.get::<Workers>(&WORKERS).0,
-            sigterm_timeout: reader.get::<Seconds>(&SIGTERM_TIMEOUT).0,
-            drain_spread: reader.get::<Seconds>(&DRAIN_SPREAD).0,
-            drain_grace: reader.get::<Seconds>(&DRAIN_GRACE).0,
-            write_timeout: reader.get::<Seconds>(&WRITE_TIMEOUT).0,
+            sigterm_timeout: reader.duration(&SIGTERM_TIMEOUT),
+            drain_spread: reader.duration(&DRAIN_SPREAD),
+            drain_grace: reader.duration(&DRAIN_GRACE),
+            write_timeout: reader.duration(&WRITE_TIMEOUT),
             write_queue_bytes_max: write_queue_bytes_max(&mut reader),
-            idle_timeout: reader.get::<Seconds>(&IDLE_TIMEOUT).0,
+            idle_timeout: reader.duration(&IDLE_TIMEOUT),
             idle_check: idle_check(&mut reader),
-            cache_timeout: reader.get::<Seconds>(&CACHE_TIMEOUT).0,
+            cache_timeout: reader.duration(&CACHE_TIMEOUT),
             pod_name: reader.optional(&POD_NAME),
             cache: cache::Settings::read(&mut reader),
             kafka: kafka::Settings::read(&mut reader),
@@ -198,7 +198,7 @@ fn write_queue_bytes_max(reader: &mut Reader<'_>) -> usize {
 }
 
 fn idle_check(reader: &mut Reader<'_>) -> Duration {
-    let Seconds(interval) = reader.get(&IDLE_CHECK);
+    let interval = reader.duration(&IDLE_CHECK);
     if interval < IDLE_CHECK_LEAST {
         reader.refuse(&IDLE_CHECK, format!("{interval:?}"), "a duration of at least 10ms");
     }

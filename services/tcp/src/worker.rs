@@ -116,12 +116,12 @@ struct Clock {
 
 impl Clock {
     fn start() -> Self {
-        let now = Instant::now();
+        let now = clock::now();
         Self { origin: now, now }
     }
 
     fn tick(&mut self) {
-        self.now = Instant::now();
+        self.now = clock::now();
     }
 
     /// Milliseconds since the start, wrapping after 49 days: four bytes per connection are enough for ages, which

@@ -6,7 +6,7 @@ use std::time::Duration;
 use protocol::limits::PACKET_BYTES_MAX;
 use service::cache::CACHE_TIMEOUT;
 use service::settings::common::{ADMIN_HOST, ADMIN_PORT, HOST, POD_NAME, WORKERS};
-use service::settings::{Env, Host, Invalid, Reader, Seconds, Variable, Workers};
+use service::settings::{Env, Host, Invalid, Reader, Variable, Workers};
 use service::{cache, kafka, logs};
 
 pub(crate) const PORT: Variable =
@@ -94,8 +94,8 @@ impl Settings {
             // Socket options are signed 32-bit numbers.
             receive_buffer: bytes(&mut reader, &RECEIVE_BUFFER, RECEIVE_BUFFER_BYTES_MIN, 1 << 30)
                 .unwrap_or(RECEIVE_BUFFER_BYTES_MIN),
-            sigterm_timeout: reader.get::<Seconds>(&SIGTERM_TIMEOUT).0,
-            cache_timeout: reader.get::<Seconds>(&CACHE_TIMEOUT).0,
+            sigterm_timeout: reader.duration(&SIGTERM_TIMEOUT),
+            cache_timeout: reader.duration(&CACHE_TIMEOUT),
             pod_name: reader.optional(&POD_NAME),
             cache: cache::Settings::read(&mut reader),
             kafka: kafka::Settings::read_for_logs(&mut reader),

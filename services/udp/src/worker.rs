@@ -191,7 +191,7 @@ impl Worker {
     /// Hands work to the backend; answers at once if there is no such backend.
     fn submit<P: Peer>(&mut self, datagram: Datagram<'_, P>, work: Work) -> Option<&'static [u8]> {
         let (worker, peer, bytes) = (self.number, datagram.peer.address(), datagram.bytes.len());
-        let request = Request { worker, peer, bytes, received: Instant::now(), work };
+        let request = Request { worker, peer, bytes, received: clock::now(), work };
         match self.shared.backend.submit(request) {
             Ok(()) => {
                 self.awaited += 1;
@@ -232,7 +232,7 @@ impl Worker {
         if self.ends.is_none() && self.shared.shutdown.phase() == Phase::Draining {
             self.shared.readiness.draining();
             let timeout = self.shared.settings.sigterm_timeout;
-            self.ends = Some(Instant::now() + timeout);
+            self.ends = Some(clock::now() + timeout);
             info!(worker = self.number, seconds = timeout.as_secs_f64(), "draining, answers go on");
         }
     }
@@ -240,7 +240,7 @@ impl Worker {
     /// The end of the drain does not wait for packets, which may never stop, and waits for the backend no longer than a
     /// command may take.
     fn is_done(&self) -> bool {
-        let now = Instant::now();
+        let now = clock::now();
         let drained = |ends| now >= ends && (self.awaited == 0 || now >= self.backend_ends(ends));
         self.shared.shutdown.phase() == Phase::Forced || self.ends.is_some_and(drained)
     }
@@ -253,7 +253,7 @@ impl Worker {
         if self.readable {
             return Some(Duration::ZERO);
         }
-        let (ends, now) = (self.ends?, Instant::now());
+        let (ends, now) = (self.ends?, clock::now());
         let next = if now < ends { ends } else { self.backend_ends(ends) };
         Some(next.saturating_duration_since(now))
     }

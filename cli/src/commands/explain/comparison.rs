@@ -1,7 +1,5 @@
 //! Our engine's decision beside what a cluster's own controller says of its last one.
 
-use std::fmt;
-
 use autoscale::explain::Explanation;
 use jiff::Timestamp;
 use platform::target::Reported;
@@ -46,35 +44,36 @@ impl Comparison {
     }
 }
 
-impl fmt::Display for Comparison {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Comparison {
+    /// For people, one item per line.
+    pub(super) fn lines(&self) -> Vec<String> {
         let Reported { current, desired, last_scale, metrics, conditions, unread } = &self.reported;
-        write!(f, "\nwhat the cluster's own controller last wrote down")?;
-        write!(f, "\n  replicas: {current}, wants {desired}")?;
-        match last_scale {
-            Some(at) => write!(f, "; last scaled at {at}")?,
-            None => write!(f, "; has never scaled")?,
-        }
-        for metric in metrics {
-            write!(f, "\n  {metric}")?;
-        }
-        for (kind, [status, reason, message]) in conditions {
-            write!(f, "\n  {kind} {status} {reason}: {message}")?;
-        }
-        for metric in unread {
-            write!(f, "\n  NOT READ HERE: {metric}")?;
-        }
-        if self.differences.is_empty() {
-            return write!(f, "\n  our engine, looking now, agrees");
-        }
-        for difference in &self.differences {
-            write!(f, "\n  DIFFERENT: {difference}")?;
-        }
-        f.write_str(if self.scaled_meanwhile {
-            "\n  (it scaled while we looked: ask again)"
-        } else {
-            "\n  (it may have looked at earlier values, and remembers what nobody else can read)"
-        })
+        let scaled = match last_scale {
+            Some(at) => format!("last scaled at {at}"),
+            None => "has never scaled".to_owned(),
+        };
+        let mut lines = vec![
+            String::new(),
+            "what the cluster's own controller last wrote down".to_owned(),
+            format!("  replicas: {current}, wants {desired}; {scaled}"),
+        ];
+        lines.extend(metrics.iter().map(|metric| format!("  {metric}")));
+        lines.extend(
+            conditions
+                .iter()
+                .map(|(kind, [status, reason, message])| format!("  {kind} {status} {reason}: {message}")),
+        );
+        lines.extend(unread.iter().map(|metric| format!("  NOT READ HERE: {metric}")));
+        lines.extend(self.differences.iter().map(|difference| format!("  DIFFERENT: {difference}")));
+        let last = match (self.differences.is_empty(), self.scaled_meanwhile) {
+            (true, _) => "  our engine, looking now, agrees",
+            (false, true) => "  (it scaled while we looked: ask again)",
+            (false, false) => {
+                "  (it may have looked at earlier values, and remembers what nobody else can read)"
+            }
+        };
+        lines.push(last.to_owned());
+        lines
     }
 }
 
@@ -113,8 +112,9 @@ mod tests {
     fn agreement_is_said_and_each_difference_named() {
         let agrees = Comparison::of(&explanation(), reported(2, "DesiredWithinRange"));
         assert_eq!(agrees.differences, Vec::<String>::new());
-        assert!(agrees.to_string().ends_with("our engine, looking now, agrees"), "{agrees}");
-        let differs = Comparison::of(&explanation(), reported(1, "TooManyReplicas")).to_string();
+        let agrees = agrees.lines().join("\n");
+        assert!(agrees.ends_with("our engine, looking now, agrees"), "{agrees}");
+        let differs = Comparison::of(&explanation(), reported(1, "TooManyReplicas")).lines().join("\n");
         for words in [
             "it wants 1, our engine wants 2",
             "ScalingLimited is False (TooManyReplicas)",
@@ -125,7 +125,7 @@ mod tests {
         assert!(differs.ends_with("remembers what nobody else can read)"), "{differs}");
         let now = "2026-11-28T09:00:00Z".parse().ok();
         let just_now = Reported { last_scale: now, ..reported(1, "TooManyReplicas") };
-        let differs = Comparison::of(&explanation(), just_now).to_string();
+        let differs = Comparison::of(&explanation(), just_now).lines().join("\n");
         assert!(differs.ends_with("(it scaled while we looked: ask again)"), "{differs}");
     }
 }

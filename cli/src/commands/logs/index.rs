@@ -1,6 +1,5 @@
 //! The lines that the logger wrote to Elasticsearch.
 
-use jiff::Timestamp;
 use logger::index::{self, Pods, Question};
 use platform::{
     Target, TargetError,
@@ -46,7 +45,7 @@ impl Index {
     /// The last lines, and then new ones as they are written.
     pub(super) fn follow(self, query: &LogQuery, last: Vec<LogLine>) -> LogStream {
         // Those that were just printed are not given again.
-        let from = last.last().map_or_else(Timestamp::now, |line| line.time);
+        let from = last.last().map_or_else(clock::wall, |line| line.time);
         let known: Vec<LogLine> = last.iter().filter(|line| line.time == from).cloned().collect();
         let question = Question { since: Some(from), ..question(query) };
         let new = self.0.follow(question).map(|line| line.map(line_of).map_err(TargetError::other));

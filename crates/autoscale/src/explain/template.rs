@@ -51,7 +51,8 @@ pub fn template(manifest: &Manifest) -> Result<String, InvalidSpec> {
         let source = if is_known { "from status" } else { "not in status: the target stands in" };
         let target = crate::words::TargetWords(planned.metric.target);
         // Writing to a string cannot fail.
-        let _ = writeln!(metrics, "  # {} {}, target {target}; {source}", spec.kind, planned.label);
+        let _ =
+            writeln!(metrics, "  # {} {}, target {target}; {source}", spec.kind, in_comment(&planned.label));
         let _ = match spec.kind.as_str() {
             "Object" => writeln!(metrics, "  - object: {sample}"),
             "External" => writeln!(metrics, "  - external: [{sample}]"),
@@ -71,7 +72,8 @@ pub fn template(manifest: &Manifest) -> Result<String, InvalidSpec> {
     let _ = writeln!(
         text,
         "replicas: {wanted}    # spec.replicas of {} {}",
-        manifest.target.kind, manifest.target.name
+        in_comment(&manifest.target.kind),
+        in_comment(&manifest.target.name)
     );
     if wanted != current {
         let _ = writeln!(text, "statusReplicas: {current}");
@@ -114,6 +116,14 @@ fn quoted(name: &str) -> String {
     let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._/".contains(&byte))
         && yaml::read("", name).is_ok_and(|document| document.value == name);
     if is_plain { name.to_owned() } else { Value::from(name).to_string() }
+}
+
+/// A name in a comment, which a line end would end.
+fn in_comment(name: &str) -> String {
+    let ends = |character: char| character.is_control() || matches!(character, '\u{2028}' | '\u{2029}');
+    name.chars()
+        .map(|one| if ends(one) { one.escape_default().to_string() } else { one.to_string() })
+        .collect()
 }
 
 /// Like one pod of a Deployment: `, containers: [{name: app, requests: {cpu: 500m}}]`.

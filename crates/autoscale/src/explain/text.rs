@@ -5,6 +5,7 @@ use std::fmt;
 use super::{Because, Counterfactual, Explanation, MetricExplanation};
 use crate::{
     calculator::{PodUse, Proposal, Verdict},
+    settings::Tolerances,
     stabilize::{Direction, Stabilization},
     words::Milli,
 };
@@ -22,7 +23,7 @@ impl Instants for () {
     }
 }
 
-/// The text of an explanation, several lines.
+/// The text of an explanation: [`Text::lines`], each ended.
 pub struct Text<'a> {
     pub explanation: &'a Explanation,
     pub instants: &'a dyn Instants,
@@ -30,6 +31,14 @@ pub struct Text<'a> {
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.lines().iter().try_for_each(|line| writeln!(f, "{line}"))
+    }
+}
+
+impl Text<'_> {
+    /// One item per line. Names and messages are put in as they are: an item with a line end in it is still one line,
+    /// which is for whoever shows it to escape.
+    pub fn lines(&self) -> Vec<String> {
         let it = self.explanation;
         let count = if it.desired == it.current {
             format!("keeps {} {}", it.current, replicas(it.current))
@@ -37,101 +46,77 @@ impl fmt::Display for Text<'_> {
             format!("{} → {} replicas", it.current, it.desired)
         };
         let (min, max) = (it.min_replicas, it.max_replicas);
-        writeln!(f, "{count} at {} (min {min}, max {max})", self.instants.instant(it.now_ms))?;
-        writeln!(f, "  {}", it.summary)?;
-        writeln!(f, "  controller: {}", it.reason)?;
-        for note in &it.notes {
-            writeln!(f, "  note: {note}")?;
-        }
+        let mut lines = vec![
+            format!("{count} at {} (min {min}, max {max})", self.instants.instant(it.now_ms)),
+            format!("  {}", it.summary),
+            format!("  controller: {}", it.reason),
+        ];
+        lines.extend(it.notes.iter().map(|note| format!("  note: {note}")));
         if !it.metrics.is_empty() {
-            writeln!(f, "\nmetrics")?;
+            lines.extend(heading("metrics"));
         }
         for metric in &it.metrics {
-            self.metric(f, metric)?;
+            Self::metric(&mut lines, metric, it.tolerances);
         }
-        self.steps(f)?;
-        writeln!(f, "\nconditions")?;
-        for (name, condition) in &it.conditions {
-            writeln!(f, "  {name:<14} {:<5} {}: {}", condition.status, condition.reason, condition.message)?;
-        }
-        writeln!(f, "\nwhat would change it")?;
+        self.steps(&mut lines);
+        lines.extend(heading("conditions"));
+        lines.extend(it.conditions.iter().map(|(name, condition)| {
+            format!("  {name:<14} {:<5} {}: {}", condition.status, condition.reason, condition.message)
+        }));
+        lines.extend(heading("what would change it"));
         if it.what_would_change.is_empty() {
-            writeln!(f, "  nothing that can be named: no metric's value and no passing of time alone")?;
+            lines.push(
+                "  nothing that can be named: no metric's value and no passing of time alone".to_owned(),
+            );
         }
-        for change in &it.what_would_change {
-            writeln!(f, "  {}", self.counterfactual(change))?;
-        }
-        Ok(())
+        lines.extend(it.what_would_change.iter().map(|change| format!("  {}", self.counterfactual(change))));
+        lines
     }
-}
 
-impl Text<'_> {
-    fn metric(&self, f: &mut fmt::Formatter<'_>, metric: &MetricExplanation) -> fmt::Result {
+    fn metric(lines: &mut Vec<String>, metric: &MetricExplanation, tolerances: Tolerances) {
         let mark = if metric.leading { "*" } else { " " };
-        writeln!(f, "{mark} {}: {}", metric.metric, metric.words)?;
-        if let Some(proposal) = &metric.proposal {
-            self.ratio(f, proposal)?;
-        }
+        lines.push(format!("{mark} {}: {}", metric.metric, metric.words));
+        lines.extend(metric.proposal.as_ref().map(|proposal| ratio(proposal, tolerances)));
         for (pod_use, words) in [
             (PodUse::Counted, "counted"),
             (PodUse::Missing, "without a sample"),
             (PodUse::Unready, "set aside (pending, unready or too young)"),
             (PodUse::Ignored, "left out (failed or being deleted)"),
         ] {
-            let mut pods = metric.pods.iter().filter(|pod| pod.r#use == pod_use).peekable();
-            if pods.peek().is_none() {
-                continue;
+            let pods = metric.pods.iter().filter(|pod| pod.r#use == pod_use);
+            let pods: Vec<String> = pods
+                .map(|pod| match pod.milli {
+                    Some(milli) => format!("{} {}", pod.name, Milli(milli)),
+                    None => pod.name.clone(),
+                })
+                .collect();
+            if !pods.is_empty() {
+                lines.push(format!("    {words}: {}", pods.join(", ")));
             }
-            write!(f, "    {words}:")?;
-            for (index, pod) in pods.enumerate() {
-                let separator = if index == 0 { "" } else { "," };
-                write!(f, "{separator} {}", pod.name)?;
-                if let Some(milli) = pod.milli {
-                    write!(f, " {}", Milli(milli))?;
-                }
-            }
-            writeln!(f)?;
         }
         let unlisted = metric.proposal.map_or(0, |proposal| proposal.pods.unlisted);
         if unlisted > 0 {
-            writeln!(f, "    {unlisted} samples of pods that are not in the list, which count nevertheless")?;
+            lines.push(format!(
+                "    {unlisted} samples of pods that are not in the list, which count nevertheless"
+            ));
         }
-        Ok(())
-    }
-
-    fn ratio(&self, f: &mut fmt::Formatter<'_>, proposal: &Proposal) -> fmt::Result {
-        if !proposal.ratio.is_finite() {
-            return writeln!(f, "    no ratio, since there are no replicas to average over");
-        }
-        write!(f, "    ratio {:.4}", proposal.ratio)?;
-        if let Some(adjusted) = proposal.adjusted_ratio {
-            write!(f, ", {adjusted:.4} with missing and unready pods put in")?;
-        }
-        let verdict = match proposal.verdict {
-            Verdict::Change => "outside",
-            Verdict::WithinTolerance => "within",
-            Verdict::DirectionUncertain => "not to be trusted in its direction; outside",
-        };
-        let tolerances = self.explanation.tolerances;
-        let (low, high) = (1.0 - tolerances.down, 1.0 + tolerances.up);
-        writeln!(f, "; {verdict} the tolerance {low:.2} to {high:.2}")
     }
 
     /// From the proposal to the result.
-    fn steps(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn steps(&self, lines: &mut Vec<String>) {
         let it = self.explanation;
-        let (Some(proposal), Some(stabilized)) = (it.proposal, it.stabilized) else {
-            return Ok(());
-        };
-        writeln!(f, "\nfrom the proposal to the result")?;
-        writeln!(f, "  {:<14} {proposal:>4}   the largest proposal of the metrics", "proposal")?;
+        let (Some(proposal), Some(stabilized)) = (it.proposal, it.stabilized) else { return };
         let window = match it.limits.stabilization {
             None => "no earlier recommendation holds it".to_owned(),
             Some(hold) => self.hold(&hold),
         };
-        writeln!(f, "  {:<14} {stabilized:>4}   {window}", "stabilization")?;
         let limit = it.limit_words.as_deref().unwrap_or("within policies and bounds");
-        writeln!(f, "  {:<14} {:>4}   {limit}", "limits", it.desired)
+        lines.extend(heading("from the proposal to the result"));
+        lines.extend([
+            format!("  {:<14} {proposal:>4}   the largest proposal of the metrics", "proposal"),
+            format!("  {:<14} {stabilized:>4}   {window}", "stabilization"),
+            format!("  {:<14} {:>4}   {limit}", "limits", it.desired),
+        ]);
     }
 
     fn hold(&self, hold: &Stabilization) -> String {
@@ -199,6 +184,27 @@ impl Text<'_> {
             }
         }
     }
+}
+
+/// A heading below a blank line.
+fn heading(words: &str) -> [String; 2] {
+    [String::new(), words.to_owned()]
+}
+
+fn ratio(proposal: &Proposal, tolerances: Tolerances) -> String {
+    if !proposal.ratio.is_finite() {
+        return "    no ratio, since there are no replicas to average over".to_owned();
+    }
+    let adjusted = proposal
+        .adjusted_ratio
+        .map_or(String::new(), |adjusted| format!(", {adjusted:.4} with missing and unready pods put in"));
+    let verdict = match proposal.verdict {
+        Verdict::Change => "outside",
+        Verdict::WithinTolerance => "within",
+        Verdict::DirectionUncertain => "not to be trusted in its direction; outside",
+    };
+    let (low, high) = (1.0 - tolerances.down, 1.0 + tolerances.up);
+    format!("    ratio {:.4}{adjusted}; {verdict} the tolerance {low:.2} to {high:.2}", proposal.ratio)
 }
 
 fn replicas(count: i32) -> &'static str {

@@ -48,7 +48,7 @@ fn an_autoscaler_has_its_spec_its_status_and_its_words() {
     let spec = hpa.spec.as_ref().unwrap();
     assert_eq!(spec.metrics.len(), 2);
     assert!(spec.behavior.is_some());
-    let proposals = crate::world::proposals(&hpa, Timestamp::now());
+    let proposals = crate::world::proposals(&hpa, clock::wall());
     assert_eq!(
         proposals.iter().map(|one| one.words.as_str()).collect::<Vec<_>>(),
         ["250 per pod of 100: wants 8", "50 % of the request, target 80 %: wants 2"]

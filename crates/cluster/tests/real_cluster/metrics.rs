@@ -139,7 +139,7 @@ fn body(uri: &str, admin: &Admin, loads: &Loads) -> Option<Value> {
             let app = query.split('&').find_map(|pair| pair.strip_prefix("labelSelector=app%3D"))?;
             let key = ((*namespace).to_owned(), app.to_owned());
             let milli = loads.lock().get(&key).copied()?;
-            let now = jiff::Timestamp::now();
+            let now = clock::wall();
             let value = |pod: String| {
                 json!({"describedObject": {"kind": "Pod", "namespace": namespace, "name": pod, "apiVersion": "/v1"},
                     "metric": {"name": "load", "selector": null}, "timestamp": now, "value": format!("{milli}m")})

@@ -6,7 +6,7 @@ use std::{
     process::Command,
     sync::{Arc, LazyLock, mpsc},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use cluster::{ClusterTarget, Options};
@@ -116,7 +116,7 @@ impl Admin {
 
 /// Waits until it is so.
 fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let began = Instant::now();
+    let began = clock::now();
     loop {
         if let Some(found) = look() {
             return found;
@@ -396,7 +396,7 @@ impl Watched {
     }
 
     pub(crate) fn until(&self, what: &str, is_so: impl Fn(&[EventKind]) -> bool) {
-        let began = Instant::now();
+        let began = clock::now();
         loop {
             let kinds: Vec<EventKind> = self.events().into_iter().map(|event| event.kind).collect();
             if is_so(&kinds) {

@@ -188,6 +188,39 @@ fn what_prometheus_cannot_say_is_told_once_and_so_is_that_it_can_again() {
 }
 
 #[test]
+fn a_failure_of_one_source_says_nothing_of_another() {
+    let mut bench = Bench::up(&[SCALED, PROMETHEUS]);
+    let answer = |values| MetricAnswer {
+        service: "tcp".to_owned(),
+        metric: "tcp_state_established".to_owned(),
+        values,
+    };
+    let refused = || Some(vec![answer(Err("connection refused".to_owned()))]);
+    let warning = "! tcp: tcp_state_established is unavailable: connection refused";
+    bench.answers = refused();
+    bench.seconds(45);
+    assert_eq!(bench.lines_with(&["!"]), [warning]);
+    // The kernel is asked meanwhile; what comes back then is a failure of its own.
+    bench.apply(&[SCALED], 1).unwrap();
+    bench.seconds(45);
+    bench.apply(&[SCALED, PROMETHEUS], 1).unwrap();
+    bench.seconds(45);
+    assert_eq!(bench.lines_with(&["!"]), [warning]);
+    // So is that of another Prometheus.
+    let other = PROMETHEUS.replace("//p:", "//q:");
+    bench.apply(&[SCALED, &other], 1).unwrap();
+    bench.seconds(45);
+    assert_eq!(bench.lines_with(&["!"]), [warning]);
+    // One that could not be asked before has not come back.
+    bench.apply(&[SCALED], 1).unwrap();
+    bench.seconds(45);
+    bench.answers = Some(vec![answer(Ok([("tcp-0".to_owned(), 1_000)].into()))]);
+    bench.apply(&[SCALED, PROMETHEUS], 1).unwrap();
+    bench.seconds(45);
+    assert_eq!(bench.lines_with(&["!"]), [""; 0]);
+}
+
+#[test]
 fn a_stopped_service_is_left_alone_by_its_autoscaler() {
     let mut bench = Bench::up(&[SCALED]);
     bench.scale("tcp", 3).unwrap();

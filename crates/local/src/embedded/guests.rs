@@ -95,7 +95,7 @@ impl Inner {
     fn hold(&mut self, id: u64, before: usize, after: usize) {
         if let Some(place) = self.guests.get_mut(&id) {
             if place.bytes == 0 {
-                place.since = Instant::now();
+                place.since = clock::now();
             }
             place.bytes = place.bytes - before + after;
             self.bytes = self.bytes - before + after;
@@ -124,7 +124,7 @@ impl Guest {
         inner.last += 1;
         inner.staying += 1;
         let id = inner.last;
-        let since = Instant::now();
+        let since = clock::now();
         let place = Place { leave: Arc::clone(&leave), leaving: false, bytes: 0, served: false, since };
         inner.guests.insert(id, place);
         drop(inner);
@@ -145,7 +145,7 @@ impl Guest {
     /// A request was complete, or an answer was taken.
     pub(super) fn served(&self) {
         if let Some(place) = self.room.inner.lock().guests.get_mut(&self.id) {
-            (place.served, place.since) = (true, Instant::now());
+            (place.served, place.since) = (true, clock::now());
         }
     }
 

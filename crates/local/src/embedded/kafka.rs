@@ -1,12 +1,7 @@
 //! Kafka: librdkafka's mock cluster, one broker, in this process, behind a relay that bounds what clients hold.
 //!
-//! It speaks the real protocol over TCP. Limits: everything is in memory; a partition keeps 5 MiB or 100,000 records
-//! and drops older ones silently; no SASL; record timestamps mean nothing; its port is random. It does not wake a
-//! fetch that waits, so its consumers need a short `fetch.wait.max.ms`.
-//!
-//! The relay's own limits: a request has at most 2 MiB and is read whole before the next one; 2,048 clients, who hold
-//! 24 MiB of half-sent requests and answers that are not taken; groups are joined in versions up to 5, and what
-//! [`requests`] does not know ends its connection.
+//! It speaks the real protocol over TCP. It does not wake a fetch that waits, so its consumers need a short
+//! `fetch.wait.max.ms`. `docs/real-parts.md` lists its limits and the relay's.
 
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

@@ -130,9 +130,9 @@ mod tests {
         let mut child =
             std::process::Command::new("sleep").arg("60").env("PLAYCTL_TEST", &marker).spawn().unwrap();
         // Right after the fork the child still has this process's environment.
-        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        let deadline = clock::now() + Duration::from_secs(10);
         let mut found = Vec::new();
-        while found.is_empty() && std::time::Instant::now() < deadline {
+        while found.is_empty() && clock::now() < deadline {
             found = with_variable("PLAYCTL_TEST", &marker).unwrap();
         }
         child.kill().unwrap();

@@ -4,7 +4,7 @@ use std::{
     fs, io,
     path::Path,
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use crate::leftovers;
@@ -29,7 +29,7 @@ fn output(program: &Path, flag: &str) -> io::Result<String> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
-    let started = Instant::now();
+    let started = clock::now();
     while child.try_wait()?.is_none() {
         if started.elapsed() >= PATIENCE {
             child.kill()?;

@@ -70,10 +70,24 @@ struct Series {
     value: (f64, String),
 }
 
+/// The most characters of a reason: what is no answer of Prometheus may be a page.
+const REASON_MAX: usize = 200;
+
 fn read(answer: &http::Answer) -> Result<ByPod, String> {
-    let first_line = || answer.body.lines().next().unwrap_or_default().to_owned();
+    by_pod(answer).map_err(|why| {
+        let mut shown: String = why.split_whitespace().collect::<Vec<_>>().join(" ");
+        if let Some((end, _)) = shown.char_indices().nth(REASON_MAX) {
+            shown.truncate(end);
+            shown.push('…');
+        }
+        shown
+    })
+}
+
+fn by_pod(answer: &http::Answer) -> Result<ByPod, String> {
+    let first_line = || answer.body.lines().next().unwrap_or_default();
     let reply: Reply = serde_json::from_str(&answer.body)
-        .map_err(|_| format!("answered {} {}", answer.status, first_line()).trim_end().to_owned())?;
+        .map_err(|_| format!("answered {} {}", answer.status, first_line()))?;
     match reply {
         Reply::Success { data } if data.kind == "vector" => {
             let series: Vec<Series> =
@@ -91,6 +105,24 @@ fn sample(series: Series) -> Result<(String, i64), String> {
     let value: f64 = value.parse().map_err(|_| format!("{pod}: {value:?} is no number"))?;
     // As the adapter does: fractions of a milli-unit are cut off, and NaN becomes 0 in the conversion.
     Ok((pod, (value * 1000.0) as i64))
+}
+
+/// What must hold for any answer. Panics if it does not.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz(status: u16, body: &str, pods: &[(String, f64)]) {
+    let reason = read(&http::Answer { status, body: body.to_owned() }).err();
+    assert!(
+        reason.is_none_or(|reason| reason.chars().count() <= REASON_MAX + 1 && reason.lines().count() <= 1)
+    );
+
+    // What is answered by the rules is read as it is meant.
+    let series = pods.iter().map(|(pod, value)| {
+        serde_json::json!({"metric": {"pod": pod, "namespace": body}, "value": [1.5, value.to_string()]})
+    });
+    let data = serde_json::json!({"resultType": "vector", "result": series.collect::<Vec<_>>()});
+    let body = serde_json::json!({"status": "success", "data": data}).to_string();
+    let expected: ByPod = pods.iter().map(|(pod, value)| (pod.clone(), (value * 1000.0) as i64)).collect();
+    assert_eq!(read(&http::Answer { status, body }), Ok(expected));
 }
 
 #[cfg(test)]
@@ -165,6 +197,22 @@ mod tests {
         ] {
             let error = read(&answer(status, body)).unwrap_err();
             assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn reasons_are_one_line_however_long_the_answer_is() {
+        let long = "x".repeat(100_000);
+        let value = format!(r#"{{"metric":{{"pod":"p"}},"value":[1,"{long}"]}}"#);
+        for body in [
+            long.clone(),
+            format!(r#"{{"status":"error","errorType":"a\nb","error":"{long}"}}"#),
+            format!(r#"{{"status":"success","data":{{"resultType":"{long}","result":[]}}}}"#),
+            format!(r#"{{"status":"success","data":{{"resultType":"vector","result":"{long}"}}}}"#),
+            format!(r#"{{"status":"success","data":{{"resultType":"vector","result":[{value}]}}}}"#),
+        ] {
+            let reason = read(&answer(200, &body)).unwrap_err();
+            assert!(reason.chars().count() <= REASON_MAX + 1 && !reason.contains('\n'), "{reason}");
         }
     }
 

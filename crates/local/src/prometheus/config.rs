@@ -3,10 +3,10 @@
 //! It is written whenever a platform comes up, wanted or not: somebody else's Prometheus can be started with it, or
 //! include its `targets/*.json`.
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{io, path::Path, time::Duration};
 
-use super::{ALERTS, RULES, replace};
-use crate::paths::private_directory;
+use super::{ALERTS, RULES};
+use crate::paths::{private_directory, read_regular, replace};
 
 /// Its name, in Prometheus' folder.
 pub(crate) const FILE: &str = "prometheus.yml";
@@ -22,7 +22,7 @@ pub(crate) fn write(folder: &Path, scrape_interval: Duration) -> io::Result<bool
     replace(&folder.join("rules.yaml"), RULES.as_bytes())?;
     replace(&folder.join("alerts.yaml"), ALERTS.as_bytes())?;
     let (path, text) = (folder.join(FILE), text(scrape_interval));
-    if fs::read(&path).is_ok_and(|before| before == text.as_bytes()) {
+    if read_regular(&path).is_ok_and(|before| before == text.as_bytes()) {
         return Ok(false);
     }
     replace(&path, text.as_bytes())?;
@@ -59,6 +59,8 @@ fn milliseconds(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use serde_json::Value;
 
     use super::*;

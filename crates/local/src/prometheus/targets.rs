@@ -9,7 +9,8 @@ use std::{
 
 use serde::Serialize;
 
-use super::{config, replace};
+use super::config;
+use crate::paths::replace;
 
 /// One address and what is known of it; the labels go onto everything that is scraped there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

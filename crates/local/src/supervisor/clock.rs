@@ -14,11 +14,11 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        Self { began: Instant::now(), began_wall: Timestamp::now() }
+        Self { began: clock::now(), began_wall: clock::wall() }
     }
 
     pub(crate) fn now(&self) -> Time {
-        self.at(Instant::now())
+        self.at(clock::now())
     }
 
     /// A moment that was read elsewhere.

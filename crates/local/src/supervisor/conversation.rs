@@ -72,10 +72,7 @@ impl Talk {
             Request::Apply { values, nodes } => {
                 let mut tail = self.events.tail();
                 // The events of a bring-up from its beginning, of a change from now on.
-                let changes_running = tail.next_present()?.is_some();
-                if changes_running {
-                    while tail.next_present()?.is_some() {}
-                }
+                while let Ok(Some(_)) = tail.next_present() {}
                 let found = match self.check_given(&values).await {
                     Ok(()) => find_programs(&values).await,
                     Err(error) => Err(error),
@@ -92,8 +89,14 @@ impl Talk {
                 drop(wait(self.ask(Ask::Ping).await).await);
                 client.send(&Reply::End).await
             }
-            Request::Events { from } => client.events(self.events.tail(), from).await,
-            Request::Logs { query } => client.logs(self.logs.tail(), &query).await,
+            Request::Events { from } => {
+                let ended = client.events(self.events.tail(), from).await;
+                client.say_unreadable(ended).await
+            }
+            Request::Logs { query } => {
+                let ended = client.logs(self.logs.tail(), &query).await;
+                client.say_unreadable(ended).await
+            }
             Request::Snapshot => {
                 let reply = match wait(self.ask(Ask::Snapshot).await).await {
                     Reply::Snapshot(snapshot) => Reply::Snapshot(Box::new(fresh(*snapshot).await)),
@@ -209,18 +212,29 @@ impl Client {
             tokio::select! {
                 biased;
                 answer = &mut answer => break answer,
-                line = tail.next() => match line? {
-                    Some(line) => self.event(&line).await?,
-                    // The recording has ended, the answer is on its way.
-                    None => break answer.await,
+                line = tail.next() => match line {
+                    Ok(Some(line)) => self.event(&line).await?,
+                    // The recording has ended, or somebody has spoilt it; the answer is on its way.
+                    Ok(None) | Err(_) => break answer.await,
                 },
                 gone = hung_up(&mut self.reader) => return gone,
             }
         };
-        while let Some(line) = tail.next_present()? {
+        while let Ok(Some(line)) = tail.next_present() {
             self.event(&line).await?;
         }
         self.send(&answer).await
+    }
+
+    /// A stream that ends because somebody has spoilt its file ends with that reason.
+    async fn say_unreadable(&mut self, ended: io::Result<()>) -> io::Result<()> {
+        match ended {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let message = format!("what the platform wrote down cannot be read: {error}");
+                self.send(&Reply::Failed(TargetError::Other { message })).await
+            }
+            ended => ended,
+        }
     }
 
     async fn events(&mut self, mut tail: Tail, from: EventsFrom) -> io::Result<()> {

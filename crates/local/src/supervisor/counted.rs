@@ -24,7 +24,7 @@ pub(crate) async fn packets(
         asked.spawn_local(async move {
             let answer = http::get(admin, "/metrics", TIMEOUT).await.ok()?;
             // The count is of the moment at which it was said.
-            Some((pid, (Instant::now(), counter(&answer.body, PACKETS)?)))
+            Some((pid, (clock::now(), counter(&answer.body, PACKETS)?)))
         });
     }
     let mut counted = HashMap::new();
@@ -39,6 +39,16 @@ fn counter(text: &str, name: &str) -> Option<u64> {
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
     // A time stamp may follow.
     value.split_ascii_whitespace().next()?.parse().ok()
+}
+
+/// What must hold for any page of metrics. Panics if it does not.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz(page: &str, count: u64) {
+    let _ = counter(page, PACKETS);
+    // Whatever stands before it on lines of its own.
+    let ours = page.lines().any(|line| line.starts_with(PACKETS));
+    let page = format!("{page}\n{PACKETS} {count}\n");
+    assert!(ours || counter(&page, PACKETS) == Some(count));
 }
 
 #[cfg(test)]

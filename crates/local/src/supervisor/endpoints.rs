@@ -1,8 +1,10 @@
 //! What the gateways are told: one JSON file, replaced by rename at every change.
 
-use std::{fs, io, path::PathBuf};
+use std::{io, path::PathBuf};
 
 use platform::endpoints::Endpoints;
+
+use crate::paths::replace;
 
 #[derive(Debug)]
 pub(crate) struct EndpointsFile {
@@ -31,10 +33,7 @@ impl EndpointsFile {
     }
 
     pub(crate) fn write(&mut self, endpoints: Endpoints) -> io::Result<()> {
-        // Beside it, so that the rename stays within one file system; gateways look at the final name only.
-        let new = self.path.with_extension("json.new");
-        fs::write(&new, serde_json::to_vec_pretty(&endpoints)?)?;
-        fs::rename(&new, &self.path)?;
+        replace(&self.path, &serde_json::to_vec_pretty(&endpoints)?)?;
         self.versions.send_replace(endpoints.version);
         self.current = endpoints;
         Ok(())
@@ -43,6 +42,8 @@ impl EndpointsFile {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

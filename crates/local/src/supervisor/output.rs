@@ -66,7 +66,7 @@ impl Output {
         let mut line = Vec::new();
         while (&mut reader).take(LINE_MAX).read_until(b'\n', &mut line).await? > 0 {
             let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(&line)).into_owned();
-            let time = Timestamp::now();
+            let time = clock::wall();
             let kept = Kept { time, service: service.to_owned(), replica: replica.to_owned(), text };
             // A line that cannot be kept is dropped and counted; the pipe is read on, or its writer would hang.
             self.0.borrow_mut().append_or_drop(&serde_json::to_string(&kept)?);

@@ -33,6 +33,7 @@ use controller::{GatewayTemplate, Input, RunId};
 
 use super::{Message, servers::Launch};
 use crate::{
+    paths::read_regular,
     process::Process,
     programs::{Found, Program, Programs},
 };
@@ -228,7 +229,7 @@ impl Proxied {
 }
 
 fn read(path: &Path) -> io::Result<Endpoints> {
-    Ok(serde_json::from_slice(&std::fs::read(path)?)?)
+    Ok(serde_json::from_slice(&read_regular(path)?)?)
 }
 
 fn is_starting(error: &io::Error) -> bool {

@@ -10,9 +10,8 @@ mod prometheus;
 
 use std::{
     ffi::OsString,
-    fs, io,
+    io,
     net::{IpAddr, SocketAddr},
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -150,15 +149,6 @@ impl Spec {
         let answered = timeout(patience, answer).await.unwrap_or_else(|_| Err(late()));
         answered.map_err(|error| ProbeFailure::NoAnswer { error })
     }
-}
-
-/// Writes a configuration file that nobody else may read.
-pub(crate) fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    use std::io::Write as _;
-
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    options.open(path)?.write_all(text.as_bytes())
 }
 
 #[cfg(test)]

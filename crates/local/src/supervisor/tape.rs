@@ -11,6 +11,8 @@ use std::{
 
 use controller::{Effect, Header, Input, Recording, Time};
 
+use crate::paths::open_regular;
+
 /// Names the file to write.
 pub(crate) const VARIABLE: &str = "PLAYCTL_RECORD";
 
@@ -23,7 +25,9 @@ impl Tape {
         let Some(path) = std::env::var_os(VARIABLE).map(PathBuf::from) else { return Ok(Self(None)) };
         let open = || -> io::Result<BufWriter<File>> {
             // What is told has the values' environment in it.
-            let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+            let mut options = OpenOptions::new();
+            options.write(true).create(true).truncate(true).mode(0o600);
+            let file = open_regular(&mut options, &path)?;
             let mut file = BufWriter::new(file);
             writeln!(file, "{}", header.line()?)?;
             Ok(file)

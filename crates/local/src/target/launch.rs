@@ -5,7 +5,7 @@ use std::{
     io::{Read as _, Seek as _, SeekFrom},
     os::unix::{fs::OpenOptionsExt as _, net::UnixStream},
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use platform::TargetError;
@@ -32,7 +32,7 @@ pub(super) struct Supervisor {
 impl Supervisor {
     /// Waits for its end; it takes down what it has first.
     pub(super) fn wait(&mut self) {
-        let started = Instant::now();
+        let started = clock::now();
         while !matches!(self.child.try_wait(), Ok(Some(_)) | Err(_)) {
             if started.elapsed() >= END_DEADLINE {
                 // Its children die with it.

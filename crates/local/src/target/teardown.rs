@@ -3,10 +3,7 @@
 //! The proof is the client's own: processes by their marker, listeners by the slot's addresses, socket and locks by
 //! their files; whatever the supervisor says of itself.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::{fs, time::Duration};
 
 use platform::TargetError;
 
@@ -24,8 +21,21 @@ const DEADLINE: Duration = Duration::from_secs(5);
 
 impl LocalTarget {
     pub(super) fn take_down(&self, grace: bool) -> Result<(), TargetError> {
-        let Some(mut connection) = self.connect()? else {
-            return self.clear_stale();
+        let started = clock::now();
+        let mut connection = loop {
+            if let Some(connection) = self.connect()? {
+                break connection;
+            }
+            if !self.is_running() {
+                return self.clear_stale();
+            }
+            if started.elapsed() >= DEADLINE {
+                return self.end_hanging(self.unreachable());
+            }
+            if self.on_wait.as_ref().is_some_and(|on_wait| on_wait(started.elapsed()).is_break()) {
+                return Err(TargetError::Interrupted);
+            }
+            leftovers::pause();
         };
         if let Err(error) = self.check_alive() {
             return self.end_hanging(error);
@@ -38,7 +48,7 @@ impl LocalTarget {
             Err(TargetError::Interrupted) => Err(TargetError::Interrupted),
             // It was killed before it could answer; the kernel frees its lock in a moment.
             Err(error) => {
-                let started = Instant::now();
+                let started = clock::now();
                 while self.is_running() && started.elapsed() < DEADLINE {
                     leftovers::pause();
                 }
@@ -49,7 +59,7 @@ impl LocalTarget {
 
     /// A teardown takes as long as the grace periods allow; meanwhile the supervisor must be alive.
     fn farewell(&self, connection: &mut Connection) -> Result<Reply, TargetError> {
-        let mut asked = Instant::now();
+        let mut asked = clock::now();
         loop {
             if let Some(reply) = connection.reply_within(Some(ASK_EVERY))? {
                 return Ok(reply);
@@ -59,7 +69,7 @@ impl LocalTarget {
             }
             if asked.elapsed() >= ALIVE_EVERY {
                 self.check_alive()?;
-                asked = Instant::now();
+                asked = clock::now();
             }
         }
     }
@@ -70,7 +80,7 @@ impl LocalTarget {
             return Err(error);
         }
         let Some(traces) = self.recorded().filter(leftovers::kill_supervisor) else { return Err(error) };
-        let started = Instant::now();
+        let started = clock::now();
         while self.is_running() && started.elapsed() < DEADLINE {
             leftovers::pause();
         }
@@ -87,10 +97,7 @@ impl LocalTarget {
         let holder = format!("{}, taking down", held_by(std::process::id()));
         let lock = FileLock::try_take(&self.own.lock, &holder).map_err(TargetError::other)?;
         let Some(lock) = lock else {
-            let holder = FileLock::holder(&self.own.lock).ok().flatten().unwrap_or_default();
-            let message =
-                format!("the supervisor of {} ({holder}) runs but does not answer at its socket", self.name);
-            return Err(TargetError::Other { message });
+            return Err(self.unreachable());
         };
         let traces = self.recorded();
         if let Some(traces) = &traces {
@@ -109,7 +116,7 @@ impl LocalTarget {
     }
 
     fn prove(&self, traces: &Traces) -> Result<(), TargetError> {
-        let started = Instant::now();
+        let started = clock::now();
         loop {
             let left = self.left(traces);
             if left.is_empty() {

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use super::*;
 use crate::{Every, LoadDuration};
@@ -133,5 +133,5 @@ fn files_are_found_by_path_and_names_by_likeness() {
     assert!(error.to_string().contains("did you mean `tcp-10k`?"), "{error}");
     assert_eq!(error.exit_code(), exit::USAGE);
     assert!(find("./missing.yaml").unwrap_err().to_string().starts_with("./missing.yaml: "));
-    assert!(find("/dev/").unwrap_err().to_string().contains("not a regular file"));
+    assert!(find("/dev/").unwrap_err().to_string().contains("is a directory"));
 }

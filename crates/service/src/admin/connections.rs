@@ -105,7 +105,7 @@ struct Slot {
 
 impl Table {
     fn new() -> Self {
-        Self { started: Instant::now(), tasks: JoinSet::new(), slots: HashMap::new() }
+        Self { started: clock::runtime_now(), tasks: JoinSet::new(), slots: HashMap::new() }
     }
 
     fn spawn(&mut self, stream: TcpStream, router: Router) {

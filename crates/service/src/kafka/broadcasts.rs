@@ -90,7 +90,8 @@ pub async fn broadcasts(
                 retry.wait()
             }
         };
-        receive_until(&consumer, Instant::now() + next_lookup, &watch, &mut positions, &mut receive).await;
+        receive_until(&consumer, clock::runtime_now() + next_lookup, &watch, &mut positions, &mut receive)
+            .await;
     }
 }
 
@@ -180,10 +181,10 @@ async fn receive_until(
                 }
                 Err(error) => {
                     debug!(target: TARGET, %error, "receiving failed");
-                    until = until.min(Instant::now() + RETRY_LEAST);
+                    until = until.min(clock::runtime_now() + RETRY_LEAST);
                 }
             },
-            () = watch.trouble() => until = until.min(Instant::now() + RETRY_LEAST),
+            () = watch.trouble() => until = until.min(clock::runtime_now() + RETRY_LEAST),
             () = sleep_until(until) => return,
         }
     }

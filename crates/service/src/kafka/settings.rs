@@ -3,9 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use platform::duration;
 use rdkafka::ClientConfig;
 
-use crate::settings::{Reader, Seconds, Setting as _, Variable};
+use crate::settings::{Reader, Variable};
 
 pub const KAFKA_BROKERS: Variable = Variable::optional(
     "KAFKA_BROKERS",
@@ -88,7 +89,7 @@ impl Settings {
             logging_topic: read_topic(reader, &KAFKA_LOGGING_TOPIC),
             sasl,
             message_timeout: positive(reader, &KAFKA_MESSAGE_TIMEOUT),
-            fetch_wait: Seconds::parse(default_of(&KAFKA_FETCH_WAIT)).map_or(Duration::ZERO, |wait| wait.0),
+            fetch_wait: duration::parse_setting(default_of(&KAFKA_FETCH_WAIT)).unwrap_or_default(),
         };
         let brokers = brokers?;
         if let Some(bad) = brokers.split(',').find(|broker| !is_broker(broker.trim())) {
@@ -140,7 +141,7 @@ fn default_of(variable: &Variable) -> &'static str {
 }
 
 fn positive(reader: &mut Reader<'_>, variable: &Variable) -> Duration {
-    let Seconds(duration) = reader.get(variable);
+    let duration = reader.duration(variable);
     if duration < Duration::from_millis(1) {
         reader.refuse(variable, format!("{duration:?}"), "a duration of at least 1ms");
     }

@@ -51,7 +51,7 @@ impl Queue {
 
     pub(super) fn push(&self, text: String) {
         self.logged.fetch_add(1, Ordering::Relaxed);
-        if self.sender.try_send(Line { text, timestamp: Timestamp::now() }).is_err() {
+        if self.sender.try_send(Line { text, timestamp: clock::wall() }).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -102,7 +102,7 @@ pub async fn ship(producer: Producer, topic: String, pod: String, stop: impl Fut
         // Not a logged line, and not counted as one.
         if dropped > reported {
             let text = format!("WARN logs: {} lines dropped", dropped - reported);
-            batch.push(Line { text, timestamp: Timestamp::now() });
+            batch.push(Line { text, timestamp: clock::wall() });
         }
         let outcomes = send(&producer, &topic, &pod, &batch).await;
         let (of_lines, of_report) = outcomes.split_at(lines_taken);

@@ -3,7 +3,10 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use platform::duration::{self, DurationError};
 use platform::values::{Policy, Protocol};
+
+use super::Variable;
 
 /// A type that a variable's text can be read as.
 pub trait Setting: Sized {
@@ -84,50 +87,23 @@ impl Setting for Workers {
     }
 }
 
-/// A duration: a bare number of seconds, or numbers with units (`500ms`, `1.5s`, `1m30s`, `2h`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seconds(pub Duration);
-
-/// Longer than any setting needs, and short enough that adding it to a clock never overflows.
-const LONGEST: Duration = Duration::from_hours(24 * 365);
-
-/// Units and their milliseconds, in the order in which a duration may have them.
-const UNITS: [(&str, f64); 4] = [("h", 3_600_000.0), ("m", 60_000.0), ("s", 1000.0), ("ms", 1.0)];
-
-impl Setting for Seconds {
-    fn parse(text: &str) -> Result<Self, String> {
-        let milliseconds = number(text).map(|seconds| seconds * 1000.0).or_else(|| with_units(text));
-        milliseconds
-            .and_then(|milliseconds| Duration::try_from_secs_f64(milliseconds / 1000.0).ok())
-            .filter(|duration| *duration <= LONGEST)
-            .map(Self)
-            .ok_or_else(|| {
+/// How a variable's durations are read: a bare number is seconds where the variable's default is one, because its name
+/// has always promised that.
+pub(super) fn duration(variable: &Variable) -> fn(&str) -> Result<Duration, String> {
+    let is_bare = |default: &str| default.bytes().all(|byte| byte.is_ascii_digit());
+    if variable.default.is_some_and(is_bare) {
+        return |text| {
+            duration::parse_seconds(text).map_err(|_| {
                 "a duration up to a year: seconds (20), or with units (500ms, 1.5s, 1m30s, 2h)".into()
             })
+        };
     }
-}
-
-/// The milliseconds of numbers with units, from the largest unit to the smallest.
-fn with_units(mut text: &str) -> Option<f64> {
-    let mut units = UNITS.iter();
-    let mut sum = 0.0;
-    loop {
-        let unit_at = text.find(|c: char| c.is_ascii_alphabetic())?;
-        let (count, rest) = text.split_at(unit_at);
-        let unit_end = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
-        let (unit, rest) = rest.split_at(unit_end);
-        let (_, milliseconds) = units.find(|(name, _)| *name == unit)?;
-        sum += number(count)? * milliseconds;
-        if rest.is_empty() {
-            return Some(sum);
-        }
-        text = rest;
+    |text| {
+        duration::parse_setting(text).map_err(|error| match error {
+            DurationError::NoUnit(_) => format!("a unit with the number: {text}s, {text}ms or {text}m"),
+            _ => "a duration up to a year, such as 500ms, 1.5s, 1m30s or 2h".into(),
+        })
     }
-}
-
-/// Digits, with a decimal point or without.
-fn number(text: &str) -> Option<f64> {
-    text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
 }
 
 #[cfg(test)]
@@ -135,40 +111,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_seconds_unless_they_say_otherwise() {
-        let parse = |text| Seconds::parse(text).map(|seconds| seconds.0);
-        assert_eq!(parse("20"), Ok(Duration::from_secs(20)));
-        assert_eq!(parse("0.25"), Ok(Duration::from_millis(250)));
-        assert_eq!(parse("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(parse("2m"), Ok(Duration::from_mins(2)));
-        assert_eq!(parse("1h"), Ok(Duration::from_hours(1)));
-        assert_eq!(parse("1.5s"), Ok(Duration::from_millis(1500)));
-        assert_eq!(parse("1m30s"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse("2h1m1s500ms"), Ok(Duration::from_millis(7_261_500)));
-        assert_eq!(parse("0"), Ok(Duration::ZERO));
-        for bad in [
-            "",
-            "s",
-            "-1",
-            "-1s",
-            "1 week",
-            "1.2.3",
-            "NaN",
-            "inf",
-            "1e3",
-            "99999999999999",
-            "20x",
-            "30s1m",
-            "1s1s",
-            "1m30",
-            "20 s",
-            "1min",
-            "1S",
-            "+1s",
-            ".",
-            "ü",
-        ] {
-            assert!(parse(bad).is_err(), "{bad}");
+    fn a_bare_number_is_seconds_where_the_default_is_one() {
+        let (old, new) = (Variable::new("OLD", "20", "Seconds."), Variable::new("NEW", "500ms", "Time."));
+        let (old, new) = (duration(&old), duration(&new));
+        for text in ["0", "1.5s", "1m30s", "2h1m1s500ms", "8760h"] {
+            assert!(old(text).is_ok(), "{text}");
+            assert_eq!(old(text), new(text), "{text}");
+        }
+        assert_eq!(old("20"), Ok(Duration::from_secs(20)));
+        assert_eq!(new("20"), Err("a unit with the number: 20s, 20ms or 20m".into()));
+        for bad in ["-3", "1 week", "30s1m", "1S", "8761h"] {
+            assert!(old(bad).unwrap_err().contains("a duration up to a year"), "{bad}");
+            assert!(new(bad).unwrap_err().contains("a duration up to a year"), "{bad}");
         }
     }
 

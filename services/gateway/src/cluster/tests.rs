@@ -113,7 +113,7 @@ fn an_endpoint_without_a_check_is_healthy() {
 #[test]
 fn failures_in_a_row_eject_for_a_while() {
     let cluster = cluster();
-    let start = Instant::now();
+    let start = clock::now();
     cluster.take_over(1, &[endpoint(0), endpoint(1)]);
     check(&cluster, 0, true);
     check(&cluster, 1, true);
@@ -138,7 +138,7 @@ fn failures_in_a_row_eject_for_a_while() {
 #[test]
 fn the_last_one_is_never_ejected() {
     let cluster = cluster();
-    let start = Instant::now();
+    let start = clock::now();
     cluster.take_over(1, &[endpoint(0), endpoint(1)]);
     check(&cluster, 0, true);
     check(&cluster, 1, true);
@@ -162,7 +162,7 @@ fn what_the_gateway_lacks_is_not_the_backends_fault() {
     let backend = backend(&cluster, 0);
     for _ in 0..10 {
         backend.session_opened();
-        cluster.connect_failed(&backend, false, Instant::now());
+        cluster.connect_failed(&backend, false, clock::now());
     }
     assert_eq!(eligible(&cluster).len(), 2);
     let counts = backend.counts();
@@ -193,7 +193,7 @@ proptest! {
     #[test]
     fn eligible_backends_are_always_fit_and_never_missing(changes in proptest::collection::vec(change(), 0..60)) {
         let cluster = cluster();
-        let mut now = Instant::now();
+        let mut now = clock::now();
         for (step, change) in changes.into_iter().enumerate() {
             now += Duration::from_secs(1);
             let present: Vec<String> =

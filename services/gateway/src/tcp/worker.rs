@@ -86,9 +86,9 @@ impl Worker {
                 result => result?,
             }
             self.context.stats.turns.increment();
-            self.turn(&events, Instant::now());
+            self.turn(&events, clock::now());
         }
-        self.sessions.cut(Instant::now());
+        self.sessions.cut(clock::now());
         Ok(())
     }
 
@@ -113,7 +113,7 @@ impl Worker {
         match self.context.shutdown.phase() {
             Phase::Running => false,
             Phase::Draining => {
-                let now = Instant::now();
+                let now = clock::now();
                 let drain_ends = *self.drain_ends.get_or_insert_with(|| {
                     self.acceptor.close(self.plan.last_call, now, &mut self.sessions);
                     tracing::info!(sessions = self.sessions.len(), "draining: takes no new connections");
@@ -131,6 +131,6 @@ impl Worker {
             return Some(Duration::ZERO);
         }
         let due = [self.sessions.next_due(), self.acceptor.paused_until(), self.drain_ends];
-        due.into_iter().flatten().min().map(|due| due.saturating_duration_since(Instant::now()))
+        due.into_iter().flatten().min().map(|due| due.saturating_duration_since(clock::now()))
     }
 }

@@ -63,7 +63,7 @@ impl Session {
             backend,
             socket,
             rank,
-            last: Instant::now(),
+            last: clock::now(),
             links: Links::default(),
             answered: rank == Rank::Proven,
             refused: false,

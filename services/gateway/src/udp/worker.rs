@@ -84,12 +84,12 @@ impl Worker {
         let mut turns = Turns::<P>::new(&poll, sockets, &context, plan)?;
         let mut events = Events::with_capacity(EVENTS);
         while !turns.is_done(&poll)? {
-            match poll.poll(&mut events, turns.timeout(Instant::now())) {
+            match poll.poll(&mut events, turns.timeout(clock::now())) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 result => result?,
             }
             context.stats.turns.increment();
-            turns.turn(&events, Instant::now());
+            turns.turn(&events, clock::now());
         }
         turns.relay.cut();
         Ok(())
@@ -187,7 +187,7 @@ impl<'a, P: Peer> Turns<'a, P> {
 
     /// Follows the phase of the shutdown; true if the loop should end.
     fn is_done(&mut self, poll: &Poll) -> io::Result<bool> {
-        let now = Instant::now();
+        let now = clock::now();
         Ok(match self.context.shutdown.phase() {
             Phase::Running => false,
             Phase::Draining => match self.drain_ends {

@@ -1,6 +1,6 @@
 //! The limit on connections: accepting pauses, nobody is refused, and nothing spins.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::support::{Replica, Running, assert_echo, endpoint, pause, wait_until};
 
@@ -15,7 +15,7 @@ fn at_the_limit_clients_wait_and_are_served_when_there_is_room() {
 
     let waiting: Vec<_> = (0..5).map(|_| running.connect()).collect();
     running.expect_metric("gateway_accept_pauses_total{reason=\"connections\"}", 1);
-    let since = Instant::now();
+    let since = clock::now();
     let turns = running.metric("gateway_loop_turns_total");
     pause(Duration::from_millis(500));
     let spent = running.metric("gateway_loop_turns_total") - turns;

@@ -34,7 +34,7 @@ pub struct Follow {
 
 impl Follow {
     pub(super) fn new(reader: Reader, question: Question) -> Self {
-        let start = question.since.unwrap_or_else(Timestamp::now);
+        let start = question.since.unwrap_or_else(clock::wall);
         Self {
             reader,
             question,
@@ -62,7 +62,7 @@ impl Follow {
                 }
             }
             // Not beyond the present: a fast clock must not hide the lines of other pods.
-            self.last = self.last.max(time.min(Timestamp::now()));
+            self.last = self.last.max(time.min(clock::wall()));
         }
         let again = self.last.checked_sub(OVERLAP).unwrap_or(self.last).max(self.start);
         self.given.retain(|_, time| *time >= again);

@@ -1,10 +1,12 @@
 //! Where Elasticsearch is and how it is used. OpenSearch answers the same requests.
 
 use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::time::Duration;
 
 use elasticsearch::http::Url;
-use service::settings::{Reader, Seconds, Variable};
+use service::settings::{Reader, Variable};
 
 use super::given;
 
@@ -182,7 +184,7 @@ fn trust(reader: &mut Reader<'_>) -> Trust {
             reader.refuse(&ELASTICSEARCH_INSECURE, "true", expected);
             Trust::Usual
         }
-        (Some(file), false) => match std::fs::read(&file) {
+        (Some(file), false) => match certificates(&file) {
             Ok(pem) => Trust::Also(pem),
             Err(error) => {
                 reader.refuse(&ELASTICSEARCH_CA_FILE, file, format!("a file that can be read: {error}"));
@@ -192,8 +194,19 @@ fn trust(reader: &mut Reader<'_>) -> Trust {
     }
 }
 
+/// The file, which must be a regular one: a pipe would keep the service from starting.
+fn certificates(file: &str) -> io::Result<Vec<u8>> {
+    const BYTES_MAX: u64 = 4 << 20;
+    if !fs::metadata(file)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut pem = Vec::new();
+    File::open(file)?.take(BYTES_MAX).read_to_end(&mut pem)?;
+    Ok(pem)
+}
+
 fn timeout(reader: &mut Reader<'_>) -> Duration {
-    let Seconds(timeout) = reader.get(&ELASTICSEARCH_TIMEOUT);
+    let timeout = reader.duration(&ELASTICSEARCH_TIMEOUT);
     if timeout < Duration::from_millis(1) {
         reader.refuse(&ELASTICSEARCH_TIMEOUT, format!("{timeout:?}"), "a duration of at least 1ms");
     }

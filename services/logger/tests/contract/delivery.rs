@@ -19,7 +19,7 @@ fn lines_become_documents_and_a_drain_delivers_commits_and_leaves() {
     settles("texts", 2, || elasticsearch.texts().len());
     {
         let contents = elasticsearch.contents.lock();
-        let today = Timestamp::now().strftime("general-logs-%Y.%m.%d").to_string();
+        let today = clock::wall().strftime("general-logs-%Y.%m.%d").to_string();
         let ids: Vec<&String> = contents
             .documents
             .keys()
@@ -64,7 +64,7 @@ fn old_records_are_skipped_and_malformed_ones_do_not_stop_the_rest() {
     let refused = Fault::Document { text: "poison", status: 400, kind: "document_parsing_exception" };
     elasticsearch.fail(std::iter::repeat_n(refused, 10));
     let logger = Logger::start(&kafka, &elasticsearch, &[("IGNORE_MESSAGES_BEFORE", "3600")]);
-    let now = Timestamp::now();
+    let now = clock::wall();
     kafka.publish(0, &line("yesterday", now - Duration::from_hours(24)));
     kafka.publish(0, "no JSON at all");
     kafka.publish(0, &line("poison", now));
@@ -91,7 +91,7 @@ fn old_records_are_skipped_and_malformed_ones_do_not_stop_the_rest() {
 fn records_of_existing_producers_become_documents_with_rfc_3339() {
     let (kafka, elasticsearch) = (Kafka::start(), Elasticsearch::start());
     let _logger = Logger::start(&kafka, &elasticsearch, &[]);
-    let second = Timestamp::now().as_second();
+    let second = clock::wall().as_second();
     for timestamp in [format!("{second}"), format!("{second}.25")] {
         kafka.publish(0, &format!(r#"{{"pod":"old-0","text":"at {timestamp}","timestamp":{timestamp}}}"#));
     }
@@ -108,11 +108,11 @@ fn bulks_are_bounded_by_bytes_and_split_where_they_are_too_large() {
     let (kafka, elasticsearch) = (Kafka::start(), Elasticsearch::start());
     elasticsearch.contents.lock().documents_max = Some(3);
     let text = "x".repeat(1000);
-    let now = Timestamp::now();
+    let now = clock::wall();
     for number in 0..40 {
         kafka.publish(0, &line(&format!("{number:02} {text}"), now));
     }
-    let logger = Logger::start(&kafka, &elasticsearch, &[("BULK_BYTES", "8192"), ("BULK_AGE", "30")]);
+    let logger = Logger::start(&kafka, &elasticsearch, &[("BULK_BYTES", "8192"), ("BULK_AGE", "30s")]);
     eventually("full bulks are sent without waiting for their age", || elasticsearch.texts().len() >= 35);
     logger.drain();
     logger.join();

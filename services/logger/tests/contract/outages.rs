@@ -31,7 +31,7 @@ fn only_the_documents_that_were_busy_are_sent_again() {
     for text in ["first", "second", "third"] {
         kafka.publish_line(0, text);
     }
-    let logger = Logger::start(&kafka, &elasticsearch, &[("BULK_AGE", "1")]);
+    let logger = Logger::start(&kafka, &elasticsearch, &[("BULK_AGE", "1s")]);
     settles("texts", 3, || elasticsearch.texts().len());
     assert_eq!(elasticsearch.contents.lock().bulks.last(), Some(&1));
     logger.expect_metric("logger_bulk_retries_total{cause=\"busy\"}", 1);
@@ -45,7 +45,7 @@ fn a_record_for_which_a_request_is_refused_is_split_off_and_its_companions_arriv
     for number in 0..20 {
         kafka.publish_line(0, &number.to_string());
     }
-    let logger = Logger::start(&kafka, &elasticsearch, &[("BULK_AGE", "1")]);
+    let logger = Logger::start(&kafka, &elasticsearch, &[("BULK_AGE", "1s")]);
     settles("the committed offset", Some(20), || kafka.committed(0));
     assert_eq!(elasticsearch.texts().len(), 19);
     let letters = kafka.dead_letters(1);
@@ -62,7 +62,7 @@ fn a_record_that_may_not_be_written_becomes_a_dead_letter() {
     for text in ["first", "second", "third"] {
         kafka.publish_line(0, text);
     }
-    let _logger = Logger::start(&kafka, &elasticsearch, &[("BULK_AGE", "1")]);
+    let _logger = Logger::start(&kafka, &elasticsearch, &[("BULK_AGE", "1s")]);
     settles("the committed offset", Some(3), || kafka.committed(0));
     assert_eq!(elasticsearch.texts(), ["first", "third"]);
     assert!(header(&kafka.dead_letters(1)[0], "reason").starts_with("security_exception"));

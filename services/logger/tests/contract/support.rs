@@ -47,7 +47,7 @@ impl Kafka {
     }
 
     pub(crate) fn publish_line(&self, partition: i32, text: &str) {
-        self.publish(partition, &line(text, jiff::Timestamp::now()));
+        self.publish(partition, &line(text, clock::wall()));
     }
 
     fn reader(&self, group: &str) -> BaseConsumer {

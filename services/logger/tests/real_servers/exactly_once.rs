@@ -1,9 +1,9 @@
 //! Every record becomes one document, whatever is killed meanwhile.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use crate::documents::Documents;
 use crate::kafka::{self, Producer};
@@ -66,9 +66,9 @@ fn each_of_100_000_records_is_one_document_whatever_is_killed() {
     testbed(&["up", "kafka"]);
     acknowledged(70_000);
     testbed(&["kill", "elasticsearch"]);
-    let back = Instant::now() + AWAY;
+    let back = clock::now() + AWAY;
     logger = kill(logger);
-    while Instant::now() < back {
+    while clock::now() < back {
         pause();
     }
     testbed(&["up", "elasticsearch"]);
@@ -101,10 +101,10 @@ fn text_of(number: u64) -> String {
 
 /// At a steady rate, each record with a time stamp of its own.
 fn produce(producer: &Producer, topic: &str) {
-    let (began, first) = (Instant::now(), Timestamp::now());
+    let (began, first) = (clock::now(), clock::wall());
     for number in 0..RECORDS {
         let due = began + Duration::from_micros(number * 1_000_000 / RECORDS_PER_SECOND);
-        while Instant::now() < due {
+        while clock::now() < due {
             pause();
         }
         let timestamp = first + SignedDuration::from_micros(i64::try_from(number).unwrap());

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The example `logger`, which cargo builds together with the tests.
 fn program() -> PathBuf {
@@ -41,10 +41,10 @@ impl Logger {
     /// The first log line with this text; panics if there is none in time. Returns what was logged until then.
     #[track_caller]
     pub(crate) fn wait_for_line(&self, text: &str, within: Duration) -> String {
-        let deadline = Instant::now() + within;
+        let deadline = clock::now() + within;
         let mut seen = String::new();
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(clock::now());
             let Ok(line) = self.lines.recv_timeout(left) else {
                 panic!("no line with {text:?} within {within:?}:\n{seen}");
             };

@@ -33,7 +33,7 @@ fn lines_are_found_by_pod_time_and_text_over_many_pages_and_followed() {
         [("KAFKA_BROKERS", brokers.as_str()), ("KAFKA_LOGGING_TOPIC", &topic), ("KAFKA_GROUP", &topic)];
     let _logger = Logger::start(&[&env[..], &kafka[..]].concat());
     let producer = Producer::new(&brokers);
-    let first = Timestamp::now() - SignedDuration::from_mins(10);
+    let first = clock::wall() - SignedDuration::from_mins(10);
     // Ten lines share an instant, so that pages end within one.
     let time = |number: u64| first + SignedDuration::from_millis(i64::try_from(number / 10).unwrap());
     let send = |pod: &str, text: &str, timestamp: Timestamp| {
@@ -78,6 +78,6 @@ fn lines_are_found_by_pod_time_and_text_over_many_pages_and_followed() {
 
     let question = Question { pods: Pods::Pod("new-0".into()), ..Question::default() };
     let mut new = reader(&reader_env).follow(question);
-    send("new-0", "comes later", Timestamp::now());
+    send("new-0", "comes later", clock::wall());
     assert_eq!(new.next().unwrap().unwrap().text, "comes later");
 }

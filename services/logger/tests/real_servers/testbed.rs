@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A variable that `infrastructure/testbed/test` sets.
 pub(crate) fn variable(name: &str) -> String {
@@ -31,8 +31,8 @@ pub(crate) fn environment(arguments: &[&str]) -> BTreeMap<String, String> {
 /// Kills a server (SIGKILL), keeps it down for `away`, and starts it on its data.
 pub(crate) fn kill_for(server: &str, away: Duration) {
     testbed(&["kill", server]);
-    let back = Instant::now() + away;
-    while Instant::now() < back {
+    let back = clock::now() + away;
+    while clock::now() < back {
         pause();
     }
     testbed(&["up", server]);
@@ -41,9 +41,9 @@ pub(crate) fn kill_for(server: &str, away: Duration) {
 /// Waits until it is so.
 #[track_caller]
 pub(crate) fn eventually(what: &str, within: Duration, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + within;
+    let deadline = clock::now() + within;
     while !is_so() {
-        assert!(Instant::now() < deadline, "{what}: not within {within:?}");
+        assert!(clock::now() < deadline, "{what}: not within {within:?}");
         pause();
     }
 }

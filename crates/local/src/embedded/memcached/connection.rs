@@ -1,6 +1,6 @@
 //! One client: lines in, answers out, in order.
 
-use std::{io, sync::Arc, time::Instant};
+use std::{io, sync::Arc};
 
 use parking_lot::Mutex;
 use tokio::{
@@ -117,5 +117,5 @@ fn step(input: &[u8], store: &mut Store, output: &mut Vec<u8>) -> Step {
             return Step::Close;
         }
     };
-    if commands::run(line, data, store, Instant::now(), output) { Step::Done(length) } else { Step::Close }
+    if commands::run(line, data, store, clock::now(), output) { Step::Done(length) } else { Step::Close }
 }

@@ -1,7 +1,5 @@
 //! What must hold for the commands of any client. Panics if it does not.
 
-use std::time::Instant;
-
 use super::{
     commands::{self, Data},
     store::Store,
@@ -26,7 +24,7 @@ pub fn commands(text: &[u8]) {
             Data::Refused(..) | Data::Lost(_) => return,
         };
         output.clear();
-        let goes_on = commands::run(line, data, &mut store, Instant::now(), &mut output);
+        let goes_on = commands::run(line, data, &mut store, clock::now(), &mut output);
         assert!(output.is_empty() || output.ends_with(b"\r\n"));
         let (_, bytes, bytes_max) = store.size();
         assert!(bytes <= bytes_max);

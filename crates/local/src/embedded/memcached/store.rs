@@ -1,6 +1,6 @@
 //! Items by key, with expiry and a bound on memory. The clock is the caller's.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use quick_cache::{Weighter, unsync::Cache};
 
@@ -72,8 +72,8 @@ pub(super) fn expiry(time: i64, now: Instant) -> Option<Instant> {
         ..0 => 0,
         1..=RELATIVE_MAX => time.unsigned_abs(),
         _ => {
-            let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-            time.unsigned_abs().saturating_sub(unix)
+            let unix = clock::wall().as_second();
+            time.saturating_sub(unix).max(0).unsigned_abs()
         }
     };
     // Beyond what an Instant can hold is never.
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn items_expire() {
-        let now = Instant::now();
+        let now = clock::now();
         let mut store = Store::new(10_000);
         store.put(b"a", item(b"1", expiry(10, now)));
         store.put(b"b", item(b"2", expiry(0, now)));
@@ -106,7 +106,7 @@ mod tests {
         assert!(store.get(b"a", later).is_none() && store.get(b"b", later).is_some());
         assert!(!store.remove(b"a", later) && store.remove(b"b", later));
         assert_eq!((store.size().0, store.size().1), (0, 0));
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
+        let unix = clock::wall().as_second();
         assert!(expiry(unix - 5, now).unwrap() <= now && expiry(unix + 60, now).unwrap() > now);
         assert!(expiry(i64::MAX, now).is_none_or(|at| at > now) && expiry(i64::MIN, now) == Some(now));
     }
@@ -120,7 +120,7 @@ mod tests {
             assert!(bytes <= bytes_max && bytes_max == 50_000 && items > 0, "{items} items of {bytes}");
         }
         store.put(b"larger than all", item(&vec![0; 60_000], None));
-        assert!(store.get(b"larger than all", Instant::now()).is_none());
+        assert!(store.get(b"larger than all", clock::now()).is_none());
         store.clear();
         assert_eq!(store.size(), (0, 0, 50_000));
     }

@@ -20,7 +20,8 @@ use tokio::time::sleep;
 use super::{Proxy, Site};
 use crate::{
     http,
-    supervisor::servers::{Launch, write_private},
+    paths::{read_regular, write_private},
+    supervisor::servers::Launch,
 };
 
 /// Answers 200 when all is loaded.
@@ -45,7 +46,7 @@ pub(super) fn prepare(proxy: &Proxy, site: &Site, endpoints: &Endpoints) -> io::
     fs::create_dir_all(watched(&site.folder))?;
     write_endpoints(site, endpoints)?;
     let config = site.folder.join(CONFIG);
-    write_private(&config, &format!("{:#}\n", bootstrap(proxy, site)))?;
+    write_private(&config, format!("{:#}\n", bootstrap(proxy, site)))?;
     let words = [
         "--config-path".into(),
         config.into_os_string(),
@@ -190,14 +191,15 @@ fn write_endpoints(site: &Site, endpoints: &Endpoints) -> io::Result<()> {
     let path = endpoints_file(site);
     // Written beside the folder and moved into it: a file made in it would be read half written.
     let new = site.folder.join("endpoints.new");
-    write_private(&new, &format!("{:#}\n", discovery(site, endpoints)))?;
+    write_private(&new, format!("{:#}\n", discovery(site, endpoints)))?;
     fs::rename(new, path)
 }
 
 /// Writes the endpoints if they are not written yet; returns their version once Envoy has taken them over.
 pub(super) async fn tell(admin: SocketAddr, site: &Site, endpoints: &Endpoints) -> io::Result<Option<u64>> {
-    let written = fs::read(endpoints_file(site))?;
-    let written: Value = serde_json::from_slice(&written)?;
+    // Whatever is there and cannot be read is replaced.
+    let written = read_regular(&endpoints_file(site)).ok();
+    let written = written.and_then(|text| serde_json::from_slice::<Value>(&text).ok()).unwrap_or_default();
     if written["version_info"].as_str() != Some(endpoints.version.to_string().as_str()) {
         write_endpoints(site, endpoints)?;
     }

@@ -23,8 +23,9 @@ use uuid::Uuid;
 use super::{Proxy, Site};
 use crate::{
     child::LISTENER_VARIABLE,
+    paths::{read_regular, write_private},
     programs::Found,
-    supervisor::servers::{Launch, write_private},
+    supervisor::servers::Launch,
 };
 
 pub(super) const READY: &str = "/readyz";
@@ -56,7 +57,7 @@ pub(super) fn password_file(folder: &Path) -> PathBuf {
 
 pub(super) fn prepare(proxy: &Proxy, site: &Site, endpoints: &Endpoints) -> io::Result<Launch> {
     let password = password(&password_file(&site.folder))?;
-    write_private(&site.folder.join(CONFIG), &config(proxy, site, endpoints, &password))?;
+    write_private(&site.folder.join(CONFIG), config(proxy, site, endpoints, &password))?;
     // A predecessor that was killed has left its socket.
     match fs::remove_file(site.folder.join(SOCKET)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -72,11 +73,11 @@ pub(super) fn prepare(proxy: &Proxy, site: &Site, endpoints: &Endpoints) -> io::
 }
 
 fn password(path: &Path) -> io::Result<String> {
-    match fs::read_to_string(path) {
-        Ok(password) => Ok(password.trim().to_owned()),
+    match read_regular(path) {
+        Ok(password) => Ok(String::from_utf8_lossy(&password).trim().to_owned()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let password = Uuid::new_v4().simple().to_string();
-            write_private(path, &format!("{password}\n"))?;
+            write_private(path, format!("{password}\n"))?;
             Ok(password)
         }
         Err(error) => Err(error),

@@ -5,8 +5,9 @@
 
 use std::{ffi::OsString, fs, io, path::Path, time::Duration};
 
-use super::{Launch, Spec, write_private};
+use super::{Launch, Spec};
 use crate::http;
+use crate::paths::write_private;
 
 /// For other nodes; there are none.
 pub(super) const TRANSPORT_PORT: u16 = 9300;
@@ -27,7 +28,7 @@ pub(super) fn prepare(spec: &Spec, folder: &Path) -> io::Result<Launch> {
             fs::copy(from, to)?;
         }
     }
-    write_private(&config.join("elasticsearch.yml"), &settings(spec, folder))?;
+    write_private(&config.join("elasticsearch.yml"), settings(spec, folder))?;
     write_private(&config.join("jvm.options"), HEAP)?;
     write_private(&config.join("log4j2.properties"), LOG)?;
 

@@ -10,7 +10,8 @@ use rdkafka::{
 };
 use tokio::net::TcpStream;
 
-use super::{Launch, Spec, write_private};
+use super::{Launch, Spec};
+use crate::paths::write_private;
 
 /// The controller's port, beside the one for clients.
 pub(super) const CONTROLLER_PORT: u16 = 9093;
@@ -29,7 +30,7 @@ exec "$1" $flags "$6" -XX:MaxDirectMemorySize=64m -cp "$2" kafka.Kafka "$3""#;
 
 pub(super) fn prepare(spec: &Spec, folder: &Path, run: uuid::Uuid) -> io::Result<Launch> {
     let (config, log) = (folder.join("server.properties"), folder.join("log4j2.xml"));
-    write_private(&config, &properties(spec))?;
+    write_private(&config, properties(spec))?;
     write_private(&log, LOG)?;
     let jars = ["libs", "lib"].map(|name| spec.found.home.join(name));
     let jars = jars.iter().find(|jars| jars.is_dir()).unwrap_or(&jars[0]);

@@ -2,8 +2,9 @@
 
 use std::{io, path::Path, time::Duration};
 
-use super::{Launch, Spec, write_private};
+use super::{Launch, Spec};
 use crate::http;
+use crate::paths::write_private;
 
 /// Its configuration, in its folder. If somebody has written one before it starts, that one counts.
 pub(super) const CONFIG: &str = "prometheus.yml";
@@ -11,7 +12,7 @@ pub(super) const CONFIG: &str = "prometheus.yml";
 pub(super) fn prepare(spec: &Spec, folder: &Path) -> io::Result<Launch> {
     let config = folder.join(CONFIG);
     if !config.exists() {
-        write_private(&config, &itself(spec))?;
+        write_private(&config, itself(spec))?;
     }
     let words = [
         format!("--config.file={}", config.display()),

@@ -1,6 +1,7 @@
-use std::os::unix::fs::PermissionsExt as _;
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use super::*;
+use crate::paths::write_private;
 
 fn spec(program: Program, home: &Path) -> Spec {
     let executable = match program {

@@ -10,6 +10,7 @@ use serde_json::Value;
 use yaml::Marks;
 
 use super::Table;
+use crate::file;
 
 /// Largest file that is read, in bytes. Helm's own limit for a file of a chart is 5 MiB.
 const FILE_SIZE_MAX: u64 = 5 << 20;
@@ -67,8 +68,6 @@ pub struct ValuesFile {
 pub enum ChartError {
     #[error("cannot read {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("{}: larger than {FILE_SIZE_MAX} bytes, the limit for a file of values", path.display())]
-    TooLarge { path: PathBuf },
     #[error(transparent)]
     Yaml(#[from] yaml::Error),
     #[error("{}: {message}", path.display())]
@@ -203,12 +202,8 @@ fn subchart_dirs(charts: &Path) -> Result<Vec<PathBuf>, ChartError> {
 
 /// Reads a file of values as text, up to a limit that no real one reaches.
 pub(in crate::values) fn read(path: &Path) -> Result<String, ChartError> {
-    let failed = |source| ChartError::Read { path: path.to_owned(), source };
-    let size = fs::metadata(path).map_err(failed)?.len();
-    if size > FILE_SIZE_MAX {
-        return Err(ChartError::TooLarge { path: path.to_owned() });
-    }
-    let bytes = fs::read(path).map_err(failed)?;
+    let bytes = file::read(path, FILE_SIZE_MAX)
+        .map_err(|source| ChartError::Read { path: path.to_owned(), source })?;
     Ok(yaml::decode(&path.display().to_string(), bytes)?)
 }
 

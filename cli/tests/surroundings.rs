@@ -1,0 +1,196 @@
+//! Every command where something that is usually there is missing: a home, folders that can be written to, an output
+//! that takes anything, a wide terminal. Each ends by itself, with an exit code that is documented and without a panic.
+
+mod support;
+
+use std::{
+    collections::BTreeSet,
+    fs::{File, OpenOptions},
+    io::Read as _,
+    os::fd::OwnedFd,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use rustix::{
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{Winsize, tcsetwinsize},
+};
+use support::{Lab, Running, both, lossy};
+
+const PATIENCE: Duration = Duration::from_mins(1);
+/// A path that nobody can make anything below, not even root.
+const NOWHERE: &str = "/dev/null/nowhere";
+/// Those of the commands that say where a platform's files are.
+const VARIABLES: [&str; 3] = ["HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR"];
+
+/// What is typed of each command so that it ends: most of them find no platform.
+const TYPED: [(&str, &[&str]); 17] = [
+    ("demo", &["--nodes", "0"]),
+    ("up", &["--nodes", "0"]),
+    ("down", &[]),
+    ("status", &[]),
+    ("load", &["tcp-10k"]),
+    ("watch", &[]),
+    ("scale", &["tcp", "2"]),
+    ("kill", &["tcp"]),
+    ("stop", &["tcp"]),
+    ("start", &["tcp"]),
+    ("drain", &["tcp/tcp-0"]),
+    ("logs", &[]),
+    ("explain", &["tcp"]),
+    ("doctor", &[]),
+    ("serve", &["udp", "--port", "many"]),
+    ("image", &["load", "/dev/null"]),
+    ("completion", &["bash"]),
+];
+
+/// Of all commands that `--help` shows; one that is not in the table is run as it is.
+fn command_lines(lab: &Lab) -> Vec<Vec<String>> {
+    let help = lab.ok(&["--help"]);
+    let (_, listed) = help.split_once("\nCommands:\n").expect("a list of commands");
+    let (listed, _) = listed.split_once("\n\n").expect("an end of it");
+    let names: BTreeSet<&str> = listed
+        .lines()
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    assert!(TYPED.iter().all(|(name, _)| names.contains(name)), "{names:?}");
+    let typed = |name: &&str| {
+        let known = TYPED.iter().find(|(known, _)| known == name).map_or(&[][..], |(_, typed)| *typed);
+        std::iter::once(*name).chain(known.iter().copied()).map(str::to_owned).collect()
+    };
+    names.iter().map(typed).collect()
+}
+
+fn command(lab: &Lab, typed: &[String]) -> Command {
+    let words: Vec<&str> = typed.iter().map(String::as_str).collect();
+    let mut command = lab.command(&words);
+    command.current_dir(lab.home()).env_remove("HOME");
+    command
+}
+
+/// Runs it with what it prints in pipes.
+fn piped(mut command: Command) -> std::process::Output {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("playctl starts");
+    Running::of(child).finish(PATIENCE)
+}
+
+fn ended_well(what: &[String], surroundings: &str, output: &std::process::Output) {
+    let said = both(output);
+    let code = output.status.code();
+    assert!(matches!(code, Some(0..=5 | 130)), "{what:?} with {surroundings}: {said}");
+    assert!(!said.contains("panicked"), "{what:?} with {surroundings}: {said}");
+}
+
+#[test]
+fn without_a_home_every_command_ends_with_words() {
+    let lab = Lab::new("no-home");
+    for typed in command_lines(&lab) {
+        let output = piped(command(&lab, &typed));
+        ended_well(&typed, "no home", &output);
+        assert!(output.status.success() || !output.stderr.is_empty(), "{typed:?}: {}", both(&output));
+    }
+}
+
+#[test]
+fn folders_that_cannot_be_written_are_named_by_what_needs_them() {
+    let lab = Lab::new("nowhere");
+    let mut lines = command_lines(&lab);
+    lines.push(vec!["up".into()]);
+    lines.push(vec!["demo".into()]);
+    for typed in lines {
+        let mut nowhere = command(&lab, &typed);
+        nowhere.envs(VARIABLES.map(|variable| (variable, NOWHERE)));
+        let output = piped(nowhere);
+        ended_well(&typed, "no folder", &output);
+        if typed == ["up"] || typed == ["demo"] || typed == ["doctor"] {
+            assert_ne!(output.status.code(), Some(0), "{typed:?}: {}", both(&output));
+            assert!(both(&output).contains(NOWHERE), "{typed:?}: {}", both(&output));
+        }
+    }
+}
+
+#[test]
+fn outputs_that_are_closed_or_full_end_nothing_early() {
+    let lab = Lab::new("outputs");
+    let full = || OpenOptions::new().write(true).open("/dev/full").expect("the device");
+    for typed in command_lines(&lab) {
+        let mut closed = Command::new("sh");
+        let words = command(&lab, &typed);
+        closed
+            .args(["-c", r#"exec "$@" <&- >&- 2>&-"#, "sh"])
+            .arg(words.get_program())
+            .args(words.get_args());
+        closed.current_dir(lab.home());
+        for (name, value) in words.get_envs() {
+            match value {
+                Some(value) => closed.env(name, value),
+                None => closed.env_remove(name),
+            };
+        }
+        ended_well(&typed, "closed outputs", &piped(closed));
+
+        let mut both_full = command(&lab, &typed);
+        let child = both_full.stdout(full()).stderr(full()).spawn().expect("playctl starts");
+        let code = Running::of(child).code(PATIENCE);
+        assert!(matches!(code, Some(1..=5 | 130)) || typed[0] == "down", "{typed:?}, full: {code:?}");
+    }
+}
+
+#[test]
+fn results_fit_a_narrow_terminal() {
+    let lab = Lab::new("narrow");
+    let columns = 40;
+    let files = lab.home();
+    std::fs::write(files.join("hpa.yaml"), include_str!("hpa.yaml")).expect("written");
+    std::fs::write(files.join("state.yaml"), include_str!("state.yaml")).expect("written");
+    let explain = ["explain", "--hpa", "hpa.yaml", "--state", "state.yaml"].map(str::to_owned).to_vec();
+    for typed in [explain, vec!["doctor".to_owned()]] {
+        let (ours, theirs) = terminal(columns);
+        let mut command = command(&lab, &typed);
+        let child = command.stdout(theirs).stderr(Stdio::null()).spawn().expect("playctl starts");
+        // Its end of the terminal must not stay open here.
+        drop(command);
+        let mut shown = Vec::new();
+        let mut ours = File::from(ours);
+        let mut chunk = [0; 4096];
+        // The end of a terminal whose other side is closed is an error.
+        while let Ok(length @ 1..) = ours.read(&mut chunk) {
+            shown.extend_from_slice(&chunk[..length]);
+        }
+        Running::of(child).code(PATIENCE);
+        let shown = without_colours(&lossy(&shown));
+        assert!(shown.lines().count() > 5, "{shown}");
+        for line in shown.lines() {
+            assert!(
+                line.trim_end_matches('\r').chars().count() <= columns.into(),
+                "{typed:?}: {line:?}\n{shown}"
+            );
+        }
+    }
+}
+
+/// Both ends of a terminal.
+fn terminal(columns: u16) -> (OwnedFd, OwnedFd) {
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    grantpt(&ours).expect("granted");
+    unlockpt(&ours).expect("unlocked");
+    let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(&ours, size).expect("a size");
+    let name = ptsname(&ours, Vec::new()).expect("a name");
+    let name = name.into_string().expect("UTF-8");
+    let theirs = OpenOptions::new().read(true).write(true).open(name).expect("the other end");
+    (ours, theirs.into())
+}
+
+fn without_colours(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\u{1b}') {
+        plain.push_str(before);
+        rest = after.split_once('m').map_or("", |(_, after)| after);
+    }
+    plain + rest
+}
