@@ -136,10 +136,10 @@ pub(crate) struct ImageLoaded {
 mod tests {
     use std::{fs, path::PathBuf};
 
-    use local::doctor::Check;
     use platform::{
         Event,
-        target::{Drained, Killed, Started, Stopped},
+        doctor::Check,
+        target::{Drained, Killed, NodeAdded, NodeRemoved, Started, Stopped},
     };
 
     use super::*;
@@ -162,6 +162,8 @@ mod tests {
         demo: report::Document<'static>,
         explain: Explain,
         doctor: Vec<Check>,
+        node_add: NodeAdded,
+        node_remove: NodeRemoved,
         image_build: ImageBuilt,
         image_load: ImageLoaded,
         failure: Failure,

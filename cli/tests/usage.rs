@@ -22,6 +22,7 @@ fn every_command_has_help_with_examples() {
         "explain",
         "logs",
         "doctor",
+        "node",
         "serve",
         "image",
         "completion",

@@ -17,6 +17,7 @@ mod facts;
 mod kinds;
 mod logs;
 mod metrics;
+pub mod minikube;
 mod observe;
 mod read;
 mod snapshot;
