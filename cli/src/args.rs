@@ -9,7 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 #[cfg(not(feature = "local"))]
 use crate::commands::{absent as demo, absent as load, absent as serve};
 use crate::commands::{
-    completion, doctor, down, explain, image, kill, logs, minikube, node, scale, status, stop, up, watch,
+    completion, diagnose, doctor, down, explain, image, kill, logs, minikube, node, scale, status, stop, up,
+    watch,
 };
 #[cfg(feature = "local")]
 use crate::commands::{demo, load, load_worker, run_child, serve, supervisor};
@@ -180,6 +181,7 @@ pub(crate) enum Command {
     Drain(stop::DrainArgs),
     Logs(logs::Args),
     Explain(explain::Args),
+    Diagnose(diagnose::Args),
     Doctor(doctor::Args),
     Serve(serve::Args),
     Node(node::Args),

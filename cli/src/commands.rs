@@ -5,6 +5,7 @@ pub(crate) mod absent;
 pub(crate) mod completion;
 #[cfg(feature = "local")]
 pub(crate) mod demo;
+pub(crate) mod diagnose;
 pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod explain;
@@ -178,6 +179,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Logs(args) => logs::run(&context, &args),
         Command::Doctor(args) => Ok(doctor::run(&context, &args)),
         Command::Explain(args) => explain::run(&context, &args),
+        Command::Diagnose(args) => diagnose::run(&context, &args),
         Command::Node(args) => node::run(&context, &args),
         Command::Image(args) => image::run(&context, &args),
         Command::Keep(args) => minikube::keep(&context, &args),

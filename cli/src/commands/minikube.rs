@@ -129,6 +129,29 @@ pub(crate) fn start(
     Ok(())
 }
 
+/// Says what [`start`] would do. Returns whether there is a cluster that can be asked what would be done to it.
+pub(crate) fn plan(
+    context: &Context,
+    minikube: &Minikube,
+    args: &ProfileArgs,
+    nodes: Option<u32>,
+    large: bool,
+) -> Result<bool, Failure> {
+    let outcome = minikube.plan(&args.settings(nodes, large), Machine::this());
+    context.printer.progress().clear();
+    let planned = outcome.map_err(bring_up)?;
+    for line in &planned.changes {
+        context.printer.line(line);
+    }
+    for note in &planned.notes {
+        context.printer.note(&format!("note: {note}"));
+    }
+    if !planned.runs {
+        context.printer.line("what the chart would change shows once the cluster is there: playctl up --dry-run");
+    }
+    Ok(planned.runs)
+}
+
 /// Puts the services' image into every node. `None`: `image` names one that the nodes fetch themselves.
 pub(crate) fn load_image(
     context: &Context,
@@ -224,10 +247,13 @@ pub(crate) fn open(context: &Context, minikube: &Minikube, args: &ProfileArgs) -
     Ok(any)
 }
 
-/// The dashboard's address, which takes a while: the addon is fetched and started first.
-pub(crate) fn dashboard(minikube: &Minikube) -> String {
-    let kept = minikube.kept(Keep::Dashboard);
-    kept.address().unwrap_or_else(|| format!("comes up; its address will be in {}", kept.log().display()))
+/// Its address takes a while: the addon is fetched and started first.
+pub(crate) fn say_where_the_dashboard_is(context: &Context, minikube: &Minikube, args: &ProfileArgs) {
+    if args.kubernetes_dashboard {
+        let kept = minikube.kept(Keep::Dashboard);
+        let place = || format!("comes up; its address will be in {}", kept.log().display());
+        context.printer.line(&format!("Kubernetes' dashboard: {}", kept.address().unwrap_or_else(place)));
+    }
 }
 
 /// Where minikube's tunnel takes root: on Linux it adds a route by sudo, and in the background nobody can be asked for a
@@ -292,12 +318,18 @@ pub(crate) fn down(context: &Context) -> Outcome {
     } else {
         format!("there was no minikube profile {name}; nothing is left")
     });
-    context.printer.document(&results::Down { platform: name.to_owned(), was_up, left: Vec::new() });
+    let (platform, left, notes) = (name.to_owned(), Vec::new(), Vec::new());
+    context.printer.document(&results::Down { platform, was_up, left, notes });
     Ok(exit::DONE)
 }
 
 /// Ends the tunnel and the dashboard, and leaves the cluster.
-pub(crate) fn close(minikube: &Minikube) -> Result<(), Failure> {
+pub(crate) fn close(context: &Context) -> Outcome {
+    end_kept(&profile(context)?)?;
+    Ok(exit::DONE)
+}
+
+pub(crate) fn end_kept(minikube: &Minikube) -> Result<(), Failure> {
     for keep in Keep::ALL {
         minikube
             .kept(keep)

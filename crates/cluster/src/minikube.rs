@@ -88,6 +88,15 @@ pub struct Started {
     pub nodes: usize,
 }
 
+/// What `start` would do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Planned {
+    pub changes: Vec<String>,
+    pub notes: Vec<String>,
+    /// The cluster is there, and can be asked.
+    pub runs: bool,
+}
+
 type Result<T> = std::result::Result<T, MinikubeError>;
 
 impl Minikube {
@@ -160,6 +169,27 @@ impl Minikube {
         }
         started.nodes = self.existing()?.nodes().len();
         Ok(started)
+    }
+
+    /// What [`start`](Self::start) would do.
+    pub fn plan(&self, settings: &Settings, machine: Machine) -> Result<Planned> {
+        let Some(profile) = self.find()? else {
+            let (flags, notes) = settings.flags(machine);
+            let changes = vec![format!("would be run: {}", self.begin().args(flags))];
+            return Ok(Planned { changes, notes, runs: false });
+        };
+        let runs = self.usable(&profile)? == State::Running;
+        let mut changes = Vec::new();
+        if !runs {
+            changes.push(format!("would be run: {}", self.begin()));
+        }
+        let addons = settings.missing_addons(&profile);
+        changes.extend(addons.iter().map(|addon| format!("addon {addon} would be enabled")));
+        let more = (settings.nodes.unwrap_or(0) as usize).saturating_sub(profile.nodes().len());
+        if more > 0 {
+            changes.push(format!("nodes would be added: {more}"));
+        }
+        Ok(Planned { changes, notes: self.differences(settings, &profile).into_iter().collect(), runs })
     }
 
     /// Adds a node and gives it the image that the others were given; returns the name that Kubernetes knows it by.
