@@ -7,10 +7,13 @@ use std::{fmt::Write as _, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 #[cfg(not(feature = "local"))]
-use crate::commands::{absent as demo, absent as doctor, absent as load, absent as serve};
-use crate::commands::{completion, down, explain, image, kill, logs, scale, status, stop, up, watch};
+use crate::commands::{absent as demo, absent as load, absent as serve};
+use crate::commands::{
+    completion, diagnose, doctor, down, explain, image, kill, logs, minikube, node, scale, status, stop, up,
+    watch,
+};
 #[cfg(feature = "local")]
-use crate::commands::{demo, doctor, load, load_worker, run_child, serve, supervisor};
+use crate::commands::{demo, load, load_worker, run_child, serve, supervisor};
 
 /// The platform without a name of its own.
 pub(crate) const DEFAULT_PLATFORM: &str = "playground";
@@ -58,11 +61,14 @@ pub(crate) struct Global {
     pub quiet: bool,
     #[command(flatten)]
     pub cluster: ClusterArgs,
+    /// With --target minikube: its profile; default: the platform's name
+    #[arg(long, global = true, value_name = "NAME")]
+    pub profile: Option<String>,
 }
 
 /// Which cluster, and what of it.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Options of --target cluster")]
+#[command(next_help_heading = "Options of --target cluster and minikube")]
 pub(crate) struct ClusterArgs {
     /// The kubeconfig; default: KUBECONFIG, ~/.kube/config or, in a pod, its own account
     #[arg(long, global = true, value_name = "FILE")]
@@ -110,6 +116,11 @@ impl ClusterArgs {
 }
 
 impl Global {
+    /// minikube's profile.
+    pub(crate) fn minikube_profile(&self) -> &str {
+        self.profile.as_deref().unwrap_or(&self.platform)
+    }
+
     /// The options that name the platform which this invocation is about, ready to be put before a command; empty where
     /// that is the default one.
     pub(crate) fn selection(&self) -> String {
@@ -117,6 +128,13 @@ impl Global {
             TargetKind::Local if self.platform == DEFAULT_PLATFORM => String::new(),
             TargetKind::Local => format!("--platform {} ", self.platform),
             TargetKind::Cluster => format!("--target cluster {}", self.cluster.selection()),
+            TargetKind::Minikube => {
+                let profile = match self.minikube_profile() {
+                    DEFAULT_PLATFORM => String::new(),
+                    other => format!("--profile {other} "),
+                };
+                format!("--target minikube {profile}{}", self.cluster.selection())
+            }
         }
     }
 }
@@ -125,6 +143,8 @@ impl Global {
 pub(crate) enum TargetKind {
     /// On this machine, as processes
     Local,
+    /// In a Kubernetes cluster of its own, by minikube
+    Minikube,
     /// In a Kubernetes cluster
     Cluster,
 }
@@ -161,10 +181,14 @@ pub(crate) enum Command {
     Drain(stop::DrainArgs),
     Logs(logs::Args),
     Explain(explain::Args),
+    Diagnose(diagnose::Args),
     Doctor(doctor::Args),
     Serve(serve::Args),
+    Node(node::Args),
     Image(image::Args),
     Completion(completion::Args),
+    #[command(hide = true)]
+    Keep(minikube::KeepArgs),
     #[cfg(feature = "local")]
     #[command(hide = true)]
     Supervisor(supervisor::Args),

@@ -5,7 +5,7 @@ pub(crate) mod absent;
 pub(crate) mod completion;
 #[cfg(feature = "local")]
 pub(crate) mod demo;
-#[cfg(feature = "local")]
+pub(crate) mod diagnose;
 pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod explain;
@@ -16,6 +16,8 @@ pub(crate) mod load;
 #[cfg(feature = "local")]
 pub(crate) mod load_worker;
 pub(crate) mod logs;
+pub(crate) mod minikube;
+pub(crate) mod node;
 #[cfg(feature = "local")]
 pub(crate) mod run_child;
 pub(crate) mod scale;
@@ -160,7 +162,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     let context = Context { global, printer, interrupt };
     let outcome = match command {
         #[cfg(not(feature = "local"))]
-        Command::Demo(_) | Command::Load(_) | Command::Doctor(_) | Command::Serve(_) => absent::outcome(),
+        Command::Demo(_) | Command::Load(_) | Command::Serve(_) => absent::outcome(),
         #[cfg(feature = "local")]
         Command::Demo(args) => demo::run(&context, args),
         Command::Up(args) => up::run(&context, &args),
@@ -175,10 +177,12 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Start(args) => stop::start(&context, &args),
         Command::Drain(args) => stop::drain(&context, &args),
         Command::Logs(args) => logs::run(&context, &args),
-        #[cfg(feature = "local")]
         Command::Doctor(args) => Ok(doctor::run(&context, &args)),
         Command::Explain(args) => explain::run(&context, &args),
+        Command::Diagnose(args) => diagnose::run(&context, &args),
+        Command::Node(args) => node::run(&context, &args),
         Command::Image(args) => image::run(&context, &args),
+        Command::Keep(args) => minikube::keep(&context, &args),
         #[cfg(feature = "local")]
         Command::Serve(_) | Command::Supervisor(_) | Command::RunChild(_) | Command::LoadWorker(_) => {
             Ok(exit::DONE)

@@ -12,7 +12,7 @@ use report::Style;
 
 use crate::{
     args::{ClusterArgs, TargetKind},
-    commands::{Context, Failure},
+    commands::{Context, Failure, minikube},
     hint,
 };
 
@@ -27,12 +27,33 @@ pub(crate) fn target(context: &Context) -> Result<Arc<dyn Target>, Failure> {
             if let Some(flag) = global.cluster.first_given() {
                 return Err(Failure::usage(format!("{flag} needs --target cluster")));
             }
+            if global.profile.is_some() {
+                return Err(Failure::usage("--profile needs --target minikube"));
+            }
             #[cfg(feature = "local")]
             return this_machine(context);
             #[cfg(not(feature = "local"))]
             Err(crate::commands::absent::failure())
         }
+        TargetKind::Minikube => {
+            let profile = minikube::profile(context)?;
+            let ClusterArgs { kubeconfig, context: _, namespace, hpa } = global.cluster.clone();
+            let kube_context = Some(profile.profile().to_owned());
+            // Where `up` installs it.
+            let namespace = namespace.or_else(|| Some(global.platform.clone()));
+            let options = cluster::Options { kubeconfig, context: kube_context, namespace, hpa };
+            let on_wait = on_wait(context, format!("minikube profile {}", profile.profile()));
+            match ClusterTarget::connect(&options, Some(on_wait)) {
+                Ok(target) => Ok(Arc::new(target.of_minikube(profile))),
+                Err(TargetError::Interrupted) => Err(Failure::interrupted()),
+                // A profile that is not there or not running says more than an API server that does not answer.
+                Err(error) => Err(profile.check().err().map_or(error, TargetError::from).into()),
+            }
+        }
         TargetKind::Cluster => {
+            if global.profile.is_some() {
+                return Err(Failure::usage("--profile needs --target minikube"));
+            }
             let ClusterArgs { kubeconfig, context: kube_context, namespace, hpa } = global.cluster.clone();
             let options = cluster::Options { kubeconfig, context: kube_context, namespace, hpa };
             let on_wait = on_wait(context, "the cluster".to_owned());

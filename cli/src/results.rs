@@ -68,6 +68,9 @@ pub(crate) struct Down {
     pub was_up: bool,
     /// Always empty: what is left is a failure.
     pub left: Vec<String>,
+    /// What is good to know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// `playctl logs`
@@ -136,10 +139,10 @@ pub(crate) struct ImageLoaded {
 mod tests {
     use std::{fs, path::PathBuf};
 
-    use local::doctor::Check;
     use platform::{
         Event,
-        target::{Drained, Killed, Started, Stopped},
+        doctor::Check,
+        target::{Drained, Killed, NodeAdded, NodeRemoved, Started, Stopped},
     };
 
     use super::*;
@@ -149,6 +152,8 @@ mod tests {
     #[derive(JsonSchema)]
     struct Results {
         up: Up,
+        up_cluster: cluster::install::Installed,
+        up_dry_run: cluster::install::Plan,
         down: Down,
         status: Snapshot,
         scale: Scale,
@@ -161,7 +166,10 @@ mod tests {
         load: report::Document<'static>,
         demo: report::Document<'static>,
         explain: Explain,
+        diagnose: cluster::install::Diagnosed,
         doctor: Vec<Check>,
+        node_add: NodeAdded,
+        node_remove: NodeRemoved,
         image_build: ImageBuilt,
         image_load: ImageLoaded,
         failure: Failure,

@@ -1,7 +1,10 @@
 //! `playctl doctor`
 
-use local::doctor::{Check, Verdict, checks};
-use platform::exit;
+use cluster::minikube::{self, Tools};
+use platform::{
+    doctor::{Check, Verdict},
+    exit,
+};
 
 use super::Context;
 use crate::{printer::Printer, table::wrapped};
@@ -13,11 +16,13 @@ Examples:
   playctl doctor
   playctl doctor --output json
 
-Exit status 1 if something is missing without which the platform does not come up.")]
+Exit status 1 if something is missing without which the platform does not come
+up on this machine.")]
 pub(crate) struct Args {}
 
 pub(crate) fn run(context: &Context, _args: &Args) -> u8 {
-    let checks = checks();
+    let mut checks = of_this_machine();
+    checks.extend(minikube::checks(&Tools::default()));
     for check in &checks {
         for line in in_words(check, &context.printer) {
             context.printer.painted(&line);
@@ -26,6 +31,17 @@ pub(crate) fn run(context: &Context, _args: &Args) -> u8 {
     context.printer.document(&checks);
     let failed = checks.iter().any(|check| check.ok == Verdict::Fail);
     if failed { exit::FAILED } else { exit::DONE }
+}
+
+#[cfg(feature = "local")]
+fn of_this_machine() -> Vec<Check> {
+    local::doctor::checks()
+}
+
+/// Nothing of it is in this build.
+#[cfg(not(feature = "local"))]
+fn of_this_machine() -> Vec<Check> {
+    Vec::new()
 }
 
 fn in_words(check: &Check, printer: &Printer) -> Vec<String> {

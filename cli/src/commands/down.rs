@@ -2,22 +2,35 @@
 
 use platform::exit;
 
-use super::{Context, Outcome};
-use crate::{platform_source, results};
+use super::{Context, Failure, Outcome, minikube};
+use crate::{args::TargetKind, installing, platform_source, results};
 
 /// Take the platform down, and prove that nothing is left
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   playctl down              at once: connections are cut
-  playctl down --graceful   replicas drain first, within their grace periods")]
+  playctl down --graceful   replicas drain first, within their grace periods
+  playctl down --target cluster -n chat    uninstall it there, Secrets included
+  playctl down --target minikube           delete the whole profile")]
 pub(crate) struct Args {
     /// Drain first: clients get their notices, replicas their grace periods
     #[arg(long)]
     graceful: bool,
+    /// With --target minikube: keep the profile, and take away what runs in it
+    #[arg(long)]
+    keep_cluster: bool,
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    if args.keep_cluster && context.global.target != TargetKind::Minikube {
+        return Err(Failure::usage("--keep-cluster needs --target minikube"));
+    }
+    match context.global.target {
+        TargetKind::Minikube => return in_minikube(context, args),
+        TargetKind::Cluster => return in_cluster(context, args),
+        TargetKind::Local => {}
+    }
     let target = platform_source::target(context)?;
     let detail = if args.graceful {
         "draining and taking down (as long as the grace periods allow)"
@@ -34,6 +47,37 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     } else {
         format!("{platform} was not up; nothing is left")
     });
-    context.printer.document(&results::Down { platform: platform.clone(), was_up, left: Vec::new() });
+    let notes = Vec::new();
+    context.printer.document(&results::Down { platform: platform.clone(), was_up, left: Vec::new(), notes });
+    Ok(exit::DONE)
+}
+
+/// With the profile goes everything.
+fn in_minikube(context: &Context, args: &Args) -> Outcome {
+    if args.keep_cluster {
+        in_cluster(context, args)?;
+        return minikube::close(context);
+    }
+    if args.graceful {
+        installing::connect(context)?.down(true, &mut installing::teller(context))?;
+    }
+    minikube::down(context)
+}
+
+fn in_cluster(context: &Context, args: &Args) -> Outcome {
+    let installer = installing::connect(context)?;
+    let removed = installer.down(args.graceful, &mut installing::teller(context))?;
+    context.printer.progress().clear();
+    let (platform, namespace) = (&context.global.platform, installer.namespace());
+    context.printer.line(&if removed.was_up {
+        format!("{platform} is taken away from namespace {namespace}; nothing is left")
+    } else {
+        format!("there is no {platform} in namespace {namespace}; nothing is left")
+    });
+    for note in &removed.notes {
+        context.printer.line(&format!("  {note}"));
+    }
+    let (was_up, notes) = (removed.was_up, removed.notes);
+    context.printer.document(&results::Down { platform: platform.clone(), was_up, left: Vec::new(), notes });
     Ok(exit::DONE)
 }

@@ -64,9 +64,9 @@ impl Args {
         let given = self.state.is_some() || self.print_state;
         let hpa = global.cluster.hpa.as_deref().map(Path::new);
         match (hpa, given, global.target) {
-            (None, false, _) | (Some(_), false, TargetKind::Cluster) => Ok(None),
+            (None, false, _) | (Some(_), false, TargetKind::Cluster | TargetKind::Minikube) => Ok(None),
             (Some(file), true, TargetKind::Local) if self.service.is_none() => Ok(Some(file)),
-            (_, true, TargetKind::Cluster) => Err(Failure::usage(
+            (_, true, TargetKind::Cluster | TargetKind::Minikube) => Err(Failure::usage(
                 "--state and --print-state are for a manifest; a cluster's autoscaler is explained as it is",
             )),
             (Some(_), true, TargetKind::Local) => {

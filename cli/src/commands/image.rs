@@ -14,7 +14,7 @@ use crate::{
     table::{self, Column},
 };
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Make the container image without a container engine, and load it
 #[derive(Debug, clap::Args)]
@@ -63,7 +63,7 @@ Examples:
   CONTAINERD_ADDRESS=/run/k3s/containerd/containerd.sock \\
     playctl image load --into containerd
 
-minikube's profile is the platform's name (--platform).")]
+minikube's profile is --profile, or the platform's name (--platform).")]
 struct LoadArgs {
     /// The tar; default: an image built for this
     #[arg(value_name = "FILE", conflicts_with_all = ["tag", "binary", "root", "certificates"])]
@@ -153,6 +153,13 @@ fn load(context: &Context, args: &LoadArgs) -> Result<results::ImageLoaded, Fail
     let built = save(&image, &reference, &file)?;
     let saved = Saved { references: vec![reference], digests: vec![image.digest(), image.id()] };
     loader.load(engine, &file, &saved, Some(built))
+}
+
+/// The image of this very program as a tar; returns its name and tag.
+pub(crate) fn of_this_program(context: &Context, file: &Path) -> Result<String, Failure> {
+    let what = What { tag: None, binary: None, root: PathBuf::from("/"), certificates: None };
+    let image = build(context, &what)?;
+    Ok(save(&image, &reference(&what)?, file)?.reference)
 }
 
 fn build(context: &Context, what: &What) -> Result<Image, Failure> {

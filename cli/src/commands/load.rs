@@ -51,10 +51,11 @@ happens:
     - { when: \"tcp 1 → 2\", after: 2s, do: kill, what: tcp/fullest }
     - { at: 60s, do: drain, what: tcp/tcp-0 }
     - { at: 10s, do: send, from: 1, payload: \"brd:{token}:hello\" }
+    - { at: 20s, do: add-node }
 An action can wait for: ramp done, load closed, tcp 1 → 2, tcp above target,
 tcp below target, tcp/tcp-1 ready (or starting, unready, draining, gone,
 crashed; tcp/any), kafka stopped, kafka started.
-Built in: tcp-10k, udp-burst, broadcast, drain, broker-down.
+Built in: tcp-10k, udp-burst, broadcast, drain, broker-down, node-add.
 docs/scenarios.md describes the files.
 
 Expectations that fail make the exit status 3. A load that expects answers and
@@ -187,7 +188,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
         }
         return against(context, &target, scenario, options, &args.outputs);
     }
-    if let Some(action) = scenario.actions.iter().find(|action| action.verb.subject().is_some()) {
+    if let Some(action) = scenario.actions.iter().find(|action| action.verb.is_of_platform()) {
         return Err(Failure::usage(format!(
             "action `{action}` is done to a platform, and {} is an address; leave the address out",
             addresses.join(", ")

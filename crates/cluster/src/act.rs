@@ -242,7 +242,7 @@ impl Actor<'_> {
     }
 
     /// Cordons a node and evicts its pods, of all namespaces, as `kubectl drain --ignore-daemonsets` does.
-    async fn drain_node(&self, name: &str) -> Result<Drained, TargetError> {
+    pub(crate) async fn drain_node(&self, name: &str) -> Result<Drained, TargetError> {
         self.cordon(name, true).await?;
         let everywhere: Api<Pod> = Api::all(self.cluster.client.clone());
         let here = ListParams::default().fields(&format!("spec.nodeName={name}"));
@@ -272,7 +272,7 @@ impl Actor<'_> {
 }
 
 /// It belongs to the node: of a DaemonSet, or the kubelet's own.
-fn stays(pod: &Pod) -> bool {
+pub(crate) fn stays(pod: &Pod) -> bool {
     let owners = pod.metadata.owner_references.iter().flatten();
     let annotations = pod.metadata.annotations.as_ref();
     owners.into_iter().any(|owner| owner.kind == "DaemonSet")

@@ -6,8 +6,8 @@ use autoscale::explain::Case;
 use platform::{
     Target, TargetError,
     target::{
-        Applied, Drained, Endpoint, EventStream, EventsFrom, Killed, LogQuery, LogStream, OnProgress, OnWait,
-        Reported, Scaled, Snapshot, Started, Stopped, Subject, Wanted,
+        Applied, Drained, Endpoint, EventStream, EventsFrom, Killed, LogQuery, LogStream, NodeAdded,
+        NodeRemoved, OnProgress, OnWait, Reported, Scaled, Snapshot, Started, Stopped, Subject, Wanted,
     },
 };
 use tokio::{runtime::Runtime, sync::mpsc};
@@ -21,6 +21,10 @@ use crate::{
     facts::HpaFacts,
     logs,
     metrics::Metrics,
+    minikube::{
+        Minikube,
+        nodes::{self, Joined},
+    },
     observe::Observer,
     read,
     snapshot::{self, Usage},
@@ -39,6 +43,7 @@ pub struct ClusterTarget {
     version: String,
     on_wait: Option<OnWait>,
     runtime: Runtime,
+    minikube: Option<Minikube>,
 }
 
 impl fmt::Debug for ClusterTarget {
@@ -63,7 +68,13 @@ impl ClusterTarget {
         });
         let (cluster, version) = connected?;
         let scope = Scope { hpa: options.hpa.clone() };
-        Ok(Self { cluster, scope, version, on_wait, runtime })
+        Ok(Self { cluster, scope, version, on_wait, runtime, minikube: None })
+    }
+
+    /// Its nodes are minikube's: they can be added and removed.
+    #[must_use]
+    pub fn of_minikube(self, minikube: Minikube) -> Self {
+        Self { minikube: Some(minikube), ..self }
     }
 
     /// Of the API server, such as `v1.34.4`.
@@ -79,6 +90,38 @@ impl ClusterTarget {
     async fn observer(&self) -> Result<Observer, TargetError> {
         let access = Access::review(&self.cluster, READING).await?;
         Observer::begin(&self.cluster, access, self.scope.clone()).await
+    }
+
+    /// Whose nodes can be added and removed.
+    fn minikube(&self, what: &str) -> Result<&Minikube, TargetError> {
+        self.minikube.as_ref().ok_or_else(|| TargetError::Unsupported {
+            what: format!("{what} a node of this cluster"),
+            why: "its machines belong to whoever runs it, who adds and removes them; a node that is there can be cordoned \
+                  and emptied (playctl drain node/NAME) and taken back (playctl start node/NAME), and with --target \
+                  minikube nodes come and go by playctl node"
+                .to_owned(),
+        })
+    }
+
+    /// Looks again and again until there is an answer, for as long as `patience`; `look` says what is still missing.
+    fn until<T>(
+        &self,
+        minikube: &Minikube,
+        patience: Duration,
+        look: impl AsyncFn() -> Result<Result<T, String>, TargetError>,
+    ) -> Result<T, TargetError> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let missing = match self.wait(look())? {
+                Ok(answer) => return Ok(answer),
+                Err(missing) => missing,
+            };
+            if Instant::now() >= deadline {
+                let message = format!("after {} s: {missing}", patience.as_secs());
+                return Err(TargetError::Other { message });
+            }
+            minikube.waits(&missing)?;
+        }
     }
 
     /// The autoscaler of a service.
@@ -127,16 +170,15 @@ impl Target for ClusterTarget {
 
     fn apply(&self, _wanted: Wanted<'_>, _progress: &mut OnProgress<'_>) -> Result<Applied, TargetError> {
         Err(TargetError::Unsupported {
-            what: "bringing the platform up in a cluster".to_owned(),
-            why: "this version watches, explains and changes what runs there; install the chart with helm"
-                .to_owned(),
+            what: "bringing the platform up in a cluster by this command".to_owned(),
+            why: "playctl up --target cluster does that".to_owned(),
         })
     }
 
     fn teardown(&self, _grace: bool) -> Result<(), TargetError> {
         Err(TargetError::Unsupported {
-            what: "taking the platform down in a cluster".to_owned(),
-            why: "what was installed there belongs to helm: helm uninstall".to_owned(),
+            what: "taking the platform down in a cluster by this command".to_owned(),
+            why: "playctl down --target cluster does that".to_owned(),
         })
     }
 
@@ -224,6 +266,42 @@ impl Target for ClusterTarget {
             let hpa = self.hpa(service).await?;
             case::case(&self.cluster, &hpa, clock::wall()).await
         })
+    }
+
+    fn add_node(&self) -> Result<NodeAdded, TargetError> {
+        let minikube = self.minikube("adding")?;
+        let name = minikube.add_node()?;
+        let follows = self.until(minikube, nodes::JOIN, async || {
+            Ok(match nodes::joined(&self.cluster, &name).await? {
+                Joined::Yes(follows) => Ok(follows),
+                Joined::NotYet(missing) => Err(format!("node {name}: {missing}")),
+            })
+        })?;
+        let nodes = self.wait(nodes::count(&self.cluster))?;
+        Ok(NodeAdded { name, nodes, follows })
+    }
+
+    fn remove_node(&self, name: Option<&str>) -> Result<NodeRemoved, TargetError> {
+        let minikube = self.minikube("removing")?;
+        let name = minikube.removable(name)?;
+        // minikube's own drain gives every pod one second and heeds no disruption budget.
+        self.until(minikube, nodes::LEAVE, async || {
+            if !nodes::exists(&self.cluster, &name).await? {
+                return Ok(Ok(()));
+            }
+            let world = self.observer().await?.world;
+            let actor = Actor { cluster: &self.cluster, world: &world };
+            let drained = actor.drain_node(&name).await;
+            let left = nodes::left_on(&self.cluster, &name).await?;
+            Ok(match drained {
+                _ if left.is_empty() => Ok(()),
+                Ok(_) => Err(format!("node {name} still has {}", left.join(", "))),
+                Err(held) => Err(held.to_string()),
+            })
+        })?;
+        minikube.delete_node(&name)?;
+        let nodes = self.wait(nodes::count(&self.cluster))?;
+        Ok(NodeRemoved { name, nodes })
     }
 
     fn reported(&self, service: &str) -> Result<Option<Reported>, TargetError> {

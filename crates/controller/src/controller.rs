@@ -183,6 +183,11 @@ impl Controller {
         self.finished
     }
 
+    /// What was last asked for: the values, and how many nodes.
+    pub fn wanted(&self) -> Option<(&Arc<Values>, u32)> {
+        self.spec.as_ref().map(|spec| (&spec.values, spec.nodes))
+    }
+
     /// Whether it is being taken down.
     pub fn is_stopping(&self) -> bool {
         self.stopping.is_some()

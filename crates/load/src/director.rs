@@ -9,7 +9,7 @@ use std::{
 
 use platform::{
     Event, EventKind, Target, TargetError,
-    target::{Drained, Killed, Scaled, Started, Stopped},
+    target::{Drained, Killed, NodeAdded, NodeRemoved, Scaled, Started, Stopped},
 };
 use scenario::{Scenario, Schedule, Step, Verb};
 
@@ -144,6 +144,14 @@ fn take(platform: &dyn Target, step: &Step) -> EventKind {
         Verb::Scale { service, to } => {
             platform.scale(service, *to).map(|Scaled { from, to, .. }| format!("{service} {from} → {to}"))
         }
+        Verb::AddNode => platform.add_node().map(|NodeAdded { name, nodes, follows }| {
+            let on_it =
+                if follows.is_empty() { String::new() } else { format!("; on it: {}", follows.join(", ")) };
+            format!("{name} is there, one of {nodes} nodes{on_it}")
+        }),
+        Verb::RemoveNode { node } => platform
+            .remove_node(node.as_deref())
+            .map(|NodeRemoved { name, nodes }| format!("{name} is drained and gone, {nodes} nodes are left")),
         other => Err(TargetError::Invalid { message: format!("{other} is nothing that a platform does") }),
     };
     let (outcome, failed) = match result {

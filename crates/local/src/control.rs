@@ -29,6 +29,10 @@ pub(crate) enum Request {
         values: Box<Values>,
         nodes: u32,
     },
+    /// One node more, or one less; the rest stays. Answered as `Apply` is.
+    Nodes {
+        more: bool,
+    },
     /// Anything else that changes something; answered by `Done`, a teardown by `Down`.
     Act(controller::Request),
     Snapshot,

@@ -6,10 +6,11 @@ use std::{
     path::Path,
 };
 
-use platform::values::Protocol;
+use platform::{
+    doctor::{Check, Verdict},
+    values::Protocol,
+};
 use rustix::process::{Resource, getrlimit};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use crate::{
     kernel::{port, proc, sockets},
@@ -23,41 +24,6 @@ const OPEN_FILES_WANTED: u64 = 12_000;
 const MEMORY_WANTED: u64 = 1 << 30;
 /// The port of the default platform's gateway.
 const GATEWAY_PORT: u16 = 10_000;
-
-/// How a check went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    Ok,
-    /// Not there; the platform comes up without it.
-    Missing,
-    /// The platform comes up, with limits.
-    Warn,
-    /// The platform does not come up.
-    Fail,
-}
-
-/// One thing that was checked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Check {
-    pub name: String,
-    pub ok: Verdict,
-    /// What was found.
-    pub detail: String,
-    /// How to make it better.
-    pub fix: Option<String>,
-}
-
-impl Check {
-    fn new(name: &str, ok: Verdict, detail: impl Into<String>) -> Self {
-        Self { name: name.to_owned(), ok, detail: detail.into(), fix: None }
-    }
-
-    fn with_fix(mut self, fix: impl Into<String>) -> Self {
-        self.fix = Some(fix.into());
-        self
-    }
-}
 
 /// Looks at everything; changes nothing except that it makes the directories that `up` would make.
 pub fn checks() -> Vec<Check> {

@@ -108,6 +108,10 @@ enum Ask {
         /// What the values ask for, and was found.
         programs: Programs,
     },
+    /// One node more, or one less.
+    Nodes {
+        more: bool,
+    },
     Act(Request),
     /// Whether anybody is there.
     Ping,
@@ -349,6 +353,14 @@ impl Supervisor {
     fn ask(&mut self, ask: Ask, answer: Answer) {
         match ask {
             Ask::Apply { values, nodes, programs } => self.apply(*values, nodes, programs, answer),
+            Ask::Nodes { more } => match self.controller.wanted() {
+                Some((values, nodes)) => {
+                    let (values, programs) = (Values::clone(values), self.host.programs().clone());
+                    let nodes = if more { nodes.saturating_add(1) } else { nodes.saturating_sub(1) };
+                    self.apply(values, nodes, programs, answer);
+                }
+                None => drop(answer.send(Reply::Failed(self.not_running()))),
+            },
             Ask::Act(mut request) => {
                 match &mut request {
                     Request::Kill { what, loads, .. } | Request::Drain { what, loads } => {

@@ -4,13 +4,14 @@ mod inputs;
 mod launch;
 mod teardown;
 
-use std::{fmt, time::Duration};
+use std::{fmt, ops::ControlFlow, time::Duration};
 
 use platform::{
     Target, TargetError,
     target::{
         Applied, Case, Drained, Endpoint, EventStream, EventsFrom, Killed, LogQuery, LogStream, NODES,
-        OnProgress, OnWait, PartOrigin, Progress, Scaled, Snapshot, Started, Stopped, Subject, Wanted,
+        NodeAdded, NodeRemoved, OnProgress, OnWait, PartOrigin, Progress, Scaled, Snapshot, Started, Stopped,
+        Subject, Wanted,
     },
 };
 
@@ -225,6 +226,24 @@ impl LocalTarget {
         }
     }
 
+    /// One node more, or one less: returns once that is carried out.
+    fn resize(&self, more: bool) -> Result<Snapshot, TargetError> {
+        self.check_alive()?;
+        let mut connection = self.running()?;
+        connection.send(&Request::Nodes { more }).map_err(TargetError::other)?;
+        let began = clock::now();
+        let outcome = follow(&mut connection, &mut |_| {
+            self.on_wait.as_ref().map_or(ControlFlow::Continue(()), |on_wait| on_wait(began.elapsed()))
+        })?;
+        match outcome {
+            Ended::Reply(Reply::Done(controller::Reply::Applied(_))) => self.snapshot(),
+            Ended::Reply(_) => Err(unexpected()),
+            Ended::Closed { .. } => {
+                Err(TargetError::Other { message: format!("{} was taken down meanwhile", self.name) })
+            }
+        }
+    }
+
     /// What comes until `End`.
     fn stream<T: 'static>(
         &self,
@@ -374,6 +393,26 @@ impl Target for LocalTarget {
             controller::Reply::Drained { drained, .. } => Ok(drained),
             _ => Err(unexpected()),
         }
+    }
+
+    fn add_node(&self) -> Result<NodeAdded, TargetError> {
+        let after = self.resize(true)?;
+        let name = after.node_list.last().map(|node| node.name.clone()).unwrap_or_default();
+        let on_it = after.parts.iter().filter(|part| part.name.ends_with(&name));
+        Ok(NodeAdded { nodes: after.nodes, follows: on_it.map(|part| part.name.clone()).collect(), name })
+    }
+
+    /// Nodes are numbered here, so that only the last can go. Its gateways drain; its replicas run on, since all nodes are
+    /// this machine.
+    fn remove_node(&self, name: Option<&str>) -> Result<NodeRemoved, TargetError> {
+        let before = self.snapshot()?;
+        let last = before.node_list.last().map(|node| node.name.clone()).unwrap_or_default();
+        if let Some(name) = name.filter(|name| *name != last) {
+            let message = format!("node {name}: only {last} can go, the one that came last");
+            return Err(TargetError::Invalid { message });
+        }
+        let after = self.resize(false)?;
+        Ok(NodeRemoved { name: last, nodes: after.nodes })
     }
 
     fn logs(&self, query: &LogQuery) -> Result<LogStream, TargetError> {

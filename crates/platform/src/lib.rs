@@ -3,6 +3,7 @@
 //! * [`address`]: where something is reached: a host and a port.
 //! * [`event`]: the one event stream (`docs/events.schema.json`).
 //! * [`target`]: where a platform runs: this machine, a cluster, virtual time.
+//! * [`doctor`]: what a machine has and lacks.
 //! * [`endpoints`]: what a gateway is told about the replicas behind it.
 //! * [`exit`]: exit codes of the command line.
 //! * [`file`]: a file that somebody named, read with a bound.
@@ -14,6 +15,7 @@
 //! reads charts and files.
 
 pub mod address;
+pub mod doctor;
 pub mod duration;
 pub mod endpoints;
 pub mod event;

@@ -57,6 +57,10 @@ pub trait Target: Send + Sync {
     /// The autoscaler of `service`, what it remembers, and what it would see if it looked now. An error if it has not
     /// looked yet.
     fn autoscaler(&self, service: &str) -> Result<Case, TargetError>;
+    /// Adds a node, and waits until it takes replicas and what belongs on every node runs on it.
+    fn add_node(&self) -> Result<NodeAdded, TargetError>;
+    /// Takes a node away, drained first. `None`: the one that came last.
+    fn remove_node(&self, name: Option<&str>) -> Result<NodeRemoved, TargetError>;
     /// What the controller of the autoscaler of `service` last wrote down; `None` where our engine is the controller.
     fn reported(&self, service: &str) -> Result<Option<Reported>, TargetError> {
         let _ = service;
@@ -187,6 +191,24 @@ pub struct Drained {
     #[serde(rename = "grace_ms", with = "crate::duration::ms")]
     #[schemars(with = "u64")]
     pub grace: Duration,
+}
+
+/// What an `add_node` did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeAdded {
+    pub name: String,
+    /// How many there are now.
+    pub nodes: u32,
+    /// What runs on it because it runs on every node: gateways, DaemonSets.
+    pub follows: Vec<String>,
+}
+
+/// What a `remove_node` did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeRemoved {
+    pub name: String,
+    /// How many are left.
+    pub nodes: u32,
 }
 
 /// The state of a platform at one moment.

@@ -7,6 +7,8 @@
 //!   - { at: 60s, do: drain, what: tcp/tcp-0 }
 //!   - { at: 70s, do: scale, what: tcp, to: 3 }
 //!   - { at: 10s, do: send, from: 1, payload: "brd:{token}:hello" }                  # client 1, the first to connect
+//!   - { at: 20s, do: add-node }                                                     # its name is the platform's choice
+//!   - { at: 90s, do: remove-node, node: node-2 }                                    # without `node`: the one that came last
 //! ```
 
 mod schedule;
@@ -58,6 +60,11 @@ pub enum Verb {
         service: String,
         to: u32,
     },
+    AddNode,
+    /// `None`: the one that came last.
+    RemoveNode {
+        node: Option<String>,
+    },
     /// Client `from` (1 is the first to connect) sends `payload`, in which `{token}` stands for a token that the server
     /// gave this client.
     Send {
@@ -69,7 +76,7 @@ pub enum Verb {
 /// What stands for a client's token in a payload.
 pub const TOKEN: &str = "{token}";
 const BROADCAST: &str = "brd:{token}:";
-const VERBS: [&str; 6] = ["stop", "start", "kill", "drain", "scale", "send"];
+const VERBS: [&str; 8] = ["stop", "start", "kill", "drain", "scale", "add-node", "remove-node", "send"];
 /// Parts that actions can stop and start.
 const PARTS: [&str; 5] = ["kafka", "memcached", "elasticsearch", "prometheus", "gateway"];
 
@@ -89,6 +96,7 @@ struct Form {
     length: Option<Duration>,
     restart: Option<bool>,
     to: Option<u32>,
+    node: Option<String>,
     from: Option<u64>,
     payload: Option<String>,
 }
@@ -127,6 +135,8 @@ impl TryFrom<Form> for Action {
                 }
                 Verb::Scale { service: what.name, to: form.to.take().ok_or_else(|| missing("to"))? }
             }
+            "add-node" => Verb::AddNode,
+            "remove-node" => Verb::RemoveNode { node: form.node.take() },
             "send" => {
                 let payload = form.payload.take().ok_or_else(|| missing("payload"))?;
                 payload.parse::<Payload>().map_err(|error| format!("payload: {error}"))?;
@@ -142,6 +152,7 @@ impl TryFrom<Form> for Action {
             ("for", form.length.is_some()),
             ("restart", form.restart.is_some()),
             ("to", form.to.is_some()),
+            ("node", form.node.is_some()),
             ("from", form.from.is_some()),
             ("payload", form.payload.is_some()),
         ];
@@ -167,6 +178,8 @@ impl From<Action> for Form {
                 (form.what, form.restart) = (Some(what.to_string()), Some(restart));
             }
             Verb::Scale { service, to } => (form.what, form.to) = (Some(service), Some(to)),
+            Verb::AddNode => {}
+            Verb::RemoveNode { node } => form.node = node,
             Verb::Send { from, payload } => (form.from, form.payload) = (Some(from), Some(payload)),
         }
         form
@@ -252,11 +265,18 @@ impl Verb {
             Self::Kill { .. } => "kill",
             Self::Drain { .. } => "drain",
             Self::Scale { .. } => "scale",
+            Self::AddNode => "add-node",
+            Self::RemoveNode { .. } => "remove-node",
             Self::Send { .. } => "send",
         }
     }
 
-    /// What of the platform it acts on; nothing, if it only sends.
+    /// Whether it is done to a platform; if not, a client does it.
+    pub fn is_of_platform(&self) -> bool {
+        !matches!(self, Self::Send { .. })
+    }
+
+    /// The service or part that it acts on, if it acts on one.
     pub fn subject(&self) -> Option<Subject> {
         match self {
             Self::Stop { what, .. }
@@ -264,7 +284,7 @@ impl Verb {
             | Self::Kill { what, .. }
             | Self::Drain { what } => Some(what.clone()),
             Self::Scale { service, .. } => Some(Subject::whole(service)),
-            Self::Send { .. } => None,
+            Self::AddNode | Self::RemoveNode { .. } | Self::Send { .. } => None,
         }
     }
 }
@@ -281,6 +301,9 @@ impl fmt::Display for Verb {
             Self::Kill { what, restart: false } => write!(formatter, "kill {what} for good"),
             Self::Drain { what } => write!(formatter, "drain {what}"),
             Self::Scale { service, to } => write!(formatter, "scale {service} to {to}"),
+            Self::AddNode => formatter.write_str("add a node"),
+            Self::RemoveNode { node: Some(node) } => write!(formatter, "remove node {node}"),
+            Self::RemoveNode { node: None } => formatter.write_str("remove the node that came last"),
             Self::Send { from, payload } => write!(formatter, "client {from} sends {payload}"),
         }
     }
@@ -312,6 +335,9 @@ mod tests {
             ("{ when: ramp done, do: kill, what: tcp }", "when ramp done: kill tcp"),
             ("{ at: 60s, do: drain, what: tcp/tcp-0 }", "at 1m: drain tcp/tcp-0"),
             ("{ at: 1s, do: scale, what: tcp, to: 3 }", "at 1s: scale tcp to 3"),
+            ("{ at: 1s, do: add-node }", "at 1s: add a node"),
+            ("{ when: ramp done, do: remove-node, node: node-2 }", "when ramp done: remove node node-2"),
+            ("{ at: 1m, do: remove-node }", "at 1m: remove the node that came last"),
             (
                 r#"{ at: 10s, do: send, from: 1, payload: "brd:{token}:hello" }"#,
                 "at 10s: client 1 sends brd:{token}:hello",
@@ -332,6 +358,9 @@ mod tests {
             ("{ at: 1s, do: stop }", "do: stop needs `what`"),
             ("{ at: 1s, do: stop, what: kafka, to: 3 }", "do: stop has no use for `to`"),
             ("{ at: 1s, do: drain, what: tcp/tcp-0, for: 3s }", "has no use for `for`"),
+            ("{ at: 1s, do: add-nod }", "did you mean `add-node`?"),
+            ("{ at: 1s, do: add-node, node: node-2 }", "do: add-node has no use for `node`"),
+            ("{ at: 1s, do: remove-node, what: tcp }", "do: remove-node has no use for `what`"),
             ("{ at: 1s, do: scale, what: tcp/tcp-0, to: 3 }", "a service is scaled"),
             ("{ at: 1s, do: send, payload: x }", "do: send needs `from`"),
             ("{ at: 1s, do: send, from: 1, payload: '\\q' }", "is no escape"),

@@ -7,12 +7,13 @@ use platform::{exit, file};
 use crate::{Scenario, hint};
 
 /// The scenarios that are built in, by name.
-const EMBEDDED: [(&str, &str); 5] = [
+const EMBEDDED: [(&str, &str); 6] = [
     ("tcp-10k", include_str!("../../../infrastructure/scenarios/tcp-10k.yaml")),
     ("udp-burst", include_str!("../../../infrastructure/scenarios/udp-burst.yaml")),
     ("broadcast", include_str!("../../../infrastructure/scenarios/broadcast.yaml")),
     ("drain", include_str!("../../../infrastructure/scenarios/drain.yaml")),
     ("broker-down", include_str!("../../../infrastructure/scenarios/broker-down.yaml")),
+    ("node-add", include_str!("../../../infrastructure/scenarios/node-add.yaml")),
 ];
 /// A larger file is no scenario.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;

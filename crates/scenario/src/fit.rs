@@ -56,6 +56,13 @@ impl Scenario {
                 can_happen(event, platform).map_err(unfit)?;
             }
             is_there(&action.verb, platform).map_err(unfit)?;
+            // The name of one that an action adds is not known before.
+            let adds = self.actions.iter().any(|action| action.verb == Verb::AddNode);
+            if let Verb::RemoveNode { node: Some(node) } = &action.verb
+                && !adds
+            {
+                is_a_node(node, platform).map_err(unfit)?;
+            }
         }
         Ok(())
     }
@@ -156,6 +163,15 @@ fn is_there(verb: &Verb, platform: &Snapshot) -> Result<(), String> {
     Err(format!("{}; and parts: {}", no_service(platform, &what.name), parts.join(", ")))
 }
 
+fn is_a_node(name: &str, platform: &Snapshot) -> Result<(), String> {
+    let names = || platform.node_list.iter().map(|node| node.name.as_str());
+    if names().any(|known| known == name) {
+        return Ok(());
+    }
+    let all: Vec<&str> = names().collect();
+    Err(format!("there is no node {name}{}; there are: {}", hint(name, names()), all.join(", ")))
+}
+
 fn is_a_replica(service: &str, name: &str) -> bool {
     let ordinal = name.strip_prefix(service).and_then(|rest| rest.strip_prefix('-'));
     ordinal.is_some_and(|ordinal| ordinal.parse::<u32>().is_ok())
@@ -210,7 +226,7 @@ impl fmt::Display for Requirement {
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
-    use platform::target::{AutoscalerSnapshot, PartOrigin, PartSnapshot};
+    use platform::target::{AutoscalerSnapshot, NodeSnapshot, PartOrigin, PartSnapshot};
 
     use super::*;
 
@@ -251,11 +267,16 @@ mod tests {
             platform: "playground".to_owned(),
             target: "local".to_owned(),
             since: Timestamp::UNIX_EPOCH,
-            nodes: 1,
-            node_list: Vec::new(),
+            nodes: 2,
+            node_list: ["node-0", "node-1"].map(node).to_vec(),
             services: vec![tcp],
             parts: vec![kafka],
         }
+    }
+
+    fn node(name: &str) -> NodeSnapshot {
+        let (ready, schedulable) = (true, true);
+        NodeSnapshot { name: name.to_owned(), ready, schedulable, cpu_cores: None, memory_bytes: None }
     }
 
     fn scenario(more: &str) -> Scenario {
@@ -291,6 +312,11 @@ mod tests {
             ),
             ("{ at: 1s, do: stop, what: elasticsearch }", true, "there is no elasticsearch"),
             ("{ at: 1s, do: drain, what: tcp/tpc-0 }", true, "tcp/tpc-0 is no replica"),
+            (
+                "{ at: 1s, do: remove-node, node: nod-1 }",
+                true,
+                "there is no node nod-1; did you mean `node-1`?",
+            ),
         ] {
             let error = action(text).check(&platform(1, autoscaled)).unwrap_err().to_string();
             assert!(error.starts_with("actions[0]: ") && error.contains(reason), "{error}");
@@ -300,6 +326,10 @@ mod tests {
             "{ at: 1s, do: stop, what: kafka }",
             "{ when: kafka started, do: drain, what: tcp/fullest }",
             "{ at: 1s, do: send, from: 1, payload: x }",
+            "{ at: 1s, do: add-node }",
+            "{ at: 1s, do: remove-node, node: node-1 }",
+            "{ at: 1s, do: remove-node }",
+            "{ at: 1s, do: add-node }, { at: 2s, do: remove-node, node: node-2 }",
         ] {
             assert_eq!(action(text).check(&platform(1, true)), Ok(()), "{text}");
         }

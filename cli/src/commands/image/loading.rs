@@ -50,7 +50,7 @@ impl<'a> Loader<'a> {
     }
 
     fn profile(&self) -> &str {
-        &self.context.global.platform
+        self.context.global.minikube_profile()
     }
 
     /// The engine that was asked for, or the first that answers.

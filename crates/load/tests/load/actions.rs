@@ -15,8 +15,8 @@ use platform::{
     Event, EventKind, Target, TargetError,
     event::{Source, Stamper},
     target::{
-        Applied, Case, Drained, Endpoint, EventStream, EventsFrom, Killed, LogQuery, LogStream, OnProgress,
-        Scaled, Snapshot, Started, Stopped, Subject, Wanted,
+        Applied, Case, Drained, Endpoint, EventStream, EventsFrom, Killed, LogQuery, LogStream, NodeAdded,
+        NodeRemoved, OnProgress, Scaled, Snapshot, Started, Stopped, Subject, Wanted,
     },
 };
 use scenario::{Scenario, Step, Verb};
@@ -262,6 +262,16 @@ impl Target for Noted {
         Ok(self.call(format!("drain {what}"), drained))
     }
 
+    fn add_node(&self) -> Result<NodeAdded, TargetError> {
+        let follows = vec!["gateway-node-2".to_owned()];
+        Ok(self.call("add node".to_owned(), NodeAdded { name: "node-2".to_owned(), nodes: 3, follows }))
+    }
+
+    fn remove_node(&self, name: Option<&str>) -> Result<NodeRemoved, TargetError> {
+        let name = name.unwrap_or("node-2").to_owned();
+        Ok(self.call(format!("remove {name}"), NodeRemoved { name, nodes: 2 }))
+    }
+
     fn logs(&self, _query: &LogQuery) -> Result<LogStream, TargetError> {
         Err(TargetError::other("not asked for"))
     }
@@ -317,6 +327,24 @@ impl Stage {
     fn calls(&self) -> Vec<String> {
         self.platform.calls.lock().clone()
     }
+}
+
+#[test]
+fn nodes_come_and_go() {
+    let mut stage = Stage::new(
+        "[{ at: 1s, do: add-node }, { at: 2s, do: remove-node }, { at: 3s, do: remove-node, node: node-1 }]",
+        true,
+    );
+    for (at_ms, outcome) in [
+        (1000, "node-2 is there, one of 3 nodes; on it: gateway-node-2"),
+        (2000, "node-2 is drained and gone, 2 nodes are left"),
+        (3000, "node-1 is drained and gone, 2 nodes are left"),
+    ] {
+        stage.director.act(at_ms);
+        let (_, told, failed) = stage.hears(at_ms);
+        assert_eq!((told.as_str(), failed), (outcome, false));
+    }
+    assert_eq!(stage.calls(), ["add node", "remove node-2", "remove node-1"]);
 }
 
 #[test]

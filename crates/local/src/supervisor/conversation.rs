@@ -84,6 +84,12 @@ impl Talk {
                 let answer = self.ask(Ask::Apply { values, nodes, programs }).await;
                 client.stream_until(tail, answer).await
             }
+            Request::Nodes { more } => {
+                let mut tail = self.events.tail();
+                while tail.next_present()?.is_some() {}
+                let answer = self.ask(Ask::Nodes { more }).await;
+                client.stream_until(tail, answer).await
+            }
             Request::Ping => {
                 // The main loop has to be alive, not this conversation alone.
                 drop(wait(self.ask(Ask::Ping).await).await);

@@ -147,6 +147,11 @@ impl Host {
         id
     }
 
+    /// The real servers that are in use, as they were found.
+    pub(crate) fn programs(&self) -> &Programs {
+        &self.programs
+    }
+
     /// Prepares what values need beside what the controller starts; why that does not work, otherwise.
     pub(crate) fn prepare(&mut self, values: &Values, nodes: u32, programs: Programs) -> Result<(), String> {
         Proxy::check(values, &programs)?;

@@ -1,0 +1,43 @@
+//! `playctl up --target minikube`
+
+use std::{path::PathBuf, time::Duration};
+
+use platform::{ServiceKind, exit};
+
+use super::cluster;
+use crate::commands::{Context, Outcome, minikube};
+
+/// The chart's preset for it; other files are laid over it.
+const PRESET: &str = "minikube";
+/// Everything is fetched by every node the first time.
+const TIMEOUT: Duration = Duration::from_mins(15);
+
+pub(super) fn run(context: &Context, args: &super::Args) -> Outcome {
+    let profile = minikube::profile(context)?;
+    let (mut what, mut how) = (args.bring_up.clone(), args.cluster.clone());
+    let nodes = what.nodes.take();
+    what.files.insert(0, PathBuf::from(PRESET));
+    how.timeout.get_or_insert(TIMEOUT);
+    // Wrong values are found before minutes of work.
+    let values = cluster::wanted(&what, &how)?.values;
+    let large = values.enabled_services().any(|service| service.kind == ServiceKind::Stream);
+    if how.dry_run {
+        if !minikube::plan(context, &profile, &args.profile, nodes, large)? {
+            return Ok(exit::DONE);
+        }
+        return cluster::install(context, &cluster::wanted(&what, &how)?, true);
+    }
+    minikube::start(context, &profile, &args.profile, nodes, large)?;
+    if let Some(loaded) = minikube::load_image(context, &profile, how.image.as_deref())? {
+        how.image = Some(loaded);
+    }
+    let wanted = cluster::wanted(&what, &how)?;
+    // A LoadBalancer is not ready before it has an address, and the tunnel gives it one.
+    let opened = minikube::open(context, &profile, &args.profile)?;
+    let outcome = cluster::install(context, &wanted, false);
+    if outcome.is_err() && opened {
+        minikube::end_kept(&profile)?;
+    }
+    minikube::say_where_the_dashboard_is(context, &profile, &args.profile);
+    outcome
+}

@@ -1,0 +1,516 @@
+//! The real `minikube`, driven as somebody at a terminal would: its profile, nodes, images, tunnel and dashboard.
+//!
+//! From the process inwards: `call` (one run of a program), `events` (what it tells meanwhile), `error` (what its failures
+//! mean), `profile` and `settings` (what there is, what was asked for), `keep` (what has to go on running: tunnel and
+//! dashboard), `doctor` (what is missing on this machine).
+
+mod call;
+mod doctor;
+mod error;
+mod events;
+mod keep;
+pub(crate) mod nodes;
+mod profile;
+mod settings;
+
+use std::{
+    ffi::OsString,
+    fmt,
+    fs::{self, DirBuilder},
+    ops::ControlFlow,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use image::{Reference, Saved, engine::Engine};
+
+use self::{
+    call::{Call, Heard},
+    profile::{Profile, Profiles, State},
+};
+
+pub use self::{
+    doctor::{Tools, checks},
+    error::{Failed, INSTALL_MINIKUBE, MinikubeError},
+    events::{Reason, Told},
+    keep::{Keep, Kept, keep},
+    settings::{Machine, Settings},
+};
+
+/// How long minikube may take to answer a question. Its list of profiles asks every driver.
+const ANSWER: Duration = Duration::from_mins(2);
+
+/// Between two looks at a node that comes or goes.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// More than that is no answer.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
+
+/// Told what minikube does meanwhile; `None` if it says nothing. May break off.
+pub type OnTold = Arc<dyn Fn(Option<&Told>) -> ControlFlow<()> + Send + Sync>;
+
+/// Which profile, and where.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The program; `None`: the `minikube` on PATH.
+    pub program: Option<PathBuf>,
+    pub profile: String,
+    /// The kubeconfig that minikube writes its context into; `None`: where kubectl looks.
+    pub kubeconfig: Option<PathBuf>,
+    /// A folder of this profile's own, in which is kept what later calls need.
+    pub folder: PathBuf,
+}
+
+/// A profile of minikube.
+#[derive(Clone)]
+pub struct Minikube {
+    program: PathBuf,
+    profile: String,
+    kubeconfig: Option<PathBuf>,
+    folder: PathBuf,
+    told: OnTold,
+}
+
+impl fmt::Debug for Minikube {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Minikube").field("profile", &self.profile).finish_non_exhaustive()
+    }
+}
+
+/// What `start` did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Started {
+    /// One line per change, in words; empty when the profile was there and is as it was.
+    pub changes: Vec<String>,
+    /// What a user should know: what the machine does not have, what minikube cannot change.
+    pub notes: Vec<String>,
+    pub nodes: usize,
+}
+
+/// What `start` would do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Planned {
+    pub changes: Vec<String>,
+    pub notes: Vec<String>,
+    /// The cluster is there, and can be asked.
+    pub runs: bool,
+}
+
+type Result<T> = std::result::Result<T, MinikubeError>;
+
+impl Minikube {
+    /// # Errors
+    /// A name that minikube would not take.
+    pub fn new(options: Options, told: OnTold) -> Result<Self> {
+        let Options { program, profile, kubeconfig, folder } = options;
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let starts_well = profile.starts_with(|first: char| first.is_ascii_alphanumeric());
+        if profile.len() < 2 || profile.len() > 40 || !profile.bytes().all(allowed) || !starts_well {
+            return Err(MinikubeError::Usage(format!(
+                "minikube profile {profile:?}: expected 2 to 40 of a-z, 0-9 and -, beginning with a letter or digit"
+            )));
+        }
+        let program = program.unwrap_or_else(|| PathBuf::from("minikube"));
+        Ok(Self { program, profile, kubeconfig, folder, told })
+    }
+
+    /// The profile, which is also the name of its context.
+    pub fn profile(&self) -> &str {
+        &self.profile
+    }
+
+    /// What of it is to go on running when this process has ended.
+    pub fn kept(&self, keep: Keep) -> Kept {
+        Kept::new(&self.folder, keep)
+    }
+
+    /// Whether there is such a profile, in whatever state.
+    pub fn exists(&self) -> Result<bool> {
+        Ok(self.find()?.is_some())
+    }
+
+    /// Fails unless the profile is there and runs; says why, and what to do.
+    pub fn check(&self) -> Result<()> {
+        self.running().map(drop)
+    }
+
+    /// The driver of the profile.
+    pub fn driver(&self) -> Result<String> {
+        Ok(self.existing()?.config().driver)
+    }
+
+    /// Makes the profile what is wanted: creates it, starts it, adds nodes and addons. One that is there already and as
+    /// it should be stays untouched.
+    pub fn start(&self, settings: &Settings, machine: Machine) -> Result<Started> {
+        let mut started = Started::default();
+        match self.find()? {
+            None => {
+                let (flags, notes) = settings.flags(machine);
+                started.notes = notes;
+                self.tell(self.begin().args(&flags), &mut started.notes)?;
+                started.changes.push(format!("minikube profile {} made", self.profile));
+            }
+            Some(profile) => {
+                if self.usable(&profile)? == State::Stopped {
+                    // Without its settings: those that it was made with count.
+                    self.tell(self.begin(), &mut started.notes)?;
+                    started.changes.push(format!("minikube profile {} started", self.profile));
+                }
+                started.notes.extend(self.differences(settings, &profile));
+                for addon in settings.missing_addons(&profile) {
+                    self.run(self.call(["addons", "enable", &addon]))?;
+                    started.changes.push(format!("addon {addon} enabled"));
+                }
+                for _ in self.existing()?.nodes().len()..settings.nodes.unwrap_or(0) as usize {
+                    started.changes.push(format!("node {} added", self.add_node()?));
+                }
+            }
+        }
+        started.nodes = self.existing()?.nodes().len();
+        Ok(started)
+    }
+
+    /// What [`start`](Self::start) would do.
+    pub fn plan(&self, settings: &Settings, machine: Machine) -> Result<Planned> {
+        let Some(profile) = self.find()? else {
+            let (flags, notes) = settings.flags(machine);
+            let changes = vec![format!("would be run: {}", self.begin().args(flags))];
+            return Ok(Planned { changes, notes, runs: false });
+        };
+        let runs = self.usable(&profile)? == State::Running;
+        let mut changes = Vec::new();
+        if !runs {
+            changes.push(format!("would be run: {}", self.begin()));
+        }
+        let addons = settings.missing_addons(&profile);
+        changes.extend(addons.iter().map(|addon| format!("addon {addon} would be enabled")));
+        let more = (settings.nodes.unwrap_or(0) as usize).saturating_sub(profile.nodes().len());
+        if more > 0 {
+            changes.push(format!("nodes would be added: {more}"));
+        }
+        Ok(Planned { changes, notes: self.differences(settings, &profile).into_iter().collect(), runs })
+    }
+
+    /// Adds a node and gives it the image that the others were given; returns the name that Kubernetes knows it by.
+    pub fn add_node(&self) -> Result<String> {
+        let name = self.join_node()?;
+        let image = self.image();
+        // minikube gives a new node only what it fetched itself.
+        if image.exists() {
+            self.load(&image)?;
+        }
+        Ok(name)
+    }
+
+    fn join_node(&self) -> Result<String> {
+        let profile = self.running()?;
+        let config = profile.config();
+        if !config.multi_node_requested && ["", "auto"].contains(&config.kubernetes_config.cni.as_str()) {
+            return Err(MinikubeError::State {
+                what: format!(
+                    "minikube profile {} was made with one node and no --cni, so it has no network between nodes: another \
+                     one would join and never be ready (kubernetes/minikube#19665)",
+                    self.profile
+                ),
+                next: "begin anew: playctl down, then playctl up".to_owned(),
+            });
+        }
+        let before = profile.nodes();
+        let call = self.call(["node", "add"]);
+        let added = self.run(call.clone());
+        let after = self.existing()?.nodes();
+        let new = after.into_iter().find(|node| !before.contains(node)).map(|(name, _)| name);
+        match (added, new) {
+            (Ok(_), Some(name)) => Ok(name),
+            (Ok(_), None) => {
+                let what = "it succeeded, and the profile has no new node".to_owned();
+                Err(MinikubeError::Answer { call: call.to_string(), what })
+            }
+            // Its entry stays behind (kubernetes/minikube#18179), and a later start would trip over it.
+            (Err(MinikubeError::Failed(failed)), Some(name)) => Err(MinikubeError::State {
+                what: failed.to_string(),
+                next: format!("what is left of it goes by: playctl node remove {name}"),
+            }),
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    /// The node that `name` means, as Kubernetes names it; without a name the one that was added last. Not the control
+    /// plane, which minikube does not give up.
+    pub fn removable(&self, name: Option<&str>) -> Result<String> {
+        let nodes = self.running()?.nodes();
+        let workers: Vec<&str> =
+            nodes.iter().filter(|(_, node)| !node.control_plane).map(|(name, _)| name.as_str()).collect();
+        let Some(wanted) = name else {
+            return workers.last().map(|name| (*name).to_owned()).ok_or_else(|| {
+                MinikubeError::Usage(format!(
+                    "profile {} has no node that could go: only its control plane is left",
+                    self.profile
+                ))
+            });
+        };
+        let full = format!("{}-{wanted}", self.profile);
+        let Some((found, node)) = nodes.iter().find(|(name, _)| *name == wanted || *name == full) else {
+            let known = if workers.is_empty() { "none".to_owned() } else { workers.join(", ") };
+            let message =
+                format!("profile {} has no node {wanted}; those that can go: {known}", self.profile);
+            return Err(MinikubeError::Usage(message));
+        };
+        if node.control_plane {
+            let message = format!(
+                "node {found} is the control plane, without which there is no cluster; take it all down: playctl down"
+            );
+            return Err(MinikubeError::Usage(message));
+        }
+        Ok(found.clone())
+    }
+
+    /// Deletes a node with its machine. Whoever calls has drained it: minikube gives its pods a second.
+    pub fn delete_node(&self, name: &str) -> Result<()> {
+        let call = self.call(["node", "delete", name]);
+        self.run(call.clone())?;
+        let left = self.existing()?.nodes().into_iter().any(|(left, _)| left == name);
+        if left {
+            let what = format!("it succeeded, and the profile still has {name}");
+            return Err(MinikubeError::Answer { call: call.to_string(), what });
+        }
+        Ok(())
+    }
+
+    /// Loads an image from a tar into every node, and keeps it for nodes that come later.
+    pub fn load_image(&self, tar: &Path) -> Result<()> {
+        let image = self.image();
+        let kept = DirBuilder::new().recursive(true).mode(0o700).create(&self.folder);
+        kept.and_then(|()| fs::copy(tar, &image)).map_err(|source| MinikubeError::Io {
+            call: format!("keeping {} as {}", tar.display(), image.display()),
+            source,
+        })?;
+        self.load(&image)
+    }
+
+    fn image(&self) -> PathBuf {
+        self.folder.join("image.tar")
+    }
+
+    /// minikube succeeds even if no node took the image (kubernetes/minikube#21393, #23471), so it is asked whether it has it.
+    fn load(&self, tar: &Path) -> Result<()> {
+        let saved = Saved::read(tar).map_err(|error| MinikubeError::Usage(error.to_string()))?;
+        let call = self.of_engine(Engine::Minikube.load(tar, &self.profile));
+        self.run(call.clone())?;
+        let listed = self.output(&self.of_engine(Engine::Minikube.list(&self.profile)))?;
+        let missing = |reference: &&Reference| !Engine::Minikube.finds(&listed, reference, &saved.digests);
+        match saved.references.iter().find(missing) {
+            None => Ok(()),
+            Some(missing) => Err(MinikubeError::Answer {
+                call: call.to_string(),
+                what: format!("it succeeded, and no node has this {missing}"),
+            }),
+        }
+    }
+
+    fn of_engine(&self, call: image::engine::Call) -> Call {
+        self.environment(Call::new(&self.program).args(call.arguments))
+    }
+
+    /// Ends what was kept running, deletes the profile with all its nodes, and looks that none is left. Returns whether there
+    /// was one.
+    pub fn delete(&self) -> Result<bool> {
+        for keep in Keep::ALL {
+            self.kept(keep).end()?;
+        }
+        // It may never have been made.
+        let _ = fs::remove_dir_all(&self.folder);
+        if self.find()?.is_none() {
+            return Ok(false);
+        }
+        let call = self.call(["delete"]);
+        self.tell(call.clone().args(["--output=json"]), &mut Vec::new())?;
+        if self.find()?.is_some() {
+            let what = format!("it succeeded, and profile {} is still there", self.profile);
+            return Err(MinikubeError::Answer { call: call.to_string(), what });
+        }
+        Ok(true)
+    }
+
+    /// Says what is waited for, and lets a moment go by.
+    pub(crate) fn waits(&self, what: &str) -> Result<()> {
+        let told = Told::Info(what.to_owned());
+        let until = Instant::now() + LOOK_AGAIN;
+        while Instant::now() < until {
+            if (self.told)(Some(&told)).is_break() {
+                return Err(MinikubeError::Interrupted);
+            }
+            call::pause();
+        }
+        Ok(())
+    }
+
+    /// What keeps LoadBalancers reachable. It is not run here, see [`Keep`].
+    pub(crate) fn tunnel(&self) -> Call {
+        self.call(["tunnel"])
+    }
+
+    /// What serves Kubernetes' own dashboard, and prints its address.
+    pub(crate) fn dashboard(&self) -> Call {
+        self.call(["dashboard", "--url"])
+    }
+
+    /// The calls that take a cluster to be made, for a test that asks minikube whether it would take their options.
+    #[cfg(feature = "real-servers")]
+    pub fn calls_of_images_and_keepers(&self, tar: &Path) -> Vec<std::process::Command> {
+        let images = [Engine::Minikube.load(tar, &self.profile), Engine::Minikube.list(&self.profile)];
+        let calls =
+            images.map(|call| self.of_engine(call)).into_iter().chain([self.tunnel(), self.dashboard()]);
+        let command = |call: Call| {
+            let mut command = std::process::Command::new(call.program);
+            command.args(call.arguments).envs(call.environment);
+            command
+        };
+        calls.map(command).collect()
+    }
+
+    /// `minikube start` without what it is to be. The user's current context stays.
+    fn begin(&self) -> Call {
+        self.call(["start", "--keep-context", "--interactive=false", "--output=json"])
+    }
+
+    fn call<const N: usize>(&self, arguments: [&str; N]) -> Call {
+        self.environment(Call::new(&self.program).args(arguments).args(["--profile", &self.profile]))
+    }
+
+    fn environment(&self, mut call: Call) -> Call {
+        // Its messages are read here, and it speaks the user's language (kubernetes/minikube#18093).
+        call.environment.push(("LC_ALL", OsString::from("C")));
+        let kubeconfig = self.kubeconfig.as_ref();
+        call.environment.extend(kubeconfig.map(|file| ("KUBECONFIG", OsString::from(file))));
+        call
+    }
+
+    fn find(&self) -> Result<Option<Profile>> {
+        let call = self.environment(Call::new(&self.program).args(["profile", "list", "--output=json"]));
+        let answer = self.output(&call)?;
+        let profiles: Profiles = serde_json::from_str(answer.trim()).map_err(|error| {
+            let beginning: String = answer.trim().chars().take(200).collect();
+            MinikubeError::Answer { call: call.to_string(), what: format!("{error}, in {beginning:?}") }
+        })?;
+        let mut valid = profiles.valid.into_iter();
+        if let Some(found) = valid.find(|profile| profile.name == self.profile) {
+            return Ok(Some(found));
+        }
+        Ok(profiles
+            .invalid
+            .into_iter()
+            .find(|profile| profile.name == self.profile)
+            .map(|broken| Profile { config: None, ..broken }))
+    }
+
+    fn existing(&self) -> Result<Profile> {
+        self.find()?.ok_or_else(|| MinikubeError::State {
+            what: format!("there is no minikube profile {}", self.profile),
+            next: "make it with: playctl up".to_owned(),
+        })
+    }
+
+    fn running(&self) -> Result<Profile> {
+        let profile = self.existing()?;
+        match self.usable(&profile)? {
+            State::Running => Ok(profile),
+            _ => Err(MinikubeError::State {
+                what: format!("minikube profile {} is stopped", self.profile),
+                next: "start it with: playctl up".to_owned(),
+            }),
+        }
+    }
+
+    /// A profile that runs or can be started; any other is explained.
+    fn usable(&self, profile: &Profile) -> Result<State> {
+        let (name, status) = (&self.profile, &profile.status);
+        let (what, next) = match profile.state() {
+            state @ (State::Running | State::Stopped) => return Ok(state),
+            State::Paused => (
+                "is paused: its nodes run, and its containers are frozen".to_owned(),
+                format!("let it go on with: minikube unpause --profile {name}"),
+            ),
+            State::Changing => (
+                format!("is {}: another minikube is at it", status.to_lowercase()),
+                format!("wait for that one, or look: minikube status --profile {name}"),
+            ),
+            State::Broken => (
+                format!(
+                    "is broken (minikube says {}): its machine or its files are gone or do not answer, as after Docker \
+                     was stopped or the containers were deleted by hand",
+                    if status.is_empty() { "that its files are invalid" } else { status }
+                ),
+                format!(
+                    "see whether its driver runs; then begin anew: minikube delete --profile {name}, playctl up"
+                ),
+            ),
+        };
+        Err(MinikubeError::State { what: format!("minikube profile {name} {what}"), next })
+    }
+
+    fn differences(&self, settings: &Settings, profile: &Profile) -> Option<String> {
+        let mut different = settings.differences(profile);
+        let nodes = profile.nodes().len();
+        if let Some(wanted) = settings.nodes.filter(|wanted| (*wanted as usize) < nodes) {
+            different
+                .push(format!("--nodes {nodes}, not {wanted} (take one away with: playctl node remove)"));
+        }
+        (!different.is_empty()).then(|| {
+            format!(
+                "minikube profile {} was made with {}; minikube cannot change that on an existing profile: take it down \
+                 with playctl down, then up again",
+                self.profile,
+                different.join(", ")
+            )
+        })
+    }
+
+    /// Runs what tells by CloudEvents what it does; its warnings are added to `notes`.
+    fn tell(&self, call: Call, notes: &mut Vec<String>) -> Result<()> {
+        let mut reason = None;
+        let outcome = call::run(&call, None, &mut |heard| match heard {
+            Heard::Out(line) => {
+                let Some(told) = events::event(line) else { return (self.told)(None) };
+                match &told {
+                    Told::Warning(text) => notes.push(format!("minikube warns: {text}")),
+                    Told::Error(why) => reason = Some(why.clone()),
+                    _ => {}
+                }
+                (self.told)(Some(&told))
+            }
+            Heard::Err(_) | Heard::Waiting => (self.told)(None),
+        });
+        let ended = outcome.map_err(|broken| MinikubeError::of(&call, broken))?;
+        if ended.status.success() { Ok(()) } else { Err(MinikubeError::failed(&call, ended, reason)) }
+    }
+
+    /// Runs what tells in lines for people what it does.
+    fn run(&self, call: Call) -> Result<()> {
+        let outcome = call::run(&call, None, &mut |heard| match heard {
+            Heard::Out(line) if !line.trim().is_empty() => {
+                (self.told)(Some(&Told::Info(line.trim().to_owned())))
+            }
+            _ => (self.told)(None),
+        });
+        let ended = outcome.map_err(|broken| MinikubeError::of(&call, broken))?;
+        if ended.status.success() { Ok(()) } else { Err(MinikubeError::failed(&call, ended, None)) }
+    }
+
+    /// What it prints.
+    fn output(&self, call: &Call) -> Result<String> {
+        let mut printed = String::new();
+        let outcome = call::run(call, Some(ANSWER), &mut |heard| {
+            if let Heard::Out(line) = heard
+                && printed.len() < ANSWER_BYTES_MAX
+            {
+                printed.push_str(line);
+                printed.push('\n');
+            }
+            (self.told)(None)
+        });
+        let ended = outcome.map_err(|broken| MinikubeError::of(call, broken))?;
+        if ended.status.success() { Ok(printed) } else { Err(MinikubeError::failed(call, ended, None)) }
+    }
+}

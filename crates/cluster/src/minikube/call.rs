@@ -1,0 +1,295 @@
+//! One call of a program: run to its end, watched line by line, broken off when nobody wants it any more.
+
+use std::{
+    collections::VecDeque,
+    ffi::{OsStr, OsString},
+    fmt, io,
+    io::{BufRead as _, BufReader, Read},
+    ops::ControlFlow,
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How often a caller that waits is asked whether to go on.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+/// How long a program that was told to end may take before it is killed. minikube cleans up after an interrupt.
+const END: Duration = Duration::from_secs(20);
+/// A longer line is cut: the list of profiles is one line.
+const LINE_BYTES_MAX: u64 = 4 << 20;
+/// Lines that wait for the reader; the program waits with them.
+const LINES_MAX: usize = 256;
+/// Of what it said on stderr, as many of the last lines are kept.
+const LAST_LINES: usize = 8;
+
+/// What is run, and with what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Call {
+    pub(crate) program: PathBuf,
+    pub(crate) arguments: Vec<OsString>,
+    pub(crate) environment: Vec<(&'static str, OsString)>,
+}
+
+impl Call {
+    pub(crate) fn new(program: impl Into<PathBuf>) -> Self {
+        Self { program: program.into(), arguments: Vec::new(), environment: Vec::new() }
+    }
+
+    pub(crate) fn args<I: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = I>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
+        self
+    }
+}
+
+/// As somebody would type it.
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.program.file_name().unwrap_or(self.program.as_os_str());
+        f.write_str(&name.to_string_lossy())?;
+        self.arguments.iter().try_for_each(|argument| write!(f, " {}", quoted(&argument.to_string_lossy())))
+    }
+}
+
+fn quoted(word: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=,@%+".contains(&byte);
+    if !word.is_empty() && word.bytes().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// What a program that runs lets its caller know.
+#[derive(Debug)]
+pub(crate) enum Heard<'a> {
+    Out(&'a str),
+    Err(&'a str),
+    /// Nothing for a while.
+    Waiting,
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    /// The last lines of stderr.
+    pub(crate) last_words: Vec<String>,
+}
+
+/// Why a program did not end by itself, or never ran.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    NotFound,
+    Io(io::Error),
+    /// It took longer than it may.
+    Silent(Duration),
+    /// The caller did not want to wait any longer; it was ended.
+    Interrupted,
+}
+
+enum Pipe {
+    Out(String),
+    Err(String),
+}
+
+/// Runs `call` to its end. `hear` may break off: then the program is told to end, as by Ctrl-C, and after [`END`] killed.
+pub(crate) fn run(
+    call: &Call,
+    limit: Option<Duration>,
+    hear: &mut dyn FnMut(Heard<'_>) -> ControlFlow<()>,
+) -> Result<Ended, Broken> {
+    watch(start(call, Stdio::null())?, limit, hear)
+}
+
+pub(crate) fn start(call: &Call, stdin: Stdio) -> Result<Child, Broken> {
+    let mut command = Command::new(&call.program);
+    command.args(&call.arguments).envs(call.environment.iter().map(|(name, value)| (*name, value)));
+    command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Broken::NotFound,
+        _ => Broken::Io(error),
+    })
+}
+
+/// What [`run`] does once the program runs.
+pub(crate) fn watch(
+    mut child: Child,
+    limit: Option<Duration>,
+    hear: &mut dyn FnMut(Heard<'_>) -> ControlFlow<()>,
+) -> Result<Ended, Broken> {
+    let began = Instant::now();
+    let outcome = follow(&mut child, &mut |heard| {
+        if limit.is_some_and(|limit| began.elapsed() > limit) {
+            return ControlFlow::Break(());
+        }
+        hear(heard)
+    });
+    if matches!(outcome, Ok(None)) || outcome.is_err() {
+        end(&mut child).map_err(Broken::Io)?;
+    }
+    match outcome {
+        Ok(Some(last_words)) => {
+            let status = child.wait().map_err(Broken::Io)?;
+            Ok(Ended { status, last_words })
+        }
+        Ok(None) => match limit.filter(|limit| began.elapsed() > *limit) {
+            Some(limit) => Err(Broken::Silent(limit)),
+            None => Err(Broken::Interrupted),
+        },
+        Err(error) => Err(Broken::Io(error)),
+    }
+}
+
+/// The last words on stderr once both pipes are closed; `None`: broken off.
+fn follow(
+    child: &mut Child,
+    hear: &mut dyn FnMut(Heard<'_>) -> ControlFlow<()>,
+) -> io::Result<Option<Vec<String>>> {
+    let (sender, receiver) = mpsc::sync_channel(LINES_MAX);
+    if let Some(out) = child.stdout.take() {
+        read(out, sender.clone(), Pipe::Out)?;
+    }
+    if let Some(err) = child.stderr.take() {
+        read(err, sender.clone(), Pipe::Err)?;
+    }
+    drop(sender);
+    let mut last_words = VecDeque::new();
+    loop {
+        let flow = match receiver.recv_timeout(ASK_EVERY) {
+            Ok(Pipe::Out(line)) => hear(Heard::Out(&line)),
+            Ok(Pipe::Err(line)) => {
+                let flow = hear(Heard::Err(&line));
+                if !line.trim().is_empty() {
+                    if last_words.len() == LAST_LINES {
+                        last_words.pop_front();
+                    }
+                    last_words.push_back(line);
+                }
+                flow
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                // A child of it, such as a daemon that it started, may keep the pipes open.
+                if child.try_wait()?.is_some() && matches!(receiver.recv_timeout(ASK_EVERY), Err(_)) {
+                    return Ok(Some(last_words.into()));
+                }
+                hear(Heard::Waiting)
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(Some(last_words.into())),
+        };
+        if flow.is_break() {
+            return Ok(None);
+        }
+    }
+}
+
+/// Reads lines on a thread of its own, which ends with the pipe.
+fn read(
+    pipe: impl Read + Send + 'static,
+    lines: mpsc::SyncSender<Pipe>,
+    of: fn(String) -> Pipe,
+) -> io::Result<()> {
+    thread::Builder::new().name("minikube".to_owned()).spawn(move || {
+        let mut pipe = BufReader::new(pipe);
+        let mut bytes = Vec::new();
+        // A line that is too long goes on as the next one.
+        while matches!((&mut pipe).take(LINE_BYTES_MAX).read_until(b'\n', &mut bytes), Ok(count) if count > 0)
+        {
+            let line = String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']).to_owned();
+            bytes.clear();
+            if lines.send(of(line)).is_err() {
+                // Nobody listens, but its writer must not wait for that.
+                let _ = io::copy(&mut pipe, &mut io::sink());
+                break;
+            }
+        }
+    })?;
+    Ok(())
+}
+
+/// Ends a child that has not been waited for: so its pid is still its own.
+fn end(child: &mut Child) -> io::Result<()> {
+    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        // It may have ended just now, which is what is wanted.
+        let _ = kill_process(pid, Signal::INT);
+    }
+    let deadline = Instant::now() + END;
+    while child.try_wait()?.is_none() {
+        if Instant::now() >= deadline {
+            child.kill()?;
+            child.wait()?;
+            break;
+        }
+        pause();
+    }
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the standard library cannot wait for a child with a deadline")]
+pub(crate) fn pause() {
+    thread::sleep(Duration::from_millis(20));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Call {
+        Call::new("/bin/sh").args(["-c", script])
+    }
+
+    #[test]
+    fn a_call_is_written_as_it_is_typed() {
+        let call =
+            Call::new("/usr/bin/minikube").args(["start", "--extra-config=kubelet.v=4", "a b", "it's", ""]);
+        assert_eq!(call.to_string(), r"minikube start --extra-config=kubelet.v=4 'a b' 'it'\''s' ''");
+    }
+
+    #[test]
+    fn lines_are_heard_as_they_come_and_the_last_of_stderr_kept() {
+        let mut heard = Vec::new();
+        let call = shell("echo one; for n in 1 2 3 4 5 6 7 8 9 10; do echo $n >&2; done; echo >&2; exit 7");
+        let ended = run(&call, None, &mut |said| {
+            if let Heard::Out(line) = said {
+                heard.push(line.to_owned());
+            }
+            ControlFlow::Continue(())
+        });
+        let ended = ended.unwrap();
+        assert_eq!((ended.status.code(), heard), (Some(7), vec!["one".to_owned()]));
+        assert_eq!(ended.last_words, ["3", "4", "5", "6", "7", "8", "9", "10"]);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_interrupted_as_by_ctrl_c() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let script = format!(
+            "trap 'echo interrupted >{}; exit 1' INT; echo up; while :; do sleep 0.05; done",
+            file.path().display()
+        );
+        let outcome = run(&shell(&script), None, &mut |said| match said {
+            Heard::Out("up") => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        });
+        assert!(matches!(outcome, Err(Broken::Interrupted)), "{outcome:?}");
+        assert_eq!(std::fs::read_to_string(file.path()).unwrap(), "interrupted\n");
+    }
+
+    #[test]
+    fn a_program_that_does_not_answer_is_not_waited_for() {
+        let limit = Duration::from_millis(200);
+        let outcome = run(&shell("exec sleep 600"), Some(limit), &mut |_| ControlFlow::Continue(()));
+        assert!(matches!(outcome, Err(Broken::Silent(at)) if at == limit), "{outcome:?}");
+        let nowhere = run(&Call::new("/nowhere/minikube"), None, &mut |_| ControlFlow::Continue(()));
+        assert!(matches!(nowhere, Err(Broken::NotFound)), "{nowhere:?}");
+    }
+
+    #[test]
+    fn a_daemon_that_keeps_the_pipes_does_not_hold_up_its_starter() {
+        let ended = run(&shell("sleep 5 & echo started"), None, &mut |_| ControlFlow::Continue(()));
+        assert!(ended.unwrap().status.success());
+    }
+}
