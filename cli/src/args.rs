@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 #[cfg(not(feature = "local"))]
 use crate::commands::{absent as demo, absent as doctor, absent as load, absent as serve};
-use crate::commands::{completion, down, explain, image, kill, logs, scale, status, stop, up, watch};
+use crate::commands::{argocd, completion, down, explain, image, kill, logs, scale, status, stop, up, watch};
 #[cfg(feature = "local")]
 use crate::commands::{demo, doctor, load, load_worker, run_child, serve, supervisor};
 
@@ -164,6 +164,7 @@ pub(crate) enum Command {
     Doctor(doctor::Args),
     Serve(serve::Args),
     Image(image::Args),
+    Argocd(argocd::Args),
     Completion(completion::Args),
     #[cfg(feature = "local")]
     #[command(hide = true)]

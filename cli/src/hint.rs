@@ -4,9 +4,9 @@
 //! it is about. That is added here, for all of them.
 
 /// The commands that act on a platform.
-const COMMANDS: [&str; 15] = [
-    "demo", "down", "drain", "explain", "image", "kill", "load", "logs", "scale", "start", "status", "stop",
-    "up", "watch", "diagnose",
+const COMMANDS: [&str; 16] = [
+    "argocd", "demo", "down", "drain", "explain", "image", "kill", "load", "logs", "scale", "start",
+    "status", "stop", "up", "watch", "diagnose",
 ];
 
 const PROGRAM: &str = "playctl ";

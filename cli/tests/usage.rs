@@ -24,6 +24,7 @@ fn every_command_has_help_with_examples() {
         "doctor",
         "serve",
         "image",
+        "argocd",
         "completion",
     ];
     for command in commands {
@@ -68,6 +69,12 @@ fn wrong_words_are_usage_errors() {
         (&["load", "--connections", "5"], "--conns"),
         (&["up", "--dry-run"], "there is no dry run"),
         (&["scale", "tcp", "many"], "expected a whole number"),
+        (&["argocd", "register", "--auto-sync=maybe"], "maybe"),
+        (&["argocd", "register", "--manifest", "x.yaml"], "--install"),
+        (&["argocd", "register", "--set", "tcp"], "KEY=VALUE"),
+        (&["argocd", "sync", "--wait", "--no-wait"], "--no-wait"),
+        (&["argocd", "diff", "--local", ".", "--revision", "main"], "--revision"),
+        (&["argocd", "status", "--kubeconfig", "/nowhere/config"], "/nowhere/config"),
         (&["logs", "--tail", "99999999999999999999999"], "the number is too large"),
     ] {
         let output = lab.run(arguments);
