@@ -220,8 +220,10 @@ impl Application {
         self.operation.is_some() || state.is_some_and(OperationState::runs)
     }
 
+    /// Its wave, if Argo CD has listed it.
     pub(crate) fn wave_of(&self, resource: &ResourceName) -> Option<i64> {
-        self.status.resources.iter().find(|one| one.id() == *resource)?.sync_wave
+        let listed = self.status.resources.iter().find(|one| one.id() == *resource)?;
+        Some(listed.sync_wave.unwrap_or(0))
     }
 }
 

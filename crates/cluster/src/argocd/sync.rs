@@ -266,7 +266,9 @@ impl Follower<'_> {
         told: &mut BTreeMap<(ResourceName, String), (String, String)>,
     ) {
         for one in &state.sync_result.resources {
-            let result = (one.result().to_owned(), one.message.clone());
+            // What is applied is applied: the words on it only change while its health does.
+            let message = if one.status == "Synced" { String::new() } else { one.message.clone() };
+            let result = (one.result().to_owned(), message);
             let key = (one.id(), one.hook_type.clone());
             if result.0.is_empty() || told.get(&key) == Some(&result) {
                 continue;
