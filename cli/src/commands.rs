@@ -2,6 +2,7 @@
 
 #[cfg(not(feature = "local"))]
 pub(crate) mod absent;
+pub(crate) mod argocd;
 pub(crate) mod completion;
 #[cfg(feature = "local")]
 pub(crate) mod demo;
@@ -38,7 +39,7 @@ use std::{
 use platform::{TargetError, exit};
 
 use crate::{
-    args::{Cli, Command, Global, Output, UsageError},
+    args::{Cli, Command, Global, Output, TargetKind, UsageError},
     interrupt::Interrupt,
     printer::Printer,
     results,
@@ -138,7 +139,11 @@ pub(crate) fn misused(usage: &UsageError) -> ExitCode {
 
 /// Runs the command and turns its outcome into an exit code.
 pub(crate) fn run(cli: Cli) -> ExitCode {
-    let Cli { global, command } = cli;
+    let Cli { mut global, command } = cli;
+    // It is about a cluster, whatever else is.
+    if matches!(command, Command::Argocd(_)) && global.target == TargetKind::Local {
+        global.target = TargetKind::Cluster;
+    }
     // These run for as long as their process lives and take signals themselves.
     let command = match command {
         #[cfg(feature = "local")]
@@ -183,6 +188,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Node(args) => node::run(&context, &args),
         Command::Image(args) => image::run(&context, &args),
         Command::Keep(args) => minikube::keep(&context, &args),
+        Command::Argocd(args) => argocd::run(&context, &args),
         #[cfg(feature = "local")]
         Command::Serve(_) | Command::Supervisor(_) | Command::RunChild(_) | Command::LoadWorker(_) => {
             Ok(exit::DONE)

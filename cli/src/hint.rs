@@ -4,8 +4,8 @@
 //! it is about. That is added here, for all of them.
 
 /// The commands that act on a platform.
-const COMMANDS: [&str; 16] = [
-    "demo", "down", "drain", "explain", "image", "kill", "load", "logs", "node", "scale", "start", "status",
+const COMMANDS: [&str; 17] = [
+    "argocd", "demo", "down", "drain", "explain", "image", "kill", "load", "logs", "node", "scale", "start", "status",
     "stop", "up", "watch", "diagnose",
 ];
 

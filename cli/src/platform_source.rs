@@ -11,7 +11,7 @@ use platform::{Event, EventKind, Target, TargetError, target::OnWait};
 use report::Style;
 
 use crate::{
-    args::{ClusterArgs, TargetKind},
+    args::{ClusterArgs, Global, TargetKind},
     commands::{Context, Failure, minikube},
     hint,
 };
@@ -54,12 +54,17 @@ pub(crate) fn target(context: &Context) -> Result<Arc<dyn Target>, Failure> {
             if global.profile.is_some() {
                 return Err(Failure::usage("--profile needs --target minikube"));
             }
-            let ClusterArgs { kubeconfig, context: kube_context, namespace, hpa } = global.cluster.clone();
-            let options = cluster::Options { kubeconfig, context: kube_context, namespace, hpa };
+            let options = cluster_options(global);
             let on_wait = on_wait(context, "the cluster".to_owned());
             Ok(Arc::new(ClusterTarget::connect(&options, Some(on_wait))?))
         }
     }
+}
+
+/// The cluster that the command line names.
+pub(crate) fn cluster_options(global: &Global) -> cluster::Options {
+    let ClusterArgs { kubeconfig, context, namespace, hpa } = global.cluster.clone();
+    cluster::Options { kubeconfig, context, namespace, hpa }
 }
 
 #[cfg(feature = "local")]
@@ -70,7 +75,7 @@ fn this_machine(context: &Context) -> Result<Arc<dyn Target>, Failure> {
 }
 
 /// Shows that there is no answer after [`SHOWN_AFTER`]; Ctrl-C ends the wait.
-fn on_wait(context: &Context, who: String) -> OnWait {
+pub(crate) fn on_wait(context: &Context, who: String) -> OnWait {
     let (interrupt, progress) = (context.interrupt.clone(), Arc::clone(context.printer.progress()));
     Arc::new(move |waited: Duration| {
         if interrupt.is_set() {

@@ -172,6 +172,12 @@ mod tests {
         node_remove: NodeRemoved,
         image_build: ImageBuilt,
         image_load: ImageLoaded,
+        argocd_register: cluster::argocd::Registered,
+        argocd_sync: Vec<cluster::argocd::Synced>,
+        argocd_status: cluster::argocd::Status,
+        argocd_diff: Vec<cluster::argocd::Differences>,
+        argocd_remove: cluster::argocd::Removed,
+        argocd_step: cluster::argocd::Step,
         failure: Failure,
     }
 

@@ -26,6 +26,7 @@ fn every_command_has_help_with_examples() {
         "node",
         "serve",
         "image",
+        "argocd",
         "completion",
     ];
     for command in commands {
@@ -77,6 +78,12 @@ fn wrong_words_are_usage_errors() {
         (&["down", "--target", "cluster", "--hpa", "x"], "--hpa"),
         (&["up", "-f", "minikub"], "did you mean minikube?"),
         (&["scale", "tcp", "many"], "expected a whole number"),
+        (&["argocd", "register", "--auto-sync=maybe"], "maybe"),
+        (&["argocd", "register", "--manifest", "x.yaml"], "--install"),
+        (&["argocd", "register", "--set", "tcp"], "KEY=VALUE"),
+        (&["argocd", "sync", "--wait", "--no-wait"], "--no-wait"),
+        (&["argocd", "diff", "--local", ".", "--revision", "main"], "--revision"),
+        (&["argocd", "status", "--kubeconfig", "/nowhere/config"], "/nowhere/config"),
         (&["logs", "--tail", "99999999999999999999999"], "the number is too large"),
         (&["logs", "-n", "5"], "for the last 5 lines: --tail 5"),
         (&["logs", "-n", "chat"], "--namespace needs --target cluster"),

@@ -171,6 +171,11 @@ impl Cluster {
         }
     }
 
+    /// The same cluster, with another namespace in view.
+    pub(crate) fn in_namespace(&self, namespace: &str) -> Self {
+        Self { namespace: namespace.to_owned(), ..self.clone() }
+    }
+
     /// The version of the API server, which shows that it is there and lets us in.
     pub(crate) async fn version(&self) -> Result<String, TargetError> {
         let version = self.ask("its version", self.client.apiserver_version()).await?;

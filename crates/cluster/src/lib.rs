@@ -6,10 +6,11 @@
 //!
 //! From the API inwards: `connect` (kubeconfig, context, errors that say where), `access` (what this account may do),
 //! `watch` (objects as they change), `facts` (what of them matters), `world` (what changed, as events; no clock and no
-//! I/O), `observe` (the loop around it).
+//! I/O), `observe` (the loop around it). Beside that: `argocd` (the platform as Argo CD's applications).
 
 mod access;
 mod act;
+pub mod argocd;
 mod case;
 mod connect;
 mod endpoint;

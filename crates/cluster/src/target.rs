@@ -55,12 +55,7 @@ impl fmt::Debug for ClusterTarget {
 impl ClusterTarget {
     /// Finds the cluster and asks it for its version.
     pub fn connect(options: &Options, on_wait: Option<OnWait>) -> Result<Self, TargetError> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .thread_name("cluster")
-            .build()
-            .map_err(TargetError::other)?;
+        let runtime = runtime()?;
         let connected = wait(&runtime, on_wait.as_ref(), async {
             let cluster = connect::connect(options).await?;
             let version = cluster.version().await?;
@@ -137,8 +132,18 @@ impl ClusterTarget {
     }
 }
 
+/// What calls block on.
+pub(crate) fn runtime() -> Result<Runtime, TargetError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .thread_name("cluster")
+        .build()
+        .map_err(TargetError::other)
+}
+
 /// Waits for an answer, and asks meanwhile whether it is still wanted.
-fn wait<T>(
+pub(crate) fn wait<T>(
     runtime: &Runtime,
     on_wait: Option<&OnWait>,
     answer: impl Future<Output = Result<T, TargetError>>,

@@ -4,6 +4,7 @@
 //! are somebody else's, and the account that watches them may only read.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod argocd;
 mod cut;
 mod metrics;
 mod world;

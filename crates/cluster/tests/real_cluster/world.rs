@@ -278,6 +278,27 @@ impl Namespace {
         }
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn options_of_admin(&self) -> Options {
+        self.options(&self.admin.kubeconfig)
+    }
+
+    /// `data` of an object of the core group.
+    pub(crate) fn data(&self, kind: &str, name: &str) -> Value {
+        self.object("v1", kind, name).unwrap().data["data"].clone()
+    }
+
+    /// Changes an object of the core group, as somebody else.
+    pub(crate) fn patch(&self, kind: &str, name: &str, patch: &Value) {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", kind));
+        let api: Api<DynamicObject> = Api::namespaced_with(self.admin.client.clone(), &self.name, &resource);
+        let params = PatchParams { field_manager: Some("kubectl".to_owned()), ..PatchParams::default() };
+        self.admin.wait(async { api.patch(name, &params, &Patch::Merge(patch)).await }).unwrap();
+    }
+
     pub(crate) fn admin(&self) -> ClusterTarget {
         ClusterTarget::connect(&self.options(&self.admin.kubeconfig), None).unwrap()
     }

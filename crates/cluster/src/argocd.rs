@@ -1,0 +1,155 @@
+//! Argo CD by its own objects, without its command line or its API server: registering this repository, syncing, how
+//! the applications stand, and what a sync would change.
+//!
+//! Everything that takes long reports [`Step`]s and may be broken off; nothing here prints.
+
+mod application;
+mod bootstrap;
+mod changes;
+mod check;
+mod diff;
+mod git;
+mod health;
+mod install;
+mod kinds;
+mod look;
+mod owner;
+mod program;
+mod put;
+mod register;
+mod remove;
+mod render;
+mod repository;
+mod results;
+mod rights;
+mod secrets;
+mod status;
+mod step;
+mod sync;
+
+use std::{cell::RefCell, fmt, time::Duration};
+
+use kube::{
+    Api,
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
+use platform::{TargetError, target::OnWait};
+use tokio::runtime::Runtime;
+
+use crate::{
+    connect::{self, Cluster, Options},
+    target::{runtime, wait},
+};
+
+pub use diff::Diff;
+pub use install::{MANIFEST, VERSION};
+pub use register::Register;
+pub use results::{
+    ApplicationStatus, Change, Difference, Differences, Failing, Health, LastOperation, Outcome, Put,
+    Registered, Removed, ResourceName, Status, SyncStatus, Synced, Verdict,
+};
+pub use step::{OnStep, Step};
+pub use sync::{Follow, Sync};
+
+/// Where Argo CD runs unless something else is said.
+pub const NAMESPACE: &str = "argocd";
+/// Into which namespace the applications go unless something else is said: `argocd/values.yaml` has it too.
+pub const RELEASE_NAMESPACE: &str = "playground";
+/// The app of apps and its project.
+pub(crate) const ROOT: &str = "playground-apps";
+/// The application of the chart, which is also the name of the Helm release that it renders.
+pub(crate) const RELEASE: &str = "playground";
+/// Whose changes they are, in the managed fields and in Argo CD's operations.
+pub(crate) const MANAGER: &str = "playctl";
+
+const GROUP: &str = "argoproj.io";
+
+/// The Argo CD of a cluster.
+pub struct ArgoCd {
+    /// Its namespace is the one in which Argo CD runs.
+    cluster: Cluster,
+    release_namespace: String,
+    runtime: Runtime,
+}
+
+impl fmt::Debug for ArgoCd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ArgoCd").field("cluster", &self.cluster).finish_non_exhaustive()
+    }
+}
+
+impl ArgoCd {
+    /// Finds the cluster and asks it for its version. `options.namespace`: where the applications' objects go.
+    pub fn connect(
+        options: &Options,
+        namespace: &str,
+        on_wait: Option<&OnWait>,
+    ) -> Result<Self, TargetError> {
+        let runtime = runtime()?;
+        let cluster = wait(&runtime, on_wait, async {
+            let cluster = connect::connect(options).await?;
+            cluster.version().await?;
+            Ok(cluster)
+        })?;
+        let release_namespace = options.namespace.clone().unwrap_or_else(|| RELEASE_NAMESPACE.to_owned());
+        Ok(Self { cluster: cluster.in_namespace(namespace), release_namespace, runtime })
+    }
+
+    /// Makes Argo CD run the platform from a repository; a second call with the same changes nothing.
+    pub fn register(&self, wanted: &Register, on_step: &mut OnStep<'_>) -> Result<Registered, TargetError> {
+        let work = async |tell: step::Tell| {
+            register::register(&self.cluster, &self.release_namespace, wanted, &tell).await
+        };
+        self.runtime.block_on(step::attended(on_step, work))
+    }
+
+    /// Syncs applications, one after the other, in the order of their waves. A failed one is the last.
+    pub fn sync(&self, wanted: &Sync, on_step: &mut OnStep<'_>) -> Result<Vec<Synced>, TargetError> {
+        let running = RefCell::new(None);
+        let work = async |tell: step::Tell| sync::sync(&self.cluster, wanted, &tell, &running).await;
+        let outcome = self.runtime.block_on(step::attended(on_step, work));
+        if let (Err(TargetError::Interrupted), true, Some(name)) =
+            (&outcome, wanted.end_on_interrupt, running.take())
+        {
+            self.runtime.block_on(sync::end(&self.cluster, &name))?;
+        }
+        outcome
+    }
+
+    /// How the applications stand.
+    pub fn status(&self, on_step: &mut OnStep<'_>) -> Result<Status, TargetError> {
+        let work = async |_: step::Tell| status::status(&self.cluster).await;
+        self.runtime.block_on(step::attended(on_step, work))
+    }
+
+    /// What a sync would change, tried out by the API server without being written.
+    pub fn diff(&self, wanted: &Diff, on_step: &mut OnStep<'_>) -> Result<Vec<Differences>, TargetError> {
+        let work = async |tell: step::Tell| diff::diff(&self.cluster, wanted, &tell).await;
+        self.runtime.block_on(step::attended(on_step, work))
+    }
+
+    /// Takes the applications away, with everything that they made unless `keep` says otherwise.
+    pub fn remove(
+        &self,
+        keep: bool,
+        timeout: Duration,
+        on_step: &mut OnStep<'_>,
+    ) -> Result<Removed, TargetError> {
+        let work = async |tell: step::Tell| remove::remove(&self.cluster, keep, timeout, &tell).await;
+        self.runtime.block_on(step::attended(on_step, work))
+    }
+}
+
+/// The API of one of Argo CD's own kinds.
+pub(crate) fn api(cluster: &Cluster, kind: &str) -> Api<DynamicObject> {
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(GROUP, "v1alpha1", kind));
+    Api::namespaced_with(cluster.client.clone(), &cluster.namespace, &resource)
+}
+
+fn failed<T>(message: impl Into<String>) -> Result<T, TargetError> {
+    Err(TargetError::Other { message: message.into() })
+}
+
+fn invalid<T>(message: impl Into<String>) -> Result<T, TargetError> {
+    Err(TargetError::Invalid { message: message.into() })
+}

@@ -1,0 +1,289 @@
+//! What keeps an object from being healthy. Argo CD judges too, but since version 3 it keeps what it finds about single
+//! objects to itself; only the application's health is in the API.
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, api::ListParams};
+use serde_json::Value;
+
+use super::results::{ResourceName, Verdict};
+use crate::connect::Cluster;
+
+/// Pods that are searched for one that says why.
+const PODS_MAX: u32 = 50;
+
+/// Kinds that can be unhealthy.
+pub(super) fn is_judged(resource: &ResourceName) -> bool {
+    matches!(
+        (resource.group.as_str(), resource.kind.as_str()),
+        ("apps", "Deployment" | "StatefulSet" | "DaemonSet")
+            | ("autoscaling", "HorizontalPodAutoscaler")
+            | ("", "Service" | "PersistentVolumeClaim" | "Pod")
+            | ("apiregistration.k8s.io", "APIService")
+    )
+}
+
+/// What is wrong with an object, with what its pods say.
+pub(super) async fn verdict(cluster: &Cluster, resource: &ResourceName, object: &Value) -> Option<Verdict> {
+    let (health, mut message) = judge(&resource.kind, object)?;
+    if let Some(why) = of_pods(cluster, resource, object).await {
+        message = format!("{message}; {why}");
+    }
+    Some(Verdict { resource: resource.clone(), health: health.to_owned(), message })
+}
+
+const PROGRESSING: &str = "Progressing";
+const DEGRADED: &str = "Degraded";
+
+/// The same words as Argo CD's, and why.
+fn judge(kind: &str, object: &Value) -> Option<(&'static str, String)> {
+    let status = &object["status"];
+    let number = |value: &Value| value.as_i64().unwrap_or(0);
+    let observed = |text: String| Some((PROGRESSING, text));
+    let is_late = number(&status["observedGeneration"]) < number(&object["metadata"]["generation"]);
+    match kind {
+        "Deployment" => {
+            for (name, wrong) in
+                [("ReplicaFailure", "True"), ("Progressing", "False"), ("Available", "False")]
+            {
+                let Some(condition) = condition(object, name).filter(|one| one["status"] == wrong) else {
+                    continue;
+                };
+                let health = if name == "Available" { PROGRESSING } else { DEGRADED };
+                return Some((health, text(condition, "message")));
+            }
+            let wanted = object["spec"]["replicas"].as_i64().unwrap_or(1);
+            let (updated, ready) = (number(&status["updatedReplicas"]), number(&status["availableReplicas"]));
+            if is_late || updated < wanted || ready < wanted {
+                return observed(format!("{ready} of {wanted} available, {updated} of them new"));
+            }
+            None
+        }
+        "StatefulSet" => {
+            let wanted = object["spec"]["replicas"].as_i64().unwrap_or(1);
+            let ready = number(&status["readyReplicas"]);
+            if is_late || ready < wanted { observed(format!("{ready} of {wanted} ready")) } else { None }
+        }
+        "DaemonSet" => {
+            let wanted = number(&status["desiredNumberScheduled"]);
+            let ready = number(&status["numberReady"]);
+            if is_late || ready < wanted {
+                observed(format!("ready on {ready} of {wanted} nodes"))
+            } else {
+                None
+            }
+        }
+        "HorizontalPodAutoscaler" => {
+            let Some(able) = condition(object, "AbleToScale") else {
+                return observed("not looked yet".to_owned());
+            };
+            if able["status"] == "False" {
+                return Some((DEGRADED, text(able, "message")));
+            }
+            let active = condition(object, "ScalingActive")?;
+            let is_off = active["status"] != "False" || active["reason"] == "ScalingDisabled";
+            if is_off { None } else { observed(text(active, "message")) }
+        }
+        "Service" => {
+            let has_address =
+                status["loadBalancer"]["ingress"].as_array().is_some_and(|list| !list.is_empty());
+            if object["spec"]["type"] != "LoadBalancer" || has_address {
+                return None;
+            }
+            observed("it has no address of a load balancer yet; on minikube: minikube tunnel".to_owned())
+        }
+        "PersistentVolumeClaim" => match status["phase"].as_str() {
+            Some("Bound") => None,
+            phase => observed(format!("no volume is bound to it ({})", phase.unwrap_or("no phase yet"))),
+        },
+        "APIService" => {
+            let available = condition(object, "Available");
+            if available.is_some_and(|one| one["status"] == "True") {
+                return None;
+            }
+            observed(available.map_or_else(|| "not looked at yet".to_owned(), |one| text(one, "message")))
+        }
+        "Pod" => why(object).map(|why| (PROGRESSING, why)),
+        _ => None,
+    }
+}
+
+fn condition<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
+    object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == name)
+}
+
+fn text(value: &Value, key: &str) -> String {
+    value[key].as_str().unwrap_or_default().to_owned()
+}
+
+/// What the first pod says that is not ready.
+async fn of_pods(cluster: &Cluster, resource: &ResourceName, object: &Value) -> Option<String> {
+    if resource.group != "apps" {
+        return None;
+    }
+    let labels = object["spec"]["selector"]["matchLabels"].as_object()?;
+    let pairs: Vec<String> =
+        labels.iter().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
+    let params = ListParams::default().labels(&pairs.join(",")).limit(PODS_MAX);
+    let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &resource.namespace);
+    // Who may not read pods gets the rest.
+    let pods = cluster.try_ask(pods.list(&params)).await.ok()?;
+    pods.items.iter().find_map(|pod| {
+        let name = pod.metadata.name.as_deref()?;
+        Some(format!("pod {name}: {}", why(&serde_json::to_value(pod).ok()?)?))
+    })
+}
+
+/// Why a pod is not ready; `None`: it is.
+fn why(pod: &Value) -> Option<String> {
+    let status = &pod["status"];
+    let list = |key: &str| status[key].as_array().cloned().unwrap_or_default();
+    for container in list("initContainerStatuses").iter().chain(&list("containerStatuses")) {
+        let name = text(container, "name");
+        let waiting = &container["state"]["waiting"];
+        let reason = text(waiting, "reason");
+        // These say only that it has not happened yet.
+        if !reason.is_empty() && !matches!(reason.as_str(), "ContainerCreating" | "PodInitializing") {
+            let last = &container["lastState"]["terminated"];
+            let exit =
+                last["exitCode"].as_i64().map_or_else(String::new, |code| format!(", exit code {code}"));
+            return Some(
+                format!("container {name}: {reason}{exit} {}", text(waiting, "message")).trim().to_owned(),
+            );
+        }
+    }
+    let scheduled = condition(pod, "PodScheduled").filter(|one| one["status"] == "False");
+    if let Some(scheduled) = scheduled {
+        return Some(format!("no node takes it: {}", text(scheduled, "message")));
+    }
+    let ready = condition(pod, "Ready").is_some_and(|one| one["status"] == "True");
+    if ready || text(status, "phase") == "Succeeded" {
+        return None;
+    }
+    Some(format!("{}, not ready yet", text(status, "phase")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_runs_as_wanted_is_healthy() {
+        for (kind, object) in [
+            (
+                "Deployment",
+                json!({"spec": {"replicas": 2}, "status": {"updatedReplicas": 2, "availableReplicas": 2}}),
+            ),
+            ("StatefulSet", json!({"status": {"readyReplicas": 1}})),
+            ("DaemonSet", json!({"status": {"desiredNumberScheduled": 0, "numberReady": 0}})),
+            ("Service", json!({"spec": {"type": "ClusterIP"}})),
+            (
+                "Service",
+                json!({"spec": {"type": "LoadBalancer"}, "status": {"loadBalancer": {"ingress": [{"ip": "1.2.3.4"}]}}}),
+            ),
+            ("PersistentVolumeClaim", json!({"status": {"phase": "Bound"}})),
+            ("APIService", json!({"status": {"conditions": [{"type": "Available", "status": "True"}]}})),
+            (
+                "Pod",
+                json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}),
+            ),
+            ("ConfigMap", json!({})),
+            (
+                "HorizontalPodAutoscaler",
+                json!({"status": {"conditions": [
+                    {"type": "AbleToScale", "status": "True"},
+                    {"type": "ScalingActive", "status": "False", "reason": "ScalingDisabled"}]}}),
+            ),
+        ] {
+            assert_eq!(judge(kind, &object), None, "{kind} {object}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_is_said_with_the_reason() {
+        let conditions = |list: Value| json!({"status": {"conditions": list}});
+        for (kind, object, health, word) in [
+            (
+                "Deployment",
+                json!({"spec": {"replicas": 3}, "status": {"availableReplicas": 1}}),
+                PROGRESSING,
+                "1 of 3",
+            ),
+            (
+                "Deployment",
+                json!({"metadata": {"generation": 4}, "status": {"observedGeneration": 3, "updatedReplicas": 1, "availableReplicas": 1}}),
+                PROGRESSING,
+                "1 of 1",
+            ),
+            (
+                "Deployment",
+                conditions(
+                    json!([{"type": "Progressing", "status": "False", "message": "exceeded its deadline"}]),
+                ),
+                DEGRADED,
+                "deadline",
+            ),
+            (
+                "Deployment",
+                conditions(
+                    json!([{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}]),
+                ),
+                DEGRADED,
+                "quota",
+            ),
+            ("StatefulSet", json!({"spec": {"replicas": 3}}), PROGRESSING, "0 of 3 ready"),
+            (
+                "DaemonSet",
+                json!({"status": {"desiredNumberScheduled": 2, "numberReady": 1}}),
+                PROGRESSING,
+                "1 of 2 nodes",
+            ),
+            ("Service", json!({"spec": {"type": "LoadBalancer"}}), PROGRESSING, "minikube tunnel"),
+            ("PersistentVolumeClaim", json!({"status": {"phase": "Pending"}}), PROGRESSING, "Pending"),
+            (
+                "APIService",
+                conditions(json!([{"type": "Available", "status": "False", "message": "no endpoints"}])),
+                PROGRESSING,
+                "no endpoints",
+            ),
+            ("HorizontalPodAutoscaler", json!({}), PROGRESSING, "not looked"),
+            (
+                "HorizontalPodAutoscaler",
+                conditions(json!([{"type": "AbleToScale", "status": "True"},
+                    {"type": "ScalingActive", "status": "False", "reason": "FailedGetPodsMetric", "message": "no metrics"}])),
+                PROGRESSING,
+                "no metrics",
+            ),
+        ] {
+            let (found, message) = judge(kind, &object).unwrap_or_else(|| panic!("{kind} {object}"));
+            assert_eq!(found, health, "{object}");
+            assert!(message.contains(word), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_pod_says_why_it_is_not_ready() {
+        for (status, word) in [
+            (
+                json!({"containerStatuses": [{"name": "tcp", "state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}}]}),
+                "container tcp: ErrImagePull not found",
+            ),
+            (
+                json!({"containerStatuses": [{"name": "tcp", "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"exitCode": 137}}}]}),
+                "exit code 137",
+            ),
+            (
+                json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "Insufficient cpu"}]}),
+                "Insufficient cpu",
+            ),
+            (
+                json!({"phase": "Pending", "containerStatuses": [{"state": {"waiting": {"reason": "ContainerCreating"}}}]}),
+                "Pending, not ready yet",
+            ),
+        ] {
+            let said = why(&json!({"status": status})).unwrap();
+            assert!(said.contains(word), "{said}");
+        }
+    }
+}
