@@ -32,13 +32,16 @@ pub(crate) fn target(context: &Context) -> Result<Arc<dyn Target>, Failure> {
             #[cfg(not(feature = "local"))]
             Err(crate::commands::absent::failure())
         }
-        TargetKind::Cluster => {
-            let ClusterArgs { kubeconfig, context: kube_context, namespace, hpa } = global.cluster.clone();
-            let options = cluster::Options { kubeconfig, context: kube_context, namespace, hpa };
-            let on_wait = on_wait(context, "the cluster".to_owned());
-            Ok(Arc::new(ClusterTarget::connect(&options, Some(on_wait))?))
-        }
+        TargetKind::Cluster => Ok(cluster(context)?),
     }
+}
+
+/// The cluster that the options name.
+pub(crate) fn cluster(context: &Context) -> Result<Arc<ClusterTarget>, Failure> {
+    let ClusterArgs { kubeconfig, context: kube_context, namespace, hpa } = context.global.cluster.clone();
+    let options = cluster::Options { kubeconfig, context: kube_context, namespace, hpa };
+    let on_wait = on_wait(context, "the cluster".to_owned());
+    Ok(Arc::new(ClusterTarget::connect(&options, Some(on_wait))?))
 }
 
 #[cfg(feature = "local")]

@@ -15,9 +15,11 @@ mod endpoint;
 mod error;
 mod facts;
 mod kinds;
+mod load;
 mod logs;
 mod metrics;
 mod observe;
+mod port_forward;
 mod read;
 mod snapshot;
 mod target;
@@ -25,4 +27,6 @@ mod watch;
 mod world;
 
 pub use connect::Options;
+pub use load::{Heard, LoadJob, LoadRequest};
+pub use port_forward::{CONNECTIONS_MAX as FORWARDED_MAX, PortForward};
 pub use target::ClusterTarget;
