@@ -35,30 +35,32 @@ pub(crate) fn target(context: &Context) -> Result<Arc<dyn Target>, Failure> {
             #[cfg(not(feature = "local"))]
             Err(crate::commands::absent::failure())
         }
-        TargetKind::Minikube => {
-            let profile = minikube::profile(context)?;
-            let ClusterArgs { kubeconfig, context: _, namespace, hpa } = global.cluster.clone();
-            let kube_context = Some(profile.profile().to_owned());
-            // Where `up` installs it.
-            let namespace = namespace.or_else(|| Some(global.platform.clone()));
-            let options = cluster::Options { kubeconfig, context: kube_context, namespace, hpa };
-            let on_wait = on_wait(context, format!("minikube profile {}", profile.profile()));
-            match ClusterTarget::connect(&options, Some(on_wait)) {
-                Ok(target) => Ok(Arc::new(target.of_minikube(profile))),
-                Err(TargetError::Interrupted) => Err(Failure::interrupted()),
-                // A profile that is not there or not running says more than an API server that does not answer.
-                Err(error) => Err(profile.check().err().map_or(error, TargetError::from).into()),
-            }
-        }
-        TargetKind::Cluster => {
-            if global.profile.is_some() {
-                return Err(Failure::usage("--profile needs --target minikube"));
-            }
-            let options = cluster_options(global);
-            let on_wait = on_wait(context, "the cluster".to_owned());
-            Ok(Arc::new(ClusterTarget::connect(&options, Some(on_wait))?))
-        }
+        TargetKind::Minikube | TargetKind::Cluster => Ok(cluster(context)?),
     }
+}
+
+/// The cluster that the options name: minikube's, or that of a kubeconfig.
+pub(crate) fn cluster(context: &Context) -> Result<Arc<ClusterTarget>, Failure> {
+    let global = &context.global;
+    if global.target == TargetKind::Minikube {
+        let profile = minikube::profile(context)?;
+        let kube_context = Some(profile.profile().to_owned());
+        // Where `up` installs it.
+        let namespace = global.cluster.namespace.clone().or_else(|| Some(global.platform.clone()));
+        let options = cluster::Options { context: kube_context, namespace, ..cluster_options(global) };
+        let on_wait = on_wait(context, format!("minikube profile {}", profile.profile()));
+        return match ClusterTarget::connect(&options, Some(on_wait)) {
+            Ok(target) => Ok(Arc::new(target.of_minikube(profile))),
+            Err(TargetError::Interrupted) => Err(Failure::interrupted()),
+            // A profile that is not there or not running says more than an API server that does not answer.
+            Err(error) => Err(profile.check().err().map_or(error, TargetError::from).into()),
+        };
+    }
+    if global.profile.is_some() {
+        return Err(Failure::usage("--profile needs --target minikube"));
+    }
+    let on_wait = on_wait(context, "the cluster".to_owned());
+    Ok(Arc::new(ClusterTarget::connect(&cluster_options(global), Some(on_wait))?))
 }
 
 /// The cluster that the command line names.

@@ -288,6 +288,8 @@ impl Run {
         }
         let mut wrong = self.not_done.clone();
         wrong.extend(failed_load::no_answers(&self.summary, scenario));
+        // A part of it is missing.
+        wrong.extend(self.summary.ended_early.clone());
         let all_met = self.summary.expectations.iter().all(|result| result.met);
         match (all_met, wrong.is_empty()) {
             (true, true) => Ok(exit::DONE),

@@ -459,3 +459,25 @@ fn who(stream: &mut TcpStream) -> u64 {
         }
     }
 }
+
+/// In a pod it is the first process, which the kernel never ends for a signal that is not taken.
+#[test]
+fn a_worker_in_a_pod_that_nobody_told_anything_ends_in_order_when_it_is_told_to() {
+    let lab = Lab::new("worker");
+    let mut command = lab.command(&["load-worker", "--away"]);
+    let mut worker = command
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("playctl starts");
+    let mut log = std::io::BufReader::new(worker.stdout.take().expect("a pipe"));
+    let mut first = String::new();
+    std::io::BufRead::read_line(&mut log, &mut first).expect("a line");
+    assert!(first.starts_with("playctl-load 0 0 1 "), "{first}");
+    // The end of its input is no reason to end.
+    drop(worker.stdin.take());
+    let pid = rustix::process::Pid::from_child(&worker);
+    rustix::process::kill_process(pid, Signal::TERM).expect("it is there");
+    let ended = eventually(SOON, || worker.try_wait().expect("a state").ok_or("it runs"));
+    assert_eq!(ended.expect("it ends").code(), Some(0));
+}

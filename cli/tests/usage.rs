@@ -62,6 +62,8 @@ fn wrong_words_are_usage_errors() {
         (&["--platform", "Not A Name", "up"], "Not A Name"),
         (&["--target", "moon", "status"], "local"),
         (&["status", "-n", "chat"], "--namespace needs --target cluster"),
+        (&["load", "--in-cluster", "127.0.0.1:1"], "--in-cluster needs --target cluster"),
+        (&["load", "--image", "playctl:1"], "--image needs --target cluster"),
         (&["status", "--target", "cluster", "--kubeconfig", "/nowhere/config"], "/nowhere/config"),
         (&["explain", "--hpa", "hpa.yaml"], "--print-state"),
         (&["explain", "--state", "state.yaml"], "--hpa FILE"),

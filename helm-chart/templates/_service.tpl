@@ -122,15 +122,7 @@ spec:
 {{- range $name, $value := .values.env }}
 {{- if not (kindIs "invalid" $value) }}{{ $_ := set $env $name $value }}{{ end }}
 {{- end }}
-- name: POD_NAME
-  valueFrom:
-    fieldRef:
-      fieldPath: metadata.name
-# Probes and scrapes come from outside of the pod.
-- name: ADMIN_HOST
-  valueFrom:
-    fieldRef:
-      fieldPath: status.podIP
+{{- include "env.site" . }}
 {{- range $name, $value := $env }}
 {{- if kindIs "map" $value }}
 - name: {{ $name }}
@@ -142,6 +134,19 @@ spec:
   value: {{ include "text" $value | quote }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{/* Where a program of ours runs. */}}
+{{- define "env.site" }}
+- name: POD_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
+# Probes and scrapes come from outside of the pod.
+- name: ADMIN_HOST
+  valueFrom:
+    fieldRef:
+      fieldPath: status.podIP
 {{- end }}
 
 {{/* As playctl prints a value: whole numbers, which Helm reads as floating, without exponent or fraction. */}}

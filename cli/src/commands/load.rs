@@ -1,5 +1,7 @@
 //! `playctl load [SCENARIO] [TARGET]`
 
+mod in_cluster;
+
 use std::{
     fs::OpenOptions,
     net::SocketAddr,
@@ -21,6 +23,7 @@ use scenario::{
 
 use super::{Context, Failure, Outcome};
 use crate::{
+    args::TargetKind,
     platform_source,
     session::{self, Platform, Session},
 };
@@ -43,6 +46,8 @@ Examples:
                                           and back
   playctl load --protocol udp --conns 64 --send 30k/s --window 8
   playctl load --conns 16 --window 32 udp://127.0.0.1:7000
+  playctl load tcp-10k --target cluster --in-cluster   from pods of the cluster
+  playctl load chat:7000 --in-cluster --target cluster -n chat --image REF
 
 A scenario can also do something to the platform, at a time or when something
 happens:
@@ -69,6 +74,20 @@ pub(crate) struct Args {
     pub shape: Shape,
     #[command(flatten)]
     pub outputs: Outputs,
+    #[command(flatten)]
+    inside: Inside,
+}
+
+/// A load from inside a cluster.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Options of a load from inside a cluster")]
+struct Inside {
+    /// Make the load in the cluster: --workers pods (4 by default) share it
+    #[arg(long)]
+    in_cluster: bool,
+    /// The pods' image, with this playctl in it; default: the one that our chart's pods run
+    #[arg(long, value_name = "REF")]
+    image: Option<String>,
 }
 
 /// Files that a run leaves.
@@ -140,7 +159,7 @@ pub(crate) struct Shape {
     /// serves, never elsewhere
     #[arg(long, value_name = "WHEN")]
     pub identify: Option<Identify>,
-    /// Worker processes; by default as many as the connections need
+    /// Worker processes, by default as many as the connections need; with --in-cluster, pods
     #[arg(long, value_name = "N")]
     pub workers: Option<u32>,
     /// Report every connection by itself (--output jsonl)
@@ -175,8 +194,20 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     }
     let protocol = args.shape.protocol.or_else(|| addresses.iter().find_map(|text| load::protocol(text)));
     let scenario = context.interrupt.ending_at_once(|| args.shape.lay_over(named, protocol))?;
-    let target = platform_source::target(context)?;
     let mut options = args.shape.options();
+    let is_cluster = context.global.target != TargetKind::Local;
+    if is_cluster && (args.inside.in_cluster || addresses.is_empty()) {
+        return in_cluster::run(context, scenario, options, addresses, &args.inside, &args.outputs);
+    }
+    if let Some(flag) = args.inside.first_given() {
+        let needs = if is_cluster {
+            "--in-cluster, since the address is loaded from here"
+        } else {
+            "--target cluster"
+        };
+        return Err(Failure::usage(format!("{flag} needs {needs}")));
+    }
+    let target = platform_source::target(context)?;
     if addresses.is_empty() {
         if !target.is_up()? {
             return Err(Failure::failed(format!(
@@ -227,6 +258,23 @@ pub(crate) fn scenario(
     against(context, target, scenario, shape.options(), outputs)
 }
 
+fn check_fit(scenario: &Scenario, target: &dyn Target) -> Result<(), Failure> {
+    scenario.check(&target.snapshot()?).map_err(|unfit| match &unfit {
+        Unfit::Values { .. } => {
+            Failure::usage(format!("{unfit}; bring it up with: {}", up_command(scenario)))
+        }
+        _ => Failure::usage(format!("{}: {unfit}", scenario.name)),
+    })
+}
+
+/// With its events from now on. A stream begins with what the platform is: readers want that before anything happens on
+/// it.
+fn watched(target: &Arc<dyn Target>) -> Result<Platform, Failure> {
+    let mut events = target.events(EventsFrom::Now)?;
+    let first = events.next().transpose()?;
+    Ok(Platform { target: Arc::clone(target), first, events })
+}
+
 fn against(
     context: &Context,
     target: &Arc<dyn Target>,
@@ -234,12 +282,7 @@ fn against(
     mut options: Options,
     outputs: &Outputs,
 ) -> Outcome {
-    scenario.check(&target.snapshot()?).map_err(|unfit| match &unfit {
-        Unfit::Values { .. } => {
-            Failure::usage(format!("{unfit}; bring it up with: {}", up_command(&scenario)))
-        }
-        _ => Failure::usage(format!("{}: {unfit}", scenario.name)),
-    })?;
+    check_fit(&scenario, &**target)?;
     let service = &scenario.service;
     let endpoint = match target.endpoint(service)? {
         Endpoint::At(endpoint) => endpoint,
@@ -251,11 +294,7 @@ fn against(
     };
     options.targets = vec![resolve(&endpoint.to_string(), &scenario)?];
     options.replica_names = Some(session::replica_names(Arc::clone(target)));
-    let mut events = target.events(EventsFrom::Now)?;
-    // A stream begins with what the platform is: readers want that before anything happens on it.
-    let first = events.next().transpose()?;
-    let platform = Platform { target: Arc::clone(target), first, events };
-    carry_out(context, scenario, options, Some(platform), outputs)
+    carry_out(context, scenario, options, Some(watched(target)?), outputs)
 }
 
 fn resolve(address: &str, scenario: &Scenario) -> Result<SocketAddr, Failure> {
@@ -309,6 +348,12 @@ fn is_address(text: &str) -> bool {
         // A host name has dots; so has a file, but that has one of these endings or a path.
         let is_file = [".yaml", ".yml"].iter().any(|ending| text.ends_with(ending)) || text.contains('/');
         text.contains('.') && !is_file && !is_known
+    }
+}
+
+impl Inside {
+    fn first_given(&self) -> Option<&'static str> {
+        self.in_cluster.then_some("--in-cluster").or(self.image.as_ref().map(|_| "--image"))
     }
 }
 

@@ -5,21 +5,36 @@ use std::{
     io::{self, BufReader},
 };
 
-use load::WorkerCommand;
+use load::{Stop, WorkerCommand};
 use platform::exit;
 
 use super::{Failure, Outcome};
+use crate::interrupt::Interrupt;
 
 const NAME: &str = "load-worker";
 
 /// Run a part of a load; started by `playctl load`, which it talks to over standard input and output
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// In a pod: reports go to its log, and the end of the input means nothing
+    #[arg(long)]
+    away: bool,
+}
 
-pub(crate) fn run(_args: &Args) -> Outcome {
-    load::serve_worker(BufReader::new(io::stdin()), io::stdout())
-        .map_err(|error| Failure::new(error.exit_code(), error.to_string()))?;
+pub(crate) fn run(args: &Args) -> Outcome {
+    let input = BufReader::new(io::stdin());
+    let served = if args.away { serve_away(input)? } else { load::serve_worker(input, io::stdout()) };
+    served.map_err(|error| Failure::new(error.exit_code(), error.to_string()))?;
     Ok(exit::DONE)
+}
+
+/// A pod that is told to end tells its result first.
+fn serve_away(input: BufReader<io::Stdin>) -> Result<Result<(), load::LoadError>, Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("could not start: {error}"));
+    let stop = Stop::new().map_err(|error| failed(&error))?;
+    let stopped = stop.clone();
+    Interrupt::install().map_err(|error| failed(&error))?.on_interrupt(move || stopped.stop());
+    Ok(load::serve_away(input, io::stdout(), &stop))
 }
 
 /// How a worker is started: this very program.

@@ -16,6 +16,7 @@ const AT_ONCE: usize = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Right {
     pub(crate) group: &'static str,
+    /// With its subresource, as in `pods/log`.
     pub(crate) resource: &'static str,
     pub(crate) verbs: &'static [&'static str],
     /// It is granted for a namespace; otherwise for the whole cluster.
@@ -130,9 +131,14 @@ impl Right {
 
 async fn allowed(cluster: &Cluster, right: Right, verb: &str) -> Result<bool, TargetError> {
     let text = |text: &str| Some(text.to_owned());
+    let (resource, subresource) = match right.resource.split_once('/') {
+        Some((resource, subresource)) => (resource, text(subresource)),
+        None => (right.resource, None),
+    };
     let attributes = ResourceAttributes {
         group: text(right.group),
-        resource: text(right.resource),
+        resource: text(resource),
+        subresource,
         verb: text(verb),
         namespace: right.namespaced.then(|| cluster.namespace.clone()),
         ..ResourceAttributes::default()

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use autoscale::explain::Case;
 use platform::{
-    Target, TargetError,
+    HostPort, Target, TargetError,
     target::{
         Applied, Drained, Endpoint, EventStream, EventsFrom, Killed, LogQuery, LogStream, NodeAdded,
         NodeRemoved, OnProgress, OnWait, Reported, Scaled, Snapshot, Started, Stopped, Subject, Wanted,
@@ -77,12 +77,36 @@ impl ClusterTarget {
         &self.version
     }
 
-    fn wait<T>(&self, answer: impl Future<Output = Result<T, TargetError>>) -> Result<T, TargetError> {
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// Waits without asking whether it is still wanted.
+    pub(crate) fn run<T>(&self, answer: impl Future<Output = T>) -> T {
+        self.runtime.block_on(answer)
+    }
+
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(task);
+    }
+
+    pub(crate) fn wait<T>(
+        &self,
+        answer: impl Future<Output = Result<T, TargetError>>,
+    ) -> Result<T, TargetError> {
         wait(&self.runtime, self.on_wait.as_ref(), answer)
     }
 
+    /// Where clients of `service` connect that are in the cluster themselves.
+    pub fn endpoint_inside(&self, service: &str) -> Result<HostPort, TargetError> {
+        self.wait(async {
+            let world = self.observer().await?.world;
+            endpoint::inside(&self.cluster, &world, service).await
+        })
+    }
+
     /// The present state, and the watches that continue from it.
-    async fn observer(&self) -> Result<Observer, TargetError> {
+    pub(crate) async fn observer(&self) -> Result<Observer, TargetError> {
         let access = Access::review(&self.cluster, READING).await?;
         Observer::begin(&self.cluster, access, self.scope.clone()).await
     }

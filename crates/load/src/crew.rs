@@ -1,4 +1,4 @@
-//! The workers of a run, be they threads or processes.
+//! The workers of a run, be they threads, processes or elsewhere.
 
 use std::{
     io,
@@ -9,6 +9,8 @@ use std::{
 use platform::values::Protocol;
 
 use crate::{
+    away::{Away, Caller, Party},
+    control::Control,
     error::LoadError,
     limits::Layout,
     remote::{Commander, Remote, WorkerCommand},
@@ -24,6 +26,8 @@ pub(crate) struct Crew {
     reports: Option<mpsc::Receiver<(u32, Report)>>,
     threads: Vec<thread::JoinHandle<()>>,
     processes: Vec<Remote>,
+    /// Those elsewhere.
+    party: Option<Party>,
 }
 
 /// Tells all workers what to do, from any thread.
@@ -31,12 +35,14 @@ pub(crate) struct Crew {
 pub(crate) struct Commanders {
     threads: Vec<Arc<Commands>>,
     processes: Vec<Commander>,
+    elsewhere: Option<Caller>,
 }
 
 impl Commanders {
     pub(crate) fn tell(&self, command: &Command) {
         self.threads.iter().for_each(|commands| commands.obey(command.clone()));
         self.processes.iter().for_each(|commander| commander.tell(command));
+        self.elsewhere.iter().for_each(|caller| caller.tell(command));
     }
 }
 
@@ -53,6 +59,7 @@ impl Crew {
             reports: Some(reports),
             threads: Vec::new(),
             processes: Vec::new(),
+            party: None,
         };
         for worker in 0..layout.workers {
             let spec = Spec { worker, ..spec.clone() };
@@ -67,6 +74,20 @@ impl Crew {
             }
         }
         Ok(crew)
+    }
+
+    /// Has workers elsewhere start; `spec`'s worker number is replaced.
+    pub(crate) fn elsewhere(
+        spec: &Spec,
+        away: &Away,
+        identify: Option<bool>,
+        control: &Control,
+    ) -> Result<Self, LoadError> {
+        let (sender, reports) = mpsc::sync_channel(REPORTS_QUEUED);
+        let party = Party::start(away, spec, identify, control, sender)?;
+        let commanders = Commanders { elsewhere: Some(party.caller()), ..Commanders::default() };
+        let (threads, processes) = (Vec::new(), Vec::new());
+        Ok(Self { commanders, reports: Some(reports), threads, processes, party: Some(party) })
     }
 
     pub(crate) fn commanders(&self) -> &Commanders {
@@ -88,6 +109,7 @@ impl Drop for Crew {
             let _ = thread.join();
         }
         self.processes.clear();
+        self.party = None;
     }
 }
 

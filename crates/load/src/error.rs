@@ -33,6 +33,9 @@ pub enum LoadError {
     Start(#[source] io::Error),
     #[error("load worker {worker} failed: {message}")]
     Worker { worker: u32, message: String },
+    /// It was stopped before it had begun.
+    #[error("interrupted")]
+    Interrupted,
     /// What a worker process was told makes no sense.
     #[error("load worker: {0}")]
     Protocol(String),
@@ -45,6 +48,7 @@ impl LoadError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Target { .. } | Self::NoTarget | Self::Value { .. } => exit::USAGE,
+            Self::Interrupted => exit::INTERRUPTED,
             _ => exit::FAILED,
         }
     }

@@ -1,5 +1,7 @@
 //! Latencies in HDR histograms: three significant digits from 1 µs to an hour, in a fixed amount of memory.
 
+use std::collections::BTreeMap;
+
 use hdrhistogram::Histogram;
 use platform::event::{HistogramBucket, LatencySummary};
 use serde::{Deserialize, Serialize};
@@ -80,6 +82,26 @@ impl Latencies {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Sparse(Vec<(u64, u64)>);
 
+/// Sparse ones added up: how often each value occurred.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sum(BTreeMap<u64, u64>);
+
+impl Sum {
+    fn add(&mut self, sparse: &Sparse) {
+        for (value, count) in &sparse.0 {
+            *self.0.entry(*value).or_default() += count;
+        }
+    }
+
+    /// What is in this one and not in a part of it.
+    fn without(&self, part: &Self) -> Sparse {
+        let rest = |(value, count): (&u64, &u64)| {
+            (*value, count.saturating_sub(part.0.get(value).copied().unwrap_or_default()))
+        };
+        Sparse(self.0.iter().map(rest).filter(|(_, count)| *count > 0).collect())
+    }
+}
+
 /// One for each thing that is measured.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Each<T> {
@@ -89,6 +111,28 @@ pub(crate) struct Each<T> {
     pub(crate) lateness: T,
     pub(crate) reconnect: T,
     pub(crate) broadcast: T,
+}
+
+impl Each<Sum> {
+    pub(crate) fn add(&mut self, other: &Each<Sparse>) {
+        self.connect.add(&other.connect);
+        self.first_byte.add(&other.first_byte);
+        self.message.add(&other.message);
+        self.lateness.add(&other.lateness);
+        self.reconnect.add(&other.reconnect);
+        self.broadcast.add(&other.broadcast);
+    }
+
+    pub(crate) fn without(&self, part: &Self) -> Each<Sparse> {
+        Each {
+            connect: self.connect.without(&part.connect),
+            first_byte: self.first_byte.without(&part.first_byte),
+            message: self.message.without(&part.message),
+            lateness: self.lateness.without(&part.lateness),
+            reconnect: self.reconnect.without(&part.reconnect),
+            broadcast: self.broadcast.without(&part.broadcast),
+        }
+    }
 }
 
 /// The distributions of a run, or of a part of it.

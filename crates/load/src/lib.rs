@@ -37,9 +37,11 @@
 //!
 //! # Limits
 //! Linux (epoll). One thread keeps the schedule of some tens of thousands of connections; more than the limit on
-//! open files allows are spread over worker processes, and over source addresses where ports run out (loopback).
+//! open files allows are spread over worker processes, and over source addresses where ports run out (loopback). Or the
+//! workers run elsewhere, as pods do ([`Away`]).
 //! Memory does not grow with time: counters and histograms only.
 
+mod away;
 mod clock;
 mod control;
 mod crew;
@@ -56,6 +58,7 @@ mod watch;
 mod wheel;
 mod worker;
 
+pub use away::{Away, Heard, Stop, Workers, serve_away};
 pub use control::Control;
 pub use director::Director;
 pub use error::LoadError;

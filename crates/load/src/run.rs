@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use self::merge::Merge;
 use crate::{
+    away::Away,
     clock::{MS, monotonic_ns},
     control::Control,
     crew::{Commanders, Crew},
@@ -75,12 +76,15 @@ pub struct Options {
     pub replica_names: Option<ReplicaNames>,
     /// Without it, a load must fit into this process's limit on open files.
     pub worker: Option<WorkerCommand>,
+    /// With it, all workers and targets are these.
+    pub away: Option<Away>,
 }
 
 impl Options {
     /// The targets, as shown to the user.
     pub fn target(&self) -> String {
-        let targets: Vec<String> = self.targets.iter().map(SocketAddr::to_string).collect();
+        let here = || self.targets.iter().map(SocketAddr::to_string).collect();
+        let targets: Vec<String> = self.away.as_ref().map_or_else(here, |away| away.targets.clone());
         targets.join(", ")
     }
 }
@@ -92,6 +96,7 @@ impl fmt::Debug for Options {
             .field("targets", &self.targets)
             .field("replica_names", &self.replica_names.is_some())
             .field("worker", &self.worker)
+            .field("away", &self.away)
             .finish_non_exhaustive()
     }
 }
@@ -105,10 +110,11 @@ pub fn run(
     control: &Control,
     sink: &mut dyn FnMut(EventKind),
 ) -> Result<LoadSummary, LoadError> {
-    if options.targets.is_empty() {
+    let away = options.away.as_ref();
+    if away.map_or(options.targets.is_empty(), |away| away.targets.is_empty()) {
         return Err(LoadError::NoTarget);
     }
-    let workers = options.workers.unwrap_or(1);
+    let workers = away.map_or(options.workers.unwrap_or(1), |away| away.workers.count());
     if !(1..=WORKERS_MAX).contains(&workers) {
         let (what, value) = ("workers", workers.to_string());
         return Err(LoadError::Value { what, value, expected: "between 1 and 256" });
@@ -121,12 +127,23 @@ pub fn run(
             expected: "never: datagrams are not asked who serves them",
         });
     }
-    let files_max = limits::raise_open_files();
-    let layout = limits::lay_out(scenario, &options.targets, workers, files_max, options.worker.is_some())?;
+    let layout = if away.is_some() {
+        // They see themselves what their machines allow.
+        Layout { workers, processes: true, sources: Vec::new() }
+    } else {
+        let files_max = limits::raise_open_files();
+        limits::lay_out(scenario, &options.targets, workers, files_max, options.worker.is_some())?
+    };
     let plan = scenario.describe(options.target());
     sink(EventKind::LoadStarted { plan: plan.clone() });
-    let spec = specify(scenario, options, &layout);
-    let crew = Crew::start(&spec, &layout, options.worker.as_ref())?;
+    let identify = identify(scenario, options);
+    let crew = if let Some(away) = away {
+        Crew::elsewhere(&specify(scenario, options, &layout, false), away, identify, control)?
+    } else {
+        let asked = || options.targets.first().is_some_and(|target| probe::says_where(*target));
+        let spec = specify(scenario, options, &layout, identify.unwrap_or_else(asked));
+        Crew::start(&spec, &layout, options.worker.as_ref())?
+    };
     let _attached = control.attach(crew.commanders().clone());
     if let LoadDuration::FromFirstConnect(duration) = scenario.duration() {
         crew.commanders().tell(&Command::CloseAt(at_least_one_ms(duration)));
@@ -149,6 +166,7 @@ pub fn run(
         first_error: None,
         first_wrong_answer: None,
         ended_early: None,
+        keeps_going: away.is_some(),
     };
     while let Some((worker, report)) = crew.next_report() {
         conductor.on_report(worker, report, crew.commanders())?;
@@ -176,6 +194,8 @@ struct Conductor<'a> {
     first_error: Option<String>,
     first_wrong_answer: Option<String>,
     ended_early: Option<String>,
+    /// A worker that fails does not take the result of the others with it.
+    keeps_going: bool,
 }
 
 impl Conductor<'_> {
@@ -223,9 +243,23 @@ impl Conductor<'_> {
                 }
             }
             Report::Done { at_ms, measured } => self.merge.done(worker, at_ms, *measured),
+            // What is left would be another load than the one that was asked for. What was measured is told.
+            Report::Failed(message) if self.keeps_going => self.lost(worker, &message, commanders),
             Report::Failed(message) => return Err(LoadError::Worker { worker, message }),
         }
         Ok(())
+    }
+
+    fn lost(&mut self, worker: u32, why: &str, commanders: &Commanders) {
+        let (open, workers) = self.merge.lose(worker);
+        let message = format!(
+            "load worker {} of {workers} failed, with {open} open connections: {why}; what it measured since its last \
+             report is missing, and the load ends early",
+            worker + 1
+        );
+        (self.sink)(EventKind::Warning { message: message.clone() });
+        self.ended_early.get_or_insert(message);
+        commanders.tell(&Command::Stop);
     }
 
     /// Where nobody could ever connect, going on shows nothing new.
@@ -285,16 +319,18 @@ impl Conductor<'_> {
     }
 }
 
-fn specify(scenario: &Scenario, options: &Options, layout: &Layout) -> Spec {
-    let identify = match options.identify {
-        Identify::Always => true,
-        Identify::Never => false,
-        Identify::Auto => {
-            scenario.protocol == Protocol::Tcp
-                && scenario.messages.payload.bytes().starts_with(b"msg:")
-                && options.targets.first().is_some_and(|target| probe::says_where(*target))
-        }
-    };
+/// Whether connections are asked who serves them; `None`: the target is asked once before.
+fn identify(scenario: &Scenario, options: &Options) -> Option<bool> {
+    let is_ours =
+        scenario.protocol == Protocol::Tcp && scenario.messages.payload.bytes().starts_with(b"msg:");
+    match options.identify {
+        Identify::Always => Some(true),
+        Identify::Auto if is_ours => None,
+        Identify::Never | Identify::Auto => Some(false),
+    }
+}
+
+fn specify(scenario: &Scenario, options: &Options, layout: &Layout, identify: bool) -> Spec {
     let lead_ns = if layout.processes { PROCESSES_LEAD_NS } else { THREADS_LEAD_NS };
     Spec {
         origin_ns: monotonic_ns() + lead_ns,

@@ -1,8 +1,9 @@
-//! The control plane: follows the endpoints file, checks health, ends ejections, and waits for the workers.
+//! The control plane: follows the endpoints, checks health, ends ejections, and waits for the workers.
 //!
 //! It runs on a runtime of its own and talks to the data plane only through the
 //! [`Cluster`](crate::cluster::Cluster) and the [`Shutdown`](service::Shutdown).
 
+use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -16,25 +17,31 @@ use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-use crate::endpoints::watch::{Changes, Watch};
+use crate::endpoints::dns::{Addresses, Lookup};
+use crate::endpoints::watch::Watch;
 use crate::endpoints::{self, Replicas};
 use crate::health::Checks;
 use crate::settings::HealthSettings;
 use crate::tcp::worker::Context;
 
-/// The part of `/readyz` about the endpoints file.
+/// The part of `/readyz` about the endpoints.
 const ENDPOINTS: &str = "endpoints";
+
+/// Where the endpoints come from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    File { path: PathBuf, cluster: String, watch: Watch },
+    Dns(Box<Lookup>),
+}
 
 /// What the control plane looks after.
 #[derive(Debug)]
 pub(crate) struct Control {
     pub(crate) context: Context,
     pub(crate) readiness: Readiness,
-    pub(crate) endpoints_file: PathBuf,
+    pub(crate) source: Source,
     /// Where the gateway itself listens.
     pub(crate) listeners: Vec<SocketAddr>,
-    pub(crate) cluster_name: String,
-    pub(crate) watch: Watch,
     pub(crate) health: HealthSettings,
     pub(crate) supervisor: Option<OwnedFd>,
     /// Notified when the endpoints were first read.
@@ -44,31 +51,18 @@ pub(crate) struct Control {
 impl Control {
     /// Runs until it is dropped, when the workers are done; returns only on failure.
     pub(crate) async fn run(self) -> io::Result<()> {
-        let Self {
-            context,
-            readiness,
-            endpoints_file,
-            listeners,
-            cluster_name,
-            watch,
-            health,
-            supervisor,
-            first_endpoints,
-        } = self;
+        let Self { context, readiness, source, listeners, health, supervisor, first_endpoints } = self;
         let checks = Checks::new(health, Arc::clone(&context.cluster));
-        let changes = watch.start()?;
-        let mut follower = Follower {
+        let follower = Follower {
             context: context.clone(),
             readiness: readiness.clone(),
-            endpoints_file,
             listeners,
-            cluster_name,
             checks,
             rejected: None,
             first: Some(first_endpoints),
         };
         tokio::try_join!(
-            follower.follow(changes),
+            follower.follow(source),
             end_ejections(&context),
             follow_shortages(&context, &readiness),
             follow_shutdown(&context, &readiness),
@@ -78,46 +72,74 @@ impl Control {
     }
 }
 
-/// Reads the endpoints file whenever it changes.
+/// Takes the endpoints over whenever they change.
 struct Follower {
     context: Context,
     readiness: Readiness,
-    endpoints_file: PathBuf,
     listeners: Vec<SocketAddr>,
-    cluster_name: String,
-    /// Why the current file could not be used, so that it is reported once.
+    /// Why the endpoints cannot be read now, so that it is reported once.
     rejected: Option<String>,
     checks: Checks,
     first: Option<oneshot::Sender<()>>,
 }
 
 impl Follower {
-    async fn follow(&mut self, mut changes: Changes) -> io::Result<()> {
+    async fn follow(self, source: Source) -> io::Result<()> {
+        match source {
+            Source::File { path, cluster, watch } => self.follow_file(path, &cluster, watch).await,
+            Source::Dns(lookup) => self.follow_name(*lookup).await,
+        }
+    }
+
+    async fn follow_file(mut self, path: PathBuf, cluster: &str, watch: Watch) -> io::Result<()> {
+        let mut changes = watch.start()?;
         changes.look();
-        self.take_over();
         loop {
-            changes.next().await?;
-            self.take_over();
-        }
-    }
-
-    fn take_over(&mut self) {
-        match endpoints::read(&self.endpoints_file, &self.cluster_name, &self.listeners) {
-            Ok(replicas) => self.accept(&replicas),
-            Err(reason) => {
-                let (file, reason) = (self.endpoints_file.display(), reason.to_string());
-                if self.rejected.as_ref() != Some(&reason) {
-                    error!(%file, reason, "endpoints file rejected: the last good state stays in use");
+            match endpoints::read(&path, cluster, &self.listeners) {
+                Ok(replicas) => {
+                    let missing = format!("the endpoints file has no cluster {cluster:?}");
+                    self.accept(&replicas, replicas.endpoints.is_none().then_some(missing));
                 }
-                self.rejected = Some(reason.clone());
-                self.context.stats.endpoints_rejected.increment();
-                self.context.stats.set_endpoints_stale(true);
-                self.readiness.degrade(ENDPOINTS, reason);
+                Err(reason) => self.reject(&path.display(), reason.to_string()),
             }
+            changes.next().await?;
         }
     }
 
-    fn accept(&mut self, replicas: &Replicas) {
+    async fn follow_name(mut self, mut lookup: Lookup) -> io::Result<()> {
+        let mut version = 0;
+        let mut known = None;
+        loop {
+            let Addresses { endpoints, failure } = lookup.look_up().await;
+            // What DNS says is the whole truth only once it has answered.
+            let is_news = known.as_ref() != Some(&endpoints) && (failure.is_none() || known.is_some());
+            // A failure that is over is no longer reported, although nothing changed.
+            if is_news || (failure.is_none() && self.rejected.is_some()) {
+                version += u64::from(is_news);
+                let replicas = Replicas::new(version, Some(endpoints.clone()), &self.listeners);
+                let none = format!("{} has no address, so there is no replica", lookup.name());
+                self.accept(&replicas, endpoints.is_empty().then_some(none));
+                known = Some(endpoints);
+            }
+            if let Some(reason) = failure {
+                self.reject(&lookup.name(), reason);
+            }
+            tokio::time::sleep(lookup.refresh()).await;
+        }
+    }
+
+    fn reject(&mut self, source: &dyn Display, reason: String) {
+        if self.rejected.as_ref() != Some(&reason) {
+            error!(%source, reason, "endpoints cannot be read: the last good state stays in use");
+        }
+        self.context.stats.endpoints_rejected.increment();
+        self.context.stats.set_endpoints_stale(true);
+        self.readiness.degrade(ENDPOINTS, reason.clone());
+        self.rejected = Some(reason);
+    }
+
+    /// `lacking`: what is odd about them, in words.
+    fn accept(&mut self, replicas: &Replicas, lacking: Option<String>) {
         let endpoints = replicas.endpoints.as_deref().unwrap_or_default();
         let draining = endpoints.iter().filter(|endpoint| endpoint.draining).count();
         self.context.cluster.take_over(replicas.version, endpoints);
@@ -132,12 +154,11 @@ impl Follower {
             );
             error!("{reason}");
             self.readiness.degrade(ENDPOINTS, reason);
-        } else if replicas.endpoints.is_some() {
-            self.readiness.restore(ENDPOINTS);
+        } else if let Some(lacking) = lacking {
+            warn!("{lacking}");
+            self.readiness.degrade(ENDPOINTS, lacking);
         } else {
-            let reason = format!("the endpoints file has no cluster {:?}", self.cluster_name);
-            warn!("{reason}");
-            self.readiness.degrade(ENDPOINTS, reason);
+            self.readiness.restore(ENDPOINTS);
         }
         self.readiness.ready();
         if let Some(first) = self.first.take() {

@@ -1,7 +1,9 @@
-//! The file that says which replicas exist: reading it, and noticing that it was replaced.
+//! Which replicas exist, as a file or DNS says.
 //!
-//! A file that cannot be read, or makes no sense, changes nothing: the last good state stays in use.
+//! A file that cannot be read, or makes no sense, changes nothing: the last good state stays in use. So does a name
+//! that cannot be looked up.
 
+pub(crate) mod dns;
 pub(crate) mod watch;
 
 use std::fs::{File, OpenOptions};
@@ -16,7 +18,7 @@ use rustix::fs::OFlags;
 /// A larger file is not one of ours: it would hold some hundred thousand replicas.
 const BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// What the file says about one cluster.
+/// What is known about one cluster.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Replicas {
     pub(crate) version: u64,
@@ -24,6 +26,17 @@ pub(crate) struct Replicas {
     pub(crate) endpoints: Option<Vec<Endpoint>>,
     /// Endpoints that are this gateway itself, and are left out.
     pub(crate) own: Vec<Endpoint>,
+}
+
+impl Replicas {
+    /// For a gateway that listens at `listeners`.
+    pub(crate) fn new(version: u64, endpoints: Option<Vec<Endpoint>>, listeners: &[SocketAddr]) -> Self {
+        let is_own =
+            |endpoint: &mut Endpoint| listeners.iter().any(|listener| reaches(endpoint.address, *listener));
+        let mut endpoints = endpoints;
+        let own = endpoints.iter_mut().flat_map(|all| all.extract_if(.., is_own)).collect();
+        Self { version, endpoints, own }
+    }
 }
 
 /// Why an endpoints file was not used.
@@ -47,14 +60,7 @@ pub(crate) fn read(path: &Path, cluster: &str, listeners: &[SocketAddr]) -> Resu
     }
     let document = Endpoints::parse(&text)?;
     let named = document.clusters.into_iter().find(|candidate| candidate.name == cluster);
-    let mut own = Vec::new();
-    let endpoints = named.map(|mut cluster| {
-        let is_own =
-            |endpoint: &mut Endpoint| listeners.iter().any(|listener| reaches(endpoint.address, *listener));
-        own = cluster.endpoints.extract_if(.., is_own).collect();
-        cluster.endpoints
-    });
-    Ok(Replicas { version: document.version, endpoints, own })
+    Ok(Replicas::new(document.version, named.map(|cluster| cluster.endpoints), listeners))
 }
 
 /// Opens a regular file and nothing else: opening or reading a FIFO would block the whole control thread until a

@@ -15,11 +15,12 @@ use tracing::info;
 
 use crate::cluster::health::Thresholds;
 use crate::cluster::{Cluster, Ejection};
-use crate::control::Control;
+use crate::control::{Control, Source};
+use crate::endpoints::dns::{self, Lookup};
 use crate::endpoints::watch::Watch;
 use crate::log_lines::LogLines;
 use crate::metrics;
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 use crate::stats::Stats;
 use crate::tcp::worker::Context;
 use crate::{listeners, tcp, udp};
@@ -36,6 +37,8 @@ pub enum Error {
     Admin(#[source] io::Error),
     #[error("cannot watch the directory of {file}: {source}")]
     Endpoints { file: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Dns(#[from] dns::Unusable),
     #[error("cannot use the sessions file {file}: {source}")]
     Sessions { file: PathBuf, source: io::Error },
     #[error("cannot make an event loop: {0}")]
@@ -110,8 +113,8 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Takes or makes the listeners, binds the admin port and watches the endpoints file. Connections that come before
-    /// [`Gateway::run`] wait in the kernel's queue.
+    /// Takes or makes the listeners, binds the admin port and watches the endpoints file, if there is one. Connections
+    /// that come before [`Gateway::run`] wait in the kernel's queue.
     ///
     /// # Errors
     /// What failed, with its address or path.
@@ -119,9 +122,6 @@ impl Gateway {
         let open_files = service::limits::raise_open_files();
         let bound = Bound::new(&settings).map_err(Error::Listeners)?;
         let addresses = bound.addresses().map_err(Error::Listeners)?;
-        let watch = Watch::new(&settings.endpoints_file)
-            .map_err(|source| Error::Endpoints { file: settings.endpoints_file.clone(), source })?;
-
         let thresholds = Thresholds { fall: settings.health.fall, rise: settings.health.rise };
         let ejection = Ejection { failures: settings.eject_failures, duration: settings.eject_time };
         let context = Context {
@@ -140,14 +140,13 @@ impl Gateway {
         let readiness = Readiness::new();
         let admin = admin(&settings, &context, &bound, readiness.clone()).map_err(Error::Admin)?;
         info!(?addresses, admin = %admin.address(), policy = ?settings.policy, "listening");
+        let source = source(settings.source)?;
         let (told, first_endpoints) = oneshot::channel();
         let control = Control {
             context,
             readiness,
-            endpoints_file: settings.endpoints_file,
+            source,
             listeners: addresses.clone(),
-            cluster_name: settings.cluster,
-            watch,
             health: settings.health,
             supervisor: bound.into_supervisor(),
             first_endpoints: told,
@@ -170,7 +169,7 @@ impl Gateway {
         self.admin.address()
     }
 
-    /// Carries connections until the drain is over. Blocks. Starts accepting once the endpoints file was read.
+    /// Carries connections until the drain is over. Blocks. Starts accepting once the endpoints are known.
     ///
     /// # Errors
     /// If an event loop or the control plane fails; the connections are closed then.
@@ -230,6 +229,17 @@ async fn carry(
         ended.map_err(Error::Panicked)?.map_err(Error::Worker)?;
     }
     Ok(())
+}
+
+fn source(settings: settings::Source) -> Result<Source, Error> {
+    Ok(match settings {
+        settings::Source::File { path, cluster } => {
+            let watch =
+                Watch::new(&path).map_err(|source| Error::Endpoints { file: path.clone(), source })?;
+            Source::File { path, cluster, watch }
+        }
+        settings::Source::Dns(dns) => Source::Dns(Box::new(Lookup::new(dns)?)),
+    })
 }
 
 fn tcp_workers(

@@ -1,13 +1,13 @@
 //! The embedded gateway: an L4 proxy for TCP and UDP.
 //!
 //! It takes clients' connections, or packets, and gives each client to one replica of a service, chosen by how many
-//! connections or sessions each replica has ([`balance`]). A file, which may change at any time, says which replicas
-//! exist; active checks of `/readyz` and failed connects say which of them are healthy. A change of the file never
-//! moves or drops an established connection; a UDP session goes to another replica when its own can no longer keep it.
+//! connections or sessions each replica has ([`balance`]). A file or DNS, which may change at any time, says which
+//! replicas exist; active checks of `/readyz` and failed connects say which of them are healthy. A change never moves
+//! or drops an established connection; a UDP session goes to another replica when its own can no longer keep it.
 //!
 //! The parts, from the outside in:
 //! * [`Settings`] and [`Gateway`]: its settings, and how it starts.
-//! * `control`: the endpoints file, health checks, ejections, shutdown; on one thread with a runtime.
+//! * `control`: the endpoints, health checks, ejections, shutdown; on one thread with a runtime.
 //! * `cluster`: which replicas may take a connection; no I/O and no clock.
 //! * `tcp`, `udp`: the data planes; single-threaded event loops. A process runs one of the two.
 //! * `shortages`: what keeps clients out, reported once.

@@ -85,14 +85,14 @@ fn endpoints(
     stats: &Stats,
     cluster: &Cluster,
 ) -> std::fmt::Result {
-    let help = "Version of the endpoints file in use";
+    let help = "Version of the endpoints in use";
     gauge(encoder, "endpoints_version", help, view.version.unwrap_or(0))?;
-    let help = "1 if the current endpoints file could not be used";
+    let help = "1 if the current endpoints could not be read or looked up";
     gauge(encoder, "endpoints_stale", help, u64::from(stats.endpoints_stale()))?;
     counter(
         encoder,
         "endpoints_rejected",
-        "Endpoints files that could not be used",
+        "Endpoints files that could not be used, and look-ups that failed",
         stats.endpoints_rejected.get(),
     )?;
     let help = "Backends ejected after consecutive failed connects";

@@ -1,6 +1,6 @@
 //! The gateway's settings, read from its environment.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -41,7 +41,21 @@ pub mod variables {
     );
     pub const ENDPOINTS_FILE: Variable = Variable::optional(
         "ENDPOINTS_FILE",
-        "JSON file of the replicas behind the gateway, replaced by renaming. Must be set.",
+        "JSON file of the replicas behind the gateway, replaced by renaming. This or ENDPOINTS_DNS must be set.",
+    );
+    pub const ENDPOINTS_DNS: Variable = Variable::optional(
+        "ENDPOINTS_DNS",
+        "NAME:PORT, as in tcp.playground.svc:40000: every address of the name (A and AAAA) is a replica at that \
+         port. In place of ENDPOINTS_FILE.",
+    );
+    pub const DNS_REFRESH: Variable = Variable::new(
+        "DNS_REFRESH",
+        "1s",
+        "Time between two look-ups of ENDPOINTS_DNS, however long its records claim to live.",
+    );
+    pub const DNS_SERVER: Variable = Variable::optional(
+        "DNS_SERVER",
+        "IP:PORT of the DNS server to ask, for the name as it is. Unset: as /etc/resolv.conf says.",
     );
     pub const CLUSTER: Variable = Variable::optional(
         "CLUSTER",
@@ -92,6 +106,11 @@ pub mod variables {
         Variable::new("HEALTH_INTERVAL", "1s", "Time between two checks of /readyz of a replica.");
     pub const HEALTH_TIMEOUT: Variable =
         Variable::new("HEALTH_TIMEOUT", "1s", "How long a check may take before it counts as failed.");
+    pub const HEALTH_PORT: Variable = Variable::new(
+        "HEALTH_PORT",
+        "9100",
+        "Port of /readyz of the replicas of ENDPOINTS_DNS; 0: they count as healthy. The endpoints file has its own.",
+    );
     pub const HEALTH_FALL: Variable =
         Variable::new("HEALTH_FALL", "2", "Failed checks in a row that make a replica unhealthy.");
     pub const HEALTH_RISE: Variable =
@@ -114,7 +133,7 @@ pub mod variables {
         Variable::optional("POD_NAME", "Name of this gateway in logs; the host's name if not set.");
 
     /// All of them, in the order of the documentation.
-    pub const ALL: [&Variable; 30] = [
+    pub const ALL: [&Variable; 34] = [
         &PROTOCOL,
         &HOST,
         &PORT,
@@ -123,6 +142,9 @@ pub mod variables {
         &LISTENERS,
         &ENDPOINTS_FILE,
         &CLUSTER,
+        &ENDPOINTS_DNS,
+        &DNS_REFRESH,
+        &DNS_SERVER,
         &POLICY,
         &UPSTREAM_BIND,
         &MAX_CONNECTIONS,
@@ -134,6 +156,7 @@ pub mod variables {
         &STALL_TIMEOUT,
         &HEALTH_INTERVAL,
         &HEALTH_TIMEOUT,
+        &HEALTH_PORT,
         &HEALTH_FALL,
         &HEALTH_RISE,
         &EJECT_FAILURES,
@@ -155,6 +178,29 @@ pub enum Listeners {
     Bind { host: Host, port: u16 },
     /// Handed over on standard input, a Unix socket; see [`service::handover`].
     Stdin,
+}
+
+/// Where the gateway learns which replicas there are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A cluster of an endpoints file.
+    File {
+        path: PathBuf,
+        cluster: String,
+    },
+    Dns(DnsSettings),
+}
+
+/// A name whose addresses are the replicas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DnsSettings {
+    pub name: String,
+    pub port: u16,
+    /// Where each replica answers `/readyz`; `None`: replicas are not checked.
+    pub health_port: Option<u16>,
+    pub refresh: Duration,
+    /// `None`: as `/etc/resolv.conf` says.
+    pub server: Option<SocketAddr>,
 }
 
 /// Active health checks.
@@ -185,8 +231,7 @@ pub struct Settings {
     pub listeners: Listeners,
     pub admin_host: Host,
     pub admin_port: u16,
-    pub endpoints_file: PathBuf,
-    pub cluster: String,
+    pub source: Source,
     pub policy: Policy,
     pub upstream_bind: Option<IpAddr>,
     /// None: as many as the limit on open files allows, see [`Settings::connections_max`].
@@ -222,17 +267,13 @@ impl Settings {
         let (port, cluster) = defaults(protocol);
         let port = reader.optional(&v::PORT).unwrap_or(port);
         let from_stdin = reader.optional(&v::LISTENERS).is_some_and(|FromStdin| true);
-        let endpoints_file = reader.optional::<String>(&v::ENDPOINTS_FILE).unwrap_or_default();
-        if endpoints_file.is_empty() {
-            reader.refuse(&v::ENDPOINTS_FILE, "", "the path of a JSON file of endpoints");
-        }
+        let source = source(&mut reader, cluster);
         let settings = Self {
             protocol,
             listeners: if from_stdin { Listeners::Stdin } else { Listeners::Bind { host, port } },
             admin_host: reader.get(&v::ADMIN_HOST),
             admin_port: reader.get(&v::ADMIN_PORT),
-            endpoints_file: endpoints_file.into(),
-            cluster: reader.optional(&v::CLUSTER).unwrap_or_else(|| cluster.to_owned()),
+            source,
             policy: reader.get(&v::POLICY),
             upstream_bind: reader.optional(&v::UPSTREAM_BIND).map(|Host(address)| address),
             connections_max: reader.optional(&v::MAX_CONNECTIONS),
@@ -278,6 +319,68 @@ fn defaults(protocol: Protocol) -> (u16, &'static str) {
     match protocol {
         Protocol::Tcp => (10_000, "tcp"),
         Protocol::Udp => (10_001, "udp"),
+    }
+}
+
+fn source(reader: &mut Reader<'_>, cluster: &str) -> Source {
+    use variables as v;
+    let path: Option<String> = reader.optional(&v::ENDPOINTS_FILE);
+    let cluster = reader.optional(&v::CLUSTER).unwrap_or_else(|| cluster.to_owned());
+    let by_dns = reader.is_set(&v::ENDPOINTS_DNS);
+    let name: Option<NamePort> = reader.optional(&v::ENDPOINTS_DNS);
+    let refresh = positive(reader, &v::DNS_REFRESH);
+    let server = reader.optional(&v::DNS_SERVER).map(|Server(address)| address);
+    let health_port = Some(reader.get(&v::HEALTH_PORT)).filter(|port| *port != 0);
+    match (path, name) {
+        (Some(_), Some(NamePort { name, port })) => {
+            let expected = "either this or ENDPOINTS_FILE, not both";
+            reader.refuse(&v::ENDPOINTS_DNS, format!("{name}:{port}"), expected);
+        }
+        (None, Some(NamePort { name, port })) => {
+            return Source::Dns(DnsSettings { name, port, health_port, refresh, server });
+        }
+        (Some(path), None) => return Source::File { path: path.into(), cluster },
+        (None, None) if !by_dns => {
+            let expected = "the path of a JSON file of endpoints, or ENDPOINTS_DNS in its place";
+            reader.refuse(&v::ENDPOINTS_FILE, "", expected);
+        }
+        (None, None) => {}
+    }
+    Source::File { path: PathBuf::new(), cluster }
+}
+
+/// `tcp.playground.svc:40000`
+struct NamePort {
+    name: String,
+    port: u16,
+}
+
+impl Setting for NamePort {
+    fn parse(text: &str) -> Result<Self, String> {
+        let parts = text.rsplit_once(':').and_then(|(name, port)| Some((name, port.parse().ok()?)));
+        match parts {
+            Some((name, port)) if port != 0 && is_name(name) => Ok(Self { name: name.to_owned(), port }),
+            _ => Err("a name and a port, as in tcp.playground.svc:40000".into()),
+        }
+    }
+}
+
+/// A name of DNS, with or without the dot at its end.
+fn is_name(text: &str) -> bool {
+    let is_label = |label: &str| {
+        let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        (1..=63).contains(&label.len()) && label.bytes().all(is_legal)
+    };
+    text.len() <= 253
+        && text.parse::<IpAddr>().is_err()
+        && text.strip_suffix('.').unwrap_or(text).split('.').all(is_label)
+}
+
+struct Server(SocketAddr);
+
+impl Setting for Server {
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|_| "an IP address and a port, as in 10.96.0.10:53".into())
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod argocd;
 mod cut;
+mod load;
 mod metrics;
 mod world;
 

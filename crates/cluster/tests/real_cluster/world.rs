@@ -2,6 +2,7 @@
 
 use std::{
     env, fs,
+    ops::ControlFlow,
     path::{Path, PathBuf},
     process::Command,
     sync::{Arc, LazyLock, mpsc},
@@ -12,7 +13,7 @@ use std::{
 use cluster::{ClusterTarget, Options};
 use k8s_openapi::api::{
     authentication::v1::{TokenRequest, TokenRequestSpec},
-    core::v1::{Event as Said, Pod, ServiceAccount},
+    core::v1::{Event as Said, Pod, Service, ServiceAccount},
 };
 use kube::{
     Api, Client, Config,
@@ -176,6 +177,62 @@ impl Namespace {
         self.settled(name, replicas);
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A Service in front of an application.
+    pub(crate) fn front(&self, app: &str, spec: &Value) {
+        let mut spec = spec.clone();
+        spec["selector"] = json!({"app": app});
+        let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": format!("{app}-front")}, "spec": spec});
+        self.admin.create(Some(&self.name), &service);
+    }
+
+    /// What a load balancer would say: nothing gives out addresses here.
+    pub(crate) fn balancer(&self, app: &str, ips: &[&str]) {
+        let services: Api<Service> = Api::namespaced(self.admin.client.clone(), &self.name);
+        let ingress: Vec<Value> = ips.iter().map(|ip| json!({"ip": ip})).collect();
+        let patch = Patch::Merge(json!({"status": {"loadBalancer": {"ingress": ingress}}}));
+        let name = format!("{app}-front");
+        let params = PatchParams::default();
+        self.admin.wait(async { services.patch_status(&name, &params, &patch).await }).unwrap();
+    }
+
+    /// Pods with any privilege are refused.
+    pub(crate) fn enforce_restricted(&self) {
+        let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.name, "labels": labels}});
+        self.admin.create(None, &namespace);
+    }
+
+    pub(crate) fn quota(&self, resource: &str, most: &str) {
+        let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "quota"},
+            "spec": {"hard": {resource: most}}});
+        self.admin.create(Some(&self.name), &quota);
+        // Its controller has to have counted first; until then everything is refused for another reason.
+        until("the quota to be counted", || {
+            self.object("v1", "ResourceQuota", "quota")?.data["status"]["hard"][resource].as_str().map(drop)
+        });
+    }
+
+    pub(crate) fn has(&self, version: &str, kind: &str, name: &str) -> bool {
+        self.object(version, kind, name).is_some()
+    }
+
+    pub(crate) fn until_gone(&self, version: &str, kind: &str, name: &str) {
+        until(&format!("{kind} {name} to be gone"), || (!self.has(version, kind, name)).then_some(()));
+    }
+
+    pub(crate) fn until_no_pods(&self, labels: &str) {
+        let pods: Api<Pod> = Api::namespaced(self.admin.client.clone(), &self.name);
+        until(&format!("no pod of {labels}"), || {
+            let list =
+                self.admin.wait(async { pods.list(&ListParams::default().labels(labels)).await }).ok()?;
+            list.items.is_empty().then_some(())
+        });
+    }
+
     /// An autoscaler by `load`, 100 for each pod.
     pub(crate) fn autoscaler(&self, name: &str, min: i32, max: i32) {
         let metric = json!({"type": "Pods", "pods": {"metric": {"name": "load"},
@@ -301,6 +358,14 @@ impl Namespace {
 
     pub(crate) fn admin(&self) -> ClusterTarget {
         ClusterTarget::connect(&self.options(&self.admin.kubeconfig), None).unwrap()
+    }
+
+    /// The administrator, who is asked again and again whether to go on waiting.
+    pub(crate) fn admin_until(
+        &self,
+        on_wait: impl Fn(Duration) -> ControlFlow<()> + Send + Sync + 'static,
+    ) -> ClusterTarget {
+        ClusterTarget::connect(&self.options(&self.admin.kubeconfig), Some(Arc::new(on_wait))).unwrap()
     }
 
     /// The administrator, looking at one autoscaler.

@@ -109,6 +109,15 @@ impl Merge {
         self.took_ms = self.took_ms.max(at_ms);
     }
 
+    /// A worker is gone, and its connections with it. Returns how many they were, of how many workers.
+    pub(super) fn lose(&mut self, worker: u32) -> (u64, usize) {
+        self.done[worker as usize] = true;
+        let latest = &mut self.latest[worker as usize];
+        latest.replicas.clear();
+        latest.connecting = 0;
+        (std::mem::take(&mut latest.open), self.latest.len())
+    }
+
     fn take(&mut self, worker: u32, measured: Measured) {
         self.tick.merge(&measured.distributions);
         self.run.merge(&measured.distributions);

@@ -30,7 +30,7 @@ pub(crate) struct Spec {
 
 impl Spec {
     /// How many of the run's connections are this worker's. Connection `i` belongs to worker `i mod workers`.
-    pub(super) fn share(&self) -> usize {
+    pub(crate) fn share(&self) -> usize {
         let (workers, worker) = (u64::from(self.workers), u64::from(self.worker));
         (self.connections().saturating_sub(worker)).div_ceil(workers) as usize
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{reader::Reader, rule, service::variable};
+use super::{chart, reader::Reader, rule, service::variable};
 use crate::services::ServiceKind;
 
 /// `gateway:`; one gateway runs per node, as a DaemonSet does.
@@ -177,6 +177,7 @@ impl Gateway {
             env: values.texts("env", &variable()),
             rules,
         };
+        chart::resources(&mut values);
         for (index, listener) in gateway.listeners.iter().enumerate() {
             // Port 0 stands in for one that was reported already.
             let same = |other: &Listener| {

@@ -83,7 +83,7 @@ spec:
         - name: tmp
           emptyDir:
             sizeLimit: 64Mi
-{{- include "policy" (merge (dict "ingress" (include "envoy.ingress" (merge (dict "listeners" $listeners) .)) "egress" (include "envoy.egress" (merge (dict "listeners" $listeners) .))) .) }}
+{{- include "policy" (merge (dict "ingress" (include "envoy.ingress" (merge (dict "listeners" $listeners) .)) "egress" (include "gateway.egress" (merge (dict "listeners" $listeners) .))) .) }}
 {{- end }}
 
 {{/* Where the two harmless pages of the admin interface are; the rest of it stays on the pod's loopback. */}}
@@ -96,14 +96,6 @@ spec:
     - {port: {{ .port }}, protocol: {{ .protocol }}}
     {{- end }}
 {{- include "policy.scraped" (dict "root" .root "port" (include "envoy.metrics" .)) }}
-{{- end }}
-
-{{- define "envoy.egress" }}
-{{- include "policy.dns" . }}
-{{- range .listeners }}
-{{- include "policy.part" (dict "root" $.root "part" .service "port" .servicePort "protocol" .protocol "direction" "to") }}
-{{- include "policy.part" (dict "root" $.root "part" .service "port" .adminPort "direction" "to") }}
-{{- end }}
 {{- end }}
 
 {{- define "envoy.bootstrap" }}

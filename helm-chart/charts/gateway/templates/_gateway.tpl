@@ -1,9 +1,9 @@
-{{/* The Service at which clients arrive, whatever the gateway behind it. The gateway's own objects are in the folder of
-     its kind. */}}
+{{/* The Service at which clients arrive, whatever the gateway behind it. Envoy's own objects are in its folder. */}}
 {{- define "gateway.objects" }}
-{{- if ne .values.kind "envoy" }}
-{{- fail (printf "gateway.kind=%s: in a cluster the gateway is Envoy (--set gateway.kind=envoy, or one of the presets: -f values-minikube.yaml); the others learn replicas from files that playctl writes on one machine" .values.kind) }}
+{{- if eq .values.kind "haproxy" }}
+{{- fail "gateway.kind=haproxy: in a cluster the gateway is playctl or envoy; HAProxy learns replicas from playctl on one machine" }}
 {{- end }}
+{{- if eq .values.kind "playctl" }}{{ include "gateway.embedded" . }}{{ end }}
 ---
 apiVersion: v1
 kind: Service

@@ -163,7 +163,7 @@ scrape_configs:
     kubernetes_sd_configs: [{role: pod, namespaces: {names: [{{ .root.Release.Namespace }}]}}]
     relabel_configs:
       - {action: keep, source_labels: [__meta_kubernetes_pod_label_app_kubernetes_io_instance], regex: {{ .root.Release.Name }}}
-      - {action: keep, source_labels: [__meta_kubernetes_pod_container_port_name], regex: admin}
+      - {action: keep, source_labels: [__meta_kubernetes_pod_container_port_name], regex: "admin(-[0-9]+)?"}
       {{- include "prometheus.where" . | nindent 6 }}
       - {source_labels: [__meta_kubernetes_pod_label_app_kubernetes_io_name], target_label: service}
   - job_name: gateways
@@ -212,10 +212,12 @@ spec:
     matchLabels:
       app.kubernetes.io/instance: {{ .root.Release.Name }}
   podMetricsEndpoints:
-    - port: admin
-      interval: {{ .root.Values.metrics.scrapeInterval }}
+    {{- range $index, $listener := include "gateway.listeners" . | fromYamlArray }}
+    - port: {{ include "gateway.admin.name" $index }}
+      interval: {{ $.root.Values.metrics.scrapeInterval }}
       relabelings:
         - {action: replace, sourceLabels: [__meta_kubernetes_pod_label_app_kubernetes_io_name], targetLabel: service}
+    {{- end }}
     - port: metrics
       path: /stats/prometheus
       interval: {{ .root.Values.metrics.scrapeInterval }}

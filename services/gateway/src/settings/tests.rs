@@ -4,11 +4,18 @@ fn env(pairs: &[(&str, &str)]) -> Env {
     [("ENDPOINTS_FILE", "/run/endpoints.json")].iter().chain(pairs).copied().collect()
 }
 
+fn cluster(settings: &Settings) -> &str {
+    match &settings.source {
+        Source::File { cluster, .. } => cluster,
+        Source::Dns(dns) => panic!("no file but {dns:?}"),
+    }
+}
+
 #[test]
 fn defaults_are_the_contract() {
     let settings = Settings::from_env(&env(&[])).unwrap();
     assert_eq!(settings.listeners, Listeners::Bind { host: Host::LOOPBACK, port: 10_000 });
-    assert_eq!((settings.protocol, settings.cluster.as_str()), (Protocol::Tcp, "tcp"));
+    assert_eq!((settings.protocol, cluster(&settings)), (Protocol::Tcp, "tcp"));
     assert_eq!(settings.policy, Policy::LeastRequest);
     let everywhere = Settings::from_env(&env(&[("HOST", "0.0.0.0")])).unwrap();
     assert_eq!(everywhere.admin_host, Host::LOOPBACK, "the admin port is not for clients");
@@ -36,6 +43,9 @@ fn all_bad_values_are_reported_together() {
         ("HOST", "nowhere"),
         ("PROTOCOL", "SCTP"),
         ("PORT", "65536"),
+        ("DNS_REFRESH", "0"),
+        ("DNS_SERVER", "localhost"),
+        ("HEALTH_PORT", "x"),
         ("LISTENERS", "stdout"),
         ("POLICY", "fastest"),
         ("UPSTREAM_BIND", "tcp-0"),
@@ -56,9 +66,28 @@ fn all_bad_values_are_reported_together() {
 }
 
 #[test]
-fn the_endpoints_file_must_be_named() {
-    let invalid = Settings::from_env(&Env::default()).unwrap_err();
-    assert_eq!(invalid.0[0].variable, "ENDPOINTS_FILE");
+fn the_endpoints_come_from_a_file_or_a_name() {
+    let of = |pairs: &[(&'static str, &'static str)]| Settings::from_env(&pairs.iter().copied().collect());
+    let refused = |pairs: &[(&'static str, &'static str)]| {
+        let Invalid(problems) = of(pairs).unwrap_err();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        problems[0].variable
+    };
+    assert_eq!(refused(&[]), "ENDPOINTS_FILE");
+    assert_eq!(refused(&[("ENDPOINTS_FILE", "/f"), ("ENDPOINTS_DNS", "tcp:1")]), "ENDPOINTS_DNS");
+    for text in ["tcp", "tcp:0", "tcp:65536", ":1", "10.0.0.1:1", "a..b:1", "[::1]:1", "tcp .svc:1"] {
+        assert_eq!(refused(&[("ENDPOINTS_DNS", text)]), "ENDPOINTS_DNS", "{text}");
+    }
+    let settings =
+        of(&[("ENDPOINTS_DNS", "tcp.play.svc.:40000"), ("DNS_SERVER", "[::1]:53"), ("HEALTH_PORT", "0")]);
+    let dns = DnsSettings {
+        name: "tcp.play.svc.".into(),
+        port: 40_000,
+        health_port: None,
+        refresh: Duration::from_secs(1),
+        server: Some("[::1]:53".parse().unwrap()),
+    };
+    assert_eq!(settings.unwrap().source, Source::Dns(dns));
 }
 
 #[test]
@@ -86,7 +115,7 @@ fn a_stall_timeout_of_zero_is_none() {
 fn udp_has_defaults_of_its_own() {
     let settings = Settings::from_env(&env(&[("PROTOCOL", "UDP")])).unwrap();
     assert_eq!(settings.listeners, Listeners::Bind { host: Host::LOOPBACK, port: 10_001 });
-    assert_eq!(settings.cluster, "udp");
+    assert_eq!(cluster(&settings), "udp");
     assert_eq!(settings.udp.idle_timeout, Duration::from_mins(1));
     assert_eq!(settings.udp.sessions_file, None);
     assert_eq!(settings.sessions_max(20_000), 19_744);

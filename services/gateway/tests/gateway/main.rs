@@ -1,9 +1,11 @@
-//! The gateway over real sockets: every test has listeners, replicas and an endpoints file of its own.
+//! The gateway over real sockets: every test has listeners, replicas, and an endpoints file or a DNS server of its own.
 
 #![expect(clippy::unwrap_used, reason = "a step that fails is to fail its test")]
 
 mod backends;
 mod churn;
+mod dns;
+mod dns_server;
 mod drain;
 mod ends;
 mod handover;

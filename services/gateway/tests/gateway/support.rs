@@ -52,7 +52,10 @@ pub(crate) struct Replica {
 
 impl Replica {
     pub(crate) fn new(serve: impl Fn(TcpStream) + Clone + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), serve)
+    }
+
+    pub(crate) fn on(listener: TcpListener, serve: impl Fn(TcpStream) + Clone + Send + 'static) -> Self {
         let accepted = Arc::new(AtomicU64::new(0));
         let (counter, ours) = (Arc::clone(&accepted), listener.try_clone().unwrap());
         std::thread::spawn(move || {
@@ -102,9 +105,13 @@ pub(crate) struct Readyz {
 
 impl Readyz {
     pub(crate) fn new(status: u16) -> Self {
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), status)
+    }
+
+    pub(crate) fn on(listener: TcpListener, status: u16) -> Self {
         let (status, asked) = (Arc::new(AtomicU16::new(status)), Arc::new(AtomicU64::new(0)));
         let (answer, count) = (Arc::clone(&status), Arc::clone(&asked));
-        let server = Replica::new(move |mut stream| {
+        let server = Replica::on(listener, move |mut stream| {
             let mut request = [0; 1024];
             let _ = stream.read(&mut request);
             count.fetch_add(1, Ordering::SeqCst);
@@ -193,9 +200,14 @@ impl Running {
 
     /// One that may not be ready yet.
     pub(crate) fn start(endpoints: &Path, settings: &[(&str, &str)]) -> Self {
+        let file = ("ENDPOINTS_FILE", endpoints.to_str().unwrap());
+        Self::start_with(&[&[file], settings].concat())
+    }
+
+    /// One whose settings say where the endpoints come from; it may not be ready yet.
+    pub(crate) fn start_with(settings: &[(&str, &str)]) -> Self {
         let env: Env =
             [("PORT", "0"), ("ADMIN_PORT", "0"), ("HEALTH_INTERVAL", "20ms")].into_iter().collect();
-        let env = env.with("ENDPOINTS_FILE", endpoints.to_str().unwrap());
         let env = settings.iter().fold(env, |env, (name, value)| env.with(*name, *value));
         let shutdown = Shutdown::new();
         let gateway = Gateway::bind(Settings::from_env(&env).unwrap(), shutdown.clone()).unwrap();

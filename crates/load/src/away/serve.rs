@@ -1,0 +1,196 @@
+//! The worker's side.
+
+use std::{
+    io::{self, BufRead, Write},
+    sync::{Arc, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{PROTOCOL, SoFar, Told, Word, lines::Encoder};
+use crate::{
+    clock::{MS, monotonic_ns},
+    crew::{REPORTS_QUEUED, spawn_worker},
+    error::LoadError,
+    histogram::{Each, Sum},
+    limits, probe,
+    target::resolve,
+    worker::{Command, Commands, Report, Spec},
+};
+
+/// A worker that nobody tells anything ends after this long.
+const PATIENCE: Duration = Duration::from_mins(10);
+/// How often it looks whether it is to stop before it has begun.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Lines that were read and not yet obeyed.
+const QUEUE: usize = 64;
+
+/// Ends a worker in order, from any thread: connections are closed and the result is told.
+#[derive(Debug, Clone)]
+pub struct Stop(Arc<Commands>);
+
+impl Stop {
+    pub fn new() -> Result<Self, LoadError> {
+        Ok(Self(Arc::new(Commands::new()?)))
+    }
+
+    pub fn stop(&self) {
+        self.0.obey(Command::Stop);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.close_time_ms() == 0
+    }
+}
+
+/// Runs one worker that is told what to do on `input` and reports on `output`: see the module's documentation. Returns
+/// when its work is done.
+pub fn serve_away(
+    input: impl BufRead + Send + 'static,
+    output: impl Write,
+    stop: &Stop,
+) -> Result<(), LoadError> {
+    let mut voice = Voice { encoder: Encoder::default(), output };
+    voice.say(&Word::Up { protocol: PROTOCOL })?;
+    let (sender, told) = mpsc::sync_channel(QUEUE);
+    let reading = sender.clone();
+    // Not joined: it waits for input that may never come, and ends with the process.
+    thread::Builder::new().name("load-told".to_owned()).spawn(move || read(input, &reading))?;
+    let worked = work(told, stop, &mut voice);
+    // Until here, so that the end of the input is no end of what could be told.
+    drop(sender);
+    if let Err(error) = &worked {
+        voice.say(&Word::Failed(error.to_string()))?;
+    }
+    worked
+}
+
+/// The end of the input means nothing: whoever was attached may come back.
+fn read(input: impl BufRead, told: &mpsc::SyncSender<Result<Told, LoadError>>) {
+    for line in input.lines() {
+        let Ok(line) = line else { break };
+        // Written after a connection that broke.
+        if line.trim().is_empty() {
+            continue;
+        }
+        let parsed = serde_json::from_str(&line)
+            .map_err(|error| LoadError::Protocol(format!("what it was told cannot be read: {error}")));
+        if told.send(parsed).is_err() {
+            return;
+        }
+    }
+}
+
+fn work(
+    told: mpsc::Receiver<Result<Told, LoadError>>,
+    stop: &Stop,
+    voice: &mut Voice<impl Write>,
+) -> Result<(), LoadError> {
+    let Some((spec, ask)) = wait_for(&told, stop, |told| match told {
+        Told::Prepare { spec, targets, ask } => Some((prepared(*spec, &targets), ask)),
+        _ => None,
+    })?
+    else {
+        return Ok(());
+    };
+    let mut spec = spec?;
+    voice.say(&Word::Ready { says_where: ask && probe::says_where(spec.targets[0]) })?;
+    let Some(()) = wait_for(&told, stop, |told| match told {
+        Told::Start { in_ms, identify } => {
+            spec.origin_ns = monotonic_ns() + u64::from(in_ms) * MS;
+            spec.identify = identify;
+            Some(())
+        }
+        _ => None,
+    })?
+    else {
+        return Ok(());
+    };
+    let commands = Arc::clone(&stop.0);
+    let obeyed = Arc::clone(&commands);
+    thread::Builder::new().name("load-commands".to_owned()).spawn(move || {
+        // What cannot be read is of another version, and not fatal while the load is running.
+        for told in told.into_iter().flatten() {
+            if let Told::Do(command) = told {
+                obeyed.obey(command);
+            }
+        }
+    })?;
+    let (reports, received) = mpsc::sync_channel(REPORTS_QUEUED);
+    let worker = spawn_worker(spec, commands, reports)?;
+    report(received, voice)?;
+    // It has nothing more to say: its reports are at their end.
+    let _ = worker.join();
+    Ok(())
+}
+
+/// The first that is looked for; `None`: it is to stop.
+fn wait_for<T>(
+    told: &mpsc::Receiver<Result<Told, LoadError>>,
+    stop: &Stop,
+    mut wanted: impl FnMut(Told) -> Option<T>,
+) -> Result<Option<T>, LoadError> {
+    let deadline = Instant::now() + PATIENCE;
+    while !stop.is_set() && Instant::now() < deadline {
+        match told.recv_timeout(LOOK_EVERY) {
+            Ok(Ok(Told::Do(command))) => stop.0.obey(command),
+            Ok(told) => {
+                if let Some(found) = wanted(told?) {
+                    return Ok(Some(found));
+                }
+            }
+            Err(_) => {}
+        }
+    }
+    if stop.is_set() {
+        return Ok(None);
+    }
+    Err(LoadError::Protocol(format!("nobody told it what to do within {} s", PATIENCE.as_secs())))
+}
+
+/// Looks the targets up, and sees whether this machine allows that many connections.
+fn prepared(spec: Spec, targets: &[String]) -> Result<Spec, LoadError> {
+    if spec.workers == 0 || spec.worker >= spec.workers || targets.is_empty() || spec.tick_ms == 0 {
+        return Err(LoadError::Protocol("the specification makes no sense".to_owned()));
+    }
+    let protocol = spec.scenario.protocol;
+    let targets = targets.iter().map(|text| resolve(text, protocol)).collect::<Result<Vec<_>, _>>()?;
+    let mut share = spec.scenario.clone();
+    share.phases.ramp.connections = spec.share() as u64;
+    let layout = limits::lay_out(&share, &targets, 1, limits::raise_open_files(), false)?;
+    Ok(Spec { targets, sources: layout.sources, ..spec })
+}
+
+fn report(received: mpsc::Receiver<(u32, Report)>, voice: &mut Voice<impl Write>) -> Result<(), LoadError> {
+    let (mut so_far, mut whole) = (SoFar::default(), Each::<Sum>::default());
+    for (_, report) in received {
+        match &report {
+            Report::RampDone { at_ms } => so_far.ramp_done_ms = Some(*at_ms),
+            Report::Closing { at_ms } => so_far.closing_ms = Some(*at_ms),
+            Report::Progress { measured, .. } => whole.add(&measured.distributions),
+            _ => {}
+        }
+        let word = match report {
+            Report::Done { at_ms, measured } => {
+                whole.add(&measured.distributions);
+                Word::Done { at_ms, measured, whole: Box::new(std::mem::take(&mut whole)) }
+            }
+            Report::Failed(why) => Word::Failed(why),
+            report => Word::Report { report, so_far },
+        };
+        voice.say(&word)?;
+    }
+    Ok(())
+}
+
+struct Voice<W> {
+    encoder: Encoder,
+    output: W,
+}
+
+impl<W: Write> Voice<W> {
+    fn say(&mut self, word: &Word) -> io::Result<()> {
+        self.output.write_all(self.encoder.encode(word)?.as_bytes())?;
+        self.output.flush()
+    }
+}

@@ -1,0 +1,118 @@
+{{/* The embedded gateway on every node: a container for each listener, which asks DNS for the replicas of its service. */}}
+{{- define "gateway.embedded" }}
+{{- $listeners := include "gateway.listeners" . | fromYamlArray }}
+{{- include "account" . }}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata:
+  {{- include "metadata" . | nindent 2 }}
+spec:
+  revisionHistoryLimit: 5
+  updateStrategy:
+    rollingUpdate:
+      maxUnavailable: 1
+  selector:
+    matchLabels:
+      {{- include "labels.selector" . | nindent 6 }}
+  template:
+    metadata:
+      labels:
+        {{- include "labels.pod" . | nindent 8 }}
+    spec:
+      {{- include "pod.common" (merge (dict "user" 65532) .) | nindent 6 }}
+      # What the sleep below takes, then the drain, and some time to spare.
+      terminationGracePeriodSeconds: {{ include "gateway.drain" . | float64 | ceil | int | add 15 }}
+      containers:
+        {{- range $index, $listener := $listeners }}
+        - name: {{ .name }}
+          image: {{ include "image" (dict "root" $.root "image" (include "image.ours" $)) }}
+          imagePullPolicy: {{ $.root.Values.image.pullPolicy }}
+          args: [serve, gateway]
+          ports:
+            - name: {{ .name }}
+              containerPort: {{ .port }}
+              protocol: {{ .protocol }}
+            - name: {{ include "gateway.admin.name" $index }}
+              containerPort: {{ add $.values.adminPort $index }}
+          env:
+            {{- include "gateway.env" (dict "gateway" $ "listener" . "index" $index) | trim | nindent 12 }}
+          {{- range $probe := list "startup" "readiness" "liveness" }}
+          {{ $probe }}Probe:
+            httpGet:
+              path: {{ ternary "/readyz" "/healthz" (eq $probe "readiness") }}
+              port: {{ include "gateway.admin.name" $index }}
+            periodSeconds: {{ ternary 10 1 (eq $probe "liveness") }}
+            timeoutSeconds: {{ ternary 5 1 (eq $probe "liveness") }}
+            failureThreshold: {{ ternary 60 3 (eq $probe "startup") }}
+          {{- end }}
+          # From SIGTERM on it accepts nobody: new connections must go to other nodes by then.
+          lifecycle:
+            preStop:
+              sleep:
+                seconds: 5
+          resources:
+            {{- toYaml $.values.resources | nindent 12 }}
+          {{- include "container.security" $ | nindent 10 }}
+        {{- end }}
+{{- include "policy" (merge (dict "ingress" (include "gateway.ingress" (merge (dict "listeners" $listeners) .)) "egress" (include "gateway.egress" (merge (dict "listeners" $listeners) .))) .) }}
+{{- end }}
+
+{{/* Admin ports of a pod have different names: services and probes go by them. */}}
+{{- define "gateway.admin.name" }}admin{{ if . }}-{{ . }}{{ end }}{{ end }}
+
+{{/* How long connections may continue after SIGTERM, in seconds. */}}
+{{- define "gateway.drain" }}
+{{- $drain := dig "DRAIN_TIMEOUT" "45s" .values.env | toString }}
+{{- if regexMatch "^[0-9.]+$" $drain }}{{ $drain }}{{ else }}{{ include "seconds" $drain }}{{ end }}
+{{- end }}
+
+{{/* What the chart says, then what `gateway.env` says: the user wins. */}}
+{{- define "gateway.env" }}
+{{- $listener := .listener }}
+{{- with .gateway }}
+{{- $env := dict "PROTOCOL" $listener.protocol "HOST" .root.Values.envoy.host "PORT" $listener.port }}
+{{- $_ := set $env "ADMIN_PORT" (add .values.adminPort $.index) }}
+{{- $_ := set $env "ENDPOINTS_DNS" (printf "%s.%s.svc:%d" $listener.service .root.Release.Namespace (int $listener.servicePort)) }}
+{{- $_ := set $env "HEALTH_PORT" $listener.adminPort }}
+{{- $_ := set $env "HEALTH_INTERVAL" $listener.health.interval }}
+{{- $_ := set $env "HEALTH_TIMEOUT" $listener.health.timeout }}
+{{- $_ := set $env "HEALTH_FALL" $listener.health.fall }}
+{{- $_ := set $env "HEALTH_RISE" $listener.health.rise }}
+{{- $_ := set $env "POLICY" $listener.policy }}
+{{- $_ := set $env "CONNECT_TIMEOUT" $listener.connectTimeout }}
+{{- $_ := set $env "STALL_TIMEOUT" $listener.stallTimeout }}
+{{- $_ := set $env "IDLE_TIMEOUT" $listener.idleTimeout }}
+{{- $_ := set $env "MAX_CONNECTIONS" .values.maxConnections }}
+{{- $_ := set $env "CIRCUIT_MAX_CONNECTIONS" .values.maxConnections }}
+{{- $_ := set $env "DRAIN_TIMEOUT" "45s" }}
+{{- range $name, $value := .values.env }}
+{{- if not (kindIs "invalid" $value) }}{{ $_ := set $env $name $value }}{{ end }}
+{{- end }}
+{{- include "env.site" . }}
+{{- range $name, $value := $env }}
+- name: {{ $name }}
+  value: {{ include "text" $value | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "gateway.ingress" }}
+# Clients come from anywhere.
+- ports:
+    {{- range .listeners }}
+    - {port: {{ .port }}, protocol: {{ .protocol }}}
+    {{- end }}
+{{- range $index, $listener := .listeners }}
+{{- include "policy.scraped" (dict "root" $.root "port" (add $.values.adminPort $index)) }}
+{{- end }}
+{{- end }}
+
+{{/* The replicas of the services, and their health. */}}
+{{- define "gateway.egress" }}
+{{- include "policy.dns" . }}
+{{- range .listeners }}
+{{- include "policy.part" (dict "root" $.root "part" .service "port" .servicePort "protocol" .protocol "direction" "to") }}
+{{- include "policy.part" (dict "root" $.root "part" .service "port" .adminPort "direction" "to") }}
+{{- end }}
+{{- end }}
