@@ -48,7 +48,29 @@ const GATEWAY: Program = Program {
     },
 };
 
-/// The program of a service; `None`: there is none yet.
+const WS: Program = Program {
+    name: "ws",
+    about: "WebSocket sessions",
+    variables: ws::Settings::VARIABLES,
+    listens: true,
+    run: |env| {
+        let settings = ws::Settings::from_env(env).map_err(Failure::usage)?;
+        ended(ws::run(settings, shutdown()?))
+    },
+};
+
+const WS_CLIENT: Program = Program {
+    name: "ws-client",
+    about: "Users that connect to ws on request",
+    variables: ws_client::Settings::VARIABLES,
+    listens: true,
+    run: |env| {
+        let settings = ws_client::Settings::from_env(env).map_err(Failure::usage)?;
+        ended(ws_client::run(settings, shutdown()?))
+    },
+};
+
+/// The program of a service that platforms run; `None`: none runs it yet.
 fn program(kind: ServiceKind) -> Option<Program> {
     let (about, variables, run): (_, _, fn(&Env) -> Outcome) = match kind {
         ServiceKind::Tcp => ("Text commands over TCP", tcp::Settings::VARIABLES, |env| {
@@ -71,7 +93,7 @@ fn program(kind: ServiceKind) -> Option<Program> {
 }
 
 fn programs() -> impl Iterator<Item = Program> {
-    ServiceKind::ALL.into_iter().filter_map(program).chain([GATEWAY])
+    ServiceKind::ALL.into_iter().filter_map(program).chain([GATEWAY, WS, WS_CLIENT])
 }
 
 fn ended<E: std::fmt::Display>(result: Result<(), E>) -> Outcome {

@@ -6,4 +6,5 @@ pub mod elasticsearch;
 mod guests;
 pub mod kafka;
 pub mod memcached;
+pub mod redis;
 mod server;

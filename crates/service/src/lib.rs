@@ -10,6 +10,8 @@
 //!   both count.
 //! * [`cache`]: memcached, with a deadline for each command and a circuit breaker.
 //! * [`kafka`]: broadcasts to all instances, and the producer behind [`logs`].
+//! * [`redis`]: connections to Redis that give up in time.
+//! * [`web`]: the port of a service that speaks HTTP.
 //! * [`http`]: the one HTTP client, for probes, scrapes and the APIs of neighbouring servers.
 //! * [`logs`]: structured lines on stderr, and to Kafka if it is configured.
 //!
@@ -32,8 +34,10 @@ pub mod logs;
 pub mod mailbox;
 pub mod metrics;
 pub mod readiness;
+pub mod redis;
 pub mod settings;
 pub mod shutdown;
+pub mod web;
 pub mod workers;
 
 pub use error::Error;

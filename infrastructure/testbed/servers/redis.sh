@@ -21,4 +21,4 @@ EOC
 
 start() { launch "$(program)" "$CONF/redis.conf"; }
 ready() { says "${PORT[client]}" 'PING\r\n' "$(hex +PONG)"; }
-settings() { printf '%s\n' "REDIS_URL=redis://$ADDRESS:${PORT[client]}"; }
+settings() { printf '%s\n' "REDIS_HOST=$ADDRESS" "REDIS_PORT=${PORT[client]}"; }

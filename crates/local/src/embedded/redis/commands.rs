@@ -1,0 +1,216 @@
+//! The commands on keys, and their answers.
+
+use std::time::{Duration, Instant};
+
+use super::glob;
+use super::resp;
+use super::store::{Full, Store};
+
+/// Keys that one step of a scan gives if the client does not say.
+const SCAN_COUNT: usize = 10;
+/// Keys that one step gives at most.
+const SCAN_COUNT_MAX: usize = 10_000;
+/// Longer than anything needs to live, and short enough to add to a clock.
+const LIFE_MAX_MS: u64 = 1000 * 60 * 60 * 24 * 365 * 100;
+
+const SYNTAX: &str = "ERR syntax error";
+const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
+
+/// What went wrong, as it is answered.
+type Refusal = String;
+
+/// Answers a command. `name` is in capitals.
+pub(super) fn run(
+    name: &str,
+    arguments: &[&[u8]],
+    store: &mut Store,
+    now: Instant,
+    output: &mut Vec<u8>,
+) -> Result<(), Refusal> {
+    store.expire(now);
+    match (name, arguments) {
+        ("PING", []) => resp::simple(output, "PONG"),
+        ("PING", [text]) => resp::bulk(output, text),
+        ("SELECT", [b"0"]) => resp::simple(output, "OK"),
+        ("SELECT", [_]) => return Err("ERR DB index is out of range".into()),
+        ("DBSIZE", []) => resp::integer(output, store.len() as i64),
+        ("SET", [key, value, options @ ..]) => set(key, value, options, store, now, output)?,
+        ("GET", [key]) => one(store.get(key), output),
+        ("MGET", [_, ..]) => {
+            resp::array_of(output, arguments.len());
+            arguments.iter().for_each(|key| one(store.get(key), output));
+        }
+        ("DEL" | "UNLINK", [_, ..]) => {
+            let removed = arguments.iter().filter(|key| store.remove(key)).count();
+            resp::integer(output, removed as i64);
+        }
+        ("EXISTS", [_, ..]) => {
+            let present = arguments.iter().filter(|key| store.get(key).is_some()).count();
+            resp::integer(output, present as i64);
+        }
+        ("EXPIRE", [key, seconds]) => expire(key, life(seconds, 1000)?, store, now, output),
+        ("PEXPIRE", [key, milliseconds]) => expire(key, life(milliseconds, 1)?, store, now, output),
+        // Rounded, as Redis does.
+        ("TTL", [key]) => time_to_live(store.life(key, now), |life| (life.as_millis() as i64 + 500) / 1000, output),
+        ("PTTL", [key]) => time_to_live(store.life(key, now), |life| life.as_millis() as i64, output),
+        ("SCAN", [cursor, options @ ..]) => scan(cursor, options, store, output)?,
+        ("KEYS", [pattern]) => {
+            let keys: Vec<&[u8]> =
+                store.scan(0, usize::MAX).1.into_iter().filter(|key| glob::matches(pattern, key)).collect();
+            resp::array_of(output, keys.len());
+            keys.iter().for_each(|key| resp::bulk(output, key));
+        }
+        (
+            "PING" | "SELECT" | "DBSIZE" | "SET" | "GET" | "MGET" | "DEL" | "UNLINK" | "EXISTS" | "EXPIRE" | "PEXPIRE"
+            | "TTL" | "PTTL" | "SCAN" | "KEYS" | "PUBLISH" | "SUBSCRIBE",
+            _,
+        ) => {
+            return Err(format!("ERR wrong number of arguments for '{}' command", name.to_lowercase()));
+        }
+        _ => {
+            return Err(format!(
+                "ERR unknown command '{name}': this is playctl's embedded Redis, which has strings and messages only; \
+                 use `--with redis` for a real one"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn one(value: Option<&[u8]>, output: &mut Vec<u8>) {
+    match value {
+        Some(value) => resp::bulk(output, value),
+        None => resp::nil(output),
+    }
+}
+
+fn number(text: &[u8]) -> Option<u64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// A time to live, in the unit of so many milliseconds. What is negative or 0 is over at once.
+fn life(text: &[u8], unit_ms: u64) -> Result<Duration, Refusal> {
+    let value: i64 = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or(NOT_AN_INTEGER)?;
+    let milliseconds = u64::try_from(value).unwrap_or(0).saturating_mul(unit_ms);
+    Ok(Duration::from_millis(milliseconds.min(LIFE_MAX_MS)))
+}
+
+fn set(
+    key: &[u8],
+    value: &[u8],
+    options: &[&[u8]],
+    store: &mut Store,
+    now: Instant,
+    output: &mut Vec<u8>,
+) -> Result<(), Refusal> {
+    let (mut expires, mut only_if) = (None, None);
+    let mut rest = options;
+    while let Some((option, after)) = rest.split_first() {
+        rest = after;
+        match option.to_ascii_uppercase().as_slice() {
+            b"NX" if only_if.is_none() => only_if = Some(false),
+            b"XX" if only_if.is_none() => only_if = Some(true),
+            unit @ (b"EX" | b"PX") if expires.is_none() => {
+                let (text, after) = rest.split_first().ok_or(SYNTAX)?;
+                rest = after;
+                let life = life(text, if unit == b"EX" { 1000 } else { 1 })?;
+                if life.is_zero() {
+                    return Err("ERR invalid expire time in 'set' command".into());
+                }
+                expires = Some(now + life);
+            }
+            _ => return Err(SYNTAX.into()),
+        }
+    }
+    if only_if.is_some_and(|must_exist| store.get(key).is_some() != must_exist) {
+        resp::nil(output);
+        return Ok(());
+    }
+    match store.put(key, value, expires) {
+        Ok(()) => resp::simple(output, "OK"),
+        Err(Full) => return Err("OOM command not allowed when used memory > 'maxmemory'.".into()),
+    }
+    Ok(())
+}
+
+fn expire(key: &[u8], life: Duration, store: &mut Store, now: Instant, output: &mut Vec<u8>) {
+    let exists = store.expire_at(key, now + life);
+    resp::integer(output, exists.into());
+    store.expire(now);
+}
+
+fn time_to_live(life: Option<Option<Duration>>, count: impl Fn(Duration) -> i64, output: &mut Vec<u8>) {
+    resp::integer(
+        output,
+        match life {
+            None => -2,
+            Some(None) => -1,
+            Some(Some(life)) => count(life),
+        },
+    );
+}
+
+fn scan(cursor: &[u8], options: &[&[u8]], store: &Store, output: &mut Vec<u8>) -> Result<(), Refusal> {
+    let cursor = number(cursor).ok_or("ERR invalid cursor")?;
+    let (mut pattern, mut count) = (&b"*"[..], SCAN_COUNT);
+    let pairs = options.chunks_exact(2);
+    if !pairs.remainder().is_empty() {
+        return Err(SYNTAX.into());
+    }
+    for pair in pairs {
+        match pair[0].to_ascii_uppercase().as_slice() {
+            b"MATCH" => pattern = pair[1],
+            b"COUNT" => {
+                let wanted = number(pair[1]).ok_or(NOT_AN_INTEGER)?;
+                if wanted == 0 {
+                    return Err(SYNTAX.into());
+                }
+                count = usize::try_from(wanted).unwrap_or(usize::MAX).min(SCAN_COUNT_MAX);
+            }
+            _ => return Err(SYNTAX.into()),
+        }
+    }
+    let (next, mut keys) = store.scan(cursor, count);
+    keys.retain(|key| glob::matches(pattern, key));
+    resp::array_of(output, 2);
+    resp::bulk(output, next.to_string().as_bytes());
+    resp::array_of(output, keys.len());
+    keys.iter().for_each(|key| resp::bulk(output, key));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers each command in turn, all at `now`.
+    fn say(store: &mut Store, now: Instant, commands: &[&str]) -> Vec<String> {
+        let answer = |command: &&str| {
+            let words: Vec<&[u8]> = command.split(' ').map(str::as_bytes).collect();
+            let mut output = Vec::new();
+            let name = String::from_utf8_lossy(words[0]).to_uppercase();
+            match run(&name, &words[1..], store, now, &mut output) {
+                Ok(()) => String::from_utf8(output).unwrap().replace("\r\n", " ").trim_end().to_owned(),
+                Err(refusal) => refusal,
+            }
+        };
+        commands.iter().map(answer).collect()
+    }
+
+    #[test]
+    fn a_key_is_gone_when_its_time_is_over() {
+        let (mut store, now) = (Store::new(1 << 20), clock::now());
+        say(&mut store, now, &["set k v px 100"]);
+        assert_eq!(say(&mut store, now + Duration::from_millis(99), &["get k", "dbsize"]), ["$1 v", ":1"]);
+        assert_eq!(say(&mut store, now + Duration::from_millis(100), &["dbsize", "get k"]), [":0", "$-1"]);
+    }
+
+    #[test]
+    fn a_full_store_says_so() {
+        let mut store = Store::new(400);
+        assert_eq!(
+            say(&mut store, clock::now(), &["set a 1", "set b 2", "set c 3"]),
+            ["+OK", "+OK", "OOM command not allowed when used memory > 'maxmemory'."]
+        );
+    }
+}

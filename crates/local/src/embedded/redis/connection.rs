@@ -1,0 +1,201 @@
+//! One client: requests in, answers out, in order; and the messages of the channels it listens to.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+use super::channels::{Message, Subscriber};
+use super::resp::{self, Request};
+use super::{Database, commands};
+use crate::embedded::guests::Guest;
+
+/// Answers are written when so much has come together, or when no complete request is left.
+const FLUSH_AT: usize = 64 * 1024;
+/// What is read at least.
+const READ_MIN: usize = 4096;
+
+pub(super) async fn serve(stream: TcpStream, guest: Guest, database: Arc<Database>) -> io::Result<()> {
+    let mut client = Client { database, listening: None };
+    client.converse(stream, &guest).await
+}
+
+struct Client {
+    database: Arc<Database>,
+    /// From the first `SUBSCRIBE` on.
+    listening: Option<(Subscriber, mpsc::Receiver<Message>)>,
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if let Some((subscriber, _)) = &self.listening {
+            self.database.channels.lock().leave(*subscriber);
+        }
+    }
+}
+
+/// What is to be done after a request.
+#[derive(PartialEq, Eq)]
+enum Next {
+    Read,
+    Close,
+}
+
+impl Client {
+    async fn converse(&mut self, mut stream: TcpStream, guest: &Guest) -> io::Result<()> {
+        let (mut input, mut output) = (Vec::new(), Vec::new());
+        let mut held = guest.hold();
+        loop {
+            // Answers are made from here until they count.
+            let turn = guest.turn().await;
+            let mut used = 0;
+            let mut next = Next::Read;
+            let is_stuck = loop {
+                if output.len() >= FLUSH_AT || next == Next::Close {
+                    break false;
+                }
+                match resp::request(&input[used..]) {
+                    Request::Incomplete => break true,
+                    Request::Complete(words, length) => {
+                        next = self.answer(&words, &mut output);
+                        used += length;
+                    }
+                    Request::Broken(reason) => {
+                        resp::error(&mut output, &format!("ERR Protocol error: {reason}"));
+                        next = Next::Close;
+                    }
+                }
+            };
+            input.drain(..used);
+            // An idle connection holds no buffer.
+            if input.is_empty() {
+                input = Vec::new();
+            }
+            if output.is_empty() {
+                drop(turn);
+            } else {
+                held.set(input.capacity() + output.capacity()).await?;
+                drop(turn);
+                stream.write_all(&output).await?;
+                output = Vec::new();
+                guest.served();
+            }
+            if next == Next::Close {
+                return Ok(());
+            }
+            held.set(input.capacity()).await?;
+            if is_stuck {
+                self.forward_until_readable(&mut stream, guest).await?;
+                held.grow(&mut input, READ_MIN).await?;
+                if stream.read_buf(&mut input).await? == 0 {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Writes messages until there is something to read.
+    async fn forward_until_readable(&mut self, stream: &mut TcpStream, guest: &Guest) -> io::Result<()> {
+        let Some((_, messages)) = &mut self.listening else {
+            return stream.readable().await;
+        };
+        loop {
+            let message = tokio::select! {
+                readable = stream.readable() => return readable,
+                message = messages.recv() => message,
+            };
+            let Some(message) = message else {
+                return Err(io::Error::other("let go: it does not read its messages"));
+            };
+            stream.write_all(&message).await?;
+            guest.served();
+        }
+    }
+
+    fn answer(&mut self, words: &[&[u8]], output: &mut Vec<u8>) -> Next {
+        let Some((name, arguments)) = words.split_first() else { return Next::Read };
+        let name = String::from_utf8_lossy(name).to_uppercase();
+        match (&*name, arguments) {
+            ("QUIT", _) => {
+                resp::simple(output, "OK");
+                return Next::Close;
+            }
+            ("SUBSCRIBE", [_, ..]) => self.subscribe(arguments, output),
+            ("UNSUBSCRIBE", _) => self.unsubscribe(arguments, output),
+            // Among messages a bare PONG could not be told from one.
+            ("PING", _) if self.is_listening() => {
+                resp::array_of(output, 2);
+                resp::bulk(output, b"pong");
+                resp::bulk(output, arguments.first().copied().unwrap_or_default());
+            }
+            _ if self.is_listening() => {
+                let refusal = format!(
+                    "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
+                     this context",
+                    name.to_lowercase()
+                );
+                resp::error(output, &refusal);
+            }
+            ("PUBLISH", [channel, payload]) => {
+                let mut message = Vec::new();
+                resp::array_of(&mut message, 3);
+                [b"message", *channel, *payload].iter().for_each(|part| resp::bulk(&mut message, part));
+                let received = self.database.channels.lock().publish(channel, &message.into());
+                resp::integer(output, received as i64);
+            }
+            _ => {
+                let before = output.len();
+                let mut store = self.database.store.lock();
+                if let Err(refusal) = commands::run(&name, arguments, &mut store, clock::now(), output) {
+                    output.truncate(before);
+                    resp::error(output, &refusal);
+                }
+            }
+        }
+        Next::Read
+    }
+
+    fn is_listening(&self) -> bool {
+        self.listening.as_ref().is_some_and(|(subscriber, _)| {
+            !self.database.channels.lock().channels_of(*subscriber).is_empty()
+        })
+    }
+
+    fn subscribe(&mut self, channels: &[&[u8]], output: &mut Vec<u8>) {
+        let mut table = self.database.channels.lock();
+        let (subscriber, _) = self.listening.get_or_insert_with(|| table.enter());
+        for channel in channels {
+            let count = table.subscribe(*subscriber, channel);
+            confirm(b"subscribe", Some(channel), count, output);
+        }
+    }
+
+    fn unsubscribe(&self, channels: &[&[u8]], output: &mut Vec<u8>) {
+        let mut table = self.database.channels.lock();
+        let Some((subscriber, _)) = &self.listening else {
+            return confirm(b"unsubscribe", None, 0, output);
+        };
+        let present = table.channels_of(*subscriber);
+        let all: Vec<&[u8]> = present.iter().map(|channel| &**channel).collect();
+        let channels = if channels.is_empty() { &all } else { channels };
+        if channels.is_empty() {
+            confirm(b"unsubscribe", None, 0, output);
+        }
+        for channel in channels {
+            let count = table.unsubscribe(*subscriber, channel);
+            confirm(b"unsubscribe", Some(channel), count, output);
+        }
+    }
+}
+
+fn confirm(what: &[u8], channel: Option<&[u8]>, count: usize, output: &mut Vec<u8>) {
+    resp::array_of(output, 3);
+    resp::bulk(output, what);
+    match channel {
+        Some(channel) => resp::bulk(output, channel),
+        None => resp::nil(output),
+    }
+    resp::integer(output, count as i64);
+}

@@ -1,0 +1,246 @@
+//! The embedded Redis over real sockets. With `TEST_REDIS=redis-server` the same conversations are held with the real
+//! one, so that what is expected here is what Redis says.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use local::embedded::redis::Server;
+
+const DEADLINE: Duration = Duration::from_mins(1);
+
+/// What is talked to: the embedded one, or a real one.
+struct Redis {
+    address: SocketAddr,
+    embedded: Option<Server>,
+    real: Option<Child>,
+}
+
+impl Redis {
+    fn start() -> Self {
+        match std::env::var_os("TEST_REDIS") {
+            None => Self::embedded(),
+            Some(program) => {
+                let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+                let address = free.local_addr().unwrap();
+                drop(free);
+                let port = address.port().to_string();
+                let child = Command::new(program)
+                    .args(["--bind", "127.0.0.1", "--port", &port, "--save", ""])
+                    .stdout(Stdio::null())
+                    .spawn()
+                    .unwrap();
+                let deadline = clock::now() + DEADLINE;
+                while TcpStream::connect(address).is_err() {
+                    assert!(clock::now() < deadline, "redis-server does not listen");
+                    std::thread::yield_now();
+                }
+                Self { address, embedded: None, real: Some(child) }
+            }
+        }
+    }
+
+    fn embedded() -> Self {
+        let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        Self { address: server.address(), embedded: Some(server), real: None }
+    }
+
+    fn connect(&self) -> Client {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        Client(BufReader::new(stream))
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.real {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+}
+
+struct Client(BufReader<TcpStream>);
+
+impl Client {
+    fn send(&mut self, words: &[&str]) {
+        let mut request = format!("*{}\r\n", words.len());
+        for word in words {
+            request += &format!("${}\r\n{word}\r\n", word.len());
+        }
+        self.0.get_mut().write_all(request.as_bytes()).unwrap();
+    }
+
+    /// One answer, on one line: `+OK`, `:2`, `$1 v`, `*2 $1 a $-1`.
+    fn hear(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        let line = line.trim_end().to_owned();
+        match line.split_at(1) {
+            ("*", count) => {
+                let parts = (0..count.parse().unwrap_or(0)).map(|_| self.hear());
+                std::iter::once(line.clone()).chain(parts.collect::<Vec<_>>()).collect::<Vec<_>>().join(" ")
+            }
+            ("$", length) if length != "-1" => {
+                let mut value = vec![0; length.parse::<usize>().unwrap() + 2];
+                self.0.read_exact(&mut value).unwrap();
+                format!("{line} {}", String::from_utf8_lossy(&value[..value.len() - 2]))
+            }
+            _ => line,
+        }
+    }
+
+    /// Says words that are separated by one space, and hears the answer.
+    fn say(&mut self, words: &str) -> String {
+        self.send(&words.split(' ').collect::<Vec<_>>());
+        self.hear()
+    }
+
+    fn is_closed(&mut self) -> bool {
+        matches!(self.0.read(&mut [0; 64]), Ok(0) | Err(_))
+    }
+}
+
+#[test]
+fn commands_answer_as_redis_does() {
+    let redis = Redis::start();
+    let mut client = redis.connect();
+    for (words, expected) in [
+        ("ping", "+PONG"),
+        ("PING hi", "$2 hi"),
+        ("select 0", "+OK"),
+        ("select 99", "-ERR DB index is out of range"),
+        ("set k v", "+OK"),
+        ("set k w nx", "$-1"),
+        ("get k", "$1 v"),
+        ("set other w xx", "$-1"),
+        ("set k w xx px 150000", "+OK"),
+        ("get k", "$1 w"),
+        ("ttl k", ":150"),
+        ("set k w", "+OK"),
+        ("ttl k", ":-1"),
+        ("pttl k", ":-1"),
+        ("ttl none", ":-2"),
+        ("set k w ex 0", "-ERR invalid expire time in 'set' command"),
+        ("set k w px -1", "-ERR invalid expire time in 'set' command"),
+        ("set k w ex x", "-ERR value is not an integer or out of range"),
+        ("set k w ex", "-ERR syntax error"),
+        ("set k w nx xx", "-ERR syntax error"),
+        ("set k w never", "-ERR syntax error"),
+        ("set k", "-ERR wrong number of arguments for 'set' command"),
+        ("get", "-ERR wrong number of arguments for 'get' command"),
+        ("mget k none k", "*3 $1 w $-1 $1 w"),
+        ("mget", "-ERR wrong number of arguments for 'mget' command"),
+        ("exists k k none", ":2"),
+        ("expire k 100", ":1"),
+        ("expire none 100", ":0"),
+        ("expire k soon", "-ERR value is not an integer or out of range"),
+        ("ttl k", ":100"),
+        ("pexpire k -1", ":1"),
+        ("get k", "$-1"),
+        ("set a 1", "+OK"),
+        ("set b 2", "+OK"),
+        ("dbsize", ":2"),
+        ("keys a*", "*1 $1 a"),
+        ("keys [c-z]", "*0"),
+        ("scan 0 match b count 100", "*2 $1 0 *1 $1 b"),
+        ("scan x", "-ERR invalid cursor"),
+        ("scan 0 count 0", "-ERR syntax error"),
+        ("scan 0 match", "-ERR syntax error"),
+        ("del a b c", ":2"),
+        ("unlink a", ":0"),
+        ("publish nobody hi", ":0"),
+        ("unsubscribe", "*3 $11 unsubscribe $-1 :0"),
+    ] {
+        assert_eq!(client.say(words), expected, "{words}");
+    }
+}
+
+#[test]
+fn a_scan_of_many_keys_gives_each() {
+    let redis = Redis::start();
+    let mut client = redis.connect();
+    for number in 0..300 {
+        assert_eq!(client.say(&format!("set key-{number} v")), "+OK");
+    }
+    let (mut cursor, mut keys) = ("0".to_owned(), std::collections::BTreeSet::new());
+    loop {
+        let answer = client.say(&format!("scan {cursor} count 20"));
+        let mut words = answer.split(' ').skip(2);
+        cursor = words.next().unwrap().to_owned();
+        keys.extend(words.filter(|word| word.starts_with("key-")).map(str::to_owned));
+        if cursor == "0" {
+            break;
+        }
+    }
+    assert_eq!(keys.len(), 300);
+}
+
+#[test]
+fn messages_reach_subscribers_and_only_some_commands_do_beside_them() {
+    let redis = Redis::start();
+    let (mut listener, mut speaker) = (redis.connect(), redis.connect());
+    listener.send(&["subscribe", "c", "d"]);
+    assert_eq!(listener.hear(), "*3 $9 subscribe $1 c :1");
+    assert_eq!(listener.hear(), "*3 $9 subscribe $1 d :2");
+    assert_eq!(speaker.say("publish c hello"), ":1");
+    assert_eq!(listener.hear(), "*3 $7 message $1 c $5 hello");
+    assert_eq!(listener.say("ping"), "*2 $4 pong $0 ");
+    let refusal = listener.say("get k");
+    assert!(refusal.starts_with("-ERR Can't execute 'get': only"), "{refusal}");
+    assert_eq!(listener.say("unsubscribe c"), "*3 $11 unsubscribe $1 c :1");
+    assert_eq!(speaker.say("publish c again"), ":0");
+    assert_eq!(listener.say("unsubscribe"), "*3 $11 unsubscribe $1 d :0");
+    assert_eq!(listener.say("ping"), "+PONG");
+}
+
+#[test]
+fn a_person_may_type_and_quit() {
+    let redis = Redis::start();
+    let mut client = redis.connect();
+    client.0.get_mut().write_all(b"\r\nset  typed yes\r\nget typed\n").unwrap();
+    assert_eq!((client.hear(), client.hear()), ("+OK".into(), "$3 yes".into()));
+    client.0.get_mut().write_all(b"quit\r\n").unwrap();
+    assert_eq!(client.hear(), "+OK");
+    assert!(client.is_closed());
+}
+
+#[test]
+fn what_cannot_be_read_is_named_and_the_connection_ends() {
+    let redis = Redis::start();
+    for (bytes, expected) in [
+        (&b"*1\r\nping\r\n"[..], "-ERR Protocol error: expected '$'"),
+        (b"*x\r\n", "-ERR Protocol error: invalid multibulk length"),
+        (b"*1\r\n$-5\r\n", "-ERR Protocol error: invalid bulk length"),
+    ] {
+        let mut client = redis.connect();
+        client.0.get_mut().write_all(bytes).unwrap();
+        let answer = client.hear();
+        assert!(answer.starts_with(expected), "{answer}");
+        assert!(client.is_closed());
+    }
+}
+
+/// Of the embedded one alone.
+#[test]
+fn what_it_does_not_have_is_named_with_what_to_do() {
+    let redis = Redis::embedded();
+    let answer = redis.connect().say("lpush k v");
+    assert!(answer.starts_with("-ERR unknown command 'LPUSH'") && answer.contains("--with redis"), "{answer}");
+}
+
+/// Of the embedded one alone.
+#[test]
+fn it_stops_and_starts_again_empty_at_its_address() {
+    let mut redis = Redis::embedded();
+    let mut client = redis.connect();
+    assert_eq!(client.say("set k v"), "+OK");
+    redis.embedded.as_mut().unwrap().stop().unwrap();
+    assert!(client.is_closed());
+    assert!(TcpStream::connect(redis.address).is_err());
+    redis.embedded.as_mut().unwrap().start_again().unwrap();
+    assert_eq!(redis.connect().say("get k"), "$-1");
+}

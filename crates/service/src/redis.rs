@@ -1,0 +1,106 @@
+//! Redis: where it is, and connections to it that give up in time.
+//!
+//! A connection that failed is not repaired. Whoever uses it drops it and connects again, with a
+//! [`crate::backoff::Backoff`] in between, because after a gap the contents of Redis are no longer known.
+
+use std::fmt;
+use std::time::Duration;
+
+pub use redis::aio::{MultiplexedConnection, PubSubSink, PubSubStream};
+pub use redis::{Cmd, Pipeline, RedisError, RedisResult};
+use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, RedisConnectionInfo};
+
+use crate::settings::{Reader, Variable};
+
+pub const REDIS_HOST: Variable = Variable::new("REDIS_HOST", "localhost", "Host of Redis.");
+pub const REDIS_PORT: Variable = Variable::new("REDIS_PORT", "6379", "TCP port of Redis.");
+pub const REDIS_PASSWORD: Variable =
+    Variable::optional("REDIS_PASSWORD", "Password for Redis; without it, none is sent.");
+
+/// How long connecting may take, and each command.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Where Redis is.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Settings {
+    pub host: String,
+    pub port: u16,
+    pub password: Option<String>,
+}
+
+impl Settings {
+    pub fn read(reader: &mut Reader<'_>) -> Self {
+        Self {
+            host: reader.get(&REDIS_HOST),
+            port: reader.get(&REDIS_PORT),
+            password: reader.optional(&REDIS_PASSWORD),
+        }
+    }
+
+    fn client(&self) -> RedisResult<Client> {
+        // Commands that only name the client would need support by every server.
+        let mut login = RedisConnectionInfo::default().set_skip_set_lib_name();
+        if let Some(password) = &self.password {
+            login = login.set_password(password);
+        }
+        let server = (self.host.as_str(), self.port).into_connection_info()?;
+        Client::open(server.set_redis_settings(login))
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").field("host", &self.host).field("port", &self.port).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// A connection for commands. Clones share it.
+///
+/// # Errors
+/// Redis does not answer within two seconds, or refuses the password.
+pub async fn connect(settings: &Settings) -> RedisResult<MultiplexedConnection> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT_TIMEOUT))
+        .set_response_timeout(Some(COMMAND_TIMEOUT));
+    settings.client()?.get_multiplexed_async_connection_with_config(&config).await
+}
+
+/// The messages of a channel from now on, and a handle with which to check that the connection still lives.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn subscribe(settings: &Settings, channel: &str) -> RedisResult<(PubSubSink, PubSubStream)> {
+    let client = settings.client()?;
+    let subscribing = async {
+        let mut connection = client.get_async_pubsub().await?;
+        connection.subscribe(channel).await?;
+        Ok(connection.split())
+    };
+    within(CONNECT_TIMEOUT, subscribing).await
+}
+
+/// Fails unless the server of a subscription answers within two seconds.
+///
+/// # Errors
+/// It does not.
+pub async fn check(subscription: &mut PubSubSink) -> RedisResult<()> {
+    within(COMMAND_TIMEOUT, async { subscription.ping::<redis::Value>().await.map(drop) }).await
+}
+
+async fn within<T>(limit: Duration, work: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(std::io::Error::new(
+            std::io::ErrorKind::TimedOut,
+            format!("Redis did not answer within {limit:?}"),
+        )
+        .into()),
+    }
+}

@@ -1,0 +1,69 @@
+//! What the port answers.
+
+use std::sync::Arc;
+
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use tower_http::cors::{Any, CorsLayer};
+
+use crate::users::{Told, TooMany, Users};
+
+/// The longest body of a request: ten thousand users with names of the longest kind.
+const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// The longest name of a user, as `ws` has it.
+const USER_BYTES_MAX: usize = 128;
+
+pub(crate) fn router(users: Arc<Users>) -> Router {
+    // The original's page is served from another origin, perhaps from a public address to a private one.
+    let cors = CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods(Any)
+        .allow_headers(Any)
+        .allow_private_network(true);
+    Router::new()
+        .route("/", get(|| async { "ws-client\n" }))
+        .route("/route/kickstart/ws/batch/connect", post(connect))
+        .route("/route/kickstart/ws/batch/disconnect", post(disconnect))
+        .route("/route/kickstart/ws/users", get(all))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(cors)
+        .with_state(users)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Batch {
+    user_ids: Vec<String>,
+}
+
+async fn connect(State(users): State<Arc<Users>>, Json(batch): Json<Batch>) -> Response {
+    if let Some(user) = batch.user_ids.iter().find(|user| !is_user(user)) {
+        let text =
+            format!("{user:?} is no user: expected 1 to {USER_BYTES_MAX} bytes without control characters\n");
+        return (StatusCode::BAD_REQUEST, text).into_response();
+    }
+    match users.connect(&batch.user_ids) {
+        Ok(()) => StatusCode::ACCEPTED.into_response(),
+        Err(TooMany) => {
+            let text = "too many users: disconnect some, or raise USERS_MAX\n";
+            (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "60")], text).into_response()
+        }
+    }
+}
+
+async fn disconnect(State(users): State<Arc<Users>>, Json(batch): Json<Batch>) -> StatusCode {
+    users.disconnect(&batch.user_ids);
+    StatusCode::ACCEPTED
+}
+
+async fn all(State(users): State<Arc<Users>>) -> Json<Vec<Told>> {
+    Json(users.all())
+}
+
+fn is_user(name: &str) -> bool {
+    (1..=USER_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control)
+}

@@ -1,0 +1,215 @@
+//! One user: connects, stays, comes back when closed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tracing::info;
+
+use crate::metrics::Metrics;
+
+/// How long opening and closing a session may take.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The subprotocol by which the server is asked to say, in the reason of a close, when to come back.
+const RETRY_HINT: &str = "retry-hint";
+/// Where the hint begins in the reason.
+const HINT_WORDS: &str = "; retry in ";
+/// A hint beyond this is not believed.
+const HINT_MAX: Duration = Duration::from_mins(10);
+/// The longest message that is read, and what is read at once.
+const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+const BUFFER_BYTES: usize = 1024;
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// What a user is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum State {
+    Connecting,
+    Connected,
+    /// Until it comes back.
+    Waiting,
+}
+
+/// What is told about a user.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Status {
+    pub(crate) state: State,
+    /// Why the last session ended or could not be opened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        Self { state: State::Connecting, reason: None }
+    }
+}
+
+/// Where and how users connect.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
+    /// `host:port`.
+    pub(crate) server: String,
+    pub(crate) return_after: Duration,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// Connects and comes back until `leave` is true, then closes.
+pub(crate) async fn live(
+    user: Arc<str>,
+    rules: Arc<Rules>,
+    status: Arc<Mutex<Status>>,
+    mut leave: watch::Receiver<bool>,
+) {
+    let leaving = async {
+        // The sender's end means the same.
+        let _ = leave.wait_for(|leave| *leave).await;
+    };
+    let mut socket = None;
+    tokio::select! {
+        () = come_back_for_ever(&user, &rules, &status, &mut socket) => {}
+        () = leaving => {}
+    }
+    if let Some(mut socket) = socket {
+        // Whoever does not answer in time is left.
+        let _ = timeout(CLOSE_TIMEOUT, say_goodbye(&mut socket)).await;
+    }
+}
+
+async fn say_goodbye(socket: &mut Socket) -> Result<(), tungstenite::Error> {
+    socket.close(None).await?;
+    while let Some(message) = socket.next().await {
+        message?;
+    }
+    Ok(())
+}
+
+async fn come_back_for_ever(
+    user: &str,
+    rules: &Rules,
+    status: &Mutex<Status>,
+    socket: &mut Option<Socket>,
+) {
+    loop {
+        status.lock().state = State::Connecting;
+        let (reason, hint) = match open(user, rules).await {
+            Ok(opened) => {
+                rules.metrics.connects.inc();
+                *status.lock() = Status { state: State::Connected, reason: None };
+                let ended = stay(socket.insert(opened)).await;
+                *socket = None;
+                rules.metrics.closed.inc();
+                let hint = hint_in(&ended);
+                (ended, hint)
+            }
+            Err(reason) => {
+                rules.metrics.failures.inc();
+                (reason, None)
+            }
+        };
+        let wait = hint.unwrap_or_else(|| rules.return_after.mul_f64(rand::random_range(1.0..=1.5)));
+        info!(user, reason, come_back_after = ?wait, "closed");
+        *status.lock() = Status { state: State::Waiting, reason: Some(reason) };
+        tokio::time::sleep(wait).await;
+    }
+}
+
+async fn open(user: &str, rules: &Rules) -> Result<Socket, String> {
+    let url = format!("ws://{}/api/v1/websocket/{}", rules.server, encoded(user));
+    let mut request = url.into_client_request().map_err(|error| error.to_string())?;
+    let hint = axum::http::HeaderValue::from_static(RETRY_HINT);
+    request.headers_mut().insert(axum::http::header::SEC_WEBSOCKET_PROTOCOL, hint);
+    let config = WebSocketConfig::default()
+        .read_buffer_size(BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_message_size(Some(MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(MESSAGE_BYTES_MAX));
+    let opening = tokio_tungstenite::connect_async_with_config(request, Some(config), true);
+    match timeout(OPEN_TIMEOUT, opening).await {
+        Ok(Ok((socket, _))) => Ok(socket),
+        // A server that does not know the subprotocol does not choose one, which is not what the library expects.
+        Ok(Err(tungstenite::Error::Protocol(
+            tungstenite::error::ProtocolError::SecWebSocketSubProtocolError(_),
+        ))) => open_without_hint(user, rules).await,
+        Ok(Err(tungstenite::Error::Http(response))) => {
+            Err(format!("{} answered {}", rules.server, response.status()))
+        }
+        Ok(Err(error)) => Err(format!("{}: {error}", rules.server)),
+        Err(_) => Err(format!("{} did not answer within {OPEN_TIMEOUT:?}", rules.server)),
+    }
+}
+
+async fn open_without_hint(user: &str, rules: &Rules) -> Result<Socket, String> {
+    let url = format!("ws://{}/api/v1/websocket/{}", rules.server, encoded(user));
+    match timeout(OPEN_TIMEOUT, tokio_tungstenite::connect_async(url)).await {
+        Ok(Ok((socket, _))) => Ok(socket),
+        Ok(Err(error)) => Err(format!("{}: {error}", rules.server)),
+        Err(_) => Err(format!("{} did not answer within {OPEN_TIMEOUT:?}", rules.server)),
+    }
+}
+
+/// Reads until the session ends; says why.
+async fn stay(socket: &mut Socket) -> String {
+    let mut reason = "the connection was closed".to_owned();
+    while let Some(message) = socket.next().await {
+        match message {
+            Ok(Message::Close(Some(frame))) => reason = format!("{} {}", u16::from(frame.code), frame.reason),
+            Ok(_) => {}
+            Err(error) => return error.to_string(),
+        }
+    }
+    reason
+}
+
+/// When to come back, if the reason says so.
+fn hint_in(reason: &str) -> Option<Duration> {
+    let (_, hint) = reason.rsplit_once(HINT_WORDS)?;
+    let milliseconds = hint.strip_suffix(" ms")?.parse().ok()?;
+    Some(Duration::from_millis(milliseconds)).filter(|hint| *hint <= HINT_MAX)
+}
+
+/// A user's name as a part of a path.
+fn encoded(user: &str) -> String {
+    use std::fmt::Write as _;
+    user.bytes().fold(String::new(), |mut path, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            path.push(byte.into());
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(path, "%{byte:02X}");
+        }
+        path
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_is_believed_if_it_is_one() {
+        assert_eq!(hint_in("4001 Server Rebalancing; retry in 5200 ms"), Some(Duration::from_millis(5200)));
+        for none in ["4001 Server Rebalancing", "x; retry in soon ms", "x; retry in 5", "x; retry in 9999999999 ms"] {
+            assert_eq!(hint_in(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn names_are_encoded() {
+        assert_eq!(encoded("user-1"), "user-1");
+        assert_eq!(encoded("a/b ö?"), "a%2Fb%20%C3%B6%3F");
+    }
+}

@@ -1,0 +1,175 @@
+//! What the port answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
+use serde::Deserialize;
+use service::web::Reset;
+use tower_http::cors::{Any, CorsLayer};
+
+use crate::accept_rate::{AcceptRate, TooMany};
+use crate::metrics::Metrics;
+use crate::session::{self, Rules};
+use crate::sessions::Sessions;
+use crate::store::Store;
+
+/// The subprotocol by which a client asks to be told, in the reason of a close, when to come back.
+pub(crate) const RETRY_HINT: &str = "retry-hint";
+
+/// Read buffers are allocated with the connection, and most connections are idle.
+const READ_BUFFER: usize = 1024;
+/// A message is written at once.
+const WRITE_BUFFER: usize = 0;
+/// The longest name of a user.
+const USER_BYTES_MAX: usize = 128;
+/// The longest body of a request.
+const BODY_BYTES_MAX: usize = 4096;
+
+/// What requests need.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) host_id: String,
+    pub(crate) message_bytes_max: usize,
+    pub(crate) retry_after: Duration,
+    pub(crate) rules: Rules,
+    pub(crate) accept_rate: AcceptRate,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+pub(crate) fn router(app: Arc<App>) -> Router {
+    // The original's page is served from another origin, perhaps from a public address to a private one.
+    let cors = CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods(Any)
+        .allow_headers(Any)
+        .allow_private_network(true);
+    Router::new()
+        .route("/", get(|| async { "ws\n" }))
+        .route("/api/v1/websocket/{user}", get(open))
+        .route("/ws-session/all", get(all))
+        .route("/ws-session/all/runtime", get(runtime))
+        .route("/ws-session/{host}/drop", post(drop_sessions))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(cors)
+        .with_state(app)
+}
+
+/// Opens a session.
+async fn open(
+    State(app): State<Arc<App>>,
+    Path(user): Path<String>,
+    Extension(reset): Extension<Reset>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(rejection) => {
+            app.metrics.refused_request.inc();
+            return rejection.into_response();
+        }
+    };
+    if !is_user(&user) {
+        app.metrics.refused_request.inc();
+        let text = format!("a user is 1 to {USER_BYTES_MAX} bytes of text without control characters\n");
+        return (StatusCode::BAD_REQUEST, text).into_response();
+    }
+    match app.accept_rate.take_turn(app.rules.clock.now_ns()) {
+        Ok(wait) => tokio::time::sleep(wait).await,
+        Err(TooMany { come_back_after }) => {
+            app.metrics.refused_rate.inc();
+            let seconds = come_back_after.as_secs() + 1;
+            let text = format!("too many new sessions; come back in {seconds} s\n");
+            return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, seconds.to_string())], text)
+                .into_response();
+        }
+    }
+    let upgrade = upgrade
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(WRITE_BUFFER)
+        // Room for one message that is not written yet, with its head.
+        .max_write_buffer_size(app.message_bytes_max + 1024)
+        .max_message_size(app.message_bytes_max)
+        .max_frame_size(app.message_bytes_max)
+        .protocols([RETRY_HINT]);
+    let mut rules = app.rules.clone();
+    rules.retry_after = upgrade.selected_protocol().map(|_| jittered(app.retry_after));
+    upgrade.on_upgrade(move |socket| async move {
+        match app.sessions.admit(&user, app.rules.clock.now_ms()) {
+            Ok(admitted) => {
+                drop(user);
+                app.metrics.opened.inc();
+                let ended = session::serve(socket, admitted, rules, reset, &app.metrics).await;
+                app.metrics.ended(ended);
+            }
+            Err(_full) => {
+                app.metrics.refused_full.inc();
+                session::refuse(socket, &rules).await;
+            }
+        }
+    })
+}
+
+/// Between one and one and a half times as long: those who are sent away together do not come back together.
+fn jittered(duration: Duration) -> Duration {
+    duration.mul_f64(rand::random_range(1.0..=1.5))
+}
+
+fn is_user(name: &str) -> bool {
+    (1..=USER_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control)
+}
+
+/// The sessions of all instances.
+async fn all(State(app): State<Arc<App>>) -> Response {
+    match app.store.all().await {
+        Ok(sessions) => Json(sessions).into_response(),
+        Err(error) => {
+            let text = format!("the sessions of the other instances are not known: {error}\n");
+            (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "5")], text).into_response()
+        }
+    }
+}
+
+/// The ids of the sessions here.
+async fn runtime(State(app): State<Arc<App>>) -> Json<Vec<String>> {
+    let mut ids: Vec<String> = app.sessions.all().iter().map(|session| session.id.to_string()).collect();
+    ids.sort_unstable();
+    Json(ids)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Drop {
+    #[serde(default = "one")]
+    count: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+/// Closes the sessions that are idle longest, if the host is this one.
+async fn drop_sessions(State(app): State<Arc<App>>, Path(host): Path<String>, body: String) -> Response {
+    let text = if body.trim().is_empty() { "{}" } else { &body };
+    match serde_json::from_str::<Drop>(text) {
+        Ok(Drop { count }) => {
+            if host == app.host_id {
+                let shed = app.sessions.shed(count);
+                tracing::info!(ordered = count, shed, "sessions are moved to other instances");
+            }
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Err(error) => {
+            let text = format!("the body is not {{\"count\": n}}: {error}\n");
+            (StatusCode::BAD_REQUEST, text).into_response()
+        }
+    }
+}

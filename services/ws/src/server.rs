@@ -1,0 +1,213 @@
+//! Bringing a server up, running it, and draining it.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::registry::Registry;
+use rand::seq::SliceRandom;
+use service::admin::{Admin, Pages};
+use service::kafka::{Producer, Watch};
+use service::{Phase, Readiness, Shutdown, listen, logs, web};
+use tokio::runtime::Runtime;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use crate::accept_rate::AcceptRate;
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+use crate::routes::{self, App};
+use crate::session::Rules;
+use crate::sessions::{Sessions, shut_down};
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::{Error, drops, host_id};
+
+/// Connections beside those of sessions: health checks, requests, clients that wait for their turn.
+const OTHER_CONNECTIONS_MAX: usize = 4096;
+/// How often to look for silent peers, and for sessions that are left in a drain.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// Steps in which a drain asks its sessions to leave.
+const DRAIN_STEP: Duration = Duration::from_millis(50);
+/// How long shipping the last log lines may take.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// A server that is bound: clients can connect and wait to be served by [`Server::run`].
+pub struct Server {
+    address: SocketAddr,
+    admin: Admin,
+    readiness: Readiness,
+    runtime: Runtime,
+    listener: TcpListener,
+    app: Arc<App>,
+    settings: Settings,
+    pod: String,
+    lines: Option<Producer>,
+    shutdown: Shutdown,
+}
+
+impl Server {
+    /// Binds the service's port and the admin port. Neither Redis nor Kafka needs to be reachable.
+    ///
+    /// # Errors
+    /// What kept it from starting: see [`Error`].
+    pub fn bind(settings: Settings, shutdown: Shutdown) -> Result<Self, Error> {
+        let listener = listen::tcp(settings.host, settings.port).map_err(Error::Listen)?;
+        listen::bound_buffers(&listener).map_err(Error::Listen)?;
+        let address = listener.local_addr().map_err(Error::Listen)?;
+        let admin_listener = listen::tcp(settings.admin_host, settings.admin_port).map_err(Error::Listen)?;
+
+        let readiness = Readiness::new();
+        let mut registry = Registry::default();
+        let sessions = Arc::new(Sessions::new(settings.sessions_max.get()));
+        let metrics = Arc::new(Metrics::register(&mut registry, &sessions));
+        let pod = logs::pod_name(settings.pod_name.as_deref());
+        let server_id = Uuid::new_v4().to_string();
+        let pages = Pages::new(readiness.clone(), registry).with_info("ws", &pod, Some(&server_id));
+        let admin = Admin::start(admin_listener, pages).map_err(Error::Admin)?;
+
+        let runtime = web::runtime(settings.workers.get()).map_err(Error::Start)?;
+        let inside = runtime.enter();
+        let host_id = host_id::resolve(settings.host_id.as_deref(), settings.host, &settings.redis);
+        let lines = match &settings.kafka {
+            Some(kafka) => Some(Producer::new(kafka, Watch::default())?),
+            None => None,
+        };
+        let store = Arc::new(Store::new(
+            settings.redis.clone(),
+            host_id.clone(),
+            settings.session_refresh,
+            Arc::clone(&sessions),
+            Arc::clone(&metrics),
+            readiness.clone(),
+        ));
+        info!(%pod, server = %server_id, %host_id, %address, admin = %admin.address(), redis = %settings.redis, "started");
+        let rules = Rules { clock: Clock::start(), write_timeout: settings.write_timeout, retry_after: None };
+        let app = Arc::new(App {
+            host_id,
+            message_bytes_max: settings.message_bytes_max,
+            retry_after: settings.retry_after,
+            rules,
+            accept_rate: AcceptRate::new(settings.accept_rate, settings.accept_wait),
+            sessions,
+            store,
+            metrics,
+        });
+        drop(inside);
+        Ok(Self { address, admin, readiness, runtime, listener, app, settings, pod, lines, shutdown })
+    }
+
+    /// Where clients connect, with the real port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where the admin port is, with the real port.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin.address()
+    }
+
+    /// What `/readyz` says.
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
+    /// Serves until the shutdown is complete.
+    ///
+    /// # Errors
+    /// The listener cannot be used.
+    pub fn run(self) -> Result<(), Error> {
+        let Self { admin, readiness, runtime, listener, app, settings, pod, lines, shutdown, .. } = self;
+        let listener = {
+            let _inside = runtime.enter();
+            tokio::net::TcpListener::from_std(listener).map_err(Error::Start)?
+        };
+        let connections_max = settings.sessions_max.get().saturating_add(OTHER_CONNECTIONS_MAX);
+        runtime.block_on(async {
+            let (end, ended) = tokio::sync::watch::channel(false);
+            let lines = lines.zip(settings.kafka.clone()).map(|(producer, kafka)| {
+                let ended = ended.clone();
+                tokio::spawn(logs::ship(producer, kafka.logging_topic, pod, until(ended)))
+            });
+            let accepting =
+                tokio::spawn(web::serve(listener, routes::router(Arc::clone(&app)), connections_max));
+            let mirror = tokio::spawn({
+                let (app, shutdown, ended) = (Arc::clone(&app), shutdown.clone(), ended.clone());
+                async move { app.store.mirror(&shutdown, until(ended)).await }
+            });
+            let orders = tokio::spawn({
+                let (app, readiness, redis) = (Arc::clone(&app), readiness.clone(), settings.redis.clone());
+                async move { drops::obey(&redis, &app.host_id, &app.sessions, &readiness).await }
+            });
+            let peers = tokio::spawn(check_peers(Arc::clone(&app), settings.ping_interval));
+            readiness.ready();
+            info!("ready");
+
+            shutdown.reached(Phase::Draining).await;
+            readiness.draining();
+            info!(sessions = app.sessions.count(), "draining");
+            tokio::select! {
+                () = drain(&app, &settings, accepting.abort_handle()) => {}
+                () = shutdown.reached(Phase::Forced) => {}
+            }
+            let left = app.sessions.count();
+            if left > 0 {
+                warn!(sessions = left, "ended with sessions that are cut off");
+            } else {
+                info!("ended");
+            }
+            for task in [accepting, orders, peers] {
+                task.abort();
+            }
+            // Nobody waits for the news that it has ended if all waiters are gone.
+            let _ = end.send(true);
+            let _ = mirror.await;
+            if let Some(lines) = lines {
+                // Late lines are lost: shutdown does not wait for a broker.
+                let _ = tokio::time::timeout(LAST_LINES, lines).await;
+            }
+        });
+        runtime.shutdown_background();
+        drop(admin);
+        Ok(())
+    }
+}
+
+async fn until(mut ended: tokio::sync::watch::Receiver<bool>) {
+    // The sender's end means the same.
+    let _ = ended.wait_for(|ended| *ended).await;
+}
+
+async fn check_peers(app: Arc<App>, ping_interval: Duration) {
+    let interval_ms = (ping_interval.as_millis() as u64).max(1);
+    let mut check = tokio::time::interval(CHECK_EVERY.min(ping_interval));
+    check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        check.tick().await;
+        app.sessions.check_peers(app.rules.clock.now_ms(), interval_ms);
+    }
+}
+
+/// Waits until balancers have noticed, stops accepting, asks all to leave in random order over the window, and waits
+/// until they have.
+async fn drain(app: &App, settings: &Settings, accepting: tokio::task::AbortHandle) {
+    tokio::time::sleep(settings.sigterm_timeout).await;
+    accepting.abort();
+    let mut staying = app.sessions.all();
+    staying.shuffle(&mut rand::rng());
+    let steps = (settings.drain_spread.as_millis() / DRAIN_STEP.as_millis()).max(1) as usize;
+    let step_size = staying.len().div_ceil(steps).max(1);
+    for group in staying.chunks(step_size) {
+        group.iter().for_each(|session| shut_down(session));
+        tokio::time::sleep(DRAIN_STEP).await;
+    }
+    // Some were let in at the last moment.
+    app.sessions.all().iter().for_each(|session| shut_down(session));
+    let gone = async {
+        while app.sessions.count() > 0 {
+            // Each session that ends is a change, which the copy in Redis may take first.
+            tokio::time::sleep(DRAIN_STEP).await;
+        }
+    };
+    let _ = tokio::time::timeout(settings.drain_grace, gone).await;
+}

@@ -1,0 +1,153 @@
+//! One session: echo what comes, answer and send pings, close when told to.
+
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
+use service::web::Reset;
+use tokio::time::timeout;
+
+use crate::clock::Clock;
+use crate::metrics::{Ended, Metrics};
+use crate::sessions::{Admitted, Order, Session};
+
+/// The close code of a session that should be opened again elsewhere.
+pub(crate) const REBALANCE_CODE: u16 = 4001;
+const REBALANCE_REASON: &str = "Server Rebalancing";
+const FULL_REASON: &str = "Maximum connections per host reached";
+
+/// How long a peer may take to answer a close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a session needs of the service.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
+    pub(crate) clock: Clock,
+    pub(crate) write_timeout: Duration,
+    /// When clients should come back. They are told so if they asked for it ([`crate::routes::RETRY_HINT`]).
+    pub(crate) retry_after: Option<Duration>,
+}
+
+/// Serves a session until it has ended.
+pub(crate) async fn serve(
+    mut socket: WebSocket,
+    admitted: Admitted,
+    rules: Rules,
+    reset: Reset,
+    metrics: &Metrics,
+) -> Ended {
+    let session = &*admitted.session;
+    loop {
+        // A session that is always busy must hear orders too.
+        let next = tokio::select! {
+            biased;
+            () = session.woken() => None,
+            message = socket.recv() => Some(message),
+        };
+        let Some(message) = next else {
+            match attend(&mut socket, session, &rules).await {
+                Attended::Goes => {}
+                Attended::Ends(ended) => return ended,
+                Attended::Stalls => return stalled(&reset),
+            }
+            continue;
+        };
+        match message {
+            Some(Ok(Message::Text(text))) => {
+                session.is_active(rules.clock.now_ms());
+                metrics.messages.inc();
+                if !send(&mut socket, Message::Text(text), &rules).await {
+                    return stalled(&reset);
+                }
+            }
+            // The library has answered it.
+            Some(Ok(Message::Ping(_))) => session.is_active(rules.clock.now_ms()),
+            Some(Ok(Message::Pong(_))) => session.is_alive(rules.clock.now_ms()),
+            Some(Ok(Message::Binary(_))) => {
+                close(&mut socket, close_code::UNSUPPORTED, "Only text messages", &rules).await;
+                return Ended::Refused;
+            }
+            Some(Ok(Message::Close(_))) => {
+                // The library answers while it is polled to its end.
+                finish(&mut socket).await;
+                return Ended::Client;
+            }
+            Some(Err(error)) => {
+                if is_too_long(&error) {
+                    close(&mut socket, close_code::SIZE, "Message too long", &rules).await;
+                    return Ended::Refused;
+                }
+                return Ended::Client;
+            }
+            None => return Ended::Client,
+        }
+    }
+}
+
+/// Tells a client that there is no room.
+pub(crate) async fn refuse(mut socket: WebSocket, rules: &Rules) {
+    close(&mut socket, close_code::AGAIN, FULL_REASON, rules).await;
+}
+
+enum Attended {
+    Goes,
+    Ends(Ended),
+    Stalls,
+}
+
+/// Does what the session was woken for.
+async fn attend(socket: &mut WebSocket, session: &Session, rules: &Rules) -> Attended {
+    match session.order() {
+        Some(Order::Rebalance) => {
+            close(socket, REBALANCE_CODE, REBALANCE_REASON, rules).await;
+            Attended::Ends(Ended::Rebalanced)
+        }
+        Some(Order::ShutDown) => {
+            close(socket, close_code::AWAY, "Server shutting down", rules).await;
+            Attended::Ends(Ended::ShutDown)
+        }
+        Some(Order::Lost) => Attended::Stalls,
+        None if session.takes_ping() => {
+            if send(socket, Message::Ping(axum::body::Bytes::new()), rules).await {
+                Attended::Goes
+            } else {
+                Attended::Stalls
+            }
+        }
+        None => Attended::Goes,
+    }
+}
+
+/// Nothing can be said to a peer that does not read, and the kernel should not try.
+fn stalled(reset: &Reset) -> Ended {
+    reset.on_close();
+    Ended::Lost
+}
+
+/// Whether the message could be written in time.
+async fn send(socket: &mut WebSocket, message: Message, rules: &Rules) -> bool {
+    matches!(timeout(rules.write_timeout, socket.send(message)).await, Ok(Ok(())))
+}
+
+/// Closes, and waits for the peer's answer.
+async fn close(socket: &mut WebSocket, code: u16, reason: &str, rules: &Rules) {
+    let reason = match rules.retry_after {
+        Some(after) => format!("{reason}; retry in {} ms", after.as_millis()).into(),
+        None => reason.into(),
+    };
+    if send(socket, Message::Close(Some(CloseFrame { code, reason })), rules).await {
+        finish(socket).await;
+    }
+}
+
+/// Reads until the closing handshake is over.
+async fn finish(socket: &mut WebSocket) {
+    let rest = async { while let Some(Ok(_)) = socket.recv().await {} };
+    // Who does not answer is cut off.
+    let _ = timeout(CLOSE_TIMEOUT, rest).await;
+}
+
+fn is_too_long(error: &axum::Error) -> bool {
+    use tokio_tungstenite::tungstenite::Error;
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Error>());
+    matches!(source, Some(Error::Capacity(_)))
+}

@@ -1,0 +1,221 @@
+//! Sessions in Redis: `WsSession#{sessionId}` → `{"userId","sessionId","hostId"}`, kept alive by writing them again.
+//!
+//! Redis is a copy of [`Sessions`]. Changes are written together, at most every [`BATCH_EVERY`], and everything is
+//! written again every `SESSION_REFRESH`, so ten thousand sessions cost a few dozen requests. A key lives for three
+//! refreshes: what a killed instance leaves vanishes by itself. After a failure the changes in between do not matter,
+//! since everything is written again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use service::backoff::Backoff;
+use service::redis::{self, Cmd, MultiplexedConnection, Pipeline, RedisResult};
+use service::{Phase, Readiness, Shutdown};
+use tracing::{info, warn};
+
+use crate::metrics::Metrics;
+use crate::sessions::{Changes, Session, Sessions};
+
+/// Beginning of the keys. Other readers of Redis rely on it.
+const PREFIX: &str = "WsSession#";
+/// The part that `/readyz` calls degraded while Redis is away.
+pub(crate) const PART: &str = "redis";
+/// How long changes are collected before they are written.
+const BATCH_EVERY: Duration = Duration::from_millis(20);
+/// Commands in one request, and keys asked for at a time.
+const BATCH: usize = 500;
+/// A key outlives two refreshes that fail.
+const REFRESHES_PER_LIFE: u32 = 3;
+/// How long removing the last sessions may take at shutdown.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// A session, as everybody reads it in Redis.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Stored {
+    pub(crate) user_id: String,
+    pub(crate) session_id: String,
+    pub(crate) host_id: String,
+}
+
+/// Copies the sessions of this instance to Redis, and reads those of all.
+#[derive(Debug)]
+pub(crate) struct Store {
+    settings: redis::Settings,
+    host_id: String,
+    refresh: Duration,
+    sessions: Arc<Sessions>,
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+    /// While Redis is there.
+    connection: Mutex<Option<MultiplexedConnection>>,
+}
+
+impl Store {
+    pub(crate) fn new(
+        settings: redis::Settings,
+        host_id: String,
+        refresh: Duration,
+        sessions: Arc<Sessions>,
+        metrics: Arc<Metrics>,
+        readiness: Readiness,
+    ) -> Self {
+        Self { settings, host_id, refresh, sessions, metrics, readiness, connection: Mutex::new(None) }
+    }
+
+    /// Keeps Redis up to date until `shutdown` is complete and `gone` says that no session is left.
+    pub(crate) async fn mirror(&self, shutdown: &Shutdown, gone: impl Future<Output = ()>) {
+        tokio::select! {
+            () = self.mirror_for_ever() => {}
+            () = gone => {}
+            () = shutdown.reached(Phase::Forced) => {}
+        }
+        let connection = self.connection.lock().take();
+        if let Some(mut connection) = connection {
+            let changes = self.sessions.take_changes();
+            // Late ones expire by themselves.
+            let _ = tokio::time::timeout(FAREWELL, self.write(&mut connection, &changes)).await;
+        }
+    }
+
+    async fn mirror_for_ever(&self) {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        loop {
+            let failure = match redis::connect(&self.settings).await {
+                Ok(connection) => self.mirror_over(connection, &mut backoff).await,
+                Err(error) => error,
+            };
+            *self.connection.lock() = None;
+            self.metrics.redis_failures.inc();
+            let reason = format!("Redis at {}: {failure}", self.settings);
+            if self.readiness.degrade(PART, &reason) {
+                warn!(redis = %self.settings, error = %failure, "sessions are not written to Redis");
+            }
+            tokio::time::sleep(backoff.wait()).await;
+        }
+    }
+
+    /// Writes until something fails.
+    async fn mirror_over(
+        &self,
+        mut connection: MultiplexedConnection,
+        backoff: &mut Backoff,
+    ) -> redis::RedisError {
+        let mut refresh = tokio::time::interval(self.refresh);
+        refresh.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            // The first tick comes at once.
+            let changes = tokio::select! {
+                _ = refresh.tick() => {
+                    let mut changes = self.sessions.take_changes();
+                    changes.added = self.sessions.all();
+                    changes
+                }
+                () = self.sessions.changed() => {
+                    tokio::time::sleep(BATCH_EVERY).await;
+                    self.sessions.take_changes()
+                }
+            };
+            if let Err(error) = self.write(&mut connection, &changes).await {
+                return error;
+            }
+            let mut shared = self.connection.lock();
+            if shared.is_none() {
+                *shared = Some(connection.clone());
+                backoff.reset();
+                if self.readiness.restore(PART) {
+                    info!(redis = %self.settings, "sessions are written to Redis again");
+                }
+            }
+        }
+    }
+
+    async fn write(&self, connection: &mut MultiplexedConnection, changes: &Changes) -> RedisResult<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let life_ms = (self.refresh * REFRESHES_PER_LIFE).as_millis() as u64;
+        for part in changes.added.chunks(BATCH) {
+            let mut batch = Pipeline::with_capacity(part.len());
+            for session in part {
+                batch.cmd("SET").arg(key(&session.id)).arg(self.value(session)).arg("PX").arg(life_ms).ignore();
+            }
+            batch.query_async::<()>(connection).await?;
+        }
+        for part in changes.removed.chunks(BATCH) {
+            let mut remove = Cmd::new();
+            remove.arg("DEL").arg(part.iter().map(key).collect::<Vec<_>>());
+            remove.query_async::<()>(connection).await?;
+        }
+        Ok(())
+    }
+
+    fn value(&self, session: &Session) -> String {
+        let stored = Stored {
+            user_id: session.user.to_string(),
+            session_id: session.id.to_string(),
+            host_id: self.host_id.clone(),
+        };
+        // A struct of strings always has a JSON form.
+        serde_json::to_string(&stored).unwrap_or_default()
+    }
+
+    /// The sessions of all instances, in no particular order. What is no session is left out.
+    ///
+    /// # Errors
+    /// Redis is away.
+    pub(crate) async fn all(&self) -> Result<Vec<Stored>, String> {
+        let connection = self.connection.lock().clone();
+        let Some(mut connection) = connection else {
+            return Err(format!("Redis at {} is away", self.settings));
+        };
+        read_all(&mut connection).await.map_err(|error| {
+            self.metrics.redis_failures.inc();
+            format!("Redis at {}: {error}", self.settings)
+        })
+    }
+}
+
+fn key(id: &uuid::Uuid) -> String {
+    format!("{PREFIX}{id}")
+}
+
+async fn read_all(connection: &mut MultiplexedConnection) -> RedisResult<Vec<Stored>> {
+    let mut all = std::collections::BTreeMap::new();
+    let mut cursor = 0_u64;
+    loop {
+        let mut scan = Cmd::new();
+        scan.arg("SCAN").arg(cursor).arg("MATCH").arg(format!("{PREFIX}*")).arg("COUNT").arg(BATCH);
+        let (next, keys): (u64, Vec<String>) = scan.query_async(connection).await?;
+        if !keys.is_empty() {
+            let mut get = Cmd::new();
+            get.arg("MGET").arg(&keys);
+            let values: Vec<Option<Vec<u8>>> = get.query_async(connection).await?;
+            // A scan may give a key twice, and a key may have gone since.
+            let values = keys.into_iter().zip(values).filter_map(|(key, value)| Some((key, value?)));
+            all.extend(values.filter_map(|(key, value)| Some((key, serde_json::from_slice(&value).ok()?))));
+        }
+        if next == 0 {
+            return Ok(all.into_values().collect());
+        }
+        cursor = next;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_written_as_existing_readers_expect_it() {
+        let stored =
+            Stored { user_id: "u".into(), session_id: "s".into(), host_id: "10.0.0.1".into() };
+        let text = serde_json::to_string(&stored).unwrap();
+        assert_eq!(text, r#"{"userId":"u","sessionId":"s","hostId":"10.0.0.1"}"#);
+        // Fields of other writers do not matter.
+        let more = r#"{"hostId":"10.0.0.1","sessionId":"s","userId":"u","since":7}"#;
+        assert_eq!(serde_json::from_str::<Stored>(more).unwrap(), stored);
+    }
+}

@@ -1,0 +1,67 @@
+use fixtures::{Redis, eventually};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::support::Ws;
+
+const HINT: (&str, &str) = ("Sec-WebSocket-Protocol", "retry-hint");
+
+#[test]
+fn beyond_the_limit_a_client_is_accepted_and_closed_with_1013() {
+    let redis = Redis::start();
+    let ws = Ws::start(&redis, &[("MAX_CONNECTIONS_PER_HOST", "2")]);
+    let (mut first, second) = (ws.open("1"), ws.open("2"));
+    ws.expect_metric("ws_sessions", 2);
+    assert_eq!(ws.open("3").closed(), (1013, "Maximum connections per host reached".into()));
+    ws.expect_metric("ws_refused_total{reason=\"full\"}", 1);
+    assert_eq!(first.say("still here"), "still here");
+    drop(second);
+    eventually("there is room again", || ws.metric("ws_sessions") == 1);
+    assert_eq!(ws.open("4").say("hi"), "hi");
+}
+
+#[test]
+fn who_asks_for_it_is_told_when_to_come_back() {
+    let redis = Redis::start();
+    let ws = Ws::start(&redis, &[("MAX_CONNECTIONS_PER_HOST", "1"), ("RETRY_AFTER", "4")]);
+    let _first = ws.open("1");
+    ws.expect_metric("ws_sessions", 1);
+    let (code, reason) = ws.open_with("2", &[HINT]).closed();
+    let hint = reason.strip_prefix("Maximum connections per host reached; retry in ").unwrap();
+    let milliseconds: u64 = hint.strip_suffix(" ms").unwrap().parse().unwrap();
+    assert_eq!(code, 1013);
+    assert!((4000..=6000).contains(&milliseconds), "{milliseconds}");
+}
+
+#[test]
+fn messages_that_are_too_long_or_no_text_end_the_session_with_a_reason() {
+    let redis = Redis::start();
+    let ws = Ws::start(&redis, &[("MAX_MESSAGE", "1000")]);
+    let mut fits = ws.open("1");
+    assert_eq!(fits.say(&"x".repeat(1000)).len(), 1000);
+    fits.0.send(Message::text("x".repeat(1001))).unwrap();
+    assert_eq!(fits.closed(), (1009, "Message too long".into()));
+    let mut binary = ws.open("2");
+    binary.0.send(Message::binary(vec![0; 3])).unwrap();
+    assert_eq!(binary.closed(), (1003, "Only text messages".into()));
+    ws.expect_metric("ws_sessions_ended_total{by=\"refused\"}", 2);
+}
+
+#[test]
+fn a_storm_waits_for_its_turn_and_the_last_are_told_when_to_come_back() {
+    let redis = Redis::start();
+    let ws = Ws::start(&redis, &[("ACCEPT_RATE", "1"), ("ACCEPT_WAIT", "1")]);
+    let outcomes: Vec<_> = std::thread::scope(|scope| {
+        let storm: Vec<_> = (0..10).map(|user| scope.spawn({
+            let ws = &ws;
+            move || ws.try_open(&user.to_string(), &[]).map(drop)
+        })).collect();
+        storm.into_iter().map(|client| client.join().unwrap()).collect()
+    });
+    // The first at once, a second within the wait; on a slow machine some come later and find an empty queue.
+    let opened = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+    assert!(opened >= 2, "{outcomes:?}");
+    for refusal in outcomes.into_iter().filter_map(Result::err) {
+        assert!(refusal.contains("503"), "{refusal}");
+    }
+    ws.expect_metric("ws_refused_total{reason=\"rate\"}", 10 - opened as u64);
+}

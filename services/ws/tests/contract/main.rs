@@ -1,0 +1,14 @@
+//! The contract of the `ws` service, over real sockets, with a server of Redis' protocol.
+//!
+//! Every test has a server of its own on free ports, and a Redis of its own: the platform's embedded one, or the
+//! program that `TEST_REDIS` names. Tests wait for conditions, with a deadline.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod drain;
+mod http;
+mod limits;
+mod orders;
+mod redis_away;
+mod sessions;
+mod slow;
+mod support;

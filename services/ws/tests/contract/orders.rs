@@ -1,0 +1,56 @@
+use fixtures::{Redis, eventually, settles};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::support::Ws;
+
+const CHANNEL: &str = "drop-persistent-sessions";
+const MOVED: (u16, &str) = (4001, "Server Rebalancing");
+
+/// Publishes an order until the server hears it.
+fn order(redis: &Redis, payload: &str) {
+    eventually("the server listens", || redis.say(&["PUBLISH", CHANNEL, payload]) == ["1"]);
+}
+
+#[test]
+fn an_order_closes_those_that_are_idle_longest() {
+    let redis = Redis::start();
+    let ws = Ws::start(&redis, &[("HOST_ID", "10.0.0.1")]);
+    let mut first = ws.open("first");
+    let second = ws.open("second");
+    let mut third = ws.open("third");
+    ws.expect_metric("ws_sessions", 3);
+    // Activity, by a message and by a ping: idle longest is now the second.
+    fixtures::pause(std::time::Duration::from_millis(5));
+    first.say("hi");
+    third.0.send(Message::Ping("x".into())).unwrap();
+    assert!(matches!(third.hear(), Message::Pong(_)));
+    order(&redis, r#"{"10.0.0.2": 3}"#);
+    order(&redis, "nonsense");
+    order(&redis, r#"{"10.0.0.2": 1, "10.0.0.1": 1}"#);
+    let (code, reason) = second.closed();
+    assert_eq!((code, &*reason), MOVED);
+    settles("who is left", vec!["first".to_owned(), "third".into()], || ws.users());
+    assert!(first.is_open() && third.is_open());
+    ws.expect_metric("ws_sessions_ended_total{by=\"rebalanced\"}", 1);
+}
+
+#[test]
+fn the_same_by_http_for_this_host_only() {
+    let redis = Redis::start();
+    let ws = Ws::start(&redis, &[("HOST_ID", "10.0.0.1")]);
+    let clients = ["1", "2", "3", "4"].map(|user| ws.open(user));
+    ws.expect_metric("ws_sessions", 4);
+    let drop = |host: &str, body: &str| ws.ask("POST", &format!("/ws-session/{host}/drop"), "", body).0;
+    assert_eq!(drop("10.0.0.2", ""), 204);
+    assert_eq!(drop("10.0.0.1", "many"), 400);
+    assert_eq!(drop("10.0.0.1", r#"{"count": -1}"#), 400);
+    assert_eq!(drop("10.0.0.1", ""), 204);
+    assert_eq!(drop("10.0.0.1", r#"{"count": 2}"#), 204);
+    ws.expect_metric("ws_sessions_ended_total{by=\"rebalanced\"}", 0);
+    let [one, two, three, mut four] = clients;
+    for client in [one, two, three] {
+        let (code, reason) = client.closed();
+        assert_eq!((code, &*reason), MOVED);
+    }
+    assert!(four.is_open());
+}
