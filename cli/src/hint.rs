@@ -5,8 +5,8 @@
 
 /// The commands that act on a platform.
 const COMMANDS: [&str; 17] = [
-    "argocd", "demo", "down", "drain", "explain", "image", "kill", "load", "logs", "node", "scale", "start", "status",
-    "stop", "up", "watch", "diagnose",
+    "argocd", "demo", "down", "drain", "explain", "image", "kill", "load", "logs", "node", "scale", "start",
+    "status", "stop", "up", "watch", "diagnose",
 ];
 
 const PROGRAM: &str = "playctl ";

@@ -147,7 +147,9 @@ pub(crate) fn plan(
         context.printer.note(&format!("note: {note}"));
     }
     if !planned.runs {
-        context.printer.line("what the chart would change shows once the cluster is there: playctl up --dry-run");
+        context
+            .printer
+            .line("what the chart would change shows once the cluster is there: playctl up --dry-run");
     }
     Ok(planned.runs)
 }

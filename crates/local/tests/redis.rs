@@ -229,7 +229,10 @@ fn what_cannot_be_read_is_named_and_the_connection_ends() {
 fn what_it_does_not_have_is_named_with_what_to_do() {
     let redis = Redis::embedded();
     let answer = redis.connect().say("lpush k v");
-    assert!(answer.starts_with("-ERR unknown command 'LPUSH'") && answer.contains("--with redis"), "{answer}");
+    assert!(
+        answer.starts_with("-ERR unknown command 'LPUSH'") && answer.contains("--with redis"),
+        "{answer}"
+    );
 }
 
 /// Of the embedded one alone.

@@ -7,8 +7,8 @@ use std::fmt;
 use std::time::Duration;
 
 pub use redis::aio::{MultiplexedConnection, PubSubSink, PubSubStream};
-pub use redis::{Cmd, Pipeline, RedisError, RedisResult};
 use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, RedisConnectionInfo};
+pub use redis::{Cmd, Pipeline, RedisError, RedisResult};
 
 use crate::settings::{Reader, Variable};
 

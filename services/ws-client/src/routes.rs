@@ -19,11 +19,8 @@ const USER_BYTES_MAX: usize = 128;
 
 pub(crate) fn router(users: Arc<Users>) -> Router {
     // The original's page is served from another origin, perhaps from a public address to a private one.
-    let cors = CorsLayer::new()
-        .allow_origin(Any)
-        .allow_methods(Any)
-        .allow_headers(Any)
-        .allow_private_network(true);
+    let cors =
+        CorsLayer::new().allow_origin(Any).allow_methods(Any).allow_headers(Any).allow_private_network(true);
     Router::new()
         .route("/", get(|| async { "ws-client\n" }))
         .route("/route/kickstart/ws/batch/connect", post(connect))

@@ -21,7 +21,8 @@ const RETURN_AFTER: Variable = Variable::new(
     "5",
     "When a user who was closed comes back, plus up to half as much at random, unless the server says when. Seconds.",
 );
-const USERS_MAX: Variable = Variable::new("USERS_MAX", "10000", "Users at a time; a batch beyond it gets 429.");
+const USERS_MAX: Variable =
+    Variable::new("USERS_MAX", "10000", "Users at a time; a batch beyond it gets 429.");
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]
@@ -114,7 +115,11 @@ mod tests {
         let settings = read(&[]).unwrap();
         assert_eq!((&*settings.server_host, settings.server_port, settings.port), ("haproxy", 8000, 8089));
         assert!(read(&[("WS_SERVER_PORT", "1"), ("QUARKUS_WS_SERVER_PORT", "1")]).is_ok());
-        let error = read(&[("WS_SERVER_PORT", "1"), ("QUARKUS_WS_SERVER_PORT", "2")]).unwrap_err().to_string();
-        assert!(error.contains(r#"QUARKUS_WS_SERVER_PORT="2": expected the value of WS_SERVER_PORT (1)"#), "{error}");
+        let error =
+            read(&[("WS_SERVER_PORT", "1"), ("QUARKUS_WS_SERVER_PORT", "2")]).unwrap_err().to_string();
+        assert!(
+            error.contains(r#"QUARKUS_WS_SERVER_PORT="2": expected the value of WS_SERVER_PORT (1)"#),
+            "{error}"
+        );
     }
 }

@@ -97,12 +97,7 @@ async fn say_goodbye(socket: &mut Socket) -> Result<(), tungstenite::Error> {
     Ok(())
 }
 
-async fn come_back_for_ever(
-    user: &str,
-    rules: &Rules,
-    status: &Mutex<Status>,
-    socket: &mut Option<Socket>,
-) {
+async fn come_back_for_ever(user: &str, rules: &Rules, status: &Mutex<Status>, socket: &mut Option<Socket>) {
     loop {
         status.lock().state = State::Connecting;
         let (reason, hint) = match open(user, rules).await {
@@ -202,7 +197,9 @@ mod tests {
     #[test]
     fn a_hint_is_believed_if_it_is_one() {
         assert_eq!(hint_in("4001 Server Rebalancing; retry in 5200 ms"), Some(Duration::from_millis(5200)));
-        for none in ["4001 Server Rebalancing", "x; retry in soon ms", "x; retry in 5", "x; retry in 9999999999 ms"] {
+        for none in
+            ["4001 Server Rebalancing", "x; retry in soon ms", "x; retry in 5", "x; retry in 9999999999 ms"]
+        {
             assert_eq!(hint_in(none), None, "{none}");
         }
     }

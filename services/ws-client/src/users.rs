@@ -42,13 +42,7 @@ pub(crate) struct Users {
 
 impl Users {
     pub(crate) fn new(max: usize, connect_every: Duration, rules: Rules) -> Self {
-        Self {
-            max,
-            connect_every,
-            rules: Arc::new(rules),
-            table: Mutex::default(),
-            turn: Turn::new(()),
-        }
+        Self { max, connect_every, rules: Arc::new(rules), table: Mutex::default(), turn: Turn::new(()) }
     }
 
     /// Lets users connect, one after the other. Those who are there already stay as they are.
@@ -75,7 +69,12 @@ impl Users {
         Ok(())
     }
 
-    async fn live(self: Arc<Self>, user: Arc<str>, status: Arc<Mutex<Status>>, mut leave: watch::Receiver<bool>) {
+    async fn live(
+        self: Arc<Self>,
+        user: Arc<str>,
+        status: Arc<Mutex<Status>>,
+        mut leave: watch::Receiver<bool>,
+    ) {
         let turn = async {
             // First come, first served.
             let _turn = self.turn.lock().await;
@@ -113,10 +112,9 @@ impl Users {
 
     pub(crate) fn all(&self) -> Vec<Told> {
         let table = self.table.lock();
-        let told = table.iter().map(|(user, entry)| Told {
-            user_id: user.to_string(),
-            status: entry.status.lock().clone(),
-        });
+        let told = table
+            .iter()
+            .map(|(user, entry)| Told { user_id: user.to_string(), status: entry.status.lock().clone() });
         told.collect()
     }
 }

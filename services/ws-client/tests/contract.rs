@@ -99,7 +99,8 @@ fn users_connect_and_disconnect_by_batches() {
 #[test]
 fn whoever_is_closed_comes_back_and_the_reason_is_shown() {
     let redis = Redis::start();
-    let ws = start_ws(&redis, &[("MAX_CONNECTIONS_PER_HOST", "1"), ("RETRY_AFTER", "50ms"), ("HOST_ID", "h")]);
+    let ws =
+        start_ws(&redis, &[("MAX_CONNECTIONS_PER_HOST", "1"), ("RETRY_AFTER", "50ms"), ("HOST_ID", "h")]);
     let client = start_client(ws.address, &[]);
     assert_eq!(batch(&client, "connect", &["anna", "bert"]), 202);
     eventually("one of them is refused again and again", || {
@@ -130,7 +131,9 @@ fn a_server_that_is_away_is_tried_until_it_is_there() {
     let port = address.port().to_string();
     let ws = start_ws(&redis, &[("PORT", &port)]);
     ws.expect_metric("ws_sessions", 1);
-    settles("no reason any more", ("anna".into(), "connected".into(), String::new()), || states(&client)[0].clone());
+    settles("no reason any more", ("anna".into(), "connected".into(), String::new()), || {
+        states(&client)[0].clone()
+    });
 }
 
 #[test]

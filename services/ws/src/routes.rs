@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::http::{StatusCode, header};
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
+use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use service::web::Reset;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tower_http::cors::{Any, CorsLayer};
 
 use crate::accept_rate::{AcceptRate, TooMany};
@@ -47,11 +50,8 @@ pub(crate) struct App {
 
 pub(crate) fn router(app: Arc<App>) -> Router {
     // The original's page is served from another origin, perhaps from a public address to a private one.
-    let cors = CorsLayer::new()
-        .allow_origin(Any)
-        .allow_methods(Any)
-        .allow_headers(Any)
-        .allow_private_network(true);
+    let cors =
+        CorsLayer::new().allow_origin(Any).allow_methods(Any).allow_headers(Any).allow_private_network(true);
     Router::new()
         .route("/", get(|| async { "ws\n" }))
         .route("/api/v1/websocket/{user}", get(open))
@@ -68,13 +68,16 @@ async fn open(
     State(app): State<Arc<App>>,
     Path(user): Path<String>,
     Extension(reset): Extension<Reset>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    mut request: Request,
 ) -> Response {
-    let upgrade = match upgrade {
-        Ok(upgrade) => upgrade,
-        Err(rejection) => {
+    let on_upgrade = hyper::upgrade::on(&mut request);
+    let request = request.map(|_| ());
+    let mut accepted = match create_response_with_body(&request, Body::empty) {
+        Ok(accepted) => accepted,
+        Err(error) => {
             app.metrics.refused_request.inc();
-            return rejection.into_response();
+            return (StatusCode::BAD_REQUEST, format!("not the request of a WebSocket: {error}\n"))
+                .into_response();
         }
     };
     if !is_user(&user) {
@@ -92,17 +95,17 @@ async fn open(
                 .into_response();
         }
     }
-    let upgrade = upgrade
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(WRITE_BUFFER)
-        // Room for one message that is not written yet, with its head.
-        .max_write_buffer_size(app.message_bytes_max + 1024)
-        .max_message_size(app.message_bytes_max)
-        .max_frame_size(app.message_bytes_max)
-        .protocols([RETRY_HINT]);
     let mut rules = app.rules.clone();
-    rules.retry_after = upgrade.selected_protocol().map(|_| jittered(app.retry_after));
-    upgrade.on_upgrade(move |socket| async move {
+    if wants_hint(request.headers()) {
+        rules.retry_after = Some(jittered(app.retry_after));
+        let chosen = HeaderValue::from_static(RETRY_HINT);
+        accepted.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, chosen);
+    }
+    tokio::spawn(async move {
+        let Ok(upgraded) = on_upgrade.await else { return };
+        let config = app.socket_config();
+        let socket =
+            WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
         match app.sessions.admit(&user, app.rules.clock.now_ms()) {
             Ok(admitted) => {
                 drop(user);
@@ -115,7 +118,27 @@ async fn open(
                 session::refuse(socket, &rules).await;
             }
         }
-    })
+    });
+    accepted
+}
+
+impl App {
+    fn socket_config(&self) -> WebSocketConfig {
+        WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(WRITE_BUFFER)
+            // Room for one message that is not written yet, with its head.
+            .max_write_buffer_size(self.message_bytes_max + 1024)
+            .max_message_size(Some(self.message_bytes_max))
+            .max_frame_size(Some(self.message_bytes_max))
+    }
+}
+
+/// Whether [`RETRY_HINT`] is among the subprotocols that the client offers.
+fn wants_hint(headers: &HeaderMap) -> bool {
+    let offers =
+        headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|offer| offer.to_str().ok());
+    offers.flat_map(|offer| offer.split(',')).any(|offer| offer.trim() == RETRY_HINT)
 }
 
 /// Between one and one and a half times as long: those who are sent away together do not come back together.

@@ -2,16 +2,25 @@
 
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
+use futures_util::{SinkExt as _, StreamExt as _};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use service::web::Reset;
 use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
 use crate::clock::Clock;
 use crate::metrics::{Ended, Metrics};
 use crate::sessions::{Admitted, Order, Session};
 
+/// A client's connection after the upgrade.
+pub(crate) type WebSocket = WebSocketStream<TokioIo<Upgraded>>;
+
 /// The close code of a session that should be opened again elsewhere.
-pub(crate) const REBALANCE_CODE: u16 = 4001;
+const REBALANCE_CODE: CloseCode = CloseCode::Library(4001);
 const REBALANCE_REASON: &str = "Server Rebalancing";
 const FULL_REASON: &str = "Maximum connections per host reached";
 
@@ -41,7 +50,7 @@ pub(crate) async fn serve(
         let next = tokio::select! {
             biased;
             () = session.woken() => None,
-            message = socket.recv() => Some(message),
+            message = socket.next() => Some(message),
         };
         let Some(message) = next else {
             match attend(&mut socket, session, &rules).await {
@@ -63,7 +72,7 @@ pub(crate) async fn serve(
             Some(Ok(Message::Ping(_))) => session.is_active(rules.clock.now_ms()),
             Some(Ok(Message::Pong(_))) => session.is_alive(rules.clock.now_ms()),
             Some(Ok(Message::Binary(_))) => {
-                close(&mut socket, close_code::UNSUPPORTED, "Only text messages", &rules).await;
+                close(&mut socket, CloseCode::Unsupported, "Only text messages", &rules).await;
                 return Ended::Refused;
             }
             Some(Ok(Message::Close(_))) => {
@@ -71,21 +80,20 @@ pub(crate) async fn serve(
                 finish(&mut socket).await;
                 return Ended::Client;
             }
-            Some(Err(error)) => {
-                if is_too_long(&error) {
-                    close(&mut socket, close_code::SIZE, "Message too long", &rules).await;
-                    return Ended::Refused;
-                }
-                return Ended::Client;
+            Some(Err(Error::Capacity(_))) => {
+                close(&mut socket, CloseCode::Size, "Message too long", &rules).await;
+                return Ended::Refused;
             }
-            None => return Ended::Client,
+            // Raw frames are only written.
+            Some(Ok(Message::Frame(_))) => {}
+            Some(Err(_)) | None => return Ended::Client,
         }
     }
 }
 
 /// Tells a client that there is no room.
 pub(crate) async fn refuse(mut socket: WebSocket, rules: &Rules) {
-    close(&mut socket, close_code::AGAIN, FULL_REASON, rules).await;
+    close(&mut socket, CloseCode::Again, FULL_REASON, rules).await;
 }
 
 enum Attended {
@@ -102,12 +110,12 @@ async fn attend(socket: &mut WebSocket, session: &Session, rules: &Rules) -> Att
             Attended::Ends(Ended::Rebalanced)
         }
         Some(Order::ShutDown) => {
-            close(socket, close_code::AWAY, "Server shutting down", rules).await;
+            close(socket, CloseCode::Away, "Server shutting down", rules).await;
             Attended::Ends(Ended::ShutDown)
         }
         Some(Order::Lost) => Attended::Stalls,
         None if session.takes_ping() => {
-            if send(socket, Message::Ping(axum::body::Bytes::new()), rules).await {
+            if send(socket, Message::Ping(Bytes::new()), rules).await {
                 Attended::Goes
             } else {
                 Attended::Stalls
@@ -129,7 +137,7 @@ async fn send(socket: &mut WebSocket, message: Message, rules: &Rules) -> bool {
 }
 
 /// Closes, and waits for the peer's answer.
-async fn close(socket: &mut WebSocket, code: u16, reason: &str, rules: &Rules) {
+async fn close(socket: &mut WebSocket, code: CloseCode, reason: &str, rules: &Rules) {
     let reason = match rules.retry_after {
         Some(after) => format!("{reason}; retry in {} ms", after.as_millis()).into(),
         None => reason.into(),
@@ -141,13 +149,7 @@ async fn close(socket: &mut WebSocket, code: u16, reason: &str, rules: &Rules) {
 
 /// Reads until the closing handshake is over.
 async fn finish(socket: &mut WebSocket) {
-    let rest = async { while let Some(Ok(_)) = socket.recv().await {} };
+    let rest = async { while let Some(Ok(_)) = socket.next().await {} };
     // Who does not answer is cut off.
     let _ = timeout(CLOSE_TIMEOUT, rest).await;
-}
-
-fn is_too_long(error: &axum::Error) -> bool {
-    use tokio_tungstenite::tungstenite::Error;
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Error>());
-    matches!(source, Some(Error::Capacity(_)))
 }

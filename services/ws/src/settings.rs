@@ -18,8 +18,11 @@ const HOST_ID: Variable = Variable::optional(
     "Name of this instance in its sessions, by which the balancer orders them closed; if not set, the IP address it \
      listens on, or else the one from which it reaches Redis.",
 );
-const MAX_MESSAGE: Variable =
-    Variable::new("MAX_MESSAGE", "65536", "Longest message in bytes; a longer one closes the session with 1009.");
+const MAX_MESSAGE: Variable = Variable::new(
+    "MAX_MESSAGE",
+    "65536",
+    "Longest message in bytes; a longer one closes the session with 1009.",
+);
 const ACCEPT_RATE: Variable = Variable::new(
     "ACCEPT_RATE",
     "0",

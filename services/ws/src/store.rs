@@ -5,6 +5,7 @@
 //! refreshes: what a killed instance leaves vanishes by itself. After a failure the changes in between do not matter,
 //! since everything is written again.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,26 +66,27 @@ impl Store {
         Self { settings, host_id, refresh, sessions, metrics, readiness, connection: Mutex::new(None) }
     }
 
-    /// Keeps Redis up to date until `shutdown` is complete and `gone` says that no session is left.
+    /// Keeps Redis up to date until `gone` says that no session is left, and then removes the last ones. A write that
+    /// has begun is finished, since nobody would know what it left.
     pub(crate) async fn mirror(&self, shutdown: &Shutdown, gone: impl Future<Output = ()>) {
-        tokio::select! {
-            () = self.mirror_for_ever() => {}
-            () = gone => {}
-            () = shutdown.reached(Phase::Forced) => {}
-        }
-        let connection = self.connection.lock().take();
-        if let Some(mut connection) = connection {
-            let changes = self.sessions.take_changes();
-            // Late ones expire by themselves.
-            let _ = tokio::time::timeout(FAREWELL, self.write(&mut connection, &changes)).await;
-        }
-    }
-
-    async fn mirror_for_ever(&self) {
+        let ended = async {
+            tokio::select! {
+                () = gone => {}
+                () = shutdown.reached(Phase::Forced) => {}
+            }
+        };
+        let mut ended = std::pin::pin!(ended);
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         loop {
-            let failure = match redis::connect(&self.settings).await {
-                Ok(connection) => self.mirror_over(connection, &mut backoff).await,
+            let connected = tokio::select! {
+                connected = redis::connect(&self.settings) => connected,
+                () = &mut ended => return,
+            };
+            let failure = match connected {
+                Ok(connection) => match self.mirror_over(connection, &mut backoff, ended.as_mut()).await {
+                    Ok(()) => return,
+                    Err(error) => error,
+                },
                 Err(error) => error,
             };
             *self.connection.lock() = None;
@@ -93,16 +95,20 @@ impl Store {
             if self.readiness.degrade(PART, &reason) {
                 warn!(redis = %self.settings, error = %failure, "sessions are not written to Redis");
             }
-            tokio::time::sleep(backoff.wait()).await;
+            tokio::select! {
+                () = tokio::time::sleep(backoff.wait()) => {}
+                () = &mut ended => return,
+            }
         }
     }
 
-    /// Writes until something fails.
+    /// Writes until something fails, or all is over.
     async fn mirror_over(
         &self,
         mut connection: MultiplexedConnection,
         backoff: &mut Backoff,
-    ) -> redis::RedisError {
+        mut ended: Pin<&mut impl Future<Output = ()>>,
+    ) -> RedisResult<()> {
         let mut refresh = tokio::time::interval(self.refresh);
         refresh.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -117,10 +123,14 @@ impl Store {
                     tokio::time::sleep(BATCH_EVERY).await;
                     self.sessions.take_changes()
                 }
+                () = &mut ended => {
+                    let changes = self.sessions.take_changes();
+                    // Late ones expire by themselves.
+                    let _ = tokio::time::timeout(FAREWELL, self.write(&mut connection, &changes)).await;
+                    return Ok(());
+                }
             };
-            if let Err(error) = self.write(&mut connection, &changes).await {
-                return error;
-            }
+            self.write(&mut connection, &changes).await?;
             let mut shared = self.connection.lock();
             if shared.is_none() {
                 *shared = Some(connection.clone());
@@ -140,7 +150,13 @@ impl Store {
         for part in changes.added.chunks(BATCH) {
             let mut batch = Pipeline::with_capacity(part.len());
             for session in part {
-                batch.cmd("SET").arg(key(&session.id)).arg(self.value(session)).arg("PX").arg(life_ms).ignore();
+                batch
+                    .cmd("SET")
+                    .arg(key(&session.id))
+                    .arg(self.value(session))
+                    .arg("PX")
+                    .arg(life_ms)
+                    .ignore();
             }
             batch.query_async::<()>(connection).await?;
         }
@@ -210,8 +226,7 @@ mod tests {
 
     #[test]
     fn a_session_is_written_as_existing_readers_expect_it() {
-        let stored =
-            Stored { user_id: "u".into(), session_id: "s".into(), host_id: "10.0.0.1".into() };
+        let stored = Stored { user_id: "u".into(), session_id: "s".into(), host_id: "10.0.0.1".into() };
         let text = serde_json::to_string(&stored).unwrap();
         assert_eq!(text, r#"{"userId":"u","sessionId":"s","hostId":"10.0.0.1"}"#);
         // Fields of other writers do not matter.

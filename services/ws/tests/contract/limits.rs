@@ -51,10 +51,14 @@ fn a_storm_waits_for_its_turn_and_the_last_are_told_when_to_come_back() {
     let redis = Redis::start();
     let ws = Ws::start(&redis, &[("ACCEPT_RATE", "1"), ("ACCEPT_WAIT", "1")]);
     let outcomes: Vec<_> = std::thread::scope(|scope| {
-        let storm: Vec<_> = (0..10).map(|user| scope.spawn({
-            let ws = &ws;
-            move || ws.try_open(&user.to_string(), &[]).map(drop)
-        })).collect();
+        let storm: Vec<_> = (0..10)
+            .map(|user| {
+                scope.spawn({
+                    let ws = &ws;
+                    move || ws.try_open(&user.to_string(), &[]).map(drop)
+                })
+            })
+            .collect();
         storm.into_iter().map(|client| client.join().unwrap()).collect()
     });
     // The first at once, a second within the wait; on a slow machine some come later and find an empty queue.

@@ -51,7 +51,9 @@ pub(super) fn run(
         ("EXPIRE", [key, seconds]) => expire(key, life(seconds, 1000)?, store, now, output),
         ("PEXPIRE", [key, milliseconds]) => expire(key, life(milliseconds, 1)?, store, now, output),
         // Rounded, as Redis does.
-        ("TTL", [key]) => time_to_live(store.life(key, now), |life| (life.as_millis() as i64 + 500) / 1000, output),
+        ("TTL", [key]) => {
+            time_to_live(store.life(key, now), |life| (life.as_millis() as i64 + 500) / 1000, output)
+        }
         ("PTTL", [key]) => time_to_live(store.life(key, now), |life| life.as_millis() as i64, output),
         ("SCAN", [cursor, options @ ..]) => scan(cursor, options, store, output)?,
         ("KEYS", [pattern]) => {
@@ -61,8 +63,8 @@ pub(super) fn run(
             keys.iter().for_each(|key| resp::bulk(output, key));
         }
         (
-            "PING" | "SELECT" | "DBSIZE" | "SET" | "GET" | "MGET" | "DEL" | "UNLINK" | "EXISTS" | "EXPIRE" | "PEXPIRE"
-            | "TTL" | "PTTL" | "SCAN" | "KEYS" | "PUBLISH" | "SUBSCRIBE",
+            "PING" | "SELECT" | "DBSIZE" | "SET" | "GET" | "MGET" | "DEL" | "UNLINK" | "EXISTS" | "EXPIRE"
+            | "PEXPIRE" | "TTL" | "PTTL" | "SCAN" | "KEYS" | "PUBLISH" | "SUBSCRIBE",
             _,
         ) => {
             return Err(format!("ERR wrong number of arguments for '{}' command", name.to_lowercase()));
@@ -90,7 +92,8 @@ fn number(text: &[u8]) -> Option<u64> {
 
 /// A time to live, in the unit of so many milliseconds. What is negative or 0 is over at once.
 fn life(text: &[u8], unit_ms: u64) -> Result<Duration, Refusal> {
-    let value: i64 = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or(NOT_AN_INTEGER)?;
+    let value: i64 =
+        std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or(NOT_AN_INTEGER)?;
     let milliseconds = u64::try_from(value).unwrap_or(0).saturating_mul(unit_ms);
     Ok(Duration::from_millis(milliseconds.min(LIFE_MAX_MS)))
 }

@@ -158,9 +158,9 @@ impl Client {
     }
 
     fn is_listening(&self) -> bool {
-        self.listening.as_ref().is_some_and(|(subscriber, _)| {
-            !self.database.channels.lock().channels_of(*subscriber).is_empty()
-        })
+        self.listening
+            .as_ref()
+            .is_some_and(|(subscriber, _)| !self.database.channels.lock().channels_of(*subscriber).is_empty())
     }
 
     fn subscribe(&mut self, channels: &[&[u8]], output: &mut Vec<u8>) {
