@@ -147,7 +147,9 @@ pub(crate) fn plan(
         context.printer.note(&format!("note: {note}"));
     }
     if !planned.runs {
-        context.printer.line("what the chart would change shows once the cluster is there: playctl up --dry-run");
+        context
+            .printer
+            .line("what the chart would change shows once the cluster is there: playctl up --dry-run");
     }
     Ok(planned.runs)
 }
@@ -173,8 +175,8 @@ pub(crate) fn load_image(
     context.printer.progress().show("image", &format!("loading {reference} into every node"));
     let loaded = minikube.load_image(&tar);
     context.printer.progress().clear();
-    loaded.map_err(bring_up)?;
-    context.printer.note(&format!("{reference} is loaded into every node"));
+    let how = if loaded.map_err(bring_up)? { "is loaded into every node" } else { "is there already" };
+    context.printer.note(&format!("image {reference} {how}"));
     Ok(Some(reference))
 }
 
