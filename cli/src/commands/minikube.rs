@@ -175,8 +175,8 @@ pub(crate) fn load_image(
     context.printer.progress().show("image", &format!("loading {reference} into every node"));
     let loaded = minikube.load_image(&tar);
     context.printer.progress().clear();
-    loaded.map_err(bring_up)?;
-    context.printer.note(&format!("{reference} is loaded into every node"));
+    let how = if loaded.map_err(bring_up)? { "is loaded into every node" } else { "is there already" };
+    context.printer.note(&format!("image {reference} {how}"));
     Ok(Some(reference))
 }
 

@@ -33,7 +33,7 @@ Examples:
   playctl up --target cluster -f production    a preset of the chart, by helm
   playctl up --target cluster -n chat -f production --image reg.io/playctl:1
   playctl up --target cluster -f production --dry-run   what would change
-  playctl up --target minikube --nodes 3       a cluster of its own, image included
+  playctl up --target minikube --nodes 3       a cluster of its own by minikube
 
 A second `up` changes nothing, or applies what changed. Values are merged as Helm does.")]
 pub(crate) struct Args {

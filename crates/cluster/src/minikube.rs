@@ -16,7 +16,8 @@ mod settings;
 use std::{
     ffi::OsString,
     fmt,
-    fs::{self, DirBuilder},
+    fs::{self, DirBuilder, File},
+    io::{self, BufRead as _, BufReader},
     ops::ControlFlow,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
@@ -278,15 +279,19 @@ impl Minikube {
         Ok(())
     }
 
-    /// Loads an image from a tar into every node, and keeps it for nodes that come later.
-    pub fn load_image(&self, tar: &Path) -> Result<()> {
-        let image = self.image();
-        let kept = DirBuilder::new().recursive(true).mode(0o700).create(&self.folder);
-        kept.and_then(|()| fs::copy(tar, &image)).map_err(|source| MinikubeError::Io {
+    /// Loads an image from a tar into every node, and keeps it for nodes that come later. Returns whether that was needed.
+    pub fn load_image(&self, tar: &Path) -> Result<bool> {
+        let (image, saved) = (self.image(), read(tar)?);
+        let io = |source| MinikubeError::Io {
             call: format!("keeping {} as {}", tar.display(), image.display()),
             source,
-        })?;
-        self.load(&image)
+        };
+        if image.exists() && same(tar, &image).map_err(io)? && self.missing(&saved)?.is_none() {
+            return Ok(false);
+        }
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(io)?;
+        fs::copy(tar, &image).map_err(io)?;
+        self.load(&image).map(|()| true)
     }
 
     fn image(&self) -> PathBuf {
@@ -295,18 +300,23 @@ impl Minikube {
 
     /// minikube succeeds even if no node took the image (kubernetes/minikube#21393, #23471), so it is asked whether it has it.
     fn load(&self, tar: &Path) -> Result<()> {
-        let saved = Saved::read(tar).map_err(|error| MinikubeError::Usage(error.to_string()))?;
+        let saved = read(tar)?;
         let call = self.of_engine(Engine::Minikube.load(tar, &self.profile));
         self.run(call.clone())?;
-        let listed = self.output(&self.of_engine(Engine::Minikube.list(&self.profile)))?;
-        let missing = |reference: &&Reference| !Engine::Minikube.finds(&listed, reference, &saved.digests);
-        match saved.references.iter().find(missing) {
+        match self.missing(&saved)? {
             None => Ok(()),
             Some(missing) => Err(MinikubeError::Answer {
                 call: call.to_string(),
                 what: format!("it succeeded, and no node has this {missing}"),
             }),
         }
+    }
+
+    /// What of an image no node has.
+    fn missing(&self, saved: &Saved) -> Result<Option<Reference>> {
+        let listed = self.output(&self.of_engine(Engine::Minikube.list(&self.profile)))?;
+        let is_missing = |reference: &&Reference| !Engine::Minikube.finds(&listed, reference, &saved.digests);
+        Ok(saved.references.iter().find(is_missing).cloned())
     }
 
     fn of_engine(&self, call: image::engine::Call) -> Call {
@@ -512,5 +522,29 @@ impl Minikube {
         });
         let ended = outcome.map_err(|broken| MinikubeError::of(call, broken))?;
         if ended.status.success() { Ok(printed) } else { Err(MinikubeError::failed(call, ended, None)) }
+    }
+}
+
+fn read(tar: &Path) -> Result<Saved> {
+    Saved::read(tar).map_err(|error| MinikubeError::Usage(error.to_string()))
+}
+
+/// Whether two files have the same bytes.
+fn same(one: &Path, other: &Path) -> io::Result<bool> {
+    if fs::metadata(one)?.len() != fs::metadata(other)?.len() {
+        return Ok(false);
+    }
+    let (mut one, mut other) = (BufReader::new(File::open(one)?), BufReader::new(File::open(other)?));
+    loop {
+        let (left, right) = (one.fill_buf()?, other.fill_buf()?);
+        let length = left.len().min(right.len());
+        if left[..length] != right[..length] {
+            return Ok(false);
+        }
+        if length == 0 {
+            return Ok(true);
+        }
+        one.consume(length);
+        other.consume(length);
     }
 }

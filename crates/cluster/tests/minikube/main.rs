@@ -271,6 +271,8 @@ fn an_image_goes_to_every_node_and_to_those_that_come_later() {
     stand_in.expect([
         (load(), Answer::out("")),
         (images(), has_it()),
+        // The same again: it is there.
+        (images(), has_it()),
         (LIST.into(), nodes(&[""])),
         (
             ["node", "add", "--profile", "playground"].as_slice().into(),
@@ -279,11 +281,13 @@ fn an_image_goes_to_every_node_and_to_those_that_come_later() {
         (LIST.into(), nodes(&["", "m02"])),
         (load(), Answer::out("")),
         (images(), has_it()),
+        (images(), Answer::out("[]")),
         (load(), Answer::out("")),
         (images(), Answer::out("[]")),
     ]);
     let minikube = stand_in.quiet();
-    minikube.load_image(&tar).unwrap();
+    assert!(minikube.load_image(&tar).unwrap());
+    assert!(!minikube.load_image(&tar).unwrap());
     assert_eq!(minikube.add_node().unwrap(), "playground-m02");
     assert_eq!(std::fs::read(&kept).unwrap(), image);
     // As of <https://github.com/kubernetes/minikube/issues/21393>.
