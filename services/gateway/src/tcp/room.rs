@@ -5,7 +5,10 @@
 //! its sink has proved that it takes large amounts.
 //!
 //! Nothing is set before a direction's second read: a session of one message pays no system call here, and one read
-//! cannot fill much. `SO_RCVBUF` cannot exceed `net.core.rmem_max`, so a low limit there slows bulk transfers down.
+//! cannot fill much. Setting `SO_RCVBUF` also ends the kernel's own tuning: a window never grows beyond what was allowed
+//! until then, whatever is set later. So the first reads take all there is, which opens the window of a peer that sends in
+//! bulk; reads of 32 KiB there, or a size set beforehand, made bulk transfers two to four times as expensive. `SO_RCVBUF`
+//! cannot exceed `net.core.rmem_max`, so a low limit there slows bulk transfers down.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -42,15 +45,6 @@ pub(super) enum Room {
 }
 
 impl Room {
-    /// How much the next read may take. The kernel enlarges a receiving socket according to how much is read at once,
-    /// and cannot take back what it has offered to the peer; so the first reads are small.
-    pub(super) fn read_max(self) -> usize {
-        match self {
-            Self::Untouched | Self::ReadOnce => SMALL_BYTES as usize,
-            Self::Small { .. } | Self::Large => usize::MAX,
-        }
-    }
-
     /// Notes a read of `bytes` and adjusts the room. Call it before they are written.
     pub(super) fn read(
         &mut self,
