@@ -8,7 +8,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 #[cfg(not(feature = "local"))]
 use crate::commands::{absent as demo, absent as doctor, absent as load, absent as serve};
-use crate::commands::{argocd, completion, down, explain, image, kill, logs, scale, status, stop, up, watch};
+use crate::commands::{
+    argocd, completion, diagnose, down, explain, image, kill, logs, scale, status, stop, up, watch,
+};
 #[cfg(feature = "local")]
 use crate::commands::{demo, doctor, load, load_worker, run_child, serve, supervisor};
 
@@ -161,6 +163,7 @@ pub(crate) enum Command {
     Drain(stop::DrainArgs),
     Logs(logs::Args),
     Explain(explain::Args),
+    Diagnose(diagnose::Args),
     Doctor(doctor::Args),
     Serve(serve::Args),
     Image(image::Args),

@@ -6,6 +6,7 @@ pub(crate) mod argocd;
 pub(crate) mod completion;
 #[cfg(feature = "local")]
 pub(crate) mod demo;
+pub(crate) mod diagnose;
 #[cfg(feature = "local")]
 pub(crate) mod doctor;
 pub(crate) mod down;
@@ -183,6 +184,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         #[cfg(feature = "local")]
         Command::Doctor(args) => Ok(doctor::run(&context, &args)),
         Command::Explain(args) => explain::run(&context, &args),
+        Command::Diagnose(args) => diagnose::run(&context, &args),
         Command::Image(args) => image::run(&context, &args),
         Command::Argocd(args) => argocd::run(&context, &args),
         #[cfg(feature = "local")]

@@ -5,6 +5,7 @@ mod commands;
 #[cfg(feature = "local")]
 mod failed_load;
 mod hint;
+mod installing;
 mod interrupt;
 #[cfg(feature = "local")]
 mod log_lines;

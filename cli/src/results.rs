@@ -49,6 +49,13 @@ pub(crate) struct Up {
     pub snapshot: Snapshot,
 }
 
+/// `playctl up --argocd`
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct UpArgocd {
+    pub registered: cluster::argocd::Registered,
+    pub synced: Vec<cluster::argocd::Synced>,
+}
+
 /// `playctl explain`
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
@@ -68,6 +75,9 @@ pub(crate) struct Down {
     pub was_up: bool,
     /// Always empty: what is left is a failure.
     pub left: Vec<String>,
+    /// What is good to know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// `playctl logs`
@@ -149,6 +159,8 @@ mod tests {
     #[derive(JsonSchema)]
     struct Results {
         up: Up,
+        up_cluster: cluster::install::Installed,
+        up_dry_run: cluster::install::Plan,
         down: Down,
         status: Snapshot,
         scale: Scale,
@@ -161,9 +173,11 @@ mod tests {
         load: report::Document<'static>,
         demo: report::Document<'static>,
         explain: Explain,
+        diagnose: cluster::install::Diagnosed,
         doctor: Vec<Check>,
         image_build: ImageBuilt,
         image_load: ImageLoaded,
+        up_argocd: UpArgocd,
         argocd_register: cluster::argocd::Registered,
         argocd_sync: Vec<cluster::argocd::Synced>,
         argocd_status: cluster::argocd::Status,

@@ -48,7 +48,7 @@ const KNOWN: [(&str, &str); 35] = [
 
 /// Flags that there are not, with the reason.
 const NONE: [(&str, &str); 4] = [
-    ("--dry-run", "there is no dry run; a second `up` applies only what differs and prints each change"),
+    ("--dry-run", "only `up --target cluster` has a dry run"),
     ("--force", "nothing asks for confirmation here, so there is nothing to force"),
     ("--yes", "nothing asks for confirmation here"),
     ("--replicas", "the number is an argument: playctl scale tcp 3"),
@@ -126,7 +126,7 @@ mod tests {
             (&["load", "--duration", "5s"][..], "'--for'"),
             (&["load", "--connections=5"], "'--conns'"),
             (&["up", "--json"], "'--output json'"),
-            (&["up", "--dry-run"], "there is no dry run"),
+            (&["down", "--dry-run"], "only `up --target cluster` has a dry run"),
             (&["logs", "--lines", "5"], "'--tail'"),
             (&["down", "--drain"], "'--graceful'"),
             (&["scale", "tcp", "--replicas", "3"], "playctl scale tcp 3"),

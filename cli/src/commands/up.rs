@@ -1,5 +1,7 @@
 //! `playctl up`
 
+mod argocd;
+pub(crate) mod cluster;
 mod with;
 
 use std::{ops::ControlFlow, path::PathBuf, sync::Arc, time::Duration};
@@ -13,9 +15,12 @@ use serde_json::Value;
 
 use self::with::With;
 use super::{Context, Failure, Outcome};
-use crate::{args::Output, hint, platform_source, results, table};
+use crate::{
+    args::{Output, TargetKind},
+    hint, platform_source, results, table,
+};
 
-/// Bring the platform up on this machine
+/// Bring the platform up, on this machine or in a cluster
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -25,17 +30,25 @@ Examples:
   playctl up --with kafka,memcached            real servers, not embedded ones
   playctl up --with kafka=127.0.0.1:9092       one that runs already
   playctl up --gateway haproxy
+  playctl up --target cluster -f production    a preset of the chart, by helm
+  playctl up --target cluster -n chat -f production --image reg.io/playctl:1
+  playctl up --target cluster -f production --dry-run   what would change
+  playctl up --target cluster -f minikube --argocd       by Argo CD, from origin
 
 A second `up` changes nothing, or applies what changed. Values are merged as Helm does.")]
 pub(crate) struct Args {
     #[command(flatten)]
     pub bring_up: BringUp,
+    #[command(flatten)]
+    pub cluster: cluster::ClusterUp,
+    #[command(flatten)]
+    pub argocd: argocd::ArgoUp,
 }
 
 /// What is brought up.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct BringUp {
-    /// A values file, merged over the chart's own; may be given several times
+    /// A values file, or a preset of the chart such as minikube, merged over the chart's own; may be given several times
     #[arg(long = "values", short = 'f', value_name = "FILE")]
     files: Vec<PathBuf>,
     /// A value: key=value, with Helm's syntax
@@ -120,6 +133,14 @@ impl BringUp {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    match context.global.target {
+        TargetKind::Cluster if args.argocd.argocd => return argocd::run(context, args),
+        TargetKind::Cluster => return cluster::run(context, args),
+        TargetKind::Local if args.argocd.argocd => {
+            return Err(Failure::usage("--argocd needs --target cluster"));
+        }
+        TargetKind::Local => args.cluster.refuse()?,
+    }
     let chart = ValuesSource { chart_dir: args.bring_up.chart.clone(), ..ValuesSource::default() };
     let was_up = platform_source::target(context)?.is_up()?;
     let overrides = args.bring_up.source().overrides().map_err(Failure::usage)?;

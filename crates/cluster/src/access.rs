@@ -130,15 +130,21 @@ impl Right {
 
 async fn allowed(cluster: &Cluster, right: Right, verb: &str) -> Result<bool, TargetError> {
     let text = |text: &str| Some(text.to_owned());
+    let attributes = ResourceAttributes {
+        group: text(right.group),
+        resource: text(right.resource),
+        verb: text(verb),
+        namespace: right.namespaced.then(|| cluster.namespace.clone()),
+        ..ResourceAttributes::default()
+    };
+    is_allowed(cluster, attributes).await
+}
+
+/// Asks for one right.
+pub(crate) async fn is_allowed(cluster: &Cluster, right: ResourceAttributes) -> Result<bool, TargetError> {
     let review = SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec {
-            resource_attributes: Some(ResourceAttributes {
-                group: text(right.group),
-                resource: text(right.resource),
-                verb: text(verb),
-                namespace: right.namespaced.then(|| cluster.namespace.clone()),
-                ..ResourceAttributes::default()
-            }),
+            resource_attributes: Some(right),
             ..SelfSubjectAccessReviewSpec::default()
         },
         ..SelfSubjectAccessReview::default()

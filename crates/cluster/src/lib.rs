@@ -1,7 +1,8 @@
-//! A Kubernetes cluster as a [`Target`](platform::Target): its autoscalers watched, shown and explained.
+//! A Kubernetes cluster: the platform brought up there ([`install`]), and any namespace as a
+//! [`Target`](platform::Target): its autoscalers watched, shown and explained.
 //!
-//! It works with any `HorizontalPodAutoscaler`, installs nothing, and needs read permissions only. It names what an
-//! account may not read and continues with the rest. Nothing here prints.
+//! The target works with any `HorizontalPodAutoscaler`, installs nothing, and needs read permissions only. It names what
+//! an account may not read and continues with the rest. Nothing here prints.
 //!
 //! From the API inwards: `connect` (kubeconfig, context, errors that say where), `access` (what this account may do),
 //! `watch` (objects as they change), `facts` (what of them matters), `world` (what changed, as events; no clock and no
@@ -15,6 +16,7 @@ mod connect;
 mod endpoint;
 mod error;
 mod facts;
+pub mod install;
 mod kinds;
 mod logs;
 mod metrics;

@@ -136,16 +136,15 @@ impl Target for ClusterTarget {
 
     fn apply(&self, _wanted: Wanted<'_>, _progress: &mut OnProgress<'_>) -> Result<Applied, TargetError> {
         Err(TargetError::Unsupported {
-            what: "bringing the platform up in a cluster".to_owned(),
-            why: "this version watches, explains and changes what runs there; install the chart with helm"
-                .to_owned(),
+            what: "bringing the platform up in a cluster by this command".to_owned(),
+            why: "playctl up --target cluster does that".to_owned(),
         })
     }
 
     fn teardown(&self, _grace: bool) -> Result<(), TargetError> {
         Err(TargetError::Unsupported {
-            what: "taking the platform down in a cluster".to_owned(),
-            why: "what was installed there belongs to helm: helm uninstall".to_owned(),
+            what: "taking the platform down in a cluster by this command".to_owned(),
+            why: "playctl down --target cluster does that".to_owned(),
         })
     }
 

@@ -13,6 +13,7 @@ mod error;
 mod gateway;
 pub mod helm;
 mod parts;
+mod presets;
 mod reader;
 mod rule;
 mod schema;
@@ -22,7 +23,7 @@ mod source;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use difference::{SettingChange, setting};
+pub use difference::{SettingChange, overrides, setting, shown};
 pub use error::{Problem, ValuesError};
 pub use gateway::{Gateway, GatewayKind, Health, Listener, Policy, Protocol, Rules};
 pub use parts::{Elasticsearch, Kafka, Memcached, Metrics, MetricsSource, Prometheus};

@@ -68,6 +68,19 @@ fn same(one: Option<&Value>, other: Option<&Value>) -> bool {
     }
 }
 
+/// What has to be laid over `base` to get `wanted`, as Helm lays values over a chart's own: a null takes a key away.
+pub fn overrides(base: &Table, wanted: &Table) -> Table {
+    let gone = base.keys().filter(|key| !wanted.contains_key(*key)).map(|key| (key.clone(), Value::Null));
+    let there = wanted.iter().filter_map(|(key, new)| match (base.get(key), new) {
+        (Some(old), new) if old == new => None,
+        (Some(Value::Object(old)), Value::Object(new)) => {
+            Some((key.clone(), Value::Object(overrides(old, new))))
+        }
+        (_, new) => Some((key.clone(), new.clone())),
+    });
+    gone.chain(there).collect()
+}
+
 fn compare(path: &str, before: &Table, after: &Table, changes: &mut Vec<SettingChange>) {
     let only_before =
         before.iter().filter(|(key, _)| !after.contains_key(*key)).map(|(key, old)| (key, Some(old), None));
@@ -85,8 +98,8 @@ fn compare(path: &str, before: &Table, after: &Table, changes: &mut Vec<SettingC
     }
 }
 
-/// A value without its secrets.
-fn shown(key: &str, value: &Value) -> Value {
+/// A value without its secrets, by the name of its key.
+pub fn shown(key: &str, value: &Value) -> Value {
     let folded = key.to_ascii_lowercase().replace(['_', '-'], "");
     if SECRETS.iter().any(|secret| folded.contains(secret)) {
         return SECRET.into();
@@ -161,6 +174,26 @@ mod tests {
             assert!(setting(changed.merged(), &change.key).is_some(), "{set}");
             let [change] = &default.changes_since(&changed)[..] else { panic!("{set}") };
             assert!(change.is_as_in(&default), "{set}");
+        }
+    }
+
+    #[test]
+    fn what_is_laid_over_the_charts_values_gives_the_wanted_ones() {
+        let base = with(&[]);
+        for set in [
+            &["tcp.env.BUFF_SIZE=900"][..],
+            &["tcp.autoscaling=null", "tcp.replicas=3"],
+            &["tcp.env.WORKERS=null", "envoy.externalIPs={192.0.2.1}", "gateway.listeners[0].port=7"],
+            &[],
+        ] {
+            let wanted = with(set);
+            let over = overrides(base.merged(), wanted.merged());
+            assert_eq!(over.is_empty(), set.is_empty(), "{over:?}");
+            let source = ValuesSource {
+                set_json: over.iter().map(|(key, value)| format!("{key}={value}")).collect(),
+                ..ValuesSource::default()
+            };
+            assert_eq!(source.merged().unwrap(), *wanted.merged(), "{set:?}");
         }
     }
 

@@ -17,6 +17,7 @@ use super::{
         chart::{parse, read},
         set::{Reading, set},
     },
+    presets,
 };
 
 /// The chart's own values, as part of the program.
@@ -32,7 +33,7 @@ const PARTS: [&str; 8] =
 pub struct ValuesSource {
     /// A chart's directory instead of the built-in one.
     pub chart_dir: Option<PathBuf>,
-    /// `-f FILE`
+    /// `-f FILE`, or the name of a preset such as `minikube`.
     pub files: Vec<PathBuf>,
     pub set: Vec<String>,
     pub set_string: Vec<String>,
@@ -192,8 +193,8 @@ impl ValuesSource {
     fn lay_over(&self, origins: &mut Origins) -> Result<Table, ValuesError> {
         let mut overrides = Table::new();
         for file in &self.files {
-            let name = file.display().to_string();
-            let document = parse(&name, &read(file)?)?;
+            let (name, text) = presets::text(file, self.chart_dir.as_deref())?;
+            let document = parse(&name, &text)?;
             origins.add(LayerKind::File, name, "", document.marks);
             helm::overlay(&mut overrides, document.values);
         }

@@ -1,0 +1,108 @@
+//! `playctl diagnose`
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::mpsc,
+    time::Duration,
+};
+
+use cluster::install::{Archive, Diagnosed, Redactor};
+use platform::{
+    Target, TargetError, exit,
+    target::{EventsFrom, LogQuery},
+};
+
+use super::{Context, Failure, Outcome};
+use crate::{args::TargetKind, installing, platform_source};
+
+/// Log lines of a platform on this machine.
+const LINES: usize = 20_000;
+/// Events of it.
+const EVENTS: usize = 100_000;
+/// No event for so long: all that were recorded have come.
+const SILENCE: Duration = Duration::from_millis(500);
+
+/// Collect what helps others to see what is wrong, without secrets
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  playctl diagnose -o bundle.tar.gz
+  playctl diagnose --target cluster -n chat -o bundle.tar.gz
+
+Versions, objects, events, logs and the release's values. Secrets are never in
+it; variables, annotations and log lines that look like one are blackened. Look
+through it all the same before you send it to somebody.")]
+pub(crate) struct Args {
+    /// The file to write
+    #[arg(long = "output-file", short = 'o', value_name = "FILE.tar.gz")]
+    file: PathBuf,
+}
+
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    let version = env!("CARGO_PKG_VERSION");
+    let diagnosed = match context.global.target {
+        TargetKind::Cluster => {
+            installing::connect(context)?.diagnose(&args.file, version, &mut installing::teller(context))?
+        }
+        TargetKind::Local => here(context, &args.file, version)?,
+    };
+    context.printer.progress().clear();
+    let Diagnosed { file, bytes, entries, left_out } = &diagnosed;
+    context.printer.line(&format!(
+        "{} written: {} entries, {} KiB",
+        file.display(),
+        entries.len(),
+        bytes.div_ceil(1024)
+    ));
+    for left_out in left_out {
+        context.printer.line(&format!("  left out: {left_out}"));
+    }
+    context.printer.document(&diagnosed);
+    Ok(exit::DONE)
+}
+
+/// A platform on this machine: its state, its events and its log.
+fn here(context: &Context, file: &Path, version: &str) -> Result<Diagnosed, Failure> {
+    let target = platform_source::target(context)?;
+    let snapshot = target.snapshot()?;
+    let events = recorded(target.as_ref())?;
+    let query = LogQuery { tail: Some(LINES), ..LogQuery::default() };
+    let lines = target
+        .logs(&query)?
+        .map(|line| line.map(|line| format!("{} {} {}", line.time, line.replica, line.text)));
+    let lines: Vec<String> = lines.collect::<Result<_, TargetError>>()?;
+    let written = || -> io::Result<Diagnosed> {
+        let mut archive = Archive::create(file, Redactor::default())?;
+        let versions = serde_json::json!({"playctl": version, "platform": snapshot.platform});
+        archive.json("versions.json", &versions)?;
+        archive.json("snapshot.json", &serde_json::to_value(&snapshot)?)?;
+        archive.text("events.jsonl", &events.join("\n"))?;
+        archive.text("log.txt", &lines.join("\n"))?;
+        #[cfg(feature = "local")]
+        archive.json("doctor.json", &serde_json::to_value(local::doctor::checks())?)?;
+        archive.finish()
+    };
+    written().map_err(|error| Failure::failed(format!("could not write {}: {error}", file.display())))
+}
+
+/// The events so far, one line each. The stream goes on until the platform goes down, so its silence ends it.
+fn recorded(target: &dyn Target) -> Result<Vec<String>, Failure> {
+    let stream = target.events(EventsFrom::Start)?;
+    let (sender, receiver) = mpsc::sync_channel(1024);
+    platform_source::spawn("events", move || {
+        for event in stream {
+            if sender.send(event).is_err() {
+                break;
+            }
+        }
+    })?;
+    let mut lines = Vec::new();
+    while let Ok(event) = receiver.recv_timeout(SILENCE) {
+        lines.push(serde_json::to_string(&event?).map_err(Failure::failed)?);
+        if lines.len() >= EVENTS {
+            break;
+        }
+    }
+    Ok(lines)
+}

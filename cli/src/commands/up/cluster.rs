@@ -1,0 +1,230 @@
+//! `playctl up --target cluster`
+
+use std::time::Duration;
+
+use cluster::install::{Action, Change, FieldChange, Installed, Plan, Requests, Wanted, What};
+use platform::{duration, exit, values::Values};
+use serde_json::Value;
+
+use super::{BringUp, next_steps};
+use crate::{
+    args::Output,
+    commands::{Context, Failure, Outcome},
+    installing,
+};
+
+/// Fields of one object that are shown; `--output json` has all.
+const FIELDS_SHOWN: usize = 12;
+/// Longest value that is shown.
+const LONGEST: usize = 60;
+
+/// What only a platform in a cluster has.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Options of up --target cluster")]
+pub(crate) struct ClusterUp {
+    /// Show every change, and change nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// The image of our services; default: the chart's, which `image load` puts into the cluster
+    #[arg(long, value_name = "NAME:TAG")]
+    pub(super) image: Option<String>,
+    /// How long everything may take to become ready [default: 5m]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(super) timeout: Option<Duration>,
+    /// Make objects that are there already, and not Helm's, this release's
+    #[arg(long)]
+    pub(super) take_ownership: bool,
+    /// Go on although nodes lack room, for clusters that add nodes by themselves
+    #[arg(long)]
+    pub(super) ignore_capacity: bool,
+}
+
+const TIMEOUT: Duration = Duration::from_mins(5);
+
+impl ClusterUp {
+    /// On this machine they mean nothing.
+    pub(super) fn refuse(&self) -> Result<(), Failure> {
+        let Self { dry_run, image, timeout, take_ownership, ignore_capacity } = self;
+        let given = [
+            (*dry_run, "--dry-run"),
+            (image.is_some(), "--image"),
+            (timeout.is_some(), "--timeout"),
+            (*take_ownership, "--take-ownership"),
+            (*ignore_capacity, "--ignore-capacity"),
+        ];
+        match given.into_iter().find(|(given, _)| *given) {
+            Some((_, flag)) => Err(Failure::usage(format!("{flag} needs --target cluster"))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What the command line wants to run.
+pub(crate) fn wanted(bring_up: &BringUp, args: &ClusterUp) -> Result<Wanted, Failure> {
+    if bring_up.nodes.is_some() {
+        return Err(Failure::usage("--nodes: a cluster has its own nodes"));
+    }
+    if !bring_up.with.is_empty() {
+        return Err(Failure::usage(
+            "--with: servers of this machine are not for a cluster; the chart has its own, and others go by --set, such as \
+             kafka.brokers=HOST:PORT",
+        ));
+    }
+    let mut source = bring_up.source();
+    if let Some(image) = &args.image {
+        let (repository, tag) = split(image)?;
+        source.set_string.extend([format!("image.repository={repository}"), format!("image.tag={tag}")]);
+    }
+    Ok(Wanted {
+        values: Values::load(&source).map_err(Failure::usage)?,
+        chart: bring_up.chart.clone(),
+        timeout: args.timeout.unwrap_or(TIMEOUT),
+        take_ownership: args.take_ownership,
+        ignore_capacity: args.ignore_capacity,
+    })
+}
+
+/// `registry:5000/name:tag`
+pub(super) fn split(image: &str) -> Result<(&str, &str), Failure> {
+    if image.contains('@') {
+        return Err(Failure::usage(format!(
+            "--image {image}: expected NAME:TAG; the chart takes no digest here"
+        )));
+    }
+    match image.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') && !name.is_empty() && !tag.is_empty() => Ok((name, tag)),
+        _ => Err(Failure::usage(format!("--image {image}: expected NAME:TAG, such as playctl:0.1.0"))),
+    }
+}
+
+pub(super) fn run(context: &Context, args: &super::Args) -> Outcome {
+    let wanted = wanted(&args.bring_up, &args.cluster)?;
+    let installer = installing::connect(context)?;
+    if args.cluster.dry_run {
+        let plan = installer.plan(&wanted, &mut installing::teller(context))?;
+        context.printer.progress().clear();
+        for line in in_words(&plan) {
+            context.printer.line(&line);
+        }
+        context.printer.document(&plan);
+        return match plan.refusal() {
+            Some(refusal) => Err(refusal.into()),
+            None => Ok(exit::DONE),
+        };
+    }
+    let installed = installer.up(&wanted, &mut installing::teller(context))?;
+    context.printer.progress().clear();
+    for line in outcome(&installed) {
+        context.printer.line(&line);
+    }
+    context.printer.line(&next(context, installer.namespace()));
+    if context.printer.output() == Output::Json {
+        context.printer.document(&installed);
+    }
+    Ok(exit::DONE)
+}
+
+/// The next commands, with the namespace where no option says it.
+fn next(context: &Context, namespace: &str) -> String {
+    let selection = context.global.selection();
+    let selection = match context.global.cluster.namespace {
+        Some(_) => selection,
+        None => format!("{selection}-n {namespace} "),
+    };
+    next_steps(&selection, context.printer.width())
+}
+
+fn outcome(installed: &Installed) -> Vec<String> {
+    let Installed { plan, pods, endpoints, notes, took } = installed;
+    let place = format!("{} in namespace {}", plan.release, plan.namespace);
+    let mut lines = vec![match plan.action {
+        Action::Nothing => format!("{place} is up already; nothing changed ({pods} pods ready)"),
+        Action::Install => format!("{place} is up after {:.1} s: {pods} pods ready", took.as_secs_f64()),
+        _ => format!("{place} is changed after {:.1} s: {pods} pods ready", took.as_secs_f64()),
+    }];
+    if plan.action != Action::Install {
+        lines.extend(plan.changes.iter().flat_map(change));
+    }
+    lines.extend(endpoints.iter().map(|endpoint| format!("  {endpoint}")));
+    lines.extend(notes.iter().map(|note| format!("  note: {note}")));
+    lines
+}
+
+fn in_words(plan: &Plan) -> Vec<String> {
+    let action = match plan.action {
+        Action::Install => "would be installed",
+        Action::Upgrade => "would be changed",
+        Action::Repair => "was left unfinished, and would be continued",
+        Action::Prepare => "lacks what playctl makes itself",
+        Action::Nothing => "is as it should be",
+    };
+    let mut lines = vec![format!(
+        "{} in namespace {} {action} (context {}, Kubernetes {}, helm {})",
+        plan.release, plan.namespace, plan.context, plan.kubernetes, plan.helm
+    )];
+    lines.extend(plan.changes.iter().flat_map(change));
+    let counts = plan.counts();
+    let count = |what: &str| counts.get(what).copied().unwrap_or(0);
+    lines.push(format!(
+        "{} to create, {} to change, {} to remove",
+        count("create"),
+        count("change"),
+        count("remove")
+    ));
+    let Requests { pods, cpu_milli, memory_bytes } = plan.requests;
+    lines.push(format!(
+        "all in all {pods} pods request {:.2} CPU and {:.0} MiB of memory",
+        cpu_milli as f64 / 1000.0,
+        memory_bytes as f64 / f64::from(1 << 20)
+    ));
+    lines.extend(plan.notes.iter().map(|note| format!("note: {note}")));
+    lines
+}
+
+fn change(change: &Change) -> Vec<String> {
+    let what = match change.what {
+        What::Create => "create",
+        What::Change => "change",
+        What::Remove => "remove",
+    };
+    let mut lines = vec![format!("  {what}  {} (by {})", change.object, change.by)];
+    lines.extend(change.fields.iter().take(FIELDS_SHOWN).map(|field| {
+        let FieldChange { path, old, new } = field;
+        format!("            {path}  {} → {}", value(old.as_ref()), value(new.as_ref()))
+    }));
+    if change.fields.len() > FIELDS_SHOWN {
+        lines.push(format!("            and {} more fields", change.fields.len() - FIELDS_SHOWN));
+    }
+    lines
+}
+
+fn value(value: Option<&Value>) -> String {
+    let Some(value) = value else { return "(unset)".to_owned() };
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    match text.char_indices().nth(LONGEST) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_a_name_and_a_tag() {
+        assert_eq!(split("playctl:0.1.0").unwrap(), ("playctl", "0.1.0"));
+        assert_eq!(split("registry:5000/a/playctl:x").unwrap(), ("registry:5000/a/playctl", "x"));
+        for bad in ["playctl", "registry:5000/playctl", "playctl@sha256:00", ":x", "playctl:"] {
+            let failure = split(bad).unwrap_err();
+            assert!(failure.code == exit::USAGE && failure.message.contains("NAME:TAG"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn long_values_are_cut_between_characters() {
+        let long = "ü".repeat(100);
+        assert_eq!(value(Some(&long.as_str().into())), format!("{}…", "ü".repeat(LONGEST)));
+        assert_eq!((value(None), value(Some(&7.into()))), ("(unset)".to_owned(), "7".to_owned()));
+    }
+}

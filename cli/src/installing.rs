@@ -1,0 +1,44 @@
+//! From the command line to a platform that is installed in a cluster, and how that is shown.
+
+use cluster::install::{Installer, Progress, Stop};
+
+use crate::{
+    args::ClusterArgs,
+    commands::{Context, Failure},
+    platform_source,
+};
+
+/// The platform of this name, in the cluster and namespace that the options choose. Ctrl-C stops what it does.
+pub(crate) fn connect(context: &Context) -> Result<Installer, Failure> {
+    let ClusterArgs { kubeconfig, context: kube_context, namespace, hpa } = context.global.cluster.clone();
+    if hpa.is_some() {
+        return Err(Failure::usage(
+            "--hpa chooses what to look at; up, down and diagnose are about all of a platform",
+        ));
+    }
+    to(context, &cluster::Options { kubeconfig, context: kube_context, namespace, hpa })
+}
+
+/// The same in a cluster that is known by other means.
+pub(crate) fn to(context: &Context, options: &cluster::Options) -> Result<Installer, Failure> {
+    let stop = Stop::default();
+    let stopping = stop.clone();
+    context.interrupt.on_interrupt(move || stopping.stop());
+    context.printer.progress().show("connect", "asking the cluster for its version");
+    Ok(Installer::connect(options, &context.global.platform, stop)?)
+}
+
+/// Shows progress: a live line for what is being done, lines for what happened.
+pub(crate) fn teller(context: &Context) -> impl FnMut(Progress<'_>) + use<'_> {
+    let mut timeline = platform_source::timeline(context);
+    move |progress| match progress {
+        Progress::Doing { stage, detail } => context.printer.progress().show(stage, &detail),
+        Progress::Said(words) => context.printer.note(&words),
+        Progress::Event(event) => {
+            context.printer.json_line(event);
+            for line in timeline.feed(event) {
+                context.printer.note(&line);
+            }
+        }
+    }
+}

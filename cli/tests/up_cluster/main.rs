@@ -1,0 +1,392 @@
+//! `up`, `down` and `diagnose` of a platform in a cluster, against a real control plane and a real helm:
+//! `infrastructure/testbed/test install`.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod lab;
+
+use std::{collections::BTreeSet, fs, io::Read as _};
+
+use lab::{Lab, SMALL, until};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+/// Stops the real helm in the middle of its work, says so, and hands Ctrl-C on to it.
+const STOPPED: &str = r#"
+"$HELM" "$@" &
+helm=$!
+trap 'kill -INT $helm; kill -CONT $helm; wait $helm; exit $?' INT
+until kubectl get secrets -n "$NAMESPACE" -l owner=helm,status=pending-install -o name | grep -q .; do
+    kill -0 $helm || exit 1
+done
+kill -STOP $helm
+echo $$ $helm >"$HERE/stopped.part" && mv "$HERE/stopped.part" "$HERE/stopped"
+while kill -0 $helm 2>/dev/null; do sleep 0.1; done
+wait $helm
+"#;
+
+/// With everything that minikube has; the only test with what there is but once in a cluster.
+#[test]
+fn all_of_the_chart_goes_up_changes_and_goes_away_again() {
+    let lab = Lab::new("all");
+    let preset = ["-f", "minikube", "--set", "envoy.externalIPs={192.0.2.1}", "--timeout", "100s"];
+    let up = |more: &[&str]| lab.run(&[&["--output", "json", "up"], &preset[..], more].concat());
+    let places = [lab.namespace.as_str(), "monitoring", "cadvisor"];
+
+    let planned = up(&["--dry-run"]).json();
+    assert_eq!(planned["action"], "install");
+    let creates = planned["changes"].as_array().unwrap();
+    assert!(creates.iter().all(|change| change["what"] == "create"), "{planned:#}");
+    let position = |kind: &str| creates.iter().position(|change| change["object"]["kind"] == kind).unwrap();
+    assert_eq!((position("Namespace"), creates[0]["by"].as_str()), (0, Some("playctl")));
+    assert!(position("Secret") < position("ConfigMap") && position("ConfigMap") < position("Deployment"));
+    assert!(planned["requests"]["cpu_milli"].as_i64().unwrap() > 2000, "{planned:#}");
+    assert!(lab.get("namespace", &lab.namespace).is_none(), "a dry run changes nothing");
+
+    let installed = up(&[]).json();
+    assert_eq!(installed["plan"]["action"], "install");
+    assert_eq!(installed["plan"]["changes"], planned["changes"]);
+    assert_eq!(installed["pods"], planned["requests"]["pods"], "{installed:#}");
+    assert_eq!(installed["endpoints"][0], "tcp 192.0.2.1:10000/TCP");
+    assert_eq!(lab.status(), "deployed");
+    let secret = lab.get("secret", "playground-kafka-user-passwords").unwrap();
+    let password = secret["data"]["client-passwords"].as_str().unwrap().to_owned();
+    assert!(password.len() > 40 && !installed.to_string().contains(&password));
+
+    let before = lab.written(&places);
+    let again = up(&[]).json();
+    assert_eq!((&again["plan"]["action"], &again["plan"]["changes"]), (&json!("nothing"), &json!([])));
+    assert_eq!(lab.written(&places), before, "nothing is written");
+
+    let changed = ["--set", "tcp.env.BUFF_SIZE=900,udp.enabled=false,tcp.podAnnotations.a=b"];
+    let planned = up(&[&changed[..], &["--dry-run"]].concat()).json();
+    assert_eq!(lab.written(&places), before, "a dry run changes nothing");
+    assert_eq!(planned["action"], "upgrade");
+    let field =
+        field(&planned, "Deployment", "tcp", "spec.template.spec.containers[tcp].env[BUFF_SIZE].value");
+    assert_eq!((&field["old"], &field["new"]), (&json!("512"), &json!("900")));
+    let removed: BTreeSet<String> = objects(&planned, "remove");
+    assert!(
+        removed.contains("Deployment udp") && removed.contains("HorizontalPodAutoscaler udp"),
+        "{removed:?}"
+    );
+    let installed = up(&changed).json();
+    assert_eq!(installed["plan"]["changes"], planned["changes"]);
+    let deployment = lab.get("deployment", "tcp").unwrap();
+    assert_eq!(deployment["spec"]["template"]["metadata"]["annotations"]["a"], "b");
+    assert!(lab.get("deployment", "udp").is_none());
+    let secret = lab.get("secret", "playground-kafka-user-passwords").unwrap();
+    assert_eq!(secret["data"]["client-passwords"], password, "passwords stay");
+
+    let bundle = lab.folder().join("bundle.tar.gz");
+    lab.run(&["diagnose", "-o", bundle.to_str().unwrap()]).ok();
+    diagnosed(&bundle, &password);
+
+    let said = lab.run(&["down"]).ok();
+    assert!(said.contains("nothing is left"), "{said}");
+    // Other tests have releases of this name in namespaces of their own, and nothing of the whole cluster.
+    assert_eq!(lab.labelled("kube-system", "app.kubernetes.io/instance=playground"), Vec::<String>::new());
+    for place in places {
+        assert!(lab.get("namespace", place).is_none(), "{place}");
+    }
+    let again = lab.run(&["down"]).ok();
+    assert!(again.contains("there is no playground"), "{again}");
+}
+
+/// The bundle has what helps, and no secret.
+fn diagnosed(bundle: &std::path::Path, password: &str) {
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(fs::File::open(bundle).unwrap()));
+    let mut names = Vec::new();
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let name = entry.path().unwrap().to_string_lossy().into_owned();
+        let mut text = String::new();
+        entry.read_to_string(&mut text).unwrap();
+        assert!(!text.contains(password), "{name}");
+        names.push(name.split_once('/').unwrap().1.to_owned());
+    }
+    for wanted in [
+        "versions.json",
+        "release/release.json",
+        "release/values.json",
+        "PROBLEMS.txt",
+        "objects/cluster/nodes.json",
+    ] {
+        assert!(names.iter().any(|name| name == wanted), "{wanted} is missing in {names:?}");
+    }
+    for part in ["/deployments.apps.json", "/secrets.json", "events/", "objects/monitoring/"] {
+        assert!(names.iter().any(|name| name.contains(part)), "{part} is missing in {names:?}");
+    }
+}
+
+fn field(plan: &Value, kind: &str, name: &str, path: &str) -> Value {
+    let changes = plan["changes"].as_array().unwrap();
+    let object = changes.iter().find(|one| one["object"]["kind"] == kind && one["object"]["name"] == name);
+    let fields = object.unwrap_or_else(|| panic!("{plan:#}"))["fields"].as_array().unwrap();
+    fields.iter().find(|field| field["path"] == path).unwrap_or_else(|| panic!("{fields:#?}")).clone()
+}
+
+fn objects(plan: &Value, what: &str) -> BTreeSet<String> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let changes = plan["changes"].as_array().unwrap().iter().filter(|change| change["what"] == what);
+    changes.map(|one| format!("{} {}", text(&one["object"]["kind"]), text(&one["object"]["name"]))).collect()
+}
+
+#[test]
+fn what_failed_is_explained_and_continued() {
+    let lab = Lab::new("failed");
+    lab.create_namespace();
+    lab.apply(&[json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"},
+        "spec": {"hard": {"count/statefulsets.apps": "0"}}})]);
+    until("the quota", || lab.get("resourcequota", "none")?["status"]["hard"].as_object().cloned());
+    lab.up(&[]).failed(
+        4,
+        &["exceeded quota", "A ResourceQuota of the namespace is used up", "playctl --target cluster"],
+    );
+    assert_eq!(lab.status(), "failed");
+    lab.kubectl(&["delete", "resourcequota", "none"]).ok();
+    let installed = lab.up(&["--output", "json"]).json();
+    assert_eq!(installed["plan"]["action"], "repair");
+    assert_eq!(lab.status(), "deployed");
+
+    // What somebody deleted or changed by hand is put right.
+    lab.kubectl(&["delete", "service", "tcp"]).ok();
+    lab.kubectl(&["set", "env", "deployment/tcp", "BUFF_SIZE=7"]).ok();
+    lab.kubectl(&["delete", "secret", "playground-kafka-user-passwords"]).ok();
+    let repaired = lab.up(&["--output", "json"]).json();
+    assert_eq!(
+        objects(&repaired["plan"], "create"),
+        ["Secret playground-kafka-user-passwords", "Service tcp"].map(str::to_owned).into()
+    );
+    assert_eq!(objects(&repaired["plan"], "change"), ["Deployment tcp"].map(str::to_owned).into());
+    assert!(lab.up(&[]).ok().contains("nothing changed"));
+
+    // A namespace that playctl did not make stays.
+    lab.run(&["down"]).ok();
+    let namespace = lab.get("namespace", &lab.namespace).unwrap();
+    assert!(namespace["metadata"]["deletionTimestamp"].is_null());
+    assert_eq!(lab.status(), "");
+    assert!(lab.get("secret", "playground-kafka-user-passwords").is_none());
+}
+
+#[test]
+fn fields_that_cannot_change_and_objects_of_others_are_named_before_anything_is_changed() {
+    let lab = Lab::new("others");
+    lab.create_namespace();
+    lab.apply(&[json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "tcp"}})]);
+    lab.up(&[])
+        .failed(4, &["ServiceAccount", "/tcp is there already", "kubectl wrote it", "--take-ownership"]);
+    assert_eq!(lab.status(), "", "nothing was changed");
+    lab.up(&["--take-ownership"]).ok();
+
+    let mut service = lab.get("service", "tcp").unwrap();
+    lab.kubectl(&["delete", "service", "tcp"]).ok();
+    let spec = service["spec"].as_object_mut().unwrap();
+    for key in ["clusterIP", "clusterIPs"] {
+        spec.remove(key);
+    }
+    let meta = &service["metadata"];
+    lab.apply(&[json!({"apiVersion": "v1", "kind": "Service", "spec": service["spec"],
+        "metadata": {"name": "tcp", "labels": meta["labels"], "annotations": meta["annotations"]}})]);
+    let said = lab.up(&[]).failed(
+        4,
+        &["Service", "/tcp cannot become what the chart wants", "clusterIP", "delete service tcp"],
+    );
+    assert!(!said.contains("cascade"), "{said}");
+    lab.kubectl(&["delete", "service", "tcp"]).ok();
+    lab.up(&[]).ok();
+
+    let crd = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "applications.argoproj.io"},
+        "spec": {"group": "argoproj.io", "scope": "Namespaced",
+            "names": {"kind": "Application", "plural": "applications", "singular": "application"},
+            "versions": [{"name": "v1alpha1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}});
+    lab.apply(&[crd]);
+    let application = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Application", "metadata": {"name": "playground"},
+        "spec": {"destination": {"namespace": lab.namespace}, "source": {"helm": {"releaseName": "playground"}}}});
+    until("applications", || (lab.kubectl(&["get", "applications"]).code == Some(0)).then_some(()));
+    lab.apply(&[application]);
+    let name = format!("Argo CD's application {}/playground manages this platform", lab.namespace);
+    lab.up(&["--set", "tcp.env.BUFF_SIZE=7"])
+        .failed(4, &[&name, "finalizers", "delete application playground"]);
+    lab.run(&["down"]).failed(1, &[&name]);
+    lab.kubectl(&["delete", "application", "playground"]).ok();
+    lab.run(&["down"]).ok();
+}
+
+#[test]
+fn permissions_that_are_missing_are_named() {
+    let lab = Lab::new("rights");
+    lab.create_namespace();
+    let rbac = "rbac.authorization.k8s.io";
+    let rules = json!([
+        {"apiGroups": [""], "resources": ["secrets", "services", "serviceaccounts", "configmaps", "pods"], "verbs": ["*"]},
+        {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list"]},
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["*"]},
+    ]);
+    lab.apply(&[
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "half"}}),
+        json!({"apiVersion": format!("{rbac}/v1"), "kind": "Role", "metadata": {"name": "half"}, "rules": rules}),
+        json!({"apiVersion": format!("{rbac}/v1"), "kind": "RoleBinding", "metadata": {"name": "half"},
+            "roleRef": {"apiGroup": rbac, "kind": "Role", "name": "half"},
+            "subjects": [{"kind": "ServiceAccount", "name": "half", "namespace": lab.namespace}]}),
+    ]);
+    let token = lab.kubectl(&["create", "token", "half"]).ok();
+    let config = lab.kubectl(&["config", "view", "--raw", "-o", "json"]).json();
+    let config = json!({"apiVersion": "v1", "kind": "Config", "current-context": "half", "clusters": config["clusters"],
+        "users": [{"name": "half", "user": {"token": token.trim()}}],
+        "contexts": [{"name": "half", "context": {"cluster": config["clusters"][0]["name"], "user": "half"}}]});
+    let file = lab.folder().join("half.json");
+    fs::write(&file, config.to_string()).unwrap();
+    let here = format!("in namespace {}", lab.namespace);
+    lab.up(&["--kubeconfig", file.to_str().unwrap()]).failed(
+        4,
+        &[
+            "nothing was changed",
+            &format!("not allowed to create, patch, delete deployments.apps {here}"),
+            &format!("statefulsets.apps {here}"),
+            &format!("networkpolicies.networking.k8s.io {here}"),
+        ],
+    );
+    assert_eq!(lab.status(), "");
+}
+
+#[test]
+fn the_second_of_two_at_once_says_so_and_does_no_harm() {
+    let lab = Lab::new("two");
+    let script =
+        r#"echo here >"$HERE/waits"; until [[ -e $HERE/go ]]; do sleep 0.05; done; exec "$HELM" "$@""#;
+    let first = lab.up_with_helm(script, &[]);
+    lab.file("waits");
+    lab.up(&[])
+        .failed(4, &["playctl up (process", "is at work on release playground", "nothing was changed"]);
+    lab.run(&["down"]).failed(1, &["is at work on release playground"]);
+    lab.touch("go");
+    let ran = first.end();
+    assert!(ran.err.contains("namespace two-"), "{ran:?}");
+    ran.ok();
+    assert_eq!(lab.status(), "deployed");
+    assert!(lab.get("lease", "playctl-playground").is_none(), "it is given back");
+    lab.run(&["down"]).ok();
+    assert!(lab.get("namespace", &lab.namespace).is_none());
+}
+
+#[test]
+fn ctrl_c_says_what_is_there_and_the_next_up_continues() {
+    let lab = Lab::new("ctrl-c");
+    let script = format!("NAMESPACE={}\n{STOPPED}", lab.namespace);
+    let up = lab.up_with_helm(&script, &[]);
+    lab.file("stopped");
+    up.signal(Signal::INT);
+    up.end()
+        .failed(130, &["interrupted: revision 1 of release playground is failed", "continue with", "down"]);
+    assert_eq!(lab.status(), "failed");
+    let installed = lab.up(&["--output", "json"]).json();
+    assert_eq!(installed["plan"]["action"], "repair");
+    assert_eq!(lab.status(), "deployed");
+    lab.run(&["down"]).ok();
+}
+
+#[test]
+fn an_up_that_was_killed_is_continued() {
+    let lab = Lab::new("killed");
+    let script = format!("NAMESPACE={}\n{STOPPED}", lab.namespace);
+    let up = lab.up_with_helm(&script, &[]);
+    let pids = lab.file("stopped");
+    up.signal(Signal::KILL);
+    // The script, then helm, which it started; nobody waited for them, so the pids are theirs.
+    for pid in pids.split_whitespace() {
+        let pid = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
+        rustix::process::kill_process(pid, Signal::KILL).unwrap();
+    }
+    up.end();
+    assert_eq!(lab.status(), "pending-install");
+    let ran = lab.up(&[]);
+    assert!(ran.err.contains("revision 1 was interrupted (pending-install): it is continued"), "{ran:?}");
+    ran.ok();
+    assert_eq!(lab.status(), "deployed");
+    assert!(lab.up(&[]).ok().contains("nothing changed"));
+    lab.run(&["down"]).ok();
+    assert!(lab.get("namespace", &lab.namespace).is_none());
+}
+
+/// Run by name: the API server takes a while to come back, and the other tests need it.
+#[test]
+fn an_api_server_that_is_killed_in_the_middle_is_no_end() {
+    let lab = Lab::new("api-server");
+    let script = format!("NAMESPACE={}\n{STOPPED}", lab.namespace);
+    let up = lab.up_with_helm(&script, &[]);
+    let pids = lab.file("stopped");
+    let folder = std::env::var("KUBERNETES_RUN").unwrap();
+    let kill = |pid: &str, signal| {
+        let pid = rustix::process::Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    };
+    kill(&fs::read_to_string(format!("{folder}/apiserver.pid")).unwrap(), Signal::KILL);
+    kill(pids.split_whitespace().nth(1).unwrap(), Signal::CONT);
+    let ran = up.end();
+    assert!(ran.code == Some(4) && ran.err.contains("API server does not answer"), "{ran:#?}");
+    until("the API server", || (lab.kubectl(&["get", "--raw", "/readyz"]).code == Some(0)).then_some(()));
+    lab.up(&[]).ok();
+    assert_eq!(lab.status(), "deployed");
+    lab.run(&["down"]).ok();
+}
+
+#[test]
+fn a_namespace_that_does_not_end_is_explained() {
+    let lab = Lab::new("stuck");
+    lab.create_namespace();
+    lab.apply(&[json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "held", "finalizers": ["example.com/hold"]}})]);
+    lab.kubectl(&["delete", "namespace", &lab.namespace, "--wait=false"]).ok();
+    until("the condition", || {
+        lab.get("namespace", &lab.namespace)?.to_string().contains("finalizers remaining").then_some(())
+    });
+    lab.up(&[]).failed(4, &["has been told to end and does not", "example.com/hold", "finalizers"]);
+    lab.kubectl(&[
+        "patch",
+        "configmap",
+        "held",
+        "--type",
+        "merge",
+        "-p",
+        r#"{"metadata":{"finalizers":null}}"#,
+    ])
+    .ok();
+    until("the namespace gone", || lab.get("namespace", &lab.namespace).is_none().then_some(()));
+    lab.up(&[]).ok();
+    lab.run(&["down"]).ok();
+}
+
+#[test]
+fn pods_that_do_not_become_ready_say_why() {
+    let lab = Lab::new("why");
+    let claim =
+        ["--set", "kafka.storage.size=1Gi,kafka.storage.storageClass=nobody-has-this", "--timeout", "8s"];
+    lab.run(&[&["up"], &SMALL[..2], &claim[..]].concat()).failed(
+        4,
+        &[
+            "StatefulSet playground-kafka has 0 of 1",
+            "playground-kafka-0: no node takes it",
+            "PersistentVolumeClaim",
+            "nobody-has-this",
+        ],
+    );
+    // Once there is a volume, the same `up` finds everything ready.
+    let volume = format!("volume-{}", lab.namespace);
+    lab.apply(&[json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": volume},
+        "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "nobody-has-this",
+            "persistentVolumeReclaimPolicy": "Retain", "hostPath": {"path": "/nowhere"},
+            "claimRef": {"namespace": lab.namespace, "name": "data-playground-kafka-0"}}})]);
+    let again = lab.run(&[&["up"], &SMALL[..2], &claim[..2], &SMALL[2..]].concat()).ok();
+    assert!(again.contains("nothing changed"), "{again}");
+    // What there is no room for is said before anything is changed.
+    let large = ["--set", "tcp.resources.requests.cpu=9000m,tcp.resources.limits.cpu=9000m"];
+    lab.up(&[&large[..], &["--dry-run"]].concat()).failed(
+        4,
+        &["no node has room for a pod of Deployment tcp, which requests 9 CPU", "--ignore-capacity"],
+    );
+    lab.run(&["down"]).failed(5, &["this is left", &format!("PersistentVolume {volume}"), "Retain"]);
+    lab.kubectl(&["delete", "persistentvolume", &volume]).ok();
+    lab.run(&["down"]).ok();
+    assert!(lab.get("namespace", &lab.namespace).is_none());
+}

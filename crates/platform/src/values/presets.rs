@@ -1,0 +1,85 @@
+//! The chart's presets, by name: `-f minikube` is its `values-minikube.yaml`.
+
+use std::path::Path;
+
+use super::helm::chart::{ChartError, read};
+
+/// Those of the built-in chart.
+const PRESETS: [(&str, &str); 8] = [
+    ("broadcast", include_str!("../../../../helm-chart/values-broadcast.yaml")),
+    ("broker-down", include_str!("../../../../helm-chart/values-broker-down.yaml")),
+    ("compat", include_str!("../../../../helm-chart/values-compat.yaml")),
+    ("drain", include_str!("../../../../helm-chart/values-drain.yaml")),
+    ("minikube", include_str!("../../../../helm-chart/values-minikube.yaml")),
+    ("production", include_str!("../../../../helm-chart/values-production.yaml")),
+    ("tcp-10k", include_str!("../../../../helm-chart/values-tcp-10k.yaml")),
+    ("udp-burst", include_str!("../../../../helm-chart/values-udp-burst.yaml")),
+];
+
+/// The name for messages and the text of a values file. A file that exists comes before a preset of its name.
+pub(super) fn text(file: &Path, chart: Option<&Path>) -> Result<(String, String), ChartError> {
+    let from_file = |file: &Path| Ok((file.display().to_string(), read(file)?));
+    let Some(name) = file.to_str().filter(|_| is_name(file) && !file.exists()) else {
+        return from_file(file);
+    };
+    if let Some(chart) = chart {
+        let preset = chart.join(format!("values-{name}.yaml"));
+        return from_file(if preset.exists() { &preset } else { file });
+    }
+    match PRESETS.iter().find(|(preset, _)| *preset == name) {
+        Some((_, text)) => Ok((format!("preset {name}"), (*text).to_owned())),
+        None => from_file(file).map_err(|source| unknown(name, source)),
+    }
+}
+
+/// It has neither a folder nor an extension.
+fn is_name(file: &Path) -> bool {
+    file.components().count() == 1 && file.extension().is_none()
+}
+
+fn unknown(name: &str, error: ChartError) -> ChartError {
+    let ChartError::Read { path, source } = error else { return error };
+    let presets = PRESETS.map(|(preset, _)| preset);
+    let nearest = yaml::nearest(name, presets.iter().copied());
+    let hint = nearest.map_or_else(|| presets.join(", "), |nearest| format!("did you mean {nearest}?"));
+    let message = format!("{source}, and the chart has no preset of that name ({hint})");
+    ChartError::Read { path, source: std::io::Error::new(source.kind(), message) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::values::{Values, ValuesSource};
+
+    fn load(file: &str) -> Result<Values, String> {
+        let source = ValuesSource { files: vec![file.into()], ..ValuesSource::default() };
+        Values::load(&source).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_preset_of_the_chart_is_known_by_its_name() {
+        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../helm-chart");
+        let mut names: Vec<String> = fs::read_dir(&chart)
+            .unwrap()
+            .filter_map(|entry| {
+                let name = entry.unwrap().file_name().into_string().unwrap();
+                Some(name.strip_prefix("values-")?.strip_suffix(".yaml")?.to_owned())
+            })
+            .collect();
+        names.sort();
+        assert_eq!(names, PRESETS.map(|(name, _)| name));
+        for name in names {
+            let by_file = load(chart.join(format!("values-{name}.yaml")).to_str().unwrap()).unwrap();
+            assert_eq!(load(&name).unwrap(), by_file, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_preset_gets_the_nearest_name() {
+        let error = load("minikub").unwrap_err();
+        assert!(error.contains("minikub") && error.contains("did you mean minikube?"), "{error}");
+        assert!(!load("no/such/minikub").unwrap_err().contains("preset"), "a path is a path");
+    }
+}
