@@ -49,6 +49,13 @@ pub(crate) struct Up {
     pub snapshot: Snapshot,
 }
 
+/// `playctl up --argocd`
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct UpArgocd {
+    pub registered: cluster::argocd::Registered,
+    pub synced: Vec<cluster::argocd::Synced>,
+}
+
 /// `playctl explain`
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
@@ -172,6 +179,7 @@ mod tests {
         node_remove: NodeRemoved,
         image_build: ImageBuilt,
         image_load: ImageLoaded,
+        up_argocd: UpArgocd,
         argocd_register: cluster::argocd::Registered,
         argocd_sync: Vec<cluster::argocd::Synced>,
         argocd_status: cluster::argocd::Status,

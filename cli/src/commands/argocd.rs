@@ -1,6 +1,6 @@
 //! `playctl argocd register`, `sync`, `status`, `diff` and `remove`
 
-mod words;
+pub(crate) mod words;
 
 use std::{ops::ControlFlow, path::PathBuf, time::Duration};
 
@@ -162,9 +162,9 @@ struct StatusArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  playctl argocd diff                          the branch that is followed
-  playctl argocd diff --revision my-branch     what another one would change
-  playctl argocd diff --local .                this checkout, before it is pushed
+  playctl argocd diff                       the branch that is followed
+  playctl argocd diff --revision my-branch  what another one would change
+  playctl argocd diff --local .             this checkout, before it is pushed
   playctl argocd diff --exit-code
 
 Needs git and helm. Nothing is written: the API server tries each object out.
@@ -293,7 +293,7 @@ fn sync(context: &Context, argocd: &ArgoCd, args: &SyncArgs) -> Outcome {
 }
 
 /// Shows a step, and says whether to continue.
-fn show(context: &Context, step: &Step) -> ControlFlow<()> {
+pub(crate) fn show(context: &Context, step: &Step) -> ControlFlow<()> {
     let printer = &context.printer;
     match step {
         Step::Waiting => {}

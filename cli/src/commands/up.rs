@@ -1,5 +1,6 @@
 //! `playctl up`
 
+mod argocd;
 pub(crate) mod cluster;
 mod minikube;
 mod with;
@@ -34,6 +35,7 @@ Examples:
   playctl up --target cluster -n chat -f production --image reg.io/playctl:1
   playctl up --target cluster -f production --dry-run   what would change
   playctl up --target minikube --nodes 3       a cluster of its own by minikube
+  playctl up --target cluster -f minikube --argocd       by Argo CD, from origin
 
 A second `up` changes nothing, or applies what changed. Values are merged as Helm does.")]
 pub(crate) struct Args {
@@ -43,6 +45,7 @@ pub(crate) struct Args {
     pub cluster: cluster::ClusterUp,
     #[command(flatten)]
     pub profile: ProfileArgs,
+    pub argocd: argocd::ArgoUp,
 }
 
 /// What is brought up.
@@ -140,7 +143,11 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     }
     match context.global.target {
         TargetKind::Minikube => return minikube::run(context, args),
+        TargetKind::Cluster if args.argocd.argocd => return argocd::run(context, args),
         TargetKind::Cluster => return cluster::run(context, args),
+        TargetKind::Local if args.argocd.argocd => {
+            return Err(Failure::usage("--argocd needs --target cluster"));
+        }
         TargetKind::Local => args.cluster.refuse()?,
     }
     let chart = ValuesSource { chart_dir: args.bring_up.chart.clone(), ..ValuesSource::default() };

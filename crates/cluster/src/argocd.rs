@@ -5,7 +5,6 @@
 
 mod application;
 mod bootstrap;
-mod changes;
 mod check;
 mod diff;
 mod git;
@@ -45,8 +44,8 @@ pub use diff::Diff;
 pub use install::{MANIFEST, VERSION};
 pub use register::Register;
 pub use results::{
-    ApplicationStatus, Change, Difference, Differences, Failing, Health, LastOperation, Outcome, Put,
-    Registered, Removed, ResourceName, Status, SyncStatus, Synced, Verdict,
+    ApplicationStatus, Difference, Differences, Failing, Health, LastOperation, Outcome, Put, Registered,
+    Removed, ResourceName, Status, SyncStatus, Synced, Verdict,
 };
 pub use step::{OnStep, Step};
 pub use sync::{Follow, Sync};

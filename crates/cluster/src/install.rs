@@ -14,7 +14,7 @@ mod capacity;
 mod catalog;
 mod chart;
 mod compare;
-mod diff;
+pub(crate) mod diff;
 mod down;
 mod helm;
 mod lease;
@@ -22,14 +22,14 @@ mod left;
 mod manifest;
 mod namespaces;
 mod plan;
-mod prepare;
+pub(crate) mod prepare;
 mod ready;
 mod redact;
 mod release;
 mod rights;
-mod secrets;
+pub(crate) mod secrets;
 mod up;
-mod why;
+pub(crate) mod why;
 mod words;
 
 use std::{
@@ -207,12 +207,6 @@ impl Installer {
     /// Makes the platform what is wanted and waits until it is ready.
     pub fn up(&self, wanted: &Wanted, tell: &mut OnProgress<'_>) -> Result<Installed, TargetError> {
         self.runtime.block_on(up::up(&self.site, wanted, tell))
-    }
-
-    /// Makes what must be there before the chart: the namespace, and the Secrets that it refers to. For those who
-    /// install it by other means, as Argo CD does. Returns what was made, one line each.
-    pub fn prepare(&self, wanted: &Wanted, tell: &mut OnProgress<'_>) -> Result<Vec<String>, TargetError> {
-        self.runtime.block_on(self.site.stop.or(up::prepare(&self.site, wanted, tell)))
     }
 
     /// Takes it away, everything that playctl made for it included, and proves that nothing is left.

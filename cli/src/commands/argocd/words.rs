@@ -1,9 +1,10 @@
 //! The results for people.
 
 use cluster::argocd::{
-    ApplicationStatus, Change, Difference, Differences, Follow, Outcome, Put, Registered, Removed, Status,
-    Step, Synced, Verdict,
+    ApplicationStatus, Difference, Differences, Follow, Outcome, Put, Registered, Removed, Status, Step,
+    Synced, Verdict,
 };
+use cluster::install::FieldChange;
 use serde_json::Value;
 use similar::TextDiff;
 
@@ -31,7 +32,7 @@ pub(super) fn step_in_words(step: &Step) -> Option<String> {
     }
 }
 
-pub(super) fn registered(registered: &Registered) -> Vec<String> {
+pub(crate) fn registered(registered: &Registered) -> Vec<String> {
     let Registered { repo, revision, commit, applications, .. } = registered;
     let at = commit.as_ref().map_or_else(String::new, |commit| format!(" ({})", short(commit)));
     let verb =
@@ -45,7 +46,7 @@ pub(super) fn registered(registered: &Registered) -> Vec<String> {
     lines
 }
 
-pub(super) fn synced(synced: &Synced) -> Vec<String> {
+pub(crate) fn synced(synced: &Synced) -> Vec<String> {
     let Synced { application, phase, message, revision, resources, prune_skipped, health, unhealthy, .. } =
         synced;
     if phase == "Running" {
@@ -66,7 +67,7 @@ pub(super) fn synced(synced: &Synced) -> Vec<String> {
 }
 
 /// Why a sync is none that was asked for.
-pub(super) fn failure(synced: &Synced, follow: Follow) -> Option<String> {
+pub(crate) fn failure(synced: &Synced, follow: Follow) -> Option<String> {
     let Synced { application, phase, message, failed, health, unhealthy, .. } = synced;
     if !matches!(phase.as_str(), "Succeeded" | "Running") {
         let why: Vec<String> =
@@ -178,8 +179,8 @@ pub(super) fn differences(all: &[Differences]) -> Vec<String> {
     lines
 }
 
-fn change(change: &Change) -> Vec<String> {
-    let Change { path, live, desired } = change;
+fn change(change: &FieldChange) -> Vec<String> {
+    let FieldChange { path, old: live, new: desired } = change;
     if let (Some(Value::String(live)), Some(Value::String(desired))) = (live, desired)
         && (live.contains('\n') || desired.contains('\n'))
     {
@@ -341,10 +342,10 @@ mod tests {
     fn a_text_is_compared_line_by_line() {
         let long = (0..100).map(|line| line.to_string()).collect::<Vec<_>>().join("\n");
         let of = |live: &str, desired: &str| {
-            change(&Change {
+            change(&FieldChange {
                 path: "data.x".to_owned(),
-                live: Some(json!(live)),
-                desired: Some(json!(desired)),
+                old: Some(json!(live)),
+                new: Some(json!(desired)),
             })
         };
         let lines = of("a\nb\nc\n", "a\nB\nc\n").join("\n");

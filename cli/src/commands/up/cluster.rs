@@ -33,10 +33,10 @@ pub(crate) struct ClusterUp {
     pub(super) timeout: Option<Duration>,
     /// Make objects that are there already, and not Helm's, this release's
     #[arg(long)]
-    take_ownership: bool,
+    pub(super) take_ownership: bool,
     /// Go on although nodes lack room, for clusters that add nodes by themselves
     #[arg(long)]
-    ignore_capacity: bool,
+    pub(super) ignore_capacity: bool,
 }
 
 const TIMEOUT: Duration = Duration::from_mins(5);
@@ -85,7 +85,7 @@ pub(crate) fn wanted(bring_up: &BringUp, args: &ClusterUp) -> Result<Wanted, Fai
 }
 
 /// `registry:5000/name:tag`
-fn split(image: &str) -> Result<(&str, &str), Failure> {
+pub(super) fn split(image: &str) -> Result<(&str, &str), Failure> {
     if image.contains('@') {
         return Err(Failure::usage(format!(
             "--image {image}: expected NAME:TAG; the chart takes no digest here"

@@ -19,7 +19,6 @@ use serde_json::Value;
 use super::{
     ROOT,
     application::{self, Application, Ignored},
-    changes::{changes, remove},
     failed,
     git::{Credentials, Fetched, Remote},
     invalid,
@@ -30,16 +29,12 @@ use super::{
     rights, status,
     step::Tell,
 };
-use crate::connect::Cluster;
+use crate::{connect::Cluster, install::diff::changed};
 
 /// As whom Argo CD applies on the server's side.
 const ARGO_CD: &str = "argocd-controller";
 /// Objects that are tried out at the same time.
 const AT_ONCE: usize = 8;
-/// What stands in place of a value that nobody should see.
-const HIDDEN: &str = "(hidden)";
-const HIDDEN_NEW: &str = "(hidden, another one)";
-
 /// What to compare with the cluster.
 #[derive(Debug, Clone, Default)]
 pub struct Diff {
@@ -214,10 +209,7 @@ impl<'a> Comparer<'a> {
                 for value in [&mut live, &mut desired] {
                     normalize(value, &resource, &application.spec.ignore_differences);
                 }
-                let is_secret = resource.group.is_empty() && resource.kind == "Secret";
-                let changes = changes(&live, &desired);
-                let changes: Vec<_> =
-                    if is_secret { changes.into_iter().map(hide).collect() } else { changes };
+                let changes = changed(&resource.kind, &live, &desired);
                 (!changes.is_empty()).then_some(Difference::Change { resource, changes })
             }
         })
@@ -272,15 +264,9 @@ async fn try_out(cluster: &Cluster, api: &Api<DynamicObject>, name: &str, wanted
     }
 }
 
-/// Takes away what no sync is about: what the API server keeps, Argo CD's own mark, and what the application ignores.
+/// Takes away what no sync is about: Argo CD's own mark, and what the application ignores.
 fn normalize(value: &mut Value, resource: &ResourceName, ignored: &[Ignored]) {
     for pointer in [
-        "/status",
-        "/metadata/managedFields",
-        "/metadata/resourceVersion",
-        "/metadata/generation",
-        "/metadata/creationTimestamp",
-        "/metadata/uid",
         "/metadata/annotations/argocd.argoproj.io~1tracking-id",
         "/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration",
     ] {
@@ -304,14 +290,19 @@ fn normalize(value: &mut Value, resource: &ResourceName, ignored: &[Ignored]) {
     }
 }
 
-/// That a Secret's value differs is to be seen, and the value is not.
-fn hide(mut change: super::Change) -> super::Change {
-    if change.path.starts_with("metadata.labels") || change.path == "type" {
-        return change;
+/// Takes away what a JSON pointer names; nothing if it is not there.
+fn remove(value: &mut Value, pointer: &str) {
+    let Some((parent, last)) = pointer.rsplit_once('/') else { return };
+    let last = last.replace("~1", "/").replace("~0", "~");
+    match value.pointer_mut(parent) {
+        Some(Value::Object(table)) => drop(table.remove(&last)),
+        Some(Value::Array(list)) => {
+            if let Some(index) = last.parse().ok().filter(|index| *index < list.len()) {
+                list.remove(index);
+            }
+        }
+        _ => {}
     }
-    change.live = change.live.map(|_| Value::from(HIDDEN));
-    change.desired = change.desired.map(|_| Value::from(HIDDEN_NEW));
-    change
 }
 
 /// Where Argo CD's own comparison may come to another result.
@@ -344,7 +335,7 @@ fn notes(application: &Application) -> Vec<String> {
 mod tests {
     use serde_json::json;
 
-    use super::{super::Change, *};
+    use super::*;
 
     fn deployment() -> ResourceName {
         ResourceName {
@@ -358,9 +349,9 @@ mod tests {
     #[test]
     fn what_no_sync_is_about_is_no_difference() {
         let mut live = json!({
-            "metadata": {"name": "tcp", "uid": "u", "generation": 3, "managedFields": [], "annotations":
+            "metadata": {"name": "tcp", "annotations":
                 {"argocd.argoproj.io/tracking-id": "x", "kubectl.kubernetes.io/last-applied-configuration": "{}"}},
-            "spec": {"replicas": 4}, "status": {"replicas": 4},
+            "spec": {"replicas": 4},
         });
         let ignored: Vec<Ignored> = serde_json::from_value(json!([
             {"group": "apps", "kind": "Deployment", "name": "tcp", "jsonPointers": ["/spec/replicas"]},
@@ -375,19 +366,13 @@ mod tests {
     }
 
     #[test]
-    fn a_secrets_values_are_never_shown() {
-        let change = |path: &str| Change {
-            path: path.to_owned(),
-            live: Some(json!("aHVudGVyMg==")),
-            desired: Some(json!("czNjcmV0")),
-        };
-        for path in ["data.password", "stringData.password", "data", "", "metadata.annotations.copy"] {
-            let text = format!("{:?}", hide(change(path)));
-            assert!(!text.contains("aHVudGVyMg") && !text.contains("czNjcmV0"), "{text}");
-            assert!(text.contains(HIDDEN), "{text}");
+    fn pointers_take_away_what_they_name() {
+        let mut value = json!({"spec": {"replicas": 4, "a/b": {"~": 1}}, "list": [1, 2]});
+        for pointer in ["/spec/replicas", "/spec/a~1b/~0", "/list/0", "/list/7", "/not/there", "", "nonsense"]
+        {
+            remove(&mut value, pointer);
         }
-        let added = hide(Change { live: None, ..change("data.password") });
-        assert_eq!(added.live, None, "that there was none may be seen");
+        assert_eq!(value, json!({"spec": {"a/b": {}}, "list": [2]}));
     }
 
     #[test]

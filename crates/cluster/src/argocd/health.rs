@@ -6,7 +6,7 @@ use kube::{Api, api::ListParams};
 use serde_json::Value;
 
 use super::results::{ResourceName, Verdict};
-use crate::connect::Cluster;
+use crate::{connect::Cluster, install::why};
 
 /// Pods that are searched for one that says why.
 const PODS_MAX: u32 = 50;
@@ -17,7 +17,7 @@ pub(super) fn is_judged(resource: &ResourceName) -> bool {
         (resource.group.as_str(), resource.kind.as_str()),
         ("apps", "Deployment" | "StatefulSet" | "DaemonSet")
             | ("autoscaling", "HorizontalPodAutoscaler")
-            | ("", "Service" | "PersistentVolumeClaim" | "Pod")
+            | ("", "Service" | "PersistentVolumeClaim")
             | ("apiregistration.k8s.io", "APIService")
     )
 }
@@ -102,7 +102,6 @@ fn judge(kind: &str, object: &Value) -> Option<(&'static str, String)> {
             }
             observed(available.map_or_else(|| "not looked at yet".to_owned(), |one| text(one, "message")))
         }
-        "Pod" => why(object).map(|why| (PROGRESSING, why)),
         _ => None,
     }
 }
@@ -127,39 +126,15 @@ async fn of_pods(cluster: &Cluster, resource: &ResourceName, object: &Value) -> 
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &resource.namespace);
     // Who may not read pods gets the rest.
     let pods = cluster.try_ask(pods.list(&params)).await.ok()?;
-    pods.items.iter().find_map(|pod| {
-        let name = pod.metadata.name.as_deref()?;
-        Some(format!("pod {name}: {}", why(&serde_json::to_value(pod).ok()?)?))
-    })
+    let pod = pods.items.iter().find(|pod| !is_ready(pod))?;
+    Some(format!("pod {}: {}", pod.metadata.name.as_deref()?, why::of(pod, &[]).words))
 }
 
-/// Why a pod is not ready; `None`: it is.
-fn why(pod: &Value) -> Option<String> {
-    let status = &pod["status"];
-    let list = |key: &str| status[key].as_array().cloned().unwrap_or_default();
-    for container in list("initContainerStatuses").iter().chain(&list("containerStatuses")) {
-        let name = text(container, "name");
-        let waiting = &container["state"]["waiting"];
-        let reason = text(waiting, "reason");
-        // These say only that it has not happened yet.
-        if !reason.is_empty() && !matches!(reason.as_str(), "ContainerCreating" | "PodInitializing") {
-            let last = &container["lastState"]["terminated"];
-            let exit =
-                last["exitCode"].as_i64().map_or_else(String::new, |code| format!(", exit code {code}"));
-            return Some(
-                format!("container {name}: {reason}{exit} {}", text(waiting, "message")).trim().to_owned(),
-            );
-        }
-    }
-    let scheduled = condition(pod, "PodScheduled").filter(|one| one["status"] == "False");
-    if let Some(scheduled) = scheduled {
-        return Some(format!("no node takes it: {}", text(scheduled, "message")));
-    }
-    let ready = condition(pod, "Ready").is_some_and(|one| one["status"] == "True");
-    if ready || text(status, "phase") == "Succeeded" {
-        return None;
-    }
-    Some(format!("{}, not ready yet", text(status, "phase")))
+fn is_ready(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    let conditions = status.and_then(|status| status.conditions.as_ref()).into_iter().flatten();
+    conditions.into_iter().any(|one| one.type_ == "Ready" && one.status == "True")
+        || status.and_then(|status| status.phase.as_deref()) == Some("Succeeded")
 }
 
 #[cfg(test)]
@@ -184,10 +159,6 @@ mod tests {
             ),
             ("PersistentVolumeClaim", json!({"status": {"phase": "Bound"}})),
             ("APIService", json!({"status": {"conditions": [{"type": "Available", "status": "True"}]}})),
-            (
-                "Pod",
-                json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}),
-            ),
             ("ConfigMap", json!({})),
             (
                 "HorizontalPodAutoscaler",
@@ -259,31 +230,6 @@ mod tests {
             let (found, message) = judge(kind, &object).unwrap_or_else(|| panic!("{kind} {object}"));
             assert_eq!(found, health, "{object}");
             assert!(message.contains(word), "{message}");
-        }
-    }
-
-    #[test]
-    fn a_pod_says_why_it_is_not_ready() {
-        for (status, word) in [
-            (
-                json!({"containerStatuses": [{"name": "tcp", "state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}}]}),
-                "container tcp: ErrImagePull not found",
-            ),
-            (
-                json!({"containerStatuses": [{"name": "tcp", "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"exitCode": 137}}}]}),
-                "exit code 137",
-            ),
-            (
-                json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "Insufficient cpu"}]}),
-                "Insufficient cpu",
-            ),
-            (
-                json!({"phase": "Pending", "containerStatuses": [{"state": {"waiting": {"reason": "ContainerCreating"}}}]}),
-                "Pending, not ready yet",
-            ),
-        ] {
-            let said = why(&json!({"status": status})).unwrap();
-            assert!(said.contains(word), "{said}");
         }
     }
 }

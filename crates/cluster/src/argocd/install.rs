@@ -33,6 +33,8 @@ pub const VERSION: &str = "3.2.11";
 pub const MANIFEST: &str =
     "https://raw.githubusercontent.com/argoproj/argo-cd/v3.2.11/manifests/install.yaml";
 
+/// Argo CD's own configuration.
+pub(super) const CONFIGURATION: &str = "argocd-cm";
 /// The manifest has 1.5 MB.
 const MANIFEST_MAX: u64 = 16 << 20;
 const FETCH: Duration = Duration::from_mins(2);
@@ -51,24 +53,24 @@ pub(super) async fn is_present(cluster: &Cluster) -> Result<bool, TargetError> {
         return Ok(false);
     }
     let configs: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
-    match cluster.try_ask(configs.get_opt("argocd-cm")).await {
+    match cluster.try_ask(configs.get_opt(CONFIGURATION)).await {
         Ok(config) => Ok(config.is_some()),
         // The permissions are asked next, and the missing one is named there.
         Err(call) if call.status() == Some(403) => Ok(true),
-        Err(call) => Err(call.error("ConfigMap argocd-cm", cluster)),
+        Err(call) => Err(call.error(CONFIGURATION, cluster)),
     }
 }
 
-/// Applies the manifest and waits until the controllers are ready. An Argo CD that somebody else installed stays as it
-/// is.
+/// Applies the manifest and waits until the controllers are ready. An Argo CD that is there stays as it is.
 pub(super) async fn install(
     cluster: &Cluster,
     manifest: &str,
     deadline: Instant,
     tell: &Tell,
 ) -> Result<Vec<Put>, TargetError> {
-    if is_present(cluster).await? && !is_ours(cluster).await? {
-        tell.note("Argo CD is installed, and not by playctl: it stays as it is").await;
+    // One that this function did not finish is continued.
+    if is_present(cluster).await? && (!is_ours(cluster).await? || unready(cluster).await?.is_empty()) {
+        tell.note("Argo CD is installed: it stays as it is").await;
         return Ok(Vec::new());
     }
     tell.doing(format!("reading {manifest}")).await;
@@ -91,7 +93,7 @@ pub(super) async fn install(
     Ok(put_all)
 }
 
-/// Whether it was this function that installed it, so that it may continue or renew it.
+/// Whether it was this function that installed it, so that it may continue.
 async fn is_ours(cluster: &Cluster) -> Result<bool, TargetError> {
     let definitions: Api<CustomResourceDefinition> = Api::all(cluster.client.clone());
     let what = format!("the definition of {APPLICATIONS}");
@@ -161,7 +163,8 @@ async fn fetch(address: &str) -> Result<String, TargetError> {
     })
 }
 
-/// The namespace first, then kinds, then the rest; and all of it in the namespace that is wanted.
+/// The namespace first, then kinds, then the rest, and last the configuration, by which [`is_present`] knows that all of
+/// it was applied. Everything goes into the namespace that is wanted.
 fn settle(objects: &mut Vec<Value>, namespace: &str) {
     for object in objects.iter_mut() {
         for subject in object.get_mut("subjects").and_then(Value::as_array_mut).into_iter().flatten() {
@@ -178,10 +181,14 @@ fn settle(objects: &mut Vec<Value>, namespace: &str) {
         objects.push(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}));
     }
     // Stable: the manifest's own order counts otherwise.
-    objects.sort_by_key(|object| match name_of(object).kind.as_str() {
-        "Namespace" => 0,
-        "CustomResourceDefinition" => 1,
-        _ => 2,
+    objects.sort_by_key(|object| {
+        let name = name_of(object);
+        match (name.kind.as_str(), name.name.as_str()) {
+            ("Namespace", _) => 0,
+            ("CustomResourceDefinition", _) => 1,
+            ("ConfigMap", CONFIGURATION) => 3,
+            _ => 2,
+        }
     });
 }
 
@@ -275,14 +282,16 @@ mod tests {
                          {"kind": "ServiceAccount", "name": "o", "namespace": "other"}],
         });
         let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "d"}});
-        let mut objects = vec![binding, definition];
+        let configuration =
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "argocd-cm"}});
+        let mut objects = vec![configuration, binding, definition];
         settle(&mut objects, "gitops");
         let kinds: Vec<String> = objects.iter().map(|object| name_of(object).kind).collect();
-        assert_eq!(kinds, ["Namespace", "CustomResourceDefinition", "ClusterRoleBinding"]);
+        assert_eq!(kinds, ["Namespace", "CustomResourceDefinition", "ClusterRoleBinding", "ConfigMap"]);
         assert_eq!(objects[2]["subjects"][0]["namespace"], "gitops");
         assert_eq!(objects[2]["subjects"][1]["namespace"], "other");
         settle(&mut objects, "gitops");
-        assert_eq!(objects.len(), 3, "one namespace is enough");
+        assert_eq!(objects.len(), 4, "one namespace is enough");
     }
 
     #[test]

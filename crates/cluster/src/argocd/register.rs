@@ -22,7 +22,9 @@ use super::{
     application::{self, Parameter},
     bootstrap::{self, Given, Open},
     check::{self, Checked},
-    failed, install, invalid,
+    failed,
+    install::{self, CONFIGURATION},
+    invalid,
     look::{made, refresh},
     owner,
     put::{put, try_put},
@@ -32,9 +34,6 @@ use super::{
     step::{Step, Tell},
 };
 use crate::connect::Cluster;
-
-/// Argo CD's own configuration.
-const CONFIGURATION: &str = "argocd-cm";
 
 /// What to register.
 #[derive(Debug, Clone)]

@@ -2,7 +2,8 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
+
+use crate::install::FieldChange;
 
 /// An object of the API.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
@@ -175,17 +176,6 @@ impl Status {
     }
 }
 
-/// One value of an object.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-pub struct Change {
-    /// `spec.template.spec.containers[tcp].image`
-    pub path: String,
-    /// Absent: the cluster has none.
-    pub live: Option<Value>,
-    /// Absent: a sync takes it away.
-    pub desired: Option<Value>,
-}
-
 /// What a sync does to an object.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "action", rename_all = "snake_case")]
@@ -197,7 +187,7 @@ pub enum Difference {
     Change {
         #[serde(flatten)]
         resource: ResourceName,
-        changes: Vec<Change>,
+        changes: Vec<FieldChange>,
     },
     /// It left the repository: a sync with pruning deletes it.
     Prune {

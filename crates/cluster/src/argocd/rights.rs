@@ -49,7 +49,7 @@ pub(super) const MAKE_SECRETS: &[Right] = &[
     right(
         "",
         "secrets",
-        &["get", "create"],
+        &["create"],
         true,
         "the Secrets that the chart refers to are not made; --no-secrets leaves them out",
     ),

@@ -4,6 +4,7 @@ use kube::{Api, api::ListParams, core::DynamicObject};
 use serde_json::Value;
 
 use super::{Site, catalog::Catalog, manifest::Object};
+use crate::argocd;
 
 /// On what Argo CD manages: `APPLICATION:GROUP/KIND:NAMESPACE/NAME`.
 const TRACKING: &str = "argocd.argoproj.io/tracking-id";
@@ -49,11 +50,20 @@ pub(super) fn tracker(metadata: &kube::core::ObjectMeta) -> Option<String> {
 
 /// What to do about it.
 pub(super) fn refusal(site: &Site, namespace: &str, application: &str) -> String {
-    let kubectl = site.kubectl();
+    let take_away = if application == argocd::RELEASE {
+        let place =
+            if namespace == argocd::NAMESPACE { "" } else { &format!(" --argocd-namespace {namespace}") };
+        format!("playctl argocd remove --keep-objects{place}")
+    } else {
+        let kubectl = site.kubectl();
+        format!(
+            "(and the one that makes it, if there is one) {kubectl} -n {namespace} patch application {application} --type \
+             merge -p '{{\"metadata\":{{\"finalizers\":null}}}}' && {kubectl} -n {namespace} delete application \
+             {application}"
+        )
+    };
     format!(
         "Argo CD's application {namespace}/{application} manages this platform: change it there, and sync it. To hand it \
-         over to Helm, take the application away without its objects (and the one that makes it, if there is one): \
-         {kubectl} -n {namespace} patch application {application} --type merge -p '{{\"metadata\":{{\"finalizers\":null}}}}' \
-         && {kubectl} -n {namespace} delete application {application}; then: playctl up --take-ownership"
+         over to Helm, take the application away without its objects: {take_away}; then: playctl up --take-ownership"
     )
 }

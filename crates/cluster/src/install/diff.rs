@@ -11,7 +11,7 @@ use super::plan::FieldChange;
 const METADATA: [&str; 3] = ["labels", "annotations", "finalizers"];
 
 /// The fields in which an object would change, each with what it is and would be.
-pub(super) fn changed(kind: &str, live: &Value, would_be: &Value) -> Vec<FieldChange> {
+pub(crate) fn changed(kind: &str, live: &Value, would_be: &Value) -> Vec<FieldChange> {
     let mut changes = Vec::new();
     walk(String::new(), Some(&settings(live)), Some(&settings(would_be)), &mut changes);
     hidden(kind, changes)

@@ -141,21 +141,6 @@ pub(super) struct Planned {
     pub(super) nodes: u32,
 }
 
-/// The Secrets that are missing for a chart, however it is installed.
-pub(super) async fn missing(
-    site: &Site,
-    wanted: &Wanted,
-    tell: &mut OnProgress<'_>,
-) -> Result<secrets::Missing, TargetError> {
-    tell(Progress::Doing { stage: "plan", detail: "rendering the chart".to_owned() });
-    let chart = Chart::new(wanted.chart.as_deref(), &wanted.values)?;
-    let helm = Helm::find(site).await?;
-    let text = render(site, wanted, &helm, &chart).await?;
-    let catalog = Catalog::read(&site.cluster).await?;
-    let objects = manifest::parse("what helm renders", &text, site.namespace(), &catalog)?;
-    secrets::missing(site, wanted, &objects).await
-}
-
 pub(super) async fn plan(
     site: &Site,
     wanted: &Wanted,

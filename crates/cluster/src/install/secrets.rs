@@ -2,19 +2,24 @@
 
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{Api, api::PostParams};
-use platform::{TargetError, values::setting};
+use platform::{
+    TargetError,
+    values::{helm::Table, setting},
+};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
     LABEL, MANAGER, Site, Wanted,
     manifest::{Object, SecretNeed, secret_needs},
 };
+use crate::connect::Cluster;
 
 /// A Secret to be made, with a random value under its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct NewSecret {
-    pub(super) name: String,
-    pub(super) key: String,
+pub(crate) struct NewSecret {
+    pub(crate) name: String,
+    key: String,
 }
 
 /// What is missing.
@@ -71,41 +76,42 @@ pub(super) async fn missing(
     Ok(missing)
 }
 
-/// The password of a part that the chart itself brings may be anything; that of an existing server is known elsewhere.
+/// The Secret that a pod needs, if it is one of the chart's own.
 fn made(site: &Site, wanted: &Wanted, need: &SecretNeed) -> Option<NewSecret> {
-    let set = |key: &str| setting(wanted.values.merged(), key).filter(|value| !value.is_null());
-    let is_empty = |key: &str| set(key).is_none_or(|value| value.as_str() == Some(""));
-    let is_true = |key: &str| set(key).is_some_and(|value| value.as_bool() == Some(true));
-    let parts = [
-        (
-            "kafka-user-passwords",
-            "client-passwords",
-            is_empty("kafka.brokers") && is_empty("kafka.sasl.existingSecret"),
-        ),
-        (
-            "es-elastic-user",
-            "elastic",
-            is_empty("elasticsearch.url")
-                && is_empty("elasticsearch.existingSecret")
-                && !is_true("elasticsearch.operator"),
-        ),
-    ];
-    let is_meant = |(name, key, ours): &(&str, &str, bool)| {
-        *ours
-            && need.namespace == site.namespace()
-            && need.secret == format!("{}-{name}", site.release)
-            && need.key.as_deref() == Some(*key)
+    let of_chart = of_chart(wanted.values.merged(), &site.release);
+    let is_meant = |new: &NewSecret| {
+        need.namespace == site.namespace() && need.secret == new.name && need.key.as_ref() == Some(&new.key)
     };
-    let (_, key, _) = parts.into_iter().find(is_meant)?;
-    Some(NewSecret { name: need.secret.clone(), key: key.to_owned() })
+    of_chart.into_iter().find(is_meant)
+}
+
+/// The Secrets of the parts that the chart itself brings, as its `kafka.isOurs` and `elasticsearch.isOurs` say: their
+/// passwords may be anything. Only the user knows the password of a server that exists, and an operator makes its own.
+pub(crate) fn of_chart(values: &Table, release: &str) -> Vec<NewSecret> {
+    let is_on = |key: &str| setting(values, key) == Some(&Value::Bool(true));
+    let is_empty = |key: &str| setting(values, key).is_none_or(|value| value.is_null() || *value == "");
+    let kafka = is_on("kafka.enabled")
+        && is_on("kafka.sasl.enabled")
+        && is_empty("kafka.brokers")
+        && is_empty("kafka.sasl.existingSecret");
+    let elasticsearch = (is_on("elasticsearch.enabled") || is_on("logger.enabled"))
+        && is_empty("elasticsearch.url")
+        && is_empty("elasticsearch.existingSecret")
+        && !is_on("elasticsearch.operator");
+    let parts =
+        [(kafka, "kafka-user-passwords", "client-passwords"), (elasticsearch, "es-elastic-user", "elastic")];
+    let needed = parts.into_iter().filter(|(is_needed, ..)| *is_needed);
+    needed
+        .map(|(_, name, key)| NewSecret { name: format!("{release}-{name}"), key: key.to_owned() })
+        .collect()
 }
 
 /// Makes it; one that is there already stays as it is. Returns whether it was made.
-pub(super) async fn make(site: &Site, new: &NewSecret) -> Result<bool, TargetError> {
+pub(crate) async fn make(cluster: &Cluster, release: &str, new: &NewSecret) -> Result<bool, TargetError> {
     // Two random numbers of 122 bits each, in hexadecimal.
     let value = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
     let labels = [
-        (LABEL, site.release.as_str()),
+        (LABEL, release),
         ("app.kubernetes.io/managed-by", MANAGER),
         ("app.kubernetes.io/part-of", "playground"),
     ];
@@ -117,10 +123,11 @@ pub(super) async fn make(site: &Site, new: &NewSecret) -> Result<bool, TargetErr
     secret.metadata.name = Some(new.name.clone());
     secret.metadata.labels = Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
     let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-    let created = async { api(site, site.namespace()).create(&params, &secret).await };
-    match site.cluster.try_ask(created).await {
+    let secrets: Api<Secret> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let created = async { secrets.create(&params, &secret).await };
+    match cluster.try_ask(created).await {
         Ok(_) => Ok(true),
         Err(call) if call.status() == Some(409) => Ok(false),
-        Err(call) => Err(call.error(&format!("making Secret {}", new.name), &site.cluster)),
+        Err(call) => Err(call.error(&format!("making Secret {}", new.name), cluster)),
     }
 }

@@ -92,24 +92,6 @@ pub(super) async fn up(
     Ok(Installed { plan, pods, endpoints: outside.endpoints, notes: outside.notes, took: watch.took() })
 }
 
-/// The namespace and the Secrets alone.
-pub(super) async fn prepare(
-    site: &Site,
-    wanted: &Wanted,
-    tell: &mut OnProgress<'_>,
-) -> Result<Vec<String>, TargetError> {
-    let missing = plan::missing(site, wanted, tell).await?;
-    if !missing.problems.is_empty() {
-        return Err(TargetError::BringUp { message: missing.problems.join("\n") });
-    }
-    let mut made = Vec::new();
-    if prepare::namespace(site).await? {
-        made.push(format!("namespace {} made", site.namespace()));
-    }
-    made.extend(prepare::secrets(site, &missing.new).await?);
-    Ok(made)
-}
-
 /// Everything that is written is written here, by one at a time.
 async fn change(
     site: &Site,
@@ -117,7 +99,7 @@ async fn change(
     planned: &mut Planned,
     tell: &mut OnProgress<'_>,
 ) -> Result<(), TargetError> {
-    if planned.makes_namespace && site.stop.or(prepare::namespace(site)).await? {
+    if planned.makes_namespace && site.stop.or(prepare::namespace(&site.cluster, &site.release)).await? {
         tell(Progress::Said(format!("namespace {} made", site.namespace())));
     }
     let held = site.stop.or(lease::take(site, "up", tell)).await?;

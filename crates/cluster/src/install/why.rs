@@ -11,8 +11,8 @@ const LOG_LINES: usize = 5;
 
 /// In words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Why {
-    pub(super) words: String,
+pub(crate) struct Why {
+    pub(crate) words: String,
     pub(super) advice: Option<String>,
     /// The container whose log says more, and whether it is the log of its run before.
     pub(super) log: Option<(String, bool)>,
@@ -31,7 +31,7 @@ impl Why {
 }
 
 /// `said`: what was said of the pod, oldest first.
-pub(super) fn of(pod: &Pod, said: &[EventFacts]) -> Why {
+pub(crate) fn of(pod: &Pod, said: &[EventFacts]) -> Why {
     let status = pod.status.clone().unwrap_or_default();
     let conditions = status.conditions.unwrap_or_default();
     let last = |reason: &str| {
