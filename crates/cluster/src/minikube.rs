@@ -382,7 +382,7 @@ impl Minikube {
 
     /// `minikube start` without what it is to be. The user's current context stays.
     fn begin(&self) -> Call {
-        self.call(["start", "--keep-context", "--interactive=false", "--output=json"])
+        self.call(["start"]).args(["--keep-context", "--interactive=false", "--output=json"])
     }
 
     fn call<const N: usize>(&self, arguments: [&str; N]) -> Call {

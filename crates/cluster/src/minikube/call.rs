@@ -19,6 +19,9 @@ use rustix::process::{Pid, Signal, kill_process};
 const ASK_EVERY: Duration = Duration::from_millis(100);
 /// How long a program that was told to end may take before it is killed. minikube cleans up after an interrupt.
 const END: Duration = Duration::from_secs(20);
+/// How long its pipes may stay open once it has ended. What it said last may still be on its way; but a child of it, such as
+/// a daemon that it started, would keep them open for ever.
+const DRAIN: Duration = Duration::from_secs(5);
 /// A longer line is cut: the list of profiles is one line.
 const LINE_BYTES_MAX: u64 = 4 << 20;
 /// Lines that wait for the reader; the program waits with them.
@@ -158,6 +161,7 @@ fn follow(
     }
     drop(sender);
     let mut last_words = VecDeque::new();
+    let mut ended: Option<Instant> = None;
     loop {
         let flow = match receiver.recv_timeout(ASK_EVERY) {
             Ok(Pipe::Out(line)) => hear(Heard::Out(&line)),
@@ -172,8 +176,10 @@ fn follow(
                 flow
             }
             Err(mpsc::RecvTimeoutError::Timeout) => {
-                // A child of it, such as a daemon that it started, may keep the pipes open.
-                if child.try_wait()?.is_some() && matches!(receiver.recv_timeout(ASK_EVERY), Err(_)) {
+                if ended.is_none() && child.try_wait()?.is_some() {
+                    ended = Some(Instant::now());
+                }
+                if ended.is_some_and(|at| at.elapsed() > DRAIN) {
                     return Ok(Some(last_words.into()));
                 }
                 hear(Heard::Waiting)
@@ -289,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_daemon_that_keeps_the_pipes_does_not_hold_up_its_starter() {
-        let ended = run(&shell("sleep 5 & echo started"), None, &mut |_| ControlFlow::Continue(()));
+        let ended = run(&shell("sleep 30 & echo started"), None, &mut |_| ControlFlow::Continue(()));
         assert!(ended.unwrap().status.success());
     }
 }
