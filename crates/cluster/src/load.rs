@@ -10,7 +10,10 @@ mod talk;
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -96,7 +99,7 @@ pub struct LoadJob {
     told: Vec<mpsc::Sender<String>>,
     /// Held while waiting, by the one thread that reads.
     heard: Mutex<mpsc::Receiver<(u32, Heard)>>,
-    is_deleted: bool,
+    is_deleted: AtomicBool,
 }
 
 /// What comes from a worker.
@@ -147,7 +150,7 @@ impl LoadJob {
             pods: Vec::new(),
             told: Vec::new(),
             heard: Mutex::new(heard),
-            is_deleted: false,
+            is_deleted: AtomicBool::new(false),
         };
         started.pods = target.wait(started.until_they_run(request.workers, progress))?;
         for (worker, (pod, _)) in started.pods.iter().enumerate() {
@@ -192,13 +195,9 @@ impl LoadJob {
         self.target.run(async { tokio::time::timeout(patience, heard.recv()).await.ok().flatten() })
     }
 
-    /// Deletes the Job and its pods.
-    pub fn delete(mut self) -> Result<(), TargetError> {
-        self.remove()
-    }
-
-    fn remove(&mut self) -> Result<(), TargetError> {
-        if std::mem::replace(&mut self.is_deleted, true) {
+    /// Deletes the Job and its pods. A second call does nothing.
+    pub fn delete(&self) -> Result<(), TargetError> {
+        if self.is_deleted.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
         let cluster = self.target.cluster();
@@ -277,7 +276,7 @@ impl LoadJob {
 impl Drop for LoadJob {
     fn drop(&mut self) {
         // The Job ends by itself if that fails.
-        let _ = self.remove();
+        let _ = self.delete();
     }
 }
 

@@ -106,11 +106,12 @@ enum Word {
         report: Report,
         so_far: SoFar,
     },
-    /// The last report. `whole`: what was measured in all.
+    /// The last report. `whole`: what was measured in all. `by_its_platform`: it was ended from outside.
     Done {
         at_ms: u32,
         measured: Box<Measured>,
         whole: Box<Each<Sum>>,
+        by_its_platform: bool,
     },
     Failed(String),
 }
@@ -329,10 +330,14 @@ impl Ear {
                 self.told = so_far;
                 told.push(report);
             }
-            Some(Ok(Word::Done { at_ms, mut measured, whole })) => {
+            Some(Ok(Word::Done { at_ms, mut measured, whole, by_its_platform })) => {
                 self.is_over = true;
                 measured.distributions = whole.without(&self.sum);
                 told.push(Report::Done { at_ms, measured });
+                if by_its_platform {
+                    let why = "it was told to end, as when its pod is deleted or evicted";
+                    told.push(Report::Failed(why.to_owned()));
+                }
             }
             Some(Ok(Word::Failed(why)) | Err(why)) => {
                 self.is_over = true;

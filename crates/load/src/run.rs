@@ -252,13 +252,17 @@ impl Conductor<'_> {
 
     fn lost(&mut self, worker: u32, why: &str, commanders: &Commanders) {
         let (open, workers) = self.merge.lose(worker);
+        if self.control.is_stopped() || self.ended_early.is_some() {
+            return;
+        }
+        let with = if open > 0 { format!(" with {open} open connections") } else { String::new() };
         let message = format!(
-            "load worker {} of {workers} failed, with {open} open connections: {why}; what it measured since its last \
-             report is missing, and the load ends early",
+            "load worker {} of {workers} is gone{with}: {why}; the load ends early, and nothing of that worker is in \
+             its result from then on",
             worker + 1
         );
         (self.sink)(EventKind::Warning { message: message.clone() });
-        self.ended_early.get_or_insert(message);
+        self.ended_early = Some(message);
         commanders.tell(&Command::Stop);
     }
 

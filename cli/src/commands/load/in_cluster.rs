@@ -135,10 +135,8 @@ fn from_inside(
     let target: Arc<dyn Target> = cluster.clone();
     let outcome =
         watched(&target).and_then(|platform| carry_out(context, scenario, options, Some(platform), outputs));
-    // The run that shared it is over. If a thread of it still holds it, it is deleted with that.
-    if let Some(Pods(job)) = Arc::into_inner(pods)
-        && let Err(error) = job.delete()
-    {
+    // Threads of the run may still have it, so this does not wait for the last one.
+    if let Err(error) = pods.0.delete() {
         context.printer.error(&format!("playctl: {error}"));
     }
     outcome

@@ -2,7 +2,11 @@
 
 use std::{
     io::{self, BufRead, Write},
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -27,19 +31,23 @@ const QUEUE: usize = 64;
 
 /// Ends a worker in order, from any thread: connections are closed and the result is told.
 #[derive(Debug, Clone)]
-pub struct Stop(Arc<Commands>);
+pub struct Stop {
+    commands: Arc<Commands>,
+    was_asked: Arc<AtomicBool>,
+}
 
 impl Stop {
     pub fn new() -> Result<Self, LoadError> {
-        Ok(Self(Arc::new(Commands::new()?)))
+        Ok(Self { commands: Arc::new(Commands::new()?), was_asked: Arc::default() })
     }
 
     pub fn stop(&self) {
-        self.0.obey(Command::Stop);
+        self.was_asked.store(true, Ordering::Release);
+        self.commands.obey(Command::Stop);
     }
 
     fn is_set(&self) -> bool {
-        self.0.close_time_ms() == 0
+        self.commands.close_time_ms() == 0
     }
 }
 
@@ -106,7 +114,7 @@ fn work(
     else {
         return Ok(());
     };
-    let commands = Arc::clone(&stop.0);
+    let commands = Arc::clone(&stop.commands);
     let obeyed = Arc::clone(&commands);
     thread::Builder::new().name("load-commands".to_owned()).spawn(move || {
         // What cannot be read is of another version, and not fatal while the load is running.
@@ -118,7 +126,7 @@ fn work(
     })?;
     let (reports, received) = mpsc::sync_channel(REPORTS_QUEUED);
     let worker = spawn_worker(spec, commands, reports)?;
-    report(received, voice)?;
+    report(received, stop, voice)?;
     // It has nothing more to say: its reports are at their end.
     let _ = worker.join();
     Ok(())
@@ -133,7 +141,7 @@ fn wait_for<T>(
     let deadline = Instant::now() + PATIENCE;
     while !stop.is_set() && Instant::now() < deadline {
         match told.recv_timeout(LOOK_EVERY) {
-            Ok(Ok(Told::Do(command))) => stop.0.obey(command),
+            Ok(Ok(Told::Do(command))) => stop.commands.obey(command),
             Ok(told) => {
                 if let Some(found) = wanted(told?) {
                     return Ok(Some(found));
@@ -161,7 +169,11 @@ fn prepared(spec: Spec, targets: &[String]) -> Result<Spec, LoadError> {
     Ok(Spec { targets, sources: layout.sources, ..spec })
 }
 
-fn report(received: mpsc::Receiver<(u32, Report)>, voice: &mut Voice<impl Write>) -> Result<(), LoadError> {
+fn report(
+    received: mpsc::Receiver<(u32, Report)>,
+    stop: &Stop,
+    voice: &mut Voice<impl Write>,
+) -> Result<(), LoadError> {
     let (mut so_far, mut whole) = (SoFar::default(), Each::<Sum>::default());
     for (_, report) in received {
         match &report {
@@ -173,7 +185,8 @@ fn report(received: mpsc::Receiver<(u32, Report)>, voice: &mut Voice<impl Write>
         let word = match report {
             Report::Done { at_ms, measured } => {
                 whole.add(&measured.distributions);
-                Word::Done { at_ms, measured, whole: Box::new(std::mem::take(&mut whole)) }
+                let by_its_platform = stop.was_asked.load(Ordering::Acquire);
+                Word::Done { at_ms, measured, whole: Box::new(std::mem::take(&mut whole)), by_its_platform }
             }
             Report::Failed(why) => Word::Failed(why),
             report => Word::Report { report, so_far },

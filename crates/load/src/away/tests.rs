@@ -32,6 +32,7 @@ fn server() -> SocketAddr {
 
 /// Workers on threads, whose logs lose messages, or which end, as a test wants.
 struct Pods {
+    stops: Vec<Stop>,
     inputs: Vec<Mutex<PipeWriter>>,
     heard: Mutex<mpsc::Receiver<(u32, Heard)>>,
     lost: BTreeSet<u64>,
@@ -41,12 +42,14 @@ struct Pods {
 impl Pods {
     fn new(count: u32, lost: &[u64], ends: Option<(u32, u64)>) -> Arc<Self> {
         let (told, heard) = mpsc::channel();
-        let mut inputs = Vec::new();
+        let (mut inputs, mut stops) = (Vec::new(), Vec::new());
         for worker in 0..count {
             let (input, ours) = std::io::pipe().unwrap();
             let (log, output) = std::io::pipe().unwrap();
             inputs.push(Mutex::new(ours));
-            thread::spawn(move || serve_away(BufReader::new(input), output, &Stop::new().unwrap()));
+            let stop = Stop::new().unwrap();
+            stops.push(stop.clone());
+            thread::spawn(move || serve_away(BufReader::new(input), output, &stop));
             let told = told.clone();
             thread::spawn(move || {
                 for line in BufReader::new(log).lines().map_while(Result::ok) {
@@ -58,7 +61,7 @@ impl Pods {
                 let _ = told.send((worker, Heard::Ended("it is over".to_owned())));
             });
         }
-        Arc::new(Self { inputs, heard: Mutex::new(heard), lost: lost.iter().copied().collect(), ends })
+        Arc::new(Self { stops, inputs, heard: Mutex::new(heard), lost: lost.iter().copied().collect(), ends })
     }
 }
 
@@ -150,10 +153,31 @@ fn a_worker_that_ends_is_named_and_what_the_others_measured_is_kept() {
     let (result, events) = load(&pods, vec![server().to_string()], &Control::new());
     let summary = result.unwrap();
     let why = summary.ended_early.unwrap();
-    assert!(why.starts_with("load worker 2 of 2 failed, with 10 open connections: pod 1: killed"), "{why}");
+    assert!(why.starts_with("load worker 2 of 2 is gone with 10 open connections: pod 1: killed"), "{why}");
     assert!(warnings(&events).contains(&why));
     assert_eq!(summary.totals.connected, 20);
     assert!(summary.message.count > 0 && !summary.interrupted);
+}
+
+#[test]
+fn a_worker_that_its_platform_ends_tells_its_result_and_is_missed_all_the_same() {
+    let pods = Pods::new(2, &[], None);
+    let mut scenario = Scenario::default();
+    scenario.phases.ramp.connections = 10;
+    scenario.messages.every = Some(Every::Interval(Duration::from_millis(20)));
+    let workers: Arc<dyn Workers> = pods.clone();
+    let away = Away { workers, targets: vec![server().to_string()] };
+    let options = Options { away: Some(away), ..Options::default() };
+    let summary = run(&scenario, &options, &Control::new(), &mut |event| {
+        if matches!(event, EventKind::RampDone { .. }) {
+            pods.stops[1].stop();
+        }
+    });
+    let summary = summary.unwrap();
+    let why = summary.ended_early.clone().unwrap();
+    assert!(why.starts_with("load worker 2 of 2 is gone: pod 1: it was told to end"), "{why}");
+    assert_eq!((summary.totals.connected, summary.totals.closed), (10, 10));
+    assert_eq!(summary.message.count, summary.totals.messages_answered);
 }
 
 #[test]
