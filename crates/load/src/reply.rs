@@ -16,6 +16,12 @@ use crate::watch::{Place, Watch};
 pub const NOTICE: &[u8] = b"reconnect";
 /// What it says first in the dialect `socketz`, before a line end: no answer to anything.
 pub(crate) const GREETING: &[u8] = b"use 'WHY', 'WHO', 'WHERE', 'QUIT'";
+/// What comes behind a greeting, if there is one.
+pub(crate) fn behind_greeting(answer: &[u8]) -> &[u8] {
+    let answer = answer.trim_ascii_start();
+    answer.strip_prefix(GREETING).unwrap_or(answer).trim_ascii_start()
+}
+
 /// What it says some time after a broadcast that it could not deliver.
 pub(crate) const BROADCAST_REFUSED: &[u8] = b"error: broadcast unavailable";
 

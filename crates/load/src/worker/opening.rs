@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     clock::ceil_ms,
-    reply::{GREETING, NOTICE, Progress},
+    reply::{GREETING, NOTICE, Progress, behind_greeting},
 };
 
 /// The question which replica serves a connection, of our protocol.
@@ -138,8 +138,7 @@ impl Worker<Stream> {
         // More than a greeting, a notice, an identity and line ends is not looked at.
         let room = (GREETING.len() + NOTICE.len() + IDENTITY_BYTES + 6).saturating_sub(answer.len());
         answer.extend_from_slice(&piece[..piece.len().min(room)]);
-        let mut rest = answer.trim_ascii_start();
-        rest = rest.strip_prefix(GREETING).unwrap_or(rest).trim_ascii_start();
+        let mut rest = behind_greeting(&answer);
         if let Some(behind) = rest.strip_prefix(NOTICE) {
             self.notice(index);
             rest = behind.trim_ascii_start();
