@@ -34,7 +34,7 @@ fn an_interrupted_graceful_down_goes_on_and_the_next_down_ends_it() {
     down.signal(Signal::INT);
     let output = down.finish(PATIENCE);
     assert_eq!(output.status.code(), Some(130), "{}", both(&output));
-    // Whoever is connected has the time that was promised.
+    // Connected clients keep the time that was promised.
     client.write_all(b"msg:still here").expect("a connection");
     let mut reply = [0; 10];
     client.read_exact(&mut reply).expect("a reply");
