@@ -21,7 +21,7 @@ use support::{Lab, Running, both, lossy};
 const PATIENCE: Duration = Duration::from_mins(1);
 /// A path that nobody can make anything below, not even root.
 const NOWHERE: &str = "/dev/null/nowhere";
-/// Those of the commands that say where a platform's files are.
+/// Variables that say where the files of a platform are.
 const VARIABLES: [&str; 3] = ["HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR"];
 
 /// What is typed of each command so that it ends: most of them find no platform.

@@ -1,4 +1,4 @@
-//! Files of a running platform that somebody removes, or puts something else in the place of. Clients notice nothing,
+//! Files of a running platform that somebody removes, or replaces by something else. Clients notice nothing,
 //! commands end with an answer or a reason, and `down` leaves nothing running.
 
 mod support;
@@ -130,7 +130,7 @@ fn a_platform_whose_own_traces_were_swapped_can_be_taken_down() {
             answers(&lab, &["status"], &after);
             echo(&mut client);
             let down = lab.spawn(&["down"]).finish(PATIENCE);
-            // What was put in the place of a file is not ours to remove; then it is named.
+            // What replaced a file is not ours to remove; then it is named.
             assert!(matches!(down.status.code(), Some(0 | 5)), "{after}: {}", both(&down));
             lab.wait_for_no_process(PATIENCE);
             clear(&path);

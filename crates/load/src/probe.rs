@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use crate::worker::{IDENTITY_BYTES, WHERE, parse_identity};
+use crate::{
+    reply::behind_greeting,
+    worker::{IDENTITY_BYTES, WHERE, parse_identity},
+};
 
 /// A target that does not answer by then does not speak our protocol, or is not to be bothered.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -21,18 +24,20 @@ fn ask(target: SocketAddr) -> std::io::Result<bool> {
     let mut stream = TcpStream::connect_timeout(&target, PATIENCE)?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.write_all(WHERE)?;
-    let mut answer = [0; IDENTITY_BYTES];
-    let mut filled = 0;
-    while filled < answer.len() {
+    let (mut answer, mut piece) = (Vec::new(), [0; 4 * IDENTITY_BYTES]);
+    loop {
+        // At most one greeting comes before, so this stays short.
+        if let Some(identity) = behind_greeting(&answer).get(..IDENTITY_BYTES) {
+            return Ok(parse_identity(identity).is_some());
+        }
         let left = deadline.saturating_duration_since(clock::now());
         if left.is_zero() {
             return Ok(false);
         }
         stream.set_read_timeout(Some(left))?;
-        match stream.read(&mut answer[filled..])? {
+        match stream.read(&mut piece)? {
             0 => return Ok(false),
-            read => filled += read,
+            read => answer.extend_from_slice(&piece[..read]),
         }
     }
-    Ok(parse_identity(&answer).is_some())
 }

@@ -14,6 +14,14 @@ use crate::watch::{Place, Watch};
 
 /// What the server says before it closes a connection that should come back elsewhere.
 pub const NOTICE: &[u8] = b"reconnect";
+/// What it says first in the dialect `socketz`, before a line end: no answer to anything.
+pub(crate) const GREETING: &[u8] = b"use 'WHY', 'WHO', 'WHERE', 'QUIT'";
+/// What comes behind a greeting, if there is one.
+pub(crate) fn behind_greeting(answer: &[u8]) -> &[u8] {
+    let answer = answer.trim_ascii_start();
+    answer.strip_prefix(GREETING).unwrap_or(answer).trim_ascii_start()
+}
+
 /// What it says some time after a broadcast that it could not deliver.
 pub(crate) const BROADCAST_REFUSED: &[u8] = b"error: broadcast unavailable";
 
@@ -23,7 +31,7 @@ pub(crate) struct Matcher {
     expect: Expect,
     /// For `echo`: the replies that are right. The first byte decides which of them a server gives.
     replies: Vec<Vec<u8>>,
-    /// The notice and, if the load broadcasts, the refusal and the broadcasts, in this order.
+    /// The notice, the greeting and, if the load broadcasts, the refusal and the broadcasts, in this order.
     watch: Watch,
 }
 
@@ -74,7 +82,8 @@ impl Matcher {
         // As the server reads and repeats them.
         let texts: Vec<Vec<u8>> = broadcasts.map(unescaped).collect();
         let refusal = (!texts.is_empty()).then_some(BROADCAST_REFUSED);
-        let watch = Watch::new([NOTICE].into_iter().chain(refusal).chain(texts.iter().map(Vec::as_slice)));
+        let watch =
+            Watch::new([NOTICE, GREETING].into_iter().chain(refusal).chain(texts.iter().map(Vec::as_slice)));
         Self { expect, replies: replies_to(payload), watch }
     }
 
@@ -199,8 +208,9 @@ impl Seen {
     fn note(&mut self, number: u16) {
         match number {
             0 => self.notice = true,
-            1 => self.refused = true,
-            number => self.broadcasts.push(number - 2),
+            1 => {}
+            2 => self.refused = true,
+            number => self.broadcasts.push(number - 3),
         }
     }
 }

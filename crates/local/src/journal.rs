@@ -104,7 +104,7 @@ impl Journal {
         fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode && found.len() >= bytes)
     }
 
-    /// Goes on in a new file. What somebody else put in the place of ours is cleared away.
+    /// Continues in a new file. What somebody else put in place of ours is cleared away.
     fn rotate(&mut self, is_in_place: bool) -> io::Result<()> {
         let before = predecessor(&self.path);
         clear(&before)?;
@@ -196,7 +196,7 @@ impl Tail {
                 if segment == newest { self.source.path.clone() } else { predecessor(&self.source.path) };
             self.open = match open_regular(OpenOptions::new().read(true), &path) {
                 Ok(file) => Some(BufReader::new(file)),
-                // Somebody removed or replaced it; the writer goes on in a new one.
+                // Somebody removed or replaced it; the writer continues in a new one.
                 Err(error)
                     if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) =>
                 {
@@ -320,10 +320,10 @@ mod tests {
                 for number in 0..9 {
                     let line = format!("after {number}");
                     journal.append(&line).unwrap();
-                    assert_eq!(present(&mut tail), [line], "{name} in the place of {place}");
+                    assert_eq!(present(&mut tail), [line], "{name} instead of {place}");
                 }
                 let last = present(&mut journal.source().tail()).pop();
-                assert_eq!(last.as_deref(), Some("after 8"), "{name} in the place of {place}");
+                assert_eq!(last.as_deref(), Some("after 8"), "{name} instead of {place}");
             }
         }
     }

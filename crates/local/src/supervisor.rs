@@ -416,7 +416,15 @@ impl Supervisor {
             .map_or_else(Reply::Failed, Reply::Endpoint)
     }
 
+    /// Why there is nothing to be said of the platform.
     fn not_running(&self) -> TargetError {
-        TargetError::NotRunning { platform: self.host.name().to_owned() }
+        let name = self.host.name();
+        if !self.controller.is_stopping() {
+            return TargetError::NotRunning { platform: name.to_owned() };
+        }
+        let message = format!(
+            "platform {name} is being taken down; end it at once with: playctl --platform {name} down"
+        );
+        TargetError::Other { message }
     }
 }

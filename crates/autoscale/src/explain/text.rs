@@ -36,8 +36,8 @@ impl fmt::Display for Text<'_> {
 }
 
 impl Text<'_> {
-    /// One item per line. Names and messages are put in as they are: an item with a line end in it is still one line,
-    /// which is for whoever shows it to escape.
+    /// One item per line. Names and messages stay as they are: an item with a line end in it is still one line, and the
+    /// caller escapes it before it shows it.
     pub fn lines(&self) -> Vec<String> {
         let it = self.explanation;
         let count = if it.desired == it.current {

@@ -206,7 +206,7 @@ fn a_failure_of_one_source_says_nothing_of_another() {
     bench.apply(&[SCALED, PROMETHEUS], 1).unwrap();
     bench.seconds(45);
     assert_eq!(bench.lines_with(&["!"]), [warning]);
-    // So is that of another Prometheus.
+    // Another Prometheus has failures of its own, too.
     let other = PROMETHEUS.replace("//p:", "//q:");
     bench.apply(&[SCALED, &other], 1).unwrap();
     bench.seconds(45);

@@ -36,6 +36,21 @@ fn a_reply_and_a_notice_in_one_packet_are_told_apart() {
 }
 
 #[test]
+fn a_greeting_is_no_answer_however_late_it_comes() {
+    assert_eq!(protocol::Dialect::Socketz.greeting(), Some(&[GREETING, b"\n"].concat()[..]));
+    let greeting = [GREETING, b"\n"].concat();
+    let both = [&greeting[..], b"12345\n"].concat();
+    for expect in [Expect::Echo, Expect::Any] {
+        let matcher = Matcher::new(expect, b"msg:12345", [].into_iter());
+        for split in 0..both.len() {
+            let (first, second) = both.split_at(split);
+            assert_eq!(feed_all(&matcher, &[first, second]), (vec![Answer::Right], 0), "{split}");
+        }
+    }
+    assert_eq!(feed_all(&echo("msg:12345"), &[b"use of it", b"12345"]).0[0], Answer::Wrong);
+}
+
+#[test]
 fn a_reply_that_looks_like_a_notice_is_a_reply() {
     let matcher = echo("msg:reconnect");
     assert_eq!(feed_all(&matcher, &[b"reconnect"]), (vec![Answer::Right], 0));

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     clock::ceil_ms,
-    reply::{NOTICE, Progress},
+    reply::{GREETING, NOTICE, Progress, behind_greeting},
 };
 
 /// The question which replica serves a connection, of our protocol.
@@ -135,15 +135,15 @@ impl Worker<Stream> {
     /// Reads the answer to `WHERE`. Whatever else comes leaves the replica unknown.
     pub(super) fn read_identity(&mut self, index: u32, piece: &[u8]) {
         let mut answer = self.transport.partial_identities.remove(&index).unwrap_or_default();
-        // More than a notice, an identity and line ends is not looked at.
-        let room = (NOTICE.len() + IDENTITY_BYTES + 4).saturating_sub(answer.len());
+        // More than a greeting, a notice, an identity and line ends is not looked at.
+        let room = (GREETING.len() + NOTICE.len() + IDENTITY_BYTES + 6).saturating_sub(answer.len());
         answer.extend_from_slice(&piece[..piece.len().min(room)]);
-        let mut rest = answer.trim_ascii_start();
+        let mut rest = behind_greeting(&answer);
         if let Some(behind) = rest.strip_prefix(NOTICE) {
             self.notice(index);
             rest = behind.trim_ascii_start();
         }
-        if rest.len() < IDENTITY_BYTES && might_become_identity_or_notice(rest) {
+        if rest.len() < IDENTITY_BYTES && might_become_something(rest) {
             self.transport.partial_identities.insert(index, rest.to_vec());
             return;
         }
@@ -192,8 +192,10 @@ pub(crate) fn parse_identity(text: &[u8]) -> Option<Uuid> {
     (text.len() == IDENTITY_BYTES).then(|| Uuid::try_parse_ascii(text).ok()).flatten()
 }
 
-fn might_become_identity_or_notice(begun: &[u8]) -> bool {
+/// An identity, a notice or a greeting.
+fn might_become_something(begun: &[u8]) -> bool {
     NOTICE.starts_with(begun)
+        || GREETING.starts_with(begun)
         || begun.iter().enumerate().all(|(at, byte)| match at {
             8 | 13 | 18 | 23 => *byte == b'-',
             _ => byte.is_ascii_hexdigit(),

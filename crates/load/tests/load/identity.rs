@@ -64,6 +64,28 @@ fn an_identity_may_come_in_pieces_and_with_a_notice() {
 }
 
 #[test]
+fn a_greeting_is_neither_an_identity_nor_an_answer() {
+    const GREETING: &[u8] = b"use 'WHY', 'WHO', 'WHERE', 'QUIT'\n";
+    let identity = Uuid::from_u128(7).to_string();
+    let server = Server::start(move |mut stream, number| {
+        send(&mut stream, &GREETING[..GREETING.len() - number % 9]);
+        thread::yield_now();
+        send(&mut stream, &GREETING[GREETING.len() - number % 9..]);
+        while let Some(request) = receive(&mut stream) {
+            let answer = if request == b"WHERE" { &identity } else { "12345" };
+            send(&mut stream, format!("{answer}\n").as_bytes());
+        }
+    });
+    let load = request(server.address(), 20);
+    for (identify, shown) in [(Identify::Auto, "00000000"), (Identify::Never, "unknown")] {
+        let (summary, _) = run(load.clone().options(|options| options.identify = identify));
+        assert_eq!(shares(&summary), [(shown.to_owned(), 20)]);
+        let Counters { messages_wrong, messages_answered, .. } = summary.totals;
+        assert!(messages_wrong == 0 && messages_answered >= 40, "{messages_wrong} {messages_answered}");
+    }
+}
+
+#[test]
 fn a_foreign_target_is_asked_once_and_is_unknown() {
     let server = Server::echo();
     let (summary, _) = run(request(server.address(), 3).options(|options| options.identify = Identify::Auto));
