@@ -44,10 +44,7 @@ pub(crate) fn cluster(context: &Context) -> Result<Arc<ClusterTarget>, Failure> 
     let global = &context.global;
     if global.target == TargetKind::Minikube {
         let profile = minikube::profile(context)?;
-        let kube_context = Some(profile.profile().to_owned());
-        // Where `up` installs it.
-        let namespace = global.cluster.namespace.clone().or_else(|| Some(global.platform.clone()));
-        let options = cluster::Options { context: kube_context, namespace, ..cluster_options(global) };
+        let options = minikube_options(global, profile.profile());
         let on_wait = on_wait(context, format!("minikube profile {}", profile.profile()));
         return match ClusterTarget::connect(&options, Some(on_wait)) {
             Ok(target) => Ok(Arc::new(target.of_minikube(profile))),
@@ -61,6 +58,13 @@ pub(crate) fn cluster(context: &Context) -> Result<Arc<ClusterTarget>, Failure> 
     }
     let on_wait = on_wait(context, "the cluster".to_owned());
     Ok(Arc::new(ClusterTarget::connect(&cluster_options(global), Some(on_wait))?))
+}
+
+/// The cluster of a minikube profile, which is a context of the same name.
+pub(crate) fn minikube_options(global: &Global, profile: &str) -> cluster::Options {
+    // Where `up` installs it.
+    let namespace = global.cluster.namespace.clone().or_else(|| Some(global.platform.clone()));
+    cluster::Options { context: Some(profile.to_owned()), namespace, ..cluster_options(global) }
 }
 
 /// The cluster that the command line names.

@@ -143,10 +143,13 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     }
     match context.global.target {
         TargetKind::Minikube => return minikube::run(context, args),
-        TargetKind::Cluster if args.argocd.argocd => return argocd::run(context, args),
+        TargetKind::Cluster if args.argocd.argocd => {
+            let options = crate::platform_source::cluster_options(&context.global);
+            return argocd::run(context, &options, &args.argocd, &args.bring_up, &args.cluster);
+        }
         TargetKind::Cluster => return cluster::run(context, args),
         TargetKind::Local if args.argocd.argocd => {
-            return Err(Failure::usage("--argocd needs --target cluster"));
+            return Err(Failure::usage("--argocd needs --target cluster or minikube"));
         }
         TargetKind::Local => args.cluster.refuse()?,
     }

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -237,7 +237,7 @@ fn which(program: &str) -> PathBuf {
 
 /// Waits until it is so.
 pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let began = Instant::now();
+    let began = clock::now();
     loop {
         if let Some(found) = look() {
             return found;

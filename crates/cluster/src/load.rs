@@ -228,7 +228,7 @@ impl LoadJob {
         let cluster = self.target.cluster();
         let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
         let ours = ListParams::default().labels(&format!("batch.kubernetes.io/job-name={}", self.name));
-        let began = Instant::now();
+        let began = clock::now();
         let mut pull_failed: Option<Instant> = None;
         loop {
             let pods = cluster.ask("the load's pods", api.list(&ours)).await?.items;
@@ -245,7 +245,7 @@ impl LoadJob {
             };
             let is_hopeless = late.is_some_and(|pod| pod.is_over() || is_refused(pod));
             let is_pull = late.is_some_and(fails_to_pull);
-            pull_failed = if is_pull { pull_failed.or_else(|| Some(Instant::now())) } else { None };
+            pull_failed = if is_pull { pull_failed.or_else(|| Some(clock::now())) } else { None };
             let is_pull_hopeless = pull_failed.is_some_and(|since| since.elapsed() > PULL_PATIENCE);
             if is_hopeless || is_pull_hopeless || began.elapsed() > PATIENCE {
                 let log = match late {

@@ -22,7 +22,7 @@ use std::{
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use image::{Reference, Saved, engine::Engine};
@@ -346,8 +346,8 @@ impl Minikube {
     /// Says what is waited for, and lets a moment go by.
     pub(crate) fn waits(&self, what: &str) -> Result<()> {
         let told = Told::Info(what.to_owned());
-        let until = Instant::now() + LOOK_AGAIN;
-        while Instant::now() < until {
+        let until = clock::now() + LOOK_AGAIN;
+        while clock::now() < until {
             if (self.told)(Some(&told)).is_break() {
                 return Err(MinikubeError::Interrupted);
             }

@@ -129,13 +129,13 @@ impl ClusterTarget {
         patience: Duration,
         look: impl AsyncFn() -> Result<Result<T, String>, TargetError>,
     ) -> Result<T, TargetError> {
-        let deadline = Instant::now() + patience;
+        let deadline = clock::now() + patience;
         loop {
             let missing = match self.wait(look())? {
                 Ok(answer) => return Ok(answer),
                 Err(missing) => missing,
             };
-            if Instant::now() >= deadline {
+            if clock::now() >= deadline {
                 let message = format!("after {} s: {missing}", patience.as_secs());
                 return Err(TargetError::Other { message });
             }

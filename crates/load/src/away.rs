@@ -201,14 +201,14 @@ impl Drop for Party {
 
 /// Waits until all are ready. Returns whether the target says who serves a connection.
 fn muster(workers: &dyn Workers, ears: &mut [Ear], control: &Control) -> Result<bool, LoadError> {
-    let deadline = Instant::now() + MUSTER;
+    let deadline = clock::now() + MUSTER;
     let mut says_where = false;
     while let Some(late) = ears.iter().position(|ear| !ear.is_ready) {
         if control.is_stopped() {
             return Err(LoadError::Interrupted);
         }
         let failed = |worker: u32, message: String| LoadError::Worker { worker, message };
-        if Instant::now() > deadline {
+        if clock::now() > deadline {
             let late = late as u32;
             let message = format!("{} was not ready after {} s", workers.name(late), MUSTER.as_secs());
             return Err(failed(late, message));
@@ -244,7 +244,7 @@ fn listen(
     reports: &mpsc::SyncSender<(u32, Report)>,
     unwanted: &AtomicBool,
 ) {
-    let began = Instant::now();
+    let began = clock::now();
     while ears.iter().any(|ear| !ear.is_over) && !unwanted.load(Ordering::Acquire) {
         let mut said = Vec::new();
         if let Some((worker, heard)) = workers.hear(LOOK_EVERY)
@@ -288,7 +288,7 @@ struct Ear {
 impl Ear {
     /// An error says why the worker is gone.
     fn take(&mut self, heard: Heard) -> Option<Result<Word, String>> {
-        self.heard = Some(Instant::now());
+        self.heard = Some(clock::now());
         let line = match heard {
             Heard::Ended(why) => {
                 let words = Vec::from(std::mem::take(&mut self.last_words)).join("; ");

@@ -20,7 +20,7 @@ const TIMEOUT: Duration = Duration::from_mins(10);
 
 /// How Argo CD gets the platform.
 #[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Options of up --target cluster --argocd")]
+#[command(next_help_heading = "Options of up --argocd")]
 pub(crate) struct ArgoUp {
     /// By Argo CD, from a repository; Argo CD is installed if there is none
     #[arg(long)]
@@ -40,17 +40,16 @@ pub(crate) struct ArgoUp {
 }
 
 /// Registers the platform with Argo CD, and has it synced until it is healthy.
-pub(super) fn run(context: &Context, args: &super::Args) -> Outcome {
-    if context.global.platform != DEFAULT_PLATFORM {
-        return Err(Failure::usage(format!(
-            "--argocd: argocd/ describes one platform, {DEFAULT_PLATFORM}; leave out --platform, and choose its namespace \
-             with -n"
-        )));
-    }
-    let wanted = wanted(&args.argocd, &args.bring_up, &args.cluster)?;
-    let options = platform_source::cluster_options(&context.global);
+pub(super) fn run(
+    context: &Context,
+    options: &::cluster::Options,
+    args: &ArgoUp,
+    bring_up: &BringUp,
+    cluster: &ClusterUp,
+) -> Outcome {
+    let wanted = check(context, args, bring_up, cluster)?;
     let on_wait = platform_source::on_wait(context, "the cluster".to_owned());
-    let argocd = ArgoCd::connect(&options, argocd::NAMESPACE, Some(&on_wait))?;
+    let argocd = ArgoCd::connect(options, argocd::NAMESPACE, Some(&on_wait))?;
     let registered = argocd.register(&wanted, &mut |step| show(context, step)).map_err(not_up)?;
     let sync = Sync {
         applications: Vec::new(),
@@ -74,6 +73,22 @@ pub(super) fn run(context: &Context, args: &super::Args) -> Outcome {
     }
     context.printer.line("next: playctl status · playctl argocd status · playctl argocd remove");
     Ok(exit::DONE)
+}
+
+/// What the command line asks for, before anything is done.
+pub(super) fn check(
+    context: &Context,
+    args: &ArgoUp,
+    bring_up: &BringUp,
+    cluster: &ClusterUp,
+) -> Result<Register, Failure> {
+    if context.global.platform != DEFAULT_PLATFORM {
+        return Err(Failure::usage(format!(
+            "--argocd: argocd/ describes one platform, {DEFAULT_PLATFORM}; leave out --platform, and choose its namespace \
+             with -n"
+        )));
+    }
+    wanted(args, bring_up, cluster)
 }
 
 fn not_up(error: TargetError) -> TargetError {

@@ -4,8 +4,11 @@ use std::{path::PathBuf, time::Duration};
 
 use platform::{ServiceKind, exit};
 
-use super::cluster;
-use crate::commands::{Context, Outcome, minikube};
+use super::{argocd, cluster};
+use crate::{
+    commands::{Context, Outcome, minikube},
+    platform_source,
+};
 
 /// The chart's preset for it; other files are laid over it.
 const PRESET: &str = "minikube";
@@ -20,6 +23,10 @@ pub(super) fn run(context: &Context, args: &super::Args) -> Outcome {
     how.timeout.get_or_insert(TIMEOUT);
     // Wrong values are found before minutes of work.
     let values = cluster::wanted(&what, &how)?.values;
+    let by_argocd = args.argocd.argocd;
+    if by_argocd {
+        argocd::check(context, &args.argocd, &what, &how)?;
+    }
     let large = values.enabled_services().any(|service| service.kind == ServiceKind::Stream);
     if how.dry_run {
         if !minikube::plan(context, &profile, &args.profile, nodes, large)? {
@@ -34,7 +41,12 @@ pub(super) fn run(context: &Context, args: &super::Args) -> Outcome {
     let wanted = cluster::wanted(&what, &how)?;
     // A LoadBalancer is not ready before it has an address, and the tunnel gives it one.
     let opened = minikube::open(context, &profile, &args.profile)?;
-    let outcome = cluster::install(context, &wanted, false);
+    let outcome = if by_argocd {
+        let options = platform_source::minikube_options(&context.global, profile.profile());
+        argocd::run(context, &options, &args.argocd, &what, &how)
+    } else {
+        cluster::install(context, &wanted, false)
+    };
     if outcome.is_err() && opened {
         minikube::end_kept(&profile)?;
     }

@@ -201,7 +201,7 @@ async fn established(cluster: &Cluster, name: &str, deadline: Instant) -> Result
         if conditions.iter().any(|one| one.type_ == "Established" && one.status == "True") {
             return Ok(());
         }
-        if Instant::now() >= deadline {
+        if clock::now() >= deadline {
             let refused = conditions.iter().find(|one| one.status == "False");
             let why = refused.and_then(|one| one.message.clone()).unwrap_or_default();
             return failed(format!("the API server does not serve {name}: {why}"));
@@ -219,7 +219,7 @@ async fn ready(cluster: &Cluster, deadline: Instant, tell: &Tell) -> Result<(), 
         }
         let words: Vec<String> =
             waiting.iter().map(|verdict| format!("{}: {}", verdict.resource, verdict.message)).collect();
-        if Instant::now() >= deadline {
+        if clock::now() >= deadline {
             return failed(format!(
                 "Argo CD is installed, but not ready:\n  {}\nRun the same command again to continue to wait",
                 words.join("\n  ")

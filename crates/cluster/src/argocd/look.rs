@@ -56,7 +56,7 @@ pub(super) async fn made(
             Look::NotYet => tell.doing("Argo CD has not looked at the repository yet").await,
             Look::Working(what) => tell.doing(what).await,
         }
-        if Instant::now() >= deadline {
+        if clock::now() >= deadline {
             let seconds = timeout.as_secs();
             return failed(if looked {
                 format!(

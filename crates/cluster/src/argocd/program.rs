@@ -141,7 +141,6 @@ pub(super) fn error(program: Program, failed: &Failed, what: impl fmt::Display) 
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
 
     use super::*;
 
@@ -175,7 +174,7 @@ mod tests {
         assert!(matches!(failed, Failed::TooLong(_)), "{failed:?}");
         let pid = std::fs::read_to_string(&file).unwrap();
         let status = format!("/proc/{}/stat", pid.trim());
-        let began = Instant::now();
+        let began = clock::now();
         let ended = || match std::fs::read_to_string(&status) {
             // A zombie that nobody has collected yet has ended, too.
             Ok(stat) => stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')),

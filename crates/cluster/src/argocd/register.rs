@@ -2,11 +2,7 @@
 //!
 //! It checks everything that can be wrong before it writes anything.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
@@ -76,7 +72,7 @@ pub(super) async fn register(
     wanted: &Register,
     tell: &Tell,
 ) -> Result<Registered, TargetError> {
-    let deadline = Instant::now() + wanted.timeout;
+    let deadline = clock::now() + wanted.timeout;
     let release = cluster.in_namespace(release_namespace);
     let present = install::is_present(cluster).await?;
     if !present && wanted.install.is_none() {

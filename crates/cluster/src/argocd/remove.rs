@@ -29,7 +29,7 @@ pub(super) async fn remove(
     tell: &Tell,
 ) -> Result<Removed, TargetError> {
     status::require(cluster, rights::REMOVE).await?;
-    let deadline = Instant::now() + timeout;
+    let deadline = clock::now() + timeout;
     let ours = application::ours(cluster).await?;
     let children: Vec<String> = ours.children.iter().map(|child| child.name().to_owned()).collect();
     let applications = api(cluster, "Application");
@@ -116,7 +116,7 @@ async fn gone(
     while let Some(application) = application::find(cluster, name).await? {
         let left = application.status.resources.len();
         let why = application.errors().join("; ");
-        if Instant::now() >= deadline {
+        if clock::now() >= deadline {
             return failed(format!(
                 "application {name} is still being deleted after {} s: {left} objects were left when Argo CD last \
                  looked. {why}",

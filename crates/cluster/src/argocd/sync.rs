@@ -61,7 +61,7 @@ pub(super) async fn sync(
     running: &RefCell<Option<String>>,
 ) -> Result<Vec<Synced>, TargetError> {
     status::require(cluster, rights::SYNC).await?;
-    let deadline = Instant::now() + wanted.timeout;
+    let deadline = clock::now() + wanted.timeout;
     let names = chosen(cluster, wanted, deadline, tell).await?;
     let mut done = Vec::new();
     for name in names {
@@ -155,7 +155,7 @@ impl Follower<'_> {
     }
 
     fn late(&self) -> bool {
-        Instant::now() >= self.deadline
+        clock::now() >= self.deadline
     }
 
     /// Writes the operation, once no other one runs, and gives its mark.

@@ -12,7 +12,6 @@ use std::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use flate2::{Compression, write::GzEncoder};
 use futures_util::{StreamExt as _, stream};
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{
     Api,
@@ -88,7 +87,7 @@ impl Archive {
         partial.push(".partial");
         let partial = PathBuf::from(partial);
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
-        let folder = format!("playctl-{}", Timestamp::now().strftime("%Y%m%dT%H%M%SZ"));
+        let folder = format!("playctl-{}", clock::wall().strftime("%Y%m%dT%H%M%SZ"));
         Ok(Self {
             path: path.to_owned(),
             partial,
@@ -129,7 +128,7 @@ impl Archive {
         let mut header = tar::Header::new_gnu();
         header.set_mode(0o600);
         header.set_size(size);
-        header.set_mtime(u64::try_from(Timestamp::now().as_second()).unwrap_or(0));
+        header.set_mtime(u64::try_from(clock::wall().as_second()).unwrap_or(0));
         self.tar.append_data(&mut header, format!("{}/{name}", self.folder), content)?;
         self.entries.push(name.to_owned());
         Ok(())
@@ -224,7 +223,7 @@ async fn versions(site: &Site, program: &str, archive: &mut Archive) -> io::Resu
         "context": site.cluster.context,
         "namespace": site.namespace(),
         "release": site.release,
-        "collected": Timestamp::now().to_string(),
+        "collected": clock::wall().to_string(),
     });
     archive.json("versions.json", &versions)
 }

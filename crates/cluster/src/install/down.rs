@@ -1,10 +1,6 @@
 //! Takes a platform away and proves that nothing is left.
 
-use std::{
-    collections::BTreeSet,
-    ffi::OsString,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, ffi::OsString, time::Duration};
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, api::DeleteParams};
@@ -112,7 +108,7 @@ impl Removal<'_> {
         if let Some(head) = history.last() {
             self.uninstall(head, tell).await?;
         }
-        let began = Instant::now();
+        let began = clock::now();
         loop {
             let left = self.site.stop.or(left::look(self.site, &self.catalog, &self.scope)).await?;
             let left: Vec<Left> =

@@ -5,7 +5,6 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::MicroTime,
@@ -69,7 +68,7 @@ pub(super) async fn take(site: &Site, doing: &str, tell: &mut OnProgress<'_>) ->
                 }
             }
             Some(_) => {}
-            None => seen = Some((there.spec, Instant::now())),
+            None => seen = Some((there.spec, clock::now())),
         }
         let detail = format!("{holder} was at work on this release; looking whether it still is");
         tell(Progress::Doing { stage: "lease", detail });
@@ -88,7 +87,7 @@ fn busy(site: &Site, holder: &str, doing: &str) -> TargetError {
 }
 
 fn lease(site: &Site, name: &str, doing: &str) -> Lease {
-    let now = MicroTime(Timestamp::now());
+    let now = MicroTime(clock::wall());
     let mut lease = Lease::default();
     lease.metadata.name = Some(name.to_owned());
     let labels = [(LABEL, site.release.as_str()), ("app.kubernetes.io/managed-by", MANAGER)];
@@ -110,7 +109,7 @@ fn held(api: Api<Lease>, name: String, was_abandoned: bool) -> Held {
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         loop {
             tokio::time::sleep(RENEW_EVERY).await;
-            let now = MicroTime(Timestamp::now());
+            let now = MicroTime(clock::wall());
             let patch = Patch::Merge(json!({"spec": {"renewTime": now}}));
             // One that fails is made up for by the next.
             let _ = tokio::time::timeout(RENEW_EVERY, renewed.patch(&of, &params, &patch)).await;

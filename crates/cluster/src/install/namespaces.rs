@@ -1,6 +1,6 @@
 //! Namespaces: whose they are, and why one does not end.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
@@ -71,7 +71,7 @@ pub(super) async fn gone(
     limit: Duration,
     tell: &mut OnProgress<'_>,
 ) -> Result<Option<Vec<String>>, TargetError> {
-    let began = Instant::now();
+    let began = clock::now();
     loop {
         let State::Ending { why } = state(site, name).await? else { return Ok(None) };
         if began.elapsed() >= limit {

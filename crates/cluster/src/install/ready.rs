@@ -6,7 +6,6 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream};
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event as Said, PersistentVolumeClaim, Pod};
 use kube::{
     Api,
@@ -69,8 +68,8 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn new() -> Self {
-        let stamper = Stamper::new(Uuid::now_v7(), Source::Cluster, Timestamp::now());
-        Self { stamper, began: Instant::now(), known: BTreeMap::new() }
+        let stamper = Stamper::new(Uuid::now_v7(), Source::Cluster, clock::wall());
+        Self { stamper, began: clock::now(), known: BTreeMap::new() }
     }
 
     pub(super) fn took(&self) -> Duration {
@@ -145,7 +144,7 @@ impl Watch {
         limit: Duration,
         tell: &mut OnProgress<'_>,
     ) -> Result<u64, TargetError> {
-        let began = Instant::now();
+        let began = clock::now();
         let mut left: Vec<&Workload> = workloads.iter().collect();
         let mut pods = 0;
         let mut asked: Option<(Instant, Vec<String>)> = None;
@@ -188,7 +187,7 @@ impl Watch {
             }
             let is_due = asked.as_ref().is_none_or(|(at, _)| at.elapsed() >= ASK_EVERY);
             if waited >= ASK_AFTER && is_due || waited >= limit {
-                asked = Some((Instant::now(), explained(site, &lagging, waited >= limit).await));
+                asked = Some((clock::now(), explained(site, &lagging, waited >= limit).await));
             }
             let reasons = asked.as_ref().map(|(_, reasons)| reasons.as_slice()).unwrap_or_default();
             if waited >= limit {

@@ -92,7 +92,7 @@ pub(super) async fn mark_failed(site: &Site, revision: &Revision) -> Result<(), 
     secret.data.get_or_insert_default().insert(KEY.to_owned(), ByteString(packed));
     let labels = secret.metadata.labels.get_or_insert_default();
     labels.insert("status".to_owned(), "failed".to_owned());
-    labels.insert("modifiedAt".to_owned(), Timestamp::now().as_second().to_string());
+    labels.insert("modifiedAt".to_owned(), clock::wall().as_second().to_string());
     let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
     // With its resource version: whoever changes it meanwhile wins.
     let replaced = async { secrets(site).replace(&revision.secret, &params, &secret).await };

@@ -1,12 +1,9 @@
 //! Carries a plan out.
 
-use std::{
-    ffi::OsString,
-    time::{Duration, Instant},
-};
+use std::{ffi::OsString, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use platform::TargetError;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -169,7 +166,7 @@ async fn helm(
     detail: &str,
     tell: &mut OnProgress<'_>,
 ) -> Result<(), TargetError> {
-    let began = Instant::now();
+    let began = clock::now();
     let mut running = std::pin::pin!(planned.helm.run(arguments, &site.stop, HELM));
     let ended = loop {
         let detail = format!("{detail} ({} s)", began.elapsed().as_secs());
@@ -198,12 +195,12 @@ async fn helm(
 }
 
 fn is_old(head: &Revision) -> bool {
-    head.modified.is_none_or(|at| Timestamp::now().duration_since(at) > AT_WORK)
+    head.modified.is_none_or(|at| clock::wall().duration_since(at) > AT_WORK)
 }
 
 fn at_work(site: &Site, head: &Revision) -> TargetError {
     let since = head.modified.map_or_else(String::new, |at| {
-        format!(" since {} s ago", Timestamp::now().duration_since(at).as_secs())
+        format!(" since {} s ago", clock::wall().duration_since(at).as_secs())
     });
     let message = format!(
         "helm is changing release {} right now, or was killed at that: revision {} is {}{since}. Wait until it is done; \

@@ -124,7 +124,7 @@ pub(crate) fn watch(
     limit: Option<Duration>,
     hear: &mut dyn FnMut(Heard<'_>) -> ControlFlow<()>,
 ) -> Result<Ended, Broken> {
-    let began = Instant::now();
+    let began = clock::now();
     let outcome = follow(&mut child, &mut |heard| {
         if limit.is_some_and(|limit| began.elapsed() > limit) {
             return ControlFlow::Break(());
@@ -177,7 +177,7 @@ fn follow(
             }
             Err(mpsc::RecvTimeoutError::Timeout) => {
                 if ended.is_none() && child.try_wait()?.is_some() {
-                    ended = Some(Instant::now());
+                    ended = Some(clock::now());
                 }
                 if ended.is_some_and(|at| at.elapsed() > DRAIN) {
                     return Ok(Some(last_words.into()));
@@ -222,9 +222,9 @@ fn end(child: &mut Child) -> io::Result<()> {
         // It may have ended just now, which is what is wanted.
         let _ = kill_process(pid, Signal::INT);
     }
-    let deadline = Instant::now() + END;
+    let deadline = clock::now() + END;
     while child.try_wait()?.is_none() {
-        if Instant::now() >= deadline {
+        if clock::now() >= deadline {
             child.kill()?;
             child.wait()?;
             break;

@@ -13,7 +13,7 @@ use std::{
     os::unix::{fs::DirBuilderExt as _, process::CommandExt as _},
     path::PathBuf,
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal};
@@ -121,7 +121,7 @@ impl Kept {
         // A group of its own: the Ctrl-C of this terminal is not for it. It stays in the session, where sudo knows the user.
         keeper.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let mut started = keeper.spawn().map_err(io)?;
-        let deadline = Instant::now() + BEGIN;
+        let deadline = clock::now() + BEGIN;
         loop {
             if self.child().is_held().map_err(io)? {
                 return Ok(true);
@@ -129,7 +129,7 @@ impl Kept {
             if let Some(status) = started.try_wait().map_err(io)? {
                 return Err(self.failed(&format!("ended at once ({status})")));
             }
-            if Instant::now() >= deadline {
+            if clock::now() >= deadline {
                 return Err(self.failed(&format!("was not there after {} s", BEGIN.as_secs())));
             }
             pause();
@@ -190,11 +190,11 @@ impl Lock {
     /// Takes it, for as long as the file is open, here or in a process that inherited it.
     fn take(&self) -> io::Result<Option<File>> {
         let file = self.open()?;
-        let deadline = Instant::now() + LOCK;
+        let deadline = clock::now() + LOCK;
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Some(file)),
-                Err(TryLockError::WouldBlock) if Instant::now() >= deadline => return Ok(None),
+                Err(TryLockError::WouldBlock) if clock::now() >= deadline => return Ok(None),
                 Err(TryLockError::WouldBlock) => pause(),
                 Err(TryLockError::Error(error)) => return Err(error),
             }
@@ -226,8 +226,8 @@ impl Lock {
                 return Err(io::Error::other("it runs, and its file has no pid"));
             };
             self.signal(pid, signal)?;
-            let deadline = Instant::now() + patience;
-            while Instant::now() < deadline {
+            let deadline = clock::now() + patience;
+            while clock::now() < deadline {
                 if !self.is_held()? {
                     return Ok(true);
                 }
@@ -282,7 +282,7 @@ pub fn keep(minikube: &Minikube, keep: Keep) -> Result<(), MinikubeError> {
     let mut log = Log(File::options().create(true).append(true).read(true).open(kept.log()).map_err(io)?);
     let mut back_off = BACK_OFF[0];
     loop {
-        let began = Instant::now();
+        let began = clock::now();
         match once(minikube, &kept, &call, &mut log) {
             Err(Broken::Interrupted) => return Ok(()),
             Err(broken) => log.line(&MinikubeError::of(&call, broken).to_string()),
@@ -292,8 +292,8 @@ pub fn keep(minikube: &Minikube, keep: Keep) -> Result<(), MinikubeError> {
             back_off = BACK_OFF[0];
         }
         log.line(&format!("it is started again in {} s", back_off.as_secs()));
-        let until = Instant::now() + back_off;
-        while Instant::now() < until {
+        let until = clock::now() + back_off;
+        while clock::now() < until {
             if (minikube.told)(None).is_break() {
                 return Ok(());
             }

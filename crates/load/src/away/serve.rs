@@ -8,7 +8,7 @@ use std::{
         mpsc,
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::{PROTOCOL, SoFar, Told, Word, lines::Encoder};
@@ -138,8 +138,8 @@ fn wait_for<T>(
     stop: &Stop,
     mut wanted: impl FnMut(Told) -> Option<T>,
 ) -> Result<Option<T>, LoadError> {
-    let deadline = Instant::now() + PATIENCE;
-    while !stop.is_set() && Instant::now() < deadline {
+    let deadline = clock::now() + PATIENCE;
+    while !stop.is_set() && clock::now() < deadline {
         match told.recv_timeout(LOOK_EVERY) {
             Ok(Ok(Told::Do(command))) => stop.commands.obey(command),
             Ok(told) => {
