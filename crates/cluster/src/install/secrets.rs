@@ -71,7 +71,7 @@ pub(super) async fn missing(
     Ok(missing)
 }
 
-/// The password of a part that the chart itself brings may be anything; that of an existing server is known elsewhere.
+/// A password for a part of the chart may be anything; an existing server has its own.
 fn made(site: &Site, wanted: &Wanted, need: &SecretNeed) -> Option<NewSecret> {
     let set = |key: &str| setting(wanted.values.merged(), key).filter(|value| !value.is_null());
     let is_empty = |key: &str| set(key).is_none_or(|value| value.as_str() == Some(""));
