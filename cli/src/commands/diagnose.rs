@@ -20,10 +20,10 @@ use crate::{args::TargetKind, installing, platform_source};
 const LINES: usize = 20_000;
 /// Events of it.
 const EVENTS: usize = 100_000;
-/// No event for so long: all that were recorded have come.
+/// After this long without an event, all recorded ones have arrived.
 const SILENCE: Duration = Duration::from_millis(500);
 
-/// Collect what helps others to see what is wrong, without secrets
+/// Collect a support bundle, without secrets
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -31,8 +31,8 @@ Examples:
   playctl diagnose --target cluster -n chat -o bundle.tar.gz
 
 Versions, objects, events, logs and the release's values. Secrets are never in
-it; variables, annotations and log lines that look like one are blackened. Look
-through it all the same before you send it to somebody.")]
+it; variables, annotations and log lines that look like one are blanked out.
+Read through it before you send it to anybody.")]
 pub(crate) struct Args {
     /// The file to write
     #[arg(long = "output-file", short = 'o', value_name = "FILE.tar.gz")]
@@ -86,7 +86,7 @@ fn here(context: &Context, file: &Path, version: &str) -> Result<Diagnosed, Fail
     written().map_err(|error| Failure::failed(format!("could not write {}: {error}", file.display())))
 }
 
-/// The events so far, one line each. The stream goes on until the platform goes down, so its silence ends it.
+/// The events so far, one line each. The stream ends only with the platform, so we stop when it falls silent.
 fn recorded(target: &dyn Target) -> Result<Vec<String>, Failure> {
     let stream = target.events(EventsFrom::Start)?;
     let (sender, receiver) = mpsc::sync_channel(1024);

@@ -10,9 +10,10 @@ use lab::{Lab, SMALL, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-/// Stops the real helm in the middle of its work, says so, and hands Ctrl-C on to it.
+/// Stops the real helm in the middle of its work, says so, and hands Ctrl-C on to it. Few requests a second make that
+/// middle long enough to be seen.
 const STOPPED: &str = r#"
-"$HELM" "$@" &
+HELM_QPS=3 HELM_BURST_LIMIT=3 "$HELM" "$@" &
 helm=$!
 trap 'kill -INT $helm; kill -CONT $helm; wait $helm; exit $?' INT
 until kubectl get secrets -n "$NAMESPACE" -l owner=helm,status=pending-install -o name | grep -q .; do
@@ -24,7 +25,7 @@ while kill -0 $helm 2>/dev/null; do sleep 0.1; done
 wait $helm
 "#;
 
-/// With everything that minikube has; the only test with what there is but once in a cluster.
+/// Everything in the minikube preset, including cluster-wide objects: no other test may use those.
 #[test]
 fn all_of_the_chart_goes_up_changes_and_goes_away_again() {
     let lab = Lab::new("all");
@@ -83,7 +84,7 @@ fn all_of_the_chart_goes_up_changes_and_goes_away_again() {
 
     let said = lab.run(&["down"]).ok();
     assert!(said.contains("nothing is left"), "{said}");
-    // Other tests have releases of this name in namespaces of their own, and nothing of the whole cluster.
+    // Other tests have releases of this name in their own namespaces, and no cluster-wide objects.
     assert_eq!(lab.labelled("kube-system", "app.kubernetes.io/instance=playground"), Vec::<String>::new());
     for place in places {
         assert!(lab.get("namespace", place).is_none(), "{place}");
@@ -294,7 +295,7 @@ fn an_up_that_was_killed_is_continued() {
     let up = lab.up_with_helm(&script, &[]);
     let pids = lab.file("stopped");
     up.signal(Signal::KILL);
-    // The script, then helm, which it started; nobody waited for them, so the pids are theirs.
+    // The script, then the helm it started. Nobody has reaped them, so the pids are still theirs.
     for pid in pids.split_whitespace() {
         let pid = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
         rustix::process::kill_process(pid, Signal::KILL).unwrap();
@@ -310,7 +311,7 @@ fn an_up_that_was_killed_is_continued() {
     assert!(lab.get("namespace", &lab.namespace).is_none());
 }
 
-/// Run by name: the API server takes a while to come back, and the other tests need it.
+/// Run by name only: the other tests need the API server.
 #[test]
 fn an_api_server_that_is_killed_in_the_middle_is_no_end() {
     let lab = Lab::new("api-server");
@@ -325,7 +326,7 @@ fn an_api_server_that_is_killed_in_the_middle_is_no_end() {
     kill(&fs::read_to_string(format!("{folder}/apiserver.pid")).unwrap(), Signal::KILL);
     kill(pids.split_whitespace().nth(1).unwrap(), Signal::CONT);
     let ran = up.end();
-    // The testbed starts it again at once, which helm may or may not live to see.
+    // The testbed restarts it at once; helm may or may not outlast that.
     if ran.code != Some(0) {
         ran.failed(4, &["API server does not answer", "playctl --target cluster"]);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use service::logs;
 use service::settings::common::{ADMIN_HOST, ADMIN_PORT, HOST, POD_NAME};
-use service::settings::{Env, Host, Invalid, Reader, Seconds, Variable};
+use service::settings::{Env, Host, Invalid, Reader, Variable};
 
 const PORT: Variable = Variable::new("PORT", "8089", "TCP port of the service; 0 is any free one.");
 const WS_SERVER_HOST: Variable = Variable::new("WS_SERVER_HOST", "haproxy", "Host to which users connect.");
@@ -75,8 +75,8 @@ impl Settings {
             admin_port: reader.get(&ADMIN_PORT),
             server_host,
             server_port,
-            connect_every: reader.get::<Seconds>(&CONNECT_EVERY).0,
-            return_after: reader.get::<Seconds>(&RETURN_AFTER).0,
+            connect_every: reader.get(&CONNECT_EVERY),
+            return_after: reader.get(&RETURN_AFTER),
             users_max: reader.get(&USERS_MAX),
             pod_name: reader.optional(&POD_NAME),
         };

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use service::settings::common::{ADMIN_HOST, ADMIN_PORT, HOST, POD_NAME, WORKERS};
-use service::settings::{Env, Host, Invalid, Reader, Seconds, Variable, Workers};
+use service::settings::{Env, Host, Invalid, Reader, Variable, Workers};
 use service::{kafka, logs, redis};
 
 const PORT: Variable = Variable::new("PORT", "8088", "TCP port of the service; 0 is any free one.");
@@ -151,11 +151,11 @@ impl Settings {
             let expected = format!("{} to {} bytes", MESSAGE_BYTES.start(), MESSAGE_BYTES.end());
             reader.refuse(&MAX_MESSAGE, message_bytes_max.to_string(), expected);
         }
-        let session_refresh = reader.get::<Seconds>(&SESSION_REFRESH).0;
+        let session_refresh = reader.get(&SESSION_REFRESH);
         if session_refresh < SESSION_REFRESH_LEAST {
             reader.refuse(&SESSION_REFRESH, format!("{session_refresh:?}"), "100ms at least");
         }
-        let ping_interval = reader.get::<Seconds>(&PING_INTERVAL).0;
+        let ping_interval = reader.get(&PING_INTERVAL);
         if ping_interval.is_zero() {
             reader.refuse(&PING_INTERVAL, "0", "a duration above 0");
         }
@@ -169,14 +169,14 @@ impl Settings {
             host_id: reader.optional(&HOST_ID),
             message_bytes_max,
             accept_rate: reader.get(&ACCEPT_RATE),
-            accept_wait: reader.get::<Seconds>(&ACCEPT_WAIT).0,
+            accept_wait: reader.get(&ACCEPT_WAIT),
             ping_interval,
-            write_timeout: reader.get::<Seconds>(&WRITE_TIMEOUT).0,
-            retry_after: reader.get::<Seconds>(&RETRY_AFTER).0,
+            write_timeout: reader.get(&WRITE_TIMEOUT),
+            retry_after: reader.get(&RETRY_AFTER),
             session_refresh,
-            sigterm_timeout: reader.get::<Seconds>(&SIGTERM_TIMEOUT).0,
-            drain_spread: reader.get::<Seconds>(&DRAIN_SPREAD).0,
-            drain_grace: reader.get::<Seconds>(&DRAIN_GRACE).0,
+            sigterm_timeout: reader.get(&SIGTERM_TIMEOUT),
+            drain_spread: reader.get(&DRAIN_SPREAD),
+            drain_grace: reader.get(&DRAIN_GRACE),
             pod_name: reader.optional(&POD_NAME),
             redis: redis::Settings::read(&mut reader),
             kafka: kafka::Settings::read_for_logs(&mut reader),

@@ -241,7 +241,7 @@ fn of_release(release: &Value, objects: &[Object], archive: &mut Archive) -> io:
     archive.json("release/manifest.json", &objects.iter().map(|object| object.value.clone()).collect())
 }
 
-/// All objects of a kind. In other namespaces than the platform's own, those of the release.
+/// All objects of a kind; outside the platform's own namespace only the release's.
 async fn list(site: &Site, kind: &Kind, namespace: Option<&str>, archive: &mut Archive) -> io::Result<()> {
     let resource: &ApiResource = &kind.resource;
     let api: Api<DynamicObject> = match namespace {

@@ -14,7 +14,7 @@ use super::{
 };
 
 const PAGE: u32 = 500;
-/// Pods that are counted. More are not read: a cluster of that size has other means to know its room.
+/// At most this many pods are counted, which bounds the time and memory that a huge cluster would take.
 const PODS_MAX: usize = 20_000;
 
 /// What a node has left.
@@ -34,7 +34,7 @@ struct Taint {
     effect: String,
 }
 
-/// What nodes have left for this release, which may be there already; `None`: this account may not see nodes.
+/// What nodes have left for this release; its own pods do not count. `None`: this account may not list nodes.
 pub(super) async fn rooms(site: &Site, namespaces: &BTreeSet<String>) -> Option<Vec<Room>> {
     let nodes: Api<Node> = Api::all(site.cluster.client.clone());
     let nodes = site.cluster.try_ask(nodes.list(&ListParams::default())).await.ok()?;

@@ -21,7 +21,7 @@ use super::{
 };
 
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How long pods and what hangs on them may take, beyond a grace period of a minute.
+/// How long pods and their dependants may take to go; grace periods are a minute.
 const GOES_WITHIN: Duration = Duration::from_mins(3);
 const NAMESPACE_GOES_WITHIN: Duration = Duration::from_mins(1);
 const HELM: Duration = Duration::from_mins(5);
@@ -29,7 +29,7 @@ const HELM: Duration = Duration::from_mins(5);
 /// What a `down` did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Removed {
-    /// False: there was nothing of it.
+    /// False: it was not installed.
     pub was_up: bool,
     /// What is good to know.
     pub notes: Vec<String>,
@@ -66,7 +66,7 @@ pub(super) async fn down(
         return Err(TargetError::Other { message: argocd::refusal(site, &namespace, &application) });
     }
     let ends = matches!(state, State::Ending { .. });
-    // In a namespace that ends, nobody can take anything.
+    // Nothing can be created in a terminating namespace, not even a Lease.
     let held = if ends || state == State::Missing {
         None
     } else {
@@ -81,9 +81,7 @@ pub(super) async fn down(
         other => other,
     };
     if removed == Err(TargetError::Interrupted) {
-        tell(Progress::Said(
-            "interrupted: a part of it is there still; finish with: playctl down".to_owned(),
-        ));
+        tell(Progress::Said("interrupted: part of it is still there; finish with: playctl down".to_owned()));
     }
     removed?;
     Ok(Removed { was_up: true, notes: removal.notes })
@@ -149,7 +147,7 @@ impl Removal<'_> {
         words
     }
 
-    /// An aggregated API that does not answer would keep every namespace from ending.
+    /// An unavailable aggregated API blocks the deletion of every namespace.
     async fn silent_apis(&self, objects: &[Object]) {
         for object in objects.iter().filter(|object| object.key.kind == "APIService") {
             let Some(api) = self.catalog.api(&self.site.cluster, &object.key) else { continue };
@@ -157,7 +155,7 @@ impl Removal<'_> {
             if ready::unavailable(&service.data).is_some() {
                 let params = DeleteParams::default();
                 let deleted = api.delete(&object.key.name, &params);
-                // What cannot be deleted now is among what is left.
+                // If that fails, it shows up among what is left.
                 let _ = self.site.cluster.try_ask(deleted).await;
             }
         }
@@ -171,7 +169,7 @@ impl Removal<'_> {
         match helm.run(&arguments, &site.stop, HELM).await {
             Ok(_) => Ok(()),
             Err(HelmError::Said(said)) => {
-                // What it could not delete is deleted by name, and told if that fails, too.
+                // We delete what it could not delete, and name whatever remains.
                 tell(Progress::Said(format!("helm: {}", said.trim())));
                 Ok(())
             }
@@ -179,15 +177,15 @@ impl Removal<'_> {
         }
     }
 
-    /// Deletes what Helm leaves: pods that take their time, claims, Secrets of ours.
+    /// Deletes what Helm leaves behind: slow pods, claims, our Secrets.
     async fn delete(&self, left: &[Left]) {
         for one in left {
             let is_pod = one.key.group.is_empty() && one.key.kind == "Pod";
-            // A pod that ends has its grace period, unless nobody wants to wait for that.
+            // A terminating pod keeps its grace period only if the caller asked for one.
             if one.is_ending && (!is_pod || self.grace) {
                 continue;
             }
-            // Whoever keeps volumes of claims that went wants to keep what is on them.
+            // A retained volume holds data that its owner chose to keep.
             if one.key.kind == "PersistentVolume" {
                 continue;
             }
@@ -197,12 +195,12 @@ impl Removal<'_> {
             } else {
                 DeleteParams::background()
             };
-            // What is gone meanwhile need not be deleted, and what cannot be deleted is told in the end.
+            // It may be gone by now; anything that cannot be deleted is reported at the end.
             let _ = self.site.cluster.try_ask(api.delete(&one.key.name, &params)).await;
         }
     }
 
-    /// The namespace, if playctl made it and nobody else has anything in it.
+    /// Deletes the namespace if playctl created it and it holds nothing else.
     async fn namespace(&mut self, tell: &mut OnProgress<'_>) -> Result<(), TargetError> {
         let (site, name) = (self.site, self.site.namespace());
         let state = namespaces::state(site, name).await?;
@@ -211,7 +209,7 @@ impl Removal<'_> {
             if !foreign.is_empty() {
                 let names: BTreeSet<String> = foreign.iter().take(5).map(ToString::to_string).collect();
                 self.notes.push(format!(
-                    "namespace {name} stays: there is something of somebody else in it: {}",
+                    "namespace {name} stays, because it holds other objects: {}",
                     names.into_iter().collect::<Vec<_>>().join(", ")
                 ));
                 return Ok(());

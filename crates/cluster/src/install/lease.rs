@@ -1,6 +1,6 @@
-//! One at a time: whoever changes a release holds a Lease in its namespace, and renews it.
+//! One change at a time: to change a release, a process holds a Lease in its namespace and keeps renewing it.
 //!
-//! Whether its holder lives is seen by that it renews, over some seconds of our own clock; no two machines' clocks are
+//! A holder is alive if it renews the Lease while we watch, by our own clock; clocks of two machines are never
 //! compared.
 
 use std::time::{Duration, Instant};
@@ -20,17 +20,17 @@ use tokio::task::JoinHandle;
 use super::{LABEL, MANAGER, OnProgress, Progress, Site};
 
 const RENEW_EVERY: Duration = Duration::from_millis(1500);
-/// A holder that was silent for so long is gone.
+/// A holder that stays silent for this long is dead.
 const SILENCE: Duration = Duration::from_secs(8);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// Held until it is given back.
+/// A Lease that we hold until we give it back.
 #[derive(Debug)]
 pub(super) struct Held {
     api: Api<Lease>,
     name: String,
     renewing: JoinHandle<()>,
-    /// Somebody had it before and died without giving it back: what that one did is unfinished.
+    /// Its previous holder died without giving it back, so that holder's work is unfinished.
     pub(super) was_abandoned: bool,
 }
 
@@ -111,7 +111,7 @@ fn held(api: Api<Lease>, name: String, was_abandoned: bool) -> Held {
             tokio::time::sleep(RENEW_EVERY).await;
             let now = MicroTime(clock::wall());
             let patch = Patch::Merge(json!({"spec": {"renewTime": now}}));
-            // One that fails is made up for by the next.
+            // If one renewal fails, the next makes up for it.
             let _ = tokio::time::timeout(RENEW_EVERY, renewed.patch(&of, &params, &patch)).await;
         }
     });
@@ -119,7 +119,7 @@ fn held(api: Api<Lease>, name: String, was_abandoned: bool) -> Held {
 }
 
 impl Held {
-    /// Gives it back. If that cannot be told to the API server, the next one finds it silent.
+    /// Gives it back. If the API server cannot be told, the next caller finds the Lease silent.
     pub(super) async fn give_back(self, site: &Site) {
         self.renewing.abort();
         let _ = site.cluster.try_ask(self.api.delete(&self.name, &DeleteParams::default())).await;

@@ -68,7 +68,7 @@ fn object(value: Value, namespace: &str, catalog: &Catalog) -> Option<Object> {
     let api_version = text(&value["apiVersion"])?;
     let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
     let (kind, metadata) = (text(&value["kind"])?, &value["metadata"]);
-    // A kind that is not known may have come with the chart; those of the chart's own operators are namespaced.
+    // An unknown kind belongs to an operator that is not installed; the kinds that the chart uses are namespaced.
     let namespaced = catalog.get(group, &kind).is_none_or(|kind| kind.namespaced);
     let key = Key {
         group: group.to_owned(),

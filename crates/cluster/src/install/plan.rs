@@ -1,4 +1,4 @@
-//! What `up` would do, worked out without changing anything.
+//! What `up` would do. Making a plan changes nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,10 +25,10 @@ use super::{
     secrets::{self, NewSecret},
 };
 
-/// How long a namespace that ends may still take before it counts as stuck.
+/// A namespace that terminates for longer than this counts as stuck.
 const ENDS_WITHIN: Duration = Duration::from_secs(30);
 
-/// What a bring-up does, in its order, and what keeps it from that.
+/// What a bring-up does, in order, and what prevents it.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Plan {
     pub release: String,
@@ -43,7 +43,7 @@ pub struct Plan {
     pub changes: Vec<Change>,
     /// What all pods of the chart request together, those included that run already.
     pub requests: Requests,
-    /// What it cannot be done for; empty: it can be done.
+    /// What prevents it; empty if nothing does.
     pub problems: Vec<String>,
     /// What is good to know.
     pub notes: Vec<String>,
@@ -183,7 +183,7 @@ pub(super) async fn plan(
     }
     let makes_namespace = own_state == State::Missing;
 
-    // In a namespace that ends, nothing can be compared.
+    // Objects of a terminating namespace cannot be compared.
     let compared = if problems.is_empty() {
         compared(site, wanted, &catalog, &objects, &before).await?
     } else {
@@ -256,7 +256,7 @@ async fn render(site: &Site, wanted: &Wanted, helm: &Helm, chart: &Chart) -> Res
         "--kube-version",
         &site.version,
     ];
-    // Passwords that Helm makes are those that are there already, if there are any: it has to look.
+    // To keep existing passwords, Helm has to look them up.
     let generates = wanted.values.merged().get("secrets").is_some_and(|secrets| secrets["generate"] == true);
     if generates {
         arguments.push("--dry-run=server");
@@ -264,8 +264,7 @@ async fn render(site: &Site, wanted: &Wanted, helm: &Helm, chart: &Chart) -> Res
     helm.read(&arguments, site).await
 }
 
-/// The objects that Helm installed, as far as they are not superseded: of the last revision, and of the last one that
-/// was deployed.
+/// The objects that Helm installed, from the last revision and the last deployed one.
 async fn before(site: &Site, history: &[Revision], catalog: &Catalog) -> Result<Vec<Object>, TargetError> {
     let Some(head) = history.last() else { return Ok(Vec::new()) };
     let deployed = history.iter().rev().find(|one| one.status == "deployed" && one.number != head.number);

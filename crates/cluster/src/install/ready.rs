@@ -31,14 +31,14 @@ use crate::{
 };
 
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How long a pod may take before anybody asks why.
+/// How long a pod may take before we look for a reason.
 const ASK_AFTER: Duration = Duration::from_secs(3);
-/// How often is asked why.
+/// How often we look for reasons.
 const ASK_EVERY: Duration = Duration::from_secs(2);
 /// Pods that are explained.
 const EXPLAINED_MAX: usize = 8;
 
-/// A workload that is not as it should be.
+/// A workload that is not ready.
 #[derive(Debug)]
 struct Lagging<'a> {
     workload: &'a Workload,
@@ -97,7 +97,7 @@ impl Watch {
         self.emit(EventKind::PlatformReady { platform: site.release.clone(), after_ms }, tell);
     }
 
-    /// Gets to know the pods that there are, so that only what happens from now on is told.
+    /// Remembers the pods that already exist, so that only later changes are reported.
     pub(super) async fn prime(&mut self, site: &Site, workloads: &[Workload]) {
         let mut looks = stream::iter(workloads)
             .map(|workload| async move { (workload, look(site, workload).await) })
@@ -136,7 +136,7 @@ impl Watch {
         }
     }
 
-    /// Waits until all workloads are as they should be. Returns how many pods that are.
+    /// Waits until all workloads are ready. Returns the number of their pods.
     pub(super) async fn wait(
         &mut self,
         site: &Site,
@@ -157,7 +157,7 @@ impl Watch {
             while let Some((workload, looked)) = looks.next().await {
                 let (standing, complaint, found) = match looked {
                     Ok(looked) => looked,
-                    // It may come back: what is installed is there meanwhile.
+                    // The API server may come back; the installed objects are unaffected.
                     Err(call) => {
                         let passes = call.status().is_none_or(|status| status >= 500 || status == 429);
                         trouble = Some((passes, call.error(&workload.name, &site.cluster)));
@@ -272,7 +272,7 @@ fn complaint(object: &DynamicObject) -> Option<String> {
     failed["message"].as_str().map(str::to_owned)
 }
 
-/// Why workloads are not as they should be, thoroughly, one text each.
+/// Why workloads are not ready, with log lines, one text each.
 pub(super) async fn reasons(site: &Site, workloads: &[Workload]) -> Vec<String> {
     let mut lagging = Vec::new();
     for workload in workloads {
@@ -377,7 +377,7 @@ async fn said_of(site: &Site, namespace: &str, kind: &str, name: &str) -> Vec<Ev
     facts
 }
 
-/// Where clients come in, and what does not work yet although all pods are ready.
+/// Where clients connect, and what does not work yet although all pods are ready.
 #[derive(Debug, Default)]
 pub(super) struct Outside {
     pub(super) endpoints: Vec<String>,

@@ -1,5 +1,5 @@
-//! Takes secrets out of what leaves the cluster. Secrets themselves are never collected; this is for what else may show
-//! them: variables, annotations, log lines.
+//! Removes secrets from a support bundle. Secret objects are never collected; this covers the other places that may show
+//! their values: variables, annotations, log lines.
 
 use std::collections::BTreeSet;
 
@@ -107,7 +107,7 @@ impl Redactor {
     }
 }
 
-/// By its name. What only says where a secret is (`secretName`, `secretKeyRef`) is none.
+/// Judged by its name. A reference (`secretName`, `secretKeyRef`) is not secret.
 fn is_secret(key: &str) -> bool {
     let key: String =
         key.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();

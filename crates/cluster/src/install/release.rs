@@ -35,7 +35,7 @@ pub(super) struct Revision {
 }
 
 impl Revision {
-    /// Somebody is at work on it, or was killed at that.
+    /// Helm is working on it, or was killed meanwhile.
     pub(super) fn is_pending(&self) -> bool {
         self.status.starts_with("pending-")
     }
@@ -81,8 +81,7 @@ pub(super) async fn whole(site: &Site, revision: &Revision) -> Result<Value, Tar
     unpacked(&secret).map_err(|why| unreadable(revision, &why))
 }
 
-/// Notes that nobody works on a pending revision any more. Helm refuses to touch it as long as it is pending, and
-/// continues from one that failed.
+/// Marks an abandoned pending revision as failed: Helm refuses to touch a pending one, but upgrades from a failed one.
 pub(super) async fn mark_failed(site: &Site, revision: &Revision) -> Result<(), TargetError> {
     let mut secret = read(site, revision).await?;
     let mut release = unpacked(&secret).map_err(|why| unreadable(revision, &why))?;
@@ -94,7 +93,7 @@ pub(super) async fn mark_failed(site: &Site, revision: &Revision) -> Result<(), 
     labels.insert("status".to_owned(), "failed".to_owned());
     labels.insert("modifiedAt".to_owned(), clock::wall().as_second().to_string());
     let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-    // With its resource version: whoever changes it meanwhile wins.
+    // It carries the resource version: if somebody changes the Secret meanwhile, this write fails.
     let replaced = async { secrets(site).replace(&revision.secret, &params, &secret).await };
     site.cluster
         .ask(format!("marking revision {} of {} as failed", revision.number, site.release), replaced)

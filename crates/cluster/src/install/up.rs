@@ -23,7 +23,7 @@ use super::{
 const HISTORY: &str = "10";
 /// How long helm may take to create what the chart has; it does not wait for pods.
 const HELM: Duration = Duration::from_mins(10);
-/// Whoever changes a release without our Lease is believed to be at work for so long: Helm's own time-out.
+/// A pending revision younger than this may belong to a running helm: it is Helm's own time-out.
 const AT_WORK: SignedDuration = SignedDuration::from_mins(5);
 
 /// What an `up` did.
@@ -89,7 +89,7 @@ pub(super) async fn up(
     Ok(Installed { plan, pods, endpoints: outside.endpoints, notes: outside.notes, took: watch.took() })
 }
 
-/// Everything that is written is written here, by one at a time.
+/// All writes happen here, under the Lease.
 async fn change(
     site: &Site,
     wanted: &Wanted,
@@ -114,7 +114,7 @@ async fn alone(
 ) -> Result<(), TargetError> {
     let head = site.stop.or(release::history(site)).await?.pop();
     if head != planned.head {
-        // Somebody was at work since.
+        // The release changed after we read it.
         *planned = Box::pin(site.stop.or(plan::plan(site, wanted, tell))).await?;
         if let Some(refusal) = planned.plan.refusal() {
             return Err(refusal);
@@ -158,7 +158,7 @@ async fn alone(
     helm(site, planned, &arguments, &detail, tell).await
 }
 
-/// Runs helm to its end; afterwards no revision is pending, whatever happened.
+/// Runs helm to its end. Whatever happened, no revision is pending afterwards.
 async fn helm(
     site: &Site,
     planned: &Planned,
@@ -176,7 +176,7 @@ async fn helm(
         }
     };
     let Err(error) = ended else { return Ok(()) };
-    // Helm has ended, and only we may have been at work: nobody continues this revision.
+    // Helm has ended and we hold the Lease, so nobody else will finish this revision.
     if let Ok(history) = release::history(site).await
         && let Some(head) = history.last().filter(|head| head.is_pending())
     {
@@ -187,7 +187,7 @@ async fn helm(
     Err(match error {
         TargetError::BringUp { message } if is_refused => TargetError::BringUp {
             message: format!(
-                "{message}\nwhat was done until then stays: playctl up continues from there, playctl down takes it away"
+                "{message}\nwhat was done so far stays: playctl up continues from there, playctl down takes it away"
             ),
         },
         other => other,

@@ -117,14 +117,14 @@ fn waiting(container: &ContainerStatus) -> Option<Why> {
         | "ErrImageNeverPull"
         | "InvalidImageName"
         | "RegistryUnavailable" => {
-            let why = Why::new(format!("the image {image} of {name} cannot be had ({reason}): {message}"));
+            let why = Why::new(format!("the image {image} of {name} cannot be pulled ({reason}): {message}"));
             if image.contains("playctl") {
                 why.advice(
-                    "put it where nodes find it: playctl image load; or take one of a registry: --image NAME:TAG, with \
-                     imagePullSecrets where it wants a login",
+                    "load it into the nodes: playctl image load; or name one in a registry: --image NAME:TAG, with \
+                     imagePullSecrets if the registry needs a login",
                 )
             } else {
-                why.advice("see whether nodes reach its registry; another one goes by --set")
+                why.advice("check that nodes can reach its registry, or set another image with --set")
             }
         }
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
@@ -177,7 +177,7 @@ fn short(text: &str) -> String {
     }
 }
 
-/// The API's sentences begin with capitals; ours go on.
+/// Kubernetes' messages begin with a capital; here they continue our sentence.
 fn lower(text: &str) -> String {
     let mut characters = text.chars();
     match characters.next() {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::helm::chart::{ChartError, read};
 
-/// Those of the built-in chart.
+/// The built-in chart's presets.
 const PRESETS: [(&str, &str); 9] = [
     ("broadcast", include_str!("../../../../helm-chart/values-broadcast.yaml")),
     ("broker-down", include_str!("../../../../helm-chart/values-broker-down.yaml")),
