@@ -152,7 +152,7 @@ impl LoadJob {
             heard: Mutex::new(heard),
             is_deleted: AtomicBool::new(false),
         };
-        started.pods = target.wait(started.until_they_run(request.workers, progress))?;
+        started.pods = started.until_they_run(request.workers, progress)?;
         for (worker, (pod, _)) in started.pods.iter().enumerate() {
             let (told, lines) = mpsc::channel(TOLD_QUEUE);
             started.told.push(told);
@@ -220,7 +220,7 @@ impl LoadJob {
     }
 
     /// The pods, by worker, each with its node.
-    async fn until_they_run(
+    fn until_they_run(
         &self,
         workers: u32,
         progress: &(dyn Fn(&str) + Sync),
@@ -231,7 +231,7 @@ impl LoadJob {
         let began = clock::now();
         let mut pull_failed: Option<Instant> = None;
         loop {
-            let pods = cluster.ask("the load's pods", api.list(&ours)).await?.items;
+            let pods = self.target.wait(cluster.ask("the load's pods", api.list(&ours)))?.items;
             let pods: BTreeMap<u32, PodFacts> = pods.iter().filter_map(of_worker).collect();
             let runs = |pod: &PodFacts| pod.containers.iter().any(|container| container.running.is_some());
             if pods.len() as u32 == workers && pods.values().all(runs) {
@@ -241,7 +241,7 @@ impl LoadJob {
             let late = pods.values().find(|pod| !runs(pod));
             let trouble = match late {
                 Some(pod) => format!("pod {}: {}", pod.name, pod.why_not_ready()),
-                None => self.why_no_pod(cluster).await,
+                None => self.target.run(self.why_no_pod(cluster)),
             };
             let is_hopeless = late.is_some_and(|pod| pod.is_over() || is_refused(pod));
             let is_pull = late.is_some_and(fails_to_pull);
@@ -249,7 +249,7 @@ impl LoadJob {
             let is_pull_hopeless = pull_failed.is_some_and(|since| since.elapsed() > PULL_PATIENCE);
             if is_hopeless || is_pull_hopeless || began.elapsed() > PATIENCE {
                 let log = match late {
-                    Some(pod) => last_words(cluster, &pod.name).await,
+                    Some(pod) => self.target.run(last_words(cluster, &pod.name)),
                     None => String::new(),
                 };
                 let message = format!("the load's workers do not run: {trouble}{log}");
@@ -257,7 +257,11 @@ impl LoadJob {
             }
             let running = pods.values().filter(|pod| runs(pod)).count();
             progress(&format!("{running} of {workers} pods run; {trouble}"));
-            tokio::time::sleep(LOOK_EVERY).await;
+            // One wait at a time: the cluster does answer.
+            self.target.wait(async {
+                tokio::time::sleep(LOOK_EVERY).await;
+                Ok(())
+            })?;
         }
     }
 

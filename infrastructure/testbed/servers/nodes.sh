@@ -150,6 +150,9 @@ clusterDomain: cluster.local
 tlsCertFile: $folder/kubelet.crt
 tlsPrivateKeyFile: $folder/kubelet.key
 evictionHard: {memory.available: 100Mi}
+# On a disk that others fill, it would take away images that no registry has.
+imageGCHighThresholdPercent: 100
+imageGCLowThresholdPercent: 99
 nodeStatusUpdateFrequency: 5s
 healthzPort: 10248
 healthzBindAddress: 127.0.0.1
