@@ -145,7 +145,7 @@ impl Minikube {
     /// it should be stays untouched.
     pub fn start(&self, settings: &Settings, machine: Machine) -> Result<Started> {
         let mut started = Started::default();
-        match self.find()? {
+        match self.made()? {
             None => {
                 let (flags, notes) = settings.flags(machine);
                 started.notes = notes;
@@ -174,7 +174,7 @@ impl Minikube {
 
     /// What [`start`](Self::start) would do.
     pub fn plan(&self, settings: &Settings, machine: Machine) -> Result<Planned> {
-        let Some(profile) = self.find()? else {
+        let Some(profile) = self.made()? else {
             let (flags, notes) = settings.flags(machine);
             let changes = vec![format!("would be run: {}", self.begin().args(flags))];
             return Ok(Planned { changes, notes, runs: false });
@@ -415,6 +415,12 @@ impl Minikube {
             .map(|broken| Profile { config: None, ..broken }))
     }
 
+    /// A start that failed early leaves a profile without settings. The next start makes it as if there were none, and
+    /// minikube says itself if it cannot.
+    fn made(&self) -> Result<Option<Profile>> {
+        Ok(self.find()?.filter(|profile| profile.config.is_some()))
+    }
+
     fn existing(&self) -> Result<Profile> {
         self.find()?.ok_or_else(|| MinikubeError::State {
             what: format!("there is no minikube profile {}", self.profile),
@@ -450,7 +456,11 @@ impl Minikube {
                 format!(
                     "is broken (minikube says {}): its machine or its files are gone or do not answer, as after Docker \
                      was stopped or the containers were deleted by hand",
-                    if status.is_empty() { "that its files are invalid" } else { status }
+                    match (&profile.config, status.as_str()) {
+                        (None, _) => "that its files are invalid",
+                        (Some(_), "") => "nothing of its state",
+                        (Some(_), status) => status,
+                    }
                 ),
                 format!(
                     "see whether its driver runs; then begin anew: minikube delete --profile {name}, playctl up"
