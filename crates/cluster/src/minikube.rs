@@ -145,22 +145,22 @@ impl Minikube {
     /// it should be stays untouched.
     pub fn start(&self, settings: &Settings, machine: Machine) -> Result<Started> {
         let mut started = Started::default();
-        match self.find()? {
+        match self.made()? {
             None => {
                 let (flags, notes) = settings.flags(machine);
                 started.notes = notes;
-                self.tell(self.begin().args(&flags), &mut started.notes)?;
+                self.tell(&self.begin().args(&flags), &mut started.notes)?;
                 started.changes.push(format!("minikube profile {} made", self.profile));
             }
             Some(profile) => {
                 if self.usable(&profile)? == State::Stopped {
                     // Without its settings: those that it was made with count.
-                    self.tell(self.begin(), &mut started.notes)?;
+                    self.tell(&self.begin(), &mut started.notes)?;
                     started.changes.push(format!("minikube profile {} started", self.profile));
                 }
                 started.notes.extend(self.differences(settings, &profile));
                 for addon in settings.missing_addons(&profile) {
-                    self.run(self.call(["addons", "enable", &addon]))?;
+                    self.run(&self.call(["addons", "enable", &addon]))?;
                     started.changes.push(format!("addon {addon} enabled"));
                 }
                 for _ in self.existing()?.nodes().len()..settings.nodes.unwrap_or(0) as usize {
@@ -174,7 +174,7 @@ impl Minikube {
 
     /// What [`start`](Self::start) would do.
     pub fn plan(&self, settings: &Settings, machine: Machine) -> Result<Planned> {
-        let Some(profile) = self.find()? else {
+        let Some(profile) = self.made()? else {
             let (flags, notes) = settings.flags(machine);
             let changes = vec![format!("would be run: {}", self.begin().args(flags))];
             return Ok(Planned { changes, notes, runs: false });
@@ -207,7 +207,7 @@ impl Minikube {
     fn join_node(&self) -> Result<String> {
         let profile = self.running()?;
         let config = profile.config();
-        if !config.multi_node_requested && ["", "auto"].contains(&config.kubernetes_config.cni.as_str()) {
+        if !config.multi_node_requested && ["", "auto"].contains(&config.kubernetes.cni.as_str()) {
             return Err(MinikubeError::State {
                 what: format!(
                     "minikube profile {} was made with one node and no --cni, so it has no network between nodes: another \
@@ -219,12 +219,12 @@ impl Minikube {
         }
         let before = profile.nodes();
         let call = self.call(["node", "add"]);
-        let added = self.run(call.clone());
+        let added = self.run(&call);
         let after = self.existing()?.nodes();
         let new = after.into_iter().find(|node| !before.contains(node)).map(|(name, _)| name);
         match (added, new) {
-            (Ok(_), Some(name)) => Ok(name),
-            (Ok(_), None) => {
+            (Ok(()), Some(name)) => Ok(name),
+            (Ok(()), None) => {
                 let what = "it succeeded, and the profile has no new node".to_owned();
                 Err(MinikubeError::Answer { call: call.to_string(), what })
             }
@@ -270,7 +270,7 @@ impl Minikube {
     /// Deletes a node with its machine. Whoever calls has drained it: minikube gives its pods a second.
     pub fn delete_node(&self, name: &str) -> Result<()> {
         let call = self.call(["node", "delete", name]);
-        self.run(call.clone())?;
+        self.run(&call)?;
         let left = self.existing()?.nodes().into_iter().any(|(left, _)| left == name);
         if left {
             let what = format!("it succeeded, and the profile still has {name}");
@@ -302,7 +302,7 @@ impl Minikube {
     fn load(&self, tar: &Path) -> Result<()> {
         let saved = read(tar)?;
         let call = self.of_engine(Engine::Minikube.load(tar, &self.profile));
-        self.run(call.clone())?;
+        self.run(&call)?;
         match self.missing(&saved)? {
             None => Ok(()),
             Some(missing) => Err(MinikubeError::Answer {
@@ -335,7 +335,7 @@ impl Minikube {
             return Ok(false);
         }
         let call = self.call(["delete"]);
-        self.tell(call.clone().args(["--output=json"]), &mut Vec::new())?;
+        self.tell(&call.clone().args(["--output=json"]), &mut Vec::new())?;
         if self.find()?.is_some() {
             let what = format!("it succeeded, and profile {} is still there", self.profile);
             return Err(MinikubeError::Answer { call: call.to_string(), what });
@@ -356,7 +356,7 @@ impl Minikube {
         Ok(())
     }
 
-    /// What keeps LoadBalancers reachable. It is not run here, see [`Keep`].
+    /// What keeps load balancers reachable. It is not run here, see [`Keep`].
     pub(crate) fn tunnel(&self) -> Call {
         self.call(["tunnel"])
     }
@@ -415,6 +415,12 @@ impl Minikube {
             .map(|broken| Profile { config: None, ..broken }))
     }
 
+    /// A start that failed early leaves a profile without settings. The next start makes it as if there were none, and
+    /// minikube says itself if it cannot.
+    fn made(&self) -> Result<Option<Profile>> {
+        Ok(self.find()?.filter(|profile| profile.config.is_some()))
+    }
+
     fn existing(&self) -> Result<Profile> {
         self.find()?.ok_or_else(|| MinikubeError::State {
             what: format!("there is no minikube profile {}", self.profile),
@@ -450,7 +456,11 @@ impl Minikube {
                 format!(
                     "is broken (minikube says {}): its machine or its files are gone or do not answer, as after Docker \
                      was stopped or the containers were deleted by hand",
-                    if status.is_empty() { "that its files are invalid" } else { status }
+                    match (&profile.config, status.as_str()) {
+                        (None, _) => "that its files are invalid",
+                        (Some(_), "") => "nothing of its state",
+                        (Some(_), status) => status,
+                    }
                 ),
                 format!(
                     "see whether its driver runs; then begin anew: minikube delete --profile {name}, playctl up"
@@ -477,10 +487,10 @@ impl Minikube {
         })
     }
 
-    /// Runs what tells by CloudEvents what it does; its warnings are added to `notes`.
-    fn tell(&self, call: Call, notes: &mut Vec<String>) -> Result<()> {
+    /// Runs what tells by `CloudEvents` what it does; its warnings are added to `notes`.
+    fn tell(&self, call: &Call, notes: &mut Vec<String>) -> Result<()> {
         let mut reason = None;
-        let outcome = call::run(&call, None, &mut |heard| match heard {
+        let outcome = call::run(call, None, &mut |heard| match heard {
             Heard::Out(line) => {
                 let Some(told) = events::event(line) else { return (self.told)(None) };
                 match &told {
@@ -492,20 +502,20 @@ impl Minikube {
             }
             Heard::Err(_) | Heard::Waiting => (self.told)(None),
         });
-        let ended = outcome.map_err(|broken| MinikubeError::of(&call, broken))?;
-        if ended.status.success() { Ok(()) } else { Err(MinikubeError::failed(&call, ended, reason)) }
+        let ended = outcome.map_err(|broken| MinikubeError::of(call, broken))?;
+        if ended.status.success() { Ok(()) } else { Err(MinikubeError::failed(call, ended, reason)) }
     }
 
     /// Runs what tells in lines for people what it does.
-    fn run(&self, call: Call) -> Result<()> {
-        let outcome = call::run(&call, None, &mut |heard| match heard {
+    fn run(&self, call: &Call) -> Result<()> {
+        let outcome = call::run(call, None, &mut |heard| match heard {
             Heard::Out(line) if !line.trim().is_empty() => {
                 (self.told)(Some(&Told::Info(line.trim().to_owned())))
             }
             _ => (self.told)(None),
         });
-        let ended = outcome.map_err(|broken| MinikubeError::of(&call, broken))?;
-        if ended.status.success() { Ok(()) } else { Err(MinikubeError::failed(&call, ended, None)) }
+        let ended = outcome.map_err(|broken| MinikubeError::of(call, broken))?;
+        if ended.status.success() { Ok(()) } else { Err(MinikubeError::failed(call, ended, None)) }
     }
 
     /// What it prints.

@@ -120,7 +120,7 @@ fn every_option_that_is_passed_exists() {
     assert!(error.contains("the profile still has playground-m02"), "{error}");
     let error = minikube.delete().unwrap_err().to_string();
     assert!(error.contains("is still there"), "{error}");
-    for call in minikube.calls_of_images_and_keepers(&place.path("image.tar")) {
+    for mut call in minikube.calls_of_images_and_keepers(&place.path("image.tar")) {
         let status = call.status().unwrap();
         assert!(status.success(), "{call:?}");
     }

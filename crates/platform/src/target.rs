@@ -199,7 +199,7 @@ pub struct NodeAdded {
     pub name: String,
     /// How many there are now.
     pub nodes: u32,
-    /// What runs on it because it runs on every node: gateways, DaemonSets.
+    /// What runs on it because it runs on every node: gateways, a cluster's `DaemonSet` pods.
     pub follows: Vec<String>,
 }
 

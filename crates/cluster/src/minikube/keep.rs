@@ -41,7 +41,7 @@ const LOCK: Duration = Duration::from_secs(2);
 /// What is kept running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
-    /// `minikube tunnel`: the addresses of LoadBalancers.
+    /// `minikube tunnel`: the addresses of load balancers.
     Tunnel,
     /// `minikube dashboard --url`: Kubernetes' own dashboard.
     Dashboard,
@@ -109,7 +109,7 @@ impl Kept {
     /// Starts the keeper, which `keeper` is to run ([`keep`]), and waits until minikube runs under it. Nothing happens if
     /// there is one already.
     pub fn begin(&self, mut keeper: Command) -> Result<bool, MinikubeError> {
-        let name = format!("{:?} {}", keeper.get_program(), self.keep);
+        let name = format!("{} {}", keeper.get_program().display(), self.keep);
         let io = |source| MinikubeError::Io { call: name.clone(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(io)?;
         if self.runs().map_err(io)? {

@@ -23,7 +23,7 @@ pub(crate) const LEAVE: Duration = Duration::from_mins(10);
 /// What a node waits for.
 #[derive(Debug)]
 pub(crate) enum Joined {
-    /// All of it is there; the DaemonSets that have a pod on it.
+    /// All of it is there; each `DaemonSet` that has a pod on it.
     Yes(Vec<String>),
     NotYet(String),
 }

@@ -34,7 +34,8 @@ pub(crate) struct Config {
     pub(crate) driver: String,
     /// It was made with more than one node.
     pub(crate) multi_node_requested: bool,
-    pub(crate) kubernetes_config: KubernetesConfig,
+    #[serde(rename = "KubernetesConfig")]
+    pub(crate) kubernetes: KubernetesConfig,
     #[serde(deserialize_with = "or_none")]
     pub(crate) nodes: Vec<Node>,
     #[serde(deserialize_with = "or_none")]
@@ -141,7 +142,7 @@ pub(crate) mod tests {
         assert_eq!(profile.state(), State::Running);
         let names: Vec<String> = profile.nodes().into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["playground", "playground-m02"]);
-        assert_eq!(profile.config().kubernetes_config.extra_options[0].words(), "kubelet.v=4");
+        assert_eq!(profile.config().kubernetes.extra_options[0].words(), "kubelet.v=4");
         let none: Profiles = serde_json::from_str(r#"{"invalid":null,"valid":[]}"#).unwrap();
         assert!(none.valid.is_empty() && none.invalid.is_empty());
     }

@@ -94,7 +94,7 @@ impl Settings {
 
     /// In what an existing profile differs from what was asked for and minikube cannot change.
     pub(crate) fn differences(&self, profile: &Profile) -> Vec<String> {
-        let Config { memory, cpus, driver, kubernetes_config, .. } = profile.config();
+        let Config { memory, cpus, driver, kubernetes, .. } = profile.config();
         let mut different = Vec::new();
         let mut compare = |what: &str, wanted: Option<&str>, is: String, same: bool| {
             if let Some(wanted) = wanted.filter(|_| !same) {
@@ -109,11 +109,11 @@ impl Settings {
         compare("--memory", wanted_memory, format!("{memory} MiB"), same);
         let wanted = self.driver.as_deref();
         compare("--driver", wanted, driver.clone(), wanted.is_none_or(|wanted| wanted == driver));
-        let (wanted, cni) = (self.cni.as_deref(), &kubernetes_config.cni);
+        let (wanted, cni) = (self.cni.as_deref(), &kubernetes.cni);
         let is = if cni.is_empty() { "minikube's choice".to_owned() } else { cni.clone() };
         compare("--cni", wanted, is, wanted.is_none_or(|wanted| wanted == cni));
         let has: Vec<String> =
-            kubernetes_config.extra_options.iter().map(super::profile::ExtraOption::words).collect();
+            kubernetes.extra_options.iter().map(super::profile::ExtraOption::words).collect();
         for option in self.extra_config.iter().filter(|option| !has.contains(option)) {
             let is = if has.is_empty() { "none".to_owned() } else { has.join(", ") };
             compare("--extra-config", Some(option), is, false);

@@ -17,9 +17,10 @@ const LIST: &[&str] = &["profile", "list", "--output=json"];
 const START: &[&str] =
     &["start", "--profile", "playground", "--keep-context", "--interactive=false", "--output=json"];
 
-/// What a list of profiles looks like with our profile in it, changed by `change`.
+/// What a list of profiles looks like with our profile in it, which runs, changed by `change`.
 fn list(change: impl FnOnce(&mut serde_json::Value)) -> Answer {
     let mut list: serde_json::Value = serde_json::from_str(include_str!("recorded/profiles.json")).unwrap();
+    list["valid"][0]["Status"] = "OK".into();
     change(&mut list["valid"][0]);
     Answer::out(&list.to_string())
 }
@@ -184,8 +185,21 @@ fn a_profile_that_is_paused_changing_or_broken_is_explained() {
     }
     let invalid = include_str!("recorded/invalid-profile.json");
     let stand_in = StandIn::new([(LIST.into(), Answer::out(invalid))]);
-    let error = stand_in.quiet().start(&Settings::default(), MACHINE).unwrap_err().to_string();
+    let error = stand_in.quiet().check().unwrap_err().to_string();
     assert!(error.contains("its files are invalid"), "{error}");
+}
+
+#[test]
+fn what_a_failed_start_left_is_made_anew() {
+    let invalid = Answer::out(include_str!("recorded/invalid-profile.json"));
+    let flags = ["--nodes=2", "--cpus=4", "--memory=4096", "--cni=calico", "--addons=metrics-server"];
+    let stand_in = StandIn::new([
+        (LIST.into(), invalid),
+        (start(&flags).into(), Answer::out("")),
+        (LIST.into(), nodes(&["", "m02"])),
+    ]);
+    let started = stand_in.quiet().start(&Settings::default(), MACHINE).unwrap();
+    assert_eq!((started.changes.len(), started.nodes), (1, 2));
 }
 
 #[test]

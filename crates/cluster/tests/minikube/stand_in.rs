@@ -6,7 +6,7 @@ use cluster::minikube::{Minikube, Options, Told};
 use tempfile::TempDir;
 
 /// The arguments of a call.
-pub struct Arguments(Vec<String>);
+pub(crate) struct Arguments(Vec<String>);
 
 impl From<&[&str]> for Arguments {
     fn from(arguments: &[&str]) -> Self {
@@ -21,7 +21,7 @@ impl From<Vec<String>> for Arguments {
 }
 
 #[derive(Default)]
-pub struct Answer {
+pub(crate) struct Answer {
     out: String,
     err: String,
     status: i32,
@@ -30,35 +30,35 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub fn out(text: &str) -> Self {
+    pub(crate) fn out(text: &str) -> Self {
         Self { out: text.to_owned(), ..Self::default() }
     }
 
-    pub fn err(text: &str) -> Self {
+    pub(crate) fn err(text: &str) -> Self {
         Self { err: text.to_owned(), ..Self::default() }
     }
 
-    pub fn status(self, status: i32) -> Self {
+    pub(crate) fn status(self, status: i32) -> Self {
         Self { status, ..self }
     }
 
     /// It does not end by itself.
-    pub fn stays(self) -> Self {
+    pub(crate) fn stays(self) -> Self {
         Self { stays: true, ..self }
     }
 
     /// A line that its environment has to have.
-    pub fn environment(self, line: &str) -> Self {
+    pub(crate) fn environment(self, line: &str) -> Self {
         Self { environment: Some(line.to_owned()), ..self }
     }
 }
 
-pub struct StandIn {
+pub(crate) struct StandIn {
     folder: TempDir,
 }
 
 impl StandIn {
-    pub fn new<const N: usize>(calls: [(Arguments, Answer); N]) -> Self {
+    pub(crate) fn new<const N: usize>(calls: [(Arguments, Answer); N]) -> Self {
         let stand_in = Self { folder: tempfile::tempdir().unwrap() };
         let program = stand_in.path("minikube");
         fs::write(&program, include_str!("stand-in.sh")).unwrap();
@@ -69,7 +69,7 @@ impl StandIn {
     }
 
     /// Replaces what was expected.
-    pub fn expect<const N: usize>(&self, calls: [(Arguments, Answer); N]) {
+    pub(crate) fn expect<const N: usize>(&self, calls: [(Arguments, Answer); N]) {
         for (number, (Arguments(arguments), answer)) in calls.into_iter().enumerate() {
             let write = |what: &str, text: &str| {
                 fs::write(self.path(&format!("{number}.{what}")), text).unwrap();
@@ -89,11 +89,11 @@ impl StandIn {
         fs::write(self.path("expected"), N.to_string()).unwrap();
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn options(&self) -> Options {
+    pub(crate) fn options(&self) -> Options {
         Options {
             program: Some(self.path("minikube")),
             profile: "playground".to_owned(),
@@ -102,14 +102,14 @@ impl StandIn {
         }
     }
 
-    pub fn minikube(
+    pub(crate) fn minikube(
         &self,
         told: impl Fn(Option<&Told>) -> ControlFlow<()> + Send + Sync + 'static,
     ) -> Minikube {
         Minikube::new(self.options(), Arc::new(told)).unwrap()
     }
 
-    pub fn quiet(&self) -> Minikube {
+    pub(crate) fn quiet(&self) -> Minikube {
         self.minikube(|_| ControlFlow::Continue(()))
     }
 }
