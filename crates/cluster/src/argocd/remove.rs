@@ -9,7 +9,7 @@ use kube::{
     core::DynamicObject,
 };
 use platform::TargetError;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     MANAGER, RELEASE, ROOT, api, application, failed,
@@ -34,17 +34,17 @@ pub(super) async fn remove(
     let children: Vec<String> = ours.children.iter().map(|child| child.name().to_owned()).collect();
     let applications = api(cluster, "Application");
     let mut removed = Vec::new();
-    // The root first: it would put the others back.
     if keep {
-        for name in std::iter::once(ROOT).chain(children.iter().map(String::as_str)) {
-            forget(cluster, &applications, name).await?;
-        }
+        // The root first, and without a sync of it on the way: it would make the others again.
+        let alone = json!({"metadata": {"finalizers": null}, "spec": {"syncPolicy": {"automated": null}}});
+        change(cluster, &applications, ROOT, &alone).await?;
+        idle(cluster, ROOT, deadline, timeout, tell).await?;
     }
     delete(cluster, &applications, "Application", ROOT, &mut removed).await?;
     if keep {
+        gone(cluster, ROOT, deadline, timeout, tell).await?;
         for name in &children {
-            // The root may have put its finalizer back before it went.
-            forget(cluster, &applications, name).await?;
+            change(cluster, &applications, name, &json!({"metadata": {"finalizers": null}})).await?;
             delete(cluster, &applications, "Application", name, &mut removed).await?;
         }
     } else {
@@ -80,15 +80,40 @@ fn named(cluster: &Cluster, kind: &str, name: &str) -> ResourceName {
     }
 }
 
-/// Without its finalizer an application goes alone.
-async fn forget(cluster: &Cluster, applications: &Api<DynamicObject>, name: &str) -> Result<(), TargetError> {
-    let patch = json!({"metadata": {"finalizers": null}});
+/// Changes an application, if it is there. Without its finalizer it goes alone.
+async fn change(
+    cluster: &Cluster,
+    applications: &Api<DynamicObject>,
+    name: &str,
+    patch: &Value,
+) -> Result<(), TargetError> {
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    match cluster.try_ask(applications.patch(name, &params, &Patch::Merge(&patch))).await {
+    match cluster.try_ask(applications.patch(name, &params, &Patch::Merge(patch))).await {
         Ok(_) => Ok(()),
         Err(call) if call.status() == Some(404) => Ok(()),
         Err(call) => Err(call.error(&format!("changing application {name}"), cluster)),
     }
+}
+
+/// Waits until no sync of an application runs.
+async fn idle(
+    cluster: &Cluster,
+    name: &str,
+    deadline: Instant,
+    timeout: Duration,
+    tell: &Tell,
+) -> Result<(), TargetError> {
+    while application::find(cluster, name).await?.is_some_and(|application| application.is_busy()) {
+        if Instant::now() >= deadline {
+            let seconds = timeout.as_secs();
+            return failed(format!(
+                "a sync of {name} has not ended within {seconds} s; run this again later"
+            ));
+        }
+        tell.doing(format!("a sync of {name} runs")).await;
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Ok(())
 }
 
 async fn delete(

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{
     RELEASE,
     bootstrap::{self, Given, Told},
+    failed,
     git::Fetched,
     render::assignment,
     results::{Outcome, Put, ResourceName},
@@ -52,6 +53,11 @@ pub(super) async fn make_missing(
     let namespace = &release.namespace;
     let mut put = Vec::new();
     let present = release.ask(format!("namespace {namespace}"), namespaces.get_opt(namespace)).await?;
+    if present.as_ref().is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_some()) {
+        return failed(format!(
+            "namespace {namespace} is still being deleted; run this again once it is gone"
+        ));
+    }
     if present.is_none() && prepare::namespace(release, RELEASE).await? {
         put.push(made_now("Namespace", "", namespace, true));
     }
