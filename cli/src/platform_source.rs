@@ -67,6 +67,15 @@ pub(crate) fn minikube_options(global: &Global, profile: &str) -> cluster::Optio
     cluster::Options { context: Some(profile.to_owned()), namespace, ..cluster_options(global) }
 }
 
+/// The cluster that a command is about: minikube's, or the one that the command line names.
+pub(crate) fn options(context: &Context) -> Result<cluster::Options, Failure> {
+    let global = &context.global;
+    if global.target == TargetKind::Minikube {
+        return Ok(minikube_options(global, minikube::profile(context)?.profile()));
+    }
+    Ok(cluster_options(global))
+}
+
 /// The cluster that the command line names.
 pub(crate) fn cluster_options(global: &Global) -> cluster::Options {
     let ClusterArgs { kubeconfig, context, namespace, hpa } = global.cluster.clone();

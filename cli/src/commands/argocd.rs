@@ -213,7 +213,7 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let options = platform_source::cluster_options(&context.global);
+    let options = platform_source::options(context)?;
     let on_wait = platform_source::on_wait(context, "the cluster".to_owned());
     let argocd = ArgoCd::connect(&options, &args.argocd_namespace, Some(&on_wait))?;
     let mut on_step = |step: &Step| show(context, step);

@@ -75,8 +75,8 @@ impl Settings {
             admin_port: reader.get(&ADMIN_PORT),
             server_host,
             server_port,
-            connect_every: reader.get(&CONNECT_EVERY),
-            return_after: reader.get(&RETURN_AFTER),
+            connect_every: reader.duration(&CONNECT_EVERY),
+            return_after: reader.duration(&RETURN_AFTER),
             users_max: reader.get(&USERS_MAX),
             pod_name: reader.optional(&POD_NAME),
         };

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-/// Turns at equal distances. Times are nanoseconds of the caller's clock.
+/// Turns at equal distances. All numbers are nanoseconds, of the caller's clock.
 #[derive(Debug)]
 pub(crate) struct AcceptRate {
     /// Between two turns; zero: no limit.
-    interval_ns: u64,
-    wait_max_ns: u64,
-    next_ns: Mutex<u64>,
+    interval: u64,
+    wait_max: u64,
+    next: Mutex<u64>,
 }
 
 /// The queue is longer than anybody should wait.
@@ -26,22 +26,22 @@ pub(crate) struct TooMany {
 impl AcceptRate {
     /// `per_second` of 0 is no limit. Who would have to wait longer than `wait_max` is refused.
     pub(crate) fn new(per_second: u32, wait_max: Duration) -> Self {
-        let interval_ns = 1_000_000_000_u64.checked_div(per_second.into()).unwrap_or(0);
-        Self { interval_ns, wait_max_ns: nanoseconds(wait_max), next_ns: Mutex::new(0) }
+        let interval = 1_000_000_000_u64.checked_div(per_second.into()).unwrap_or(0);
+        Self { interval, wait_max: nanoseconds(wait_max), next: Mutex::new(0) }
     }
 
     /// Takes the next turn and says how long to wait for it.
     pub(crate) fn take_turn(&self, now_ns: u64) -> Result<Duration, TooMany> {
-        if self.interval_ns == 0 {
+        if self.interval == 0 {
             return Ok(Duration::ZERO);
         }
-        let mut next = self.next_ns.lock();
+        let mut next = self.next.lock();
         let turn = now_ns.max(*next);
         let wait = turn - now_ns;
-        if wait > self.wait_max_ns {
+        if wait > self.wait_max {
             return Err(TooMany { come_back_after: Duration::from_nanos(wait) });
         }
-        *next = turn + self.interval_ns;
+        *next = turn + self.interval;
         Ok(Duration::from_nanos(wait))
     }
 }

@@ -1,6 +1,6 @@
 //! The name by which the balancer knows this instance: its IP address, as others see it.
 
-use std::net::{Ipv4Addr, ToSocketAddrs, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 
 use service::redis;
 use service::settings::Host;
@@ -18,7 +18,7 @@ pub(crate) fn resolve(configured: Option<&str>, host: Host, redis: &redis::Setti
 
 /// The address from which packets to Redis would leave. Nothing is sent.
 fn address_towards(redis: &redis::Settings) -> Option<String> {
-    let peer = (redis.host.as_str(), redis.port).to_socket_addrs().ok()?.find(|peer| peer.is_ipv4())?;
+    let peer = (redis.host.as_str(), redis.port).to_socket_addrs().ok()?.find(SocketAddr::is_ipv4)?;
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     socket.connect(peer).ok()?;
     Some(socket.local_addr().ok()?.ip().to_string())

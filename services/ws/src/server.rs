@@ -198,11 +198,15 @@ async fn drain(app: &App, settings: &Settings, accepting: tokio::task::AbortHand
     let steps = (settings.drain_spread.as_millis() / DRAIN_STEP.as_millis()).max(1) as usize;
     let step_size = staying.len().div_ceil(steps).max(1);
     for group in staying.chunks(step_size) {
-        group.iter().for_each(|session| shut_down(session));
+        for session in group {
+            shut_down(session);
+        }
         tokio::time::sleep(DRAIN_STEP).await;
     }
     // Some were let in at the last moment.
-    app.sessions.all().iter().for_each(|session| shut_down(session));
+    for session in app.sessions.all() {
+        shut_down(&session);
+    }
     let gone = async {
         while app.sessions.count() > 0 {
             // Each session that ends is a change, which the copy in Redis may take first.

@@ -151,11 +151,11 @@ impl Settings {
             let expected = format!("{} to {} bytes", MESSAGE_BYTES.start(), MESSAGE_BYTES.end());
             reader.refuse(&MAX_MESSAGE, message_bytes_max.to_string(), expected);
         }
-        let session_refresh = reader.get(&SESSION_REFRESH);
+        let session_refresh = reader.duration(&SESSION_REFRESH);
         if session_refresh < SESSION_REFRESH_LEAST {
             reader.refuse(&SESSION_REFRESH, format!("{session_refresh:?}"), "100ms at least");
         }
-        let ping_interval = reader.get(&PING_INTERVAL);
+        let ping_interval = reader.duration(&PING_INTERVAL);
         if ping_interval.is_zero() {
             reader.refuse(&PING_INTERVAL, "0", "a duration above 0");
         }
@@ -169,14 +169,14 @@ impl Settings {
             host_id: reader.optional(&HOST_ID),
             message_bytes_max,
             accept_rate: reader.get(&ACCEPT_RATE),
-            accept_wait: reader.get(&ACCEPT_WAIT),
+            accept_wait: reader.duration(&ACCEPT_WAIT),
             ping_interval,
-            write_timeout: reader.get(&WRITE_TIMEOUT),
-            retry_after: reader.get(&RETRY_AFTER),
+            write_timeout: reader.duration(&WRITE_TIMEOUT),
+            retry_after: reader.duration(&RETRY_AFTER),
             session_refresh,
-            sigterm_timeout: reader.get(&SIGTERM_TIMEOUT),
-            drain_spread: reader.get(&DRAIN_SPREAD),
-            drain_grace: reader.get(&DRAIN_GRACE),
+            sigterm_timeout: reader.duration(&SIGTERM_TIMEOUT),
+            drain_spread: reader.duration(&DRAIN_SPREAD),
+            drain_grace: reader.duration(&DRAIN_GRACE),
             pod_name: reader.optional(&POD_NAME),
             redis: redis::Settings::read(&mut reader),
             kafka: kafka::Settings::read_for_logs(&mut reader),

@@ -34,11 +34,13 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A session, as everybody reads it in Redis.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub(crate) struct Stored {
-    pub(crate) user_id: String,
-    pub(crate) session_id: String,
-    pub(crate) host_id: String,
+    #[serde(rename = "userId")]
+    pub(crate) user: String,
+    #[serde(rename = "sessionId")]
+    pub(crate) session: String,
+    #[serde(rename = "hostId")]
+    pub(crate) host: String,
 }
 
 /// Copies the sessions of this instance to Redis, and reads those of all.
@@ -170,9 +172,9 @@ impl Store {
 
     fn value(&self, session: &Session) -> String {
         let stored = Stored {
-            user_id: session.user.to_string(),
-            session_id: session.id.to_string(),
-            host_id: self.host_id.clone(),
+            user: session.user.to_string(),
+            session: session.id.to_string(),
+            host: self.host_id.clone(),
         };
         // A struct of strings always has a JSON form.
         serde_json::to_string(&stored).unwrap_or_default()
@@ -226,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_session_is_written_as_existing_readers_expect_it() {
-        let stored = Stored { user_id: "u".into(), session_id: "s".into(), host_id: "10.0.0.1".into() };
+        let stored = Stored { user: "u".into(), session: "s".into(), host: "10.0.0.1".into() };
         let text = serde_json::to_string(&stored).unwrap();
         assert_eq!(text, r#"{"userId":"u","sessionId":"s","hostId":"10.0.0.1"}"#);
         // Fields of other writers do not matter.

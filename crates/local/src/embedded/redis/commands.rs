@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::glob;
 use super::resp;
-use super::store::{Full, Store};
+use super::store::{Full, Life, Store};
 
 /// Keys that one step of a scan gives if the client does not say.
 const SCAN_COUNT: usize = 10;
@@ -38,7 +38,9 @@ pub(super) fn run(
         ("GET", [key]) => one(store.get(key), output),
         ("MGET", [_, ..]) => {
             resp::array_of(output, arguments.len());
-            arguments.iter().for_each(|key| one(store.get(key), output));
+            for key in arguments {
+                one(store.get(key), output);
+            }
         }
         ("DEL" | "UNLINK", [_, ..]) => {
             let removed = arguments.iter().filter(|key| store.remove(key)).count();
@@ -52,15 +54,22 @@ pub(super) fn run(
         ("PEXPIRE", [key, milliseconds]) => expire(key, life(milliseconds, 1)?, store, now, output),
         // Rounded, as Redis does.
         ("TTL", [key]) => {
-            time_to_live(store.life(key, now), |life| (life.as_millis() as i64 + 500) / 1000, output)
+            resp::integer(
+                output,
+                time_to_live(store.life(key, now), |life| (life.as_millis() as i64 + 500) / 1000),
+            );
         }
-        ("PTTL", [key]) => time_to_live(store.life(key, now), |life| life.as_millis() as i64, output),
+        ("PTTL", [key]) => {
+            resp::integer(output, time_to_live(store.life(key, now), |life| life.as_millis() as i64));
+        }
         ("SCAN", [cursor, options @ ..]) => scan(cursor, options, store, output)?,
         ("KEYS", [pattern]) => {
             let keys: Vec<&[u8]> =
                 store.scan(0, usize::MAX).1.into_iter().filter(|key| glob::matches(pattern, key)).collect();
             resp::array_of(output, keys.len());
-            keys.iter().for_each(|key| resp::bulk(output, key));
+            for key in keys {
+                resp::bulk(output, key);
+            }
         }
         (
             "PING" | "SELECT" | "DBSIZE" | "SET" | "GET" | "MGET" | "DEL" | "UNLINK" | "EXISTS" | "EXPIRE"
@@ -142,15 +151,13 @@ fn expire(key: &[u8], life: Duration, store: &mut Store, now: Instant, output: &
     store.expire(now);
 }
 
-fn time_to_live(life: Option<Option<Duration>>, count: impl Fn(Duration) -> i64, output: &mut Vec<u8>) {
-    resp::integer(
-        output,
-        match life {
-            None => -2,
-            Some(None) => -1,
-            Some(Some(life)) => count(life),
-        },
-    );
+/// As Redis counts it: -2 without such a key, -1 for ever.
+fn time_to_live(life: Life, count: impl Fn(Duration) -> i64) -> i64 {
+    match life {
+        Life::None => -2,
+        Life::Forever => -1,
+        Life::Lasts(life) => count(life),
+    }
 }
 
 fn scan(cursor: &[u8], options: &[&[u8]], store: &Store, output: &mut Vec<u8>) -> Result<(), Refusal> {
@@ -178,7 +185,9 @@ fn scan(cursor: &[u8], options: &[&[u8]], store: &Store, output: &mut Vec<u8>) -
     resp::array_of(output, 2);
     resp::bulk(output, next.to_string().as_bytes());
     resp::array_of(output, keys.len());
-    keys.iter().for_each(|key| resp::bulk(output, key));
+    for key in keys {
+        resp::bulk(output, key);
+    }
     Ok(())
 }
 

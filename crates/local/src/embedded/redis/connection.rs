@@ -141,7 +141,9 @@ impl Client {
             ("PUBLISH", [channel, payload]) => {
                 let mut message = Vec::new();
                 resp::array_of(&mut message, 3);
-                [b"message", *channel, *payload].iter().for_each(|part| resp::bulk(&mut message, part));
+                for part in [b"message", *channel, *payload] {
+                    resp::bulk(&mut message, part);
+                }
                 let received = self.database.channels.lock().publish(channel, &message.into());
                 resp::integer(output, received as i64);
             }

@@ -178,7 +178,9 @@ mod tests {
         ) {
             let mut bytes = Vec::new();
             array_of(&mut bytes, words.len());
-            words.iter().for_each(|word| bulk(&mut bytes, word));
+            for word in &words {
+                bulk(&mut bytes, word);
+            }
             for end in 0..bytes.len() {
                 prop_assert_eq!(request(&bytes[..end]), Request::Incomplete);
             }

@@ -19,6 +19,15 @@ struct Item {
     expires: Option<Instant>,
 }
 
+/// How long a key has still to live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Life {
+    /// There is no such key.
+    None,
+    Forever,
+    Lasts(Duration),
+}
+
 /// There is no room for the value.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Full;
@@ -102,10 +111,12 @@ impl Store {
         true
     }
 
-    /// How long a key has still to live: outer `None`, there is no such key; inner `None`, for ever.
-    pub(super) fn life(&self, key: &[u8], now: Instant) -> Option<Option<Duration>> {
-        let item = self.items.get(&self.place(key))?;
-        Some(item.expires.map(|at| at.saturating_duration_since(now)))
+    pub(super) fn life(&self, key: &[u8], now: Instant) -> Life {
+        match self.items.get(&self.place(key)).map(|item| item.expires) {
+            None => Life::None,
+            Some(None) => Life::Forever,
+            Some(Some(at)) => Life::Lasts(at.saturating_duration_since(now)),
+        }
     }
 
     /// About `count` keys from a cursor on, and the next cursor; 0 at the end.
@@ -151,10 +162,10 @@ mod tests {
         store.put(b"a", b"3", None).unwrap();
         store.put(b"c", b"4", Some(at(5))).unwrap();
         assert!(store.expire_at(b"c", at(2)) && !store.expire_at(b"d", at(2)));
-        assert_eq!(store.life(b"c", at(1)), Some(Some(Duration::from_secs(1))));
+        assert_eq!(store.life(b"c", at(1)), Life::Lasts(Duration::from_secs(1)));
         store.expire(at(1));
         assert_eq!((store.get(b"a"), store.get(b"b"), store.len()), (Some(&b"3"[..]), None, 2));
-        assert_eq!((store.life(b"a", at(1)), store.life(b"b", at(1))), (Some(None), None));
+        assert_eq!((store.life(b"a", at(1)), store.life(b"b", at(1))), (Life::Forever, Life::None));
         store.expire(at(9));
         assert_eq!(store.len(), 1);
         assert!(store.remove(b"a") && !store.remove(b"a"));
