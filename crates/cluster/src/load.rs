@@ -240,7 +240,10 @@ impl LoadJob {
             }
             let late = pods.values().find(|pod| !runs(pod));
             let trouble = match late {
-                Some(pod) => format!("pod {}: {}", pod.name, pod.why_not_ready()),
+                Some(pod) => {
+                    let why = talk::how_it_ended(pod).unwrap_or_else(|| pod.why_not_ready());
+                    format!("pod {}: {why}", pod.name)
+                }
                 None => self.target.run(self.why_no_pod(cluster)),
             };
             let is_hopeless = late.is_some_and(|pod| pod.is_over() || is_refused(pod));

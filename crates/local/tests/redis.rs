@@ -67,10 +67,8 @@ struct Client(BufReader<TcpStream>);
 
 impl Client {
     fn send(&mut self, words: &[&str]) {
-        let mut request = format!("*{}\r\n", words.len());
-        for word in words {
-            request += &format!("${}\r\n{word}\r\n", word.len());
-        }
+        let words_in_full: String = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
+        let request = format!("*{}\r\n{words_in_full}", words.len());
         self.0.get_mut().write_all(request.as_bytes()).unwrap();
     }
 

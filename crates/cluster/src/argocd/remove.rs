@@ -104,7 +104,7 @@ async fn idle(
     tell: &Tell,
 ) -> Result<(), TargetError> {
     while application::find(cluster, name).await?.is_some_and(|application| application.is_busy()) {
-        if Instant::now() >= deadline {
+        if clock::now() >= deadline {
             let seconds = timeout.as_secs();
             return failed(format!(
                 "a sync of {name} has not ended within {seconds} s; run this again later"
