@@ -45,6 +45,7 @@ pub(crate) struct Args {
     pub cluster: cluster::ClusterUp,
     #[command(flatten)]
     pub profile: ProfileArgs,
+    #[command(flatten)]
     pub argocd: argocd::ArgoUp,
 }
 
@@ -144,7 +145,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     match context.global.target {
         TargetKind::Minikube => return minikube::run(context, args),
         TargetKind::Cluster if args.argocd.argocd => {
-            let options = crate::platform_source::cluster_options(&context.global);
+            let options = platform_source::cluster_options(&context.global);
             return argocd::run(context, &options, &args.argocd, &args.bring_up, &args.cluster);
         }
         TargetKind::Cluster => return cluster::run(context, args),

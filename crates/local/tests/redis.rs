@@ -67,9 +67,12 @@ struct Client(BufReader<TcpStream>);
 
 impl Client {
     fn send(&mut self, words: &[&str]) {
-        let words_in_full: String = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
-        let request = format!("*{}\r\n{words_in_full}", words.len());
-        self.0.get_mut().write_all(request.as_bytes()).unwrap();
+        let mut request = format!("*{}\r\n", words.len()).into_bytes();
+        for word in words {
+            // Writing to a vector cannot fail.
+            let _ = write!(request, "${}\r\n{word}\r\n", word.len());
+        }
+        self.0.get_mut().write_all(&request).unwrap();
     }
 
     /// One answer, on one line: `+OK`, `:2`, `$1 v`, `*2 $1 a $-1`.

@@ -43,13 +43,11 @@ async fn connect(State(users): State<Arc<Users>>, Json(batch): Json<Batch>) -> R
             format!("{user:?} is no user: expected 1 to {USER_BYTES_MAX} bytes without control characters\n");
         return (StatusCode::BAD_REQUEST, text).into_response();
     }
-    match users.connect(&batch.user_ids) {
-        Ok(()) => StatusCode::ACCEPTED.into_response(),
-        Err(TooMany) => {
-            let text = "too many users: disconnect some, or raise USERS_MAX\n";
-            (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "60")], text).into_response()
-        }
+    if users.connect(&batch.user_ids) == Err(TooMany) {
+        let text = "too many users: disconnect some, or raise USERS_MAX\n";
+        return (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "60")], text).into_response();
     }
+    StatusCode::ACCEPTED.into_response()
 }
 
 async fn disconnect(State(users): State<Arc<Users>>, Json(batch): Json<Batch>) -> StatusCode {

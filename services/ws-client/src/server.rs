@@ -34,7 +34,8 @@ impl Server {
     /// # Errors
     /// What kept it from starting: see [`Error`].
     pub fn bind(settings: Settings, shutdown: Shutdown) -> Result<Self, Error> {
-        let listener = listen::tcp(settings.host, settings.port).map_err(Error::Listen)?;
+        let Settings { host, port, server_host, server_port, .. } = settings;
+        let listener = listen::tcp(host, port).map_err(Error::Listen)?;
         let address = listener.local_addr().map_err(Error::Listen)?;
         let admin_listener = listen::tcp(settings.admin_host, settings.admin_port).map_err(Error::Listen)?;
         let readiness = Readiness::new();
@@ -44,7 +45,7 @@ impl Server {
         let pages = Pages::new(readiness.clone(), registry).with_info("ws-client", &pod, None);
         let admin = Admin::start(admin_listener, pages).map_err(Error::Admin)?;
         let runtime = web::runtime(1).map_err(Error::Start)?;
-        let server = format!("{}:{}", settings.server_host, settings.server_port);
+        let server = format!("{server_host}:{server_port}");
         info!(%pod, %address, admin = %admin.address(), %server, "started");
         let rules = Rules { server, return_after: settings.return_after, metrics };
         let users = Arc::new(Users::new(settings.users_max.get(), settings.connect_every, rules));
