@@ -167,6 +167,7 @@ pub(crate) enum When {
 }
 
 #[derive(Debug, Subcommand)]
+#[cfg_attr(not(feature = "local"), expect(clippy::large_enum_variant, reason = "parsed once"))]
 pub(crate) enum Command {
     Demo(demo::Args),
     Up(up::Args),
