@@ -77,8 +77,8 @@ impl Interrupt {
         self.on_interrupt(|| end_at_once());
     }
 
-    #[cfg(feature = "local")]
     /// Runs what has nothing to clean up yet and may wait where nothing else ends it, in the opening of a pipe.
+    #[cfg(feature = "local")]
     pub(crate) fn ending_at_once<R>(&self, read: impl FnOnce() -> R) -> R {
         self.shared.reading.store(true, Ordering::SeqCst);
         if self.is_set() {

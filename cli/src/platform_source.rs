@@ -39,7 +39,7 @@ pub(crate) fn target(context: &Context) -> Result<Arc<dyn Target>, Failure> {
     }
 }
 
-/// The cluster that the options name: minikube's, or that of a kubeconfig.
+/// The cluster that the options name: minikube's, or one of a kubeconfig.
 pub(crate) fn cluster(context: &Context) -> Result<Arc<ClusterTarget>, Failure> {
     let global = &context.global;
     if global.target == TargetKind::Minikube {

@@ -56,7 +56,7 @@ impl Machine {
 
 const NO_PROFILES: &str = r#"case "$1 $2" in "profile list") echo '{"invalid":[],"valid":[]}' ;; esac"#;
 
-/// A tunnel that goes on until it is told to end.
+/// A tunnel that runs until it is told to end.
 const TUNNEL: &str = r#"case "$1" in
 profile) echo '{"invalid":[],"valid":[]}' ;;
 tunnel) echo 'Status: running'; trap 'exit 0' INT; while :; do sleep 0.05; done ;;
@@ -152,7 +152,7 @@ fn a_tunnel_whose_keeper_was_killed_is_ended_too() {
     let tunnel = tunnel_of(&machine);
     keeper.kill().expect("killed");
     keeper.wait().expect("waited for");
-    assert!(runs(tunnel), "it goes on without its keeper");
+    assert!(runs(tunnel), "it keeps running without its keeper");
     let down = machine.run(&["down"]);
     assert!(down.status.success(), "{}", both(&down));
     assert!(!runs(tunnel), "ended");

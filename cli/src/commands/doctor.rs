@@ -38,7 +38,7 @@ fn of_this_machine() -> Vec<Check> {
     local::doctor::checks()
 }
 
-/// Nothing of it is in this build.
+/// This build has no part of it.
 #[cfg(not(feature = "local"))]
 fn of_this_machine() -> Vec<Check> {
     Vec::new()

@@ -214,7 +214,7 @@ impl Minikube {
                      one would join and never be ready (kubernetes/minikube#19665)",
                     self.profile
                 ),
-                next: "begin anew: playctl down, then playctl up".to_owned(),
+                next: "start over: playctl down, then playctl up".to_owned(),
             });
         }
         let before = profile.nodes();
@@ -267,7 +267,7 @@ impl Minikube {
         Ok(found.clone())
     }
 
-    /// Deletes a node with its machine. Whoever calls has drained it: minikube gives its pods a second.
+    /// Deletes a node with its machine. Drain it first: minikube gives its pods a second.
     pub fn delete_node(&self, name: &str) -> Result<()> {
         let call = self.call(["node", "delete", name]);
         self.run(&call)?;
@@ -343,7 +343,7 @@ impl Minikube {
         Ok(true)
     }
 
-    /// Says what is waited for, and lets a moment go by.
+    /// Says what the wait is for, and lets a moment go by.
     pub(crate) fn waits(&self, what: &str) -> Result<()> {
         let told = Told::Info(what.to_owned());
         let until = clock::now() + LOOK_AGAIN;
@@ -446,7 +446,7 @@ impl Minikube {
             state @ (State::Running | State::Stopped) => return Ok(state),
             State::Paused => (
                 "is paused: its nodes run, and its containers are frozen".to_owned(),
-                format!("let it go on with: minikube unpause --profile {name}"),
+                format!("continue it with: minikube unpause --profile {name}"),
             ),
             State::Changing => (
                 format!("is {}: another minikube is at it", status.to_lowercase()),
@@ -458,12 +458,12 @@ impl Minikube {
                      was stopped or the containers were deleted by hand",
                     match (&profile.config, status.as_str()) {
                         (None, _) => "that its files are invalid",
-                        (Some(_), "") => "nothing of its state",
+                        (Some(_), "") => "an empty state",
                         (Some(_), status) => status,
                     }
                 ),
                 format!(
-                    "see whether its driver runs; then begin anew: minikube delete --profile {name}, playctl up"
+                    "see whether its driver runs; then start over: minikube delete --profile {name}, playctl up"
                 ),
             ),
         };

@@ -115,7 +115,7 @@ impl ClusterTarget {
     fn minikube(&self, what: &str) -> Result<&Minikube, TargetError> {
         self.minikube.as_ref().ok_or_else(|| TargetError::Unsupported {
             what: format!("{what} a node of this cluster"),
-            why: "its machines belong to whoever runs it, who adds and removes them; a node that is there can be cordoned \
+            why: "its machines belong to its operator, who adds and removes them; a node that is there can be cordoned \
                   and emptied (playctl drain node/NAME) and taken back (playctl start node/NAME), and with --target \
                   minikube nodes come and go by playctl node"
                 .to_owned(),

@@ -25,7 +25,7 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("minikube");
         let home = folder.path().display();
-        // No driver on PATH, and no proxies or settings of whoever runs this.
+        // No driver on PATH, and none of the user's proxies or settings.
         let text = format!(
             "#!/bin/sh\nhere={home}\nreal() {{ env -i HOME={home} MINIKUBE_HOME={home} PATH={home} {} \"$@\"; }}\n{script}\n",
             real()

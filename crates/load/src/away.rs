@@ -37,7 +37,7 @@ const PROTOCOL: u32 = 1;
 const MUSTER: Duration = Duration::from_mins(1);
 /// Between the word to start and the start, so that all have it by then.
 const LEAD_MS: u32 = 1_500;
-/// Workers report every second. One that says nothing for so long is lost.
+/// Workers report every second. One that is silent for this long is lost.
 const SILENCE: Duration = Duration::from_secs(45);
 /// How often the reader looks whether it is still wanted.
 const LOOK_EVERY: Duration = Duration::from_millis(200);

@@ -257,8 +257,8 @@ impl Conductor<'_> {
         }
         let with = if open > 0 { format!(" with {open} open connections") } else { String::new() };
         let message = format!(
-            "load worker {} of {workers} is gone{with}: {why}; the load ends early, and nothing of that worker is in \
-             its result from then on",
+            "load worker {} of {workers} is gone{with}: {why}; the load ends early, and that worker's share is missing \
+             from the result after that",
             worker + 1
         );
         (self.sink)(EventKind::Warning { message: message.clone() });

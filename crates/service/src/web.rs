@@ -26,7 +26,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_BYTES_MAX: usize = 8192;
 /// When descriptors run out, accepting is tried again after this.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long the kernel goes on sending to a client after its connection was closed.
+/// How long the kernel keeps sending to a client after its connection was closed.
 const LINGER: Duration = Duration::from_secs(10);
 
 /// Accepts and serves for ever. Beyond `connections_max` clients wait in the kernel's queue. Handlers find a [`Reset`]

@@ -84,7 +84,7 @@ pub(crate) async fn live(
         () = leaving => {}
     }
     if let Some(mut socket) = socket {
-        // Whoever does not answer in time is left.
+        // A server that does not answer in time is left.
         let _ = timeout(CLOSE_TIMEOUT, say_goodbye(&mut socket)).await;
     }
 }

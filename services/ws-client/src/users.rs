@@ -36,7 +36,7 @@ pub(crate) struct Users {
     connect_every: Duration,
     rules: Arc<Rules>,
     table: Mutex<BTreeMap<Arc<str>, Entry>>,
-    /// Held by whoever connects next, until the next may.
+    /// Held by the user who connects next, until the one after may.
     turn: Turn<()>,
 }
 

@@ -31,7 +31,7 @@ const ACCEPT_RATE: Variable = Variable::new(
 const ACCEPT_WAIT: Variable = Variable::new(
     "ACCEPT_WAIT",
     "30",
-    "How long a client may wait for its turn; whoever would wait longer gets 503 with Retry-After. Seconds.",
+    "How long a client may wait for its turn; a client that would wait longer gets 503 with Retry-After. Seconds.",
 );
 const PING_INTERVAL: Variable = Variable::new(
     "PING_INTERVAL",

@@ -140,7 +140,7 @@ fn container(image: &Image) -> Container {
         image_pull_policy: image.pull_policy.clone(),
         args: Some(vec!["load-worker".to_owned(), "--away".to_owned()]),
         stdin: Some(true),
-        // It stays open when whoever writes to it is cut off.
+        // It stays open when its writer is cut off.
         stdin_once: Some(false),
         resources: Some(ResourceRequirements {
             requests: Some(quantities([("cpu", "100m"), ("memory", "64Mi")])),

@@ -24,9 +24,9 @@ use crate::{
 const AGAIN: Duration = Duration::from_millis(500);
 /// How often a pod that cannot be asked about is asked about again before it counts as lost.
 const ASKS: u32 = 20;
-/// How often a line is written anew to an input that breaks.
+/// How often a line is written again to an input that breaks.
 const WRITES: u32 = 5;
-/// A log is followed anew from a little before its last line: the API takes whole seconds.
+/// A log is followed again from a little before its last line: the API takes whole seconds.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(2);
 
 /// Sends the lines of a pod's log, and in the end why it has ended. Lines may come twice.
@@ -106,7 +106,7 @@ pub(super) fn how_it_ended(pod: &PodFacts) -> Option<String> {
     }
 }
 
-/// Writes lines to the standard input of a pod. An input that breaks is attached to anew.
+/// Writes lines to the standard input of a pod. An input that breaks is attached to again.
 pub(super) async fn tell(cluster: Cluster, pod: String, mut lines: mpsc::Receiver<String>) {
     let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let mut input: Option<Input> = None;
@@ -148,7 +148,7 @@ impl Input {
         Some(Self { writer: process.stdin()?, ended: process.take_status()?.boxed(), _process: process })
     }
 
-    /// To be asked before a write; never again once it was true.
+    /// Ask this before a write, and never again once it was true.
     fn has_ended(&mut self) -> bool {
         (&mut self.ended).now_or_never().is_some()
     }

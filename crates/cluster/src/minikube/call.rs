@@ -201,7 +201,7 @@ fn read(
     thread::Builder::new().name("minikube".to_owned()).spawn(move || {
         let mut pipe = BufReader::new(pipe);
         let mut bytes = Vec::new();
-        // A line that is too long goes on as the next one.
+        // A line that is too long continues as the next one.
         while matches!((&mut pipe).take(LINE_BYTES_MAX).read_until(b'\n', &mut bytes), Ok(count) if count > 0)
         {
             let line = String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']).to_owned();

@@ -27,7 +27,7 @@ const DRIVERS: [(&str, &str, &[&str]); 6] = [
 /// Where the programs are; by default on PATH.
 #[derive(Debug, Clone, Default)]
 pub struct Tools {
-    /// A folder in which alone they are looked for.
+    /// The only folder to search for them.
     pub folder: Option<PathBuf>,
 }
 

@@ -9,7 +9,7 @@ use super::{
     events::Reason,
 };
 
-/// Where minikube is to be had.
+/// Where to get minikube.
 pub const INSTALL_MINIKUBE: &str = "install minikube: https://minikube.sigs.k8s.io/docs/start";
 /// What a machine needs for nodes, if it has nothing.
 pub(super) const INSTALL_DRIVER: &str = "install a driver, best Docker: https://docs.docker.com/engine/install (others: https://minikube.sigs.k8s.io/docs/drivers)";
@@ -145,7 +145,7 @@ fn next_after(id: &str) -> Option<&'static str> {
         ("DRV_NOT_FOUND", INSTALL_DRIVER),
         ("DRV_NOT_HEALTHY", "start one of them (systemctl start docker), or choose one by --driver"),
         ("DRV_UNSUPPORTED_MULTINODE", "choose another --driver, such as docker, or --nodes 1"),
-        ("GUEST_DRIVER_MISMATCH", "leave out --driver, or begin anew: playctl down, then playctl up"),
+        ("GUEST_DRIVER_MISMATCH", "leave out --driver, or start over: playctl down, then playctl up"),
         ("GUEST_NODE_ADD", "take it away and try again: playctl node remove"),
         ("HOST_HOME_PERMISSION", "sudo chown -R $USER ~/.minikube && chmod -R u+wrx ~/.minikube"),
         ("INET", "see that this machine reaches the Internet; behind a proxy set HTTPS_PROXY and NO_PROXY"),

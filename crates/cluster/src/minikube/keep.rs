@@ -31,9 +31,9 @@ const END: Duration = Duration::from_secs(30);
 const KILLED: Duration = Duration::from_secs(5);
 /// Before it is started again: at first, and at most.
 const BACK_OFF: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
-/// Whatever ran for so long had come up.
+/// A child that ran this long had come up.
 const WAS_UP: Duration = Duration::from_mins(1);
-/// A log that gets longer begins anew.
+/// A longer log starts from scratch.
 const LOG_BYTES_MAX: u64 = 256 << 10;
 /// A process that was locked out by somebody's look at the lock tries again.
 const LOCK: Duration = Duration::from_secs(2);
@@ -242,7 +242,7 @@ impl Lock {
     fn signal(&self, pid: Pid, signal: Signal) -> io::Result<()> {
         use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
         let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { return Ok(()) };
-        // Whoever holds the lock now held it when the process was opened, so it is that one and none that came later.
+        // The lock's holder held it when the process was opened, so it is this process and none that came later.
         if self.is_held()? && self.pid() == Some(pid) {
             // It may have ended meanwhile.
             let _ = pidfd_send_signal(&process, signal);
@@ -250,7 +250,7 @@ impl Lock {
         Ok(())
     }
 
-    /// Signals `pid` if the lock is held. Between the look and the signal there is no handle on the process to be had here.
+    /// Signals `pid` if the lock is held. This system has no handle on a process to hold between the look and the signal.
     #[cfg(not(target_os = "linux"))]
     fn signal(&self, pid: Pid, signal: Signal) -> io::Result<()> {
         if self.is_held()? && self.pid() == Some(pid) {

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Stands in for minikube. The calls are numbered. Call N must have the arguments in N.args, one a line; it prints N.out and
-# N.err and ends with N.status. With N.stay it goes on until it is told to end, as a tunnel does. What was not expected is
+# N.err and ends with N.status. With N.stay it runs until it is told to end, as a tunnel does. What was not expected is
 # noted in `wrong`, and fails.
 here=$(dirname "$0")
 n=$(cat "$here/next")

@@ -1,7 +1,7 @@
 //! Messages as lines of a container's log.
 //!
 //! A log is no pipe. The runtime cuts lines after 16 KiB, what is written to standard error stands in between, and
-//! somebody who follows a log anew gets lines twice or, after a rotation, not at all. So a message is compressed and cut
+//! somebody who follows a log again gets lines twice or, after a rotation, not at all. So a message is compressed and cut
 //! into short lines, each with the message's number, its own number and a checksum of the whole. The reader puts
 //! messages together, takes none twice, and knows when one is missing.
 
@@ -201,7 +201,7 @@ mod tests {
                 let at = at.index(log.len());
                 log.insert(at, words);
             }
-            // Followed anew, from any line before.
+            // Followed again, from any line before.
             let mut read = Vec::new();
             let mut at = 0;
             for (until, back) in again {

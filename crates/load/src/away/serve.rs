@@ -73,7 +73,7 @@ pub fn serve_away(
     worked
 }
 
-/// The end of the input means nothing: whoever was attached may come back.
+/// The end of the input means nothing: the writer may come back.
 fn read(input: impl BufRead, told: &mpsc::SyncSender<Result<Told, LoadError>>) {
     for line in input.lines() {
         let Ok(line) = line else { break };
@@ -132,7 +132,7 @@ fn work(
     Ok(())
 }
 
-/// The first that is looked for; `None`: it is to stop.
+/// The first match; `None`: it should stop.
 fn wait_for<T>(
     told: &mpsc::Receiver<Result<Told, LoadError>>,
     stop: &Stop,

@@ -53,7 +53,7 @@ impl Pods {
             let told = told.clone();
             thread::spawn(move || {
                 for line in BufReader::new(log).lines().map_while(Result::ok) {
-                    // A log that is followed anew repeats what was there.
+                    // A log that is followed again repeats what was there.
                     for _ in 0..2 {
                         let _ = told.send((worker, Heard::Line(line.clone())));
                     }

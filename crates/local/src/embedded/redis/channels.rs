@@ -1,11 +1,11 @@
-//! Messages for whoever listens at the moment.
+//! Messages for those who listen at the moment.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-/// Messages that may wait for one subscriber. Whoever falls behind further is let go, as by a real Redis.
+/// Messages that may wait for one subscriber. A subscriber that falls behind further is let go, as by a real Redis.
 const WAITING_MAX: usize = 1024;
 
 /// A message, as it is written to a subscriber.
