@@ -48,8 +48,9 @@ fn helms(binary: &Path, source: &ValuesSource) -> (Value, String) {
     let copy = tempfile::tempdir().unwrap();
     let chart = copy.path().join("chart");
     copy_dir(source.chart_dir.as_deref().unwrap(), &chart);
-    // Only the values matter here, and the chart's own templates have more to say about them.
+    // Only the values matter here, and the chart's own templates and schema have more to say about them.
     let _ = fs::remove_dir_all(chart.join("templates"));
+    let _ = fs::remove_file(chart.join("values.schema.json"));
     fs::create_dir_all(chart.join("templates")).unwrap();
     fs::write(chart.join("templates/values.yaml"), "kind: Values\nvalues: {{ toJson .Values }}\n").unwrap();
     let mut command = Command::new(binary);

@@ -174,7 +174,8 @@ impl Flow {
         shared: &mut Shared,
         moved: &mut Moved,
     ) -> Option<Pause> {
-        let taken = match read_once(source, &mut shared.buffer) {
+        let most = shared.buffer.len().min(self.room.read_max());
+        let taken = match read_once(source, &mut shared.buffer[..most]) {
             Ok(Some(taken)) => taken,
             Ok(None) => return Some(Pause::SourceEmpty),
             Err(error) => return Some(Pause::SourceFailed(error)),
@@ -186,7 +187,7 @@ impl Flow {
         }
         self.note_read(taken, source, sink, shared);
         self.write(&shared.buffer[..taken], sink, moved)
-            .or_else(|| (taken < BUFFER_BYTES && !self.unseen).then_some(Pause::SourceEmpty))
+            .or_else(|| (taken < most && !self.unseen).then_some(Pause::SourceEmpty))
     }
 
     /// Begins with the first `taken` bytes of the shared buffer, read before anybody waited for events of the source.

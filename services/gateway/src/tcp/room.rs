@@ -6,9 +6,9 @@
 //!
 //! Nothing is set before a direction's second read: a session of one message pays no system call here, and one read
 //! cannot fill much. Setting `SO_RCVBUF` also ends the kernel's own tuning: a window never grows beyond what was allowed
-//! until then, whatever is set later. So the first reads take all there is, which opens the window of a peer that sends in
-//! bulk; reads of 32 KiB there, or a size set beforehand, made bulk transfers two to four times as expensive. `SO_RCVBUF`
-//! cannot exceed `net.core.rmem_max`, so a low limit there slows bulk transfers down.
+//! until then, whatever is set later. So the first reads are large enough to open the window of a peer that sends in bulk;
+//! reads of 32 KiB there, or a size set beforehand, made bulk transfers two to four times as expensive. `SO_RCVBUF` cannot
+//! exceed `net.core.rmem_max`, so a low limit there slows bulk transfers down.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -16,6 +16,9 @@ use std::time::Duration;
 
 use mio::net::TcpStream;
 use socket2::SockRef;
+
+/// What each of the first two reads may take: the kernel opens the window according to how much is read at once.
+const FIRST_READS: usize = 64 * 1024;
 
 /// Bytes that may wait unsent in the sink, and half of what may wait unread in the source. Most messages and all idle
 /// sessions need less.
@@ -45,6 +48,14 @@ pub(super) enum Room {
 }
 
 impl Room {
+    /// How much the next read may take.
+    pub(super) fn read_max(self) -> usize {
+        match self {
+            Self::Untouched | Self::ReadOnce => FIRST_READS,
+            Self::Small { .. } | Self::Large => usize::MAX,
+        }
+    }
+
     /// Notes a read of `bytes` and adjusts the room. Call it before they are written.
     pub(super) fn read(
         &mut self,
