@@ -76,7 +76,6 @@ pub(crate) struct Down {
     /// Always empty: what is left is a failure.
     pub left: Vec<String>,
     /// What is good to know.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
 
