@@ -10,10 +10,10 @@ use lab::{Lab, SMALL, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-/// Stops the real helm in the middle of its work, says so, and hands Ctrl-C on to it. Few requests a second make that
+/// Stops the real helm in the middle of its work, says so, and hands Ctrl-C on to it. One request a second makes that
 /// middle long enough to be seen.
 const STOPPED: &str = r#"
-HELM_QPS=3 HELM_BURST_LIMIT=3 "$HELM" "$@" &
+HELM_QPS=1 HELM_BURST_LIMIT=1 "$HELM" "$@" &
 helm=$!
 trap 'kill -INT $helm; kill -CONT $helm; wait $helm; exit $?' INT
 until kubectl get secrets -n "$NAMESPACE" -l owner=helm,status=pending-install -o name | grep -q .; do
@@ -208,8 +208,7 @@ fn fields_that_cannot_change_and_objects_of_others_are_named_before_anything_is_
     until("applications", || (lab.kubectl(&["get", "applications"]).code == Some(0)).then_some(()));
     lab.apply(&[application]);
     let name = format!("Argo CD's application {}/playground manages this platform", lab.namespace);
-    lab.up(&["--set", "tcp.env.BUFF_SIZE=7"])
-        .failed(4, &[&name, "finalizers", "delete application playground"]);
+    lab.up(&["--set", "tcp.env.BUFF_SIZE=7"]).failed(4, &[&name, "argocd remove --keep-objects"]);
     lab.run(&["down"]).failed(1, &[&name]);
     lab.kubectl(&["delete", "application", "playground"]).ok();
     lab.run(&["down"]).ok();

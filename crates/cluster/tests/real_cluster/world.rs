@@ -335,10 +335,6 @@ impl Namespace {
         }
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
     pub(crate) fn options_of_admin(&self) -> Options {
         self.options(&self.admin.kubeconfig)
     }
