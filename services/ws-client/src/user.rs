@@ -3,13 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::HeaderValue;
+use axum::http::header::SEC_WEBSOCKET_PROTOCOL;
 use futures_util::StreamExt as _;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
@@ -123,37 +127,43 @@ async fn come_back_for_ever(user: &str, rules: &Rules, status: &Mutex<Status>, s
 }
 
 async fn open(user: &str, rules: &Rules) -> Result<Socket, String> {
-    let url = format!("ws://{}/api/v1/websocket/{}", rules.server, encoded(user));
-    let mut request = url.into_client_request().map_err(|error| error.to_string())?;
-    let hint = axum::http::HeaderValue::from_static(RETRY_HINT);
-    request.headers_mut().insert(axum::http::header::SEC_WEBSOCKET_PROTOCOL, hint);
-    let config = WebSocketConfig::default()
-        .read_buffer_size(BUFFER_BYTES)
-        .write_buffer_size(0)
-        .max_message_size(Some(MESSAGE_BYTES_MAX))
-        .max_frame_size(Some(MESSAGE_BYTES_MAX));
-    let opening = tokio_tungstenite::connect_async_with_config(request, Some(config), true);
-    match timeout(OPEN_TIMEOUT, opening).await {
-        Ok(Ok((socket, _))) => Ok(socket),
-        // A server that does not know the subprotocol does not choose one, which is not what the library expects.
-        Ok(Err(tungstenite::Error::Protocol(
-            tungstenite::error::ProtocolError::SecWebSocketSubProtocolError(_),
-        ))) => open_without_hint(user, rules).await,
+    let server = &rules.server;
+    let mut opened = try_open(user, rules, true).await;
+    // A server that does not know the subprotocol does not choose one, which is not what the library expects.
+    if let Ok(Err(tungstenite::Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)))) = opened {
+        opened = try_open(user, rules, false).await;
+    }
+    match opened {
+        Ok(Ok(socket)) => Ok(socket),
         Ok(Err(tungstenite::Error::Http(response))) => {
-            Err(format!("{} answered {}", rules.server, response.status()))
+            Err(format!("{server} answered {}", response.status()))
         }
-        Ok(Err(error)) => Err(format!("{}: {error}", rules.server)),
-        Err(_) => Err(format!("{} did not answer within {OPEN_TIMEOUT:?}", rules.server)),
+        Ok(Err(error)) => Err(format!("{server}: {error}")),
+        Err(_) => Err(format!("{server} did not answer within {OPEN_TIMEOUT:?}")),
     }
 }
 
-async fn open_without_hint(user: &str, rules: &Rules) -> Result<Socket, String> {
-    let url = format!("ws://{}/api/v1/websocket/{}", rules.server, encoded(user));
-    match timeout(OPEN_TIMEOUT, tokio_tungstenite::connect_async(url)).await {
-        Ok(Ok((socket, _))) => Ok(socket),
-        Ok(Err(error)) => Err(format!("{}: {error}", rules.server)),
-        Err(_) => Err(format!("{} did not answer within {OPEN_TIMEOUT:?}", rules.server)),
-    }
+async fn try_open(
+    user: &str,
+    rules: &Rules,
+    asks_for_hint: bool,
+) -> Result<Result<Socket, tungstenite::Error>, Elapsed> {
+    let opening = async {
+        let url = format!("ws://{}/api/v1/websocket/{}", rules.server, encoded(user));
+        let mut request = url.into_client_request()?;
+        if asks_for_hint {
+            let hint = HeaderValue::from_static(RETRY_HINT);
+            request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, hint);
+        }
+        let config = WebSocketConfig::default()
+            .read_buffer_size(BUFFER_BYTES)
+            .write_buffer_size(0)
+            .max_message_size(Some(MESSAGE_BYTES_MAX))
+            .max_frame_size(Some(MESSAGE_BYTES_MAX));
+        let connected = tokio_tungstenite::connect_async_with_config(request, Some(config), true);
+        connected.await.map(|(socket, _)| socket)
+    };
+    timeout(OPEN_TIMEOUT, opening).await
 }
 
 /// Reads until the session ends; says why.

@@ -2,7 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
 
 use fixtures::{DEADLINE, Redis, Running, eventually, settles};
 use service::Shutdown;
@@ -134,6 +135,28 @@ fn a_server_that_is_away_is_tried_until_it_is_there() {
     settles("no reason any more", ("anna".into(), "connected".into(), String::new()), || {
         states(&client)[0].clone()
     });
+}
+
+/// As the original's server is, which knows no subprotocol.
+#[test]
+fn a_server_that_gives_no_hints_is_connected_to_all_the_same() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let (give, take) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // The client hangs up on the first answer, because it lacks what was asked for.
+            if let Ok(socket) = tokio_tungstenite::tungstenite::accept(stream) {
+                let _ = give.send(socket);
+            }
+        }
+    });
+    let client = start_client(address, &[]);
+    assert_eq!(batch(&client, "connect", &["anna"]), 202);
+    client.expect_metric("ws_client_connects_total", 1);
+    assert_eq!(client.metric("ws_client_failures_total"), 0);
+    settles("connected", ("anna".into(), "connected".into(), String::new()), || states(&client)[0].clone());
+    assert_eq!(take.iter().take(2).count(), 2);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use service::backoff::Backoff;
 use service::redis::{self, Cmd, MultiplexedConnection, Pipeline, RedisResult};
 use service::{Phase, Readiness, Shutdown};
+use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use crate::metrics::Metrics;
@@ -29,6 +30,8 @@ const BATCH_EVERY: Duration = Duration::from_millis(20);
 const BATCH: usize = 500;
 /// A key outlives two refreshes that fail.
 const REFRESHES_PER_LIFE: u32 = 3;
+/// Requests for the sessions of all instances that are answered at a time; the rest wait. Each holds all of them.
+const READS_AT_A_TIME: usize = 4;
 /// How long removing the last sessions may take at shutdown.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -52,6 +55,7 @@ pub(crate) struct Store {
     sessions: Arc<Sessions>,
     metrics: Arc<Metrics>,
     readiness: Readiness,
+    reads: Semaphore,
     /// While Redis is there.
     connection: Mutex<Option<MultiplexedConnection>>,
 }
@@ -65,7 +69,8 @@ impl Store {
         metrics: Arc<Metrics>,
         readiness: Readiness,
     ) -> Self {
-        Self { settings, host_id, refresh, sessions, metrics, readiness, connection: Mutex::new(None) }
+        let reads = Semaphore::new(READS_AT_A_TIME);
+        Self { settings, host_id, refresh, sessions, metrics, readiness, reads, connection: Mutex::new(None) }
     }
 
     /// Keeps Redis up to date until `gone` says that no session is left, and then removes the last ones. A write that
@@ -185,6 +190,8 @@ impl Store {
     /// # Errors
     /// Redis is away.
     pub(crate) async fn all(&self) -> Result<Vec<Stored>, String> {
+        // Fails only if it was closed, which nobody does.
+        let _turn = self.reads.acquire().await.map_err(|error| error.to_string())?;
         let connection = self.connection.lock().clone();
         let Some(mut connection) = connection else {
             return Err(format!("Redis at {} is away", self.settings));

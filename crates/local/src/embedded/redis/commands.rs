@@ -10,6 +10,11 @@ use super::store::{Full, Life, Store};
 const SCAN_COUNT: usize = 10;
 /// Keys that one step gives at most.
 const SCAN_COUNT_MAX: usize = 10_000;
+/// The longest key and the longest pattern: matching costs the product of both, for every key.
+const KEY_BYTES_MAX: usize = 512;
+const PATTERN_BYTES_MAX: usize = 256;
+/// The most that one answer may have: a request can name a large value many times.
+const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Longer than anything needs to live, and short enough to add to a clock.
 const LIFE_MAX_MS: u64 = 1000 * 60 * 60 * 24 * 365 * 100;
 
@@ -37,9 +42,11 @@ pub(super) fn run(
         ("SET", [key, value, options @ ..]) => set(key, value, options, store, now, output)?,
         ("GET", [key]) => one(store.get(key), output),
         ("MGET", [_, ..]) => {
-            resp::array_of(output, arguments.len());
-            for key in arguments {
-                one(store.get(key), output);
+            let values: Vec<Option<&[u8]>> = arguments.iter().map(|key| store.get(key)).collect();
+            check_size(values.iter().flatten())?;
+            resp::array_of(output, values.len());
+            for value in values {
+                one(value, output);
             }
         }
         ("DEL" | "UNLINK", [_, ..]) => {
@@ -64,8 +71,10 @@ pub(super) fn run(
         }
         ("SCAN", [cursor, options @ ..]) => scan(cursor, options, store, output)?,
         ("KEYS", [pattern]) => {
+            check_pattern(pattern)?;
             let keys: Vec<&[u8]> =
                 store.scan(0, usize::MAX).1.into_iter().filter(|key| glob::matches(pattern, key)).collect();
+            check_size(&keys)?;
             resp::array_of(output, keys.len());
             for key in keys {
                 resp::bulk(output, key);
@@ -84,6 +93,24 @@ pub(super) fn run(
                  use `--with redis` for a real one"
             ));
         }
+    }
+    Ok(())
+}
+
+/// Refuses an answer that is too large before it is made.
+fn check_size<'a>(values: impl IntoIterator<Item = &'a &'a [u8]>) -> Result<(), Refusal> {
+    let bytes: usize = values.into_iter().map(|value| value.len()).sum();
+    if bytes > ANSWER_BYTES_MAX {
+        return Err(format!(
+            "ERR the answer would have {bytes} bytes, more than {ANSWER_BYTES_MAX}: ask for less"
+        ));
+    }
+    Ok(())
+}
+
+fn check_pattern(pattern: &[u8]) -> Result<(), Refusal> {
+    if pattern.len() > PATTERN_BYTES_MAX {
+        return Err(format!("ERR a pattern has at most {PATTERN_BYTES_MAX} bytes here"));
     }
     Ok(())
 }
@@ -115,6 +142,9 @@ fn set(
     now: Instant,
     output: &mut Vec<u8>,
 ) -> Result<(), Refusal> {
+    if key.len() > KEY_BYTES_MAX {
+        return Err(format!("ERR a key has at most {KEY_BYTES_MAX} bytes here"));
+    }
     let (mut expires, mut only_if) = (None, None);
     let mut rest = options;
     while let Some((option, after)) = rest.split_first() {
@@ -180,6 +210,7 @@ fn scan(cursor: &[u8], options: &[&[u8]], store: &Store, output: &mut Vec<u8>) -
             _ => return Err(SYNTAX.into()),
         }
     }
+    check_pattern(pattern)?;
     let (next, mut keys) = store.scan(cursor, count);
     keys.retain(|key| glob::matches(pattern, key));
     resp::array_of(output, 2);
@@ -215,6 +246,23 @@ mod tests {
         say(&mut store, now, &["set k v px 100"]);
         assert_eq!(say(&mut store, now + Duration::from_millis(99), &["get k", "dbsize"]), ["$1 v", ":1"]);
         assert_eq!(say(&mut store, now + Duration::from_millis(100), &["dbsize", "get k"]), [":0", "$-1"]);
+    }
+
+    #[test]
+    fn what_would_cost_too_much_is_refused_before_it_is_done() {
+        let (mut store, now) = (Store::new(64 << 20), clock::now());
+        let value = "v".repeat(1 << 20);
+        say(&mut store, now, &[&format!("set k {value}")]);
+        let many = format!("mget{}", " k".repeat(17));
+        for (command, words) in [
+            (many, "ERR the answer would have 17825792 bytes"),
+            (format!("set {} v", "k".repeat(513)), "ERR a key has at most 512 bytes"),
+            (format!("keys {}", "*".repeat(257)), "ERR a pattern has at most 256 bytes"),
+            (format!("scan 0 match {}", "*".repeat(257)), "ERR a pattern has at most 256 bytes"),
+        ] {
+            let answer = &say(&mut store, now, &[&command])[0];
+            assert!(answer.starts_with(words), "{answer}");
+        }
     }
 
     #[test]
