@@ -272,4 +272,44 @@ mod tests {
         }
         assert!(too_wide.is_empty(), "{too_wide:#?}");
     }
+
+    /// The words of a line of a document, as a shell would split it; `None`: it is no command of ours.
+    fn words(line: &str) -> Option<Vec<String>> {
+        let line = line.trim_start_matches("$ ");
+        let line =
+            line.split("  #").next()?.split(" # ").next()?.split(" > ").next()?.split(" && ").next()?;
+        if !line.starts_with("playctl ") || line.contains('…') || line.contains(" · ") {
+            return None;
+        }
+        let (mut words, mut quote) = (vec![String::new()], None);
+        for char in line.trim_end_matches([' ', '&']).chars() {
+            match char {
+                '\'' | '"' if quote.is_none() => quote = Some(char),
+                char if quote == Some(char) => quote = None,
+                ' ' if quote.is_none() => words.push(String::new()),
+                // Optional parts are shown in brackets.
+                '[' | ']' if quote.is_none() => {}
+                char => words.last_mut()?.push(char),
+            }
+        }
+        Some(words.into_iter().filter(|word| !word.is_empty()).collect())
+    }
+
+    #[test]
+    fn the_documents_commands_are_accepted() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        let pages = ["README.md", "docs/cluster.md", "docs/minikube.md", "docs/argocd.md", "docs/images.md"];
+        let (mut commands, mut refused) = (0, Vec::new());
+        for page in pages {
+            let text = std::fs::read_to_string(format!("{root}/{page}")).unwrap();
+            let blocks = text.split("```").skip(1).step_by(2).filter(|block| !block.starts_with("text"));
+            for words in blocks.flat_map(str::lines).filter_map(words) {
+                commands += 1;
+                if let Err(error) = Cli::try_parse_from(&words) {
+                    refused.push(format!("{page}: {}: {error}", words.join(" ")));
+                }
+            }
+        }
+        assert!(refused.is_empty() && commands > 40, "{commands} commands; {refused:#?}");
+    }
 }
