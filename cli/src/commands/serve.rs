@@ -48,28 +48,6 @@ const GATEWAY: Program = Program {
     },
 };
 
-const WS: Program = Program {
-    name: "ws",
-    about: "WebSocket sessions",
-    variables: ws::Settings::VARIABLES,
-    listens: true,
-    run: |env| {
-        let settings = ws::Settings::from_env(env).map_err(Failure::usage)?;
-        ended(ws::run(settings, shutdown()?))
-    },
-};
-
-const WS_CLIENT: Program = Program {
-    name: "ws-client",
-    about: "Users that connect to ws on request",
-    variables: ws_client::Settings::VARIABLES,
-    listens: true,
-    run: |env| {
-        let settings = ws_client::Settings::from_env(env).map_err(Failure::usage)?;
-        ended(ws_client::run(settings, shutdown()?))
-    },
-};
-
 /// The program of a service that platforms run; `None`: none runs it yet.
 fn program(kind: ServiceKind) -> Option<Program> {
     let (about, variables, run): (_, _, fn(&Env) -> Outcome) = match kind {
@@ -87,13 +65,23 @@ fn program(kind: ServiceKind) -> Option<Program> {
                 ended(logger::run(settings, shutdown()?))
             })
         }
-        ServiceKind::Ws | ServiceKind::Stream | ServiceKind::Directory => return None,
+        ServiceKind::Ws => ("WebSocket sessions", ws::Settings::VARIABLES, |env| {
+            let settings = ws::Settings::from_env(env).map_err(Failure::usage)?;
+            ended(ws::run(settings, shutdown()?))
+        }),
+        ServiceKind::WsClient => {
+            ("Users that connect to ws on request", ws_client::Settings::VARIABLES, |env| {
+                let settings = ws_client::Settings::from_env(env).map_err(Failure::usage)?;
+                ended(ws_client::run(settings, shutdown()?))
+            })
+        }
+        ServiceKind::Stream | ServiceKind::Directory => return None,
     };
     Some(Program { name: kind.name(), about, variables, listens: kind.row().has_clients, run })
 }
 
 fn programs() -> impl Iterator<Item = Program> {
-    ServiceKind::ALL.into_iter().filter_map(program).chain([GATEWAY, WS, WS_CLIENT])
+    ServiceKind::ALL.into_iter().filter_map(program).chain([GATEWAY])
 }
 
 fn ended<E: std::fmt::Display>(result: Result<(), E>) -> Outcome {

@@ -162,6 +162,9 @@ pub struct Sample {
     pub connections: Option<u64>,
     /// Packets that it has received so far by its own count, and when it said so.
     pub packets: Option<(Time, u64)>,
+    /// Sessions that it has by its own count.
+    #[serde(default)]
+    pub sessions: Option<u64>,
     /// CPU time used so far and resident bytes; `None`: the process is gone.
     pub usage: Option<Usage>,
 }

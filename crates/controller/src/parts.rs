@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use platform::{
+    ServiceKind,
     target::ReplicaPhase,
     values::{MetricsSource, Values},
 };
@@ -26,10 +27,12 @@ pub enum PartKind {
     Memcached,
     Elasticsearch,
     Prometheus,
+    Redis,
 }
 
 impl PartKind {
-    pub const ALL: [Self; 4] = [Self::Kafka, Self::Memcached, Self::Elasticsearch, Self::Prometheus];
+    pub const ALL: [Self; 5] =
+        [Self::Kafka, Self::Memcached, Self::Elasticsearch, Self::Prometheus, Self::Redis];
 
     /// As in `values.yaml` and on the command line; also the name of the program that is the real one.
     pub fn name(self) -> &'static str {
@@ -38,6 +41,7 @@ impl PartKind {
             Self::Memcached => "memcached",
             Self::Elasticsearch => "elasticsearch",
             Self::Prometheus => "prometheus",
+            Self::Redis => "redis",
         }
     }
 
@@ -114,6 +118,7 @@ pub(crate) fn wanted(
         }
         // There is no embedded one.
         PartKind::Prometheus => (values.prometheus.enabled, values.prometheus.url.clone(), true, None),
+        PartKind::Redis => (values.has_redis(), values.redis.address.clone(), values.redis.real, None),
     };
     match given {
         _ if !enabled => Wanted::Off,
@@ -233,6 +238,8 @@ impl Controller {
             }),
             memcached: address(PartKind::Memcached),
             elasticsearch: address(PartKind::Elasticsearch),
+            redis: address(PartKind::Redis),
+            ws_port: values.listeners().find(|one| one.service == ServiceKind::Ws.name()).map(|one| one.port),
         }
     }
 

@@ -215,11 +215,12 @@ impl Controller {
 type Value = fn(&Instance) -> Option<i64>;
 
 /// The metrics that every scrape reports.
-const SCRAPED: [(&str, Value); 4] = [
+const SCRAPED: [(&str, Value); 5] = [
     ("tcp_state_established", |one| one.series.connections().map(thousand)),
     ("udp_packets_received", |one| {
         one.series.packets_per_second().map(|packets| (packets * 1000.0).round() as i64)
     }),
+    ("ws_sessions", |one| one.series.sessions().map(thousand)),
     ("cpu", |one| one.series.cpu_milli.map(|cpu| cpu.milli)),
     ("memory", |one| one.series.memory_bytes.map(thousand)),
 ];
@@ -236,5 +237,6 @@ pub(crate) fn custom_metric(name: &str, replica: &mut Instance, now: Time) -> Op
             let packets = replica.series.packets_per_second_windowed(now)?;
             Some((packets * 1000.0).round() as i64)
         }
+        PodsMetric::Sessions => replica.series.sessions().map(thousand),
     }
 }

@@ -19,6 +19,7 @@ pub(crate) struct Series {
     packets: RateOver,
     /// Packets per second over the window, at the last scrape.
     packets_per_second: Option<f64>,
+    sessions: Option<u64>,
 }
 
 /// A rate of CPU use.
@@ -40,6 +41,7 @@ impl Series {
             memory_bytes: None,
             packets: RateOver::new(window),
             packets_per_second: None,
+            sessions: None,
         }
     }
 
@@ -49,6 +51,7 @@ impl Series {
             self.packets.push(at, count);
         }
         self.packets_per_second = self.packets.per_second(now);
+        self.sessions = sample.sessions;
         self.connections = sample.connections;
         if let Some(connections) = self.connections {
             self.windowed.push(now, connections);
@@ -66,7 +69,7 @@ impl Series {
     /// There was nothing to scrape: no sample, as a container that does not run has none.
     pub(crate) fn miss(&mut self) {
         (self.connections, self.cpu, self.cpu_milli, self.memory_bytes) = (None, None, None, None);
-        self.packets_per_second = None;
+        (self.packets_per_second, self.sessions) = (None, None);
     }
 
     /// At the last scrape.
@@ -94,6 +97,11 @@ impl Series {
         self.packets.per_second(now)
     }
 
+    /// At the last scrape; `None`: the service has none, or did not answer.
+    pub(crate) fn sessions(&self) -> Option<u64> {
+        self.sessions
+    }
+
     pub(crate) fn set_window(&mut self, window: Duration) {
         self.windowed.set_length(window);
         self.packets.set_length(window);
@@ -113,7 +121,7 @@ mod tests {
 
     fn sample(connections: u64, cpu_ms: u64) -> Sample {
         let usage = Usage { cpu: Duration::from_millis(cpu_ms), memory_bytes: 4096 };
-        Sample { connections: Some(connections), packets: None, usage: Some(usage) }
+        Sample { connections: Some(connections), packets: None, sessions: None, usage: Some(usage) }
     }
 
     #[test]

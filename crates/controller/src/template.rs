@@ -32,7 +32,7 @@ impl ServiceTemplate {
             port: service.port,
             admin_port: service.admin_port,
             env: service.env.clone(),
-            backends: backends.clone(),
+            backends: backends.of_service(service.kind),
             readiness: service.readiness.clone(),
             grace: service.termination_grace_period,
             resources: service.resources.clone(),
@@ -59,6 +59,21 @@ pub struct Backends {
     pub memcached: Option<String>,
     /// `http://…`.
     pub elasticsearch: Option<String>,
+    /// `host:port`.
+    pub redis: Option<String>,
+    /// The gateway's port for `ws`.
+    pub ws_port: Option<u16>,
+}
+
+impl Backends {
+    /// Without what only other services use, which this one would otherwise be replaced for.
+    fn of_service(&self, kind: ServiceKind) -> Self {
+        Self {
+            redis: self.redis.clone().filter(|_| kind == ServiceKind::Ws),
+            ws_port: self.ws_port.filter(|_| kind == ServiceKind::WsClient),
+            ..self.clone()
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

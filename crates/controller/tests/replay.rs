@@ -2,17 +2,36 @@
 //!
 //! `demo.jsonl.gz` is what the supervisor was told in a run of `playctl demo`; to record it again:
 //! `PLAYCTL_RECORD=$PWD/demo.jsonl cargo run --release -- demo && gzip -9n demo.jsonl`, and move it to `tests/recordings`.
-//! After an intended change of what the controller does, record the history again with
+//! After a change of what effects look like, `UPDATE_RECORDINGS=1 cargo test -p controller --test replay` writes down the
+//! effects that the same inputs have now; see that the difference is what you meant. After an intended change of what the
+//! controller does, record the history again with
 //! `cargo run -p controller --example histories -- --seed 5 --record crates/controller/tests/recordings/history.jsonl.gz`.
 
 use std::{
     fs::File,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     path::Path,
 };
 
 use controller::{Header, Input, Recorded, Recording, Time};
-use flate2::read::GzDecoder;
+use flate2::{Compression, GzBuilder, read::GzDecoder};
+
+/// Replaces the effects of a recording by those that its inputs have now.
+fn update(path: &Path) {
+    let text = std::io::read_to_string(GzDecoder::new(File::open(path).expect("a recording"))).expect("text");
+    let mut lines = text.lines();
+    let header = lines.next().expect("a header");
+    let mut controller = serde_json::from_str::<Header>(header).expect("a header").controller();
+    let mut file = GzBuilder::new().write(File::create(path).expect("writable"), Compression::best());
+    writeln!(file, "{header}").expect("written");
+    for line in lines {
+        let Recorded { now, input, .. } = serde_json::from_str(line).expect("a step");
+        let recording = Recording::begin(now, &input).expect("a step");
+        let effects = controller.step(now, input);
+        writeln!(file, "{}", recording.end(&effects).expect("a step")).expect("written");
+    }
+    file.finish().expect("written");
+}
 
 /// How many steps there were.
 fn replay(path: &Path) -> usize {
@@ -44,6 +63,9 @@ fn every_recording_is_replayed_with_the_same_effects() {
     let recordings: Vec<_> = files.filter(|path| path.to_string_lossy().ends_with(".jsonl.gz")).collect();
     assert!(!recordings.is_empty(), "no recordings in {}", directory.display());
     for recording in recordings {
+        if std::env::var_os("UPDATE_RECORDINGS").is_some() {
+            update(&recording);
+        }
         assert!(replay(&recording) >= 100, "{} is too short to show anything", recording.display());
     }
 }

@@ -28,6 +28,7 @@ pub(crate) enum Program {
     Prometheus,
     Envoy,
     Haproxy,
+    Redis,
 }
 
 /// A program that is there.
@@ -66,15 +67,22 @@ impl Found {
     pub(crate) fn place(&self, program: Program) -> &Path {
         match program {
             Program::Kafka | Program::Elasticsearch => &self.home,
-            Program::Memcached | Program::Prometheus | Program::Envoy | Program::Haproxy => &self.executable,
+            _ => &self.executable,
         }
     }
 }
 
 impl Program {
     /// In the order in which they are told.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Kafka, Self::Memcached, Self::Elasticsearch, Self::Prometheus, Self::Envoy, Self::Haproxy];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Kafka,
+        Self::Memcached,
+        Self::Elasticsearch,
+        Self::Prometheus,
+        Self::Redis,
+        Self::Envoy,
+        Self::Haproxy,
+    ];
 
     /// As in `values.yaml` and in the testbed.
     pub(crate) fn name(self) -> &'static str {
@@ -85,6 +93,7 @@ impl Program {
             Self::Prometheus => "prometheus",
             Self::Envoy => "envoy",
             Self::Haproxy => "haproxy",
+            Self::Redis => "redis",
         }
     }
 
@@ -92,6 +101,7 @@ impl Program {
     fn command(self) -> &'static str {
         match self {
             Self::Kafka => "kafka-server-start.sh",
+            Self::Redis => "redis-server",
             other => other.name(),
         }
     }
@@ -103,6 +113,7 @@ impl Program {
             Self::Memcached | Self::Prometheus | Self::Haproxy => {
                 format!("apt-get install {}, or {testbed}", self.name())
             }
+            Self::Redis => format!("apt-get install redis-server, or {testbed}"),
             Self::Kafka | Self::Elasticsearch | Self::Envoy => testbed,
         }
     }
@@ -120,6 +131,8 @@ impl Program {
             values.has_elasticsearch() && elasticsearch.real && elasticsearch.url.is_none(),
         );
         want(Self::Prometheus, prometheus.enabled && prometheus.url.is_none());
+        let redis = &values.redis;
+        want(Self::Redis, values.has_redis() && redis.real && redis.address.is_none());
         want(Self::Envoy, values.gateway.kind == GatewayKind::Envoy);
         want(Self::Haproxy, values.gateway.kind == GatewayKind::Haproxy);
         wanted
@@ -160,9 +173,7 @@ impl Finder {
         match program {
             Program::Kafka => self.on_java(program, "libs", "kafka_2."),
             Program::Elasticsearch => self.on_java(program, "lib", "elasticsearch-"),
-            Program::Memcached | Program::Prometheus | Program::Envoy | Program::Haproxy => {
-                self.executable(program)
-            }
+            _ => self.executable(program),
         }
     }
 

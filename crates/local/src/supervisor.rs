@@ -19,6 +19,7 @@ mod ground;
 mod host;
 mod metrics;
 mod output;
+mod password;
 mod places;
 mod probe;
 mod proxy;

@@ -18,6 +18,7 @@ pub enum ServiceKind {
     Stream,
     Directory,
     Logger,
+    WsClient,
 }
 
 /// What is known about a service before any values are read.
@@ -42,16 +43,28 @@ pub enum PodsMetric {
     Connections,
     /// Packets received per second, the rate over the metrics' window.
     Packets,
+    /// Sessions, as many as there were at the last scrape.
+    Sessions,
 }
 
 impl PodsMetric {
-    pub const ALL: [Self; 2] = [Self::Connections, Self::Packets];
+    pub const ALL: [Self; 3] = [Self::Connections, Self::Packets, Self::Sessions];
 
     /// As an HPA names it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Connections => "tcp_state_established",
             Self::Packets => "udp_packets_received",
+            Self::Sessions => "ws_sessions",
+        }
+    }
+
+    /// The series that it is read from on the service's own `/metrics`; `None`: the kernel counts it.
+    pub fn series(self) -> Option<&'static str> {
+        match self {
+            Self::Connections => None,
+            Self::Packets => Some("udp_packets_received_total"),
+            Self::Sessions => Some("ws_sessions"),
         }
     }
 
@@ -61,7 +74,8 @@ impl PodsMetric {
 }
 
 impl ServiceKind {
-    pub const ALL: [Self; 6] = [Self::Tcp, Self::Udp, Self::Ws, Self::Stream, Self::Directory, Self::Logger];
+    pub const ALL: [Self; 7] =
+        [Self::Tcp, Self::Udp, Self::Ws, Self::Stream, Self::Directory, Self::Logger, Self::WsClient];
 
     pub fn row(self) -> ServiceRow {
         let row =
@@ -70,10 +84,11 @@ impl ServiceKind {
         match self {
             Self::Tcp => row("tcp", Protocol::Tcp, Some(PodsMetric::Connections)),
             Self::Udp => row("udp", Protocol::Udp, Some(PodsMetric::Packets)),
-            Self::Ws => later("ws"),
+            Self::Ws => row("ws", Protocol::Tcp, Some(PodsMetric::Sessions)),
             Self::Stream => later("stream"),
             Self::Directory => later("directory"),
             Self::Logger => ServiceRow { has_clients: false, ..row("logger", Protocol::Tcp, None) },
+            Self::WsClient => row("ws-client", Protocol::Tcp, None),
         }
     }
 

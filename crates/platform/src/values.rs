@@ -26,7 +26,7 @@ use serde_json::Value;
 pub use difference::{SettingChange, overrides, setting, shown};
 pub use error::{Problem, ValuesError};
 pub use gateway::{Gateway, GatewayKind, Health, Listener, Policy, Protocol, Rules};
-pub use parts::{Elasticsearch, Kafka, Memcached, Metrics, MetricsSource, Prometheus};
+pub use parts::{Elasticsearch, Kafka, Memcached, Metrics, MetricsSource, Prometheus, Redis};
 pub use schema::schema;
 pub use service::{Probe, Resources, Service};
 pub use source::ValuesSource;
@@ -46,6 +46,7 @@ pub struct Values {
     pub memcached: Memcached,
     pub elasticsearch: Elasticsearch,
     pub prometheus: Prometheus,
+    pub redis: Redis,
     pub metrics: Metrics,
     merged: helm::Table,
 }
@@ -88,6 +89,11 @@ impl Values {
             || self.service(ServiceKind::Logger.name()).is_some_and(|logger| logger.enabled)
     }
 
+    /// Whether there is a Redis: enabling `ws`, which keeps its sessions there, also enables it.
+    pub fn has_redis(&self) -> bool {
+        self.redis.enabled || self.service(ServiceKind::Ws.name()).is_some_and(|ws| ws.enabled)
+    }
+
     /// The gateway's listeners whose service runs.
     pub fn listeners(&self) -> impl Iterator<Item = &Listener> {
         self.gateway
@@ -122,6 +128,7 @@ impl Values {
         let memcached = Memcached::read(top.required_table("memcached"));
         let elasticsearch = Elasticsearch::read(top.required_table("elasticsearch"));
         let prometheus = Prometheus::read(top.required_table("prometheus"));
+        let redis = top.table("redis").map(Redis::read).unwrap_or_default();
         let metrics = Metrics::read(top.required_table("metrics"));
         if metrics.source == MetricsSource::Prometheus && !prometheus.enabled {
             let expected = "kernel, or prometheus.enabled=true beside it";
@@ -153,7 +160,7 @@ impl Values {
         chart::top(&mut top);
         top.finish();
         let merged = helm::Table::new();
-        Self { services, gateway, kafka, memcached, elasticsearch, prometheus, metrics, merged }
+        Self { services, gateway, kafka, memcached, elasticsearch, prometheus, redis, metrics, merged }
     }
 }
 

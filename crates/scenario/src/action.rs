@@ -78,7 +78,7 @@ pub const TOKEN: &str = "{token}";
 const BROADCAST: &str = "brd:{token}:";
 const VERBS: [&str; 8] = ["stop", "start", "kill", "drain", "scale", "add-node", "remove-node", "send"];
 /// Parts that actions can stop and start.
-const PARTS: [&str; 5] = ["kafka", "memcached", "elasticsearch", "prometheus", "gateway"];
+const PARTS: [&str; 6] = ["kafka", "memcached", "elasticsearch", "prometheus", "redis", "gateway"];
 
 /// How an action is written.
 #[derive(Default, Serialize, Deserialize)]

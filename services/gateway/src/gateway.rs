@@ -254,6 +254,7 @@ fn tcp_workers(
             connections_max: settings.connections_max(open_files),
             connect_timeout: settings.connect_timeout,
             stall_timeout: settings.stall_timeout,
+            tunnel_timeout: settings.tunnel_timeout,
             pipes_max: PIPES_MAX.div_ceil(settings.workers.get()),
         },
         policy: settings.policy,

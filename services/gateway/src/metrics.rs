@@ -56,6 +56,11 @@ impl Metrics {
                 "Sessions reset because a side stopped reading for the stall time-out, or vanished",
                 &stats.timed_out,
             ),
+            (
+                "sessions_silent",
+                "Sessions closed because neither side sent anything for the tunnel time-out",
+                &stats.silent,
+            ),
             ("sessions_cut", "Sessions cut off by the end of a drain", &stats.cut),
             ("loop_turns", "Turns of the event loops", &stats.turns),
         ] {

@@ -102,6 +102,12 @@ pub mod variables {
         "How long a client or replica may leave waiting data unread before its session is reset; any progress \
          restarts the time. 0: never, for services whose slow readers must stay.",
     );
+    pub const TUNNEL_TIMEOUT: Variable = Variable::new(
+        "TUNNEL_TIMEOUT",
+        "0",
+        "How long a TCP connection may carry nothing in either direction before it is closed, up to an eighth longer. \
+         0: for ever; how long a client may be silent is then the service's business.",
+    );
     pub const HEALTH_INTERVAL: Variable =
         Variable::new("HEALTH_INTERVAL", "1s", "Time between two checks of /readyz of a replica.");
     pub const HEALTH_TIMEOUT: Variable =
@@ -133,7 +139,7 @@ pub mod variables {
         Variable::optional("POD_NAME", "Name of this gateway in logs; the host's name if not set.");
 
     /// All of them, in the order of the documentation.
-    pub const ALL: [&Variable; 34] = [
+    pub const ALL: [&Variable; 35] = [
         &PROTOCOL,
         &HOST,
         &PORT,
@@ -154,6 +160,7 @@ pub mod variables {
         &CIRCUIT_MAX_CONNECTIONS,
         &CONNECT_TIMEOUT,
         &STALL_TIMEOUT,
+        &TUNNEL_TIMEOUT,
         &HEALTH_INTERVAL,
         &HEALTH_TIMEOUT,
         &HEALTH_PORT,
@@ -242,6 +249,8 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// How long a side may leave waiting data unread; `None`: for ever.
     pub stall_timeout: Option<Duration>,
+    /// How long a connection may carry nothing; `None`: for ever.
+    pub tunnel_timeout: Option<Duration>,
     pub health: HealthSettings,
     /// Failed connects in a row that eject a replica; 0 ejects none.
     pub eject_failures: u32,
@@ -285,6 +294,7 @@ impl Settings {
             circuit_max: reader.get(&v::CIRCUIT_MAX_CONNECTIONS),
             connect_timeout: positive(&mut reader, &v::CONNECT_TIMEOUT),
             stall_timeout: Some(reader.duration(&v::STALL_TIMEOUT)).filter(|timeout| !timeout.is_zero()),
+            tunnel_timeout: Some(reader.duration(&v::TUNNEL_TIMEOUT)).filter(|timeout| !timeout.is_zero()),
             health: HealthSettings {
                 interval: positive(&mut reader, &v::HEALTH_INTERVAL),
                 timeout: positive(&mut reader, &v::HEALTH_TIMEOUT),

@@ -39,6 +39,8 @@ pub(crate) struct Stats {
     pub(crate) reset: Counter,
     /// Resets because a side stopped reading for the stall time-out, or vanished.
     pub(crate) timed_out: Counter,
+    /// Sessions closed because neither side sent anything for the tunnel time-out.
+    pub(crate) silent: Counter,
     /// Sessions cut off by the end of a drain.
     pub(crate) cut: Counter,
     /// Turns of the workers' event loops: stands still while nothing happens.

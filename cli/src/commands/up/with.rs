@@ -15,14 +15,16 @@ enum Part {
     Memcached,
     Elasticsearch,
     Prometheus,
+    Redis,
 }
 
 impl Part {
-    const ALL: [(&'static str, Self); 4] = [
+    const ALL: [(&'static str, Self); 5] = [
         ("kafka", Self::Kafka),
         ("memcached", Self::Memcached),
         ("elasticsearch", Self::Elasticsearch),
         ("prometheus", Self::Prometheus),
+        ("redis", Self::Redis),
     ];
 
     fn named(name: &str) -> Option<Self> {
@@ -77,7 +79,7 @@ impl With {
             Part::Kafka if address.split(',').any(|broker| host_and_port(broker).is_none()) => {
                 expected("host:port, several with commas between them")
             }
-            Part::Memcached if host_and_port(address).is_none() => expected("host:port"),
+            Part::Memcached | Part::Redis if host_and_port(address).is_none() => expected("host:port"),
             Part::Elasticsearch | Part::Prometheus
                 if host_and_port(address).is_none() && !is_url(address) =>
             {
@@ -113,6 +115,11 @@ impl With {
                 set("elasticsearch.url", json!(address.map(as_url).unwrap_or_default()));
                 // It is the logger that writes there.
                 set("logger.enabled", json!(true));
+            }
+            Part::Redis => {
+                set("redis.enabled", json!(true));
+                set("redis.real", json!(true));
+                set("redis.address", json!(address.unwrap_or_default()));
             }
             Part::Prometheus => {
                 set("prometheus.enabled", json!(true));
@@ -150,17 +157,20 @@ mod tests {
 
     #[test]
     fn names_alone_ask_for_real_ones() {
-        let values = values("kafka,memcached,elasticsearch,prometheus");
+        let values = values("kafka,memcached,elasticsearch,prometheus,redis");
         assert!(values.kafka.real && values.memcached.real && values.elasticsearch.real);
         assert!(values.elasticsearch.enabled && values.prometheus.enabled);
+        assert!(values.redis.enabled && values.redis.real && values.redis.address.is_none());
         assert_eq!((&values.kafka.brokers, &values.memcached.host), (&None, &None));
         assert!(values.service("logger").is_some_and(|logger| logger.enabled));
     }
 
     #[test]
     fn addresses_are_taken_over() {
-        let values =
-            values("kafka=a:9092,b:9093,memcached=[::1]:11212,elasticsearch=es:9200,prometheus=http://p");
+        let values = values(
+            "kafka=a:9092,b:9093,memcached=[::1]:11212,elasticsearch=es:9200,prometheus=http://p,redis=r:6380",
+        );
+        assert_eq!(values.redis.address.as_deref(), Some("r:6380"));
         assert_eq!(values.kafka.brokers.as_deref(), Some("a:9092,b:9093"));
         assert_eq!((values.memcached.host.as_deref(), values.memcached.port), (Some("[::1]"), 11212));
         assert_eq!(values.elasticsearch.url.as_deref(), Some("http://es:9200"));
@@ -175,6 +185,7 @@ mod tests {
             ("kafka=here", "expected host:port"),
             ("kafka=a:1,", "\"\": expected PART"),
             ("memcached=a:0", "expected host:port"),
+            ("redis=here", "expected host:port"),
             ("memcached=a:1,b:2", "\"b:2\": expected PART"),
             ("elasticsearch=es", "expected a URL"),
             ("elasticsearch=httpes", "expected a URL"),

@@ -76,7 +76,7 @@ fn at(seconds: u64) -> Time {
 fn take(replica: &mut Instance, seconds: u64, connections: Option<u64>, packets: Option<(Time, u64)>) {
     let usage = Some(Usage { cpu: Duration::ZERO, memory_bytes: 0 });
     let run = replica.run.as_ref().unwrap().id;
-    replica.series.take(at(seconds), run, &Sample { connections, packets, usage });
+    replica.series.take(at(seconds), run, &Sample { connections, packets, sessions: None, usage });
 }
 
 fn replica(ordinal: u16) -> Instance {

@@ -11,7 +11,7 @@ const PROMETHEUS: &str = "metrics.source=prometheus,prometheus.enabled=true,prom
 
 fn sample(connections: u64) -> Sample {
     let usage = Usage { cpu: Duration::ZERO, memory_bytes: 1_000_000 };
-    Sample { connections: Some(connections), packets: None, usage: Some(usage) }
+    Sample { connections: Some(connections), packets: None, sessions: None, usage: Some(usage) }
 }
 
 fn load(bench: &mut Bench, connections: &[u64]) {
@@ -133,7 +133,7 @@ fn packets_are_a_rate_over_the_window() {
     ]);
     for second in (7..70).step_by(7) {
         let packets = Some((bench.now + Duration::from_secs(7), second * 6_000));
-        let sample = Sample { connections: None, packets, usage: None };
+        let sample = Sample { connections: None, packets, sessions: None, usage: None };
         bench.samples.insert("udp-0".to_owned(), sample);
         bench.seconds(7);
     }
@@ -141,6 +141,33 @@ fn packets_are_a_rate_over_the_window() {
     assert!((rate - 6_000.0).abs() < 700.0, "{rate}");
     assert_eq!(bench.service("udp").replicas[0].packets_received, Some(63 * 6_000));
     assert_eq!(bench.lines_with(&["desired"]), ["udp desired 1 → 2"]);
+}
+
+#[test]
+fn sessions_are_what_the_last_scrape_saw_and_not_the_most_of_the_window() {
+    let mut bench = Bench::up(&[
+        "tcp.enabled=false,kafka.enabled=false,memcached.enabled=false,ws.enabled=true",
+        "ws.autoscaling.maxReplicas=2",
+    ]);
+    let scrape = |bench: &mut Bench, sessions| {
+        let sample = Sample { connections: Some(100), packets: None, sessions, usage: None };
+        bench.samples.insert("ws-0".to_owned(), sample);
+        bench.seconds(7);
+    };
+    // One scrape before the sync there were many; at the sync there are few.
+    scrape(&mut bench, Some(90));
+    scrape(&mut bench, Some(5));
+    let scraped = bench.lines_with(&["MetricScraped"]);
+    assert!(scraped.iter().any(|line| line.contains("ws_sessions") && line.contains("5000")), "{scraped:?}");
+    bench.seconds(1);
+    assert_eq!(bench.lines_with(&["desired"]), strings(&[]), "connections do not count, nor does the past");
+    scrape(&mut bench, Some(8));
+    scrape(&mut bench, Some(8));
+    bench.seconds(1);
+    assert_eq!(bench.lines_with(&["desired"]), ["ws desired 1 → 2"]);
+    // One that does not answer any more has no sessions that anybody knows of.
+    scrape(&mut bench, None);
+    assert!(!bench.lines_with(&["MetricScraped"]).iter().any(|line| line.contains("ws_sessions")));
 }
 
 #[test]

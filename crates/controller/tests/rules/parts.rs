@@ -107,6 +107,8 @@ fn every_way_to_change_a_part_is_said_in_words() {
             "prometheus: a server of its own, /bin/prometheus 1",
         ),
         ("elasticsearch.enabled=false", "elasticsearch.enabled=true", "elasticsearch: embedded"),
+        ("redis.enabled=false", "redis.enabled=true", "redis: embedded"),
+        ("redis.enabled=true", "redis.enabled=true,redis.address=r:1", "redis: given, r:1"),
     ] {
         let mut bench = Bench::new();
         bench.programs =

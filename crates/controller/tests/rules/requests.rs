@@ -12,7 +12,7 @@ const PLATFORM: &[&str] =
 
 fn sample(connections: u64) -> Sample {
     let usage = Usage { cpu: Duration::ZERO, memory_bytes: 1 };
-    Sample { connections: Some(connections), packets: None, usage: Some(usage) }
+    Sample { connections: Some(connections), packets: None, sessions: None, usage: Some(usage) }
 }
 
 #[test]

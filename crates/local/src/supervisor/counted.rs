@@ -10,21 +10,25 @@ use tokio::task::JoinSet;
 
 use crate::http;
 
-/// The counter of packets, as `udp` has it.
-const PACKETS: &str = "udp_packets_received_total";
 /// A replica that does not answer within this has no sample at this scrape.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Packets that each process has received so far, and when it said so. `replicas`: pid and admin port.
-pub(crate) async fn packets(
-    replicas: impl IntoIterator<Item = (u32, SocketAddr)>,
-) -> HashMap<u32, (Instant, u64)> {
+/// A process, and what is wanted of its page.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) pid: u32,
+    pub(crate) admin: SocketAddr,
+    pub(crate) series: &'static str,
+}
+
+/// What each process has counted, and when it said so.
+pub(crate) async fn counts(replicas: impl IntoIterator<Item = Asked>) -> HashMap<u32, (Instant, u64)> {
     let mut asked = JoinSet::new();
-    for (pid, admin) in replicas {
+    for Asked { pid, admin, series } in replicas {
         asked.spawn_local(async move {
             let answer = http::get(admin, "/metrics", TIMEOUT).await.ok()?;
             // The count is of the moment at which it was said.
-            Some((pid, (clock::now(), counter(&answer.body, PACKETS)?)))
+            Some((pid, (clock::now(), number(&answer.body, series)?)))
         });
     }
     let mut counted = HashMap::new();
@@ -34,8 +38,8 @@ pub(crate) async fn packets(
     counted
 }
 
-/// The value of a counter without labels in Prometheus' text format.
-fn counter(text: &str, name: &str) -> Option<u64> {
+/// The value of a series without labels in Prometheus' text format, if it is a whole number.
+fn number(text: &str, name: &str) -> Option<u64> {
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
     // A time stamp may follow.
     value.split_ascii_whitespace().next()?.parse().ok()
@@ -44,11 +48,13 @@ fn counter(text: &str, name: &str) -> Option<u64> {
 /// What must hold for any page of metrics. Panics if it does not.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn fuzz(page: &str, count: u64) {
-    let _ = counter(page, PACKETS);
-    // Whatever stands before it on lines of its own.
-    let ours = page.lines().any(|line| line.starts_with(PACKETS));
-    let page = format!("{page}\n{PACKETS} {count}\n");
-    assert!(ours || counter(&page, PACKETS) == Some(count));
+    for series in ::platform::services::PodsMetric::ALL.into_iter().filter_map(|metric| metric.series()) {
+        let _ = number(page, series);
+        // Whatever stands before it on lines of its own.
+        let ours = page.lines().any(|line| line.starts_with(series));
+        let page = format!("{page}\n{series} {count}\n");
+        assert!(ours || number(&page, series) == Some(count));
+    }
 }
 
 #[cfg(test)]
@@ -61,19 +67,22 @@ mod tests {
 
     use super::*;
 
+    const PACKETS: &str = "udp_packets_received_total";
+
     #[test]
     fn a_counter_is_found_by_its_whole_name() {
         let text = "# TYPE udp_packets_received counter\nudp_packets_received_total_x 1\n\
                     udp_packets_received_total 42\nother 7\n";
-        assert_eq!(counter(text, PACKETS), Some(42));
-        assert_eq!(counter("udp_packets_received_total 42 1700000000\n", PACKETS), Some(42));
-        assert_eq!(counter("udp_packets_received_total{a=\"b\"} 42\n", PACKETS), None);
-        assert_eq!(counter("udp_packets_received_total 4.2\n", PACKETS), None);
+        assert_eq!(number(text, PACKETS), Some(42));
+        assert_eq!(number("udp_packets_received_total 42 1700000000\n", PACKETS), Some(42));
+        assert_eq!(number("udp_packets_received_total{a=\"b\"} 42\n", PACKETS), None);
+        assert_eq!(number("udp_packets_received_total 4.2\n", PACKETS), None);
     }
 
     #[tokio::test]
     async fn those_that_do_not_answer_are_left_out() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let asked = |pid, admin| Asked { pid, admin, series: PACKETS };
         let (there, gone) = (listener.local_addr().unwrap(), SocketAddr::from(([127, 0, 0, 1], 1)));
         let counted = LocalSet::new()
             .run_until(async {
@@ -85,7 +94,7 @@ mod tests {
                         b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nudp_packets_received_total 42\n";
                     stream.write_all(answer).await.unwrap();
                 });
-                packets([(7, there), (8, gone)]).await
+                counts([asked(7, there), asked(8, gone)]).await
             })
             .await;
         assert_eq!(counted.into_iter().map(|(pid, (_, count))| (pid, count)).collect::<Vec<_>>(), [(7, 42)]);

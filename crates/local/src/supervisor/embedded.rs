@@ -6,7 +6,7 @@ use ::platform::values::Protocol;
 use controller::{PartKind, RunId, Started};
 
 use crate::{
-    embedded::{elasticsearch, kafka, memcached},
+    embedded::{elasticsearch, kafka, memcached, redis},
     kernel::port::Unusable,
     slot::Addresses,
 };
@@ -15,6 +15,8 @@ use crate::{
 const MEMCACHED_PART: u8 = 0;
 const ELASTICSEARCH_PART: u8 = 1;
 const ELASTICSEARCH_PORT: u16 = 9200;
+const REDIS_PART: u8 = 2;
+const REDIS_PORT: u16 = 6379;
 
 /// The version of everything that is part of this program.
 pub(crate) const OWN_VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -32,6 +34,7 @@ enum Server {
     Kafka(kafka::Broker),
     Memcached(memcached::Server),
     Elasticsearch(elasticsearch::Server),
+    Redis(redis::Server),
 }
 
 impl Server {
@@ -40,6 +43,7 @@ impl Server {
             Self::Kafka(_) => PartKind::Kafka,
             Self::Memcached(_) => PartKind::Memcached,
             Self::Elasticsearch(_) => PartKind::Elasticsearch,
+            Self::Redis(_) => PartKind::Redis,
         }
     }
 
@@ -49,6 +53,7 @@ impl Server {
             Self::Kafka(broker) => (broker.bootstrap_servers(), kafka::LIMITS),
             Self::Memcached(server) => (server.address().to_string(), memcached::LIMITS),
             Self::Elasticsearch(server) => (server.url(), elasticsearch::LIMITS),
+            Self::Redis(server) => (server.address().to_string(), redis::LIMITS),
         };
         Started { address: Some(address), detail: detail.to_owned() }
     }
@@ -58,6 +63,7 @@ impl Server {
             Self::Kafka(broker) => broker.stop(),
             Self::Memcached(server) => server.stop(),
             Self::Elasticsearch(server) => server.stop(),
+            Self::Redis(server) => server.stop(),
         }
     }
 
@@ -66,6 +72,7 @@ impl Server {
             Self::Kafka(broker) => broker.start_again(),
             Self::Memcached(server) => server.start_again(),
             Self::Elasticsearch(server) => server.start_again(),
+            Self::Redis(server) => server.start_again(),
         }
     }
 }
@@ -130,6 +137,10 @@ impl Wanted<'_> {
                 let server = elasticsearch::Server::bind(address, self.documents.to_owned());
                 Server::Elasticsearch(server.map_err(|error| unusable("Elasticsearch", address, error))?)
             }
+            PartKind::Redis => {
+                let server = redis::Server::bind(address);
+                Server::Redis(server.map_err(|error| unusable("Redis", address, error))?)
+            }
             PartKind::Prometheus => return Err("there is no embedded Prometheus".to_owned()),
         })
     }
@@ -138,6 +149,7 @@ impl Wanted<'_> {
     fn address(&self) -> SocketAddr {
         let (part, port) = match self.kind {
             PartKind::Memcached => (MEMCACHED_PART, self.port.unwrap_or_default()),
+            PartKind::Redis => (REDIS_PART, REDIS_PORT),
             _ => (ELASTICSEARCH_PART, ELASTICSEARCH_PORT),
         };
         SocketAddr::new(self.addresses.part(part), port)
@@ -147,7 +159,7 @@ impl Wanted<'_> {
     fn is_met_by(&self, parked: &Server) -> bool {
         match parked {
             Server::Memcached(server) => server.address() == self.address(),
-            Server::Kafka(_) | Server::Elasticsearch(_) => true,
+            Server::Kafka(_) | Server::Elasticsearch(_) | Server::Redis(_) => true,
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use ::platform::values::{self, Protocol};
 use controller::{GatewayTemplate, Kafka, ServiceTemplate};
 
-use crate::{child::PARENT_VARIABLE, control::RUN_VARIABLE, paths::PlatformPaths};
+use crate::{child::PARENT_VARIABLE, control::RUN_VARIABLE, paths::PlatformPaths, slot::Addresses};
 
 /// Handed on from the supervisor's own environment.
 const INHERITED: [&str; 9] =
@@ -38,7 +38,11 @@ pub(crate) struct Site<'a> {
 }
 
 /// The variables of `values.yaml`, where the backends are, and where this replica stands.
-pub(crate) fn of_replica(template: &ServiceTemplate, site: Site<'_>) -> BTreeMap<String, String> {
+pub(crate) fn of_replica(
+    template: &ServiceTemplate,
+    site: Site<'_>,
+    addresses: Addresses,
+) -> BTreeMap<String, String> {
     let mut environment = template.env.clone();
     let mut set = |name: &str, value: &str| {
         // A variable that was set by hand is meant.
@@ -53,6 +57,14 @@ pub(crate) fn of_replica(template: &ServiceTemplate, site: Site<'_>) -> BTreeMap
     if let Some((host, port)) = backends.memcached.as_ref().and_then(|address| address.rsplit_once(':')) {
         set("MEMCACHED_SERVICE", host);
         set("MEMCACHED_PORT", port);
+    }
+    if let Some((host, port)) = backends.redis.as_ref().and_then(|address| address.rsplit_once(':')) {
+        set("REDIS_HOST", host.trim_start_matches('[').trim_end_matches(']'));
+        set("REDIS_PORT", port);
+    }
+    if let Some(port) = backends.ws_port {
+        set("WS_SERVER_HOST", &addresses.clients().to_string());
+        set("WS_SERVER_PORT", &port.to_string());
     }
     // Its alias may be what was set by hand.
     if let Some(url) =
@@ -72,7 +84,8 @@ pub(crate) fn of_gateway(
     site: Site<'_>,
 ) -> BTreeMap<String, String> {
     let (gateway, listener) = (&template.settings, &template.listener);
-    let values::Rules { policy, health, connect_timeout, stall_timeout, idle_timeout } = &listener.rules;
+    let values::Rules { policy, health, connect_timeout, stall_timeout, idle_timeout, tunnel_timeout } =
+        &listener.rules;
     let own = [
         ("LISTENERS", "stdin".to_owned()),
         ("PROTOCOL", listener.protocol.as_str().to_owned()),
@@ -83,6 +96,7 @@ pub(crate) fn of_gateway(
         ("CONNECT_TIMEOUT", in_milliseconds(*connect_timeout)),
         ("STALL_TIMEOUT", in_milliseconds(stall_timeout.unwrap_or_default())),
         ("IDLE_TIMEOUT", in_milliseconds(*idle_timeout)),
+        ("TUNNEL_TIMEOUT", in_milliseconds(tunnel_timeout.unwrap_or_default())),
         ("HEALTH_INTERVAL", in_milliseconds(health.interval)),
         ("HEALTH_TIMEOUT", in_milliseconds(health.timeout)),
         ("HEALTH_FALL", health.fall.to_string()),

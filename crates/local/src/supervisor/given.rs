@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const FIRST_PATIENCE: Duration = Duration::from_secs(5);
 /// Longer answers to a question for a version are cut.
 const LINE_MAX: u64 = 256;
+/// The same for Redis, whose version stands among other lines.
+const INFO_MAX: u64 = 4096;
 
 /// A part that the values give by address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +44,7 @@ impl Given {
         };
         let (kafka, memcached) = (&values.kafka, &values.memcached);
         let (elasticsearch, prometheus) = (&values.elasticsearch, &values.prometheus);
+        let redis = values.redis.address.clone();
         let memcached_at = memcached.host.as_ref().map(|host| format!("{host}:{}", memcached.port));
         let all = [
             given(kafka.enabled, "kafka", "kafka.brokers", kafka.brokers.clone()),
@@ -53,6 +56,7 @@ impl Given {
                 elasticsearch.url.clone(),
             ),
             given(prometheus.enabled, "prometheus", "prometheus.url", prometheus.url.clone()),
+            given(values.has_redis(), "redis", "redis.address", redis),
         ];
         all.into_iter().flatten().collect()
     }
@@ -117,6 +121,7 @@ enum Told {
 async fn version(name: &str, address: &str, patience: Duration) -> io::Result<Told> {
     let told = async {
         match name {
+            "redis" => redis(address).await,
             "memcached" => memcached(address).await.map(Told::Version),
             "elasticsearch" => document(address, "/", "/version/number", patience).await,
             "prometheus" => document(address, "/api/v1/status/buildinfo", "/data/version", patience).await,
@@ -153,6 +158,29 @@ async fn memcached(address: &str) -> io::Result<String> {
     BufReader::new(stream.take(LINE_MAX)).read_line(&mut line).await?;
     let version = line.strip_prefix("VERSION ").map(|version| version.trim().to_owned());
     version.ok_or_else(|| unexpected(&line))
+}
+
+/// One that wants a password is asked no more: only its clients know it.
+async fn redis(address: &str) -> io::Result<Told> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(b"PING\r\nINFO server\r\n").await?;
+    let mut lines = BufReader::new(stream.take(INFO_MAX)).lines();
+    let first = lines.next_line().await?.unwrap_or_default();
+    if first.starts_with("-NOAUTH") {
+        return Ok(Told::Nothing("it wants a password, so its version is not asked for"));
+    }
+    if first != "+PONG" {
+        return Err(unexpected(&first));
+    }
+    while let Some(line) = lines.next_line().await? {
+        if let Some(version) = line.strip_prefix("redis_version:") {
+            return Ok(Told::Version(version.to_owned()));
+        }
+        if line.is_empty() || line.starts_with('-') {
+            break;
+        }
+    }
+    Ok(Told::Nothing("it tells no version"))
 }
 
 /// Asks for a JSON document and takes the text at `pointer`.
@@ -217,6 +245,8 @@ mod tests {
         let elasticsearch = serve("HTTP/1.1 200 OK\r\n\r\n{\"version\":{\"number\":\"8.16.6\"}}").await;
         let prometheus = serve("HTTP/1.1 200 OK\r\n\r\n{\"data\":{\"version\":\"2.42.0\"}}").await;
         let odd = serve("hello\r\n").await;
+        let redis =
+            serve("+PONG\r\n$40\r\n# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\n").await;
         let mut embedded = part("memcached", "127.0.0.1:1");
         embedded.origin = PartOrigin::Embedded;
         let mut parts = [
@@ -224,14 +254,20 @@ mod tests {
             part("elasticsearch", &format!("http://{elasticsearch}")),
             part("prometheus", &format!("http://{prometheus}/prefix/")),
             part("memcached", &odd),
+            part("redis", &redis),
+            part("redis", &serve("-NOAUTH Authentication required.\r\n").await),
             embedded.clone(),
         ];
         look(&mut parts).await;
         let versions: Vec<Option<&str>> = parts.iter().map(|part| part.version.as_deref()).collect();
-        assert_eq!(versions, [Some("1.6.18"), Some("8.16.6"), Some("2.42.0"), None, None]);
+        assert_eq!(
+            versions,
+            [Some("1.6.18"), Some("8.16.6"), Some("2.42.0"), None, Some("7.0.15"), None, None]
+        );
         assert!(parts[..3].iter().all(|part| part.healthy));
         assert!(!parts[3].healthy && parts[3].detail.contains("hello"), "{:?}", parts[3]);
-        assert_eq!(parts[4], embedded, "what was not given is left alone");
+        assert!(parts[5].healthy && parts[5].detail.contains("password"), "{:?}", parts[5]);
+        assert_eq!(parts[6], embedded, "what was not given is left alone");
     }
 
     #[tokio::test]

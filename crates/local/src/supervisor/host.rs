@@ -296,7 +296,13 @@ impl Host {
         port::check_free([(template.transport(), clients), (Protocol::Tcp, admin)])
             .map_err(io::Error::other)?;
         let site = Site { name: &name, node, clients, admin_port: template.admin_port };
-        let environment = environment::of_replica(template, site);
+        let mut environment = environment::of_replica(template, site, self.ground()?.addresses());
+        if let Some(redis) = &template.backends.redis {
+            let parts = self.own.parts_directory();
+            let password = Spec::redis_password(redis, self.ground()?.addresses(), &parts)?;
+            // One that was set by hand is meant.
+            password.map(|password| environment.entry("REDIS_PASSWORD".to_owned()).or_insert(password));
+        }
         let named = Named { run: id, service: template.kind.name(), name: &name };
         let process = self.starter.serve(&named, environment, None)?;
         let what = What::Replica {
@@ -385,11 +391,11 @@ impl Host {
             let started = self.embedded.start(id, wanted).map_err(io::Error::other)?;
             return Ok((Run::new(name, "", What::Embedded, None), started));
         }
-        let spec = Spec::of(template, topics, addresses, &self.programs)?;
+        let parts = self.own.parts_directory();
+        let spec = Spec::of(template, topics, addresses, &self.programs, &parts)?;
         port::check_free(spec.addresses().map(|address| (Protocol::Tcp, address)))
             .map_err(io::Error::other)?;
-        let folder = self.own.parts_directory().join(spec.name());
-        let launch = spec.prepare(&folder, self.recorder.run())?;
+        let launch = spec.prepare(self.recorder.run())?;
         let process = self.starter.wrapped(&Named { run: id, service: &name, name: &name }, launch, None)?;
         let started = Started { address: Some(spec.url()), detail: spec.in_words() };
         Ok((Run::new(name, "", What::Server(spec), Some(process)), started))

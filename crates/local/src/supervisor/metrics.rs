@@ -6,11 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::platform::values::Protocol;
+use ::platform::{services::PodsMetric, values::Protocol};
 use controller::{Input, MetricAnswer, Question, RunId, Sample, Time};
 
 use super::{
-    Message, counted,
+    Message,
+    counted::{self, Asked},
     host::Host,
     runs::What,
     sample::{Scrape, Targets},
@@ -42,6 +43,7 @@ struct Scraped {
     run: RunId,
     pid: u32,
     clients: SocketAddr,
+    metric: Option<PodsMetric>,
 }
 
 impl Host {
@@ -54,19 +56,22 @@ impl Host {
             else {
                 continue;
             };
-            replicas.push(Scraped { run: *run, pid, clients: *clients });
+            replicas.push(Scraped { run: *run, pid, clients: *clients, metric: service.row().metric });
             match service.row().transport {
                 Protocol::Tcp => drop(ports.insert(clients.port())),
-                Protocol::Udp => counting.push((pid, *admin)),
+                Protocol::Udp => {}
+            }
+            if let Some(series) = service.row().metric.and_then(PodsMetric::series) {
+                counting.push(Asked { pid, admin: *admin, series });
             }
         }
         let targets = Targets { ports, pids: replicas.iter().map(|replica| replica.pid).collect() };
         let (messages, clock) = (self.messages.clone(), self.clock);
         tokio::task::spawn_local(async move {
-            let packets = counted::packets(counting).await;
+            let counts = counted::counts(counting).await;
             let scrape = tokio::task::spawn_blocking(move || Scrape::take(&targets)).await;
             let samples = match scrape {
-                Ok(scrape) => samples(&replicas, &scrape, &packets, |at| clock.at(at)),
+                Ok(scrape) => samples(&replicas, &scrape, &counts, |at| clock.at(at)),
                 Err(error) => {
                     tracing::error!(%error, "a scrape failed");
                     Vec::new()
@@ -106,12 +111,15 @@ impl Host {
 fn samples(
     replicas: &[Scraped],
     scrape: &Scrape,
-    packets: &HashMap<u32, (Instant, u64)>,
+    counts: &HashMap<u32, (Instant, u64)>,
     time: impl Fn(Instant) -> Time,
 ) -> Vec<(RunId, Sample)> {
+    let counted =
+        |replica: &Scraped, metric| counts.get(&replica.pid).filter(|_| replica.metric == Some(metric));
     let sample = |replica: &Scraped| Sample {
         connections: scrape.connections(replica.clients),
-        packets: packets.get(&replica.pid).map(|(at, count)| (time(*at), *count)),
+        packets: counted(replica, PodsMetric::Packets).map(|(at, count)| (time(*at), *count)),
+        sessions: counted(replica, PodsMetric::Sessions).map(|(_, count)| *count),
         usage: scrape.usage(replica.pid),
     };
     replicas.iter().map(|replica| (replica.run, sample(replica))).collect()

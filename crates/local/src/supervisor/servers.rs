@@ -7,6 +7,7 @@ mod elasticsearch;
 mod kafka;
 mod memcached;
 mod prometheus;
+mod redis;
 
 use std::{
     ffi::OsString,
@@ -34,6 +35,8 @@ pub(crate) struct Spec {
     /// Its own address of the platform.
     pub(crate) ip: IpAddr,
     pub(crate) port: u16,
+    /// Its files.
+    pub(crate) folder: PathBuf,
     /// Kafka: made when it is ready, as an embedded one has them.
     pub(crate) topics: Vec<String>,
 }
@@ -70,6 +73,7 @@ fn place(kind: PartKind) -> (Program, u8, u16) {
         PartKind::Elasticsearch => (Program::Elasticsearch, 11, 9200),
         PartKind::Prometheus => (Program::Prometheus, 12, 9090),
         PartKind::Memcached => (Program::Memcached, 13, 11211),
+        PartKind::Redis => (Program::Redis, 14, 6379),
     }
 }
 
@@ -79,16 +83,14 @@ impl Spec {
         topics: Vec<String>,
         addresses: Addresses,
         programs: &Programs,
+        parts: &Path,
     ) -> io::Result<Self> {
         let (program, part, port) = place(template.kind);
         let missing = || io::Error::other(format!("{} is wanted, and was not looked for", program.name()));
         let found = programs.get(&program).cloned().ok_or_else(missing)?;
         let port = template.port.unwrap_or(port);
-        Ok(Self { program, found, ip: addresses.part(part), port, topics })
-    }
-
-    pub(crate) fn name(&self) -> &'static str {
-        self.program.name()
+        let folder = parts.join(program.name());
+        Ok(Self { program, found, ip: addresses.part(part), port, folder, topics })
     }
 
     /// Where clients connect.
@@ -101,7 +103,7 @@ impl Spec {
         let beside = match self.program {
             Program::Kafka => Some(kafka::CONTROLLER_PORT),
             Program::Elasticsearch => Some(elasticsearch::TRANSPORT_PORT),
-            Program::Memcached | Program::Prometheus | Program::Envoy | Program::Haproxy => None,
+            _ => None,
         };
         let ip = self.ip;
         [Some(self.port), beside].into_iter().flatten().map(move |port| SocketAddr::new(ip, port))
@@ -120,18 +122,32 @@ impl Spec {
         self.found.in_words(self.program)
     }
 
-    /// Writes its configuration into `folder` and says how it is started.
-    pub(crate) fn prepare(&self, folder: &Path, run: uuid::Uuid) -> io::Result<Launch> {
+    /// Writes its configuration into its folder and says how it is started.
+    pub(crate) fn prepare(&self, run: uuid::Uuid) -> io::Result<Launch> {
+        let folder = &self.folder;
         private_directory(folder)?;
         match self.program {
             Program::Kafka => kafka::prepare(self, folder, run),
             Program::Memcached => Ok(memcached::launch(self)),
             Program::Elasticsearch => elasticsearch::prepare(self, folder),
             Program::Prometheus => prometheus::prepare(self, folder),
+            Program::Redis => redis::prepare(self, folder),
             Program::Envoy | Program::Haproxy => {
                 Err(io::Error::new(io::ErrorKind::Unsupported, "a gateway is no server"))
             }
         }
+    }
+
+    /// The password that clients of the platform's own server at this address need; `None`: it is not ours, or needs
+    /// none. `parts`: the folder of all parts.
+    pub(crate) fn redis_password(
+        address: &str,
+        addresses: Addresses,
+        parts: &Path,
+    ) -> io::Result<Option<String>> {
+        let (program, part, port) = place(PartKind::Redis);
+        let ours = SocketAddr::new(addresses.part(part), port).to_string() == address;
+        ours.then(|| redis::password(&parts.join(program.name()))).transpose()
     }
 
     /// Asks it a question that only a serving server answers. `first`: it has not answered before. The first question
@@ -142,6 +158,7 @@ impl Spec {
                 Program::Kafka => kafka::ask(self, first).await,
                 Program::Memcached => memcached::ask(self).await,
                 Program::Elasticsearch => elasticsearch::ask(self).await,
+                Program::Redis => redis::ask(self).await,
                 _ => prometheus::ask(self).await,
             }
         };

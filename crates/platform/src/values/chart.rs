@@ -121,7 +121,7 @@ fn storage(values: &mut Reader<'_>) {
     });
 }
 
-fn existing_secret(values: &mut Reader<'_>) {
+pub(super) fn existing_secret(values: &mut Reader<'_>) {
     let name = format!("^$|{OBJECT}");
     values.optional("existingSecret", rule::matching("the name of a Secret, or nothing", &name));
 }

@@ -64,6 +64,8 @@ pub struct Rules {
     pub stall_timeout: Option<Duration>,
     /// How long a UDP session lives without a packet.
     pub idle_timeout: Duration,
+    /// How long a TCP connection may carry nothing in either direction; `None`: for ever.
+    pub tunnel_timeout: Option<Duration>,
 }
 
 /// What is spoken with clients.
@@ -219,9 +221,14 @@ impl Rules {
         let health = health.map(|health| Health::read(health, base.map(|base| &base.health)));
         let health = health.or_else(|| base.map(|base| base.health.clone())).unwrap_or_default();
         let policy = base.map(|base| base.policy);
-        let stall_timeout = base.map(|base| base.stall_timeout.unwrap_or_default());
-        let never = rule::duration_or_zero("a duration such as 30s, or 0s for never");
-        let stall_timeout = values.with_base("stallTimeout", stall_timeout, never);
+        let mut or_never = |key, base: Option<Option<Duration>>| {
+            let never = rule::duration_or_zero("a duration such as 30s, or 0s for never");
+            let timeout = values.with_base(key, base.map(Option::unwrap_or_default), never);
+            Some(timeout).filter(|timeout| !timeout.is_zero())
+        };
+        let stall_timeout = or_never("stallTimeout", base.map(|base| base.stall_timeout));
+        // A chart from before there was one has none.
+        let tunnel_timeout = or_never("tunnelTimeout", Some(base.and_then(|base| base.tunnel_timeout)));
         let base = |of: fn(&Self) -> Duration| base.map(of);
         Self {
             policy: values.with_base("policy", policy, rule::choice(&Policy::ALL, Policy::as_str)),
@@ -231,8 +238,9 @@ impl Rules {
                 base(|base| base.connect_timeout),
                 rule::duration(),
             ),
-            stall_timeout: Some(stall_timeout).filter(|timeout| !timeout.is_zero()),
+            stall_timeout,
             idle_timeout: values.with_base("idleTimeout", base(|base| base.idle_timeout), rule::duration()),
+            tunnel_timeout,
         }
     }
 }

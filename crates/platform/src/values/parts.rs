@@ -52,6 +52,16 @@ pub struct Prometheus {
     pub url: Option<String>,
 }
 
+/// `redis:`; a chart from before there was one has none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Redis {
+    pub enabled: bool,
+    /// `host:port` of an existing Redis; absent: the platform starts one.
+    pub address: Option<String>,
+    /// Start a real server instead of the embedded one.
+    pub real: bool,
+}
+
 /// Where the autoscaler's custom metrics come from; CPU and memory always come from the kernel, as metrics-server gets
 /// them from the kubelet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -145,6 +155,30 @@ impl Prometheus {
         values.finish();
         prometheus
     }
+}
+
+impl Redis {
+    pub(super) fn read(mut values: Reader<'_>) -> Self {
+        let redis = Self {
+            enabled: values.bool("enabled", false),
+            address: values.optional("address", host_and_port()).filter(|address| !address.is_empty()),
+            real: values.bool("real", false),
+        };
+        values.integer("megabytes", 1..=1_000_000);
+        chart::existing_secret(&mut values);
+        image(&mut values);
+        resources(&mut values);
+        values.finish();
+        redis
+    }
+}
+
+/// Neither user nor password: others can read command lines.
+fn host_and_port() -> Rule<String> {
+    rule::matching(
+        "host:port of a Redis, without user and password",
+        r"^$|^([^\[\]:@/ ]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$",
+    )
 }
 
 /// The key `url`; an empty one counts as absent.

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::helm::chart::{ChartError, read};
 
 /// The built-in chart's presets.
-const PRESETS: [(&str, &str); 9] = [
+const PRESETS: [(&str, &str); 10] = [
     ("broadcast", include_str!("../../../../helm-chart/values-broadcast.yaml")),
     ("broker-down", include_str!("../../../../helm-chart/values-broker-down.yaml")),
     ("compat", include_str!("../../../../helm-chart/values-compat.yaml")),
@@ -15,6 +15,7 @@ const PRESETS: [(&str, &str); 9] = [
     ("production", include_str!("../../../../helm-chart/values-production.yaml")),
     ("tcp-10k", include_str!("../../../../helm-chart/values-tcp-10k.yaml")),
     ("udp-burst", include_str!("../../../../helm-chart/values-udp-burst.yaml")),
+    ("ws", include_str!("../../../../helm-chart/values-ws.yaml")),
 ];
 
 /// The name for messages and the text of a values file. A file that exists comes before a preset of its name.

@@ -81,12 +81,14 @@ fn a_listener_has_rules_of_its_own_and_the_gateways_for_the_rest() {
         listeners.as_str(),
         "gateway.stallTimeout=20s,gateway.health.fall=4",
         "gateway.listeners[1].policy=round-robin,gateway.listeners[1].stallTimeout=0s",
+        "gateway.listeners[0].tunnelTimeout=2m",
         "gateway.listeners[1].idleTimeout=2m,gateway.listeners[1].health.interval=5s",
     ];
     let [tcp, udp] = rules(&own).try_into().unwrap();
     assert_eq!((tcp.policy, tcp.stall_timeout), (Policy::LeastRequest, Some(Duration::from_secs(20))));
     assert_eq!((udp.policy, udp.stall_timeout), (Policy::RoundRobin, None));
     assert_eq!((tcp.idle_timeout, udp.idle_timeout), (Duration::from_mins(1), Duration::from_mins(2)));
+    assert_eq!((tcp.tunnel_timeout, udp.tunnel_timeout), (Some(Duration::from_mins(2)), None));
     assert_eq!((udp.health.interval, udp.health.fall), (Duration::from_secs(5), 4));
     assert_eq!(udp.health.path, tcp.health.path);
     assert!(problems(&[&listeners, "gateway.listeners[0].healh.fall=1"]).contains("did you mean health?"));
@@ -125,7 +127,7 @@ fn every_mistake_is_reported_at_once() {
         "gateway.listeners[0].service=tpc",
     ]);
     for part in [
-        "gateway.listeners[0].service: expected one of tcp, udp, ws, stream, directory, logger, got \"tpc\"",
+        "gateway.listeners[0].service: expected one of tcp, udp, ws, stream, directory, logger, ws-client, got \"tpc\"",
         "gateway.policy: expected one of least-request, least-request-full-scan, round-robin, random, got \"best\" (--set gateway.policy=best)",
         "metrics.window: expected a duration above zero, such as 7s or 1m30s, got 1",
         "tcp.enabled: expected true or false, got \"maybe\"",
@@ -341,7 +343,7 @@ fn the_trees_of_other_peoples_charts_are_left_alone() {
     };
     let builtin = include_str!("../../../../helm-chart/values.yaml");
     chart("", "{apiVersion: v2, name: mine, version: 0.1.0}", builtin);
-    chart("charts/redis", "{apiVersion: v2, name: redis, version: 1.0.0}", "anything: {goes: here}");
+    chart("charts/mongodb", "{apiVersion: v2, name: mongodb, version: 1.0.0}", "anything: {goes: here}");
     chart("charts/tcp", "{apiVersion: v2, name: tcp, version: 1.0.0}", "env: {FROM_SUBCHART: 1}\nwrong: 1");
     let source = ValuesSource { chart_dir: Some(dir.path().to_owned()), ..ValuesSource::default() };
     let text = Values::load(&source).unwrap_err().to_string();
@@ -350,7 +352,22 @@ fn the_trees_of_other_peoples_charts_are_left_alone() {
     chart("charts/tcp", "{apiVersion: v2, name: tcp, version: 1.0.0}", "env: {FROM_SUBCHART: 1}");
     let values = Values::load(&source).unwrap();
     assert_eq!(values.service("tcp").unwrap().env["FROM_SUBCHART"], "1");
-    assert_eq!(values.merged()["redis"]["anything"], json!({"goes": "here"}));
+    assert_eq!(values.merged()["mongodb"]["anything"], json!({"goes": "here"}));
+}
+
+#[test]
+fn ws_brings_its_listener_and_a_redis_wherever_that_is() {
+    let off = with(&[]).unwrap();
+    assert!(!off.has_redis() && off.listeners().all(|listener| listener.service != "ws"));
+    let on = with(&["ws.enabled=true", "redis.address=[::1]:6380"]).unwrap();
+    assert_eq!((on.has_redis(), on.redis.address.as_deref()), (true, Some("[::1]:6380")));
+    let listener = on.listeners().find(|listener| listener.service == "ws").unwrap();
+    assert_eq!((listener.port, listener.rules.policy), (8000, Policy::LeastRequestFullScan));
+    assert_eq!(listener.rules.tunnel_timeout, Some(Duration::from_hours(1)));
+    for address in ["there", "me:secret@there:1", "there:", "redis://there:1", "a b:1"] {
+        let text = problems(&[&format!("redis.address={address}")]);
+        assert!(text.contains("redis.address: expected host:port of a Redis"), "{address}: {text}");
+    }
 }
 
 #[test]

@@ -111,6 +111,8 @@ pub(super) struct Session {
     connected: bool,
     retried: bool,
     sent: Sent,
+    /// Sweeps since something was last passed on.
+    silent_for: u8,
 }
 
 /// Bytes of one session. Debug builds of mio keep 12 more with each socket.
@@ -167,6 +169,7 @@ impl Session {
             connected: false,
             retried: false,
             sent: Sent::Nothing,
+            silent_for: 0,
         })
     }
 
@@ -176,6 +179,12 @@ impl Session {
 
     pub(super) fn serial(&self) -> u32 {
         self.serial
+    }
+
+    /// Counts one more sweep; returns how many have gone by in silence.
+    pub(super) fn sweep(&mut self) -> u8 {
+        self.silent_for = self.silent_for.saturating_add(1);
+        self.silent_for
     }
 
     pub(super) fn connected(&self) -> bool {
@@ -294,6 +303,9 @@ impl Session {
     }
 
     fn count(&mut self, direction: Direction, moved: &Moved) {
+        if moved.heard || moved.bytes > 0 {
+            self.silent_for = 0;
+        }
         match direction {
             Direction::Up => {
                 if moved.bytes > 0 {

@@ -30,9 +30,14 @@ pub(crate) struct Limits {
     pub(crate) connect_timeout: Duration,
     /// How long a side may leave waiting data unread; `None`: for ever.
     pub(crate) stall_timeout: Option<Duration>,
+    /// How long a session may carry nothing; `None`: for ever.
+    pub(crate) tunnel_timeout: Option<Duration>,
     /// Pipes for bulk data of one worker; each takes two open files.
     pub(crate) pipes_max: usize,
 }
+
+/// Sweeps in one tunnel time-out: a session that falls silent is closed at most an eighth of it late.
+const SWEEPS: u8 = 8;
 
 /// How a session leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +46,12 @@ enum End {
     Reset,
     /// Its backend could not be reached; it is no longer counted as one of that backend's.
     Unreached(Shortage),
+}
+
+impl Limits {
+    fn sweep_after(&self, now: Instant) -> Option<Instant> {
+        self.tunnel_timeout.map(|timeout| now + timeout / u32::from(SWEEPS))
+    }
 }
 
 #[derive(Debug)]
@@ -53,6 +64,8 @@ pub(super) struct Sessions {
     limits: Limits,
     shared: Shared,
     connects: Connects,
+    /// When silent sessions are next looked for; `None`: there is none that could be.
+    next_sweep: Option<Instant>,
     /// Flows that gave way to others and can continue.
     again: Vec<(usize, Direction)>,
     serial: u32,
@@ -79,6 +92,7 @@ impl Sessions {
             shared: Shared::new(limits.pipes_max, limits.stall_timeout),
             connects: Connects::new(limits.connect_timeout),
             limits,
+            next_sweep: None,
             again: Vec::new(),
             serial: 0,
             cause: String::new(),
@@ -147,6 +161,7 @@ impl Sessions {
         match Session::new(client, upstream, Arc::clone(&backend), serial, &self.registry, key) {
             Ok(session) => {
                 entry.insert(session);
+                self.next_sweep = self.next_sweep.or_else(|| self.limits.sweep_after(now));
                 self.connects.began(Pending { key, serial }, now);
                 if taken > 0 {
                     self.step(key, now, |session, turn| session.begin(taken, turn));
@@ -293,13 +308,29 @@ impl Sessions {
         self.ended = true;
     }
 
-    /// When the next connect may time out.
+    /// When the next connect may time out, or silent sessions are looked for.
     pub(super) fn next_due(&mut self) -> Option<Instant> {
         let slab = &self.slab;
-        self.connects.next_due(|pending| {
+        let connect = self.connects.next_due(|pending| {
             slab.get(pending.key)
                 .is_none_or(|session| session.serial() != pending.serial || session.connected())
-        })
+        });
+        [connect, self.next_sweep].into_iter().flatten().min()
+    }
+
+    /// Closes sessions that have carried nothing for the tunnel time-out.
+    pub(super) fn sweep(&mut self, now: Instant) {
+        if self.next_sweep.is_none_or(|due| due > now) {
+            return;
+        }
+        // One more than fit into the time-out: the first may come right after the last byte.
+        let silent = |(key, session): (usize, &mut Session)| (session.sweep() > SWEEPS).then_some(key);
+        let silent: Vec<usize> = self.slab.iter_mut().filter_map(silent).collect();
+        for key in silent {
+            self.stats.silent.increment();
+            self.end(key, End::InOrder, now);
+        }
+        self.next_sweep = if self.slab.is_empty() { None } else { self.limits.sweep_after(now) };
     }
 
     /// Ends connects whose time is up.

@@ -106,6 +106,7 @@ impl Worker {
             self.acceptor.take(now, &mut self.sessions);
         }
         self.sessions.time_out_connects(now);
+        self.sessions.sweep(now);
     }
 
     /// Follows the phase of the shutdown; true if the loop should end.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::support::{PATIENCE, Replica, Running, endpoint, pause, wait_until};
+use crate::support::{PATIENCE, Replica, Running, assert_echo, endpoint, pause, wait_until};
 
 /// All that may be in flight from one end to the other while nobody reads: the test's own two buffers, the gateway's
 /// two, and the block it holds. Without bounds it is about ten MiB.
@@ -132,4 +132,22 @@ fn is_kept(local: u16, remote: u16) -> bool {
     };
     let wanted = (Some(format!("{local:04X}")), Some(format!("{remote:04X}")));
     table.lines().any(|line| ports(line) == wanted)
+}
+
+#[test]
+fn connections_on_which_nothing_passes_are_closed_and_others_are_not() {
+    let replica = Replica::echo();
+    let limits = [("TUNNEL_TIMEOUT", "1s"), ("STALL_TIMEOUT", "1h")];
+    let running = Running::with(&[endpoint("tcp-0", replica.address)], &limits);
+    let (silent, talking) = (client(running.address), client(running.address));
+    let mut sent = 0;
+    wait_until("the silent one is closed", || {
+        assert_echo(&talking, "still here");
+        sent += 1;
+        running.metric("gateway_sessions_silent_total") == 1
+    });
+    assert_eq!(end_of(&silent).unwrap(), 0, "in order, not by a reset");
+    assert_echo(&talking, "and after");
+    assert!(sent > 1, "the other one was not silent meanwhile");
+    running.expect_metric("gateway_connections_active", 1);
 }

@@ -98,8 +98,8 @@ fn listener(address: SocketAddr, proxy: &Proxy, cluster: &str) -> Value {
                 "@type": format!("{TYPES}.extensions.filters.network.tcp_proxy.v3.TcpProxy"),
                 "stat_prefix": cluster,
                 "cluster": cluster,
-                // How long a client may be silent is the service's business.
-                "idle_timeout": "0s",
+                // 0: how long a client may be silent is the service's business.
+                "idle_timeout": duration(proxy.settings.rules.tunnel_timeout.unwrap_or_default()),
                 "max_connect_attempts": 3,
             },
         }] }],

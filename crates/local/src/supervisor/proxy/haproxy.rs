@@ -18,14 +18,13 @@ use ::platform::{
     endpoints::{Cluster, Endpoint, Endpoints},
     values::Policy,
 };
-use uuid::Uuid;
 
 use super::{Proxy, Site};
 use crate::{
     child::LISTENER_VARIABLE,
-    paths::{read_regular, write_private},
+    paths::write_private,
     programs::Found,
-    supervisor::servers::Launch,
+    supervisor::{password, servers::Launch},
 };
 
 pub(super) const READY: &str = "/readyz";
@@ -35,6 +34,10 @@ const CONFIG: &str = "haproxy.cfg";
 const SOCKET: &str = "runtime.sock";
 /// Servers can be added while it runs, with health checks, since this version.
 const OLDEST: (u32, u32) = (2, 6);
+/// In place of no time-out, which it warns about.
+const NEVER: Duration = Duration::from_hours(24);
+/// It counts milliseconds in 31 bits.
+const LONGEST: Duration = Duration::from_hours(24 * 24);
 
 pub(super) fn check_version(found: &Found) -> Result<(), String> {
     let mut numbers = found.version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
@@ -56,7 +59,7 @@ pub(super) fn password_file(folder: &Path) -> PathBuf {
 }
 
 pub(super) fn prepare(proxy: &Proxy, site: &Site, endpoints: &Endpoints) -> io::Result<Launch> {
-    let password = password(&password_file(&site.folder))?;
+    let password = password::kept(&password_file(&site.folder))?;
     write_private(&site.folder.join(CONFIG), config(proxy, site, endpoints, &password))?;
     // A predecessor that was killed has left its socket.
     match fs::remove_file(site.folder.join(SOCKET)) {
@@ -72,18 +75,6 @@ pub(super) fn prepare(proxy: &Proxy, site: &Site, endpoints: &Endpoints) -> io::
     })
 }
 
-fn password(path: &Path) -> io::Result<String> {
-    match read_regular(path) {
-        Ok(password) => Ok(String::from_utf8_lossy(&password).trim().to_owned()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let password = Uuid::new_v4().simple().to_string();
-            write_private(path, format!("{password}\n"))?;
-            Ok(password)
-        }
-        Err(error) => Err(error),
-    }
-}
-
 pub(super) fn config(proxy: &Proxy, site: &Site, endpoints: &Endpoints, password: &str) -> String {
     let settings = &proxy.settings;
     let most = proxy.connections_max();
@@ -94,6 +85,8 @@ pub(super) fn config(proxy: &Proxy, site: &Site, endpoints: &Endpoints, password
     let binds = (0..site.clients.len()).map(bind).collect::<Vec<_>>().concat();
     let (cluster, ip, admin, path) = (&site.cluster, site.ip, proxy.admin(site), &rules.health.path);
     let (connect, check) = (milliseconds(rules.connect_timeout), milliseconds(rules.health.timeout));
+    // Without a time-out, how long a client may be silent is the service's business.
+    let silent = milliseconds(rules.tunnel_timeout.map_or(NEVER, |timeout| timeout.min(LONGEST)));
     let balance = balance(rules.policy);
     // One that drains gets no new connections, so HAProxy hears about it later.
     let of_site = endpoints.clusters.iter().filter(|cluster| cluster.name == site.cluster);
@@ -115,9 +108,8 @@ defaults
     option redispatch 1
     timeout connect {connect}
     timeout check {check}
-    # How long a client may be silent is the service's business.
-    timeout client 24h
-    timeout server 24h
+    timeout client {silent}
+    timeout server {silent}
     timeout client-fin 1m
     timeout server-fin 1m
 

@@ -3,6 +3,9 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 use super::*;
 use crate::paths::write_private;
 
+const SERVERS: [Program; 5] =
+    [Program::Kafka, Program::Memcached, Program::Elasticsearch, Program::Prometheus, Program::Redis];
+
 fn spec(program: Program, home: &Path) -> Spec {
     let executable = match program {
         Program::Kafka | Program::Elasticsearch => PathBuf::from("/bin/sh"),
@@ -13,6 +16,7 @@ fn spec(program: Program, home: &Path) -> Spec {
         found: Found { version: "1.2.3".to_owned(), executable, home: home.to_owned() },
         ip: "127.77.250.11".parse().unwrap(),
         port: 9092,
+        folder: home.join(program.name()),
         topics: vec!["broadcasts".to_owned()],
     }
 }
@@ -25,11 +29,11 @@ fn words(launch: &Launch) -> String {
 #[test]
 fn every_server_listens_on_its_own_address_alone() {
     let base = tempfile::tempdir().unwrap();
-    for program in [Program::Kafka, Program::Memcached, Program::Elasticsearch, Program::Prometheus] {
+    for program in SERVERS {
         let folder = base.path().join(program.name());
-        let launch = spec(program, base.path()).prepare(&folder, uuid::Uuid::nil()).unwrap();
+        let launch = spec(program, base.path()).prepare(uuid::Uuid::nil()).unwrap();
         let mut said = words(&launch);
-        for name in ["server.properties", "config/elasticsearch.yml"] {
+        for name in ["server.properties", "config/elasticsearch.yml", "redis.conf"] {
             said += &fs::read_to_string(folder.join(name)).unwrap_or_default();
         }
         assert!(said.contains("127.77.250.11"), "{program:?}: {said}");
@@ -41,15 +45,33 @@ fn every_server_listens_on_its_own_address_alone() {
 #[test]
 fn a_gateway_is_no_server() {
     let base = tempfile::tempdir().unwrap();
-    assert!(spec(Program::Envoy, base.path()).prepare(base.path(), uuid::Uuid::nil()).is_err());
+    assert!(spec(Program::Envoy, base.path()).prepare(uuid::Uuid::nil()).is_err());
 }
 
 #[test]
 fn kafka_is_told_of_one_broker() {
     let base = tempfile::tempdir().unwrap();
     let folder = base.path().join("kafka");
-    spec(Program::Kafka, base.path()).prepare(&folder, uuid::Uuid::nil()).unwrap();
+    spec(Program::Kafka, base.path()).prepare(uuid::Uuid::nil()).unwrap();
     insta::assert_snapshot!(fs::read_to_string(folder.join("server.properties")).unwrap());
+}
+
+#[test]
+fn redis_has_a_password_that_was_generated_and_stays() {
+    let base = tempfile::tempdir().unwrap();
+    let config = |home: &Path| {
+        let launch = spec(Program::Redis, home).prepare(uuid::Uuid::nil()).unwrap();
+        assert_eq!(words(&launch), "redis.conf", "others can read command lines");
+        let path = home.join("redis/redis.conf");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::read_to_string(path).unwrap()
+    };
+    let (first, again) = (config(base.path()), config(base.path()));
+    assert_eq!(first, again, "what was started with it still knows it");
+    let password = first.lines().find_map(|line| line.strip_prefix("requirepass ")).unwrap();
+    assert_eq!(password.len(), 32);
+    let other = tempfile::tempdir().unwrap();
+    assert!(!config(other.path()).contains(password), "every platform has its own");
 }
 
 #[test]
@@ -67,7 +89,7 @@ async fn who_does_not_answer_is_not_ready() {
     let base = tempfile::tempdir().unwrap();
     let nobody =
         Spec { ip: "127.76.250.250".parse().unwrap(), port: 9, ..spec(Program::Memcached, base.path()) };
-    for program in [Program::Kafka, Program::Memcached, Program::Elasticsearch, Program::Prometheus] {
+    for program in SERVERS {
         let failure =
             Spec { program, ..nobody.clone() }.look(true, Duration::from_secs(10)).await.unwrap_err();
         let why = failure.to_string();

@@ -1,0 +1,199 @@
+//! WebSocket sessions on the platform of this machine: replicas, gateway, Redis, users, and the metric of sessions.
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use support::{Lab, eventually, lossy};
+
+/// Far longer than anything here takes; reached only when something is wrong.
+const SOON: Duration = Duration::from_secs(60);
+
+/// The preset, alone and with quick drains; users come back after a second, and the autoscaler looks every two.
+const WS: [&str; 12] = [
+    "-f",
+    "ws",
+    "--set",
+    "tcp.enabled=false,kafka.enabled=false,memcached.enabled=false",
+    "--set",
+    "ws.env.SIGTERM_TIMEOUT=1,ws.env.DRAIN_SPREAD=1,ws.terminationGracePeriodSeconds=20",
+    "--set",
+    "ws.env.SESSION_REFRESH=1,ws.env.RETRY_AFTER=1,ws-client.env.RETURN_AFTER=1",
+    "--set",
+    "ws-client.env.CONNECT_EVERY=20ms",
+    "--set",
+    "metrics.scrapeInterval=1s,metrics.window=5s,metrics.syncPeriod=2s",
+];
+
+fn service(lab: &Lab, name: &str) -> Value {
+    let services = lab.status()["services"].as_array().expect("services").clone();
+    services.into_iter().find(|service| service["name"] == name).expect("it runs")
+}
+
+fn part(lab: &Lab, name: &str) -> Value {
+    let parts = lab.status()["parts"].as_array().expect("parts").clone();
+    parts.into_iter().find(|part| part["name"] == name).unwrap_or(Value::Null)
+}
+
+fn ready(lab: &Lab, name: &str) -> Vec<Value> {
+    let replicas = service(lab, name)["replicas"].as_array().expect("replicas").clone();
+    replicas.into_iter().filter(|replica| replica["phase"] == "ready").collect()
+}
+
+fn address(value: &Value) -> SocketAddr {
+    value.as_str().expect("an address").parse().expect("an address")
+}
+
+/// Status and body of an answer.
+fn ask(to: SocketAddr, method: &str, path: &str, body: &str) -> std::io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(5))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let answer = lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    Ok((status, body.to_owned()))
+}
+
+/// Users of the platform's own ws-client, and the sessions that they have.
+struct Users<'a> {
+    lab: &'a Lab,
+    client: SocketAddr,
+    gateway: SocketAddr,
+}
+
+impl<'a> Users<'a> {
+    fn of(lab: &'a Lab) -> Self {
+        let client = address(&ready(lab, "ws-client")[0]["address"]);
+        Self { lab, client, gateway: address(&service(lab, "ws")["endpoint"]) }
+    }
+
+    fn connect(&self, count: usize) {
+        let users: Vec<String> = (0..count).map(|number| format!("user{number}")).collect();
+        let body = json!({ "userIds": users }).to_string();
+        let answer = ask(self.client, "POST", "/route/kickstart/ws/batch/connect", &body);
+        assert_eq!(answer.expect("ws-client answers").0, 202);
+    }
+
+    /// How many sessions each replica has, as Redis has it, asked for through the gateway.
+    fn by_host(&self) -> Result<BTreeMap<String, usize>, String> {
+        let (status, body) =
+            ask(self.gateway, "GET", "/ws-session/all", "").map_err(|error| error.to_string())?;
+        let listed: Vec<Value> =
+            serde_json::from_str(&body).map_err(|error| format!("{status} {body}: {error}"))?;
+        let mut by_host = BTreeMap::new();
+        for session in listed {
+            let host = session["hostId"].as_str().expect("a host").to_owned();
+            *by_host.entry(host).or_default() += 1;
+        }
+        Ok(by_host)
+    }
+
+    /// Waits until there are so many sessions, all of them on replicas that are ready; how they are spread.
+    fn expect(&self, count: usize) -> BTreeMap<String, usize> {
+        eventually(SOON, || {
+            let by_host = self.by_host()?;
+            let hosts: Vec<String> = ready(self.lab, "ws")
+                .iter()
+                .map(|replica| address(&replica["address"]).ip().to_string())
+                .collect();
+            let known = by_host.keys().all(|host| hosts.contains(host));
+            let right = known && by_host.values().sum::<usize>() == count;
+            if right { Ok(by_host) } else { Err(format!("{by_host:?} of {hosts:?}")) }
+        })
+        .expect("all users have a session")
+    }
+
+    /// Why the last sessions of users ended.
+    fn ends(&self) -> String {
+        ask(self.client, "GET", "/route/kickstart/ws/users", "").expect("ws-client answers").1
+    }
+}
+
+#[test]
+fn sessions_scale_the_service_and_outlive_what_happens_to_it() {
+    let lab = Lab::new("ws");
+    lab.up(&[&WS[..], &["--set", "ws.autoscaling.maxReplicas=2"]].concat());
+    let watch = lab.spawn(&["watch"]);
+    let users = Users::of(&lab);
+    assert_eq!(users.gateway.port(), 8000);
+    assert_eq!(part(&lab, "redis")["origin"], "embedded");
+
+    // 12 sessions on one replica are above 7.7: two are wanted. Which replica has a session is its own address.
+    users.connect(12);
+    let spread = users.expect(12);
+    assert!(!spread.is_empty());
+    eventually(SOON, || match ready(&lab, "ws").len() {
+        2 => Ok(()),
+        other => Err(other),
+    })
+    .expect("the autoscaler adds a replica");
+    let reason = service(&lab, "ws")["autoscaler"]["reason"].as_str().expect("a reason").to_owned();
+    assert!(reason.contains("ws_sessions"), "{reason}");
+    let explained = lab.ok(&["explain", "ws"]);
+    assert!(explained.contains("ws_sessions"), "{explained}");
+
+    // The users of a killed replica come back, and what it had is forgotten.
+    users.expect(12);
+    lab.ok(&["kill", "ws/ws-0"]);
+    users.expect(12);
+
+    // A drain tells every session; nobody ends without a reason.
+    lab.ok(&["drain", "ws/fullest"]);
+    eventually(SOON, || {
+        let ends = users.ends();
+        if ends.contains("Server shutting down") { Ok(()) } else { Err(ends) }
+    })
+    .expect("users are told why");
+    users.expect(12);
+
+    // By hand there are three; the emptiest gets who comes.
+    lab.ok(&["scale", "ws", "3"]);
+    eventually(SOON, || match ready(&lab, "ws").len() {
+        3.. => Ok(()),
+        other => Err(other),
+    })
+    .expect("three replicas");
+
+    watch.signal(rustix::process::Signal::INT);
+    let seen = lossy(&watch.finish(SOON).stdout);
+    for part in ["ws 1 → 2", "ws-0", "ws_sessions"] {
+        assert!(seen.contains(part), "{part}: {seen}");
+    }
+    assert!(lab.ok(&["logs", "ws"]).contains("ws-"), "replicas say something");
+}
+
+#[test]
+fn sessions_stay_while_redis_is_away_and_are_listed_when_it_is_back() {
+    let lab = Lab::new("ws-redis");
+    lab.up(&WS);
+    let users = Users::of(&lab);
+    users.connect(5);
+    users.expect(5);
+    lab.ok(&["stop", "redis"]);
+    eventually(SOON, || {
+        let (status, body) =
+            ask(users.gateway, "GET", "/ws-session/all", "").map_err(|error| error.to_string())?;
+        if status == 503 { Ok(()) } else { Err(format!("{status} {body}")) }
+    })
+    .expect("what is not known is not told");
+    assert_eq!(part(&lab, "redis")["healthy"], false);
+    let status = lab.status();
+    assert_eq!(ready(&lab, "ws").len(), 1, "a replica without Redis serves on: {status}");
+    lab.ok(&["start", "redis"]);
+    users.expect(5);
+    assert!(!users.ends().contains("1006"), "no session ended: {}", users.ends());
+}

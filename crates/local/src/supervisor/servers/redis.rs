@@ -1,0 +1,68 @@
+//! Redis: 64 MB, its writes in an append-only file, behind a password that was generated.
+
+use std::{io, path::Path};
+
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::TcpStream,
+};
+
+use super::{Launch, Spec};
+use crate::{paths::write_private, supervisor::password};
+
+const CONFIG: &str = "redis.conf";
+/// Bytes of two answers; longer ones are cut.
+const ANSWERS_MAX: u64 = 512;
+
+/// Of the server whose folder this is.
+pub(super) fn password(folder: &Path) -> io::Result<String> {
+    password::kept(&folder.join("password"))
+}
+
+pub(super) fn prepare(spec: &Spec, folder: &Path) -> io::Result<Launch> {
+    // In a file, since others can read command lines.
+    write_private(&folder.join(CONFIG), config(spec, &password(folder)?))?;
+    Ok(Launch {
+        program: spec.found.executable.clone(),
+        arguments: vec![CONFIG.into()],
+        environment: Vec::new(),
+        directory: Some(folder.to_owned()),
+    })
+}
+
+fn config(spec: &Spec, password: &str) -> String {
+    format!(
+        "\
+bind {}
+port {}
+requirepass {password}
+dir .
+save \"\"
+appendonly yes
+maxmemory 64mb
+maxmemory-policy noeviction
+maxclients 1024
+",
+        spec.ip, spec.port
+    )
+}
+
+/// Before it has read its file it answers that it is loading.
+pub(super) async fn ask(spec: &Spec) -> Result<(), String> {
+    let password = password(&spec.folder).map_err(|error| format!("its password cannot be read: {error}"))?;
+    let asked = async {
+        let mut stream = TcpStream::connect(spec.address()).await?;
+        stream.write_all(format!("AUTH {password}\r\nPING\r\n").as_bytes()).await?;
+        let mut answers = BufReader::new(stream.take(ANSWERS_MAX));
+        let (mut login, mut answer) = (String::new(), String::new());
+        answers.read_line(&mut login).await?;
+        answers.read_line(&mut answer).await?;
+        Ok::<_, io::Error>((login, answer))
+    };
+    let (login, answer) = asked.await.map_err(|error| error.to_string())?;
+    if (login.trim(), answer.trim()) == ("+OK", "+PONG") {
+        Ok(())
+    } else {
+        Err(format!("answered {:?} to AUTH and {:?} to PING", login.trim(), answer.trim()))
+    }
+}
