@@ -1,7 +1,7 @@
 {{/* Everything that one of our services is made of. NAME.needs, defined in the service's folder, are the parts that it
      talks to, in one line. */}}
 {{- define "service.objects" }}
-{{- $kind := dict "tcp" "TCP" "udp" "UDP" }}
+{{- $kind := dict "tcp" "TCP" "udp" "UDP" "ws" "TCP" "ws-client" "TCP" }}
 {{- $protocol := get $kind .name }}
 {{- include "account" . }}
 {{- include "service.deployment" (merge (dict "protocol" $protocol) .) }}
@@ -116,13 +116,20 @@ spec:
 {{/* What the platform says, then what `env` says: the user wins. */}}
 {{- define "service.env" }}
 {{- $env := dict }}
-{{- if has .name (list "tcp" "udp") }}{{ $_ := set $env "PORT" .values.port }}{{ end }}
+{{- if .protocol }}{{ $_ := set $env "PORT" .values.port }}{{ end }}
 {{- $_ := set $env "ADMIN_PORT" .values.adminPort }}
 {{- $_ := mustMergeOverwrite $env (include "service.backends" . | fromYaml) }}
 {{- range $name, $value := .values.env }}
 {{- if not (kindIs "invalid" $value) }}{{ $_ := set $env $name $value }}{{ end }}
 {{- end }}
 {{- include "env.site" . }}
+{{- if and (eq .name "ws") (not (hasKey $env "HOST_ID")) }}
+# By which its sessions are known: the address that the gateway sees.
+- name: HOST_ID
+  valueFrom:
+    fieldRef:
+      fieldPath: status.podIP
+{{- end }}
 {{- range $name, $value := $env }}
 {{- if kindIs "map" $value }}
 - name: {{ $name }}
@@ -175,6 +182,23 @@ spec:
 {{- $_ := set $env "MEMCACHED_PORT" .port }}
 {{- end }}
 {{- end }}
+{{- with .root.Values.redis }}
+{{- if has "redis" $needs }}
+{{- $_ := set $env "REDIS_HOST" (.address | default (include "redis.name" $) | trimSuffix (printf ":%s" (include "redis.port" $)) | trimAll "[]") }}
+{{- $_ := set $env "REDIS_PORT" (include "redis.port" $) }}
+{{- if or (not .address) .existingSecret }}
+{{- $_ := set $env "REDIS_PASSWORD" (dict "name" (include "redis.secret" $) "key" "password") }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if has "gateway" $needs }}
+{{- range include "gateway.listeners" . | fromYamlArray }}
+{{- if eq .service "ws" }}
+{{- $_ := set $env "WS_SERVER_HOST" "envoy-gateway-tcp" }}
+{{- $_ := set $env "WS_SERVER_PORT" .port }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- with .root.Values.elasticsearch }}
 {{- if has "elasticsearch" $needs }}
 {{- $scheme := ternary "https" "http" .operator }}
@@ -201,7 +225,7 @@ spec:
 {{- end }}{{ end }}
 
 {{- define "service.ingress" }}
-{{- if .protocol }}
+{{- if and .protocol (ne .name "ws-client") }}
 {{- include "policy.part" (dict "root" .root "part" "gateway" "port" .values.port "protocol" .protocol "direction" "from") }}
 # The gateway's health checks.
 {{- include "policy.part" (dict "root" .root "part" "gateway" "port" .values.adminPort "direction" "from") }}
@@ -222,6 +246,15 @@ spec:
 {{- if and .enabled (has "memcached" $needs) }}
 {{- if .host }}{{ include "policy.outside" (list .port) }}
 {{- else }}{{ include "policy.part" (dict "root" $.root "part" "memcached" "port" .port "direction" "to") }}{{ end }}
+{{- end }}
+{{- end }}
+{{- if has "redis" $needs }}
+{{- if .root.Values.redis.address }}{{ include "policy.outside" (list (include "redis.port" .)) }}
+{{- else }}{{ include "policy.part" (dict "root" .root "part" "redis" "port" 6379 "direction" "to") }}{{ end }}
+{{- end }}
+{{- if has "gateway" $needs }}
+{{- range include "gateway.listeners" . | fromYamlArray }}
+{{- if eq .service "ws" }}{{ include "policy.part" (dict "root" $.root "part" "gateway" "port" .port "direction" "to") }}{{ end }}
 {{- end }}
 {{- end }}
 {{- if has "elasticsearch" $needs }}

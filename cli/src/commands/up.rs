@@ -165,7 +165,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     for line in in_words(&snapshot, &applied, was_up, &changes_in_words(&applied, &chart, &stated)).lines() {
         context.printer.line(&table::wrapped(line, width).join("\n"));
     }
-    context.printer.line(&next_steps(&context.global.selection(), width));
+    let has_tcp = snapshot.services.iter().any(|service| service.name == "tcp");
+    context.printer.line(&next_steps(&context.global.selection(), has_tcp, width));
     if context.printer.output() == Output::Json {
         context.printer.document(&results::Up { applied, snapshot });
     }
@@ -213,10 +214,15 @@ fn in_words(snapshot: &Snapshot, applied: &Applied, was_up: bool, changes: &[Str
 }
 
 /// Commands, none of them broken by the end of a line where that can be.
-fn next_steps(selection: &str, width: usize) -> String {
+fn next_steps(selection: &str, has_tcp: bool, width: usize) -> String {
     const FIXED_SPACE: &str = "\u{a0}";
-    let commands = ["playctl status", "playctl load tcp-10k", "playctl watch", "playctl down"]
-        .map(|command| hint::complete(command, selection).replace(' ', FIXED_SPACE));
+    let load = has_tcp.then_some("playctl load tcp-10k");
+    let commands = [Some("playctl status"), load, Some("playctl watch"), Some("playctl down")];
+    let commands: Vec<String> = commands
+        .into_iter()
+        .flatten()
+        .map(|command| hint::complete(command, selection).replace(' ', FIXED_SPACE))
+        .collect();
     let text = format!("next: {}", commands.join(" · "));
     table::wrapped(&text, width).join("\n").replace(FIXED_SPACE, " ")
 }

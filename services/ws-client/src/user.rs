@@ -107,7 +107,8 @@ async fn come_back_for_ever(user: &str, rules: &Rules, status: &Mutex<Status>, s
         let (reason, hint) = match open(user, rules).await {
             Ok(opened) => {
                 rules.metrics.connects.inc();
-                *status.lock() = Status { state: State::Connected, reason: None };
+                // Why the session before ended stays told.
+                status.lock().state = State::Connected;
                 let ended = stay(socket.insert(opened)).await;
                 *socket = None;
                 rules.metrics.closed.inc();

@@ -120,7 +120,8 @@ pub(super) fn install(context: &Context, wanted: &Wanted, dry_run: bool) -> Outc
     for line in outcome(&installed) {
         context.printer.line(&line);
     }
-    context.printer.line(&next(context, installer.namespace()));
+    let has_tcp = wanted.values.service("tcp").is_some_and(|tcp| tcp.enabled);
+    context.printer.line(&next(context, installer.namespace(), has_tcp));
     if context.printer.output() == Output::Json {
         context.printer.document(&installed);
     }
@@ -128,13 +129,13 @@ pub(super) fn install(context: &Context, wanted: &Wanted, dry_run: bool) -> Outc
 }
 
 /// The next commands, with the namespace where no option says it.
-fn next(context: &Context, namespace: &str) -> String {
+fn next(context: &Context, namespace: &str, has_tcp: bool) -> String {
     let selection = context.global.selection();
     let selection = match context.global.cluster.namespace {
         Some(_) => selection,
         None => format!("{selection}-n {namespace} "),
     };
-    next_steps(&selection, context.printer.width())
+    next_steps(&selection, has_tcp, context.printer.width())
 }
 
 fn outcome(installed: &Installed) -> Vec<String> {

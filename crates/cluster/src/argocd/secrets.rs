@@ -90,6 +90,7 @@ mod tests {
     #[test]
     fn a_password_is_made_for_what_the_chart_brings_along() {
         let (kafka, elastic) = ("playground-kafka-user-passwords", "playground-es-elastic-user");
+        let redis = "playground-redis-password";
         for (set, expected) in [
             (&[][..], vec![kafka]),
             (&["logger.enabled"], vec![kafka, elastic]),
@@ -101,6 +102,10 @@ mod tests {
             (&["logger.enabled", "elasticsearch.url=https://es.example"], vec![kafka]),
             (&["logger.enabled", "elasticsearch.operator"], vec![kafka]),
             (&["logger.enabled", "elasticsearch.existingSecret=mine"], vec![kafka]),
+            (&["ws.enabled"], vec![kafka, redis]),
+            (&["redis.enabled"], vec![kafka, redis]),
+            (&["ws.enabled", "redis.address=redis.example:6379"], vec![kafka]),
+            (&["ws.enabled", "redis.existingSecret=mine"], vec![kafka]),
         ] {
             let parameters: Vec<Value> = set
                 .iter()

@@ -85,7 +85,7 @@ fn made(site: &Site, wanted: &Wanted, need: &SecretNeed) -> Option<NewSecret> {
     of_chart.into_iter().find(is_meant)
 }
 
-/// The Secrets of the parts that the chart itself brings, as its `kafka.isOurs` and `elasticsearch.isOurs` say: their
+/// The Secrets of the parts that the chart itself brings, as its `kafka.isOurs`, `elasticsearch.isOurs` and `redis.isOurs` say: their
 /// passwords may be anything. Only the user knows the password of a server that exists, and an operator makes its own.
 pub(crate) fn of_chart(values: &Table, release: &str) -> Vec<NewSecret> {
     let is_on = |key: &str| setting(values, key) == Some(&Value::Bool(true));
@@ -98,8 +98,14 @@ pub(crate) fn of_chart(values: &Table, release: &str) -> Vec<NewSecret> {
         && is_empty("elasticsearch.url")
         && is_empty("elasticsearch.existingSecret")
         && !is_on("elasticsearch.operator");
-    let parts =
-        [(kafka, "kafka-user-passwords", "client-passwords"), (elasticsearch, "es-elastic-user", "elastic")];
+    let redis = (is_on("redis.enabled") || is_on("ws.enabled"))
+        && is_empty("redis.address")
+        && is_empty("redis.existingSecret");
+    let parts = [
+        (kafka, "kafka-user-passwords", "client-passwords"),
+        (elasticsearch, "es-elastic-user", "elastic"),
+        (redis, "redis-password", "password"),
+    ];
     let needed = parts.into_iter().filter(|(is_needed, ..)| *is_needed);
     needed
         .map(|(_, name, key)| NewSecret { name: format!("{release}-{name}"), key: key.to_owned() })

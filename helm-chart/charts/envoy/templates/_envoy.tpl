@@ -129,8 +129,8 @@ static_resources:
                 "@type": {{ $types }}.extensions.filters.network.tcp_proxy.v3.TcpProxy
                 stat_prefix: {{ .name }}
                 cluster: {{ .name }}
-                # How long a client may be silent is the service's business.
-                idle_timeout: 0s
+                # 0: how long a client may be silent is the service's business.
+                idle_timeout: {{ include "seconds" .tunnelTimeout }}s
                 max_connect_attempts: 3
       {{- else }}
       listener_filters:

@@ -83,6 +83,7 @@ spec:
 {{- $_ := set $env "CONNECT_TIMEOUT" $listener.connectTimeout }}
 {{- $_ := set $env "STALL_TIMEOUT" $listener.stallTimeout }}
 {{- $_ := set $env "IDLE_TIMEOUT" $listener.idleTimeout }}
+{{- $_ := set $env "TUNNEL_TIMEOUT" $listener.tunnelTimeout }}
 {{- $_ := set $env "MAX_CONNECTIONS" .values.maxConnections }}
 {{- $_ := set $env "CIRCUIT_MAX_CONNECTIONS" .values.maxConnections }}
 {{- $_ := set $env "DRAIN_TIMEOUT" "45s" }}

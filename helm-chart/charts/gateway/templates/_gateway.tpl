@@ -33,7 +33,7 @@ spec:
 {{/* The listeners whose service runs, each with the rules that count for it and its service's ports. */}}
 {{- define "gateway.listeners" }}
 {{- $gateway := .root.Values.gateway }}
-{{- $rules := pick $gateway "policy" "health" "connectTimeout" "stallTimeout" "idleTimeout" }}
+{{- $rules := pick $gateway "policy" "health" "connectTimeout" "stallTimeout" "idleTimeout" "tunnelTimeout" }}
 {{- $listeners := list }}
 {{- range $gateway.listeners }}
 {{- if . }}

@@ -64,7 +64,7 @@ pub(super) struct Sessions {
     limits: Limits,
     shared: Shared,
     connects: Connects,
-    /// When silent sessions are next looked for; `None`: there is none that could be.
+    /// When the next sweep for silent sessions is due; `None`: there is nothing to find.
     next_sweep: Option<Instant>,
     /// Flows that gave way to others and can continue.
     again: Vec<(usize, Direction)>,
@@ -308,7 +308,7 @@ impl Sessions {
         self.ended = true;
     }
 
-    /// When the next connect may time out, or silent sessions are looked for.
+    /// When the next connect may time out, or the next sweep is due.
     pub(super) fn next_due(&mut self) -> Option<Instant> {
         let slab = &self.slab;
         let connect = self.connects.next_due(|pending| {

@@ -49,9 +49,9 @@ maxclients 1024
 
 /// Before it has read its file it answers that it is loading.
 pub(super) async fn ask(spec: &Spec) -> Result<(), String> {
-    let password = password(&spec.folder).map_err(|error| format!("its password cannot be read: {error}"))?;
     let asked = async {
         let mut stream = TcpStream::connect(spec.address()).await?;
+        let password = password(&spec.folder)?;
         stream.write_all(format!("AUTH {password}\r\nPING\r\n").as_bytes()).await?;
         let mut answers = BufReader::new(stream.take(ANSWERS_MAX));
         let (mut login, mut answer) = (String::new(), String::new());
