@@ -255,6 +255,35 @@ mod real {
     }
 
     #[test]
+    fn sessions_as_prometheus_has_them_scale_the_service_too() {
+        let lab = Lab::new("ws-prometheus");
+        let own =
+            ["--with", "prometheus", "--metrics", "prometheus", "--set", "ws.autoscaling.maxReplicas=2"];
+        lab.up(&[&WS[..], &own].concat());
+        let users = Users::of(&lab);
+        users.connect(12);
+        eventually(SOON, || match ready(&lab, "ws").len() {
+            2 => Ok(()),
+            _ => Err(service(&lab, "ws")["autoscaler"].clone()),
+        })
+        .expect("the adapter's query finds the sessions");
+        let explained = lab.ok(&["explain", "ws"]);
+        assert!(explained.contains("ws_sessions"), "{explained}");
+        // What falls, falls: nothing keeps the old value, which a rule that recorded the series again would.
+        let users: Vec<String> = (0..12).map(|number| format!("user{number}")).collect();
+        let client = address(&ready(&lab, "ws-client")[0]["address"]);
+        let body = json!({ "userIds": users }).to_string();
+        let answer = ask(client, "POST", "/route/kickstart/ws/batch/disconnect", &body);
+        assert_eq!(answer.expect("ws-client answers").0, 202);
+        eventually(SOON, || {
+            let autoscaler = service(&lab, "ws")["autoscaler"].clone();
+            let seen = autoscaler["values"][0]["value_milli"].as_i64();
+            if seen == Some(0) { Ok(()) } else { Err(autoscaler) }
+        })
+        .expect("the autoscaler sees that all have left");
+    }
+
+    #[test]
     fn a_real_redis_has_a_password_and_comes_back_when_it_is_killed() {
         let lab = Lab::new("ws-real-redis");
         lab.up(&[&WS[..], &["--with", "redis"]].concat());
