@@ -11,6 +11,7 @@ mod echo;
 mod health;
 mod relay;
 mod sink;
+mod websocket;
 
 use std::{
     io,
@@ -41,6 +42,8 @@ pub(crate) enum Program {
         #[arg(long)]
         listen: SocketAddr,
     },
+    /// Echoes text over web sockets
+    Websocket(Serve),
     /// Connections that each send a message once a second
     Client(client::Arguments),
 }
@@ -67,6 +70,7 @@ pub(crate) fn run(program: Program) -> Result<()> {
         Program::Relay(arguments) => relay::run(arguments),
         Program::DatagramRelay(arguments) => datagram_relay::run(&arguments),
         Program::Broadcast { listen } => broadcast::serve(listen),
+        Program::Websocket(serve) => serve.on_threads(websocket::serve),
         Program::Client(arguments) => client::run(&arguments),
     }
 }
@@ -128,6 +132,10 @@ pub(crate) mod tests {
 
     pub(crate) fn echo() -> SocketAddr {
         spawn(echo::serve)
+    }
+
+    pub(crate) fn websocket() -> SocketAddr {
+        spawn(websocket::serve)
     }
 
     pub(crate) fn datagrams() -> SocketAddr {

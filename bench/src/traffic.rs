@@ -9,6 +9,7 @@ pub(crate) mod ping_pong;
 pub(crate) mod stamped;
 pub(crate) mod stream;
 pub(crate) mod trickle;
+pub(crate) mod websocket;
 
 use std::{
     io,

@@ -14,6 +14,7 @@ mod tcp;
 mod tcp_drain;
 mod tcp_idle;
 mod udp;
+mod ws;
 
 use std::{
     any::Any,
@@ -65,6 +66,8 @@ pub(crate) fn all() -> Vec<Work> {
         gateway::stream(),
         gateway_idle::work(),
         never_reading::through_gateway(),
+        ws::idle(),
+        ws::ping_pong(),
         udp::echo(),
         udp::through_gateway(udp::FEW),
         udp::through_gateway(udp::MANY),

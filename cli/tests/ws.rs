@@ -205,3 +205,112 @@ fn sessions_stay_while_redis_is_away_and_are_listed_when_it_is_back() {
     users.expect(5);
     assert!(!users.ends().contains("reason"), "no session ended: {}", users.ends());
 }
+
+/// Behind real proxies, and with a real Redis.
+#[cfg(feature = "real-servers")]
+mod real {
+    use std::fs;
+
+    use rustix::process::{Pid, Signal, kill_process};
+
+    use super::*;
+
+    fn behind(gateway: &str) {
+        let lab = Lab::new(&format!("ws-{gateway}"));
+        let own = ["--gateway", gateway, "--set", "ws.autoscaling=null,ws.replicas=3"];
+        lab.up(&[&WS[..], &own].concat());
+        let users = Users::of(&lab);
+        // The emptiest gets who comes, also one that the gateway's checks found healthy later than the others.
+        let mut count = 12;
+        loop {
+            users.connect(count);
+            users.expect(count);
+            let held = users.held().expect("replicas answer");
+            let fewest = held.values().min().filter(|_| held.len() == 3).copied().unwrap_or(0);
+            if held.values().all(|count| *count <= fewest + 2) {
+                break;
+            }
+            count += 3;
+            assert!(count <= 48, "never even: {held:?}");
+        }
+        lab.ok(&["drain", "ws/fullest"]);
+        eventually(SOON, || {
+            let ends = users.ends();
+            if ends.contains("Server shutting down") { Ok(()) } else { Err(ends) }
+        })
+        .expect("users are told why");
+        users.expect(count);
+        let ends = users.ends();
+        assert!(!ends.contains("without closing handshake"), "nobody ended without a notice: {ends}");
+    }
+
+    #[test]
+    fn sessions_are_spread_and_drained_behind_envoy() {
+        behind("envoy");
+    }
+
+    #[test]
+    fn sessions_are_spread_and_drained_behind_haproxy() {
+        behind("haproxy");
+    }
+
+    #[test]
+    fn sessions_as_prometheus_has_them_scale_the_service_too() {
+        let lab = Lab::new("ws-prometheus");
+        let own =
+            ["--with", "prometheus", "--metrics", "prometheus", "--set", "ws.autoscaling.maxReplicas=2"];
+        lab.up(&[&WS[..], &own].concat());
+        let users = Users::of(&lab);
+        users.connect(12);
+        eventually(SOON, || match ready(&lab, "ws").len() {
+            2 => Ok(()),
+            _ => Err(service(&lab, "ws")["autoscaler"].clone()),
+        })
+        .expect("the adapter's query finds the sessions");
+        let explained = lab.ok(&["explain", "ws"]);
+        assert!(explained.contains("ws_sessions"), "{explained}");
+        // What falls, falls: nothing keeps the old value, which a rule that recorded the series again would.
+        let users: Vec<String> = (0..12).map(|number| format!("user{number}")).collect();
+        let client = address(&ready(&lab, "ws-client")[0]["address"]);
+        let body = json!({ "userIds": users }).to_string();
+        let answer = ask(client, "POST", "/route/kickstart/ws/batch/disconnect", &body);
+        assert_eq!(answer.expect("ws-client answers").0, 202);
+        eventually(SOON, || {
+            let autoscaler = service(&lab, "ws")["autoscaler"].clone();
+            let seen = autoscaler["values"][0]["value_milli"].as_i64();
+            if seen == Some(0) { Ok(()) } else { Err(autoscaler) }
+        })
+        .expect("the autoscaler sees that all have left");
+    }
+
+    #[test]
+    fn a_real_redis_has_a_password_and_comes_back_when_it_is_killed() {
+        let lab = Lab::new("ws-real-redis");
+        lab.up(&[&WS[..], &["--with", "redis"]].concat());
+        let redis = part(&lab, "redis");
+        assert_eq!(redis["origin"], "found", "{redis}");
+        let at = address(&redis["address"]);
+        let mut stream = TcpStream::connect(at).expect("Redis listens");
+        stream.set_read_timeout(Some(SOON)).expect("set");
+        stream.write_all(b"DBSIZE\r\n").expect("sent");
+        let mut answer = [0; 7];
+        stream.read_exact(&mut answer).expect("an answer");
+        assert_eq!(lossy(&answer), "-NOAUTH", "nobody gets in without the password");
+        let password = fs::read_to_string(lab.state_of_platform().join("parts/redis/password"));
+        assert_eq!(password.expect("kept").trim().len(), 32);
+
+        let users = Users::of(&lab);
+        users.connect(6);
+        users.expect(6);
+        let pid = i32::try_from(redis["pid"].as_i64().expect("a process")).expect("a pid");
+        kill_process(Pid::from_raw(pid).expect("a pid"), Signal::KILL).expect("killed");
+        users.expect(6);
+        assert!(!users.ends().contains("reason"), "no session ended: {}", users.ends());
+        eventually(SOON, || {
+            let restarts = part(&lab, "redis")["restarts"].as_u64();
+            if restarts == Some(1) { Ok(()) } else { Err(restarts) }
+        })
+        .expect("it is started again");
+        users.expect(6);
+    }
+}

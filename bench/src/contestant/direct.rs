@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::{Result, bail};
+use local::embedded::redis;
 
 use super::{Contestant, Programs};
 use crate::{
@@ -15,12 +16,17 @@ pub(crate) const MESSAGE: &[u8] = b"msg:12345";
 
 const TCP: SocketAddr = loopback(1, 1, 40_000);
 const UDP: SocketAddr = loopback(1, 1, 50_000);
+const WS: SocketAddr = loopback(1, 1, 8088);
+/// Of the Redis that `ws` lists its sessions in, a thread of this process.
+const REDIS: SocketAddr = loopback(1, 100, 6379);
 const ADMIN_PORT: u16 = 9100;
 
 pub(crate) struct Direct {
     process: Process,
     address: SocketAddr,
     contestant: Contestant,
+    /// Must live as long as the process does.
+    _redis: Option<redis::Server>,
 }
 
 impl Direct {
@@ -49,7 +55,7 @@ impl Direct {
                 .serving(TCP)?,
             Contestant::HaProxy | Contestant::Envoy => bail!("{} is not a server", contestant.name()),
         };
-        Ok(Self { process, address: TCP, contestant })
+        Ok(Self { process, address: TCP, contestant, _redis: None })
     }
 
     /// The `udp` service or the bare loop, with one I/O thread.
@@ -64,7 +70,28 @@ impl Direct {
             ]),
             Contestant::HaProxy | Contestant::Envoy => bail!("{} is not a server", contestant.name()),
         };
-        Ok(Self { process: start.answering(admin(UDP), "/readyz")?, address: UDP, contestant })
+        Ok(Self { process: start.answering(admin(UDP), "/readyz")?, address: UDP, contestant, _redis: None })
+    }
+
+    /// The `ws` service with a Redis, or the bare loop, with one I/O thread. Nobody is pinged while it is measured.
+    pub(crate) fn websockets(contestant: Contestant, programs: &Programs) -> Result<Self> {
+        let (process, redis) = match contestant {
+            Contestant::Playctl => {
+                let redis = redis::Server::bind(REDIS)?;
+                let start = service("ws", programs, WS)?
+                    .env("REDIS_HOST", REDIS.ip().to_string())
+                    .env("REDIS_PORT", REDIS.port().to_string())
+                    .env("MAX_CONNECTIONS_PER_HOST", "20000")
+                    .env("PING_INTERVAL", "1h");
+                (start.answering(admin(WS), "/readyz")?, Some(redis))
+            }
+            Contestant::Reference => {
+                let start = Start::reference("websocket", "websocket")?;
+                (start.args(["--listen".to_owned(), WS.to_string()]).serving(WS)?, None)
+            }
+            Contestant::HaProxy | Contestant::Envoy => bail!("{} is not a server", contestant.name()),
+        };
+        Ok(Self { process, address: WS, contestant, _redis: redis })
     }
 
     /// Several `tcp` services, each at an address of its own.

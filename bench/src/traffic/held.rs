@@ -22,7 +22,12 @@ pub(crate) struct Held {
 
 impl Held {
     pub(crate) fn open(target: SocketAddr, count: usize, message: &[u8]) -> Result<Self> {
-        let held = Self { streams: dial::many(target, count).context("cannot make the connections")? };
+        Self::over(dial::many(target, count).context("cannot make the connections")?, message)
+    }
+
+    /// The same over connections that are there.
+    pub(crate) fn over(streams: Vec<TcpStream>, message: &[u8]) -> Result<Self> {
+        let held = Self { streams };
         held.exchange(message).context("the connections are not served")?;
         Ok(held)
     }

@@ -22,14 +22,18 @@ pub(crate) struct PingPong {
 impl PingPong {
     /// Counts answered messages.
     pub(crate) fn run(&self, meter: &Meter) -> io::Result<()> {
+        self.over(&dial::many(self.target, self.connections)?, meter)
+    }
+
+    /// The same over connections that are there.
+    pub(crate) fn over(&self, streams: &[TcpStream], meter: &Meter) -> io::Result<()> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        let streams = dial::many(self.target, self.connections)?;
         // What is still missing of each connection's answer.
         let mut missing = vec![self.reply; streams.len()];
         for (index, stream) in streams.iter().enumerate() {
             epoll::add(&epoll, stream, EventData::new_u64(index as u64), EventFlags::IN)?;
         }
-        for stream in &streams {
+        for stream in streams {
             send(stream, self.message)?;
         }
         meter.ready();

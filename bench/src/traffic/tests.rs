@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use super::{
     Traffic, blocks::Blocks, connects::Connects, datagrams::Datagrams, dial, held::Held, ping_pong::PingPong,
-    stamped, stream::Stream, trickle,
+    stamped, stream::Stream, trickle, websocket,
 };
 use crate::{measure::wait, reference};
 
@@ -30,6 +30,20 @@ fn ping_pong_goes_on_for_ever() {
     let pattern = PingPong { target: echo(), connections: 10, message: MESSAGE, reply: MESSAGE.len() };
     let traffic = Traffic::start(2, move |meter| pattern.run(meter)).unwrap();
     expect(&traffic, 1000);
+}
+
+#[test]
+fn frames_go_to_and_fro_in_sessions() {
+    let pattern = PingPong {
+        target: reference::tests::websocket(),
+        connections: 10,
+        message: websocket::FRAME,
+        reply: websocket::ECHO.len(),
+    };
+    let sessions = move |meter: &_| pattern.over(&websocket::sessions(pattern.target, 10)?, meter);
+    expect(&Traffic::start(1, sessions).unwrap(), 1000);
+    let error = websocket::sessions(echo(), 1).unwrap_err();
+    assert!(error.to_string().contains("no session"), "{error}");
 }
 
 #[test]
