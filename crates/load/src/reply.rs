@@ -123,6 +123,25 @@ impl Matcher {
         seen
     }
 
+    /// Reads the next piece of a message that has a length; `ends`: the last one. A whole message is an answer.
+    pub(crate) fn feed_message(&self, progress: &mut Progress, piece: &[u8], ends: bool) -> Option<Answer> {
+        let begin = progress.matched as usize;
+        for (index, reply) in self.replies.iter().enumerate() {
+            let goes_on = reply.get(begin..).is_some_and(|rest| rest.starts_with(piece));
+            let is_whole = !ends || reply.len() == begin + piece.len();
+            if !goes_on || !is_whole {
+                progress.alive &= !(1 << index);
+            }
+        }
+        progress.matched = progress.matched.saturating_add(piece.len() as u32);
+        if !ends {
+            return None;
+        }
+        let right = self.expect == Expect::Any || self.any_alive(*progress);
+        progress.boundary();
+        Some(if right { Answer::Right } else { Answer::Wrong })
+    }
+
     /// Reads a piece of the stream in which something else than a message's answer is awaited: `others` gets what is
     /// neither a notice nor a broadcast nor its refusal.
     pub(crate) fn sift(&self, progress: &mut Progress, piece: &[u8], others: &mut Vec<u8>) -> Seen {

@@ -99,6 +99,9 @@ fn events() -> Vec<Event> {
         first_error: None,
         first_wrong_answer: None,
         ended_early: None,
+        gap: LatencySummary::default(),
+        gap_without_delay: LatencySummary::default(),
+        endings: Vec::new(),
     };
     vec![
         at(0, EventKind::LoadStarted { plan: plan() }),

@@ -52,11 +52,20 @@ impl Worker<Stream> {
         connection.sent_ms = (now_ns / MS) as u32;
         connection.awaiting = self.transport.matcher.expects_answers();
         connection.written = 0;
-        self.write(index);
+        if self.transport.websocket.is_some() {
+            // Cloned: it is shared, and sending changes the worker.
+            let payload = self.spec.scenario.messages.payload.clone();
+            self.send_text(index, payload.bytes());
+        } else {
+            self.write(index);
+        }
     }
 
     /// Writes the current request, or what is left of it.
     pub(super) fn write(&mut self, index: u32) {
+        if self.transport.websocket.is_some() {
+            return self.write_frames(index);
+        }
         let Stream { connections, sending, .. } = &mut self.transport;
         let connection = &mut connections[index as usize];
         let request = match sending.get(&index) {
@@ -126,31 +135,43 @@ impl Worker<Stream> {
             self.read_identity(index, piece);
             return self.settle(index, false);
         }
+        if connection.state == State::Upgrading {
+            return self.read_upgrade(index, piece);
+        }
+        if self.transport.websocket.is_some() {
+            return self.read_frames(index, piece);
+        }
         if self.transport.sending.contains_key(&index) {
             return self.read_ordered(index, piece);
         }
         let awaiting = connection.awaiting;
-        let due_ms = connection.due_ms;
         let Stream { connections, matcher, .. } = &mut self.transport;
         let connection = &mut connections[index as usize];
         let seen = matcher.feed(&mut connection.progress, piece, awaiting);
         let (answer, notice) = (seen.answer, seen.notice);
-        connection.awaiting = awaiting && answer.is_none();
-        match answer {
-            Some(Answer::Right) => {
-                let latency_ns = now_ns.saturating_sub(u64::from(due_ms) * MS);
-                self.tally.totals.messages_answered += 1;
-                self.tally.distributions.message.record_ns(latency_ns);
-            }
-            Some(Answer::Wrong) => {
-                self.tally.totals.messages_wrong += 1;
-                self.say_wrong_answer(piece);
-            }
-            None => {}
+        if let Some(answer) = answer {
+            self.answered(index, answer, piece);
         }
         self.take_in(index, seen);
         if answer.is_some() || notice {
             self.settle(index, answer.is_some());
+        }
+    }
+
+    /// A whole answer to the outstanding message has come.
+    pub(super) fn answered(&mut self, index: u32, answer: Answer, shown: &[u8]) {
+        let connection = &mut self.transport.connections[index as usize];
+        connection.awaiting = false;
+        match answer {
+            Answer::Right => {
+                let due_ns = u64::from(connection.due_ms) * MS;
+                self.tally.totals.messages_answered += 1;
+                self.tally.distributions.message.record_ns(self.clock.now_ns().saturating_sub(due_ns));
+            }
+            Answer::Wrong => {
+                self.tally.totals.messages_wrong += 1;
+                self.say_wrong_answer(shown);
+            }
         }
     }
 

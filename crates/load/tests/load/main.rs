@@ -11,3 +11,4 @@ mod open_model;
 mod processes;
 mod running;
 mod server;
+mod websocket;

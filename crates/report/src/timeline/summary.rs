@@ -5,7 +5,7 @@ use platform::event::{ExpectationResult, LatencySummary, LoadSummary, ScaleDelay
 use super::wrap;
 use crate::{
     style::{Style, Tone},
-    words::{latency, milli, plural, seconds, tenths, thousands},
+    words::{ending, latency, milli, plural, seconds, tenths, thousands},
 };
 
 const INDENT: usize = 15;
@@ -24,6 +24,7 @@ pub(super) fn lines(summary: &LoadSummary, target: Option<i64>, style: Style) ->
         datagrams(summary, &mut block);
     } else {
         connections(summary, &mut block);
+        endings(summary, &mut block);
         messages(summary, &mut block);
         broadcasts(summary, &mut block);
     }
@@ -85,6 +86,7 @@ fn connections(summary: &LoadSummary, block: &mut Block) {
         (totals.reset, "reset"),
         (totals.eof, "ended by the server"),
         (totals.given_up, "given up without an answer"),
+        (totals.protocol_errors, "given up for breaking the protocol"),
         (totals.notices, "told to reconnect"),
         (totals.reconnected, "came back"),
         (totals.stayed_away, "away at the end"),
@@ -93,6 +95,14 @@ fn connections(summary: &LoadSummary, block: &mut Block) {
     parts.push(format!("at most {} open at once", thousands(summary.open_max)));
     let tone = if totals.lost > 0 { Tone::Bad } else { Tone::Plain };
     block.row("connections", &parts.join(" · "), tone);
+}
+
+/// How the server ended connections of WebSocket.
+fn endings(summary: &LoadSummary, block: &mut Block) {
+    let all: Vec<String> = summary.endings.iter().map(ending).collect();
+    if !all.is_empty() {
+        block.row("ended by code", &all.join(" · "), Tone::Plain);
+    }
 }
 
 fn messages(summary: &LoadSummary, block: &mut Block) {

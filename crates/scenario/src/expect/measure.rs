@@ -42,7 +42,7 @@ const fn row(name: &'static str, whole: Whole, grows: Grows, of: fn(&Counters) -
 }
 
 /// The rows of [`Count`]'s constants come first.
-static COUNTS: [Row; 27] = [
+static COUNTS: [Row; 29] = [
     // Of the load's connections, those that were open at least once.
     row("connected", Whole::Connections, Grows::WithClients, |totals| totals.connected_first),
     // Connections; over UDP, messages, except what this side's own sockets had no room for.
@@ -58,6 +58,8 @@ static COUNTS: [Row; 27] = [
     row("stayed-away", Whole::Connections, Grows::No, |totals| totals.stayed_away),
     row("reconnected", Whole::Connections, Grows::WithClients, |totals| totals.reconnected),
     row("notices", Whole::Connections, Grows::WithClients, |totals| totals.notices),
+    row("turned-away", Whole::None, Grows::WithClients, |totals| totals.turned_away),
+    row("protocol-errors", Whole::None, Grows::No, |totals| totals.protocol_errors),
     row("answered", Whole::Sent, Grows::WithTime, |totals| totals.messages_answered),
     row("unanswered", Whole::Sent, Grows::No, |totals| totals.messages_unanswered),
     row("wrong", Whole::Sent, Grows::No, |totals| totals.messages_wrong),
