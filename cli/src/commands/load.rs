@@ -135,6 +135,10 @@ pub(crate) struct Shape {
     /// A file whose bytes are what a message is
     #[arg(long, value_name = "FILE", conflicts_with = "payload")]
     pub payload_file: Option<PathBuf>,
+    /// Number each message over all the connections that its session has: tells what was lost, doubled and re-ordered, and
+    /// the gap of each move
+    #[arg(long)]
+    pub sequence: bool,
     /// What an answer must be
     #[arg(long, value_name = "echo|any|none")]
     pub expect: Option<Expect>,
@@ -413,6 +417,7 @@ impl Shape {
             messages.payload = read_payload(path)?;
         }
         set(&mut messages.expect, self.expect);
+        messages.sequence |= self.sequence;
         messages.timeout = self.timeout.or(messages.timeout);
         messages.window = self.window.or(messages.window);
         set(&mut scenario.connect_timeout, self.connect_timeout);

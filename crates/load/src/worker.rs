@@ -16,6 +16,7 @@ mod exchange;
 mod opening;
 mod report;
 mod sending;
+mod session;
 mod socket;
 mod spec;
 mod wait;

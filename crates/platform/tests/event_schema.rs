@@ -41,6 +41,7 @@ fn plan() -> LoadPlan {
         duration_ms: 30_000,
         duration_from_ramp: true,
         window: Some(8),
+        sequence: false,
         stages: vec![LoadStage { from_milli_per_s: 1_000_000, to_milli_per_s: 30_000_000, ms: 120_000 }],
     }
 }

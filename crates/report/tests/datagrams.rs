@@ -25,6 +25,7 @@ fn plan() -> LoadPlan {
         duration_ms: 10_000,
         duration_from_ramp: false,
         window: Some(8),
+        sequence: false,
         stages: vec![
             LoadStage { from_milli_per_s: 1_000_000, to_milli_per_s: 30_000_000, ms: 5_000 },
             LoadStage { from_milli_per_s: 30_000_000, to_milli_per_s: 30_000_000, ms: 5_000 },

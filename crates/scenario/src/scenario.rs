@@ -90,6 +90,8 @@ pub struct Messages {
     pub timeout: Option<Duration>,
     /// UDP: the most messages of one peer that are outstanding at once.
     pub window: Option<u32>,
+    /// Each message carries its session's and its own number, over all the connections that the session has.
+    pub sequence: bool,
 }
 
 /// Between two messages of one connection.
@@ -158,7 +160,7 @@ impl Default for Ramp {
 impl Default for Messages {
     fn default() -> Self {
         let payload = Payload::from(b"msg:12345".to_vec());
-        Self { every: None, payload, expect: Expect::Echo, timeout: None, window: None }
+        Self { every: None, payload, expect: Expect::Echo, timeout: None, window: None, sequence: false }
     }
 }
 
@@ -274,6 +276,7 @@ impl Scenario {
             duration_ms: whole_ms(duration),
             duration_from_ramp,
             window: self.messages.window,
+            sequence: self.messages.sequence,
             stages: self.phases.send.events(),
         }
     }

@@ -50,7 +50,7 @@ fn accept(key: [u8; 16]) -> String {
     STANDARD.encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &text))
 }
 
-/// Reads what has come of an answer.
+/// Reads an answer, as far as it is here.
 pub(crate) fn read(head: &[u8], key: [u8; 16]) -> Answer {
     let begun = head.len().min(HTTP.len());
     if head[..begun] != HTTP[..begun] {

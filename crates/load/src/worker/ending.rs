@@ -73,6 +73,7 @@ impl Worker<Stream> {
             totals.messages_never_sent += due - u64::from(connection.sequence);
         }
         let noticed = connection.noticed;
+        let outstanding = unanswered > 0;
         let reason = match end {
             End::Eof | End::Close if noticed => {
                 totals.eof_after_notice += 1;
@@ -103,6 +104,7 @@ impl Worker<Stream> {
         totals.lost += u64::from(by_peer && !noticed && !closing);
         let replica = connection.replica;
         self.tally.ended(replica);
+        self.session_left(index, end, outstanding);
         self.order_failed(
             index,
             if end == End::GivenUp { "no answer in time" } else { "its connection ended" },
@@ -136,6 +138,7 @@ impl Worker<Stream> {
             Some(delay_ms) if !closing => {
                 connection.state = State::Away;
                 connection.wake_ms = self.wheel.insert(index, now_ms.saturating_add(delay_ms));
+                self.session_waits(index, delay_ms);
             }
             _ => {
                 connection.state = State::Absent;

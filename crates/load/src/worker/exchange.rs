@@ -52,10 +52,10 @@ impl Worker<Stream> {
         connection.sent_ms = (now_ns / MS) as u32;
         connection.awaiting = self.transport.matcher.expects_answers();
         connection.written = 0;
+        let numbered = self.next_numbered(index);
         if self.transport.websocket.is_some() {
-            // Cloned: it is shared, and sending changes the worker.
-            let payload = self.spec.scenario.messages.payload.clone();
-            self.send_text(index, payload.bytes());
+            let payload = numbered.unwrap_or_else(|| self.spec.payload().to_vec());
+            self.send_text(index, &payload);
         } else {
             self.write(index);
         }
@@ -66,12 +66,13 @@ impl Worker<Stream> {
         if self.transport.websocket.is_some() {
             return self.write_frames(index);
         }
+        let numbered = self.last_numbered(index);
         let Stream { connections, sending, .. } = &mut self.transport;
         let connection = &mut connections[index as usize];
         let request = match sending.get(&index) {
             _ if connection.state == State::Identifying => WHERE,
             Some(sending) => &sending.request,
-            None => self.spec.payload(),
+            None => numbered.as_deref().unwrap_or(self.spec.payload()),
         };
         let Some(socket) = &connection.socket else { return };
         loop {
@@ -145,6 +146,9 @@ impl Worker<Stream> {
             return self.read_ordered(index, piece);
         }
         let awaiting = connection.awaiting;
+        if self.transport.numbered.is_some() {
+            return self.received_numbered(index, piece);
+        }
         let Stream { connections, matcher, .. } = &mut self.transport;
         let connection = &mut connections[index as usize];
         let seen = matcher.feed(&mut connection.progress, piece, awaiting);
@@ -155,6 +159,25 @@ impl Worker<Stream> {
         self.take_in(index, seen);
         if answer.is_some() || notice {
             self.settle(index, answer.is_some());
+        }
+    }
+
+    fn received_numbered(&mut self, index: u32, piece: &[u8]) {
+        let Stream { connections, matcher, sessions, numbered: Some(numbered), .. } = &mut self.transport
+        else {
+            return;
+        };
+        let connection = &mut connections[index as usize];
+        let (awaiting, mut tags) = (connection.awaiting, Vec::new());
+        let reading = &mut sessions[index as usize].reading;
+        let (seen, is_wrong) =
+            matcher.feed_numbered(numbered, &mut connection.progress, reading, piece, &mut tags);
+        self.judge(index, &tags, is_wrong, piece);
+        let is_over = awaiting && !self.transport.connections[index as usize].awaiting;
+        let notice = seen.notice;
+        self.take_in(index, seen);
+        if is_over || notice {
+            self.settle(index, is_over);
         }
     }
 

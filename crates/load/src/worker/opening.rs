@@ -127,6 +127,7 @@ impl Worker<Stream> {
         connection.written = 0;
         connection.writing = false;
         connection.base_ms = ceil_ms(now_ns);
+        self.session_continues(index);
         if self.spec.scenario.sends() || self.has_orders(index) {
             let connection = &mut self.transport.connections[index as usize];
             connection.wake_ms = self.wheel.insert(index, connection.base_ms);

@@ -13,10 +13,13 @@ use rustix::{
 };
 
 use super::{Spec, Stream, Worker, connection::State, ending::End, spec::Hint};
-use crate::websocket::{
-    close::{self, Close},
-    frames::{self, CONTROL_MAX, Kind, Reader, Violation},
-    upgrade::{self, HEAD_MAX},
+use crate::{
+    reply::Message,
+    websocket::{
+        close::{self, Close},
+        frames::{self, CONTROL_MAX, Kind, Reader, Violation},
+        upgrade::{self, HEAD_MAX},
+    },
 };
 
 /// Beside a message that is written in part, so much may wait: answers to pings of a server that does not read.
@@ -164,8 +167,20 @@ impl Worker<Stream> {
     }
 
     fn read_message(&mut self, index: u32, data: &[u8], ends: bool) {
-        let Stream { connections, matcher, .. } = &mut self.transport;
+        let Stream { connections, matcher, sessions, numbered, .. } = &mut self.transport;
         let connection = &mut connections[index as usize];
+        if let Some(numbered) = numbered {
+            let awaiting = connection.awaiting;
+            match numbered.feed_message(&mut sessions[index as usize].reading, data, ends) {
+                Message::Partial => return,
+                Message::Answer(tag) => self.judge(index, &[tag], false, data),
+                Message::Wrong => self.judge(index, &[], true, data),
+            }
+            if awaiting && !self.transport.connections[index as usize].awaiting {
+                self.settle(index, true);
+            }
+            return;
+        }
         let answer = matcher.feed_message(&mut connection.progress, data, ends);
         let Some(answer) = answer.filter(|_| connection.awaiting) else { return };
         self.answered(index, answer, data);

@@ -27,6 +27,9 @@ pub struct LoadPlan {
     /// UDP: the most messages of one peer that may be outstanding at once; absent: no limit.
     #[serde(default)]
     pub window: Option<u32>,
+    /// Messages are numbered, over all the connections that a session has.
+    #[serde(default)]
+    pub sequence: bool,
     /// UDP: how many messages all peers together send, over time. Empty: each peer has its own interval.
     #[serde(default)]
     pub stages: Vec<LoadStage>,

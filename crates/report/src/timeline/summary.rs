@@ -26,6 +26,7 @@ pub(super) fn lines(summary: &LoadSummary, target: Option<i64>, style: Style) ->
         connections(summary, &mut block);
         endings(summary, &mut block);
         messages(summary, &mut block);
+        sequence(summary, &mut block);
         broadcasts(summary, &mut block);
     }
     if let Some(delays) = &summary.scale_up {
@@ -125,6 +126,32 @@ fn messages(summary: &LoadSummary, block: &mut Block) {
     block.row("messages", &parts.join(" · "), Tone::Plain);
 }
 
+/// What numbered messages showed. Loss and similar figures are shown even if zero.
+fn sequence(summary: &LoadSummary, block: &mut Block) {
+    let totals = &summary.totals;
+    if !summary.plan.sequence {
+        return;
+    }
+    let mut parts = vec![
+        format!("{} lost", thousands(totals.messages_lost)),
+        format!("{} doubled", thousands(totals.messages_duplicated)),
+        format!("{} reordered", thousands(totals.messages_reordered)),
+        format!(
+            "{} moves, {} to another replica",
+            thousands(totals.moves),
+            thousands(totals.moves_elsewhere)
+        ),
+    ];
+    let more = [
+        (totals.messages_resumed, "sent again after the server's word to come back"),
+        (totals.messages_overdue, "answered too late"),
+        (totals.messages_stray, "answers to nothing"),
+    ];
+    parts.extend(seen(&more));
+    let bad = totals.messages_lost + totals.messages_duplicated + totals.messages_reordered > 0;
+    block.row("sequence", &parts.join(" · "), if bad { Tone::Bad } else { Tone::Plain });
+}
+
 /// What became of the broadcasts that actions sent.
 fn broadcasts(summary: &LoadSummary, block: &mut Block) {
     let totals = &summary.totals;
@@ -211,6 +238,8 @@ fn latencies(summary: &LoadSummary, block: &mut Block) {
         ("lateness", &summary.lateness, ""),
         ("reconnect", &summary.reconnect, ""),
         ("broadcast", &summary.broadcast, " to each client"),
+        ("gap", &summary.gap, " to a session's next answer"),
+        ("gap, less", &summary.gap_without_delay, " without its own delay"),
     ];
     let measured = kinds.into_iter().filter(|(_, latency, _)| latency.count > 0);
     for (index, (name, latency, note)) in measured.enumerate() {

@@ -58,6 +58,7 @@ impl Scenario {
         self.validate_datagrams()?;
         between("messages.timeout", self.message_timeout(), MILLISECOND, TIMEOUT_MAX)?;
         between("connect-timeout", self.connect_timeout, MILLISECOND, TIMEOUT_MAX)?;
+        self.validate_sequence()?;
         self.validate_reconnect()?;
         self.validate_path()?;
         between(
@@ -71,6 +72,20 @@ impl Scenario {
             return value("phases.ramp", ramp, "at most 30 days");
         }
         self.validate_actions()
+    }
+
+    fn validate_sequence(&self) -> Valid {
+        let what = "messages.sequence";
+        if !self.messages.sequence {
+            return Ok(());
+        }
+        if self.protocol == Protocol::Udp {
+            return value(what, "over udp", "protocol tcp or ws: datagrams of msg: are numbered anyway");
+        }
+        if !self.sends() || self.messages.expect != Expect::Echo {
+            return value(what, "without echoes", "messages, and expect echo: answers tell the numbers");
+        }
+        Ok(())
     }
 
     fn validate_reconnect(&self) -> Valid {
@@ -197,7 +212,7 @@ mod tests {
     fn impossible_values_are_named() {
         let stage = Stage::steady("5/s".parse().unwrap(), Duration::from_secs(1));
         let profile = Profile::new(vec![stage]);
-        let cases: [(&str, Change); 17] = [
+        let cases: [(&str, Change); 19] = [
             ("phases.ramp.connections 0", Box::new(|s| s.phases.ramp.connections = 0)),
             (
                 "messages.every 10us",
@@ -242,6 +257,14 @@ mod tests {
                     s.messages.every = Some(Every::Never);
                     s.phases.send = profile;
                 }),
+            ),
+            (
+                "messages.sequence without echoes",
+                Box::new(|s| (s.messages.sequence, s.messages.expect) = (true, Expect::Any)),
+            ),
+            (
+                "messages.sequence over udp",
+                Box::new(|s| (s.messages.sequence, s.protocol) = (true, Protocol::Udp)),
             ),
             ("path /: expected protocol ws", Box::new(|s| s.path = Some("/".to_owned()))),
             (
