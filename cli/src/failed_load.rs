@@ -31,19 +31,25 @@ pub(crate) fn nobody_there(summary: &LoadSummary) -> Option<String> {
 
 /// A load that expects answers and gets none, or none right.
 pub(crate) fn no_answers(summary: &LoadSummary, scenario: &Scenario) -> Option<String> {
-    let LoadSummary { totals, plan, first_wrong_answer, .. } = summary;
+    let LoadSummary { totals, plan, first_wrong_answer, first_error, .. } = summary;
     let ended_by_server = totals.eof + totals.eof_after_notice + totals.reset;
+    if totals.protocol_errors > 0 && totals.messages_answered == 0 {
+        let first = first_error.as_deref().unwrap_or("it broke the protocol");
+        return Some(format!("none of {} messages was answered; {first}", totals.messages_sent));
+    }
     let nothing_was_asked = totals.messages_sent == 0 && ended_by_server == 0;
     if !scenario.expects_answers() || nothing_was_asked || totals.messages_answered > 0 {
         return None;
     }
     if totals.messages_sent == 0 {
         return Some(format!(
-            "no message was sent to {}: the server {} before one was due",
+            "no message was sent to {}: the server {}{} before one was due",
             plan.target,
-            endings(totals)
+            endings(totals),
+            codes(summary)
         ));
     }
+    let codes = codes(summary);
     let sent = format!("none of {} messages to {} was answered", totals.messages_sent, plan.target);
     // What was seen, the most telling first.
     Some(if let Some(first) = first_wrong_answer {
@@ -53,15 +59,21 @@ pub(crate) fn no_answers(summary: &LoadSummary, scenario: &Scenario) -> Option<S
             0 => String::new(),
             silent => format!(" and left {silent} messages without an answer"),
         };
-        format!("{sent}: the server {}{silent}; is this its protocol?", endings(totals))
+        format!("{sent}: the server {}{codes}{silent}; is this its protocol?", endings(totals))
     } else if totals.bytes_received > 0 {
         format!("{sent} in full; {} bytes came", totals.bytes_received)
-    } else if plan.is_udp() || scenario.messages.payload.bytes().ends_with(b"\n") {
+    } else if plan.protocol != "tcp" || scenario.messages.payload.bytes().ends_with(b"\n") {
         format!("{sent}; does a server listen there that answers?")
     } else {
         let payload = &plan.payload;
         format!("{sent}; a server that reads lines waits for a line end, which --payload '{payload}\\n' has")
     })
+}
+
+/// With which codes it did: ` (1013 Maximum connections per host reached: 40)`.
+fn codes(summary: &LoadSummary) -> String {
+    let codes: Vec<String> = summary.endings.iter().map(report::ending).collect();
+    if codes.is_empty() { String::new() } else { format!(" ({})", codes.join(", ")) }
 }
 
 /// How the server ended connections: `closed 40 of 50 connections and reset 10`.

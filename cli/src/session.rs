@@ -336,15 +336,19 @@ fn start_load(
 
 /// Which replica a server's own UUID (its answer to `WHERE`) belongs to.
 pub(crate) fn replica_names(target: Arc<dyn Target>) -> load::ReplicaNames {
-    let known: Mutex<HashMap<Uuid, String>> = Mutex::default();
-    Arc::new(move |server| {
+    let known: Mutex<HashMap<String, String>> = Mutex::default();
+    Arc::new(move |own| {
         let mut known = known.lock();
-        if !known.contains_key(&server) {
+        if !known.contains_key(own) {
             let snapshot = target.snapshot().ok()?;
-            let replicas = snapshot.services.into_iter().flat_map(|service| service.replicas);
-            known.extend(replicas.filter_map(|replica| Some((replica.server_id?, replica.name))));
+            for replica in snapshot.services.into_iter().flat_map(|service| service.replicas) {
+                // A server goes by its UUID, or by the address at which its gateway reaches it.
+                let address = replica.address.map(|address| address.host.to_string());
+                let names = [replica.server_id.map(|id| id.to_string()), address].into_iter().flatten();
+                known.extend(names.map(|own| (own, replica.name.clone())));
+            }
         }
-        known.get(&server).cloned()
+        known.get(own).cloned()
     })
 }
 

@@ -152,11 +152,8 @@ fn seconds(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
-    use platform::{
-        event::{Counters, LatencySummary, LoadTick, Source, Stamper},
-        values::Protocol,
-    };
-    use scenario::Scenario;
+    use platform::event::{Counters, LatencySummary, LoadTick, Source, Stamper};
+    use scenario::{Protocol, Scenario};
     use uuid::Uuid;
 
     use super::*;

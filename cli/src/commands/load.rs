@@ -14,11 +14,10 @@ use load::{Identify, Options};
 use platform::{
     Event, EventKind, HostPort, Target, duration,
     target::{Endpoint, EventsFrom},
-    values::Protocol,
 };
 use scenario::{
-    Every, Expect, Expectation, Hold, LoadDuration, Payload, Profile, Rate, Scenario, Stage, fit::Unfit,
-    parse_count,
+    Every, Expect, Expectation, Hold, LoadDuration, Payload, Policy, Profile, Protocol, Rate, Scenario,
+    Stage, fit::Unfit, parse_count,
 };
 
 use super::{Context, Failure, Outcome};
@@ -46,6 +45,8 @@ Examples:
                                           and back
   playctl load --protocol udp --conns 64 --send 30k/s --window 8
   playctl load --conns 16 --window 32 udp://127.0.0.1:7000
+  playctl load ws://127.0.0.1:8088                     any WebSocket server
+  playctl load --protocol ws --path /chat/{n} --reconnect backoff chat:80
   playctl load tcp-10k --target cluster --in-cluster   from pods of the cluster
   playctl load chat:7000 --in-cluster --target cluster -n chat --image REF
 
@@ -67,7 +68,7 @@ Expectations that fail make the exit status 3. A load that expects answers and
 gets none, or none right, or an action that could not be done, makes it 1.
 Latency counts from the moment a message was due.")]
 pub(crate) struct Args {
-    /// A scenario (a built-in name or a YAML file) and/or addresses to load (HOST:PORT, udp://HOST:PORT)
+    /// A scenario (a built-in name or a YAML file) and/or addresses to load (HOST:PORT, udp://HOST:PORT, ws://HOST:PORT)
     #[arg(value_name = "SCENARIO|TARGET")]
     what: Vec<String>,
     #[command(flatten)]
@@ -105,8 +106,11 @@ pub(crate) struct Outputs {
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Shape {
     /// What is spoken
-    #[arg(long, value_name = "tcp|udp")]
+    #[arg(long, value_name = "tcp|udp|ws")]
     pub protocol: Option<Protocol>,
+    /// Where connections are upgraded (ws); {n} is a connection's number, {user} is user-{n}
+    #[arg(long, value_name = "PATH")]
+    pub path: Option<String>,
     /// How many connections; over udp, peers (sockets with a port each)
     #[arg(long, value_name = "N", value_parser = parse_count)]
     pub conns: Option<u64>,
@@ -131,6 +135,10 @@ pub(crate) struct Shape {
     /// A file whose bytes are what a message is
     #[arg(long, value_name = "FILE", conflicts_with = "payload")]
     pub payload_file: Option<PathBuf>,
+    /// Number each message over all the connections that its session has: tells what was lost, doubled and re-ordered, and
+    /// the gap of each move
+    #[arg(long)]
+    pub sequence: bool,
     /// What an answer must be
     #[arg(long, value_name = "echo|any|none")]
     pub expect: Option<Expect>,
@@ -146,14 +154,19 @@ pub(crate) struct Shape {
     /// A connect that takes longer counts as timed out
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub connect_timeout: Option<Duration>,
-    /// How long after its end a connection comes back
+    /// How connections that end come back: after a delay and a random part of the jitter (jitter), after a delay that
+    /// doubles each time in a row (backoff), or not at all (none). What the server says comes first: Retry-After, and
+    /// `retry in N ms` in a close
+    #[arg(long, value_name = "backoff|jitter|none")]
+    pub reconnect: Option<Policy>,
+    /// How long after its end a connection comes back, by default 1s; over ws 5s and up to half as much at random
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub reconnect_delay: Option<Duration>,
     /// Random time on top of the delay
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub reconnect_jitter: Option<Duration>,
     /// Connections that end stay away
-    #[arg(long, conflicts_with_all = ["reconnect_delay", "reconnect_jitter"])]
+    #[arg(long, conflicts_with_all = ["reconnect", "reconnect_delay", "reconnect_jitter"])]
     pub no_reconnect: bool,
     /// Ask each connection's server who it is (WHERE): auto, always, never; by default auto where the platform
     /// serves, never elsewhere
@@ -404,14 +417,24 @@ impl Shape {
             messages.payload = read_payload(path)?;
         }
         set(&mut messages.expect, self.expect);
+        messages.sequence |= self.sequence;
         messages.timeout = self.timeout.or(messages.timeout);
         messages.window = self.window.or(messages.window);
         set(&mut scenario.connect_timeout, self.connect_timeout);
         let reconnect = &mut scenario.reconnect;
-        reconnect.never = self.no_reconnect
-            || (reconnect.never && self.reconnect_delay.is_none() && self.reconnect_jitter.is_none());
-        set(&mut reconnect.delay, self.reconnect_delay);
-        set(&mut reconnect.jitter, self.reconnect_jitter);
+        let says_when =
+            self.reconnect.is_some() || self.reconnect_delay.is_some() || self.reconnect_jitter.is_some();
+        reconnect.never = self.no_reconnect || (reconnect.never && !says_when);
+        if self.no_reconnect {
+            reconnect.policy = None;
+        }
+        reconnect.policy = self.reconnect.or(reconnect.policy);
+        if reconnect.policy != Some(Policy::Backoff) {
+            reconnect.at_most = None;
+        }
+        reconnect.delay = self.reconnect_delay.or(reconnect.delay);
+        reconnect.jitter = self.reconnect_jitter.or(reconnect.jitter);
+        scenario.path = self.path.clone().or_else(|| scenario.path.take());
         if let Some(rate) = self.send {
             scenario.messages.every = None;
             let (LoadDuration::FromFirstConnect(length) | LoadDuration::FromRampEnd(length)) =
@@ -488,6 +511,22 @@ mod tests {
             "{texts:?}"
         );
         assert!(!texts.contains(&"lost = 0".to_owned()), "one of a kind: {texts:?}");
+    }
+
+    #[test]
+    fn how_connections_come_back_is_one_thing() {
+        let mut whole = Scenario::default();
+        whole.reconnect.never = true;
+        let reconnect = |shape: Shape| shape.lay_over(Some(whole.clone()), None).unwrap().reconnect;
+        assert!(reconnect(Shape::default()).is_never());
+        let backoff = reconnect(Shape { reconnect: Some(Policy::Backoff), ..Shape::default() });
+        assert!(!backoff.is_never() && backoff.policy == Some(Policy::Backoff));
+        let delay = Some(Duration::from_secs(3));
+        assert_eq!(reconnect(Shape { reconnect_delay: delay, ..Shape::default() }).delay, delay);
+        assert!(reconnect(Shape { no_reconnect: true, ..Shape::default() }).is_never());
+        let ws = Shape { path: Some("/{n}".to_owned()), ..Shape::default() };
+        let ws = ws.lay_over(None, Some(Protocol::Ws)).unwrap();
+        assert_eq!((ws.service.as_str(), ws.path_of(0).as_str()), ("ws", "/1"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use platform::values::Protocol;
+use scenario::Protocol;
 
 use crate::{
     away::{Away, Caller, Party},
@@ -124,7 +124,9 @@ pub(crate) fn spawn_worker(
         let mut last_words = LastWords { worker, reports, words: Some("it ended unexpectedly".to_owned()) };
         let reports = last_words.reports.clone();
         let result = match spec.scenario.protocol {
-            Protocol::Tcp => Worker::<Stream>::new(spec, commands, reports).and_then(Worker::run),
+            Protocol::Tcp | Protocol::Ws => {
+                Worker::<Stream>::new(spec, commands, reports).and_then(Worker::run)
+            }
             Protocol::Udp => Worker::<Datagram>::new(spec, commands, reports).and_then(Worker::run),
         };
         last_words.words = result.err().map(|error| error.to_string());

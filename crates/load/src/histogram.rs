@@ -111,6 +111,8 @@ pub(crate) struct Each<T> {
     pub(crate) lateness: T,
     pub(crate) reconnect: T,
     pub(crate) broadcast: T,
+    pub(crate) gap: T,
+    pub(crate) gap_without_delay: T,
 }
 
 impl Each<Sum> {
@@ -121,6 +123,8 @@ impl Each<Sum> {
         self.lateness.add(&other.lateness);
         self.reconnect.add(&other.reconnect);
         self.broadcast.add(&other.broadcast);
+        self.gap.add(&other.gap);
+        self.gap_without_delay.add(&other.gap_without_delay);
     }
 
     pub(crate) fn without(&self, part: &Self) -> Each<Sparse> {
@@ -131,6 +135,8 @@ impl Each<Sum> {
             lateness: self.lateness.without(&part.lateness),
             reconnect: self.reconnect.without(&part.reconnect),
             broadcast: self.broadcast.without(&part.broadcast),
+            gap: self.gap.without(&part.gap),
+            gap_without_delay: self.gap_without_delay.without(&part.gap_without_delay),
         }
     }
 }
@@ -147,6 +153,8 @@ impl Distributions {
             lateness: self.lateness.take(),
             reconnect: self.reconnect.take(),
             broadcast: self.broadcast.take(),
+            gap: self.gap.take(),
+            gap_without_delay: self.gap_without_delay.take(),
         }
     }
 
@@ -157,6 +165,8 @@ impl Distributions {
         self.lateness.merge(&other.lateness);
         self.reconnect.merge(&other.reconnect);
         self.broadcast.merge(&other.broadcast);
+        self.gap.merge(&other.gap);
+        self.gap_without_delay.merge(&other.gap_without_delay);
     }
 }
 

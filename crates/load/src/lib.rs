@@ -24,6 +24,11 @@
 //! An answer is right, for `echo`, if the payload comes back: either as it is, or, where it begins with `msg:`, its
 //! second field, as our text protocol answers.
 //!
+//! # WebSocket
+//! A connection is open once its upgrade is answered as it should be. An answer is one whole message, in however many
+//! fragments, so what comes while none is awaited is nobody's answer. A close with a code that asks the client to come back
+//! counts as a notice; ends are also counted by code. Nothing is buffered: 24 bytes per connection know where its frames are.
+//!
 //! # Datagrams
 //! Over UDP a connection is a peer: a socket with a port of its own. Nothing waits for an answer, unless a window says
 //! how many messages of a peer may be outstanding; what falls due beyond it is late. The peers have a schedule each,
@@ -47,14 +52,18 @@ mod control;
 mod crew;
 mod director;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod histogram;
 mod limits;
 mod probe;
+mod recognise;
 mod remote;
 mod reply;
 mod run;
 mod target;
 mod watch;
+mod websocket;
 mod wheel;
 mod worker;
 

@@ -7,8 +7,7 @@ use std::{
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use platform::values::Protocol;
-use scenario::Scenario;
+use scenario::{Protocol, Scenario};
 
 use crate::error::LoadError;
 

@@ -8,8 +8,11 @@
 //! Limits: bytes that are neither the reply nor a notice are a wrong answer if one was awaited, otherwise they are
 //! ignored (another client's broadcast). A reply cannot be told from a broadcast of the same bytes.
 
+mod numbered;
+
 use scenario::{Expect, Payload};
 
+pub(crate) use self::numbered::{Message, Numbered, Reading, Tag};
 use crate::watch::{Place, Watch};
 
 /// What the server says before it closes a connection that should come back elsewhere.
@@ -121,6 +124,67 @@ impl Matcher {
             seen.answer = Some(Answer::Right);
         }
         seen
+    }
+
+    /// Reads the next piece of a stream in which answers are numbered: their tags go to `tags`. Returns what else it held, and
+    /// whether there were bytes that are neither.
+    pub(crate) fn feed_numbered(
+        &self,
+        numbered: &Numbered,
+        progress: &mut Progress,
+        reading: &mut Reading,
+        piece: &[u8],
+        tags: &mut Vec<Tag>,
+    ) -> (Seen, bool) {
+        let (mut seen, mut is_wrong) = (Seen::default(), false);
+        for byte in piece {
+            progress.place = self.watch.step(progress.place, *byte);
+            if !reading.has_begun() && reading.rubbish == 0 && matches!(byte, b'\r' | b'\n') {
+                // The line end of what came before, from a server in line mode.
+                continue;
+            }
+            let agrees = numbered.step(reading, *byte);
+            let rubbish = u32::from(reading.rubbish) + reading.bytes();
+            let depth = self.watch.depth(progress.place);
+            // Behind other bytes, what looks like the beginning of an answer may be the end of a notice.
+            let found = self.watch.found(progress.place).filter(|_| !agrees || reading.rubbish > 0);
+            if let Some(number) = found {
+                seen.note(number);
+                is_wrong |= rubbish > depth;
+                progress.place = 0;
+                *reading = Reading::default();
+            } else if agrees {
+                if let Some(tag) = numbered.whole(reading) {
+                    tags.push(tag);
+                    progress.place = 0;
+                    *reading = Reading::default();
+                }
+            } else {
+                // Once no notice can explain all of it.
+                is_wrong |= rubbish > depth;
+                *reading = Reading::after(rubbish.min(depth));
+            }
+        }
+        (seen, is_wrong)
+    }
+
+    /// Reads the next piece of a message that has a length; `ends`: the last one. A whole message is an answer.
+    pub(crate) fn feed_message(&self, progress: &mut Progress, piece: &[u8], ends: bool) -> Option<Answer> {
+        let begin = progress.matched as usize;
+        for (index, reply) in self.replies.iter().enumerate() {
+            let goes_on = reply.get(begin..).is_some_and(|rest| rest.starts_with(piece));
+            let is_whole = !ends || reply.len() == begin + piece.len();
+            if !goes_on || !is_whole {
+                progress.alive &= !(1 << index);
+            }
+        }
+        progress.matched = progress.matched.saturating_add(piece.len() as u32);
+        if !ends {
+            return None;
+        }
+        let right = self.expect == Expect::Any || self.any_alive(*progress);
+        progress.boundary();
+        Some(if right { Answer::Right } else { Answer::Wrong })
     }
 
     /// Reads a piece of the stream in which something else than a message's answer is awaited: `others` gets what is

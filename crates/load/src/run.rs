@@ -1,18 +1,15 @@
 //! Runs a load: starts the workers, follows the phases, merges what they report into events and a summary.
 
 mod merge;
-mod recognise;
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
 use platform::{
     duration,
     event::{EventKind, LoadSummary},
-    values::Protocol,
 };
 use rand::random;
-use scenario::{LoadDuration, Scenario};
-use uuid::Uuid;
+use scenario::{LoadDuration, Protocol, Scenario};
 
 use self::merge::Merge;
 use crate::{
@@ -22,7 +19,7 @@ use crate::{
     crew::{Commanders, Crew},
     error::LoadError,
     limits::{self, Layout},
-    probe,
+    probe, recognise,
     remote::WorkerCommand,
     worker::{Command, Report, Spec, at_least_one_ms},
 };
@@ -35,8 +32,9 @@ const WORKERS_MAX: u32 = 256;
 const TICKS_WITHOUT_SUCCESS: u32 = 3;
 const FAILURES_ENOUGH: u64 = 10;
 
-/// Names the replica behind the UUID that a server gives itself; `None`: it is not known (yet).
-pub type ReplicaNames = Arc<dyn Fn(Uuid) -> Option<String> + Send + Sync>;
+/// Names the replica behind what a server calls itself: a UUID (`WHERE`), or the `Host-Id` of a WebSocket server. `None`: it
+/// is not known (yet).
+pub type ReplicaNames = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// Whether connections are asked which replica serves them (`WHERE`, once after each connect).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -152,7 +150,9 @@ pub fn run(
     let ramp = match (scenario.protocol, scenario.profile()) {
         (_, Some(_)) => format!("{connections} peers at once"),
         (Protocol::Udp, None) => format!("{connections} peers, {}", scenario.phases.ramp.rate.words()),
-        (Protocol::Tcp, None) => format!("{connections} connections, {}", scenario.phases.ramp.rate.words()),
+        (Protocol::Tcp | Protocol::Ws, None) => {
+            format!("{connections} connections, {}", scenario.phases.ramp.rate.words())
+        }
     };
     sink(EventKind::PhaseStarted { phase: "ramp".to_owned(), detail: ramp });
     let mut conductor = Conductor {
@@ -328,6 +328,8 @@ fn identify(scenario: &Scenario, options: &Options) -> Option<bool> {
     let is_ours =
         scenario.protocol == Protocol::Tcp && scenario.messages.payload.bytes().starts_with(b"msg:");
     match options.identify {
+        // The answer to an upgrade says it, or nothing does.
+        _ if scenario.protocol == Protocol::Ws => Some(false),
         Identify::Always => Some(true),
         Identify::Auto if is_ours => None,
         Identify::Never | Identify::Auto => Some(false),

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use platform::values::Protocol;
+use scenario::Protocol;
 
 use crate::LoadError;
 
@@ -29,13 +29,22 @@ pub fn resolve(text: &str, protocol: Protocol) -> Result<SocketAddr, LoadError> 
             Ok(spoken) if spoken == protocol => address,
             Ok(_) => return Err(wrong(format!("the load speaks {protocol}"))),
             Err(_) => {
-                return Err(wrong(format!("the protocol `{scheme}` is not spoken, only tcp and udp are")));
+                return Err(wrong(format!(
+                    "the protocol `{scheme}` is not spoken, only tcp, udp and ws are"
+                )));
             }
         },
     };
     if let Ok(address) = address.parse::<SocketAddr>() {
         let is_zero = address.port() == 0;
         return if is_zero { Err(wrong("port 0 cannot be connected to".to_owned())) } else { Ok(address) };
+    }
+    if let Some((address, path)) = address.split_once('/') {
+        let example = format!("--protocol {protocol} {address}");
+        return Err(wrong(match protocol {
+            Protocol::Ws => format!("the path is an option: {example} --path /{path}"),
+            _ => format!("an address has no path: {example}"),
+        }));
     }
     let shape = || wrong("expected host:port, such as 127.0.0.1:10000".to_owned());
     let (host, port) = match address.rsplit_once(':') {
@@ -54,7 +63,7 @@ pub fn resolve(text: &str, protocol: Protocol) -> Result<SocketAddr, LoadError> 
         address.to_socket_addrs().map_err(|error| wrong(error.to_string()))?.collect();
     let first = *addresses.first().ok_or_else(|| wrong("the name has no address".to_owned()))?;
     let listens = |address: &&SocketAddr| match protocol {
-        Protocol::Tcp => TcpStream::connect_timeout(address, PATIENCE).is_ok(),
+        Protocol::Tcp | Protocol::Ws => TcpStream::connect_timeout(address, PATIENCE).is_ok(),
         Protocol::Udp => takes_datagrams(**address),
     };
     let several = addresses.iter().any(|address| *address != first);

@@ -5,8 +5,8 @@
 //! messages of one millisecond are sent in one go when it begins, so the thread wakes at most once per millisecond
 //! for its schedule and otherwise only for the network.
 //!
-//! The loop is the same for both transports. What a [`Transport`] does with what is due and with what comes is its own:
-//! [`Stream`] over TCP, [`Datagram`] over UDP.
+//! The loop is the same for all transports. What a [`Transport`] does with what is due and with what comes is its own:
+//! [`Stream`] over TCP, with or without the frames of WebSocket, and [`Datagram`] over UDP.
 
 mod commands;
 mod connection;
@@ -16,9 +16,11 @@ mod exchange;
 mod opening;
 mod report;
 mod sending;
+mod session;
 mod socket;
 mod spec;
 mod wait;
+mod websocket;
 
 use std::{fmt, io, mem::MaybeUninit, num::NonZeroU64, sync::Arc, sync::mpsc};
 

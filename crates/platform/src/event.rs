@@ -11,8 +11,8 @@ mod load;
 
 pub use kind::{EventKind, ExpectationResult, GatewayInfo, MetricProposal, NodeState, ServiceInfo};
 pub use load::{
-    Counters, HistogramBucket, LatencySummary, LoadPlan, LoadStage, LoadSummary, LoadTick, ReplicaShare,
-    ScaleDelays, Skew,
+    Counters, Ending, HistogramBucket, LatencySummary, LoadPlan, LoadStage, LoadSummary, LoadTick,
+    ReplicaShare, ScaleDelays, Skew,
 };
 
 use jiff::Timestamp;

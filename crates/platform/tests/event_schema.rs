@@ -8,9 +8,9 @@ use std::{collections::BTreeSet, env, fs, path::PathBuf};
 
 use jiff::Timestamp;
 use platform::event::{
-    self, Counters, Event, EventKind, ExpectationResult, GatewayInfo, HistogramBucket, LatencySummary,
-    LoadPlan, LoadStage, LoadSummary, LoadTick, MetricProposal, NodeState, ReplicaShare, ScaleDelays,
-    ServiceInfo, Skew, Source, Stamper,
+    self, Counters, Ending, Event, EventKind, ExpectationResult, GatewayInfo, HistogramBucket,
+    LatencySummary, LoadPlan, LoadStage, LoadSummary, LoadTick, MetricProposal, NodeState, ReplicaShare,
+    ScaleDelays, ServiceInfo, Skew, Source, Stamper,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -41,6 +41,7 @@ fn plan() -> LoadPlan {
         duration_ms: 30_000,
         duration_from_ramp: true,
         window: Some(8),
+        sequence: false,
         stages: vec![LoadStage { from_milli_per_s: 1_000_000, to_milli_per_s: 30_000_000, ms: 120_000 }],
     }
 }
@@ -96,6 +97,9 @@ fn summary() -> LoadSummary {
         first_error: Some("connection refused".to_owned()),
         first_wrong_answer: Some("`HTTP/1.1 400`: this port speaks HTTP".to_owned()),
         ended_early: Some("nobody could connect".to_owned()),
+        gap: latency,
+        gap_without_delay: latency,
+        endings: vec![Ending { code: 4001, reason: "Server Rebalancing".to_owned(), count: 3 }],
     }
 }
 

@@ -26,3 +26,4 @@ pub use recording::Recording;
 pub use style::Style;
 pub use svg::svg;
 pub use timeline::{Timeline, wrap};
+pub use words::ending;

@@ -1,5 +1,7 @@
 //! Numbers and times as people read them.
 
+use platform::event::Ending;
+
 /// `10,000`
 pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
@@ -100,6 +102,17 @@ pub(crate) fn latency(us: u64) -> String {
 /// `1 connection`, `2 connections`
 pub(crate) fn plural(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", thousands(count), if count == 1 { one } else { many })
+}
+
+/// `4001 Server Rebalancing: 12`, `503 Service Unavailable: 3`.
+pub fn ending(ending: &Ending) -> String {
+    // The status is in its line already.
+    let reason = ending.reason.split_once(' ').filter(|(http, _)| http.starts_with("HTTP/"));
+    match (reason, ending.reason.as_str()) {
+        (Some((_, status)), _) => format!("{status}: {}", thousands(ending.count)),
+        (None, "") => format!("{}: {}", ending.code, thousands(ending.count)),
+        (None, reason) => format!("{} {reason}: {}", ending.code, thousands(ending.count)),
+    }
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ fn plan() -> LoadPlan {
         duration_ms: 10_000,
         duration_from_ramp: false,
         window: Some(8),
+        sequence: false,
         stages: vec![
             LoadStage { from_milli_per_s: 1_000_000, to_milli_per_s: 30_000_000, ms: 5_000 },
             LoadStage { from_milli_per_s: 30_000_000, to_milli_per_s: 30_000_000, ms: 5_000 },
@@ -99,6 +100,9 @@ fn events() -> Vec<Event> {
         first_error: None,
         first_wrong_answer: None,
         ended_early: None,
+        gap: LatencySummary::default(),
+        gap_without_delay: LatencySummary::default(),
+        endings: Vec::new(),
     };
     vec![
         at(0, EventKind::LoadStarted { plan: plan() }),

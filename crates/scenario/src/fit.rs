@@ -6,11 +6,10 @@ use platform::{
     event::ServiceInfo,
     services::PodsMetric,
     target::{Pick, ServiceSnapshot, Snapshot},
-    values::Protocol,
 };
 
 use crate::{
-    Expectation, Scenario,
+    Expectation, Protocol, Scenario,
     action::{Happening, Trigger, Verb},
     hint,
 };

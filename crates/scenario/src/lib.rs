@@ -14,7 +14,9 @@ pub mod fit;
 mod number;
 mod payload;
 mod profile;
+mod protocol;
 mod rate;
+mod reconnect;
 mod scenario;
 mod text;
 
@@ -24,8 +26,10 @@ pub use file::{ScenarioError, find, names};
 pub use number::parse_count;
 pub use payload::{Payload, escape};
 pub use profile::{Profile, Stage};
+pub use protocol::Protocol;
 pub use rate::Rate;
-pub use scenario::{Every, Expect, Hold, LoadDuration, Messages, Phases, Ramp, Reconnect, Scenario, Wait};
+pub use reconnect::{Plan, Policy, Reconnect};
+pub use scenario::{Every, Expect, Hold, LoadDuration, Messages, Phases, Ramp, Scenario, Wait};
 
 /// The name of a value in a table of all values.
 fn name_of<T: PartialEq>(names: &[(&'static str, T)], value: &T) -> &'static str {

@@ -7,11 +7,13 @@ use std::{fmt, str::FromStr, time::Duration};
 use platform::{
     duration::{self, whole_ms},
     event::LoadPlan,
-    values::Protocol,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Action, Expectation, Payload, Profile, Rate, fit::Requirement, name_of, named, number};
+use crate::{
+    Action, Expectation, Payload, Profile, Protocol, Rate, Reconnect, fit::Requirement, name_of, named,
+    number,
+};
 
 /// A load, as a scenario file describes it. The fields are the keys of the file, and [`Scenario::default`] is what a file
 /// may leave out. Where a default depends on something else the field is `None`, and a method knows it.
@@ -26,6 +28,9 @@ pub struct Scenario {
     /// What the platform must be like, as `--set` writes it: `tcp.replicas=3`.
     pub values: Vec<Requirement>,
     pub protocol: Protocol,
+    /// WebSocket: where connections are upgraded. `{n}` stands for the number of the connection, from 1, `{user}` for
+    /// `user-{n}`.
+    pub path: Option<String>,
     pub phases: Phases,
     pub messages: Messages,
     pub reconnect: Reconnect,
@@ -85,19 +90,8 @@ pub struct Messages {
     pub timeout: Option<Duration>,
     /// UDP: the most messages of one peer that are outstanding at once.
     pub window: Option<u32>,
-}
-
-/// When a connection that ended, though the load did not end it, comes back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Reconnect {
-    /// It stays away.
-    pub never: bool,
-    #[serde(with = "platform::duration::text")]
-    pub delay: Duration,
-    /// A random part of it comes on top of the delay.
-    #[serde(with = "platform::duration::text")]
-    pub jitter: Duration,
+    /// Each message carries its session's and its own number, over all the connections that the session has.
+    pub sequence: bool,
 }
 
 /// Between two messages of one connection.
@@ -129,6 +123,8 @@ pub enum LoadDuration {
     FromRampEnd(Duration),
 }
 
+/// Where our own service upgrades.
+const PATH_DEFAULT: &str = "/api/v1/websocket/{user}";
 const HOLD_DEFAULT: Duration = Duration::from_secs(30);
 const EVERY_DEFAULT: Duration = Duration::from_secs(1);
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
@@ -144,6 +140,7 @@ impl Default for Scenario {
             service: "tcp".to_owned(),
             values: Vec::new(),
             protocol: Protocol::Tcp,
+            path: None,
             phases: Phases::default(),
             messages: Messages::default(),
             reconnect: Reconnect::default(),
@@ -163,13 +160,7 @@ impl Default for Ramp {
 impl Default for Messages {
     fn default() -> Self {
         let payload = Payload::from(b"msg:12345".to_vec());
-        Self { every: None, payload, expect: Expect::Echo, timeout: None, window: None }
-    }
-}
-
-impl Default for Reconnect {
-    fn default() -> Self {
-        Self { never: false, delay: Duration::from_secs(1), jitter: Duration::ZERO }
+        Self { every: None, payload, expect: Expect::Echo, timeout: None, window: None, sequence: false }
     }
 }
 
@@ -189,6 +180,13 @@ impl Scenario {
     /// UDP: how many messages all peers together send.
     pub fn profile(&self) -> Option<&Profile> {
         Some(&self.phases.send).filter(|profile| !profile.is_empty())
+    }
+
+    /// WebSocket: where connection `number`, counted from 0, is upgraded.
+    pub fn path_of(&self, number: u64) -> String {
+        let number = (number + 1).to_string();
+        let template = self.path.as_deref().unwrap_or(PATH_DEFAULT);
+        template.replace("{user}", &format!("user-{number}")).replace("{n}", &number)
     }
 
     /// Messages are sent at all.
@@ -230,7 +228,7 @@ impl Scenario {
     /// could not be told from the next message's.
     pub fn message_timeout(&self) -> Duration {
         self.messages.timeout.unwrap_or(match self.protocol {
-            Protocol::Tcp => TIMEOUT_DEFAULT,
+            Protocol::Tcp | Protocol::Ws => TIMEOUT_DEFAULT,
             Protocol::Udp => UDP_TIMEOUT_DEFAULT,
         })
     }
@@ -278,6 +276,7 @@ impl Scenario {
             duration_ms: whole_ms(duration),
             duration_from_ramp,
             window: self.messages.window,
+            sequence: self.messages.sequence,
             stages: self.phases.send.events(),
         }
     }
@@ -331,7 +330,11 @@ mod tests {
         assert_eq!(scenario.messages.payload.bytes(), b"msg:12345");
         assert_eq!(scenario.every(), Some(Duration::from_secs(1)));
         assert_eq!(scenario.phases.ramp.rate.interval(), Duration::from_millis(5));
-        assert_eq!((scenario.reconnect.delay, scenario.reconnect.never), (Duration::from_secs(1), false));
+        let plan = scenario.reconnect.plan(scenario.protocol).unwrap();
+        assert_eq!(
+            (plan.delay, plan.jitter, plan.doubles_up_to),
+            (Duration::from_secs(1), Duration::ZERO, None)
+        );
         let described = scenario.describe("127.0.0.1:1".to_owned());
         assert_eq!((described.target.as_str(), described.connect_interval_us), ("127.0.0.1:1", 5_000));
         assert_eq!((described.duration_ms, described.duration_from_ramp), (30_000, true));
@@ -346,6 +349,14 @@ mod tests {
         let rate = "1000/s".parse().unwrap();
         scenario.phases.send = Profile::new(vec![crate::Stage::steady(rate, Duration::from_secs(20))]);
         assert_eq!((scenario.every(), scenario.length()), (None, Duration::from_secs(20)));
+    }
+
+    #[test]
+    fn each_user_has_a_path() {
+        let mut scenario = Scenario { protocol: Protocol::Ws, ..Scenario::default() };
+        assert_eq!(scenario.path_of(0), "/api/v1/websocket/user-1");
+        scenario.path = Some("/chat/{n}?as={user}".to_owned());
+        assert_eq!(scenario.path_of(41), "/chat/42?as=user-42");
     }
 
     #[test]

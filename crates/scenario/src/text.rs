@@ -41,6 +41,7 @@ written_as_text!(
     crate::Expect: "echo, any or none",
     crate::Expectation: "an expectation such as `lost = 0` or `tcp 1 → 2`",
     crate::Payload: "text in quotes",
+    crate::Policy: "backoff, jitter or none",
     crate::Rate: "an interval such as 5ms or a frequency such as 200/s",
     crate::action::Happening: "an event such as `ramp done` or `tcp 1 → 2`",
     crate::fit::Requirement: "a value such as tcp.replicas=3",

@@ -95,6 +95,10 @@ async fn open(
                 .into_response();
         }
     }
+    // So that a client knows where it is.
+    if let Ok(host_id) = HeaderValue::from_str(&app.host_id) {
+        accepted.headers_mut().insert("Host-Id", host_id);
+    }
     let mut rules = app.rules.clone();
     if wants_hint(request.headers()) {
         rules.retry_after = Some(jittered(app.retry_after));

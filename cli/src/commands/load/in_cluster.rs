@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 
 use cluster::{ClusterTarget, FORWARDED_MAX, LoadJob, LoadRequest, PortForward};
 use load::{Away, Heard, Identify, Options, Workers};
-use platform::{Target, TargetError, target::Endpoint, values::Protocol};
-use scenario::Scenario;
+use platform::{Target, TargetError, target::Endpoint};
+use scenario::{Protocol, Scenario};
 
 use super::{Inside, Outputs, carry_out, check_fit, resolve, watched};
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use platform::event::{Counters, EventKind, LoadPlan, LoadSummary, LoadTick, ReplicaShare, Skew};
+use platform::event::{Counters, Ending, EventKind, LoadPlan, LoadSummary, LoadTick, ReplicaShare, Skew};
 use uuid::Uuid;
 
 use super::ReplicaNames;
@@ -134,10 +134,22 @@ impl Merge {
         }
     }
 
+    /// Of all workers, the most frequent first.
+    fn endings(&self) -> Vec<Ending> {
+        let mut all: BTreeMap<u16, Ending> = BTreeMap::new();
+        for ending in self.latest.iter().flat_map(|measured| &measured.endings) {
+            let known = all.entry(ending.code).or_insert_with(|| Ending { count: 0, ..ending.clone() });
+            known.count += ending.count;
+        }
+        let mut all: Vec<Ending> = all.into_values().collect();
+        all.sort_by_key(|ending| std::cmp::Reverse(ending.count));
+        all
+    }
+
     fn by_replica(&mut self) -> BTreeMap<String, u64> {
         let mut counts = BTreeMap::new();
-        for (uuid, open) in self.latest.iter().flat_map(|measured| &measured.replicas) {
-            let name = uuid.map_or_else(|| UNKNOWN.to_owned(), |uuid| self.names.of(uuid));
+        for (own, open) in self.latest.iter().flat_map(|measured| &measured.replicas) {
+            let name = own.as_ref().map_or_else(|| UNKNOWN.to_owned(), |own| self.names.of(own));
             *counts.entry(name).or_default() += open;
         }
         counts
@@ -145,16 +157,14 @@ impl Merge {
 
     /// An event of a single connection, with its replica's name.
     pub(super) fn named(&mut self, mut event: EventKind) -> EventKind {
-        if let EventKind::ConnectionOpened { replica: Some(replica), .. } = &mut event
-            && let Ok(uuid) = replica.parse()
-        {
-            *replica = self.names.of(uuid);
+        if let EventKind::ConnectionOpened { replica: Some(replica), .. } = &mut event {
+            *replica = self.names.of(replica);
         }
         event
     }
 
     pub(super) fn summary(self, plan: LoadPlan, interrupted: bool) -> LoadSummary {
-        let all: u64 = self.fullest.values().sum();
+        let (all, endings): (u64, _) = (self.fullest.values().sum(), self.endings());
         LoadSummary {
             plan,
             took_ms: u64::from(self.took_ms),
@@ -165,6 +175,8 @@ impl Merge {
             lateness: self.run.lateness.summary(),
             reconnect: self.run.reconnect.summary(),
             broadcast: self.run.broadcast.summary(),
+            gap: self.run.gap.summary(),
+            gap_without_delay: self.run.gap_without_delay.summary(),
             message_histogram: self.run.message.buckets(),
             open_max: self.open_max,
             skew: skew(&self.fullest),
@@ -184,6 +196,7 @@ impl Merge {
             first_error: None,
             first_wrong_answer: None,
             ended_early: None,
+            endings,
         }
     }
 }
@@ -197,20 +210,23 @@ fn skew(by_replica: &BTreeMap<String, u64>) -> Option<Skew> {
 #[derive(Default)]
 struct Names {
     lookup: Option<ReplicaNames>,
-    known: BTreeMap<Uuid, String>,
+    known: BTreeMap<String, String>,
 }
 
 impl Names {
-    fn of(&mut self, uuid: Uuid) -> String {
-        if let Some(name) = self.known.get(&uuid) {
+    fn of(&mut self, own: &str) -> String {
+        if let Some(name) = self.known.get(own) {
             return name.clone();
         }
-        match self.lookup.as_ref().and_then(|lookup| lookup(uuid)) {
+        match self.lookup.as_ref().and_then(|lookup| lookup(own)) {
             Some(name) => {
-                self.known.insert(uuid, name.clone());
+                self.known.insert(own.to_owned(), name.clone());
                 name
             }
-            None => uuid.simple().to_string()[..8].to_owned(),
+            // The beginning of a UUID tells them apart.
+            None => own
+                .parse::<Uuid>()
+                .map_or_else(|_| own.to_owned(), |uuid| uuid.simple().to_string()[..8].to_owned()),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use super::NEVER;
-use crate::reply::Progress;
+use crate::{clock::MS, reply::Progress};
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum State {
@@ -11,6 +11,8 @@ pub(super) enum State {
     #[default]
     Absent,
     Connecting,
+    /// Connected; the upgrade to WebSocket is not answered yet.
+    Upgrading,
     /// Open; asked which replica serves it.
     Identifying,
     Open,
@@ -35,6 +37,8 @@ pub(super) struct Connection {
     pub(super) awaiting: bool,
     /// A request is written in part; the rest goes when the socket takes it.
     pub(super) writing: bool,
+    /// Attempts to come back in a row that led to nothing that lasted.
+    pub(super) failures: u8,
     /// Index into the worker's replicas.
     pub(super) replica: u16,
     pub(super) progress: Progress,
@@ -63,6 +67,16 @@ impl Connection {
 
     pub(super) fn is_open(&self) -> bool {
         matches!(self.state, State::Open | State::Identifying)
+    }
+
+    /// How long it has been open.
+    pub(super) fn lasted_ms(&self, now_ns: u64) -> u32 {
+        ((now_ns / MS) as u32).saturating_sub(self.base_ms)
+    }
+
+    /// On its way to being open.
+    pub(super) fn is_connecting(&self) -> bool {
+        matches!(self.state, State::Connecting | State::Upgrading)
     }
 
     /// Nothing is in flight in either direction.

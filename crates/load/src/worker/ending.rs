@@ -7,29 +7,50 @@ use super::{
     BATCH, NEVER, Stream, Worker,
     connection::{Connection, State},
 };
-use crate::clock::{MS, ceil_ms};
+use crate::{
+    clock::{MS, ceil_ms},
+    websocket::close,
+};
 
 /// Why a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     /// The other side closed it.
     Eof,
+    /// The same over WebSocket, with a close before.
+    Close,
     Reset,
     /// By this side, as planned, or because a notice asked for it.
     Planned,
     /// By this side, since an answer did not come in time.
     GivenUp,
+    /// By this side, since the server broke the protocol.
+    Violation,
 }
 
 impl Worker<Stream> {
     /// Ends an open connection. It comes back later unless the run is closing.
     pub(super) fn end(&mut self, index: u32, end: End) {
+        if end == End::Planned || end == End::GivenUp {
+            self.send_close(index, close::NORMAL);
+        }
         let now_ns = self.clock.now_ns();
         let closing = self.is_closing();
+        let state = self.transport.connections[index as usize].state;
+        if state == State::Upgrading {
+            return self.upgrade_ended(index, end);
+        }
         let connection = &mut self.transport.connections[index as usize];
         if !connection.is_open() {
             return;
         }
+        if connection.lasted_ms(now_ns) > self.spec.come_back_after_ms() {
+            connection.failures = 0;
+        }
+        if self.transport.websocket.is_some() && matches!(end, End::Eof | End::Reset) {
+            self.tally.ended_by_code(close::ABNORMAL, "no close before the end");
+        }
+        let connection = &mut self.transport.connections[index as usize];
         // Closing the socket also takes it out of epoll.
         connection.socket = None;
         connection.ended_ns = now_ns;
@@ -52,12 +73,13 @@ impl Worker<Stream> {
             totals.messages_never_sent += due - u64::from(connection.sequence);
         }
         let noticed = connection.noticed;
+        let outstanding = unanswered > 0;
         let reason = match end {
-            End::Eof if noticed => {
+            End::Eof | End::Close if noticed => {
                 totals.eof_after_notice += 1;
                 "closed by the server after its notice"
             }
-            End::Eof => {
+            End::Eof | End::Close => {
                 totals.eof += 1;
                 "closed by the server"
             }
@@ -73,11 +95,16 @@ impl Worker<Stream> {
                 totals.given_up += 1;
                 "given up: no answer in time"
             }
+            End::Violation => {
+                totals.protocol_errors += 1;
+                "given up: the server broke the protocol"
+            }
         };
-        let by_peer = matches!(end, End::Eof | End::Reset);
+        let by_peer = matches!(end, End::Eof | End::Close | End::Reset | End::Violation);
         totals.lost += u64::from(by_peer && !noticed && !closing);
         let replica = connection.replica;
         self.tally.ended(replica);
+        self.session_left(index, end, outstanding);
         self.order_failed(
             index,
             if end == End::GivenUp { "no answer in time" } else { "its connection ended" },
@@ -93,17 +120,25 @@ impl Worker<Stream> {
     /// Plans the next attempt of a connection that is none.
     pub(super) fn come_back(&mut self, index: u32) {
         let closing = self.is_closing();
-        let jittered = self.spec.come_back_ms().map(|(delay_ms, jitter_ms)| {
-            delay_ms.saturating_add(self.transport.random.random_range(0..=jitter_ms))
+        let Stream { connections, random, websocket, .. } = &mut self.transport;
+        let connection = &mut connections[index as usize];
+        let hint = websocket.as_mut().and_then(|websocket| {
+            websocket.forget(index);
+            websocket.take_hint(index)
         });
+        let jittered = self
+            .spec
+            .come_back_ms(connection.failures, hint)
+            .map(|(delay_ms, jitter_ms)| delay_ms.saturating_add(random.random_range(0..=jitter_ms)));
+        connection.failures = connection.failures.saturating_add(1);
         let now_ms = ceil_ms(self.clock.now_ns());
-        let connection = &mut self.transport.connections[index as usize];
         connection.awaiting = false;
         connection.writing = false;
         match jittered {
             Some(delay_ms) if !closing => {
                 connection.state = State::Away;
                 connection.wake_ms = self.wheel.insert(index, now_ms.saturating_add(delay_ms));
+                self.session_waits(index, delay_ms);
             }
             _ => {
                 connection.state = State::Absent;
@@ -117,11 +152,20 @@ impl Worker<Stream> {
         for at in 0..self.started {
             let connection = &self.transport.connections[at];
             let index = at as u32;
-            if connection.state == State::Connecting {
+            if connection.is_connecting() {
+                let is_upgrading = connection.state == State::Upgrading;
                 let since_ms = (connection.started_ns / MS) as u32;
                 if now_ms.saturating_sub(since_ms) > self.spec.connect_timeout_ms() {
                     self.tally.totals.connect_timeouts += 1;
-                    self.say_error("connecting to", index, "no answer in time");
+                    if is_upgrading {
+                        self.say_error(
+                            "the upgrade at",
+                            index,
+                            "no answer in time; does it speak WebSocket?",
+                        );
+                    } else {
+                        self.say_error("connecting to", index, "no answer in time");
+                    }
                     self.give_up_connecting(index);
                 }
             } else if connection.is_waiting_for_peer()
@@ -153,7 +197,7 @@ impl Worker<Stream> {
             let index = at as u32;
             let connection = &mut self.transport.connections[at];
             match connection.state {
-                State::Connecting => {
+                State::Connecting | State::Upgrading => {
                     self.tally.totals.connects_cut_off += 1;
                     self.give_up_connecting(index);
                 }

@@ -52,17 +52,27 @@ impl Worker<Stream> {
         connection.sent_ms = (now_ns / MS) as u32;
         connection.awaiting = self.transport.matcher.expects_answers();
         connection.written = 0;
-        self.write(index);
+        let numbered = self.next_numbered(index);
+        if self.transport.websocket.is_some() {
+            let payload = numbered.unwrap_or_else(|| self.spec.payload().to_vec());
+            self.send_text(index, &payload);
+        } else {
+            self.write(index);
+        }
     }
 
     /// Writes the current request, or what is left of it.
     pub(super) fn write(&mut self, index: u32) {
+        if self.transport.websocket.is_some() {
+            return self.write_frames(index);
+        }
+        let numbered = self.last_numbered(index);
         let Stream { connections, sending, .. } = &mut self.transport;
         let connection = &mut connections[index as usize];
         let request = match sending.get(&index) {
             _ if connection.state == State::Identifying => WHERE,
             Some(sending) => &sending.request,
-            None => self.spec.payload(),
+            None => numbered.as_deref().unwrap_or(self.spec.payload()),
         };
         let Some(socket) = &connection.socket else { return };
         loop {
@@ -126,31 +136,65 @@ impl Worker<Stream> {
             self.read_identity(index, piece);
             return self.settle(index, false);
         }
+        if connection.state == State::Upgrading {
+            return self.read_upgrade(index, piece);
+        }
+        if self.transport.websocket.is_some() {
+            return self.read_frames(index, piece);
+        }
         if self.transport.sending.contains_key(&index) {
             return self.read_ordered(index, piece);
         }
         let awaiting = connection.awaiting;
-        let due_ms = connection.due_ms;
+        if self.transport.numbered.is_some() {
+            return self.received_numbered(index, piece);
+        }
         let Stream { connections, matcher, .. } = &mut self.transport;
         let connection = &mut connections[index as usize];
         let seen = matcher.feed(&mut connection.progress, piece, awaiting);
         let (answer, notice) = (seen.answer, seen.notice);
-        connection.awaiting = awaiting && answer.is_none();
-        match answer {
-            Some(Answer::Right) => {
-                let latency_ns = now_ns.saturating_sub(u64::from(due_ms) * MS);
-                self.tally.totals.messages_answered += 1;
-                self.tally.distributions.message.record_ns(latency_ns);
-            }
-            Some(Answer::Wrong) => {
-                self.tally.totals.messages_wrong += 1;
-                self.say_wrong_answer(piece);
-            }
-            None => {}
+        if let Some(answer) = answer {
+            self.answered(index, answer, piece);
         }
         self.take_in(index, seen);
         if answer.is_some() || notice {
             self.settle(index, answer.is_some());
+        }
+    }
+
+    fn received_numbered(&mut self, index: u32, piece: &[u8]) {
+        let Stream { connections, matcher, sessions, numbered: Some(numbered), .. } = &mut self.transport
+        else {
+            return;
+        };
+        let connection = &mut connections[index as usize];
+        let (awaiting, mut tags) = (connection.awaiting, Vec::new());
+        let reading = &mut sessions[index as usize].reading;
+        let (seen, is_wrong) =
+            matcher.feed_numbered(numbered, &mut connection.progress, reading, piece, &mut tags);
+        self.judge(index, &tags, is_wrong, piece);
+        let is_over = awaiting && !self.transport.connections[index as usize].awaiting;
+        let notice = seen.notice;
+        self.take_in(index, seen);
+        if is_over || notice {
+            self.settle(index, is_over);
+        }
+    }
+
+    /// A whole answer to the outstanding message has come.
+    pub(super) fn answered(&mut self, index: u32, answer: Answer, shown: &[u8]) {
+        let connection = &mut self.transport.connections[index as usize];
+        connection.awaiting = false;
+        match answer {
+            Answer::Right => {
+                let due_ns = u64::from(connection.due_ms) * MS;
+                self.tally.totals.messages_answered += 1;
+                self.tally.distributions.message.record_ns(self.clock.now_ns().saturating_sub(due_ns));
+            }
+            Answer::Wrong => {
+                self.tally.totals.messages_wrong += 1;
+                self.say_wrong_answer(shown);
+            }
         }
     }
 

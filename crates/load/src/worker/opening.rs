@@ -37,6 +37,7 @@ impl Worker<Stream> {
             state: State::Connecting,
             opened_before: connection.opened_before,
             resolved: connection.resolved,
+            failures: connection.failures,
             ended_ns: connection.ended_ns,
             ..Connection::new()
         };
@@ -68,7 +69,11 @@ impl Worker<Stream> {
             } else if !flags.contains(F::OUT) {
                 return;
             }
-            self.established(index);
+            if self.transport.websocket.is_some() {
+                self.upgrade(index);
+            } else {
+                self.established(index);
+            }
         } else if connection.writing && flags.contains(F::OUT) {
             self.write(index);
             self.settle(index, true);
@@ -80,6 +85,21 @@ impl Worker<Stream> {
     }
 
     fn established(&mut self, index: u32) {
+        self.opened(index);
+        if self.spec.identify {
+            let now_ms = self.now_ms();
+            let connection = &mut self.transport.connections[index as usize];
+            connection.state = State::Identifying;
+            connection.sent_ms = now_ms;
+            self.tally.totals.where_sent += 1;
+            self.write(index);
+        } else {
+            self.ready(index);
+        }
+    }
+
+    /// Counts a connection that is open.
+    pub(super) fn opened(&mut self, index: u32) {
         let now_ns = self.clock.now_ns();
         self.decided(index);
         self.tally.connecting -= 1;
@@ -95,14 +115,6 @@ impl Worker<Stream> {
             totals.connected_first += 1;
         }
         connection.opened_before = true;
-        if self.spec.identify {
-            connection.state = State::Identifying;
-            connection.sent_ms = (now_ns / crate::clock::MS) as u32;
-            self.tally.totals.where_sent += 1;
-            self.write(index);
-        } else {
-            self.ready(index);
-        }
     }
 
     /// The connection begins its schedule.
@@ -115,6 +127,7 @@ impl Worker<Stream> {
         connection.written = 0;
         connection.writing = false;
         connection.base_ms = ceil_ms(now_ns);
+        self.session_continues(index);
         if self.spec.scenario.sends() || self.has_orders(index) {
             let connection = &mut self.transport.connections[index as usize];
             connection.wake_ms = self.wheel.insert(index, connection.base_ms);
@@ -128,7 +141,7 @@ impl Worker<Stream> {
             id: self.spec.number(index as usize),
             local: local_address(connection.socket.as_ref()),
             connect_us: now_ns.saturating_sub(connection.started_ns) / 1_000,
-            replica: self.tally.replica(connection.replica).map(|uuid| uuid.to_string()),
+            replica: self.tally.replica(connection.replica).map(str::to_owned),
         }
     }
 
@@ -151,7 +164,7 @@ impl Worker<Stream> {
         let behind = identity.map_or(rest, |_| &rest[IDENTITY_BYTES..]).to_vec();
         if let Some(uuid) = identity {
             self.tally.totals.where_answered += 1;
-            self.transport.connections[index as usize].replica = self.tally.identified(uuid);
+            self.transport.connections[index as usize].replica = self.tally.identified(&uuid.to_string());
         }
         self.ready(index);
         let Stream { connections, matcher, .. } = &mut self.transport;

@@ -2,18 +2,16 @@
 
 use std::{collections::HashMap, sync::mpsc};
 
-use platform::{
-    event::{Counters, EventKind},
-    values::Protocol,
-};
-use scenario::Scenario;
+use platform::event::{Counters, Ending, EventKind};
+use scenario::{Protocol, Scenario};
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use crate::histogram::{Distributions, Each, Sparse};
 
 /// Beyond this many replicas, further ones count as unknown: a target that invents one per connection costs no memory.
 const REPLICAS_MAX: usize = 4096;
+/// Beyond this many codes, further ones are not told apart.
+const CODES_MAX: usize = 64;
 
 /// A message of a worker.
 #[derive(Debug, Serialize, Deserialize)]
@@ -68,7 +66,9 @@ pub(crate) struct Measured {
     /// Since the last report.
     pub(crate) distributions: Each<Sparse>,
     /// Open connections by replica; `None`: the target does not say.
-    pub(crate) replicas: Vec<(Option<Uuid>, u64)>,
+    pub(crate) replicas: Vec<(Option<String>, u64)>,
+    /// Since the run began, by code.
+    pub(crate) endings: Vec<Ending>,
     /// By the broadcasts' numbers.
     pub(crate) broadcasts: Vec<Broadcast>,
 }
@@ -129,10 +129,11 @@ pub(super) struct Tally {
     open: u64,
     open_max: u64,
     /// Open connections by index; index 0 is the unknown replica.
-    replicas: Vec<(Option<Uuid>, u64)>,
+    replicas: Vec<(Option<String>, u64)>,
+    endings: Vec<Ending>,
     /// A peer is served by no replica in particular.
     peers: bool,
-    indices: HashMap<Uuid, u16>,
+    indices: HashMap<String, u16>,
 }
 
 impl Tally {
@@ -161,14 +162,14 @@ impl Tally {
         self.replicas[usize::from(replica)].1 -= 1;
     }
 
-    /// The connection, counted as unknown until now, is served by `uuid`. Returns its index.
-    pub(super) fn identified(&mut self, uuid: Uuid) -> u16 {
-        let index = match self.indices.get(&uuid) {
+    /// The connection, counted as unknown until now, is served by `replica`. Returns its index.
+    pub(super) fn identified(&mut self, replica: &str) -> u16 {
+        let index = match self.indices.get(replica) {
             Some(index) => *index,
             None if self.replicas.len() < REPLICAS_MAX => {
                 let index = self.replicas.len() as u16;
-                self.replicas.push((Some(uuid), 0));
-                self.indices.insert(uuid, index);
+                self.replicas.push((Some(replica.to_owned()), 0));
+                self.indices.insert(replica.to_owned(), index);
                 index
             }
             None => 0,
@@ -178,8 +179,17 @@ impl Tally {
         index
     }
 
-    pub(super) fn replica(&self, index: u16) -> Option<Uuid> {
-        self.replicas[usize::from(index)].0
+    pub(super) fn replica(&self, index: u16) -> Option<&str> {
+        self.replicas[usize::from(index)].0.as_deref()
+    }
+
+    /// A server ended a connection, or refused one, with this code.
+    pub(super) fn ended_by_code(&mut self, code: u16, reason: &str) {
+        if let Some(known) = self.endings.iter_mut().find(|ending| ending.code == code) {
+            known.count += 1;
+        } else if self.endings.len() < CODES_MAX {
+            self.endings.push(Ending { code, reason: reason.to_owned(), count: 1 });
+        }
     }
 
     pub(super) fn take(&mut self) -> Box<Measured> {
@@ -190,7 +200,8 @@ impl Tally {
             totals: self.totals,
             distributions: self.distributions.take(),
             broadcasts: self.broadcasts.clone(),
-            replicas: self.replicas.iter().filter(|(_, open)| *open > 0 && !self.peers).copied().collect(),
+            endings: self.endings.clone(),
+            replicas: self.replicas.iter().filter(|(_, open)| *open > 0 && !self.peers).cloned().collect(),
         })
     }
 }

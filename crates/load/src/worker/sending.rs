@@ -9,15 +9,17 @@ use std::collections::{HashMap, VecDeque};
 
 use rand_pcg::Pcg64Mcg;
 use rustix::event::epoll::EventFlags;
-use scenario::{action::TOKEN, escape};
+use scenario::{Protocol, action::TOKEN, escape};
 
 use super::{
     NEVER, Order, Report, SHOWN_BYTES, Spec, Transport, Worker,
     connection::{Connection, State},
+    session::Session,
+    websocket::WebSocket,
 };
 use crate::{
     clock::MS,
-    reply::{BROADCAST_REFUSED, Matcher, Seen, unescaped},
+    reply::{BROADCAST_REFUSED, Matcher, Numbered, Seen, unescaped},
     wheel::Entry,
 };
 
@@ -30,6 +32,11 @@ const ASK_FOR_TOKEN: &[u8] = b"token";
 pub(crate) struct Stream {
     pub(super) connections: Vec<Connection>,
     pub(super) matcher: Matcher,
+    /// Of numbered messages.
+    pub(super) numbered: Option<Numbered>,
+    pub(super) sessions: Vec<Session>,
+    /// With frames.
+    pub(super) websocket: Option<WebSocket>,
     pub(super) random: Pcg64Mcg,
     pub(super) buffer: Box<[u8]>,
     /// Connections whose first attempt is undecided, or not yet made.
@@ -75,6 +82,9 @@ impl Transport for Stream {
         Self {
             connections: std::iter::repeat_with(Connection::new).take(count).collect(),
             matcher: Matcher::new(scenario.messages.expect, spec.payload(), scenario.broadcasts()),
+            numbered: scenario.messages.sequence.then(|| Numbered::new(spec.payload())),
+            sessions: if scenario.messages.sequence { vec![Session::default(); count] } else { Vec::new() },
+            websocket: (scenario.protocol == Protocol::Ws).then(|| WebSocket::new(spec)),
             // PCG of a fixed kind, so that equal seeds give equal jitter whatever `rand` does next.
             random: Pcg64Mcg::new(u128::from(spec.seed) << 32 | u128::from(spec.worker) << 1 | 1),
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),

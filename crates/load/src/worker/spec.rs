@@ -5,8 +5,8 @@ use std::{
     time::Duration,
 };
 
-use platform::{duration::whole_ms, values::Protocol};
-use scenario::{Reconnect, Scenario};
+use platform::duration::whole_ms;
+use scenario::{Plan, Protocol, Scenario};
 use serde::{Deserialize, Serialize};
 
 /// What one worker does. All workers of a run get the same, except for `worker`.
@@ -26,6 +26,14 @@ pub(crate) struct Spec {
     pub(crate) trace: bool,
     pub(crate) tick_ms: u32,
     pub(crate) seed: u64,
+}
+
+/// When a server asked a client to come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Hint {
+    pub(super) after: Duration,
+    /// Others are told the same, so each adds its own jitter.
+    pub(super) is_for_all: bool,
 }
 
 impl Spec {
@@ -83,18 +91,31 @@ impl Spec {
         at_least_one_ms(self.scenario.connect_timeout)
     }
 
-    /// Delay and jitter before an ended connection comes back; `None`: it does not.
-    pub(super) fn come_back_ms(&self) -> Option<(u32, u32)> {
-        let Reconnect { never, delay, jitter } = self.scenario.reconnect;
-        let ms = |duration| u32::try_from(whole_ms(duration)).unwrap_or(u32::MAX);
-        (!never).then(|| (ms(delay), ms(jitter)))
+    /// Delay and jitter before an ended connection comes back; `None`: it does not. `before`: attempts in a row that led
+    /// to nothing. `hint`: what the server said.
+    pub(super) fn come_back_ms(&self, before: u8, hint: Option<Hint>) -> Option<(u32, u32)> {
+        let (delay, jitter) = self.come_back()?.after(u32::from(before));
+        Some(match hint {
+            None => (in_ms(delay), in_ms(jitter)),
+            Some(Hint { after, is_for_all: true }) => (in_ms(after), in_ms(jitter)),
+            Some(Hint { after, is_for_all: false }) => (in_ms(after), 0),
+        })
+    }
+
+    /// The shortest time after which a connection comes back.
+    pub(super) fn come_back_after_ms(&self) -> u32 {
+        self.come_back().map_or(0, |plan| in_ms(plan.delay))
+    }
+
+    fn come_back(&self) -> Option<Plan> {
+        self.scenario.reconnect.plan(self.scenario.protocol)
     }
 
     /// How long after the close answers that are outstanding are still waited for: longer than an answer takes, and
     /// so short that a load ends when it is said to.
     pub(super) fn settle_ms(&self) -> u32 {
         let longest = match self.scenario.protocol {
-            Protocol::Tcp => 500,
+            Protocol::Tcp | Protocol::Ws => 500,
             // What is not answered by then is lost; the usual time-out tells.
             Protocol::Udp => 1_000,
         };
@@ -127,6 +148,10 @@ impl Spec {
             _ => 0,
         }
     }
+}
+
+fn in_ms(duration: Duration) -> u32 {
+    u32::try_from(whole_ms(duration)).unwrap_or(u32::MAX)
 }
 
 /// Whole milliseconds, at least one.

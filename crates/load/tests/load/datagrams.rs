@@ -11,11 +11,8 @@ use std::{
     time::Duration,
 };
 
-use platform::{
-    event::{Counters, EventKind},
-    values::Protocol,
-};
-use scenario::{Every, Expect, Profile, Reconnect, Scenario, Stage};
+use platform::event::{Counters, EventKind};
+use scenario::{Every, Expect, Profile, Protocol, Reconnect, Scenario, Stage};
 
 use crate::{
     processes::{process, worker_program},

@@ -29,8 +29,7 @@ fn connections_are_counted_by_the_replica_that_serves_them() {
     });
     let load = request(server.address(), 20).options(|options| {
         options.identify = Identify::Auto;
-        options.replica_names =
-            Some(Arc::new(|uuid: Uuid| (uuid.as_u128() == 1).then(|| "tcp-0".to_owned())));
+        options.replica_names = Some(Arc::new(|own: &str| own.ends_with("01").then(|| "tcp-0".to_owned())));
     });
     let (summary, _) = run(load);
     assert_eq!(shares(&summary), [("00000000".to_owned(), 5), ("tcp-0".to_owned(), 15)]);

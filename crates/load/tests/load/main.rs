@@ -10,4 +10,6 @@ mod identity;
 mod open_model;
 mod processes;
 mod running;
+mod sequence;
 mod server;
+mod websocket;

@@ -124,7 +124,11 @@ pub(crate) fn request(target: SocketAddr, connections: u64) -> Load {
 
 /// Comes back at once, nearly.
 pub(crate) fn soon() -> Reconnect {
-    Reconnect { never: false, delay: Duration::from_millis(20), jitter: Duration::from_millis(10) }
+    Reconnect {
+        delay: Some(Duration::from_millis(20)),
+        jitter: Some(Duration::from_millis(10)),
+        ..Reconnect::default()
+    }
 }
 
 pub(crate) fn after_ramp(length: Duration) -> Hold {
@@ -178,7 +182,12 @@ fn check(summary: &LoadSummary, answers: bool) {
     );
     assert_eq!(
         totals.connected,
-        totals.eof + totals.eof_after_notice + totals.reset + totals.closed + totals.given_up,
+        totals.eof
+            + totals.eof_after_notice
+            + totals.reset
+            + totals.closed
+            + totals.given_up
+            + totals.protocol_errors,
         "every connection ended in one way: {totals:?}"
     );
     assert_eq!(totals.connected, totals.connected_first + totals.reconnected, "{totals:?}");

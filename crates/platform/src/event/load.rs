@@ -27,6 +27,9 @@ pub struct LoadPlan {
     /// UDP: the most messages of one peer that may be outstanding at once; absent: no limit.
     #[serde(default)]
     pub window: Option<u32>,
+    /// Messages are numbered, over all the connections that a session has.
+    #[serde(default)]
+    pub sequence: bool,
     /// UDP: how many messages all peers together send, over time. Empty: each peer has its own interval.
     #[serde(default)]
     pub stages: Vec<LoadStage>,
@@ -59,7 +62,8 @@ pub struct Counters {
     pub connected_first: u64,
     /// Connections that came back after a notice, an EOF or an error.
     pub reconnected: u64,
-    /// UDP: how often the other machine said that nobody listens there.
+    /// UDP: how often the other machine said that nobody listens there. WebSocket: an upgrade that was answered with
+    /// another status than 101 is refused, too.
     pub refused: u64,
     pub connect_timeouts: u64,
     /// Other failures to connect (no address, unreachable…).
@@ -70,8 +74,11 @@ pub struct Counters {
     /// The plan's connections that had been open but were not when the load closed.
     #[serde(default)]
     pub stayed_away: u64,
-    /// `reconnect` notices received.
+    /// `reconnect` notices received. WebSocket: closes that ask the client to come back (1001, 1012, 1013, 4001).
     pub notices: u64,
+    /// WebSocket: of these, closes with 1013: there was no room.
+    #[serde(default)]
+    pub turned_away: u64,
     /// Ended by the other side in order, without a notice before.
     pub eof: u64,
     /// Ended by the other side in order, after a notice.
@@ -83,6 +90,9 @@ pub struct Counters {
     /// the next message's.
     #[serde(default)]
     pub given_up: u64,
+    /// WebSocket: ended by this side because of what the protocol does not allow.
+    #[serde(default)]
+    pub protocol_errors: u64,
     /// Connections that ended without a notice, although neither this side nor the scenario asked for it.
     pub lost: u64,
     /// Messages that the schedule asked for: `messages_sent` + `messages_never_sent`. Counted at the end of a
@@ -134,18 +144,32 @@ pub struct Counters {
     pub where_answered: u64,
     pub bytes_sent: u64,
     pub bytes_received: u64,
-    /// UDP: answers to a message that was answered before.
+    /// UDP and numbered messages: answers to a message that was answered before.
     #[serde(default)]
     pub messages_duplicated: u64,
-    /// UDP: answers that came after the answer to a later message of the same peer (as RFC 4737 defines it).
+    /// UDP and numbered messages: answers that came after the answer to a later message of the same peer or session (as
+    /// RFC 4737 defines it).
     #[serde(default)]
     pub messages_reordered: u64,
     /// UDP: answers that came after their time-out. Their messages are among `message_timeouts`.
     #[serde(default)]
     pub messages_overdue: u64,
-    /// UDP: datagrams that answer no message of this load, such as errors.
+    /// UDP: datagrams that answer no message of this load, such as errors. Numbered messages: answers to another session's
+    /// message, or to one that is older than the last 64.
     #[serde(default)]
     pub messages_stray: u64,
+    /// Numbered messages: those whose connection ended before the answer. Not among them: those that crossed the server's
+    /// word to come back, and those that were outstanding when the load closed.
+    #[serde(default)]
+    pub messages_lost: u64,
+    /// Numbered messages that crossed the server's word to come back: the session's next message had their number again.
+    #[serde(default)]
+    pub messages_resumed: u64,
+    /// Numbered messages: how often a session continued on another connection, and how often on another replica.
+    #[serde(default)]
+    pub moves: u64,
+    #[serde(default)]
+    pub moves_elsewhere: u64,
     /// UDP: datagrams that the kernel dropped at this side's own sockets, which were full. Counted at the end.
     #[serde(default)]
     pub receive_drops: u64,
@@ -171,11 +195,13 @@ impl AddAssign for Counters {
             connects_cut_off,
             stayed_away,
             notices,
+            turned_away,
             eof,
             eof_after_notice,
             reset,
             closed,
             given_up,
+            protocol_errors,
             lost,
             messages_due,
             messages_sent,
@@ -201,6 +227,10 @@ impl AddAssign for Counters {
             messages_reordered,
             messages_overdue,
             messages_stray,
+            messages_lost,
+            messages_resumed,
+            moves,
+            moves_elsewhere,
             receive_drops,
         } = other;
         self.attempted += attempted;
@@ -213,11 +243,13 @@ impl AddAssign for Counters {
         self.connects_cut_off += connects_cut_off;
         self.stayed_away += stayed_away;
         self.notices += notices;
+        self.turned_away += turned_away;
         self.eof += eof;
         self.eof_after_notice += eof_after_notice;
         self.reset += reset;
         self.closed += closed;
         self.given_up += given_up;
+        self.protocol_errors += protocol_errors;
         self.lost += lost;
         self.messages_due += messages_due;
         self.messages_sent += messages_sent;
@@ -243,6 +275,10 @@ impl AddAssign for Counters {
         self.messages_reordered += messages_reordered;
         self.messages_overdue += messages_overdue;
         self.messages_stray += messages_stray;
+        self.messages_lost += messages_lost;
+        self.messages_resumed += messages_resumed;
+        self.moves += moves;
+        self.moves_elsewhere += moves_elsewhere;
         self.receive_drops += receive_drops;
     }
 }
@@ -323,6 +359,12 @@ pub struct LoadSummary {
     /// client's.
     #[serde(default)]
     pub broadcast: LatencySummary,
+    /// Numbered messages: from the end of a connection to the session's next answer, on whichever connection.
+    #[serde(default)]
+    pub gap: LatencySummary,
+    /// The same without the time that the client waited of its own accord before it came back.
+    #[serde(default)]
+    pub gap_without_delay: LatencySummary,
     pub message_histogram: Vec<HistogramBucket>,
     /// The most connections open at once.
     pub open_max: u64,
@@ -343,6 +385,20 @@ pub struct LoadSummary {
     /// Why the load ended before its time, if it did.
     #[serde(default)]
     pub ended_early: Option<String>,
+    /// WebSocket: how the server ended connections and refused upgrades, by code.
+    #[serde(default)]
+    pub endings: Vec<Ending>,
+}
+
+/// How a server ended connections.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Ending {
+    /// A close code (1005: there was none in the close; 1006: there was no close), or, of an upgrade that was refused, the
+    /// status of HTTP.
+    pub code: u16,
+    /// The first one's reason or status line, escaped.
+    pub reason: String,
+    pub count: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

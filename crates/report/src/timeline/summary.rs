@@ -5,7 +5,7 @@ use platform::event::{ExpectationResult, LatencySummary, LoadSummary, ScaleDelay
 use super::wrap;
 use crate::{
     style::{Style, Tone},
-    words::{latency, milli, plural, seconds, tenths, thousands},
+    words::{ending, latency, milli, plural, seconds, tenths, thousands},
 };
 
 const INDENT: usize = 15;
@@ -24,7 +24,9 @@ pub(super) fn lines(summary: &LoadSummary, target: Option<i64>, style: Style) ->
         datagrams(summary, &mut block);
     } else {
         connections(summary, &mut block);
+        endings(summary, &mut block);
         messages(summary, &mut block);
+        sequence(summary, &mut block);
         broadcasts(summary, &mut block);
     }
     if let Some(delays) = &summary.scale_up {
@@ -85,6 +87,7 @@ fn connections(summary: &LoadSummary, block: &mut Block) {
         (totals.reset, "reset"),
         (totals.eof, "ended by the server"),
         (totals.given_up, "given up without an answer"),
+        (totals.protocol_errors, "given up for breaking the protocol"),
         (totals.notices, "told to reconnect"),
         (totals.reconnected, "came back"),
         (totals.stayed_away, "away at the end"),
@@ -93,6 +96,14 @@ fn connections(summary: &LoadSummary, block: &mut Block) {
     parts.push(format!("at most {} open at once", thousands(summary.open_max)));
     let tone = if totals.lost > 0 { Tone::Bad } else { Tone::Plain };
     block.row("connections", &parts.join(" · "), tone);
+}
+
+/// How the server ended connections of WebSocket.
+fn endings(summary: &LoadSummary, block: &mut Block) {
+    let all: Vec<String> = summary.endings.iter().map(ending).collect();
+    if !all.is_empty() {
+        block.row("ended by code", &all.join(" · "), Tone::Plain);
+    }
 }
 
 fn messages(summary: &LoadSummary, block: &mut Block) {
@@ -113,6 +124,32 @@ fn messages(summary: &LoadSummary, block: &mut Block) {
     ];
     parts.extend(seen(&more));
     block.row("messages", &parts.join(" · "), Tone::Plain);
+}
+
+/// What numbered messages showed. Loss and similar figures are shown even if zero.
+fn sequence(summary: &LoadSummary, block: &mut Block) {
+    let totals = &summary.totals;
+    if !summary.plan.sequence {
+        return;
+    }
+    let mut parts = vec![
+        format!("{} lost", thousands(totals.messages_lost)),
+        format!("{} doubled", thousands(totals.messages_duplicated)),
+        format!("{} reordered", thousands(totals.messages_reordered)),
+        format!(
+            "{} moves, {} to another replica",
+            thousands(totals.moves),
+            thousands(totals.moves_elsewhere)
+        ),
+    ];
+    let more = [
+        (totals.messages_resumed, "sent again after the server's word to come back"),
+        (totals.messages_overdue, "answered too late"),
+        (totals.messages_stray, "answers to nothing"),
+    ];
+    parts.extend(seen(&more));
+    let bad = totals.messages_lost + totals.messages_duplicated + totals.messages_reordered > 0;
+    block.row("sequence", &parts.join(" · "), if bad { Tone::Bad } else { Tone::Plain });
 }
 
 /// What became of the broadcasts that actions sent.
@@ -201,6 +238,8 @@ fn latencies(summary: &LoadSummary, block: &mut Block) {
         ("lateness", &summary.lateness, ""),
         ("reconnect", &summary.reconnect, ""),
         ("broadcast", &summary.broadcast, " to each client"),
+        ("gap", &summary.gap, " to a session's next answer"),
+        ("gap, less", &summary.gap_without_delay, " without its own delay"),
     ];
     let measured = kinds.into_iter().filter(|(_, latency, _)| latency.count > 0);
     for (index, (name, latency, note)) in measured.enumerate() {

@@ -42,7 +42,7 @@ const fn row(name: &'static str, whole: Whole, grows: Grows, of: fn(&Counters) -
 }
 
 /// The rows of [`Count`]'s constants come first.
-static COUNTS: [Row; 27] = [
+static COUNTS: [Row; 33] = [
     // Of the load's connections, those that were open at least once.
     row("connected", Whole::Connections, Grows::WithClients, |totals| totals.connected_first),
     // Connections; over UDP, messages, except what this side's own sockets had no room for.
@@ -58,6 +58,8 @@ static COUNTS: [Row; 27] = [
     row("stayed-away", Whole::Connections, Grows::No, |totals| totals.stayed_away),
     row("reconnected", Whole::Connections, Grows::WithClients, |totals| totals.reconnected),
     row("notices", Whole::Connections, Grows::WithClients, |totals| totals.notices),
+    row("turned-away", Whole::None, Grows::WithClients, |totals| totals.turned_away),
+    row("protocol-errors", Whole::None, Grows::No, |totals| totals.protocol_errors),
     row("answered", Whole::Sent, Grows::WithTime, |totals| totals.messages_answered),
     row("unanswered", Whole::Sent, Grows::No, |totals| totals.messages_unanswered),
     row("wrong", Whole::Sent, Grows::No, |totals| totals.messages_wrong),
@@ -69,6 +71,10 @@ static COUNTS: [Row; 27] = [
     row("reordered", Whole::None, Grows::No, |totals| totals.messages_reordered),
     row("overdue", Whole::None, Grows::No, |totals| totals.messages_overdue),
     row("stray", Whole::None, Grows::No, |totals| totals.messages_stray),
+    row("sequence-lost", Whole::Sent, Grows::No, |totals| totals.messages_lost),
+    row("resumed", Whole::Sent, Grows::No, |totals| totals.messages_resumed),
+    row("moves", Whole::Connections, Grows::WithClients, |totals| totals.moves),
+    row("moves-elsewhere", Whole::Connections, Grows::WithClients, |totals| totals.moves_elsewhere),
     row("receive-drops", Whole::None, Grows::No, |totals| totals.receive_drops),
     row("broadcasts-received", Whole::Deliveries, Grows::WithClients, |totals| totals.broadcasts_received),
     row("broadcasts-missed", Whole::Deliveries, Grows::No, |totals| totals.broadcasts_missed),
@@ -138,13 +144,15 @@ type DistributionOf = fn(&LoadSummary) -> &LatencySummary;
 type PercentileOf = fn(&LatencySummary) -> u64;
 
 /// The first is what a percentile without a name is of.
-static DISTRIBUTIONS: [(&str, DistributionOf); 6] = [
+static DISTRIBUTIONS: [(&str, DistributionOf); 8] = [
     ("message", |summary| &summary.message),
     ("connect", |summary| &summary.connect),
     ("first-byte", |summary| &summary.first_byte),
     ("lateness", |summary| &summary.lateness),
     ("reconnect", |summary| &summary.reconnect),
     ("broadcast", |summary| &summary.broadcast),
+    ("gap", |summary| &summary.gap),
+    ("gap-without-delay", |summary| &summary.gap_without_delay),
 ];
 
 /// In µs.

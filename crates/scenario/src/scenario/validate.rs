@@ -2,18 +2,16 @@
 
 use std::time::Duration;
 
-use platform::{
-    duration::{self, LONGEST},
-    values::Protocol,
-};
+use platform::duration::{self, LONGEST};
 
 use super::{Expect, Scenario};
-use crate::{Profile, ScenarioError, action::Place};
+use crate::{Policy, Profile, Protocol, ScenarioError, action::Place};
 
 const CONNECTIONS_MAX: u64 = 10_000_000;
 const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
 /// Answers longer than a buffer are not understood, and ours are as long as what was asked.
 const UDP_PAYLOAD_BYTES_MAX: usize = 1_900;
+const PATH_BYTES_MAX: usize = 1024;
 const WINDOW_MAX: u32 = 65_536;
 const TIMEOUT_MAX: Duration = Duration::from_hours(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -60,8 +58,9 @@ impl Scenario {
         self.validate_datagrams()?;
         between("messages.timeout", self.message_timeout(), MILLISECOND, TIMEOUT_MAX)?;
         between("connect-timeout", self.connect_timeout, MILLISECOND, TIMEOUT_MAX)?;
-        between("reconnect.delay", self.reconnect.delay, Duration::ZERO, TIMEOUT_MAX)?;
-        between("reconnect.jitter", self.reconnect.jitter, Duration::ZERO, TIMEOUT_MAX)?;
+        self.validate_sequence()?;
+        self.validate_reconnect()?;
+        self.validate_path()?;
         between(
             "phases.hold",
             hold.from_first_connect.or(hold.after_ramp).unwrap_or(self.length()),
@@ -75,14 +74,65 @@ impl Scenario {
         self.validate_actions()
     }
 
+    fn validate_sequence(&self) -> Valid {
+        let what = "messages.sequence";
+        if !self.messages.sequence {
+            return Ok(());
+        }
+        if self.protocol == Protocol::Udp {
+            return value(what, "over udp", "protocol tcp or ws: datagrams of msg: are numbered anyway");
+        }
+        if !self.sends() || self.messages.expect != Expect::Echo {
+            return value(what, "without echoes", "messages, and expect echo: answers tell the numbers");
+        }
+        Ok(())
+    }
+
+    fn validate_reconnect(&self) -> Valid {
+        let reconnect = &self.reconnect;
+        for (key, given) in [
+            ("reconnect.delay", reconnect.delay),
+            ("reconnect.jitter", reconnect.jitter),
+            ("reconnect.at-most", reconnect.at_most),
+        ] {
+            between(key, given.unwrap_or_default(), Duration::ZERO, TIMEOUT_MAX)?;
+        }
+        match reconnect.policy {
+            Some(policy) if reconnect.never && policy != Policy::None => {
+                value("reconnect.policy", policy.to_string(), "none, or without `never`")
+            }
+            Some(Policy::Backoff) => Ok(()),
+            _ => match reconnect.at_most {
+                Some(longest) => {
+                    value("reconnect.at-most", duration::format(longest), "only with policy backoff")
+                }
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn validate_path(&self) -> Valid {
+        let Some(path) = &self.path else { return Ok(()) };
+        if self.protocol != Protocol::Ws {
+            return value("path", path, "protocol ws: others have none");
+        }
+        if !path.starts_with('/')
+            || path.len() > PATH_BYTES_MAX
+            || !path.bytes().all(|byte| byte.is_ascii_graphic())
+        {
+            let expected = "a path such as /api/v1/websocket/{user}, of at most 1024 printable bytes of ASCII without blanks";
+            return value("path", format!("`{}`", path.escape_debug()), expected);
+        }
+        Ok(())
+    }
+
     /// What only datagrams can do, and what they cannot.
     fn validate_datagrams(&self) -> Valid {
         let (messages, profile) = (&self.messages, self.profile());
-        if self.protocol == Protocol::Tcp {
+        if self.protocol != Protocol::Udp {
+            let one = format!("protocol udp: over {} it is always 1", self.protocol);
             return match (messages.window, profile) {
-                (Some(window), _) => {
-                    value("messages.window", window.to_string(), "protocol udp: over tcp it is always 1")
-                }
+                (Some(window), _) => value("messages.window", window.to_string(), one),
                 (_, Some(_)) => value("phases.send", "a rate of all messages", "protocol udp"),
                 (None, None) => Ok(()),
             };
@@ -162,7 +212,7 @@ mod tests {
     fn impossible_values_are_named() {
         let stage = Stage::steady("5/s".parse().unwrap(), Duration::from_secs(1));
         let profile = Profile::new(vec![stage]);
-        let cases: [(&str, Change); 13] = [
+        let cases: [(&str, Change); 19] = [
             ("phases.ramp.connections 0", Box::new(|s| s.phases.ramp.connections = 0)),
             (
                 "messages.every 10us",
@@ -207,6 +257,24 @@ mod tests {
                     s.messages.every = Some(Every::Never);
                     s.phases.send = profile;
                 }),
+            ),
+            (
+                "messages.sequence without echoes",
+                Box::new(|s| (s.messages.sequence, s.messages.expect) = (true, Expect::Any)),
+            ),
+            (
+                "messages.sequence over udp",
+                Box::new(|s| (s.messages.sequence, s.protocol) = (true, Protocol::Udp)),
+            ),
+            ("path /: expected protocol ws", Box::new(|s| s.path = Some("/".to_owned()))),
+            (
+                r"path `/a\r\nb`: expected a path such as",
+                Box::new(|s| (s.protocol, s.path) = (Protocol::Ws, Some("/a\r\nb".to_owned()))),
+            ),
+            ("only with policy backoff", Box::new(|s| s.reconnect.at_most = Some(MILLISECOND))),
+            (
+                "reconnect.policy jitter: expected none",
+                Box::new(|s| (s.reconnect.never, s.reconnect.policy) = (true, Some(Policy::Jitter))),
             ),
             ("connect-timeout 2h", Box::new(|s| s.connect_timeout = Duration::from_hours(2))),
         ];

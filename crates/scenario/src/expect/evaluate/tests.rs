@@ -62,6 +62,9 @@ fn finished(totals: &Counters, message: LatencySummary) -> EventKind {
         first_error: None,
         first_wrong_answer: None,
         ended_early: None,
+        gap: LatencySummary::default(),
+        gap_without_delay: LatencySummary::default(),
+        endings: Vec::new(),
     };
     EventKind::LoadFinished { summary: Box::new(summary) }
 }

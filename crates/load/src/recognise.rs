@@ -3,7 +3,7 @@
 use scenario::escape;
 
 /// The beginning of a wrong answer as it is shown, and what it is known by.
-pub(super) fn shown(answer: &[u8]) -> String {
+pub(crate) fn shown(answer: &[u8]) -> String {
     let words = match answer {
         // A record of an alert or of a handshake, and the major version.
         [0x15 | 0x16, 0x03, ..] => ": this port speaks TLS",

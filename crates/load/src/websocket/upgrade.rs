@@ -1,0 +1,212 @@
+//! The handshake: a request of HTTP and its answer.
+
+use std::time::Duration;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use ring::digest;
+use scenario::escape;
+
+use super::close::HINT_MAX;
+use crate::recognise;
+
+/// The subprotocol by which this side asks to be told, in the reason of a close, when to come back.
+const RETRY_HINT: &str = "retry-hint";
+/// What a server proves with that it understood, RFC 6455 section 1.3.
+const SALT: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+/// A longer head is not read.
+pub(crate) const HEAD_MAX: usize = 16 * 1024;
+const HEADERS_MAX: usize = 64;
+/// Of a line that is shown.
+const SHOWN: usize = 120;
+/// A longer name of a server counts as none.
+const HOST_ID_MAX: usize = 128;
+const HTTP: &[u8] = b"HTTP/1.";
+
+/// How an upgrade was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Not all of it has come.
+    Partial,
+    /// What comes after `length` bytes are frames.
+    Accepted { length: usize, host: Option<String> },
+    /// With another status than 101. `line` is escaped.
+    Refused { status: u16, line: String, retry: Option<Duration> },
+    /// This is no WebSocket server, or none that understands. Why, in words.
+    Wrong(String),
+}
+
+/// The request, for a target and a path, with a key of 16 random bytes.
+pub(crate) fn request(host: &str, path: &str, key: [u8; 16]) -> Vec<u8> {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {}\r\nSec-WebSocket-Protocol: {RETRY_HINT}\r\n\r\n",
+        STANDARD.encode(key)
+    )
+    .into_bytes()
+}
+
+fn accept(key: [u8; 16]) -> String {
+    let text = [STANDARD.encode(key).as_bytes(), SALT].concat();
+    STANDARD.encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &text))
+}
+
+/// Reads an answer, as far as it is here.
+pub(crate) fn read(head: &[u8], key: [u8; 16]) -> Answer {
+    let begun = head.len().min(HTTP.len());
+    if head[..begun] != HTTP[..begun] {
+        let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        return Answer::Wrong(format!(
+            "the answer to the upgrade is no HTTP: {}",
+            recognise::shown(&line[..line.len().min(SHOWN)])
+        ));
+    }
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut response = httparse::Response::new(&mut headers);
+    let length = match response.parse(head) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) if head.len() < HEAD_MAX => return Answer::Partial,
+        Ok(httparse::Status::Partial) => {
+            return Answer::Wrong(format!(
+                "the answer to the upgrade has more than {HEAD_MAX} bytes of headers"
+            ));
+        }
+        Err(error) => {
+            return Answer::Wrong(format!(
+                "the answer to the upgrade cannot be read: {error}: {}",
+                line(head)
+            ));
+        }
+    };
+    let headers = &*response.headers;
+    let all = |name: &'static str| {
+        let named = headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
+        named.map(|header| header.value.trim_ascii())
+    };
+    let one = |name| all(name).next();
+    let status = response.code.unwrap_or_default();
+    if status != 101 {
+        let retry = one("Retry-After").and_then(|value| {
+            let seconds = std::str::from_utf8(value).ok()?.parse().ok()?;
+            Some(Duration::from_secs(seconds)).filter(|after| *after <= HINT_MAX)
+        });
+        let after = one("Retry-After").map(|value| format!(", Retry-After: {}", escape(value)));
+        return Answer::Refused { status, line: line(head) + &after.unwrap_or_default(), retry };
+    }
+    let has_token = |name, token: &str| {
+        let tokens = all(name).flat_map(|value| value.split(|byte| *byte == b','));
+        tokens.into_iter().any(|value| value.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    };
+    let wrong = |what: String| Answer::Wrong(format!("the answer to the upgrade is 101 but {what}"));
+    if !has_token("Upgrade", "websocket") || !has_token("Connection", "upgrade") {
+        return wrong("does not upgrade to websocket".to_owned());
+    }
+    let expected = accept(key);
+    match one("Sec-WebSocket-Accept") {
+        Some(given) if given == expected.as_bytes() => {}
+        Some(given) => {
+            return wrong(format!("its Sec-WebSocket-Accept is `{}` instead of `{expected}`", escape(given)));
+        }
+        None => return wrong("has no Sec-WebSocket-Accept".to_owned()),
+    }
+    if let Some(extension) = one("Sec-WebSocket-Extensions") {
+        return wrong(format!("takes the extension `{}`, which was not offered", escape(extension)));
+    }
+    if let Some(chosen) = one("Sec-WebSocket-Protocol").filter(|chosen| *chosen != RETRY_HINT.as_bytes()) {
+        return wrong(format!("takes the subprotocol `{}`, which was not offered", escape(chosen)));
+    }
+    let host = one("Host-Id").filter(|host| (1..=HOST_ID_MAX).contains(&host.len())).map(escape);
+    Answer::Accepted { length, host }
+}
+
+/// The first line of an answer, escaped.
+fn line(head: &[u8]) -> String {
+    let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end();
+    escape(&line[..line.len().min(SHOWN)])
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The one of RFC 6455 section 1.3: `the sample nonce`.
+    const KEY: [u8; 16] = *b"the sample nonce";
+    const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: keep-alive, \
+                            Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nHost-Id: 10.1.2.3\r\n\r\n";
+
+    fn wrong(head: &str) -> String {
+        match read(head.as_bytes(), KEY) {
+            Answer::Wrong(why) => why,
+            other => panic!("{head}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_standards_own_example_is_accepted_and_says_who_serves() {
+        let text = String::from_utf8(request("h:1", "/a", KEY)).unwrap();
+        assert!(text.starts_with("GET /a HTTP/1.1\r\nHost: h:1\r\n"), "{text}");
+        assert!(text.contains("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"), "{text}");
+        let stream = [ACCEPTED.as_bytes(), b"\x81\x00"].concat();
+        let expected = Answer::Accepted { length: ACCEPTED.len(), host: Some("10.1.2.3".to_owned()) };
+        assert_eq!(read(&stream, KEY), expected);
+        for end in 0..ACCEPTED.len() {
+            assert_eq!(read(&ACCEPTED.as_bytes()[..end], KEY), Answer::Partial, "{end}");
+        }
+    }
+
+    #[test]
+    fn refusals_are_told_with_their_hint() {
+        let head = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 3\r\n\r\ntoo many";
+        let expected = Answer::Refused {
+            status: 503,
+            line: "HTTP/1.1 503 Service Unavailable, Retry-After: 3".to_owned(),
+            retry: Some(Duration::from_secs(3)),
+        };
+        assert_eq!(read(head.as_bytes(), KEY), expected);
+        let head = "HTTP/1.1 404 \x1b[2J\r\nRetry-After: Fri, 31 Dec 1999 23:59:59 GMT\r\n\r\n";
+        match read(head.as_bytes(), KEY) {
+            Answer::Refused { status: 404, line, retry: None } => assert!(!line.contains('\x1b'), "{line}"),
+            Answer::Wrong(why) => assert!(!why.contains('\x1b'), "{why}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_no_websocket_server_is_told_apart() {
+        for (head, words) in [
+            ("SSH-2.0-x\r\n", "is no HTTP: `SSH-2.0-x\\r`: this port speaks SSH"),
+            ("GET / HTTP/1.1\r\n", "is no HTTP: `GET / HTTP/1.1"),
+            ("HTTP/1.1 abc\r\n\r\n", "cannot be read"),
+        ] {
+            assert!(wrong(head).contains(words), "{}", wrong(head));
+        }
+        for (part, instead, words) in [
+            ("WebSocket\r", "h2c\r", "does not upgrade"),
+            ("s3pP", "AAAA", "instead of `s3pPLMBiTxaQ9kYGzzhZRbK+xOo=`"),
+            ("Sec-WebSocket-Accept", "X", "no Sec-WebSocket-Accept"),
+            ("Host-Id: ", "Sec-WebSocket-Extensions: ", "extension `10.1.2.3`"),
+            ("Host-Id: ", "Sec-WebSocket-Protocol: ", "subprotocol `10.1.2.3`"),
+        ] {
+            let head = ACCEPTED.replace(part, instead);
+            assert!(wrong(&head).contains(words), "{}", wrong(&head));
+        }
+        let endless = format!("HTTP/1.1 101 Yes\r\nX: {}", "a".repeat(HEAD_MAX));
+        assert!(wrong(&endless).contains("more than 16384 bytes"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_is_judged_and_nothing_is_shown_raw(
+            bytes in prop_oneof!["HTTP/1\\.1 [0-9]{3} .{0,20}\r\n(.{0,10}: .{0,10}\r\n){0,3}\r\n", ".{0,60}"],
+        ) {
+            match read(bytes.as_bytes(), KEY) {
+                Answer::Wrong(text) | Answer::Refused { line: text, .. } => {
+                    prop_assert!(!text.chars().any(char::is_control), "{}", text);
+                }
+                Answer::Accepted { .. } => prop_assert!(false, "nobody knows the key"),
+                Answer::Partial => {}
+            }
+        }
+    }
+}

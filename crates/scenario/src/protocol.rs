@@ -1,0 +1,42 @@
+//! What a load speaks.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{hint, name_of, named};
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    #[default]
+    Tcp,
+    Udp,
+    /// WebSocket over TCP.
+    Ws,
+}
+
+impl Protocol {
+    const NAMES: [(&'static str, Self); 3] = [("tcp", Self::Tcp), ("udp", Self::Udp), ("ws", Self::Ws)];
+
+    /// As it is written before an address (`udp://127.0.0.1:10001`), and what the service is called that speaks it.
+    pub fn name(self) -> &'static str {
+        name_of(&Self::NAMES, &self)
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = Self::NAMES.map(|(name, _)| name);
+        named(&Self::NAMES, text)
+            .ok_or_else(|| format!("`{text}` is none of {}{}", names.join(", "), hint(text, names)))
+    }
+}
