@@ -313,6 +313,32 @@ impl ReplicaSnapshot {
     }
 }
 
+/// Whether a replica takes new connections.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Traffic {
+    #[default]
+    Active,
+    /// Ready, but out of the endpoints: it keeps the connections that it has and gets no new ones.
+    Inactive,
+}
+
+impl Traffic {
+    /// Whether this is what every replica starts with.
+    pub fn is_active(&self) -> bool {
+        *self == Self::Active
+    }
+}
+
+impl fmt::Display for Traffic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Active => "active",
+            Self::Inactive => "inactive",
+        })
+    }
+}
+
 /// A replica's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
