@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tracing::info;
 
+use crate::http;
 use crate::settings::{Setting, Variable};
 
 pub const SHED_TOKEN: Variable = Variable::optional(
@@ -92,6 +94,21 @@ pub struct Accepted {
     pub id: String,
     /// How many connections were asked to move; fewer than ordered if there were not as many.
     pub accepted: u64,
+}
+
+/// Gives an order to the admin port at `admin`; returns how many connections were asked to move.
+///
+/// # Errors
+/// Why the order is not obeyed, in words.
+pub async fn send(admin: SocketAddr, token: &str, order: &Order, timeout: Duration) -> Result<u64, String> {
+    let url = http::url(format_args!("http://{admin}/shed")).map_err(|error| error.to_string())?;
+    let body = serde_json::to_string(order).map_err(|error| error.to_string())?;
+    let answer = http::post_json(url, token, body, timeout).await.map_err(|error| error.to_string())?;
+    if !answer.is_success() {
+        return Err(format!("the order to shed was answered with {}: {}", answer.status, answer.body.trim()));
+    }
+    let accepted: Accepted = serde_json::from_str(&answer.body).map_err(|error| error.to_string())?;
+    Ok(accepted.accepted)
 }
 
 struct Orders<F> {

@@ -10,6 +10,7 @@ use std::{
 use ::platform::values::{self, Protocol};
 use controller::{GatewayTemplate, Kafka, ServiceTemplate};
 
+use super::shedding;
 use crate::{child::PARENT_VARIABLE, control::RUN_VARIABLE, paths::PlatformPaths, slot::Addresses};
 
 /// Handed on from the supervisor's own environment.
@@ -40,6 +41,7 @@ pub(crate) struct Site<'a> {
 /// The variables of `values.yaml`, where the backends are, and where this replica stands.
 pub(crate) fn of_replica(
     template: &ServiceTemplate,
+    shed_token: &str,
     site: Site<'_>,
     addresses: Addresses,
 ) -> BTreeMap<String, String> {
@@ -73,6 +75,9 @@ pub(crate) fn of_replica(
         set("ELASTICSEARCH_ENDPOINT", url);
     }
     environment.extend(of_site(site));
+    if shedding::obeys(template.kind) {
+        environment.insert("SHED_TOKEN".to_owned(), shed_token.to_owned());
+    }
     environment
 }
 

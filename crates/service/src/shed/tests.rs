@@ -55,6 +55,20 @@ fn an_order_is_carried_out_once() {
     assert_eq!(left.load(Ordering::Relaxed), 0);
 }
 
+#[tokio::test]
+async fn the_client_hears_how_many_or_why_not() {
+    let (admin, _) = start(Some(SECRET));
+    let order = Order { id: "a".into(), count: 40 };
+    assert_eq!(send_order(admin.address(), SECRET, &order).await, Ok(10));
+    assert_eq!(send_order(admin.address(), SECRET, &order).await, Ok(10));
+    let refused = send_order(admin.address(), "another token", &order).await.unwrap_err();
+    assert!(refused.contains("401") && refused.contains("SHED_TOKEN"), "{refused}");
+}
+
+async fn send_order(admin: SocketAddr, token: &str, order: &Order) -> Result<u64, String> {
+    super::send(admin, token, order, DEADLINE).await
+}
+
 #[test]
 fn nobody_orders_without_the_token() {
     let (admin, left) = start(Some(SECRET));
