@@ -80,7 +80,7 @@ impl Server {
         let store = Arc::new(Store::new(
             settings.redis.clone(),
             host_id.clone(),
-            settings.session_refresh,
+            (settings.session_refresh, settings.retry_after),
             Arc::clone(&sessions),
             Arc::clone(&metrics),
             readiness.clone(),
