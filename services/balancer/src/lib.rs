@@ -28,7 +28,7 @@ use platform::Target;
 pub use server::Server;
 pub use service::Error;
 use service::Shutdown;
-pub use settings::{Policy, Settings};
+pub use settings::{Environment, Policy, Settings};
 
 /// What a balancer acts on.
 #[derive(Clone)]

@@ -26,8 +26,7 @@ const ENVIRONMENT_TYPE: Variable = Variable::new(
 );
 const PLAYCTL_PLATFORM: Variable = Variable::optional(
     "PLAYCTL_PLATFORM",
-    "The platform of this machine to act on. Without it, the cluster that the balancer runs in; elsewhere it says what \
-     it would do.",
+    "The platform of this machine to act on. Without it the balancer says what it would do.",
 );
 const SESSIONS_FROM: Variable = Variable::new(
     "SESSIONS_FROM",

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use ::platform::values::{self, Protocol};
+use ::platform::{
+    ServiceKind,
+    values::{self, Protocol},
+};
 use controller::{GatewayTemplate, Kafka, ServiceTemplate};
 
 use super::shedding;
@@ -16,6 +19,9 @@ use crate::{child::PARENT_VARIABLE, control::RUN_VARIABLE, paths::PlatformPaths,
 /// Handed on from the supervisor's own environment.
 const INHERITED: [&str; 9] =
     ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "RUST_LOG", "RUST_BACKTRACE", "LD_LIBRARY_PATH"];
+
+/// What the path of the control socket follows from, beside `HOME`.
+const TO_FIND_US: [&str; 2] = ["XDG_STATE_HOME", "XDG_RUNTIME_DIR"];
 
 /// What all processes of a run share.
 pub(crate) fn common(platform: &str, run: uuid::Uuid) -> BTreeMap<OsString, OsString> {
@@ -77,6 +83,11 @@ pub(crate) fn of_replica(
     environment.extend(of_site(site));
     if shedding::obeys(template.kind) {
         environment.insert("SHED_TOKEN".to_owned(), shed_token.to_owned());
+    }
+    if template.kind == ServiceKind::Balancer {
+        // It talks to this supervisor, whose socket it has to find.
+        let own = TO_FIND_US.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
+        environment.extend(own);
     }
     environment
 }
