@@ -25,7 +25,7 @@ pub struct Fleet {
     pub replicas: u32,
     /// Sessions whose server is none of these, such as those of a killed one that have not expired.
     pub elsewhere: u64,
-    /// Clients that were turned away for want of room and come back.
+    /// Clients that were turned away for lack of room and come back.
     pub waiting: u64,
     /// How many replicas the autoscaler will want soon, if a scale-down is foreseen.
     pub foreseen: Option<u32>,

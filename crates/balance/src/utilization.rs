@@ -113,7 +113,8 @@ impl Utilization {
 
     /// Rules 1 and 7: all sessions, those of inactive servers and those on the move included.
     fn sessions(&mut self, now_ms: u64, fleet: &Fleet) -> u64 {
-        self.moving.count(now_ms, fleet.connections()).saturating_add(fleet.waiting)
+        // Who waits and gets in is none of those that were shed.
+        self.moving.count(now_ms, fleet.connections().saturating_add(fleet.waiting))
     }
 
     /// Rule 1.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use service::redis::{self, Cmd, MultiplexedConnection, RedisResult};
 use tokio::sync::Semaphore;
 
-/// Beginning of the keys of clients that were turned away for want of room.
+/// Beginning of the keys of clients that were turned away for lack of room.
 const REFUSED: &str = "WsRefused#";
 /// Requests for all sessions that are answered at a time; the rest wait. Each holds all of them.
 const READS_AT_A_TIME: usize = 4;

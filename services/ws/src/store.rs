@@ -22,7 +22,7 @@ use crate::sessions::{Changes, Session, Sessions};
 
 /// Beginning of the keys. Other readers of Redis rely on it.
 const PREFIX: &str = "WsSession#";
-/// Beginning of the keys of users who were turned away for want of room: whoever balances counts them as well.
+/// Beginning of the keys of users who were turned away for lack of room; the balancer counts them as well.
 const REFUSED: &str = "WsRefused#";
 /// The part that `/readyz` calls degraded while Redis is away.
 pub(crate) const PART: &str = "redis";

@@ -278,6 +278,18 @@ fn rule_7_no_server_goes_while_sessions_move() {
 }
 
 #[test]
+fn rule_7_who_was_turned_away_and_gets_in_is_none_of_those_that_were_shed() {
+    let mut policy = Utilization::new(Rules::default());
+    let mut full = active(&[30, 1, 1, 1, 1, 1]);
+    full.waiting = 5;
+    assert_eq!(words(&policy.balance(0, &full)[0].orders), "ws-0 sheds 23");
+    policy.shed(0, 23);
+    // The five are in, and of the 23 nobody is back yet.
+    let overall = policy.balance(2_000, &active(&[7, 2, 2, 2, 2, 2]));
+    assert_eq!(overall[0].reason, Reason::Even { overall: 66, tolerance: 10 });
+}
+
+#[test]
 fn without_an_active_server_one_becomes_active() {
     assert_eq!(utilize(&fleet(&[(2, false), (0, false)])).0, "ws-0 active");
     assert_eq!(utilize(&Fleet::default()), (String::new(), "there is no server".into()));
