@@ -237,6 +237,8 @@ mod tests {
             phase: ReplicaPhase::BackOff,
             reason: None,
             since,
+            traffic: platform::target::Traffic::Active,
+            deletion_cost: 0,
             restarts: 12,
             connections: Some(10_000),
             packets_per_second: None,

@@ -1,7 +1,13 @@
-//! Which of several replicas gets a new connection.
+//! Which of several replicas gets a new connection, and which connections move.
 //!
-//! The gateway, the simulator and the balancer make the same choice, so it lives here, without clock and I/O. The
-//! caller names its candidates by index, says how many connections each one has, and passes the random number generator
+//! The gateway, the simulator and the balancer make the same choices, so they live here, without clock and I/O.
+//!
+//! Connections that last stay where they are when replicas come and go. Two policies move them: [`Utilization`] owns
+//! the number of servers; [`Excess`] works beside an autoscaler and only evens out. Each is told what there is
+//! ([`Fleet`]) and the time, and answers with [`Decision`]s: orders, and why. [`Pace`] spreads an order to shed over
+//! time.
+//!
+//! For a new connection the caller names its candidates by index, says how many connections each one has, and passes the random number generator
 //! in: equal seeds and equal loads give equal choices.
 //!
 //! Least request, the default, is Envoy's: two independent draws *with* replacement; the second wins only if it has
@@ -18,7 +24,21 @@
 //! assert!(chosen.is_some_and(|index| index < 2));
 //! ```
 
+mod excess;
+mod fleet;
+mod moving;
+mod pace;
+mod reason;
+mod utilization;
+
+pub use excess::{Excess, ExcessRules};
+pub use fleet::{Decision, Fleet, GOES_FIRST, Order, Server, Traffic};
+pub use moving::AWAY_MAX_MS;
+pub use pace::{Pace, Portion};
 pub use platform::values::Policy;
+pub use reason::{Reason, Share, Wanted};
+pub use utilization::{Rules, Utilization};
+
 use rand::{Rng, RngExt};
 
 /// A policy and what it remembers between two choices.

@@ -151,6 +151,8 @@ fn of_pod(pod: &PodFacts, usage: &Usage, now: Timestamp) -> ReplicaSnapshot {
         reason: (phase != ReplicaPhase::Ready && phase != ReplicaPhase::Draining)
             .then(|| pod.why_not_ready()),
         since,
+        traffic: platform::target::Traffic::Active,
+        deletion_cost: 0,
         restarts: pod.restarts(),
         connections: None,
         packets_per_second: None,

@@ -201,7 +201,7 @@ fn candidate(replica: &Instance, template: &ServiceTemplate) -> Candidate {
         node: replica.node,
         running: run.is_some(),
         ready_since: run.filter(|_| replica.is_ready()).and_then(|run| run.ready_since),
-        deletion_cost: template.deletion_cost(),
+        deletion_cost: replica.deletion_cost(template),
         restarts: replica.restarts,
         created: replica.created,
     }

@@ -124,6 +124,8 @@ pub enum Reply {
     },
     Stopped(Stopped),
     Started(Started),
+    /// A replica has what was set, or a decision was told.
+    Marked,
     /// `run` as for `Killed`.
     Drained {
         run: Option<RunId>,

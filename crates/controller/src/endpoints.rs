@@ -97,18 +97,21 @@ impl Controller {
         self.endpoints.written_version = version;
         let before = std::mem::replace(&mut self.endpoints.written, self.endpoints.clusters.clone());
         let is_news = |cluster: &&Cluster| !before.contains(cluster) && !is_first_and_empty(cluster, &before);
+        let stays = |run| self.instances.values().any(|one| one.runs_as(run) && one.is_ready());
+        let changed = |cluster| changed(cluster, stays);
         let changed: Vec<EventKind> = self.endpoints.written.iter().filter(is_news).map(changed).collect();
         for event in changed {
             self.event(event);
         }
     }
 
-    /// Replicas that may get connections, and those that still have some, with the run and whether it drains.
+    /// Replicas that may get connections, and those that still have some, with the run and whether it gets no new ones:
+    /// it drains, or is inactive.
     fn endpoints_of(&self, kind: ServiceKind) -> impl Iterator<Item = (&Instance, RunId, bool)> {
         self.replicas(kind).filter_map(|one| {
             let draining = one.phase == ReplicaPhase::Draining;
             let run = one.run.as_ref().filter(|_| draining || one.is_ready())?;
-            Some((one, run.id, draining))
+            Some((one, run.id, draining || !one.takes_connections()))
         })
     }
 
@@ -138,10 +141,13 @@ fn is_first_and_empty(cluster: &Cluster, before: &[Cluster]) -> bool {
     cluster.endpoints.is_empty() && !before.iter().any(|known| known.service == cluster.service)
 }
 
-fn changed(cluster: &Cluster) -> EventKind {
+/// `stays`: whether a run is ready; if it gets no new connections all the same, it is inactive and does not drain.
+fn changed(cluster: &Cluster, stays: impl Fn(RunId) -> bool) -> EventKind {
     let names = |draining: bool| {
-        let some = cluster.endpoints.iter().filter(move |endpoint| endpoint.draining == draining);
-        some.map(|endpoint| endpoint.replica.clone()).collect()
+        let some = cluster.endpoints.iter().filter(|endpoint| endpoint.draining == draining);
+        some.filter(|endpoint| !draining || !stays(endpoint.run))
+            .map(|endpoint| endpoint.replica.clone())
+            .collect()
     };
     EventKind::EndpointsChanged {
         service: cluster.service.name().to_owned(),

@@ -4,7 +4,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use platform::{target::Subject, values::Values};
+use platform::{
+    target::{Balanced, Subject, Traffic},
+    values::Values,
+};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -97,6 +100,21 @@ pub enum Request {
     Drain {
         what: Subject,
         loads: Vec<(RunId, u64)>,
+    },
+    SetTraffic {
+        service: String,
+        replica: String,
+        traffic: Traffic,
+    },
+    SetDeletionCost {
+        service: String,
+        replica: String,
+        cost: i32,
+    },
+    /// A balancer's decision is to be told.
+    Balanced {
+        service: String,
+        balanced: Balanced,
     },
 }
 

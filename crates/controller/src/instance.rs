@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use platform::{
     ServiceKind,
-    target::ReplicaPhase,
+    target::{ReplicaPhase, Traffic},
     values::{Probe, Protocol},
 };
 use uuid::Uuid;
@@ -15,7 +15,7 @@ use crate::{
     parts::PartKind,
     probe::Prober,
     series::Series,
-    template::{Source, Template},
+    template::{ServiceTemplate, Source, Template},
 };
 
 /// What a part's or gateway's readiness is asked by.
@@ -77,6 +77,10 @@ pub(crate) struct Instance {
     pub(crate) forced: bool,
     /// Not started again after its death.
     pub(crate) stay_dead: bool,
+    /// Whether it takes new connections; a new process of it does as the one before did.
+    pub(crate) traffic: Traffic,
+    /// What was set for this one; `None`: the template's.
+    pub(crate) deletion_cost: Option<i32>,
     /// What the server calls itself.
     pub(crate) server_id: Option<Uuid>,
     /// The version of the endpoints that a gateway has taken over.
@@ -100,6 +104,15 @@ pub(crate) struct Run {
 }
 
 impl Instance {
+    /// Whether it gets new connections when it is ready.
+    pub(crate) fn takes_connections(&self) -> bool {
+        self.is_active() && self.traffic.is_active()
+    }
+
+    pub(crate) fn deletion_cost(&self, template: &ServiceTemplate) -> i32 {
+        self.deletion_cost.unwrap_or_else(|| template.deletion_cost())
+    }
+
     /// Whether it counts: it was not told to end.
     pub(crate) fn is_active(&self) -> bool {
         self.draining_since.is_none()

@@ -14,6 +14,7 @@
 mod apply;
 mod autoscaling;
 mod backoff;
+mod balancing;
 mod controller;
 mod deletion;
 mod deployment;

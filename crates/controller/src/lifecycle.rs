@@ -13,7 +13,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use platform::{EventKind, target::ReplicaPhase};
+use platform::{
+    EventKind,
+    target::{ReplicaPhase, Traffic},
+};
 
 use crate::{
     Controller, Effect, Fact, RunId, Time,
@@ -67,6 +70,8 @@ impl Controller {
             kill_at: None,
             forced: false,
             stay_dead: false,
+            traffic: Traffic::Active,
+            deletion_cost: None,
             server_id: None,
             endpoints_version: 0,
             detail: String::new(),

@@ -16,7 +16,7 @@ use crate::{
 /// What gateways go by on the command line.
 const GATEWAY: &str = "gateway";
 
-type Answer = Result<Reply, TargetError>;
+pub(crate) type Answer = Result<Reply, TargetError>;
 /// How loaded runs are at this moment.
 type Loads = [(RunId, u64)];
 
@@ -200,7 +200,7 @@ impl Controller {
     }
 
     /// A service, even one that was switched off and still has replicas that end.
-    fn known_service(&self, name: &str) -> Result<ServiceKind, TargetError> {
+    pub(crate) fn known_service(&self, name: &str) -> Result<ServiceKind, TargetError> {
         self.find_service(name, |_| true)
     }
 
@@ -219,7 +219,7 @@ impl Controller {
     }
 
     /// The replica that is meant.
-    fn pick(&self, kind: ServiceKind, pick: &Pick, loads: &Loads) -> Result<u64, TargetError> {
+    pub(crate) fn pick(&self, kind: ServiceKind, pick: &Pick, loads: &Loads) -> Result<u64, TargetError> {
         let running = || self.replicas(kind).filter(|one| one.is_active() && one.run.is_some());
         // Of equally loaded ones the oldest.
         let loaded = |one: &&Instance| {

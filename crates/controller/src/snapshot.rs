@@ -120,6 +120,8 @@ impl Controller {
             phase: replica.phase,
             reason: None,
             since: self.wall(replica.since),
+            traffic: replica.traffic,
+            deletion_cost: replica.deletion_cost(template),
             restarts: replica.restarts,
             connections: series.connections().filter(|_| template.transport() == Protocol::Tcp),
             packets_per_second: series.packets_per_second(),

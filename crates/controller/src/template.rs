@@ -69,7 +69,7 @@ impl Backends {
     /// Without what only other services use, which this one would otherwise be replaced for.
     fn of_service(&self, kind: ServiceKind) -> Self {
         Self {
-            redis: self.redis.clone().filter(|_| kind == ServiceKind::Ws),
+            redis: self.redis.clone().filter(|_| matches!(kind, ServiceKind::Ws | ServiceKind::Balancer)),
             ws_port: self.ws_port.filter(|_| kind == ServiceKind::WsClient),
             ..self.clone()
         }

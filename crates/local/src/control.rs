@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use autoscale::explain::Case;
 use platform::{
     Event, HostPort, TargetError,
-    target::{EventsFrom, LogLine, LogQuery, Snapshot},
+    target::{EventsFrom, LogLine, LogQuery, Shed, Snapshot},
     values::Values,
 };
 use serde::{Deserialize, Serialize};
@@ -52,6 +52,12 @@ pub(crate) enum Request {
     Autoscaler {
         service: String,
     },
+    /// Answered by `Shed`.
+    Shed {
+        service: String,
+        replica: String,
+        order: Shed,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -64,6 +70,8 @@ pub(crate) enum Reply {
     Snapshot(Box<Snapshot>),
     Endpoint(HostPort),
     Autoscaler(Box<Case>),
+    /// How many connections were asked to move.
+    Shed(u64),
     /// There is nothing more to come.
     End,
     Failed(TargetError),

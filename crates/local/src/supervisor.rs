@@ -27,6 +27,7 @@ mod recorder;
 mod runs;
 mod sample;
 mod servers;
+mod shedding;
 mod start;
 mod tape;
 mod telemetry;
@@ -210,7 +211,8 @@ async fn serve(
     let (messages, mut incoming) = mpsc::channel(MESSAGES_MAX);
     let mut supervisor = Supervisor::new(name, run, paths, own.clone(), messages.clone())?;
     let host = &supervisor.host;
-    let talk = Talk { messages, events: host.events(), logs: host.logs() };
+    let shed_token = host.shed_token();
+    let talk = Talk { messages, events: host.events(), logs: host.logs(), shed_token };
     let mut clients = JoinSet::new();
     let mut waiting_room = WaitingRoom::default();
     let asked = waiting_room.ticket();

@@ -9,9 +9,9 @@ use std::{fmt, ops::ControlFlow, time::Duration};
 use platform::{
     Target, TargetError,
     target::{
-        Applied, Case, Drained, Endpoint, EventStream, EventsFrom, Killed, LogQuery, LogStream, NODES,
-        NodeAdded, NodeRemoved, OnProgress, OnWait, PartOrigin, Progress, Scaled, Snapshot, Started, Stopped,
-        Subject, Wanted,
+        Applied, Balanced, Case, Drained, Endpoint, EventStream, EventsFrom, Killed, LogQuery, LogStream,
+        NODES, NodeAdded, NodeRemoved, OnProgress, OnWait, PartOrigin, Progress, Scaled, Shed, Snapshot,
+        Started, Stopped, Subject, Traffic, Wanted,
     },
 };
 
@@ -430,6 +430,29 @@ impl Target for LocalTarget {
             Reply::Endpoint(address) => Ok(Endpoint::At(address)),
             _ => Err(unexpected()),
         }
+    }
+
+    fn set_traffic(&self, service: &str, replica: &str, traffic: Traffic) -> Result<(), TargetError> {
+        let (service, replica) = (service.to_owned(), replica.to_owned());
+        self.act(controller::Request::SetTraffic { service, replica, traffic }).map(drop)
+    }
+
+    fn set_deletion_cost(&self, service: &str, replica: &str, cost: i32) -> Result<(), TargetError> {
+        let (service, replica) = (service.to_owned(), replica.to_owned());
+        self.act(controller::Request::SetDeletionCost { service, replica, cost }).map(drop)
+    }
+
+    fn shed(&self, service: &str, replica: &str, order: &Shed) -> Result<u64, TargetError> {
+        let (service, replica, order) = (service.to_owned(), replica.to_owned(), order.clone());
+        match self.ask(&Request::Shed { service, replica, order })? {
+            Reply::Shed(asked) => Ok(asked),
+            _ => Err(unexpected()),
+        }
+    }
+
+    fn tell_balanced(&self, service: &str, balanced: &Balanced) -> Result<(), TargetError> {
+        let (service, balanced) = (service.to_owned(), balanced.clone());
+        self.act(controller::Request::Balanced { service, balanced }).map(drop)
     }
 
     fn autoscaler(&self, service: &str) -> Result<Case, TargetError> {

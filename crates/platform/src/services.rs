@@ -19,6 +19,7 @@ pub enum ServiceKind {
     Directory,
     Logger,
     WsClient,
+    Balancer,
 }
 
 /// What is known about a service before any values are read.
@@ -74,8 +75,16 @@ impl PodsMetric {
 }
 
 impl ServiceKind {
-    pub const ALL: [Self; 7] =
-        [Self::Tcp, Self::Udp, Self::Ws, Self::Stream, Self::Directory, Self::Logger, Self::WsClient];
+    pub const ALL: [Self; 8] = [
+        Self::Tcp,
+        Self::Udp,
+        Self::Ws,
+        Self::Stream,
+        Self::Directory,
+        Self::Logger,
+        Self::WsClient,
+        Self::Balancer,
+    ];
 
     pub fn row(self) -> ServiceRow {
         let row =
@@ -89,6 +98,7 @@ impl ServiceKind {
             Self::Directory => later("directory"),
             Self::Logger => ServiceRow { has_clients: false, ..row("logger", Protocol::Tcp, None) },
             Self::WsClient => row("ws-client", Protocol::Tcp, None),
+            Self::Balancer => row("balancer", Protocol::Tcp, None),
         }
     }
 

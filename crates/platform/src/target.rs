@@ -3,6 +3,7 @@
 //! Calls block and use no runtime's types, so that engines that act on a platform (load, balancer) depend on this trait
 //! alone. Implementations that are asynchronous inside hide it.
 
+mod balancing;
 mod subject;
 
 use std::{
@@ -14,6 +15,7 @@ pub use autoscale::explain::Case;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use balancing::{Balanced, Shed, Traffic};
 pub use subject::{Pick, Subject, SubjectError};
 
 use crate::{
@@ -65,6 +67,27 @@ pub trait Target: Send + Sync {
     fn reported(&self, service: &str) -> Result<Option<Reported>, TargetError> {
         let _ = service;
         Ok(None)
+    }
+    /// Lets a replica take new connections, or none. What is so already stays so.
+    fn set_traffic(&self, service: &str, replica: &str, traffic: Traffic) -> Result<(), TargetError> {
+        let _ = (service, traffic);
+        Err(balancing::unsupported(format_args!("setting the traffic of {replica}")))
+    }
+    /// Sets a replica's deletion cost: of several, the one with the lowest goes first. A new replica has 0.
+    fn set_deletion_cost(&self, service: &str, replica: &str, cost: i32) -> Result<(), TargetError> {
+        let _ = (service, cost);
+        Err(balancing::unsupported(format_args!("setting the deletion cost of {replica}")))
+    }
+    /// Asks a replica's most idle connections to move; returns how many were asked. An order that comes twice is carried
+    /// out once.
+    fn shed(&self, service: &str, replica: &str, order: &Shed) -> Result<u64, TargetError> {
+        let _ = (service, order);
+        Err(balancing::unsupported(format_args!("shedding connections of {replica}")))
+    }
+    /// Has a balancer's decision told among the platform's events, where it has any.
+    fn tell_balanced(&self, service: &str, balanced: &Balanced) -> Result<(), TargetError> {
+        let _ = (service, balanced);
+        Ok(())
     }
 }
 
@@ -291,6 +314,12 @@ pub struct ReplicaSnapshot {
     pub reason: Option<String>,
     /// When it entered this phase.
     pub since: jiff::Timestamp,
+    /// Whether it takes new connections, once it is ready.
+    #[serde(default, skip_serializing_if = "Traffic::is_active")]
+    pub traffic: Traffic,
+    /// Of several, the one with the lowest goes first.
+    #[serde(default, skip_serializing_if = "balancing::is_zero")]
+    pub deletion_cost: i32,
     pub restarts: u32,
     /// Established connections at the last look, as the kernel counts them.
     pub connections: Option<u64>,

@@ -12,6 +12,7 @@ use platform::event::{
     LatencySummary, LoadPlan, LoadStage, LoadSummary, LoadTick, MetricProposal, NodeState, ReplicaShare,
     ScaleDelays, ServiceInfo, Skew, Source, Stamper,
 };
+use platform::target::Traffic;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -138,6 +139,8 @@ fn samples() -> Vec<EventKind> {
             restart_in_ms: Some(10_000),
         },
         EventKind::EndpointsChanged { service: tcp(), ready: vec![pod()], draining: vec![] },
+        EventKind::TrafficChanged { service: tcp(), pod: pod(), traffic: Traffic::Inactive },
+        EventKind::Balanced { service: tcp(), orders: vec![pod()], reason: "full".to_owned() },
         EventKind::NodeChanged { node: pod(), state: NodeState::Gone, reason: "gone".to_owned() },
         EventKind::MetricScraped {
             service: tcp(),

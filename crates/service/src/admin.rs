@@ -22,8 +22,8 @@ use prometheus_client::registry::Registry;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
-use crate::listen;
 use crate::readiness::Readiness;
+use crate::{listen, shed};
 
 /// What the admin port serves.
 pub struct Pages {
@@ -53,6 +53,17 @@ impl Pages {
     #[must_use]
     pub fn with(self, path: &str, text: impl Fn() -> String + Clone + Send + Sync + 'static) -> Self {
         Self { router: self.router.route(path, get(move || std::future::ready(text()))) }
+    }
+
+    /// Adds `POST /shed`: orders that carry the token ([`shed`]). `shed` asks that many connections to move and returns
+    /// how many it asked.
+    #[must_use]
+    pub fn with_shed<F, Fut>(self, token: Option<shed::Token>, shed: F) -> Self
+    where
+        F: Fn(u64) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = u64> + Send + 'static,
+    {
+        Self { router: self.router.merge(shed::router(token, shed)) }
     }
 
     /// Adds `/info`: which service this is, the name of the replica and, where the service has one, the server's UUID.

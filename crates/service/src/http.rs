@@ -7,6 +7,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use reqwest::RequestBuilder;
 use reqwest::redirect::Policy;
 pub use reqwest::{Method, Url};
 
@@ -86,8 +87,21 @@ pub async fn post(url: Url, timeout: Duration) -> Result<Answer, Error> {
     request(Method::POST, url, timeout).await
 }
 
+/// `POST url` with a JSON body and a bearer's token, with a deadline over the whole of it.
+///
+/// # Errors
+/// No valid answer came in time.
+pub async fn post_json(url: Url, token: &str, body: String, timeout: Duration) -> Result<Answer, Error> {
+    let request = CLIENT.post(url.clone()).bearer_auth(token).header("content-type", "application/json");
+    send(request.body(body), url, timeout).await
+}
+
 async fn request(method: Method, url: Url, timeout: Duration) -> Result<Answer, Error> {
-    match tokio::time::timeout(timeout, exchange(method, &url)).await {
+    send(CLIENT.request(method, url.clone()), url, timeout).await
+}
+
+async fn send(request: RequestBuilder, url: Url, timeout: Duration) -> Result<Answer, Error> {
+    match tokio::time::timeout(timeout, exchange(request)).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(Failure::TooLong)) => Err(Error::TooLong { url }),
         Ok(Err(Failure::Transport(error))) => {
@@ -113,8 +127,8 @@ impl From<reqwest::Error> for Failure {
     }
 }
 
-async fn exchange(method: Method, url: &Url) -> Result<Answer, Failure> {
-    let mut response = CLIENT.request(method, url.clone()).send().await?;
+async fn exchange(request: RequestBuilder) -> Result<Answer, Failure> {
+    let mut response = request.send().await?;
     let status = response.status().as_u16();
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {

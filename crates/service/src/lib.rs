@@ -4,6 +4,7 @@
 //! * [`shutdown`]: running → draining → forced, for event loops and for asynchronous code alike.
 //! * [`admin`]: `/healthz`, `/readyz` and `/metrics` on a thread and a port of their own; [`readiness`] is what
 //!   `/readyz` says.
+//! * [`shed`]: orders to move connections to other replicas, on the admin port.
 //! * [`listen`], [`handover`], [`limits`]: sockets, made here or handed over, and the limit on open files;
 //!   [`datagrams`]: UDP in batches; [`mailbox`]: how other threads tell an event loop something.
 //! * [`workers`]: the event loops' threads; [`backend`]: the backends, on a [`background`] thread; [`metrics`]: how
@@ -36,6 +37,7 @@ pub mod metrics;
 pub mod readiness;
 pub mod redis;
 pub mod settings;
+pub mod shed;
 pub mod shutdown;
 pub mod web;
 pub mod workers;

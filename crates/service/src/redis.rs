@@ -3,6 +3,7 @@
 //! A connection that failed is not repaired. Its user drops it and connects again, with a
 //! [`crate::backoff::Backoff`] in between, because after a gap the contents of Redis are no longer known.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub const REDIS_PASSWORD: Variable =
 /// How long connecting may take, and each command.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
+/// Keys asked for at a time.
+const BATCH: usize = 500;
 
 /// Where Redis is.
 #[derive(Clone, PartialEq, Eq)]
@@ -92,6 +95,48 @@ pub async fn subscribe(settings: &Settings, channel: &str) -> RedisResult<(PubSu
 /// It does not.
 pub async fn check(subscription: &mut PubSubSink) -> RedisResult<()> {
     within(COMMAND_TIMEOUT, async { subscription.ping::<redis::Value>().await.map(drop) }).await
+}
+
+/// Keys that begin with `prefix`, which has no character that patterns give a meaning to.
+///
+/// # Errors
+/// The connection is broken.
+pub async fn keys_under(
+    connection: &mut MultiplexedConnection,
+    prefix: &str,
+) -> RedisResult<BTreeSet<String>> {
+    // A scan may give a key twice.
+    let mut all = BTreeSet::new();
+    let mut cursor = 0_u64;
+    loop {
+        let mut scan = Cmd::new();
+        scan.arg("SCAN").arg(cursor).arg("MATCH").arg(format!("{prefix}*")).arg("COUNT").arg(BATCH);
+        let (next, keys): (u64, Vec<String>) = scan.query_async(connection).await?;
+        all.extend(keys);
+        if next == 0 {
+            return Ok(all);
+        }
+        cursor = next;
+    }
+}
+
+/// The values of the keys that begin with `prefix`. One that went meanwhile is left out.
+///
+/// # Errors
+/// The connection is broken.
+pub async fn values_under(
+    connection: &mut MultiplexedConnection,
+    prefix: &str,
+) -> RedisResult<BTreeMap<String, Vec<u8>>> {
+    let keys: Vec<String> = keys_under(connection, prefix).await?.into_iter().collect();
+    let mut all = BTreeMap::new();
+    for keys in keys.chunks(BATCH) {
+        let mut get = Cmd::new();
+        get.arg("MGET").arg(keys);
+        let values: Vec<Option<Vec<u8>>> = get.query_async(connection).await?;
+        all.extend(keys.iter().zip(values).filter_map(|(key, value)| Some((key.clone(), value?))));
+    }
+    Ok(all)
 }
 
 async fn within<T>(limit: Duration, work: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {

@@ -12,7 +12,7 @@ use mio::net::TcpStream;
 use mio::{Poll, Token};
 use parking_lot::Mutex;
 use service::mailbox::Mailbox;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::backend::Completion;
 
@@ -27,6 +27,8 @@ pub(crate) enum News {
     Done(Completion),
     /// No more connections will come: the drain's notices may begin.
     AcceptingEnded,
+    /// So many connections are to be told to reconnect elsewhere; the answer is how many were.
+    Shed(u64, oneshot::Sender<u64>),
 }
 
 /// A broadcast as it is sent: its bytes and one line end, shared by all clients of all workers.

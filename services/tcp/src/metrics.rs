@@ -3,7 +3,7 @@
 //! | metric | meaning |
 //! |---|---|
 //! | `tcp_connections_opened_total` | connections accepted |
-//! | `tcp_connections_closed_total{reason}` | connections ended: `client`, `reset`, `quit`, `idle`, `slow`, `drain`, `forced` |
+//! | `tcp_connections_closed_total{reason}` | connections ended: `client`, `reset`, `quit`, `idle`, `slow`, `drain`, `forced`, `shed` |
 //! | `tcp_connections` | connections now |
 //! | `tcp_commands_total{command}` | commands by name; `refused` are those with a grammar error, `unknown` the rest |
 //! | `tcp_packets_too_long_total` | packets or lines above `BUFF_SIZE` |
@@ -36,10 +36,12 @@ pub(crate) enum CloseReason {
     Slow,
     Drain,
     Forced,
+    /// It was told to reconnect because another replica has more room.
+    Shed,
 }
 
 impl CloseReason {
-    const ALL: [(Self, &'static str); 7] = [
+    const ALL: [(Self, &'static str); 8] = [
         (Self::Client, "client"),
         (Self::Reset, "reset"),
         (Self::Quit, "quit"),
@@ -47,6 +49,7 @@ impl CloseReason {
         (Self::Slow, "slow"),
         (Self::Drain, "drain"),
         (Self::Forced, "forced"),
+        (Self::Shed, "shed"),
     ];
 }
 

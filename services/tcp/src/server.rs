@@ -8,16 +8,30 @@ use prometheus_client::registry::Registry;
 use service::admin::{Admin, Pages};
 use service::background::Background;
 use service::{Readiness, Shutdown, listen, logs, workers};
+use tokio::sync::oneshot;
 use tracing::info;
 use uuid::Uuid;
 
 use crate::Error;
 use crate::backend::{self, Parts};
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, News};
 use crate::metrics::Metrics;
 use crate::roster::Roster;
 use crate::settings::Settings;
 use crate::worker::{INBOX, Shared, Worker};
+
+/// Asks each worker for its share, since connections are spread evenly over them.
+async fn shed(inboxes: Vec<Arc<Inbox>>, count: u64) -> u64 {
+    let (share, rest) = (count / inboxes.len() as u64, count % inboxes.len() as u64);
+    let mut shed = 0;
+    for (inbox, number) in inboxes.iter().zip(0_u64..) {
+        let (answer, answered) = oneshot::channel();
+        inbox.tell(News::Shed(share + u64::from(number < rest), answer));
+        // A worker that has ended has no connections.
+        shed += answered.await.unwrap_or(0);
+    }
+    shed
+}
 
 /// A server that is bound: clients can connect and wait to be served by [`Server::run`].
 pub struct Server {
@@ -62,6 +76,8 @@ impl Server {
         }
         let server_id = Uuid::new_v4().to_string();
         let pages = Pages::new(readiness.clone(), registry).with_info("tcp", &pod, Some(&server_id));
+        let shed_by = inboxes.clone();
+        let pages = pages.with_shed(settings.shed_token.clone(), move |count| shed(shed_by.clone(), count));
         let admin = Admin::start(admin_listener, pages).map_err(Error::Admin)?;
         info!(%pod, server = %server_id, %address, admin = %admin.address(), "started");
         let (backend, running) =

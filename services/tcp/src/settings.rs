@@ -8,7 +8,7 @@ use protocol::limits::PACKET_BYTES_MAX;
 use service::cache::CACHE_TIMEOUT;
 use service::settings::common::{ADMIN_HOST, ADMIN_PORT, HOST, POD_NAME, WORKERS};
 use service::settings::{Env, Host, Invalid, Reader, Variable, Workers};
-use service::{cache, kafka, logs, settings};
+use service::{cache, kafka, logs, settings, shed};
 
 pub(crate) const PORT: Variable = Variable::new(
     "PORT",
@@ -83,6 +83,8 @@ pub struct Settings {
     pub idle_check: Duration,
     /// How long a command that needs memcached may take in all.
     pub cache_timeout: Duration,
+    /// What orders to shed connections must carry; without it there are none.
+    pub shed_token: Option<shed::Token>,
     /// This replica's name in logs.
     pub pod_name: Option<String>,
     /// memcached; without it commands that need it answer `error: cache unavailable`.
@@ -118,6 +120,7 @@ impl Settings {
         &IDLE_TIMEOUT,
         &IDLE_CHECK,
         &CACHE_TIMEOUT,
+        &shed::SHED_TOKEN,
         &POD_NAME,
         &logs::RUST_LOG,
         &cache::MEMCACHED_SERVICE,
@@ -154,6 +157,7 @@ impl Settings {
             idle_timeout: reader.duration(&IDLE_TIMEOUT),
             idle_check: idle_check(&mut reader),
             cache_timeout: reader.duration(&CACHE_TIMEOUT),
+            shed_token: reader.optional(&shed::SHED_TOKEN),
             pod_name: reader.optional(&POD_NAME),
             cache: cache::Settings::read(&mut reader),
             kafka: kafka::Settings::read(&mut reader),

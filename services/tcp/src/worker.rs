@@ -17,6 +17,7 @@ mod drain;
 mod input;
 mod outbound;
 mod output;
+mod shed;
 mod timers;
 
 use std::collections::VecDeque;
@@ -102,6 +103,8 @@ struct Lists {
     noisy: Vec<Handle>,
     /// Their sending side is (about to be) closed; at the time given they are dropped.
     lingering: VecDeque<(Instant, Handle)>,
+    /// They were told to reconnect elsewhere; at the time given they are closed.
+    shed: VecDeque<(Instant, Handle)>,
     next_stall_check: Option<Instant>,
     next_quiet_check: Option<Instant>,
     next_idle_check: Option<Instant>,
@@ -229,6 +232,10 @@ impl Worker {
                 News::Connection(stream, client) => self.adopt(stream, client),
                 News::Done(completion) => self.complete(completion),
                 News::AcceptingEnded => self.begin_notices(),
+                News::Shed(count, answer) => {
+                    // Whoever asked may have gone.
+                    let _ = answer.send(self.shed(count));
+                }
             }
         }
         // Keeps its capacity for the next time.

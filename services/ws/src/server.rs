@@ -64,6 +64,10 @@ impl Server {
         let pod = logs::pod_name(settings.pod_name.as_deref());
         let server_id = Uuid::new_v4().to_string();
         let pages = Pages::new(readiness.clone(), registry).with_info("ws", &pod, Some(&server_id));
+        let shed_by = Arc::clone(&sessions);
+        let pages = pages.with_shed(settings.shed_token.clone(), move |count| {
+            std::future::ready(shed_by.shed(usize::try_from(count).unwrap_or(usize::MAX)) as u64)
+        });
         let admin = Admin::start(admin_listener, pages).map_err(Error::Admin)?;
 
         let runtime = web::runtime(settings.workers.get()).map_err(Error::Start)?;
@@ -76,7 +80,7 @@ impl Server {
         let store = Arc::new(Store::new(
             settings.redis.clone(),
             host_id.clone(),
-            settings.session_refresh,
+            (settings.session_refresh, settings.retry_after),
             Arc::clone(&sessions),
             Arc::clone(&metrics),
             readiness.clone(),

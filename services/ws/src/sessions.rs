@@ -11,6 +11,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+/// Users who were turned away that are told of at a time.
+const REFUSED_MAX: usize = 1000;
+
 /// Why a session is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
@@ -94,11 +97,13 @@ impl Session {
 pub(crate) struct Changes {
     pub(crate) added: Vec<Arc<Session>>,
     pub(crate) removed: Vec<Uuid>,
+    /// Users who were turned away, as many as are worth telling of.
+    pub(crate) refused: Vec<Box<str>>,
 }
 
 impl Changes {
     pub(crate) fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.removed.is_empty()
+        self.added.is_empty() && self.removed.is_empty() && self.refused.is_empty()
     }
 }
 
@@ -129,6 +134,10 @@ impl Sessions {
     pub(crate) fn admit(self: &Arc<Self>, user: &str, now_ms: u64) -> Result<Admitted, Full> {
         let mut table = self.table.lock();
         if table.here.len() >= self.max {
+            if table.changes.refused.len() < REFUSED_MAX {
+                table.changes.refused.push(user.into());
+                self.changed.notify_one();
+            }
             return Err(Full);
         }
         let session = Arc::new(Session::new(user, now_ms));

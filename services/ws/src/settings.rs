@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use service::settings::common::{ADMIN_HOST, ADMIN_PORT, HOST, POD_NAME, WORKERS};
 use service::settings::{Env, Host, Invalid, Reader, Variable, Workers};
-use service::{kafka, logs, redis};
+use service::{kafka, logs, redis, shed};
 
 const PORT: Variable = Variable::new("PORT", "8088", "TCP port of the service; 0 is any free one.");
 const MAX_CONNECTIONS_PER_HOST: Variable = Variable::new(
@@ -101,6 +101,8 @@ pub struct Settings {
     pub drain_spread: Duration,
     /// How long clients may take to answer the close.
     pub drain_grace: Duration,
+    /// What orders to move sessions must carry; without it there are none on the admin port.
+    pub shed_token: Option<shed::Token>,
     /// This replica's name in logs.
     pub pod_name: Option<String>,
     pub redis: redis::Settings,
@@ -128,6 +130,7 @@ impl Settings {
         &SIGTERM_TIMEOUT,
         &DRAIN_SPREAD,
         &DRAIN_GRACE,
+        &shed::SHED_TOKEN,
         &POD_NAME,
         &logs::RUST_LOG,
         &redis::REDIS_HOST,
@@ -177,6 +180,7 @@ impl Settings {
             sigterm_timeout: reader.duration(&SIGTERM_TIMEOUT),
             drain_spread: reader.duration(&DRAIN_SPREAD),
             drain_grace: reader.duration(&DRAIN_GRACE),
+            shed_token: reader.optional(&shed::SHED_TOKEN),
             pod_name: reader.optional(&POD_NAME),
             redis: redis::Settings::read(&mut reader),
             kafka: kafka::Settings::read_for_logs(&mut reader),

@@ -22,11 +22,13 @@ use crate::sessions::{Changes, Session, Sessions};
 
 /// Beginning of the keys. Other readers of Redis rely on it.
 const PREFIX: &str = "WsSession#";
+/// Beginning of the keys of users who were turned away for lack of room; the balancer counts them as well.
+const REFUSED: &str = "WsRefused#";
 /// The part that `/readyz` calls degraded while Redis is away.
 pub(crate) const PART: &str = "redis";
 /// How long changes are collected before they are written.
 const BATCH_EVERY: Duration = Duration::from_millis(20);
-/// Commands in one request, and keys asked for at a time.
+/// Commands in one request.
 const BATCH: usize = 500;
 /// A key outlives two refreshes that fail.
 const REFRESHES_PER_LIFE: u32 = 3;
@@ -52,6 +54,8 @@ pub(crate) struct Store {
     settings: redis::Settings,
     host_id: String,
     refresh: Duration,
+    /// How long a user who was turned away counts: until he should be back, and as long again.
+    refused_for_ms: u64,
     sessions: Arc<Sessions>,
     metrics: Arc<Metrics>,
     readiness: Readiness,
@@ -64,13 +68,24 @@ impl Store {
     pub(crate) fn new(
         settings: redis::Settings,
         host_id: String,
-        refresh: Duration,
+        (refresh, retry_after): (Duration, Duration),
         sessions: Arc<Sessions>,
         metrics: Arc<Metrics>,
         readiness: Readiness,
     ) -> Self {
         let reads = Semaphore::new(READS_AT_A_TIME);
-        Self { settings, host_id, refresh, sessions, metrics, readiness, reads, connection: Mutex::new(None) }
+        let refused_for_ms = (retry_after.as_millis() as u64).saturating_mul(2).max(1000);
+        Self {
+            settings,
+            host_id,
+            refresh,
+            refused_for_ms,
+            sessions,
+            metrics,
+            readiness,
+            reads,
+            connection: Mutex::new(None),
+        }
     }
 
     /// Keeps Redis up to date until `gone` says that no session is left, and then removes the last ones. A write that
@@ -167,6 +182,14 @@ impl Store {
             }
             batch.query_async::<()>(connection).await?;
         }
+        for part in changes.refused.chunks(BATCH) {
+            let mut batch = Pipeline::with_capacity(part.len());
+            for user in part {
+                let key = format!("{REFUSED}{user}");
+                batch.cmd("SET").arg(key).arg(&self.host_id).arg("PX").arg(self.refused_for_ms).ignore();
+            }
+            batch.query_async::<()>(connection).await?;
+        }
         for part in changes.removed.chunks(BATCH) {
             let mut remove = Cmd::new();
             remove.arg("DEL").arg(part.iter().map(key).collect::<Vec<_>>());
@@ -207,26 +230,10 @@ fn key(id: &uuid::Uuid) -> String {
     format!("{PREFIX}{id}")
 }
 
+/// What is no session is left out.
 async fn read_all(connection: &mut MultiplexedConnection) -> RedisResult<Vec<Stored>> {
-    let mut all = std::collections::BTreeMap::new();
-    let mut cursor = 0_u64;
-    loop {
-        let mut scan = Cmd::new();
-        scan.arg("SCAN").arg(cursor).arg("MATCH").arg(format!("{PREFIX}*")).arg("COUNT").arg(BATCH);
-        let (next, keys): (u64, Vec<String>) = scan.query_async(connection).await?;
-        if !keys.is_empty() {
-            let mut get = Cmd::new();
-            get.arg("MGET").arg(&keys);
-            let values: Vec<Option<Vec<u8>>> = get.query_async(connection).await?;
-            // A scan may give a key twice, and a key may have gone since.
-            let values = keys.into_iter().zip(values).filter_map(|(key, value)| Some((key, value?)));
-            all.extend(values.filter_map(|(key, value)| Some((key, serde_json::from_slice(&value).ok()?))));
-        }
-        if next == 0 {
-            return Ok(all.into_values().collect());
-        }
-        cursor = next;
-    }
+    let values = redis::values_under(connection, PREFIX).await?;
+    Ok(values.into_values().filter_map(|value| serde_json::from_slice(&value).ok()).collect())
 }
 
 #[cfg(test)]

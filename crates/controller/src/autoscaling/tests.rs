@@ -107,6 +107,8 @@ fn replica(ordinal: u16) -> Instance {
         kill_at: None,
         forced: false,
         stay_dead: false,
+        traffic: platform::target::Traffic::Active,
+        deletion_cost: None,
         server_id: None,
         endpoints_version: 0,
         detail: String::new(),

@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use controller::{
-    Apply, Capacity, Cluster, Controller, Effect, Fact, GatewayTemplate, Input, Launch, PartPlace,
-    PartTemplate, Places, ReplicaPlace, Request, RequestId, RunId, ServiceTemplate, Source, Time,
+    Apply, Capacity, Cluster, Controller, Effect, Endpoint, Fact, GatewayTemplate, Input, Launch, PartPlace,
+    PartTemplate, Places, ReplicaPlace, Reply, Request, RequestId, RunId, ServiceTemplate, Source, Time,
 };
 use platform::{
     EventKind, HostPort, ServiceKind,
-    target::{PartSnapshot, ReplicaPhase},
+    target::{PartSnapshot, ReplicaPhase, Traffic},
 };
 
 type Verdict = Result<(), String>;
@@ -40,6 +40,10 @@ pub(crate) struct Checks {
     outstanding: Vec<(RequestId, Time)>,
     /// What the autoscaler of a service may ask for.
     bounds: BTreeMap<String, [u32; 2]>,
+    /// What is being set of replicas, by name.
+    marking: BTreeMap<RequestId, (String, Mark)>,
+    /// What was set of replicas that are there.
+    marks: BTreeMap<String, (Traffic, Option<i32>)>,
     stopping: Option<Time>,
     pub(crate) finished: bool,
     steps: u64,
@@ -64,6 +68,11 @@ struct Run {
     killed: bool,
 }
 
+enum Mark {
+    Traffic(Traffic),
+    Cost(i32),
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Told {
     Starting,
@@ -84,6 +93,8 @@ impl Checks {
             asking: false,
             outstanding: Vec::new(),
             bounds: BTreeMap::new(),
+            marking: BTreeMap::new(),
+            marks: BTreeMap::new(),
             stopping: None,
             finished: false,
             steps: 0,
@@ -119,8 +130,15 @@ impl Checks {
             Input::MetricsAnswered { .. } => self.asking = false,
             Input::Request { id, request } => {
                 self.outstanding.push((*id, now));
-                if let Request::Apply(apply) = request {
-                    self.note_apply(apply);
+                match request {
+                    Request::Apply(apply) => self.note_apply(apply),
+                    Request::SetTraffic { replica, traffic, .. } => {
+                        self.marking.insert(*id, (replica.clone(), Mark::Traffic(*traffic)));
+                    }
+                    Request::SetDeletionCost { replica, cost, .. } => {
+                        self.marking.insert(*id, (replica.clone(), Mark::Cost(*cost)));
+                    }
+                    _ => {}
                 }
             }
             _ => {}
@@ -137,28 +155,26 @@ impl Checks {
 
     /// Looks at what the controller wants done.
     pub(crate) fn look(&mut self, now: Time, effects: &[Effect], controller: &Controller) -> Verdict {
-        let mut draining = Vec::new();
+        let mut endpoints = Vec::new();
         for effect in effects {
             if self.finished && !matches!(effect, Effect::Reply { .. }) {
                 return Err(format!("after the end: {effect:?}"));
             }
-            self.effect(now, effect, &mut draining)?;
+            self.effect(now, effect, &mut endpoints)?;
         }
-        for run in draining {
-            let told = self.run(run).is_some_and(|run| run.terminated.is_some());
-            ensure(told, || format!("{run:?} drains in the endpoints, but was never told to end"))?;
-        }
+        self.endpoints_fit(&endpoints)?;
         ensure(self.finished == controller.is_finished(), || "the end is not said".to_owned())?;
         self.steps += 1;
         self.progress(now)?;
         if self.steps.is_multiple_of(16) {
             self.deadlines(now)?;
             surge(controller)?;
+            self.marks_stick(controller)?;
         }
         Ok(())
     }
 
-    fn effect(&mut self, now: Time, effect: &Effect, draining: &mut Vec<RunId>) -> Verdict {
+    fn effect(&mut self, now: Time, effect: &Effect, endpoints: &mut Vec<Endpoint>) -> Verdict {
         match effect {
             Effect::Start { run, launch } => self.starts(*run, launch),
             Effect::Probe { run, .. } => {
@@ -187,9 +203,7 @@ impl Checks {
                     ensure(one.name == endpoint.replica, || format!("{endpoint:?} is {}", one.name))?;
                     let fits = endpoint.draining || one.ready && one.terminated.is_none();
                     ensure(fits, || format!("{} gets connections and is not ready", one.name))?;
-                    if endpoint.draining {
-                        draining.push(endpoint.run);
-                    }
+                    endpoints.push(endpoint.clone());
                 }
                 Ok(())
             }
@@ -200,7 +214,15 @@ impl Checks {
                 ensure(!std::mem::replace(&mut self.asking, true), || "a second question".to_owned())
             }
             Effect::Emit(fact) => self.fact(now, fact),
-            Effect::Reply { id, .. } => {
+            Effect::Reply { id, reply } => {
+                let mark = self.marking.remove(id);
+                if let (Some((replica, mark)), Ok(Reply::Marked)) = (mark, reply) {
+                    let marks = self.marks.entry(replica).or_default();
+                    match mark {
+                        Mark::Traffic(traffic) => marks.0 = traffic,
+                        Mark::Cost(cost) => marks.1 = Some(cost),
+                    }
+                }
                 let place = self.outstanding.iter().position(|(one, _)| one == id);
                 let place = place.ok_or_else(|| format!("{id:?} is answered, but nobody asked"))?;
                 self.outstanding.swap_remove(place);
@@ -255,6 +277,7 @@ impl Checks {
                 ensure(there == expected, || format!("{pod} starts, restarts {restarts}, was {there:?}"))
             }
             Fact::Event(EventKind::PodGone { pod, .. }) => {
+                self.marks.remove(pod);
                 ensure(self.replicas.remove(pod).is_some(), || format!("{pod} goes, but it was not there"))
             }
             Fact::Event(EventKind::DesiredChanged { service, to, .. }) => {
@@ -268,6 +291,30 @@ impl Checks {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Exactly those that are inactive or were told to end get no new connections.
+    fn endpoints_fit(&mut self, endpoints: &[Endpoint]) -> Verdict {
+        for Endpoint { run, replica, draining } in endpoints {
+            let inactive = self.marks.get(replica).is_some_and(|(traffic, _)| !traffic.is_active());
+            let told = self.run(*run).is_some_and(|run| run.terminated.is_some());
+            let fits = *draining == (told || inactive);
+            ensure(fits, || {
+                format!("{replica}: draining {draining}, told to end {told}, inactive {inactive}")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What was set of a replica stays set until it is gone, whatever happens to its process.
+    fn marks_stick(&self, controller: &Controller) -> Verdict {
+        let Some(snapshot) = controller.snapshot(&Nowhere) else { return Ok(()) };
+        for one in snapshot.services.iter().flat_map(|service| &service.replicas) {
+            let (traffic, cost) = self.marks.get(&one.name).copied().unwrap_or_default();
+            let fits = one.traffic == traffic && one.deletion_cost == cost.unwrap_or(0);
+            ensure(fits, || format!("{} is to be {traffic} at {cost:?}: {one:?}", one.name))?;
+        }
+        Ok(())
     }
 
     /// Whether time passes.

@@ -8,7 +8,7 @@ mod world;
 use std::{fmt, time::Duration};
 
 use controller::{Apply, Capacity, Controller, Effect, Header, Input, Request, RequestId, Time};
-use platform::target::{Pick, Subject};
+use platform::target::{Pick, Subject, Traffic};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_pcg::Pcg64Mcg;
 
@@ -187,7 +187,7 @@ impl<'a> Life<'a> {
     fn act(&mut self) -> Result<(), String> {
         let service = ["tcp", "tcp", "udp", "logger"][self.random.random_range(0..4)];
         let loads = if self.random.random() { self.world.loads() } else { Vec::new() };
-        let request = match self.random.random_range(0..100) {
+        let request = match self.random.random_range(0..112) {
             0..20 => self.apply(true),
             20..40 => {
                 Request::Scale { service: service.to_owned(), replicas: self.random.random_range(0..6) }
@@ -200,6 +200,22 @@ impl<'a> Life<'a> {
                 let load = self.random.random_range(0..20_000);
                 self.world.set_load(load);
                 return Ok(());
+            }
+            100..107 => {
+                let traffic = if self.random.random() { Traffic::Active } else { Traffic::Inactive };
+                Request::SetTraffic {
+                    service: service.to_owned(),
+                    replica: self.replica_of(service),
+                    traffic,
+                }
+            }
+            107..112 => {
+                let cost = self.random.random_range(-2..3);
+                Request::SetDeletionCost {
+                    service: service.to_owned(),
+                    replica: self.replica_of(service),
+                    cost,
+                }
             }
             97 if self.random.random() => Request::Teardown { grace: self.random.random() },
             98 if self.random.random() => return self.step(Input::Abandoned),
@@ -220,6 +236,10 @@ impl<'a> Life<'a> {
         }))
     }
 
+    fn replica_of(&mut self, service: &str) -> String {
+        format!("{service}-{}", self.random.random_range(0..6))
+    }
+
     /// One replica of a service, a gateway, or a part.
     fn one_of(&mut self, service: &str) -> Subject {
         let name = match self.random.random_range(0..10) {
@@ -231,7 +251,7 @@ impl<'a> Life<'a> {
             0 => Pick::Unnamed,
             1 => Pick::Fullest,
             2 => Pick::Emptiest,
-            _ => Pick::Named(format!("{service}-{}", self.random.random_range(0..6))),
+            _ => Pick::Named(self.replica_of(service)),
         };
         Subject { name, replica }
     }

@@ -10,3 +10,4 @@ mod parts;
 mod requests;
 mod rollout;
 mod teardown;
+mod traffic;

@@ -6,12 +6,13 @@ use std::{
     io,
     os::unix::net::UnixStream,
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
 use ::platform::{
     Event, EventKind, ServiceKind, TargetError,
-    target::{EventsFrom, LogQuery, Snapshot},
+    target::{EventsFrom, LogQuery, Shed, Snapshot},
     values::{Protocol, Values},
 };
 use controller::Input;
@@ -25,7 +26,7 @@ use tokio::{
 use super::{
     Ask, Message,
     given::{self, Given},
-    output, sample,
+    output, sample, shedding,
 };
 use crate::{
     control::{REQUEST_MAX, Reply, Request},
@@ -35,6 +36,8 @@ use crate::{
 
 /// A client that says nothing is let go after this.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a replica has to obey an order to shed.
+const SHED_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a conversation needs of the supervisor.
 #[derive(Debug, Clone)]
@@ -42,6 +45,8 @@ pub(crate) struct Talk {
     pub(crate) messages: mpsc::Sender<Message>,
     pub(crate) events: Source,
     pub(crate) logs: Source,
+    /// What replicas are ordered to shed with.
+    pub(crate) shed_token: Arc<str>,
 }
 
 impl Talk {
@@ -110,6 +115,10 @@ impl Talk {
                 };
                 client.send(&reply).await
             }
+            Request::Shed { service, replica, order } => {
+                let reply = self.shed(&service, &replica, &order).await;
+                client.send(&reply.unwrap_or_else(Reply::Failed)).await
+            }
             Request::Act(request) => client.answer(self.ask(Ask::Act(request)).await).await,
             Request::Endpoint { service } => client.answer(self.ask(Ask::Endpoint { service }).await).await,
             Request::Autoscaler { service } => {
@@ -130,6 +139,18 @@ impl Talk {
             _ => Vec::new(),
         };
         given::check(given, &used).await
+    }
+
+    /// Hands an order on to the replica.
+    async fn shed(&self, service: &str, replica: &str, order: &Shed) -> Result<Reply, TargetError> {
+        let snapshot = match wait(self.ask(Ask::Snapshot).await).await {
+            Reply::Snapshot(snapshot) => snapshot,
+            other => return Ok(other),
+        };
+        let address = shedding::address(&snapshot, service, replica)?;
+        let order = service::shed::Order { id: order.id.clone(), count: order.count };
+        let asked = service::shed::send(address, &self.shed_token, &order, SHED_TIMEOUT).await;
+        asked.map(Reply::Shed).map_err(|error| TargetError::Other { message: format!("{replica}: {error}") })
     }
 
     async fn ask(&self, ask: Ask) -> oneshot::Receiver<Reply> {

@@ -7,14 +7,21 @@ use std::{
     time::Duration,
 };
 
-use ::platform::values::{self, Protocol};
+use ::platform::{
+    ServiceKind,
+    values::{self, Protocol},
+};
 use controller::{GatewayTemplate, Kafka, ServiceTemplate};
 
+use super::shedding;
 use crate::{child::PARENT_VARIABLE, control::RUN_VARIABLE, paths::PlatformPaths, slot::Addresses};
 
 /// Handed on from the supervisor's own environment.
 const INHERITED: [&str; 9] =
     ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "RUST_LOG", "RUST_BACKTRACE", "LD_LIBRARY_PATH"];
+
+/// What the path of the control socket follows from, beside `HOME`.
+const TO_FIND_US: [&str; 2] = ["XDG_STATE_HOME", "XDG_RUNTIME_DIR"];
 
 /// What all processes of a run share.
 pub(crate) fn common(platform: &str, run: uuid::Uuid) -> BTreeMap<OsString, OsString> {
@@ -40,6 +47,7 @@ pub(crate) struct Site<'a> {
 /// The variables of `values.yaml`, where the backends are, and where this replica stands.
 pub(crate) fn of_replica(
     template: &ServiceTemplate,
+    shed_token: &str,
     site: Site<'_>,
     addresses: Addresses,
 ) -> BTreeMap<String, String> {
@@ -73,6 +81,14 @@ pub(crate) fn of_replica(
         set("ELASTICSEARCH_ENDPOINT", url);
     }
     environment.extend(of_site(site));
+    if shedding::obeys(template.kind) {
+        environment.insert("SHED_TOKEN".to_owned(), shed_token.to_owned());
+    }
+    if template.kind == ServiceKind::Balancer {
+        // It talks to this supervisor, whose socket it has to find.
+        let own = TO_FIND_US.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
+        environment.extend(own);
+    }
     environment
 }
 

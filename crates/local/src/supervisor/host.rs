@@ -5,6 +5,7 @@ use std::{
     io,
     net::SocketAddr,
     os::{fd::OwnedFd, unix::net::UnixStream},
+    sync::Arc,
 };
 
 use ::platform::{
@@ -73,6 +74,8 @@ pub(crate) struct Host {
     pub(super) prometheus: Prometheus,
     /// Why what there is to scrape could not be written.
     pub(super) unwritten_targets: Option<String>,
+    /// What orders to shed carry, new with every supervisor.
+    shed_token: Arc<str>,
     /// Clients that wait for the outcome of their requests.
     waiting: BTreeMap<RequestId, Answer>,
     requests: u64,
@@ -117,6 +120,7 @@ impl Host {
             programs: Programs::new(),
             prometheus: Prometheus::default(),
             unwritten_targets: None,
+            shed_token: format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()).into(),
             waiting: BTreeMap::new(),
             requests: 0,
             farewell: None,
@@ -133,6 +137,10 @@ impl Host {
 
     pub(crate) fn events(&self) -> Lines {
         self.recorder.source()
+    }
+
+    pub(crate) fn shed_token(&self) -> Arc<str> {
+        Arc::clone(&self.shed_token)
     }
 
     pub(crate) fn logs(&self) -> Lines {
@@ -296,7 +304,8 @@ impl Host {
         port::check_free([(template.transport(), clients), (Protocol::Tcp, admin)])
             .map_err(io::Error::other)?;
         let site = Site { name: &name, node, clients, admin_port: template.admin_port };
-        let mut environment = environment::of_replica(template, site, self.ground()?.addresses());
+        let addresses = self.ground()?.addresses();
+        let mut environment = environment::of_replica(template, &self.shed_token, site, addresses);
         if let Some(redis) = &template.backends.redis {
             let parts = self.own.parts_directory();
             let password = Spec::redis_password(redis, self.ground()?.addresses(), &parts)?;

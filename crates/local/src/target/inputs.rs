@@ -74,6 +74,8 @@ spec:
             phase,
             reason: None,
             since: Timestamp::UNIX_EPOCH,
+            traffic: platform::target::Traffic::Active,
+            deletion_cost: 0,
             restarts: 0,
             connections: None,
             packets_per_second: None,

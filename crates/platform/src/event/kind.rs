@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{LoadPlan, LoadSummary, LoadTick};
-use crate::HostPort;
+use crate::{HostPort, target::Traffic};
 
 /// The kinds of events, by the field `type`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -97,6 +97,20 @@ pub enum EventKind {
         service: String,
         ready: Vec<String>,
         draining: Vec<String>,
+    },
+
+    /// A replica takes no new connections any more and keeps those that it has, or takes new ones again.
+    TrafficChanged {
+        service: String,
+        pod: String,
+        traffic: Traffic,
+    },
+    /// A balancer decided something. `orders`: what it ordered, one line each.
+    Balanced {
+        service: String,
+        orders: Vec<String>,
+        /// In words.
+        reason: String,
     },
 
     /// A node came, went, or changed what it can do. `reason`: why it is not ready.

@@ -5,7 +5,8 @@ use std::path::Path;
 use super::helm::chart::{ChartError, read};
 
 /// The built-in chart's presets.
-const PRESETS: [(&str, &str); 10] = [
+const PRESETS: [(&str, &str); 11] = [
+    ("balancer", include_str!("../../../../helm-chart/values-balancer.yaml")),
     ("broadcast", include_str!("../../../../helm-chart/values-broadcast.yaml")),
     ("broker-down", include_str!("../../../../helm-chart/values-broker-down.yaml")),
     ("compat", include_str!("../../../../helm-chart/values-compat.yaml")),

@@ -61,6 +61,7 @@ pub(crate) const MISTAKES: &[(&[&str], &str)] = &[
     (&["redis.address=there"], "redis.address"),
     (&["redis.password=x"], "redis"),
     (&["ws-client.replicas=-1"], "ws-client.replicas"),
+    (&["balancer.replicas=-1"], "balancer.replicas"),
     (&["memcached.port=x"], "memcached.port"),
     (&["memcached.replicas=0"], "memcached.replicas"),
     (&["elasticsearch.url=localhost:9200"], "elasticsearch.url"),

@@ -134,6 +134,14 @@ fn autoscaling(event: &Event) -> Option<Entry> {
                 "{recommended} would do; the stabilization window holds {held_at} for another {left}"
             ))
         }
+        EventKind::TrafficChanged { pod, traffic, .. } => {
+            let what =
+                if traffic.is_active() { "takes new connections again" } else { "takes no new connections" };
+            Entry::new("balance", Tone::Decision, format!("{pod} {what}"))
+        }
+        EventKind::Balanced { service, orders, reason } if !orders.is_empty() => {
+            Entry::new("balance", Tone::Decision, format!("{service}: {}", orders.join(", "))).why(reason)
+        }
         EventKind::ReplicasSet { service, from, to } => {
             Entry::new("scale", Tone::Decision, format!("{service} {from} → {to}")).why("set by hand")
         }

@@ -65,6 +65,8 @@ pub(super) struct Connection {
     pub(super) in_stalled: bool,
     pub(super) in_noisy: bool,
     pub(super) queued_again: bool,
+    /// It was told to reconnect elsewhere.
+    pub(super) was_shed: bool,
 }
 
 impl Connection {
@@ -95,6 +97,7 @@ impl Connection {
             in_stalled: false,
             in_noisy: false,
             queued_again: false,
+            was_shed: false,
         }
     }
 

@@ -37,6 +37,10 @@ pub(super) struct Notices {
 }
 
 impl Drain {
+    pub(super) fn has_begun(&self) -> bool {
+        !matches!(self, Self::NotBegun)
+    }
+
     pub(super) fn accepting_ended(&self) -> bool {
         matches!(self, Self::Noticing(_))
     }
@@ -58,7 +62,7 @@ fn spread(count: usize, window: Duration) -> impl Iterator<Item = Duration> {
     (0..count).map(move |index| Duration::from_secs_f64((index as f64 + rand::random::<f64>()) * share))
 }
 
-fn pop_due(list: &mut VecDeque<(Instant, Handle)>, now: Instant) -> Option<Handle> {
+pub(super) fn pop_due(list: &mut VecDeque<(Instant, Handle)>, now: Instant) -> Option<Handle> {
     list.pop_front_if(|(at, _)| *at <= now).map(|(_, handle)| handle)
 }
 
@@ -89,7 +93,7 @@ impl Worker {
         let mut handles: Vec<Handle> = self
             .connections
             .iter()
-            .filter(|(_, connection)| connection.life == Life::Open)
+            .filter(|(_, connection)| connection.life == Life::Open && !connection.was_shed)
             .map(|(index, connection)| connection.handle(index))
             .collect();
         handles.shuffle(&mut rand::rng());

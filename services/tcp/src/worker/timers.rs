@@ -22,6 +22,7 @@ impl Worker {
         let due = [
             self.acceptor.as_ref().and_then(|acceptor| acceptor.due(self.clock.now)),
             self.lists.lingering.front().map(|(at, _)| *at),
+            self.lists.shed.front().map(|(at, _)| *at),
             self.lists
                 .next_stall_check
                 .or_else(|| self.first_check(!self.lists.stalled.is_empty(), self.stall_check())),
@@ -43,6 +44,7 @@ impl Worker {
 
     pub(super) fn fire_timers(&mut self) {
         self.end_lingering();
+        self.close_shed();
         self.check_quiet();
         self.check_stalled();
         self.check_idle();

@@ -11,5 +11,6 @@ mod commands;
 mod dialects;
 mod drain;
 mod framing;
+mod shed;
 mod slow;
 mod support;

@@ -1,4 +1,4 @@
-use fixtures::{Redis, eventually};
+use fixtures::{Redis, eventually, settles};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::Ws;
@@ -68,4 +68,20 @@ fn a_storm_waits_for_its_turn_and_the_last_are_told_when_to_come_back() {
         assert!(refusal.contains("503"), "{refusal}");
     }
     ws.expect_metric("ws_refused_total{reason=\"rate\"}", 10 - opened as u64);
+}
+
+#[test]
+fn a_user_who_was_turned_away_is_told_of_for_a_while() {
+    let redis = Redis::start();
+    let ws = Ws::start(
+        &redis,
+        &[("MAX_CONNECTIONS_PER_HOST", "1"), ("HOST_ID", "10.0.0.1"), ("RETRY_AFTER", "600")],
+    );
+    let _first = ws.open("first");
+    ws.expect_metric("ws_sessions", 1);
+    ws.open("second").closed();
+    settles("who is told of", vec!["10.0.0.1".to_owned()], || redis.say(&["GET", "WsRefused#second"]));
+    assert_eq!(ws.users(), ["first"]);
+    let left: u64 = redis.say(&["PTTL", "WsRefused#second"])[0].parse().unwrap();
+    assert!((1..=1_200_000).contains(&left), "{left}");
 }

@@ -1,7 +1,7 @@
 use fixtures::{Redis, eventually, settles};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::Ws;
+use crate::support::{Ws, ask};
 
 const CHANNEL: &str = "drop-persistent-sessions";
 const MOVED: (u16, &str) = (4001, "Server Rebalancing");
@@ -53,4 +53,27 @@ fn the_same_by_http_for_this_host_only() {
         assert_eq!((code, &*reason), MOVED);
     }
     assert!(four.is_open());
+}
+
+#[test]
+fn the_same_on_the_admin_port_with_the_token() {
+    const TOKEN: &str = "correct-horse-battery";
+    let redis = Redis::start();
+    let ws = Ws::start(&redis, &[("SHED_TOKEN", TOKEN)]);
+    let first = ws.open("first");
+    let second = ws.open("second");
+    let mut third = ws.open("third");
+    ws.expect_metric("ws_sessions", 3);
+    fixtures::pause(std::time::Duration::from_millis(5));
+    third.say("hi");
+    let order = |headers: &str| ask(ws.admin, "POST", "/shed", headers, r#"{"id":"a","count":2}"#);
+    assert_eq!(order("").0, 401);
+    assert!(third.is_open());
+    let (status, _, body) = order(&format!("Authorization: Bearer {TOKEN}\r\n"));
+    assert_eq!((status, body.as_str()), (200, r#"{"id":"a","accepted":2}"#));
+    for client in [first, second] {
+        let (code, reason) = client.closed();
+        assert_eq!((code, &*reason), MOVED);
+    }
+    assert!(third.is_open());
 }

@@ -31,7 +31,8 @@ impl Stage {
         let logs = Journal::create(directory.path().join("logs.jsonl"), 1 << 20).unwrap();
         let recorder = Recorder::new(Uuid::nil(), Clock::start(), events);
         let (messages, commands) = mpsc::channel(16);
-        let talk = Talk { messages, events: recorder.source(), logs: logs.source() };
+        let (events, logs_of) = (recorder.source(), logs.source());
+        let talk = Talk { messages, events, logs: logs_of, shed_token: "0123456789abcdef".into() };
         Self { recorder, logs, talk, commands, _directory: directory }
     }
 

@@ -61,6 +61,8 @@ fn replica(name: &str, address: std::net::SocketAddr, phase: ReplicaPhase) -> Re
         phase,
         reason: None,
         since: Timestamp::UNIX_EPOCH,
+        traffic: platform::target::Traffic::Active,
+        deletion_cost: 0,
         restarts: 1,
         connections: None,
         packets_per_second: None,

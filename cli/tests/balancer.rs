@@ -1,0 +1,154 @@
+//! The balancer owns the number of WebSocket servers on the platform of this machine.
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use support::{Lab, eventually, lossy};
+
+/// Far longer than anything here takes; reached only when something is wrong.
+const SOON: Duration = Duration::from_mins(2);
+
+/// The preset with everything quick: users come back after a second, the balancer looks every second and evens out every
+/// three. A user who was turned away counts for ten.
+const BALANCER: [&str; 12] = [
+    "-f",
+    "balancer",
+    "--set",
+    "tcp.enabled=false,kafka.enabled=false,memcached.enabled=false",
+    "--set",
+    "ws.env.SIGTERM_TIMEOUT=1,ws.env.DRAIN_SPREAD=1,ws.terminationGracePeriodSeconds=20",
+    "--set",
+    "ws.env.SESSION_REFRESH=1,ws-client.env.RETURN_AFTER=1,ws-client.env.CONNECT_EVERY=5ms",
+    "--set",
+    "balancer.env.UTILIZATION_INTERVAL=1,balancer.env.BALANCE_INTERVAL=3",
+    "--set",
+    "metrics.scrapeInterval=1s,metrics.window=5s,metrics.syncPeriod=2s",
+];
+
+fn service(lab: &Lab, name: &str) -> Value {
+    let services = lab.status()["services"].as_array().expect("services").clone();
+    services.into_iter().find(|service| service["name"] == name).expect("it runs")
+}
+
+fn ready(lab: &Lab, name: &str) -> Vec<Value> {
+    let replicas = service(lab, name)["replicas"].as_array().expect("replicas").clone();
+    replicas.into_iter().filter(|replica| replica["phase"] == "ready").collect()
+}
+
+fn address(value: &Value) -> SocketAddr {
+    value.as_str().expect("an address").parse().expect("an address")
+}
+
+/// Status and body of an answer.
+fn ask(to: SocketAddr, method: &str, path: &str, body: &str) -> std::io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(5))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let answer = lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    Ok((status, body.to_owned()))
+}
+
+/// Users of the platform's own ws-client, and the sessions that they have.
+struct Users {
+    client: SocketAddr,
+    gateway: SocketAddr,
+}
+
+impl Users {
+    fn of(lab: &Lab) -> Self {
+        let client = address(&ready(lab, "ws-client")[0]["address"]);
+        Self { client, gateway: address(&service(lab, "ws")["endpoint"]) }
+    }
+
+    /// `connect` or `disconnect`.
+    fn have(&self, what: &str, count: usize) {
+        let users: Vec<String> = (0..count).map(|number| format!("user{number}")).collect();
+        let body = json!({ "userIds": users }).to_string();
+        let answer = ask(self.client, "POST", &format!("/route/kickstart/ws/batch/{what}"), &body);
+        assert_eq!(answer.expect("ws-client answers").0, 202);
+    }
+
+    /// How many sessions each replica has, as Redis has it, asked for through the gateway.
+    fn by_host(&self) -> Result<BTreeMap<String, usize>, String> {
+        let (status, body) =
+            ask(self.gateway, "GET", "/ws-session/all", "").map_err(|error| error.to_string())?;
+        let listed: Vec<Value> =
+            serde_json::from_str(&body).map_err(|error| format!("{status} {body}: {error}"))?;
+        let mut by_host = BTreeMap::new();
+        for session in listed {
+            let host = session["hostId"].as_str().expect("a host").to_owned();
+            *by_host.entry(host).or_default() += 1;
+        }
+        Ok(by_host)
+    }
+}
+
+fn count_of(by_host: &BTreeMap<String, usize>) -> usize {
+    by_host.values().sum()
+}
+
+#[test]
+fn forty_users_on_one_server_end_on_six_and_nobody_on_one() {
+    let lab = Lab::new("balancer");
+    lab.up(&BALANCER);
+    let users = Users::of(&lab);
+    // The first look is to come after all of them tried.
+    lab.ok(&["stop", "balancer"]);
+    let watch = lab.spawn(&["watch"]);
+    users.have("connect", 40);
+    eventually(SOON, || {
+        let (status, body) =
+            ask(users.client, "GET", "/route/kickstart/ws/users", "").map_err(|error| error.to_string())?;
+        let refused = body.matches("Maximum connections per host reached").count();
+        let here = count_of(&users.by_host()?);
+        if here == 30 && refused == 10 {
+            Ok(())
+        } else {
+            Err(format!("{status}: {here} in, {refused} refused"))
+        }
+    })
+    .expect("30 get in, 10 are turned away");
+    lab.ok(&["start", "balancer"]);
+
+    eventually(SOON, || {
+        let by_host = users.by_host()?;
+        let (servers, fullest) = (ready(&lab, "ws").len(), by_host.values().max().copied().unwrap_or(0));
+        // 40 of 60 are 66 %: above 76 % a server sheds.
+        let right = servers == 6 && count_of(&by_host) == 40 && fullest <= 7;
+        if right { Ok(()) } else { Err(format!("{servers} servers: {by_host:?}")) }
+    })
+    .expect("all are in, on six servers, and none is too full");
+
+    users.have("disconnect", 40);
+    eventually(SOON, || match ready(&lab, "ws").len() {
+        1 => Ok(()),
+        other => Err(other),
+    })
+    .expect("nobody needs more than one server");
+
+    watch.signal(rustix::process::Signal::INT);
+    let seen = lossy(&watch.finish(SOON).stdout);
+    for part in [
+        "40 of 10 sessions = 400 % > 80 %: wants ⌈40 ÷ 7⌉ = 6 servers; 5 more",
+        "> 66 % overall + 10 %: sheds",
+        "→ 1",
+    ] {
+        assert!(seen.contains(part), "{part}: {seen}");
+    }
+}

@@ -1,0 +1,286 @@
+//! The policy beside an autoscaler: it never sets the number of servers and moves only what is above the fair share.
+//!
+//! * It begins when a server is above its fair share plus tolerance at two looks in a row, and not sooner than
+//!   `pause_ms` after it last evened out. It ends when no server is above three quarters of the tolerance, which is
+//!   also how far a server sheds: never below its share.
+//! * As long as the others can take everything, a server that sheds takes no new connections: with a choice between
+//!   two draws a quarter of those who leave would come straight back.
+//! * It sheds in rounds and looks at the outcome of one before the next, because counts arrive late.
+//! * After a change of the replicas nothing moves until that has settled.
+//! * When a scale-down is foreseen, all its victims are taken out before the first of them sheds, so that nobody moves
+//!   from one victim to another.
+
+mod victims;
+
+use std::collections::BTreeSet;
+
+use crate::fleet::{activate, deactivate};
+use crate::moving::Moving;
+use crate::{Decision, Fleet, GOES_FIRST, Order, Reason, Server};
+
+/// The numbers of the policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExcessRules {
+    pub tolerance_percent: u64,
+    /// Connections that a server can take; `None`: any number.
+    pub capacity: Option<u64>,
+    /// Connections that are asked to move in a second, over all servers.
+    pub shed_rate: u64,
+    /// New connections that a server can take in a second.
+    pub accept_rate: u64,
+    /// How long a round sheds at most.
+    pub round_ms: u64,
+    /// How long it takes until counts show what a round did: scrape, and clients that come back.
+    pub outcome_ms: u64,
+    /// After a change of the replicas.
+    pub settle_ms: u64,
+    /// Between the end of one rebalancing and the beginning of the next.
+    pub pause_ms: u64,
+}
+
+impl Default for ExcessRules {
+    fn default() -> Self {
+        Self {
+            tolerance_percent: 10,
+            capacity: None,
+            shed_rate: 200,
+            accept_rate: 400,
+            round_ms: 10_000,
+            outcome_ms: 10_000,
+            settle_ms: 15_000,
+            pause_ms: 60_000,
+        }
+    }
+}
+
+/// The policy and what it remembers.
+#[derive(Debug, Clone)]
+pub struct Excess {
+    rules: ExcessRules,
+    moving: Moving,
+    /// The replicas at the last look, and when they last changed.
+    replicas: Option<(u32, BTreeSet<String>)>,
+    changed_ms: Option<u64>,
+    state: State,
+    /// Taken out because a scale-down is foreseen.
+    victims: BTreeSet<String>,
+    victims_next_ms: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    Even {
+        /// Nothing begins before.
+        not_before_ms: u64,
+    },
+    /// Uneven at the last look.
+    Suspect {
+        not_before_ms: u64,
+    },
+    Shedding {
+        next_round_ms: u64,
+    },
+}
+
+/// How much a server has above what it should.
+struct Over<'a> {
+    server: &'a Server,
+    keeps: u64,
+}
+
+impl Over<'_> {
+    fn excess(&self) -> u64 {
+        self.server.connections.saturating_sub(self.keeps)
+    }
+}
+
+impl Excess {
+    pub fn new(rules: ExcessRules) -> Self {
+        Self {
+            rules,
+            moving: Moving::default(),
+            replicas: None,
+            changed_ms: None,
+            state: State::Even { not_before_ms: 0 },
+            victims: BTreeSet::new(),
+            victims_next_ms: 0,
+        }
+    }
+
+    /// `count` connections were asked to move.
+    pub fn shed(&mut self, now_ms: u64, count: u64) {
+        self.moving.shed(now_ms, count);
+    }
+
+    /// What is to be done now.
+    pub fn look(&mut self, now_ms: u64, fleet: &Fleet) -> Vec<Decision> {
+        let total = self.moving.count(now_ms, fleet.connections());
+        let mut decisions = self.attend_victims(now_ms, fleet);
+        let sharing: Vec<&Server> = fleet
+            .servers
+            .iter()
+            .filter(|server| server.ready && !self.victims.contains(&server.name))
+            .collect();
+        let settled = self.has_settled(now_ms, fleet);
+        if sharing.len() < 2 || settled.is_err() {
+            decisions.extend(self.stop(now_ms, fleet));
+            decisions.push(Decision::nothing(match settled {
+                Err(for_ms) => Reason::Settling { for_ms },
+                Ok(()) => Reason::NobodyToShareWith,
+            }));
+            return decisions;
+        }
+        // What victims hold is theirs until they shed it.
+        let victims = fleet.servers.iter().filter(|server| self.victims.contains(&server.name));
+        let theirs = victims.fold(0_u64, |sum, server| sum.saturating_add(server.connections));
+        decisions.extend(self.even_out(now_ms, fleet, &sharing, total.saturating_sub(theirs)));
+        decisions
+    }
+
+    /// Whether the last change of the replicas was long enough ago; if not, how long ago it was.
+    fn has_settled(&mut self, now_ms: u64, fleet: &Fleet) -> Result<(), u64> {
+        let ready = fleet.servers.iter().filter(|server| server.ready);
+        let now = (fleet.replicas, ready.map(|server| server.name.clone()).collect::<BTreeSet<_>>());
+        // What happened before the first look is not known.
+        if self.replicas.as_ref() != Some(&now) {
+            self.changed_ms = Some(now_ms);
+        }
+        self.replicas = Some(now);
+        let for_ms = now_ms.saturating_sub(self.changed_ms.unwrap_or(now_ms));
+        if for_ms < self.rules.settle_ms { Err(for_ms) } else { Ok(()) }
+    }
+
+    fn even_out(&mut self, now_ms: u64, fleet: &Fleet, sharing: &[&Server], total: u64) -> Vec<Decision> {
+        let servers = sharing.len() as u64;
+        let tolerance = self.rules.tolerance_percent;
+        let fair = total.div_ceil(servers);
+        let keeps = level(total, servers, tolerance);
+        let mut over: Vec<Over<'_>> =
+            sharing.iter().map(|&server| Over { server, keeps }).filter(|over| over.excess() > 0).collect();
+        over.sort_by(|a, b| {
+            (b.server.connections, &a.server.name).cmp(&(a.server.connections, &b.server.name))
+        });
+        let first = over.first().filter(|over| is_beyond(over.server, total, servers, tolerance));
+        match (&self.state, first) {
+            (State::Shedding { next_round_ms }, _) if now_ms < *next_round_ms => {
+                vec![Decision::nothing(Reason::Underway { until_ms: *next_round_ms })]
+            }
+            (State::Shedding { .. }, _) if !over.is_empty() => self.round(now_ms, sharing, &over, fair),
+            (State::Shedding { .. }, _) => {
+                let mut decisions = self.stop(now_ms, fleet);
+                decisions.push(Decision::nothing(Reason::Fair { total, servers, tolerance }));
+                decisions
+            }
+            (State::Even { not_before_ms } | State::Suspect { not_before_ms }, None) => {
+                self.state = State::Even { not_before_ms: *not_before_ms };
+                let mut decisions = self.nobody_rests_without_reason(fleet);
+                decisions.push(Decision::nothing(Reason::Fair { total, servers, tolerance }));
+                decisions
+            }
+            (State::Suspect { not_before_ms }, Some(_)) if now_ms >= *not_before_ms => {
+                self.round(now_ms, sharing, &over, fair)
+            }
+            (State::Even { not_before_ms } | State::Suspect { not_before_ms }, Some(first)) => {
+                let (server, connections) = (first.server.name.clone(), first.server.connections);
+                self.state = State::Suspect { not_before_ms: *not_before_ms };
+                let mut decisions = self.nobody_rests_without_reason(fleet);
+                decisions.push(Decision::nothing(Reason::MayPass { server, connections, fair, tolerance }));
+                decisions
+            }
+        }
+    }
+
+    /// Sheds for a while.
+    fn round(&mut self, now_ms: u64, sharing: &[&Server], over: &[Over<'_>], fair: u64) -> Vec<Decision> {
+        let is_over = |server: &Server| over.iter().any(|over| over.server.name == server.name);
+        let takers: Vec<_> = sharing.iter().filter(|server| !is_over(server)).collect();
+        let excess = over.iter().fold(0_u64, |sum, over| sum.saturating_add(over.excess()));
+        let room = takers.iter().fold(0_u64, |sum, taker| sum.saturating_add(self.room(taker)));
+        let rate = self.rules.shed_rate.min(self.rules.accept_rate.saturating_mul(takers.len() as u64));
+        let most = (u128::from(rate) * u128::from(self.rules.round_ms) / 1000) as u64;
+        let mut budget = room.min(most.max(1));
+        let per_second = (rate / over.len() as u64).max(1);
+        let may_rest = room >= excess && !takers.is_empty();
+        let mut decisions = Vec::new();
+        let mut longest_ms = 0;
+        for over in over {
+            let server = over.server.name.clone();
+            let sheds = over.excess().min(budget);
+            if sheds == 0 || takers.is_empty() {
+                let reason = Reason::NoRoom { server, excess: over.excess() };
+                decisions.push(Decision { orders: activate(over.server), reason });
+                continue;
+            }
+            budget -= sheds;
+            longest_ms = longest_ms.max(sheds.saturating_mul(1000) / per_second);
+            let mut orders = Vec::new();
+            if may_rest {
+                orders.extend(deactivate(over.server));
+            } else {
+                orders.extend(activate(over.server));
+            }
+            orders.push(Order::Shed { server: server.clone(), count: sheds, per_second });
+            let reason = Reason::Excess {
+                server,
+                connections: over.server.connections,
+                fair,
+                keeps: over.keeps,
+                sheds,
+                rests: may_rest,
+            };
+            decisions.push(Decision { orders, reason });
+        }
+        // Those that rested and are even now take connections again.
+        for server in sharing.iter().filter(|server| !is_over(server)) {
+            decisions.extend(rested(server, fair));
+        }
+        let next_round_ms = now_ms.saturating_add(longest_ms).saturating_add(self.rules.outcome_ms);
+        self.state = State::Shedding { next_round_ms };
+        decisions
+    }
+
+    fn room(&self, server: &Server) -> u64 {
+        self.rules.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(server.connections))
+    }
+
+    /// Ends a rebalancing, if there is one.
+    fn stop(&mut self, now_ms: u64, fleet: &Fleet) -> Vec<Decision> {
+        let not_before_ms = match &self.state {
+            State::Even { not_before_ms } | State::Suspect { not_before_ms } => *not_before_ms,
+            State::Shedding { .. } => now_ms.saturating_add(self.rules.pause_ms),
+        };
+        self.state = State::Even { not_before_ms };
+        self.nobody_rests_without_reason(fleet)
+    }
+
+    /// Whoever is inactive and neither sheds nor is to go takes connections again, such as a server that rested when
+    /// a balancer before this one ended.
+    fn nobody_rests_without_reason(&self, fleet: &Fleet) -> Vec<Decision> {
+        let ready = fleet.servers.iter().filter(|server| server.ready).count().max(1) as u64;
+        let fair = fleet.connections().div_ceil(ready);
+        let others = fleet.servers.iter().filter(|server| !self.victims.contains(&server.name));
+        others.filter_map(|server| rested(server, fair)).collect()
+    }
+}
+
+fn rested(server: &Server, fair: u64) -> Option<Decision> {
+    let orders = activate(server);
+    let reason = Reason::Rested { server: server.name.clone(), connections: server.connections, fair };
+    // With the cost of a victim it is released as one.
+    (!server.traffic.is_active() && server.deletion_cost != GOES_FIRST).then_some(Decision { orders, reason })
+}
+
+/// What a server sheds down to: its share plus three quarters of the tolerance.
+fn level(total: u64, servers: u64, tolerance_percent: u64) -> u64 {
+    let level = u128::from(total) * (400 + 3 * u128::from(tolerance_percent));
+    level.div_ceil(400 * u128::from(servers.max(1))) as u64
+}
+
+/// Whether a server is above its share plus tolerance.
+fn is_beyond(server: &Server, total: u64, servers: u64, tolerance_percent: u64) -> bool {
+    u128::from(server.connections) * u128::from(servers) * 100
+        > u128::from(total) * (100 + u128::from(tolerance_percent))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,53 @@
+//! What a balancer asks for: which replicas take new connections, and which go first.
+
+use platform::{
+    EventKind, TargetError,
+    target::{Balanced, Pick, Traffic},
+};
+
+use crate::{Controller, Reply, instance::Instance, requests::Answer};
+
+/// Lines and bytes of a decision that are told.
+const ORDERS_MAX: usize = 64;
+const TEXT_BYTES_MAX: usize = 1024;
+
+impl Controller {
+    /// An inactive replica stays ready, leaves the endpoints and keeps its connections.
+    pub(crate) fn set_traffic(&mut self, service: &str, replica: String, traffic: Traffic) -> Answer {
+        let one = self.marked(service, replica)?;
+        if std::mem::replace(&mut one.traffic, traffic) != traffic {
+            let (service, pod) = (service.to_owned(), one.name.to_string());
+            self.event(EventKind::TrafficChanged { service, pod, traffic });
+        }
+        Ok(Reply::Marked)
+    }
+
+    pub(crate) fn set_deletion_cost(&mut self, service: &str, replica: String, cost: i32) -> Answer {
+        self.marked(service, replica)?.deletion_cost = Some(cost);
+        Ok(Reply::Marked)
+    }
+
+    pub(crate) fn balanced(&mut self, service: &str, balanced: Balanced) -> Answer {
+        let kind = self.known_service(service)?;
+        let Balanced { orders, reason } = balanced;
+        let fits = |text: &String| text.len() <= TEXT_BYTES_MAX;
+        if orders.len() > ORDERS_MAX || !orders.iter().chain([&reason]).all(fits) {
+            let message = format!(
+                "a decision of more than {ORDERS_MAX} orders, or with a text of more than {TEXT_BYTES_MAX} bytes"
+            );
+            return Err(TargetError::Invalid { message });
+        }
+        self.event(EventKind::Balanced { service: kind.name().to_owned(), orders, reason });
+        Ok(Reply::Marked)
+    }
+
+    /// A replica that was not told to end.
+    fn marked(&mut self, service: &str, replica: String) -> Result<&mut Instance, TargetError> {
+        let kind = self.known_service(service)?;
+        let uid = self.pick(kind, &Pick::Named(replica.clone()), &[])?;
+        match self.instances.get_mut(&uid) {
+            Some(one) if one.is_active() => Ok(one),
+            _ => Err(TargetError::Other { message: format!("{replica} is draining: it goes anyway") }),
+        }
+    }
+}

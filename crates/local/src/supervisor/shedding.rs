@@ -1,0 +1,34 @@
+//! Where a replica takes orders to shed.
+
+use std::net::SocketAddr;
+
+use ::platform::{ServiceKind, TargetError, target::Snapshot};
+
+/// Whether replicas of this kind obey orders to shed.
+pub(crate) fn obeys(kind: ServiceKind) -> bool {
+    matches!(kind, ServiceKind::Tcp | ServiceKind::Ws)
+}
+
+/// The admin port of a replica.
+pub(crate) fn address(snapshot: &Snapshot, service: &str, replica: &str) -> Result<SocketAddr, TargetError> {
+    let services = &snapshot.services;
+    let of = services.iter().find(|one| one.name == service).ok_or_else(|| TargetError::UnknownService {
+        service: service.to_owned(),
+        known: services.iter().map(|one| one.name.clone()).collect(),
+    })?;
+    if !ServiceKind::by_name(service).is_some_and(obeys) {
+        let what = format!("shedding connections of {service}");
+        let why = "its replicas do not obey such orders; those of tcp and ws do".to_owned();
+        return Err(TargetError::Unsupported { what, why });
+    }
+    let one = of.replicas.iter().find(|one| one.name == replica);
+    let one = one.ok_or_else(|| TargetError::UnknownReplica {
+        service: service.to_owned(),
+        replica: replica.to_owned(),
+        known: of.replicas.iter().map(|one| one.name.clone()).collect(),
+    })?;
+    match (one.pid, one.socket(), one.admin_port) {
+        (Some(_), Some(clients), Some(port)) => Ok(SocketAddr::new(clients.ip(), port)),
+        _ => Err(TargetError::Other { message: format!("{replica} does not run") }),
+    }
+}

@@ -1,0 +1,273 @@
+//! The loop: looks, has a policy decide, and has its orders carried out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use balance::{Decision, Excess, Fleet, Order, Pace, Portion, Reason, Utilization};
+use platform::target::{Balanced, ServiceSnapshot};
+use service::Readiness;
+use tracing::{info, warn};
+
+use crate::actor::{Actor, words};
+use crate::foresight::Foresight;
+use crate::metrics::Metrics;
+use crate::sessions::{Listed, Store};
+use crate::{Platform, Policy, Settings, fleet};
+
+/// The parts that `/readyz` calls degraded.
+const REDIS: &str = "redis";
+const PLATFORM: &str = "platform";
+
+/// What the loop and requests share.
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    pub(crate) store: Store,
+    /// `None`: nothing is carried out.
+    pub(crate) actor: Option<Actor>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) readiness: Readiness,
+    /// Numbers orders to shed.
+    orders: AtomicU64,
+    /// Sessions that requests asked to move, which the policies have not been told of.
+    moved_by_hand: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        settings: Settings,
+        platform: Platform,
+        metrics: Arc<Metrics>,
+        readiness: Readiness,
+    ) -> Self {
+        let actor = match platform {
+            Platform::Target(target) => Some(Actor::new(target, settings.service.clone())),
+            Platform::None { why } => {
+                warn!(%why, "there is no platform to act on: decisions are told and not carried out");
+                None
+            }
+        };
+        let store = Store::new(settings.redis.clone());
+        let (orders, moved_by_hand) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { settings, store, actor, metrics, readiness, orders, moved_by_hand }
+    }
+
+    /// Asks one session of a server to move because somebody wants that.
+    pub(crate) async fn shed_one(&self, actor: &Actor, server: &str) -> Result<u64, String> {
+        let shed = self.shed(actor, server, 1).await?;
+        self.moved_by_hand.fetch_add(shed, Ordering::Relaxed);
+        Ok(shed)
+    }
+
+    async fn shed(&self, actor: &Actor, server: &str, count: u64) -> Result<u64, String> {
+        let number = self.orders.fetch_add(1, Ordering::Relaxed);
+        let shed = actor.shed(server, number, count).await.map_err(|error| self.platform_failed(&error))?;
+        self.metrics.moved.inc_by(shed);
+        Ok(shed)
+    }
+
+    fn platform_failed(&self, error: &platform::TargetError) -> String {
+        self.metrics.platform_failures.inc();
+        let reason = error.to_string();
+        if self.readiness.degrade(PLATFORM, &reason) {
+            warn!(error = %reason, "the platform does not do what it is asked for");
+        }
+        reason
+    }
+
+    /// All sessions, if Redis lists them.
+    async fn listed(&self) -> Result<Option<Listed>, ()> {
+        if !self.settings.sessions_in_redis {
+            return Ok(None);
+        }
+        match self.store.listed().await {
+            Ok(listed) => {
+                if self.readiness.restore(REDIS) {
+                    info!(redis = %self.settings.redis, "sessions are known again");
+                }
+                Ok(Some(listed))
+            }
+            Err(reason) => {
+                self.metrics.redis_failures.inc();
+                if self.readiness.degrade(REDIS, &reason) {
+                    warn!(error = %reason, "sessions are not known, so nothing is decided");
+                }
+                Err(())
+            }
+        }
+    }
+}
+
+/// The policies with what they remember.
+pub(crate) struct Engine {
+    shared: Arc<Shared>,
+    utilization: Utilization,
+    excess: Excess,
+    foresight: Foresight,
+    pace: Pace,
+    began: Instant,
+    /// What was told last, so that "nothing to do" is not told again and again.
+    told: Vec<Reason>,
+}
+
+impl Engine {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let (rules, excess) = (shared.settings.rules, shared.settings.excess);
+        Self {
+            shared,
+            utilization: Utilization::new(rules),
+            excess: Excess::new(excess),
+            foresight: Foresight::default(),
+            pace: Pace::default(),
+            began: clock::now(),
+            told: Vec::new(),
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(clock::now().duration_since(self.began).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Runs until it is dropped.
+    pub(crate) async fn run(mut self) {
+        let interval = |every: Duration| {
+            let start = tokio::time::Instant::from_std(self.began) + every;
+            let mut interval = tokio::time::interval_at(start, every);
+            interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            interval
+        };
+        let mut utilize = interval(self.shared.settings.utilization_interval);
+        let mut balance = interval(self.shared.settings.balance_interval);
+        loop {
+            let portion_in = self.pace.next_due().map(|at_ms| at_ms.saturating_sub(self.now_ms()));
+            let next_portion = async {
+                match portion_in {
+                    Some(wait_ms) => tokio::time::sleep(Duration::from_millis(wait_ms)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = next_portion => self.shed_due().await,
+                _ = utilize.tick() => self.look(Look::Utilize).await,
+                _ = balance.tick() => self.look(Look::Balance).await,
+            }
+        }
+    }
+
+    async fn look(&mut self, look: Look) {
+        let Ok(listed) = self.shared.listed().await else { return };
+        let service = match &self.shared.actor {
+            None => None,
+            Some(actor) => match actor.look().await {
+                Ok(service) => {
+                    if self.shared.readiness.restore(PLATFORM) {
+                        info!("the platform answers again");
+                    }
+                    Some(service)
+                }
+                Err(error) => {
+                    self.shared.platform_failed(&error);
+                    return;
+                }
+            },
+        };
+        let settings = &self.shared.settings;
+        let fleet = match (&service, &listed) {
+            (Some(service), listed) => fleet::of_platform(service, listed.as_ref(), settings),
+            (None, Some(listed)) => fleet::of_redis(listed, settings),
+            (None, None) => return,
+        };
+        self.shared.metrics.seen(&fleet);
+        let decisions = self.decide(look, fleet, service.as_ref()).await;
+        self.obey(decisions, service.as_ref()).await;
+    }
+
+    async fn decide(
+        &mut self,
+        look: Look,
+        mut fleet: Fleet,
+        service: Option<&ServiceSnapshot>,
+    ) -> Vec<Decision> {
+        let now_ms = self.now_ms();
+        let by_hand = self.shared.moved_by_hand.swap(0, Ordering::Relaxed);
+        self.utilization.shed(now_ms, by_hand);
+        self.excess.shed(now_ms, by_hand);
+        let is_autoscaled = service.is_some_and(|service| service.autoscaler.is_some());
+        let excess = match self.shared.settings.policy {
+            Policy::Auto => is_autoscaled,
+            policy => policy == Policy::Excess,
+        };
+        match look {
+            Look::Utilize if excess => {
+                if let Some(actor) = self.shared.actor.as_ref().filter(|_| is_autoscaled) {
+                    fleet.foreseen = self.foresight.look(actor.autoscaler().await.as_ref());
+                }
+                self.excess.look(now_ms, &fleet)
+            }
+            Look::Balance if excess => Vec::new(),
+            Look::Utilize => vec![self.utilization.utilize(now_ms, &fleet)],
+            Look::Balance => self.utilization.balance(now_ms, &fleet),
+        }
+    }
+
+    async fn obey(&mut self, decisions: Vec<Decision>, service: Option<&ServiceSnapshot>) {
+        let is_autoscaled = service.is_some_and(|service| service.autoscaler.is_some());
+        let reasons: Vec<Reason> = decisions.iter().map(|decision| decision.reason.clone()).collect();
+        let is_news = self.told != reasons;
+        for Decision { mut orders, reason } in decisions {
+            if is_autoscaled && orders.iter().any(|order| matches!(order, Order::Scale { .. })) {
+                orders.retain(|order| !matches!(order, Order::Scale { .. }));
+                warn!(%reason, "the replicas are not set: an autoscaler owns them");
+            }
+            let ordered: Vec<String> = orders.iter().map(words).collect();
+            if !orders.is_empty() || is_news {
+                info!(orders = ordered.join(", "), %reason, acts = self.shared.actor.is_some(), "decided");
+            }
+            if orders.is_empty() {
+                continue;
+            }
+            self.shared.metrics.decisions.inc();
+            let Some(actor) = self.shared.actor.clone() else { continue };
+            // That nobody hears of it keeps nothing from being done.
+            let _ = actor.tell(Balanced { orders: ordered, reason: reason.to_string() }).await;
+            self.carry_out(&actor, orders).await;
+        }
+        self.told = reasons;
+    }
+
+    /// Until one fails: those behind it rest on it.
+    async fn carry_out(&mut self, actor: &Actor, orders: Vec<Order>) {
+        for order in orders {
+            if let Order::Shed { server, count, per_second } = &order {
+                self.pace.begin(self.now_ms(), server, *count, *per_second, &mut rand::rng());
+            } else if let Err(error) = actor.carry_out(order.clone()).await {
+                self.shared.platform_failed(&error);
+                return;
+            }
+            self.shared.metrics.carried_out(&order);
+        }
+    }
+
+    async fn shed_due(&mut self) {
+        let now_ms = self.now_ms();
+        let Some(actor) = self.shared.actor.clone() else { return };
+        for Portion { server, count } in self.pace.due(now_ms, &mut rand::rng()) {
+            match self.shared.shed(&actor, &server, count).await {
+                Ok(shed) => {
+                    self.utilization.shed(now_ms, shed);
+                    self.excess.shed(now_ms, shed);
+                }
+                // Perhaps it is gone; the next look decides anew.
+                Err(_) => self.pace.keep(|other| other != server),
+            }
+        }
+    }
+}
+
+/// What a look is for.
+#[derive(Debug, Clone, Copy)]
+enum Look {
+    Utilize,
+    Balance,
+}

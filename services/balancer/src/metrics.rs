@@ -1,0 +1,76 @@
+//! What is counted, under which names.
+//!
+//! | metric | meaning |
+//! |---|---|
+//! | `balancer_servers{traffic}` | servers at the last look, `active` and `inactive` |
+//! | `balancer_sessions` | sessions, or connections, at the last look |
+//! | `balancer_decisions_total` | decisions that ordered something |
+//! | `balancer_orders_total{order}` | orders that were carried out: `activate`, `deactivate`, `deletion_cost`, `scale`, `shed` |
+//! | `balancer_moved_total` | sessions that were asked to move |
+//! | `balancer_failures_total{part}` | looks and orders that failed, by `redis` and `platform` |
+//! | `balancer_log_lines_total`, `balancer_log_lines_shipped_total`, `balancer_log_lines_dropped_total`, `balancer_log_lines_unwritten_total` | as for every service |
+
+use std::sync::Arc;
+
+use balance::{Fleet, Order, Traffic};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use service::metrics::{by_label, counter};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    active: Gauge,
+    inactive: Gauge,
+    sessions: Gauge,
+    pub(crate) decisions: Counter,
+    orders: [Counter; 5],
+    pub(crate) moved: Counter,
+    pub(crate) redis_failures: Counter,
+    pub(crate) platform_failures: Counter,
+}
+
+impl Metrics {
+    pub(crate) fn register(registry: &mut Registry) -> Arc<Self> {
+        let registry = registry.sub_registry_with_prefix("balancer");
+        service::logs::register(registry);
+        let servers: Family<[(&'static str, &'static str); 1], Gauge> = Family::default();
+        registry.register("servers", "Servers at the last look", servers.clone());
+        let sessions = Gauge::default();
+        registry.register("sessions", "Sessions or connections at the last look", sessions.clone());
+        let kinds = ["activate", "deactivate", "deletion_cost", "scale", "shed"];
+        let parts = ["redis", "platform"];
+        let [redis_failures, platform_failures] =
+            by_label(registry, "failures", "Looks and orders that failed", "part", parts);
+        Arc::new(Self {
+            active: servers.get_or_create_owned(&[("traffic", "active")]),
+            inactive: servers.get_or_create_owned(&[("traffic", "inactive")]),
+            sessions,
+            decisions: counter(registry, "decisions", "Decisions that ordered something"),
+            orders: by_label(registry, "orders", "Orders that were carried out", "order", kinds),
+            moved: counter(registry, "moved", "Sessions that were asked to move"),
+            redis_failures,
+            platform_failures,
+        })
+    }
+
+    pub(crate) fn seen(&self, fleet: &Fleet) {
+        let active = fleet.servers.iter().filter(|server| server.traffic.is_active()).count();
+        self.active.set(active as i64);
+        self.inactive.set((fleet.servers.len() - active) as i64);
+        self.sessions.set(i64::try_from(fleet.connections()).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn carried_out(&self, order: &Order) {
+        let index = match order {
+            Order::SetTraffic { traffic: Traffic::Active, .. } => 0,
+            Order::SetTraffic { traffic: Traffic::Inactive, .. } => 1,
+            Order::SetDeletionCost { .. } => 2,
+            Order::Scale { .. } => 3,
+            Order::Shed { .. } => 4,
+        };
+        self.orders[index].inc();
+    }
+}

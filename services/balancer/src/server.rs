@@ -1,0 +1,93 @@
+//! Bringing the service up and running it.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use prometheus_client::registry::Registry;
+use service::admin::{Admin, Pages};
+use service::{Phase, Readiness, Shutdown, listen, logs, web};
+use tokio::runtime::Runtime;
+use tracing::info;
+
+use crate::engine::{Engine, Shared};
+use crate::metrics::Metrics;
+use crate::{Error, Platform, Settings, routes};
+
+/// Requests at a time.
+const CONNECTIONS_MAX: usize = 256;
+
+/// A server that is bound: requests wait to be served by [`Server::run`].
+pub struct Server {
+    address: SocketAddr,
+    admin: Admin,
+    readiness: Readiness,
+    runtime: Runtime,
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    shutdown: Shutdown,
+}
+
+impl Server {
+    /// Binds the service's port and the admin port. Neither Redis nor the platform needs to be there.
+    ///
+    /// # Errors
+    /// What kept it from starting: see [`Error`].
+    pub fn bind(settings: Settings, platform: Platform, shutdown: Shutdown) -> Result<Self, Error> {
+        let listener = listen::tcp(settings.host, settings.port).map_err(Error::Listen)?;
+        let address = listener.local_addr().map_err(Error::Listen)?;
+        let admin_listener = listen::tcp(settings.admin_host, settings.admin_port).map_err(Error::Listen)?;
+        let readiness = Readiness::new();
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let pod = logs::pod_name(settings.pod_name.as_deref());
+        let pages = Pages::new(readiness.clone(), registry).with_info("balancer", &pod, None);
+        let admin = Admin::start(admin_listener, pages).map_err(Error::Admin)?;
+        let runtime = web::runtime(1).map_err(Error::Start)?;
+        info!(%pod, %address, admin = %admin.address(), service = settings.service, "started");
+        let shared = Arc::new(Shared::new(settings, platform, metrics, readiness.clone()));
+        Ok(Self { address, admin, readiness, runtime, listener, shared, shutdown })
+    }
+
+    /// Where requests go, with the real port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where the admin port is, with the real port.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin.address()
+    }
+
+    /// What `/readyz` says.
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
+    /// Serves until the shutdown begins. What is being shed is not finished: nobody would look at the outcome.
+    ///
+    /// # Errors
+    /// The listener cannot be used.
+    pub fn run(self) -> Result<(), Error> {
+        let Self { admin, readiness, runtime, listener, shared, shutdown, .. } = self;
+        let listener = {
+            let _inside = runtime.enter();
+            tokio::net::TcpListener::from_std(listener).map_err(Error::Start)?
+        };
+        runtime.block_on(async {
+            let accepting =
+                tokio::spawn(web::serve(listener, routes::router(Arc::clone(&shared)), CONNECTIONS_MAX));
+            readiness.ready();
+            info!("ready");
+            tokio::select! {
+                () = Engine::new(shared).run() => {}
+                () = shutdown.reached(Phase::Draining) => {}
+            }
+            readiness.draining();
+            accepting.abort();
+            info!("ended");
+        });
+        runtime.shutdown_background();
+        drop(admin);
+        Ok(())
+    }
+}

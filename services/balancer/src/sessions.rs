@@ -1,0 +1,136 @@
+//! Sessions in Redis, as servers list them.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use service::redis::{self, Cmd, MultiplexedConnection, RedisResult};
+use tokio::sync::Semaphore;
+
+/// Beginning of the keys of clients that were turned away for lack of room.
+const REFUSED: &str = "WsRefused#";
+/// Requests for all sessions that are answered at a time; the rest wait. Each holds all of them.
+const READS_AT_A_TIME: usize = 4;
+
+/// What a session is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Ws,
+    Sse,
+}
+
+impl Kind {
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Ws => "WsSession#",
+            Self::Sse => "SseSession#",
+        }
+    }
+
+    /// Where a server of such sessions hears that it is to drop some.
+    fn channel(self) -> &'static str {
+        match self {
+            Self::Ws => "drop-persistent-sessions",
+            Self::Sse => "drop-persistent-sse-sessions",
+        }
+    }
+}
+
+/// A session, as everybody reads it in Redis.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Session {
+    #[serde(rename = "userId", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) user: Option<String>,
+    #[serde(rename = "sessionId")]
+    pub(crate) session: String,
+    #[serde(rename = "hostId")]
+    pub(crate) host: String,
+}
+
+/// All sessions at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Listed {
+    pub(crate) ws: Vec<Session>,
+    pub(crate) sse: Vec<Session>,
+    /// Users without a session who were turned away a moment ago.
+    pub(crate) waiting: u64,
+}
+
+/// Reads sessions; connects when it has to.
+pub(crate) struct Store {
+    settings: redis::Settings,
+    reads: Semaphore,
+    connection: Mutex<Option<MultiplexedConnection>>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    pub(crate) fn new(settings: redis::Settings) -> Self {
+        Self { settings, reads: Semaphore::new(READS_AT_A_TIME), connection: Mutex::new(None) }
+    }
+
+    /// # Errors
+    /// Redis is away.
+    pub(crate) async fn all(&self, kind: Kind) -> Result<Vec<Session>, String> {
+        self.with(async |connection| read(connection, kind).await).await
+    }
+
+    /// # Errors
+    /// Redis is away.
+    pub(crate) async fn listed(&self) -> Result<Listed, String> {
+        let read_all = async |connection: &mut MultiplexedConnection| {
+            let ws = read(connection, Kind::Ws).await?;
+            let sse = read(connection, Kind::Sse).await?;
+            let here: BTreeSet<&str> = ws.iter().filter_map(|session| session.user.as_deref()).collect();
+            let refused = redis::keys_under(connection, REFUSED).await?;
+            let users = refused.iter().filter_map(|key| key.strip_prefix(REFUSED));
+            let waiting = users.filter(|user| !here.contains(user)).count() as u64;
+            Ok(Listed { ws, sse, waiting })
+        };
+        self.with(read_all).await
+    }
+
+    /// Tells a server, through Redis, to drop one session.
+    ///
+    /// # Errors
+    /// Redis is away.
+    pub(crate) async fn drop_one(&self, kind: Kind, host: &str) -> Result<(), String> {
+        let order = serde_json::json!({ (host): 1 }).to_string();
+        let publish = async |connection: &mut MultiplexedConnection| {
+            let mut publish = Cmd::new();
+            publish.arg("PUBLISH").arg(kind.channel()).arg(&order);
+            publish.query_async::<u64>(connection).await
+        };
+        self.with(publish).await.map(drop)
+    }
+
+    /// A connection that failed is not used again, because what it was doing is not known.
+    async fn with<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
+    ) -> Result<T, String> {
+        let told = |error: redis::RedisError| format!("Redis at {}: {error}", self.settings);
+        // Fails only if it was closed, which nobody does.
+        let _turn = self.reads.acquire().await.map_err(|error| error.to_string())?;
+        let present = self.connection.lock().clone();
+        let mut connection = match present {
+            Some(connection) => connection,
+            None => redis::connect(&self.settings).await.map_err(told)?,
+        };
+        let outcome = work(&mut connection).await;
+        *self.connection.lock() = outcome.is_ok().then_some(connection);
+        outcome.map_err(told)
+    }
+}
+
+async fn read(connection: &mut MultiplexedConnection, kind: Kind) -> RedisResult<Vec<Session>> {
+    let values = redis::values_under(connection, kind.prefix()).await?;
+    // What is no session is left out.
+    Ok(values.into_values().filter_map(|value| serde_json::from_slice(&value).ok()).collect())
+}

@@ -1,0 +1,361 @@
+//! The settings, their variables and their defaults.
+
+use std::time::Duration;
+
+use balance::{ExcessRules, Rules};
+use service::settings::common::{ADMIN_HOST, ADMIN_PORT, HOST, POD_NAME};
+use service::settings::{Env, Host, Invalid, Reader, Setting, Variable};
+use service::{logs, redis};
+
+const PORT: Variable = Variable::new("PORT", "8488", "TCP port of the service; 0 is any free one.");
+const POLICY: Variable = Variable::new(
+    "POLICY",
+    "auto",
+    "`utilization` owns the number of replicas, `excess` only evens out; `auto` is `excess` beside an autoscaler and \
+     `utilization` without one.",
+);
+const KUBERNETES_APP_LABEL: Variable = Variable::new(
+    "KUBERNETES_APP_LABEL",
+    "ws",
+    "The service that is balanced: its name on the platform, the Deployment's name in a cluster.",
+);
+const ENVIRONMENT_TYPE: Variable = Variable::new(
+    "ENVIRONMENT_TYPE",
+    "k8s",
+    "`k8s`, or `container_runtime`, where no replicas can be added: the balancer then says what it would do.",
+);
+const PLAYCTL_PLATFORM: Variable = Variable::optional(
+    "PLAYCTL_PLATFORM",
+    "The platform of this machine to act on. Without it the balancer says what it would do.",
+);
+const SESSIONS_FROM: Variable = Variable::new(
+    "SESSIONS_FROM",
+    "auto",
+    "`redis`: sessions that servers list there; `connections`: established connections, as the platform counts them; \
+     `auto` is `redis` for `ws` and `stream`, `connections` for others.",
+);
+const CONNECTION_LIMIT_PER_HOST: Variable = Variable::new(
+    "CONNECTION_LIMIT_PER_HOST",
+    "10",
+    "Sessions that a server is meant for (`utilization`), from which the number of servers follows.",
+);
+const MAX_UTILIZATION_PERCENT: Variable =
+    Variable::new("MAX_UTILIZATION_PERCENT", "70", "How full servers are to be at most (`utilization`).");
+const MIN_UTILIZATION_PERCENT: Variable = Variable::new(
+    "MIN_UTILIZATION_PERCENT",
+    "40",
+    "Below this a server takes no new sessions and goes when it is empty (`utilization`).",
+);
+const OVERUTILIZED_TOLERANCE_PERCENT: Variable = Variable::new(
+    "OVERUTILIZED_TOLERANCE_PERCENT",
+    "10",
+    "How far above the maximum all servers together, and above the average a single one, may be.",
+);
+const UNDERUTILIZED_TOLERANCE_PERCENT: Variable =
+    Variable::new("UNDERUTILIZED_TOLERANCE_PERCENT", "10", "Read for compatibility; no rule uses it.");
+const WS_SESSION_MAX_SESSIONS: Variable = Variable::new(
+    "WS_SESSION_MAX_SESSIONS",
+    "10",
+    "Capacity of a server of WebSocket sessions (`utilization`).",
+);
+const SSE_SESSION_MAX_SESSIONS: Variable =
+    Variable::new("SSE_SESSION_MAX_SESSIONS", "10", "Capacity of a server of SSE sessions (`utilization`).");
+const REPLICAS_MAX: Variable =
+    Variable::new("REPLICAS_MAX", "10", "Never more replicas than this (`utilization`).");
+const UTILIZATION_INTERVAL: Variable = Variable::new(
+    "UTILIZATION_INTERVAL",
+    "10",
+    "How often the number of servers is decided (`utilization`), or the balance looked at (`excess`). Seconds, 100ms at \
+     least.",
+);
+const BALANCE_INTERVAL: Variable = Variable::new(
+    "BALANCE_INTERVAL",
+    "60",
+    "How often servers that are too full shed (`utilization`), or the least time from the end of one rebalancing to the \
+     next (`excess`). Seconds, 100ms at least.",
+);
+const CAPACITY: Variable =
+    Variable::new("CAPACITY", "0", "Connections that a server can take (`excess`); 0 is any number.");
+const SHED_RATE: Variable =
+    Variable::new("SHED_RATE", "200", "Sessions that are asked to move in a second, over all servers.");
+const ACCEPT_RATE: Variable =
+    Variable::new("ACCEPT_RATE", "400", "New connections that a server takes in a second (`excess`).");
+const SETTLE: Variable = Variable::new(
+    "SETTLE",
+    "15",
+    "How long after a change of the replicas nothing moves (`excess`); seconds.",
+);
+const OUTCOME_AFTER: Variable = Variable::new(
+    "OUTCOME_AFTER",
+    "10",
+    "How long it takes after a round of shedding until counts are right again: clients come back, metrics follow \
+     (`excess`); seconds.",
+);
+
+/// What the original found its servers by.
+const REFUSED: [&Variable; 4] = [
+    &Variable::optional("CONSUL_HOST", "Refused: servers are found through the platform."),
+    &Variable::optional("CONSUL_PORT", "Refused: servers are found through the platform."),
+    &Variable::optional("DOCKER_SOCKET_PROXY_HOST", "Refused: servers are started by the platform."),
+    &Variable::optional("DOCKER_SOCKET_PROXY_PORT", "Refused: servers are started by the platform."),
+];
+
+const INTERVAL_LEAST: Duration = Duration::from_millis(100);
+
+/// Which rules decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// Excess beside an autoscaler, utilization without one.
+    Auto,
+    Utilization,
+    Excess,
+}
+
+impl Setting for Policy {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "utilization" => Ok(Self::Utilization),
+            "excess" => Ok(Self::Excess),
+            _ => Err("auto, utilization or excess".into()),
+        }
+    }
+}
+
+/// Where the balancer runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Environment {
+    K8s,
+    /// Docker without an orchestrator.
+    ContainerRuntime,
+}
+
+impl Setting for Environment {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "k8s" => Ok(Self::K8s),
+            "container_runtime" => Ok(Self::ContainerRuntime),
+            _ => Err("k8s or container_runtime".into()),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SessionsFrom {
+    Auto,
+    Redis,
+    Connections,
+}
+
+impl Setting for SessionsFrom {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "redis" => Ok(Self::Redis),
+            "connections" => Ok(Self::Connections),
+            _ => Err("auto, redis or connections".into()),
+        }
+    }
+}
+
+/// Everything that can be set.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub host: Host,
+    pub port: u16,
+    pub admin_host: Host,
+    pub admin_port: u16,
+    pub policy: Policy,
+    /// The service that is balanced.
+    pub service: String,
+    pub environment: Environment,
+    /// The platform of this machine to act on.
+    pub local_platform: Option<String>,
+    /// Whether servers list their sessions in Redis; otherwise the platform counts connections.
+    pub sessions_in_redis: bool,
+    pub ws_capacity: u64,
+    pub sse_capacity: u64,
+    pub rules: Rules,
+    pub excess: ExcessRules,
+    pub utilization_interval: Duration,
+    pub balance_interval: Duration,
+    pub pod_name: Option<String>,
+    pub redis: redis::Settings,
+}
+
+impl Settings {
+    /// Every variable the service reads, for documentation and help.
+    pub const VARIABLES: &[&Variable] = &[
+        &HOST,
+        &PORT,
+        &ADMIN_HOST,
+        &ADMIN_PORT,
+        &POLICY,
+        &KUBERNETES_APP_LABEL,
+        &ENVIRONMENT_TYPE,
+        &PLAYCTL_PLATFORM,
+        &SESSIONS_FROM,
+        &CONNECTION_LIMIT_PER_HOST,
+        &MAX_UTILIZATION_PERCENT,
+        &MIN_UTILIZATION_PERCENT,
+        &OVERUTILIZED_TOLERANCE_PERCENT,
+        &UNDERUTILIZED_TOLERANCE_PERCENT,
+        &WS_SESSION_MAX_SESSIONS,
+        &SSE_SESSION_MAX_SESSIONS,
+        &REPLICAS_MAX,
+        &UTILIZATION_INTERVAL,
+        &BALANCE_INTERVAL,
+        &CAPACITY,
+        &SHED_RATE,
+        &ACCEPT_RATE,
+        &SETTLE,
+        &OUTCOME_AFTER,
+        &POD_NAME,
+        &logs::RUST_LOG,
+        &redis::REDIS_HOST,
+        &redis::REDIS_PORT,
+        &redis::REDIS_PASSWORD,
+        REFUSED[0],
+        REFUSED[1],
+        REFUSED[2],
+        REFUSED[3],
+    ];
+
+    /// Reads the settings.
+    ///
+    /// # Errors
+    /// Every variable with a bad value, and those of the original that have no meaning here.
+    pub fn from_env(env: &Env) -> Result<Self, Invalid> {
+        let mut reader = Reader::of_table(env, Self::VARIABLES);
+        for variable in REFUSED {
+            if let Some(value) = reader.optional::<String>(variable) {
+                let expected = "it not to be set: servers are found and started through the platform, by neither Consul \
+                                nor Docker's socket; set KUBERNETES_APP_LABEL to the service's name";
+                reader.refuse(variable, value, expected);
+            }
+        }
+        let limit = above_zero(&mut reader, &CONNECTION_LIMIT_PER_HOST);
+        let max_percent = above_zero(&mut reader, &MAX_UTILIZATION_PERCENT);
+        let min_percent = u64::from(reader.get::<u32>(&MIN_UTILIZATION_PERCENT));
+        if min_percent >= max_percent {
+            let expected = format!("less than MAX_UTILIZATION_PERCENT, {max_percent}");
+            reader.refuse(&MIN_UTILIZATION_PERCENT, min_percent.to_string(), expected);
+        }
+        let tolerance_percent = u64::from(reader.get::<u32>(&OVERUTILIZED_TOLERANCE_PERCENT));
+        let _: u32 = reader.get(&UNDERUTILIZED_TOLERANCE_PERCENT);
+        let utilization_interval = interval(&mut reader, &UTILIZATION_INTERVAL);
+        let balance_interval = interval(&mut reader, &BALANCE_INTERVAL);
+        let shed_rate = above_zero(&mut reader, &SHED_RATE);
+        let service: String = reader.get(&KUBERNETES_APP_LABEL);
+        let sessions_in_redis = match reader.get(&SESSIONS_FROM) {
+            SessionsFrom::Auto => matches!(service.as_str(), "ws" | "stream"),
+            from => from == SessionsFrom::Redis,
+        };
+        let replicas_max = above_zero(&mut reader, &REPLICAS_MAX) as u32;
+        let rules = Rules { limit, max_percent, min_percent, tolerance_percent, replicas_max, shed_rate };
+        let excess = ExcessRules {
+            tolerance_percent,
+            capacity: Some(u64::from(reader.get::<u32>(&CAPACITY))).filter(|capacity| *capacity > 0),
+            shed_rate,
+            accept_rate: above_zero(&mut reader, &ACCEPT_RATE),
+            round_ms: milliseconds(utilization_interval),
+            outcome_ms: milliseconds(reader.duration(&OUTCOME_AFTER)),
+            settle_ms: milliseconds(reader.duration(&SETTLE)),
+            pause_ms: milliseconds(balance_interval),
+        };
+        let settings = Self {
+            host: reader.get(&HOST),
+            port: reader.get(&PORT),
+            admin_host: reader.get(&ADMIN_HOST),
+            admin_port: reader.get(&ADMIN_PORT),
+            policy: reader.get(&POLICY),
+            service,
+            environment: reader.get(&ENVIRONMENT_TYPE),
+            local_platform: reader.optional(&PLAYCTL_PLATFORM),
+            sessions_in_redis,
+            ws_capacity: above_zero(&mut reader, &WS_SESSION_MAX_SESSIONS),
+            sse_capacity: above_zero(&mut reader, &SSE_SESSION_MAX_SESSIONS),
+            rules,
+            excess,
+            utilization_interval,
+            balance_interval,
+            pod_name: reader.optional(&POD_NAME),
+            redis: redis::Settings::read(&mut reader),
+        };
+        reader.finish(settings)
+    }
+}
+
+fn above_zero(reader: &mut Reader<'_>, variable: &Variable) -> u64 {
+    let value: u32 = reader.get(variable);
+    if value == 0 {
+        reader.refuse(variable, "0", "a whole number above 0");
+    }
+    u64::from(value.max(1))
+}
+
+fn interval(reader: &mut Reader<'_>, variable: &Variable) -> Duration {
+    let interval = reader.duration(variable);
+    if interval < INTERVAL_LEAST {
+        reader.refuse(variable, format!("{interval:?}"), "100ms at least");
+    }
+    interval.max(INTERVAL_LEAST)
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&'static str, &'static str)]) -> Result<Settings, String> {
+        let env: Env = variables.iter().copied().collect();
+        Settings::from_env(&env).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_original() {
+        let settings = read(&[]).unwrap();
+        assert_eq!((settings.port, settings.ws_capacity, settings.sse_capacity), (8488, 10, 10));
+        assert_eq!(settings.rules, Rules::default());
+        assert_eq!(settings.excess, ExcessRules::default());
+        assert_eq!((settings.utilization_interval.as_secs(), settings.balance_interval.as_secs()), (10, 60));
+        assert!(settings.sessions_in_redis);
+        assert!(!read(&[("KUBERNETES_APP_LABEL", "tcp")]).unwrap().sessions_in_redis);
+    }
+
+    #[test]
+    fn what_the_original_found_servers_by_is_refused_with_the_reason() {
+        let text = read(&[("CONSUL_HOST", "consul"), ("DOCKER_SOCKET_PROXY_PORT", "2375")]).unwrap_err();
+        for part in ["CONSUL_HOST=\"consul\"", "DOCKER_SOCKET_PROXY_PORT=\"2375\"", "through the platform"] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+
+    #[test]
+    fn bad_values_are_named_together() {
+        let text = read(&[
+            ("POLICY", "best"),
+            ("ENVIRONMENT_TYPE", "docker"),
+            ("CONNECTION_LIMIT_PER_HOST", "0"),
+            ("MIN_UTILIZATION_PERCENT", "70"),
+            ("SHED_RATE", "0"),
+            ("BALANCE_INTERVAL", "1ms"),
+            ("SESSIONS_FROM", "x"),
+        ])
+        .unwrap_err();
+        for part in [
+            r#"POLICY="best": expected auto, utilization or excess"#,
+            r#"ENVIRONMENT_TYPE="docker": expected k8s or container_runtime"#,
+            r#"CONNECTION_LIMIT_PER_HOST="0": expected a whole number above 0"#,
+            r#"MIN_UTILIZATION_PERCENT="70": expected less than MAX_UTILIZATION_PERCENT, 70"#,
+            "SHED_RATE",
+            "BALANCE_INTERVAL",
+            "SESSIONS_FROM",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+}
