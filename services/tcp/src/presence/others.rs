@@ -11,7 +11,7 @@ use super::{Packed, SERVERS, TOTAL, Wake};
 
 /// More clients than this on other servers are not held: 3 MB of IPv4 addresses.
 const CLIENTS_MAX: usize = 500_000;
-/// Keys that are held: those of as many clients in full chunks, and as many again that are not full.
+/// Keys that are held: ten times as many as so many clients need in full chunks, since few chunks stay full.
 const KEYS_MAX: usize = 50_000;
 /// A longer name is none of a server.
 const SERVER_NAME_BYTES_MAX: usize = 64;

@@ -36,7 +36,7 @@ fn addresses(clients: &[Client]) -> Vec<String> {
     addresses
 }
 
-/// Everybody is told of everybody, and so are those who read the total.
+/// Every client learns of every other, and the total is right.
 #[track_caller]
 fn expect_all(etcd: &Etcd, clients: &mut [Client]) {
     let all = addresses(clients);
