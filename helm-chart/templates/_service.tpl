@@ -191,6 +191,11 @@ spec:
 {{- end }}
 {{- end }}
 {{- end }}
+{{- with .root.Values.etcd }}
+{{- if and .enabled (has "etcd" $needs) }}
+{{- $_ := set $env "ETCD_ENDPOINTS" .endpoints }}
+{{- end }}
+{{- end }}
 {{- if has "gateway" $needs }}
 {{- range include "gateway.listeners" . | fromYamlArray }}
 {{- if eq .service "ws" }}
@@ -238,7 +243,7 @@ spec:
 {{- include "policy.dns" . }}
 {{- with .root.Values.kafka }}
 {{- if and .enabled (has "kafka" $needs) }}
-{{- if .brokers }}{{ include "policy.outside" (.brokers | splitList "," | join " " | regexFindAll "[0-9]+( |$)" -1 | uniq) }}
+{{- if .brokers }}{{ include "policy.outside" (regexFindAll "[0-9]+(,|$)" .brokers -1 | join "" | splitList "," | uniq | compact) }}
 {{- else }}{{ include "policy.part" (dict "root" $.root "part" "kafka" "port" 9092 "direction" "to") }}{{ end }}
 {{- end }}
 {{- end }}
@@ -251,6 +256,11 @@ spec:
 {{- if has "redis" $needs }}
 {{- if .root.Values.redis.address }}{{ include "policy.outside" (list (include "redis.port" .)) }}
 {{- else }}{{ include "policy.part" (dict "root" .root "part" "redis" "port" 6379 "direction" "to") }}{{ end }}
+{{- end }}
+{{- with .root.Values.etcd }}
+{{- if and .enabled (has "etcd" $needs) }}
+{{- include "policy.outside" (regexFindAll "[0-9]+(,|$)" .endpoints -1 | join "" | splitList "," | uniq | compact) }}
+{{- end }}
 {{- end }}
 {{- if has "gateway" $needs }}
 {{- range include "gateway.listeners" . | fromYamlArray }}

@@ -28,13 +28,29 @@ pub enum PartKind {
     Elasticsearch,
     Prometheus,
     Redis,
+    /// One that is given.
+    Etcd,
+    /// The members of the platform's own, which is lost only when two of them are.
+    Etcd01,
+    Etcd02,
+    Etcd03,
 }
 
 impl PartKind {
-    pub const ALL: [Self; 5] =
-        [Self::Kafka, Self::Memcached, Self::Elasticsearch, Self::Prometheus, Self::Redis];
+    pub const ALL: [Self; 9] = [
+        Self::Kafka,
+        Self::Memcached,
+        Self::Elasticsearch,
+        Self::Prometheus,
+        Self::Redis,
+        Self::Etcd,
+        Self::Etcd01,
+        Self::Etcd02,
+        Self::Etcd03,
+    ];
+    pub const ETCD_MEMBERS: [Self; 3] = [Self::Etcd01, Self::Etcd02, Self::Etcd03];
 
-    /// As in `values.yaml` and on the command line; also the name of the program that is the real one.
+    /// As in `values.yaml` and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Kafka => "kafka",
@@ -42,7 +58,16 @@ impl PartKind {
             Self::Elasticsearch => "elasticsearch",
             Self::Prometheus => "prometheus",
             Self::Redis => "redis",
+            Self::Etcd => "etcd",
+            Self::Etcd01 => "etcd01",
+            Self::Etcd02 => "etcd02",
+            Self::Etcd03 => "etcd03",
         }
+    }
+
+    /// The name of the program that is the real one.
+    pub fn program(self) -> &'static str {
+        if Self::ETCD_MEMBERS.contains(&self) { Self::Etcd.name() } else { self.name() }
     }
 
     pub fn by_name(name: &str) -> Option<Self> {
@@ -119,12 +144,20 @@ pub(crate) fn wanted(
         // There is no embedded one.
         PartKind::Prometheus => (values.prometheus.enabled, values.prometheus.url.clone(), true, None),
         PartKind::Redis => (values.has_redis(), values.redis.address.clone(), values.redis.real, None),
+        // There is no embedded one. What is given is one part, what is ours one for each member.
+        PartKind::Etcd => {
+            let given = values.etcd.endpoints.clone();
+            (values.etcd.enabled && given.is_some(), given, true, None)
+        }
+        PartKind::Etcd01 | PartKind::Etcd02 | PartKind::Etcd03 => {
+            (values.etcd.enabled && values.etcd.endpoints.is_none(), None, true, None)
+        }
     };
     match given {
         _ if !enabled => Wanted::Off,
         Some(address) => Wanted::Given(address),
         None => {
-            let program = || programs.get(kind.name()).cloned().unwrap_or_default();
+            let program = || programs.get(kind.program()).cloned().unwrap_or_default();
             let source = if real { Source::Server { program: program() } } else { Source::Embedded };
             Wanted::Own(Arc::new(PartTemplate { kind, source, port }))
         }
@@ -239,6 +272,10 @@ impl Controller {
             memcached: address(PartKind::Memcached),
             elasticsearch: address(PartKind::Elasticsearch),
             redis: address(PartKind::Redis),
+            etcd: address(PartKind::Etcd).or_else(|| {
+                let members: Vec<String> = PartKind::ETCD_MEMBERS.into_iter().filter_map(address).collect();
+                (!members.is_empty()).then(|| members.join(","))
+            }),
             ws_port: values.listeners().find(|one| one.service == ServiceKind::Ws.name()).map(|one| one.port),
         }
     }

@@ -302,6 +302,10 @@ impl Controller {
             Some(crate::parts::Part { wanted: Wanted::Given(address), .. }) => unsupported(format!(
                 "it is not ours but given by its address, {address}; do it where it runs"
             )),
+            _ if kind == PartKind::Etcd && self.own_part(PartKind::Etcd01, verb).is_ok() => {
+                let members = PartKind::ETCD_MEMBERS.map(PartKind::name);
+                unsupported(format!("expected one of its members: {}", members.join(", ")))
+            }
             _ => unsupported("it is off on this platform".to_owned()),
         }
     }

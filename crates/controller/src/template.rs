@@ -61,6 +61,8 @@ pub struct Backends {
     pub elasticsearch: Option<String>,
     /// `host:port`.
     pub redis: Option<String>,
+    /// `http://…,…`.
+    pub etcd: Option<String>,
     /// The gateway's port for `ws`.
     pub ws_port: Option<u16>,
 }
@@ -70,6 +72,7 @@ impl Backends {
     fn of_service(&self, kind: ServiceKind) -> Self {
         Self {
             redis: self.redis.clone().filter(|_| matches!(kind, ServiceKind::Ws | ServiceKind::Balancer)),
+            etcd: self.etcd.clone().filter(|_| kind == ServiceKind::Tcp),
             ws_port: self.ws_port.filter(|_| kind == ServiceKind::WsClient),
             ..self.clone()
         }

@@ -50,13 +50,14 @@ impl Control {
     /// Has a client send what a step of a scenario says. `broadcast`: which of the scenario's broadcasts it is. What
     /// comes of it is an event of the run.
     pub fn send(&self, step: &Step, broadcast: Option<u16>) {
-        let Verb::Send { from, payload } = &step.verb else { return };
+        let Verb::Send { from, payload, answer } = &step.verb else { return };
         let mut orders = self.shared.orders.lock();
         let id = orders.len() as u32;
         orders.push(step.clone());
         if let Some(run) = self.shared.run.lock().as_ref() {
             let client = from.saturating_sub(1);
-            run.tell(&Command::Order(Order { id, client, payload: payload.clone(), broadcast }));
+            let (payload, answer) = (payload.clone(), answer.clone());
+            run.tell(&Command::Order(Order { id, client, payload, answer, broadcast }));
         }
     }
 

@@ -29,6 +29,7 @@ pub(crate) enum Program {
     Envoy,
     Haproxy,
     Redis,
+    Etcd,
 }
 
 /// A program that is there.
@@ -74,12 +75,13 @@ impl Found {
 
 impl Program {
     /// In the order in which they are told.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Kafka,
         Self::Memcached,
         Self::Elasticsearch,
         Self::Prometheus,
         Self::Redis,
+        Self::Etcd,
         Self::Envoy,
         Self::Haproxy,
     ];
@@ -94,6 +96,7 @@ impl Program {
             Self::Envoy => "envoy",
             Self::Haproxy => "haproxy",
             Self::Redis => "redis",
+            Self::Etcd => "etcd",
         }
     }
 
@@ -113,7 +116,7 @@ impl Program {
             Self::Memcached | Self::Prometheus | Self::Haproxy => {
                 format!("apt-get install {}, or {testbed}", self.name())
             }
-            Self::Redis => format!("apt-get install redis-server, or {testbed}"),
+            Self::Redis | Self::Etcd => format!("apt-get install {}-server, or {testbed}", self.name()),
             Self::Kafka | Self::Elasticsearch | Self::Envoy => testbed,
         }
     }
@@ -133,6 +136,7 @@ impl Program {
         want(Self::Prometheus, prometheus.enabled && prometheus.url.is_none());
         let redis = &values.redis;
         want(Self::Redis, values.has_redis() && redis.real && redis.address.is_none());
+        want(Self::Etcd, values.etcd.enabled && values.etcd.endpoints.is_none());
         want(Self::Envoy, values.gateway.kind == GatewayKind::Envoy);
         want(Self::Haproxy, values.gateway.kind == GatewayKind::Haproxy);
         wanted

@@ -26,7 +26,7 @@ use serde_json::Value;
 pub use difference::{SettingChange, overrides, setting, shown};
 pub use error::{Problem, ValuesError};
 pub use gateway::{Gateway, GatewayKind, Health, Listener, Policy, Protocol, Rules};
-pub use parts::{Elasticsearch, Kafka, Memcached, Metrics, MetricsSource, Prometheus, Redis};
+pub use parts::{Elasticsearch, Etcd, Kafka, Memcached, Metrics, MetricsSource, Prometheus, Redis};
 pub use schema::schema;
 pub use service::{Probe, Resources, Service};
 pub use source::ValuesSource;
@@ -47,6 +47,7 @@ pub struct Values {
     pub elasticsearch: Elasticsearch,
     pub prometheus: Prometheus,
     pub redis: Redis,
+    pub etcd: Etcd,
     pub metrics: Metrics,
     merged: helm::Table,
 }
@@ -129,6 +130,7 @@ impl Values {
         let elasticsearch = Elasticsearch::read(top.required_table("elasticsearch"));
         let prometheus = Prometheus::read(top.required_table("prometheus"));
         let redis = top.table("redis").map(Redis::read).unwrap_or_default();
+        let etcd = top.table("etcd").map(Etcd::read).unwrap_or_default();
         let metrics = Metrics::read(top.required_table("metrics"));
         if metrics.source == MetricsSource::Prometheus && !prometheus.enabled {
             let expected = "kernel, or prometheus.enabled=true beside it";
@@ -160,7 +162,7 @@ impl Values {
         chart::top(&mut top);
         top.finish();
         let merged = helm::Table::new();
-        Self { services, gateway, kafka, memcached, elasticsearch, prometheus, redis, metrics, merged }
+        Self { services, gateway, kafka, memcached, elasticsearch, prometheus, redis, etcd, metrics, merged }
     }
 }
 

@@ -23,19 +23,25 @@ pub const CACHE_UNAVAILABLE: &[u8] = b"error: cache unavailable";
 pub const BROADCAST_UNAVAILABLE: &[u8] = b"error: broadcast unavailable";
 
 /// The answer to `WHO`: the clients as a set, in the given order, and their number.
-pub fn client_list(clients: impl ExactSizeIterator<Item = impl Display>) -> Vec<u8> {
+pub fn client_list(clients: impl Iterator<Item = impl Display>) -> Vec<u8> {
     /// `'255.255.255.255:65535', ` with a little to spare; an estimate, not a limit.
     const BYTES_PER_CLIENT: usize = 26;
-    let count = clients.len();
-    let mut text = Vec::with_capacity(64 + count * BYTES_PER_CLIENT);
+    let mut text = Vec::with_capacity(64 + clients.size_hint().0 * BYTES_PER_CLIENT);
     text.extend_from_slice(b"client list: {");
-    for (index, client) in clients.enumerate() {
-        let separator = if index == 0 { "" } else { ", " };
+    let mut count = 0_usize;
+    for client in clients {
+        let separator = if count == 0 { "" } else { ", " };
+        count += 1;
         // Writing to memory cannot fail.
         let _ = write!(text, "{separator}'{client}'");
     }
     let _ = write!(text, "}}\nconnected clients: {count}");
     text
+}
+
+/// The third line of the answer to `WHO` in the dialect `socketz`: the clients of all servers.
+pub fn all_servers(clients: usize) -> String {
+    format!("clients connected to all servers: {clients}")
 }
 
 #[cfg(test)]

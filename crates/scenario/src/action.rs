@@ -7,6 +7,7 @@
 //!   - { at: 60s, do: drain, what: tcp/tcp-0 }
 //!   - { at: 70s, do: scale, what: tcp, to: 3 }
 //!   - { at: 10s, do: send, from: 1, payload: "brd:{token}:hello" }                  # client 1, the first to connect
+//!   - { at: 12s, do: send, from: 1, payload: WHO, answer: "servers: {connections}" }
 //!   - { at: 20s, do: add-node }                                                     # its name is the platform's choice
 //!   - { at: 90s, do: remove-node, node: node-2 }                                    # without `node`: the one that came last
 //! ```
@@ -66,19 +67,26 @@ pub enum Verb {
         node: Option<String>,
     },
     /// Client `from` (1 is the first to connect) sends `payload`, in which `{token}` stands for a token that the server
-    /// gave this client.
+    /// gave this client. `answer`: what its answer has to contain, in which `{connections}` stands for how many connections
+    /// the load has.
     Send {
         from: u64,
         payload: String,
+        answer: Option<String>,
     },
 }
 
 /// What stands for a client's token in a payload.
 pub const TOKEN: &str = "{token}";
+/// What stands for the number of the load's connections in an answer.
+pub const CONNECTIONS: &str = "{connections}";
+/// A longer answer is not looked for.
+const ANSWER_BYTES_MAX: usize = 256;
 const BROADCAST: &str = "brd:{token}:";
 const VERBS: [&str; 8] = ["stop", "start", "kill", "drain", "scale", "add-node", "remove-node", "send"];
 /// Parts that actions can stop and start.
-const PARTS: [&str; 6] = ["kafka", "memcached", "elasticsearch", "prometheus", "redis", "gateway"];
+const PARTS: [&str; 9] =
+    ["kafka", "memcached", "elasticsearch", "prometheus", "redis", "etcd01", "etcd02", "etcd03", "gateway"];
 
 /// How an action is written.
 #[derive(Default, Serialize, Deserialize)]
@@ -99,6 +107,7 @@ struct Form {
     node: Option<String>,
     from: Option<u64>,
     payload: Option<String>,
+    answer: Option<String>,
 }
 
 impl TryFrom<Form> for Action {
@@ -140,7 +149,8 @@ impl TryFrom<Form> for Action {
             "send" => {
                 let payload = form.payload.take().ok_or_else(|| missing("payload"))?;
                 payload.parse::<Payload>().map_err(|error| format!("payload: {error}"))?;
-                Verb::Send { from: form.from.take().ok_or_else(|| missing("from"))?, payload }
+                let from = form.from.take().ok_or_else(|| missing("from"))?;
+                Verb::Send { from, payload, answer: form.answer.take() }
             }
             other => {
                 let all = VERBS.join(", ");
@@ -155,6 +165,7 @@ impl TryFrom<Form> for Action {
             ("node", form.node.is_some()),
             ("from", form.from.is_some()),
             ("payload", form.payload.is_some()),
+            ("answer", form.answer.is_some()),
         ];
         match left.iter().find(|(_, is_left)| *is_left) {
             Some((key, _)) => Err(format!("do: {} has no use for `{key}`", form.verb)),
@@ -180,7 +191,9 @@ impl From<Action> for Form {
             Verb::Scale { service, to } => (form.what, form.to) = (Some(service), Some(to)),
             Verb::AddNode => {}
             Verb::RemoveNode { node } => form.node = node,
-            Verb::Send { from, payload } => (form.from, form.payload) = (Some(from), Some(payload)),
+            Verb::Send { from, payload, answer } => {
+                (form.from, form.payload, form.answer) = (Some(from), Some(payload), answer);
+            }
         }
         form
     }
@@ -221,7 +234,7 @@ impl Action {
 
     #[cfg(test)]
     pub(crate) fn broadcasting(at: Duration, from: u64, text: &str) -> Self {
-        let verb = Verb::Send { from, payload: format!("{BROADCAST}{text}") };
+        let verb = Verb::Send { from, payload: format!("{BROADCAST}{text}"), answer: None };
         Self { trigger: Trigger::At(at), verb }
     }
 
@@ -237,7 +250,7 @@ impl Action {
             );
             return Err(Wrong { key, value: duration::format(time), expected });
         }
-        if let Verb::Send { from, .. } = &self.verb {
+        if let Verb::Send { from, answer, .. } = &self.verb {
             if !place.tcp {
                 return Err(Wrong { key: "do", value: "send".into(), expected: "protocol tcp".into() });
             }
@@ -251,6 +264,12 @@ impl Action {
                     value: BROADCAST.into(),
                     expected: "a text behind it".into(),
                 });
+            }
+            if let Some(answer) = answer
+                && (self.broadcast().is_some() || answer.is_empty() || answer.len() > ANSWER_BYTES_MAX)
+            {
+                let expected = format!("a text of at most {ANSWER_BYTES_MAX} bytes, of no broadcast");
+                return Err(Wrong { key: "answer", value: format!("`{answer}`"), expected });
             }
         }
         Ok(())
@@ -304,7 +323,10 @@ impl fmt::Display for Verb {
             Self::AddNode => formatter.write_str("add a node"),
             Self::RemoveNode { node: Some(node) } => write!(formatter, "remove node {node}"),
             Self::RemoveNode { node: None } => formatter.write_str("remove the node that came last"),
-            Self::Send { from, payload } => write!(formatter, "client {from} sends {payload}"),
+            Self::Send { from, payload, answer: None } => write!(formatter, "client {from} sends {payload}"),
+            Self::Send { from, payload, answer: Some(answer) } => {
+                write!(formatter, "client {from} sends {payload} for `{answer}`")
+            }
         }
     }
 }
@@ -328,6 +350,10 @@ mod tests {
         for (text, words) in [
             ("{ at: 30s, do: stop, what: kafka, for: 30s }", "at 30s: stop kafka for 30s"),
             ("{ at: 1m, do: start, what: kafka }", "at 1m: start kafka"),
+            (
+                "{ at: 1s, do: send, from: 1, payload: WHO, answer: 'N: 3' }",
+                "at 1s: client 1 sends WHO for `N: 3`",
+            ),
             (
                 r#"{ when: "tcp 1 -> 2", after: 2s, do: kill, what: tcp/fullest, restart: false }"#,
                 "2s after tcp 1 → 2: kill tcp/fullest for good",

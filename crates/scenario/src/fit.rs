@@ -14,6 +14,9 @@ use crate::{
     hint,
 };
 
+/// Parts that a scenario can need, beside services.
+const PARTS: [&str; 1] = ["etcd"];
+
 /// One of the values that a scenario needs, as `--set` writes it: `udp.enabled=true`, `tcp.replicas=3` or
 /// `tcp.autoscaling=null`. Only what a running platform shows can be asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,6 +181,10 @@ fn is_a_replica(service: &str, name: &str) -> bool {
 
 impl Requirement {
     fn is_met(&self, platform: &Snapshot) -> bool {
+        if PARTS.contains(&self.service.as_str()) {
+            // `etcd01` is one of its members.
+            return platform.parts.iter().any(|part| part.name.starts_with(&self.service));
+        }
         service(platform, &self.service).is_some_and(|found| match self.needed {
             Needed::Enabled => true,
             Needed::Replicas(replicas) => found.desired == replicas,
@@ -204,7 +211,9 @@ impl FromStr for Requirement {
             ("autoscaling", "null") => Needed::NoAutoscaling,
             _ => return Err(wrong()),
         };
-        let known = || platform::ServiceKind::running().map(platform::ServiceKind::name);
+        let is_enabled = needed == Needed::Enabled;
+        let parts = || PARTS.into_iter().filter(move |_| is_enabled);
+        let known = || platform::ServiceKind::running().map(platform::ServiceKind::name).chain(parts());
         if !known().any(|name| name == service) {
             return Err(format!("`{text}`: there is no service `{service}`{}", hint(service, known())));
         }

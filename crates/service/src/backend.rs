@@ -16,7 +16,7 @@ use crate::background::Background;
 use crate::cache::{self, Cache, Refusal};
 use crate::kafka::{self, Producer};
 use crate::logs;
-use crate::readiness::Readiness;
+use crate::readiness::{Awaited, Readiness};
 
 /// Requests that may wait for the thread.
 const REQUESTS_MAX: usize = 4096;
@@ -128,8 +128,8 @@ impl<R> Requests<R> {
     }
 }
 
-/// Starts the thread if a backend is configured. It decides readiness: the service is ready once the backends were
-/// reached or have had their time, and at once if there are none.
+/// Starts the thread if a backend is configured. It decides readiness: the service is ready once the backends and what
+/// else is `awaited` were reached or have had their time, and at once if there are none.
 ///
 /// # Errors
 /// The thread or its runtime cannot be made.
@@ -137,14 +137,15 @@ pub fn start<J: Jobs>(
     parts: Arc<Parts>,
     jobs: Arc<J>,
     consumes_broadcasts: bool,
+    awaited: Vec<Awaited>,
 ) -> io::Result<(Requests<J::Request>, Option<Background>)> {
-    if parts.cache.is_none() && parts.kafka.is_none() {
+    if parts.cache.is_none() && parts.kafka.is_none() && awaited.is_empty() {
         parts.readiness.ready();
         info!("ready");
         return Ok((Requests(None), None));
     }
     let (sender, requests) = mpsc::channel(REQUESTS_MAX);
-    let serve = move |stopped| serve(parts, jobs, consumes_broadcasts, requests, stopped);
+    let serve = move |stopped| serve(parts, jobs, consumes_broadcasts, awaited, requests, stopped);
     let background = Background::start("backend", serve)?;
     Ok((Requests(Some(sender)), Some(background)))
 }
@@ -153,10 +154,10 @@ async fn serve<J: Jobs>(
     parts: Arc<Parts>,
     jobs: Arc<J>,
     consumes_broadcasts: bool,
+    mut awaited: Vec<Awaited>,
     mut requests: mpsc::Receiver<J::Request>,
     stopped: oneshot::Receiver<()>,
 ) {
-    let mut awaited = Vec::new();
     if let Some(cache) = parts.cache.clone() {
         let (tell, told) = oneshot::channel();
         awaited.push((cache::PART, told));

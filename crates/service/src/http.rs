@@ -14,7 +14,7 @@ pub use reqwest::{Method, Url};
 /// A longer body is an error.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 
-static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
+pub(crate) static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
     reqwest::Client::builder()
         .no_proxy()
         .redirect(Policy::none())
@@ -141,7 +141,7 @@ async fn exchange(request: RequestBuilder) -> Result<Answer, Failure> {
 }
 
 /// What went wrong in the end: the outer errors only say that something did.
-fn innermost(error: &reqwest::Error) -> String {
+pub(crate) fn innermost(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(next) = cause.source() {
         cause = next;

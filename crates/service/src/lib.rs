@@ -12,6 +12,7 @@
 //! * [`cache`]: memcached, with a deadline for each command and a circuit breaker.
 //! * [`kafka`]: broadcasts to all instances, and the producer behind [`logs`].
 //! * [`redis`]: connections to Redis that give up in time.
+//! * [`etcd`]: leases, transactions and watches.
 //! * [`web`]: the port of a service that speaks HTTP.
 //! * [`http`]: the one HTTP client, for probes, scrapes and the APIs of neighbouring servers.
 //! * [`logs`]: structured lines on stderr, and to Kafka if it is configured.
@@ -26,6 +27,7 @@ pub mod backoff;
 pub mod cache;
 pub mod datagrams;
 mod error;
+pub mod etcd;
 pub mod handover;
 pub mod http;
 pub mod kafka;

@@ -35,7 +35,7 @@ func main() {
 func check(path string) ([]string, error) {
 	// Variables without a default must not stop the check: their values are not what is checked.
 	environment := []string{"KAFKA_SASL_PASSWORD=checked", "HAPROXY_STATS_PASSWORD=checked"}
-	options, err := cli.NewProjectOptions([]string{path}, cli.WithEnv(environment))
+	options, err := cli.NewProjectOptions([]string{path}, cli.WithEnv(environment), cli.WithProfiles([]string{"*"}))
 	if err != nil {
 		return nil, err
 	}
@@ -56,6 +56,9 @@ func brokenRules(service types.ServiceConfig) []string {
 	var problems []string
 	if !exactTag.MatchString(service.Image) {
 		problems = append(problems, fmt.Sprintf("image %q: expected a tag with an exact version", service.Image))
+	}
+	if len(service.Profiles) == 0 {
+		problems = append(problems, "has no profile, so every `up` without names would start it")
 	}
 	if service.HealthCheck == nil || len(service.HealthCheck.Test) < 2 {
 		problems = append(problems, "has no health check")

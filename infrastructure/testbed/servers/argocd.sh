@@ -129,7 +129,7 @@ start() {
     export ARGOCD_FAKE_IN_CLUSTER=true ARGOCD_GPG_ENABLED=false ARGOCD_GNUPGHOME=$run/gpg ARGOCD_TLS_DATA_PATH=$run/tls \
         ARGOCD_SSH_DATA_PATH=$run/ssh ARGOCD_PLUGINSOCKFILEPATH=$run/plugins ARGOCD_CONTROLLER_REPLICAS=1 \
         TMPDIR=$run/tmp GOMEMLIMIT=200MiB
-    launch "$TESTBED/servers/kubernetes/run" "$CONF/commands" "$DIR/run" "$STATE/log/$NAME"
+    launch "$TESTBED/lib/run" "$CONF/commands" "$DIR/run" "$STATE/log/$NAME"
 }
 
 ready() {

@@ -152,7 +152,7 @@ kwok $bin/kwok --config $bin/kwok-stages.yaml --kubeconfig $CONF/admin.kubeconfi
 EOC
 }
 
-start() { launch "$TESTBED/servers/kubernetes/run" "$CONF/commands" "$DIR/run" "$STATE/log/$NAME"; }
+start() { launch "$TESTBED/lib/run" "$CONF/commands" "$DIR/run" "$STATE/log/$NAME"; }
 
 # The API server answers, the controllers and the scheduler are healthy, every node is ready, and pods can be made: that
 # takes the default service account.

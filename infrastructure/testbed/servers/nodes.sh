@@ -192,7 +192,7 @@ start() (
     umask 022
     PATH=$PATH:/usr/sbin:/sbin
     chmod 755 "$DIR" "$DIR"/n*
-    launch "$TESTBED/servers/kubernetes/run" "$CONF/commands" "$DIR/run" "$STATE/log/$NAME"
+    launch "$TESTBED/lib/run" "$CONF/commands" "$DIR/run" "$STATE/log/$NAME"
 )
 
 ready() {

@@ -14,6 +14,7 @@ use protocol::{Token, reply};
 use service::backend::{self, Requests};
 pub(crate) use service::backend::{Parts, Reply};
 use service::background::Background;
+use service::readiness::Awaited;
 
 use self::jobs::Jobs;
 use crate::inbox::Inbox;
@@ -63,7 +64,7 @@ pub(crate) struct Backend {
     metrics: Arc<Metrics>,
 }
 
-/// Starts the thread if a backend is configured; see [`backend::start`].
+/// Starts the thread if a backend is configured, or something else is `awaited`; see [`backend::start`].
 ///
 /// # Errors
 /// The thread or its runtime cannot be made.
@@ -71,11 +72,12 @@ pub(crate) fn start(
     parts: Parts,
     inboxes: Vec<Arc<Inbox>>,
     metrics: Arc<Metrics>,
+    awaited: Vec<Awaited>,
 ) -> io::Result<(Backend, Option<Background>)> {
     let parts = Arc::new(parts);
     let (has_cache, has_kafka) = (parts.cache.is_some(), parts.kafka.is_some());
     let jobs = Jobs::new(Arc::clone(&parts), inboxes, Arc::clone(&metrics));
-    let (requests, running) = backend::start(parts, Arc::new(jobs), true)?;
+    let (requests, running) = backend::start(parts, Arc::new(jobs), true, awaited)?;
     Ok((Backend { requests, has_cache, has_kafka, metrics }, running))
 }
 

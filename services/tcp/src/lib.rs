@@ -9,8 +9,8 @@
 //!
 //! *Workers* carry the connections. Nothing in a worker waits for anything but its poller: what needs a backend
 //! goes to the *backend* thread through a bounded queue and comes back through the worker's inbox. An idle connection
-//! costs its state and the kernel's socket: no buffer, no timer, no task. [`Settings`] is what can be set,
-//! [`metrics`] what is counted.
+//! costs its state and the kernel's socket: no buffer, no timer, no task. With etcd, one more thread keeps the clients of
+//! all servers known to each other. [`Settings`] is what can be set, [`metrics`] what is counted.
 //!
 //! [`run`] is the whole service; [`Server::bind`] and [`Server::run`] are its two halves, for callers that need the
 //! real addresses in between.
@@ -18,6 +18,7 @@
 mod backend;
 mod inbox;
 pub mod metrics;
+mod presence;
 mod roster;
 mod server;
 mod settings;

@@ -13,6 +13,9 @@
 //! | `tcp_broadcast_drops_total` | broadcasts that a client did not get because its queue was full |
 //! | `tcp_accept_pauses_total` | times that accepting paused at the limit on open files |
 //! | `tcp_backend_failures_total{backend}` | commands answered with an error because `cache` or `broadcast` was down |
+//! | `tcp_presence_writes_total` | transactions with this server's clients that etcd has taken |
+//! | `tcp_presence_failures_total` | requests to etcd that failed |
+//! | `tcp_presence_servers` | servers whose clients `WHO` knows, this one included; 0 without etcd |
 //! | `tcp_log_lines_total`, `tcp_log_lines_shipped_total`, `tcp_log_lines_dropped_total` | log lines for Kafka, those it has taken, and those that did not reach it |
 //! | `tcp_log_lines_unwritten_total` | log lines that stderr did not take |
 //!
@@ -100,6 +103,9 @@ pub(crate) struct Metrics {
     accept_pauses: Counter,
     pub(crate) cache_failures: Counter,
     pub(crate) broadcast_failures: Counter,
+    pub(crate) presence_writes: Counter,
+    pub(crate) presence_failures: Counter,
+    pub(crate) presence_servers: Gauge,
 }
 
 impl Metrics {
@@ -108,6 +114,9 @@ impl Metrics {
         service::logs::register(registry);
         let connections = Gauge::default();
         registry.register("connections", "Connections now", connections.clone());
+        let presence_servers = Gauge::default();
+        let help = "Servers whose clients are known, this one included; 0 without etcd";
+        registry.register("presence_servers", help, presence_servers.clone());
         let reasons = CloseReason::ALL.map(|(_, reason)| reason);
         let closed =
             by_label(registry, "connections_closed", "Connections ended, by reason", "reason", reasons);
@@ -124,6 +133,9 @@ impl Metrics {
             deliveries: counter("broadcast_deliveries", "Broadcasts written to or queued for a client"),
             drops: counter("broadcast_drops", "Broadcasts a client did not get because its queue was full"),
             accept_pauses: counter("accept_pauses", "Times that accepting paused at the limit on open files"),
+            presence_writes: counter("presence_writes", "Transactions with clients that etcd has taken"),
+            presence_failures: counter("presence_failures", "Requests to etcd that failed"),
+            presence_servers,
             closed,
             commands,
             cache_failures,

@@ -16,6 +16,7 @@ use crate::Error;
 use crate::backend::{self, Parts};
 use crate::inbox::{Inbox, News};
 use crate::metrics::Metrics;
+use crate::presence::{self, Others};
 use crate::roster::Roster;
 use crate::settings::Settings;
 use crate::worker::{INBOX, Shared, Worker};
@@ -40,6 +41,7 @@ pub struct Server {
     readiness: Readiness,
     workers: Vec<Worker>,
     backend: Option<Background>,
+    presence: Option<Background>,
     shared: Arc<Shared>,
 }
 
@@ -80,11 +82,23 @@ impl Server {
         let pages = pages.with_shed(settings.shed_token.clone(), move |count| shed(shed_by.clone(), count));
         let admin = Admin::start(admin_listener, pages).map_err(Error::Admin)?;
         info!(%pod, server = %server_id, %address, admin = %admin.address(), "started");
+        let mut awaited = Vec::new();
+        let others = settings.etcd.as_ref().map(|_| Arc::new(Others::new(&server_id)));
+        let roster = Arc::new(Roster::new(settings.dialect, others.clone()));
+        let mut presence = None;
+        if let (Some(etcd), Some(others)) = (&settings.etcd, others) {
+            let (tell, told) = oneshot::channel();
+            awaited.push((presence::AWAITED, told));
+            let (roster, metrics) = (Arc::clone(&roster), Arc::clone(&metrics));
+            let started =
+                presence::start(etcd, &server_id, (roster, others), metrics, readiness.clone(), tell);
+            presence = Some(started.map_err(Error::Start)?);
+        }
         let (backend, running) =
-            backend::start(parts, inboxes.clone(), Arc::clone(&metrics)).map_err(Error::Start)?;
+            backend::start(parts, inboxes.clone(), Arc::clone(&metrics), awaited).map_err(Error::Start)?;
         let shared = Arc::new(Shared {
             settings,
-            roster: Roster::default(),
+            roster,
             metrics,
             inboxes,
             backend,
@@ -99,7 +113,7 @@ impl Server {
             .map(|(number, poll)| Worker::new(poll, number, Arc::clone(&shared), listener.take()))
             .collect::<Result<Vec<_>, _>>()
             .map_err(Error::Start)?;
-        Ok(Self { address, admin, readiness, workers, backend: running, shared })
+        Ok(Self { address, admin, readiness, workers, backend: running, presence, shared })
     }
 
     /// Where clients connect, with the real port.
@@ -133,8 +147,9 @@ impl Server {
             Ok(()) => info!(server = %self.shared.server_id, phase = ?self.shared.shutdown.phase(), "ended"),
             Err(error) => tracing::error!(%error, "ended"),
         }
-        if let Some(backend) = self.backend {
-            backend.end();
+        // First, so that other servers do not count clients that are gone while log lines are shipped.
+        for background in self.presence.into_iter().chain(self.backend) {
+            background.end();
         }
         Ok(outcome?)
     }

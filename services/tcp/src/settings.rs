@@ -8,7 +8,7 @@ use protocol::limits::PACKET_BYTES_MAX;
 use service::cache::CACHE_TIMEOUT;
 use service::settings::common::{ADMIN_HOST, ADMIN_PORT, HOST, POD_NAME, WORKERS};
 use service::settings::{Env, Host, Invalid, Reader, Variable, Workers};
-use service::{cache, kafka, logs, settings, shed};
+use service::{cache, etcd, kafka, logs, settings, shed};
 
 pub(crate) const PORT: Variable = Variable::new(
     "PORT",
@@ -91,6 +91,8 @@ pub struct Settings {
     pub cache: Option<cache::Settings>,
     /// Kafka; without it `brd` answers `error: broadcast unavailable` and logs go to stderr alone.
     pub kafka: Option<kafka::Settings>,
+    /// etcd; without it `WHO` speaks for this server alone.
+    pub etcd: Option<etcd::Settings>,
 }
 
 /// A dialect, as a setting.
@@ -132,6 +134,8 @@ impl Settings {
         &kafka::KAFKA_SASL_PASSWORD,
         &kafka::KAFKA_MESSAGE_TIMEOUT,
         &kafka::KAFKA_FETCH_WAIT,
+        &etcd::ETCD_ENDPOINTS,
+        &etcd::ETCD_LEASE_TTL,
     ];
 
     /// Reads the settings.
@@ -161,6 +165,7 @@ impl Settings {
             pod_name: reader.optional(&POD_NAME),
             cache: cache::Settings::read(&mut reader),
             kafka: kafka::Settings::read(&mut reader),
+            etcd: etcd::Settings::read(&mut reader),
         };
         reader.finish(settings)
     }
@@ -223,7 +228,7 @@ mod tests {
         assert_eq!(settings.sigterm_timeout, Duration::from_secs(20));
         assert_eq!(settings.drain_spread, Duration::from_secs(10));
         assert_eq!(settings.write_queue_bytes_max, 65_536);
-        assert!(settings.cache.is_none() && settings.kafka.is_none());
+        assert!(settings.cache.is_none() && settings.kafka.is_none() && settings.etcd.is_none());
     }
 
     #[test]
@@ -248,6 +253,8 @@ mod tests {
             ("IDLE_CHECK", "0"),
             ("KAFKA_BROKERS", "broker:9092"),
             ("KAFKA_SASL_USER", "me"),
+            ("ETCD_ENDPOINTS", "etcd01"),
+            ("ETCD_LEASE_TTL", "1"),
         ]
         .into_iter()
         .collect();
@@ -264,7 +271,9 @@ mod tests {
                 "SIGTERM_TIMEOUT",
                 "WRITE_QUEUE",
                 "IDLE_CHECK",
-                "KAFKA_SASL_PASSWORD"
+                "KAFKA_SASL_PASSWORD",
+                "ETCD_LEASE_TTL",
+                "ETCD_ENDPOINTS"
             ]
         );
     }

@@ -55,7 +55,7 @@ pub(crate) const INBOX: Token = Token(usize::MAX - 1);
 /// What all workers of a server share.
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
-    pub(crate) roster: Roster,
+    pub(crate) roster: Arc<Roster>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) inboxes: Vec<Arc<Inbox>>,
     pub(crate) backend: Backend,

@@ -65,7 +65,7 @@ pub(crate) fn start(
     let parts = Arc::new(parts);
     let has_cache = parts.cache.is_some();
     let jobs = Jobs { parts: Arc::clone(&parts), mailboxes, metrics: Arc::clone(&metrics) };
-    let (requests, running) = backend::start(parts, Arc::new(jobs), false)?;
+    let (requests, running) = backend::start(parts, Arc::new(jobs), false, Vec::new())?;
     Ok((Backend { requests, has_cache, metrics }, running))
 }
 

@@ -16,15 +16,17 @@ enum Part {
     Elasticsearch,
     Prometheus,
     Redis,
+    Etcd,
 }
 
 impl Part {
-    const ALL: [(&'static str, Self); 5] = [
+    const ALL: [(&'static str, Self); 6] = [
         ("kafka", Self::Kafka),
         ("memcached", Self::Memcached),
         ("elasticsearch", Self::Elasticsearch),
         ("prometheus", Self::Prometheus),
         ("redis", Self::Redis),
+        ("etcd", Self::Etcd),
     ];
 
     fn named(name: &str) -> Option<Self> {
@@ -32,7 +34,8 @@ impl Part {
     }
 }
 
-/// The parts of one `--with`. A word that names no part continues the address before it: a Kafka has several brokers.
+/// The parts of one `--with`. A word that names no part continues the address before it: a Kafka has several brokers, an etcd several
+/// members.
 pub(super) fn parse(text: &str) -> Result<Vec<With>, String> {
     let mut parsed: Vec<With> = Vec::new();
     for word in text.split(',') {
@@ -45,12 +48,13 @@ pub(super) fn parse(text: &str) -> Result<Vec<With>, String> {
                 return Err(format!("{word:?}: expected an address after the =, or no ="));
             }
             parsed.push(With { part, address: address.map(str::to_owned) });
-        } else if let Some(With { part: Part::Kafka, address: Some(brokers) }) = parsed.last_mut()
+        } else if let Some(With { part: Part::Kafka | Part::Etcd, address: Some(addresses) }) =
+            parsed.last_mut()
             && !word.is_empty()
             && address.is_none()
         {
-            brokers.push(',');
-            brokers.push_str(word);
+            addresses.push(',');
+            addresses.push_str(word);
         } else {
             let known: Vec<&str> = Part::ALL.iter().map(|(name, _)| *name).collect();
             return Err(format!(
@@ -80,6 +84,11 @@ impl With {
                 expected("host:port, several with commas between them")
             }
             Part::Memcached | Part::Redis if host_and_port(address).is_none() => expected("host:port"),
+            Part::Etcd
+                if address.split(',').any(|member| host_and_port(without_scheme(member)).is_none()) =>
+            {
+                expected("host:port or http://host:port, several with commas between them")
+            }
             Part::Elasticsearch | Part::Prometheus
                 if host_and_port(address).is_none() && !is_url(address) =>
             {
@@ -121,6 +130,12 @@ impl With {
                 set("redis.real", json!(true));
                 set("redis.address", json!(address.unwrap_or_default()));
             }
+            Part::Etcd => {
+                let member = |member: &str| format!("http://{}", without_scheme(member));
+                let members = address.map(|all| all.split(',').map(member).collect::<Vec<_>>().join(","));
+                set("etcd.enabled", json!(true));
+                set("etcd.endpoints", json!(members.unwrap_or_default()));
+            }
             Part::Prometheus => {
                 set("prometheus.enabled", json!(true));
                 set("prometheus.url", json!(address.map(as_url).unwrap_or_default()));
@@ -134,6 +149,10 @@ fn host_and_port(address: &str) -> Option<(&str, u16)> {
     let (host, port) = address.rsplit_once(':')?;
     let host_is_plain = !host.is_empty() && !host.contains(['/', ' ']);
     port.parse().ok().filter(|port| *port > 0 && host_is_plain).map(|port| (host, port))
+}
+
+fn without_scheme(address: &str) -> &str {
+    address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/')
 }
 
 fn is_url(address: &str) -> bool {
@@ -157,7 +176,8 @@ mod tests {
 
     #[test]
     fn names_alone_ask_for_real_ones() {
-        let values = values("kafka,memcached,elasticsearch,prometheus,redis");
+        let values = values("kafka,memcached,elasticsearch,prometheus,redis,etcd");
+        assert!(values.etcd.enabled && values.etcd.endpoints.is_none());
         assert!(values.kafka.real && values.memcached.real && values.elasticsearch.real);
         assert!(values.elasticsearch.enabled && values.prometheus.enabled);
         assert!(values.redis.enabled && values.redis.real && values.redis.address.is_none());
@@ -168,8 +188,10 @@ mod tests {
     #[test]
     fn addresses_are_taken_over() {
         let values = values(
-            "kafka=a:9092,b:9093,memcached=[::1]:11212,elasticsearch=es:9200,prometheus=http://p,redis=r:6380",
+            "kafka=a:9092,b:9093,memcached=[::1]:11212,elasticsearch=es:9200,prometheus=http://p,redis=r:6380,\
+             etcd=e:1,http://f:2/",
         );
+        assert_eq!(values.etcd.endpoints.as_deref(), Some("http://e:1,http://f:2"));
         assert_eq!(values.redis.address.as_deref(), Some("r:6380"));
         assert_eq!(values.kafka.brokers.as_deref(), Some("a:9092,b:9093"));
         assert_eq!((values.memcached.host.as_deref(), values.memcached.port), (Some("[::1]"), 11212));
@@ -186,6 +208,8 @@ mod tests {
             ("kafka=a:1,", "\"\": expected PART"),
             ("memcached=a:0", "expected host:port"),
             ("redis=here", "expected host:port"),
+            ("etcd=here", "expected host:port"),
+            ("etcd=https://e:2379", "expected host:port"),
             ("memcached=a:1,b:2", "\"b:2\": expected PART"),
             ("elasticsearch=es", "expected a URL"),
             ("elasticsearch=httpes", "expected a URL"),

@@ -109,6 +109,8 @@ fn every_way_to_change_a_part_is_said_in_words() {
         ("elasticsearch.enabled=false", "elasticsearch.enabled=true", "elasticsearch: embedded"),
         ("redis.enabled=false", "redis.enabled=true", "redis: embedded"),
         ("redis.enabled=true", "redis.enabled=true,redis.address=r:1", "redis: given, r:1"),
+        ("etcd.enabled=false", "etcd.enabled=true", "etcd01: a server of its own, /bin/etcd 1"),
+        ("etcd.enabled=true", "etcd.enabled=true,etcd.endpoints=http://e:1", "etcd: given, http://e:1"),
     ] {
         let mut bench = Bench::new();
         bench.programs =

@@ -23,6 +23,8 @@ pub(crate) struct Order {
     pub(crate) client: u64,
     /// With `{token}` in it, and escapes.
     pub(crate) payload: String,
+    /// What the answer has to contain, with `{connections}` in it.
+    pub(crate) answer: Option<String>,
     /// The number of the broadcast that it is: every worker gets the order and looks out for it.
     pub(crate) broadcast: Option<u16>,
 }

@@ -2,14 +2,18 @@
 //!
 //! An order waits until its connection is idle, so that its reply cannot be taken for a message's. If it needs a token
 //! that the client does not have yet, the client asks for one first. The first bytes that come back and are neither a
-//! notice nor a broadcast are the reply. A broadcast's reply is the broadcast itself, or its refusal, seconds later; until
+//! notice nor a broadcast are the reply, or all of them up to the answer that an order waits for. A broadcast's reply is the broadcast itself, or its refusal, seconds later; until
 //! then the client sends nothing, since without frames the server would take it for a part of the broadcast.
 
 use std::collections::{HashMap, VecDeque};
 
 use rand_pcg::Pcg64Mcg;
 use rustix::event::epoll::EventFlags;
-use scenario::{Protocol, action::TOKEN, escape};
+use scenario::{
+    Protocol,
+    action::{CONNECTIONS, TOKEN},
+    escape,
+};
 
 use super::{
     NEVER, Order, Report, SHOWN_BYTES, Spec, Transport, Worker,
@@ -61,6 +65,20 @@ pub(super) struct Sending {
     pub(super) request: Vec<u8>,
     for_token: bool,
     reply: Vec<u8>,
+}
+
+impl Sending {
+    /// Whether this is all that is awaited.
+    fn answers(&self, reply: &[u8]) -> bool {
+        match &self.order.answer {
+            Some(answer) => contains(reply, answer.as_bytes()) || reply.starts_with(b"error"),
+            None => !reply.is_empty(),
+        }
+    }
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len().max(1)).any(|window| window == part)
 }
 
 #[derive(Default)]
@@ -239,7 +257,14 @@ impl Worker<Stream> {
         let Stream { connections, sending, matcher, .. } = &mut self.transport;
         let Some(sending) = sending.get_mut(&index) else { return };
         let seen = matcher.sift(&mut connections[index as usize].progress, piece, &mut sending.reply);
-        sending.reply.truncate(4 * SHOWN_BYTES);
+        if let Some(answer) = &mut sending.order.answer {
+            // The end counts: the answer may come after a long list.
+            *answer = answer.replace(CONNECTIONS, &self.spec.connections().to_string());
+            let kept = 4 * SHOWN_BYTES + answer.len();
+            sending.reply.drain(..sending.reply.len().saturating_sub(kept));
+        } else {
+            sending.reply.truncate(4 * SHOWN_BYTES);
+        }
         let broadcast = sending.order.broadcast.filter(|_| !sending.for_token);
         if seen.refused && broadcast.is_some() {
             sending.reply = BROADCAST_REFUSED.to_vec();
@@ -250,7 +275,7 @@ impl Worker<Stream> {
         } else {
             match broadcast {
                 Some(number) => reply.starts_with(b"error") || seen.broadcasts.contains(&number),
-                None => !reply.is_empty(),
+                None => sending.answers(reply),
             }
         };
         let reply = is_over.then(|| reply.to_vec());
@@ -288,7 +313,10 @@ impl Worker<Stream> {
             ms @ 0..1000 => format!("{ms} ms"),
             ms => format!("{:.1} s", f64::from(ms) / 1000.0),
         };
-        let shown = escape(&reply[..reply.len().min(SHOWN_BYTES)]);
+        let shown = match &sending.order.answer {
+            Some(answer) if !sending.for_token && contains(reply, answer.as_bytes()) => answer.clone(),
+            _ => escape(&reply[..reply.len().min(SHOWN_BYTES)]),
+        };
         if !sending.for_token {
             let (outcome, failed) = match (sending.order.broadcast, reply) {
                 // What that means is for the expectations to say.
@@ -315,7 +343,13 @@ impl Worker<Stream> {
         // A token is its connection's.
         self.transport.tokens.remove(&index);
         if let Some(sending) = self.transport.sending.remove(&index) {
-            self.ordered(&sending.order, why, true);
+            let came = escape(&sending.reply[sending.reply.len().saturating_sub(SHOWN_BYTES)..]);
+            match &sending.order.answer {
+                Some(answer) => {
+                    self.ordered(&sending.order, &format!("no `{answer}` came, but …{came}: {why}"), true);
+                }
+                None => self.ordered(&sending.order, why, true),
+            }
         }
     }
 

@@ -172,6 +172,40 @@ actions:
     assert_eq!((summary.totals.actions_sent, summary.totals.messages_wrong), (1, 0));
 }
 
+/// However long what comes before it is, and in however many pieces it comes.
+#[test]
+fn an_answer_is_looked_for_to_its_end() {
+    let server = Server::start(|mut stream, _| {
+        while let Some(request) = receive(&mut stream) {
+            if request != b"WHO" {
+                send(&mut stream, b"12345");
+                continue;
+            }
+            for _ in 0..200 {
+                send(&mut stream, "'127.0.0.1:12345', ".repeat(10).as_bytes());
+            }
+            send(&mut stream, b"}\nconnected clie");
+            send(&mut stream, b"nts: 2\n");
+        }
+    });
+    let text = r#"name: x
+actions:
+  - { when: ramp done, do: send, from: 1, payload: WHO, answer: "clients: {connections}" }
+  - { when: ramp done, do: send, from: 2, payload: WHO, answer: "clients: 3" }"#;
+    let actions = Scenario::parse(text, "x").unwrap().actions;
+    let load = request(server.address(), 2).with(|scenario| {
+        scenario.actions = actions;
+        scenario.messages.timeout = Some(Duration::from_secs(2));
+    });
+    let (summary, events) = directed(load);
+    let mut seen = outcomes(&events);
+    seen.sort_unstable();
+    let [(found, false), (missed, true)] = seen[..] else { panic!("{seen:?}") };
+    assert!(found.ends_with(": clients: 2"), "{found}");
+    assert!(missed.starts_with("no `clients: 3` came, but …") && missed.contains("clients: 2"), "{missed}");
+    assert_eq!(summary.totals.messages_wrong, 0);
+}
+
 /// A client that cannot send is not forgotten.
 #[test]
 fn an_order_without_an_answer_fails() {
@@ -410,6 +444,6 @@ fn what_a_platform_cannot_do_is_told_with_its_reason() {
 /// An order before there is a run reaches nobody, and harms nothing.
 #[test]
 fn an_order_without_a_run_is_none() {
-    let verb = Verb::Send { from: 1, payload: "x".to_owned() };
+    let verb = Verb::Send { from: 1, payload: "x".to_owned(), answer: None };
     Control::new().send(&Step { verb, because: String::new() }, None);
 }

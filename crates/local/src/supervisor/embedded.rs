@@ -141,7 +141,11 @@ impl Wanted<'_> {
                 let server = redis::Server::bind(address);
                 Server::Redis(server.map_err(|error| unusable("Redis", address, error))?)
             }
-            PartKind::Prometheus => return Err("there is no embedded Prometheus".to_owned()),
+            PartKind::Prometheus
+            | PartKind::Etcd
+            | PartKind::Etcd01
+            | PartKind::Etcd02
+            | PartKind::Etcd03 => return Err(format!("there is no embedded {}", self.kind.program())),
         })
     }
 

@@ -70,6 +70,9 @@ pub(crate) fn of_replica(
         set("REDIS_HOST", host.trim_start_matches('[').trim_end_matches(']'));
         set("REDIS_PORT", port);
     }
+    if let Some(endpoints) = &backends.etcd {
+        set("ETCD_ENDPOINTS", endpoints);
+    }
     if let Some(port) = backends.ws_port {
         set("WS_SERVER_HOST", &addresses.clients().to_string());
         set("WS_SERVER_PORT", &port.to_string());

@@ -57,6 +57,7 @@ impl Given {
             ),
             given(prometheus.enabled, "prometheus", "prometheus.url", prometheus.url.clone()),
             given(values.has_redis(), "redis", "redis.address", redis),
+            given(values.etcd.enabled, "etcd", "etcd.endpoints", values.etcd.endpoints.clone()),
         ];
         all.into_iter().flatten().collect()
     }
@@ -122,6 +123,7 @@ async fn version(name: &str, address: &str, patience: Duration) -> io::Result<To
     let told = async {
         match name {
             "redis" => redis(address).await,
+            "etcd" => etcd(address, patience).await,
             "memcached" => memcached(address).await.map(Told::Version),
             "elasticsearch" => document(address, "/", "/version/number", patience).await,
             "prometheus" => document(address, "/api/v1/status/buildinfo", "/data/version", patience).await,
@@ -145,6 +147,18 @@ async fn kafka(brokers: &str) -> io::Result<Told> {
     while let Some(answer) = asked.join_next().await {
         match answer.map_err(io::Error::other)? {
             Ok(_) => return Ok(Told::Nothing("its protocol tells no version")),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+/// Any of its members will do.
+async fn etcd(endpoints: &str, patience: Duration) -> io::Result<Told> {
+    let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no member is named");
+    for endpoint in endpoints.split(',') {
+        match document(endpoint.trim(), "/version", "/etcdserver", patience).await {
+            Ok(told) => return Ok(told),
             Err(error) => failure = error,
         }
     }

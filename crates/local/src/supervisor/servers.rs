@@ -4,6 +4,7 @@
 //! own and with its files in the platform's state folder, which outlive a restart.
 
 mod elasticsearch;
+mod etcd;
 mod kafka;
 mod memcached;
 mod prometheus;
@@ -39,6 +40,8 @@ pub(crate) struct Spec {
     pub(crate) folder: PathBuf,
     /// Kafka: made when it is ready, as an embedded one has them.
     pub(crate) topics: Vec<String>,
+    /// etcd: all members and their addresses.
+    pub(crate) members: Vec<(&'static str, IpAddr)>,
 }
 
 /// A command line.
@@ -74,6 +77,9 @@ fn place(kind: PartKind) -> (Program, u8, u16) {
         PartKind::Prometheus => (Program::Prometheus, 12, 9090),
         PartKind::Memcached => (Program::Memcached, 13, 11211),
         PartKind::Redis => (Program::Redis, 14, 6379),
+        PartKind::Etcd | PartKind::Etcd01 => (Program::Etcd, 15, etcd::PORT),
+        PartKind::Etcd02 => (Program::Etcd, 16, etcd::PORT),
+        PartKind::Etcd03 => (Program::Etcd, 17, etcd::PORT),
     }
 }
 
@@ -89,8 +95,14 @@ impl Spec {
         let missing = || io::Error::other(format!("{} is wanted, and was not looked for", program.name()));
         let found = programs.get(&program).cloned().ok_or_else(missing)?;
         let port = template.port.unwrap_or(port);
-        let folder = parts.join(program.name());
-        Ok(Self { program, found, ip: addresses.part(part), port, folder, topics })
+        let folder = parts.join(template.kind.name());
+        let members = match program {
+            Program::Etcd => {
+                PartKind::ETCD_MEMBERS.map(|kind| (kind.name(), addresses.part(place(kind).1))).into()
+            }
+            _ => Vec::new(),
+        };
+        Ok(Self { program, found, ip: addresses.part(part), port, folder, topics, members })
     }
 
     /// Where clients connect.
@@ -103,6 +115,7 @@ impl Spec {
         let beside = match self.program {
             Program::Kafka => Some(kafka::CONTROLLER_PORT),
             Program::Elasticsearch => Some(elasticsearch::TRANSPORT_PORT),
+            Program::Etcd => Some(etcd::PEER_PORT),
             _ => None,
         };
         let ip = self.ip;
@@ -112,7 +125,9 @@ impl Spec {
     /// As clients are told.
     pub(crate) fn url(&self) -> String {
         match self.program {
-            Program::Elasticsearch | Program::Prometheus => format!("http://{}", self.address()),
+            Program::Elasticsearch | Program::Prometheus | Program::Etcd => {
+                format!("http://{}", self.address())
+            }
             _ => self.address().to_string(),
         }
     }
@@ -132,6 +147,7 @@ impl Spec {
             Program::Elasticsearch => elasticsearch::prepare(self, folder),
             Program::Prometheus => prometheus::prepare(self, folder),
             Program::Redis => redis::prepare(self, folder),
+            Program::Etcd => Ok(etcd::launch(self, folder)),
             Program::Envoy | Program::Haproxy => {
                 Err(io::Error::new(io::ErrorKind::Unsupported, "a gateway is no server"))
             }
@@ -159,6 +175,7 @@ impl Spec {
                 Program::Memcached => memcached::ask(self).await,
                 Program::Elasticsearch => elasticsearch::ask(self).await,
                 Program::Redis => redis::ask(self).await,
+                Program::Etcd => etcd::ask(self).await,
                 _ => prometheus::ask(self).await,
             }
         };

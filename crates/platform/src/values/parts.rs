@@ -62,6 +62,14 @@ pub struct Redis {
     pub real: bool,
 }
 
+/// `etcd:`; there is no embedded one, and a chart from before there was one has none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Etcd {
+    pub enabled: bool,
+    /// `http://host:port,…` of the members of an existing one; absent: the platform starts three.
+    pub endpoints: Option<String>,
+}
+
 /// Where the autoscaler's custom metrics come from; CPU and memory always come from the kernel, as metrics-server gets
 /// them from the kubelet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -171,6 +179,22 @@ impl Redis {
         values.finish();
         redis
     }
+}
+
+impl Etcd {
+    pub(super) fn read(mut values: Reader<'_>) -> Self {
+        let endpoints = values.optional("endpoints", endpoints()).filter(|text| !text.is_empty());
+        let etcd = Self { enabled: values.bool("enabled", false), endpoints };
+        values.finish();
+        etcd
+    }
+}
+
+fn endpoints() -> Rule<String> {
+    rule::matching(
+        "http://host:port of a member, or several with commas between them",
+        r"^$|^http://([^\[\]:@/, ]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}(,http://([^\[\]:@/, ]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5})*$",
+    )
 }
 
 /// Neither user nor password: others can read command lines.

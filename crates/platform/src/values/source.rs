@@ -24,8 +24,18 @@ use super::{
 const BUILTIN: &str = include_str!("../../../../helm-chart/values.yaml");
 
 /// The top-level keys that do not belong to a service.
-const PARTS: [&str; 9] =
-    ["gateway", "kafka", "memcached", "elasticsearch", "prometheus", "redis", "metrics", "cadvisor", "envoy"];
+const PARTS: [&str; 10] = [
+    "gateway",
+    "kafka",
+    "memcached",
+    "elasticsearch",
+    "prometheus",
+    "redis",
+    "etcd",
+    "metrics",
+    "cadvisor",
+    "envoy",
+];
 
 /// The user's values, with Helm's meaning. Whatever their order on the command line, files apply first, then
 /// `set_json`, `set`, `set_string`, `set_file`, `set_literal`, each in the order given.

@@ -1,7 +1,7 @@
 //! The wire contract of the `tcp` service, over real sockets.
 //!
 //! Every test has a server of its own on free ports. Kafka is librdkafka's mock cluster; memcached is a real server
-//! of its protocol. No test depends on how long something takes: tests wait for conditions, with a deadline.
+//! of its protocol, and so is etcd, which is needed with the feature `real-servers` alone. No test depends on how long something takes: tests wait for conditions, with a deadline.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod broadcast;
@@ -11,6 +11,9 @@ mod commands;
 mod dialects;
 mod drain;
 mod framing;
+mod garbage;
+#[cfg(feature = "real-servers")]
+mod presence;
 mod shed;
 mod slow;
 mod support;

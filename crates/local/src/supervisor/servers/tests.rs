@@ -3,8 +3,14 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 use super::*;
 use crate::paths::write_private;
 
-const SERVERS: [Program; 5] =
-    [Program::Kafka, Program::Memcached, Program::Elasticsearch, Program::Prometheus, Program::Redis];
+const SERVERS: [Program; 6] = [
+    Program::Kafka,
+    Program::Memcached,
+    Program::Elasticsearch,
+    Program::Prometheus,
+    Program::Redis,
+    Program::Etcd,
+];
 
 fn spec(program: Program, home: &Path) -> Spec {
     let executable = match program {
@@ -18,6 +24,7 @@ fn spec(program: Program, home: &Path) -> Spec {
         port: 9092,
         folder: home.join(program.name()),
         topics: vec!["broadcasts".to_owned()],
+        members: vec![],
     }
 }
 
@@ -72,6 +79,25 @@ fn redis_has_a_password_that_was_generated_and_stays() {
     assert_eq!(password.len(), 32);
     let other = tempfile::tempdir().unwrap();
     assert!(!config(other.path()).contains(password), "every platform has its own");
+}
+
+#[test]
+fn a_member_of_etcd_knows_its_name_and_the_others() {
+    let base = tempfile::tempdir().unwrap();
+    let members = [("etcd01", "127.77.250.10"), ("etcd02", "127.77.250.11"), ("etcd03", "127.77.250.12")];
+    let members = members.map(|(name, ip)| (name, ip.parse().unwrap())).to_vec();
+    let spec = Spec { members, port: 2379, ..spec(Program::Etcd, base.path()) };
+    let words = words(&spec.prepare(uuid::Uuid::nil()).unwrap());
+    for said in [
+        "--name=etcd02",
+        "--initial-cluster=etcd01=http://127.77.250.10:2380,etcd02=http://127.77.250.11:2380,etcd03=http://127.77.250.12:2380",
+        "--listen-peer-urls=http://127.77.250.11:2380",
+        "--listen-client-urls=http://127.77.250.11:2379",
+    ] {
+        assert!(words.split(' ').any(|word| word == said), "{said} in {words}");
+    }
+    let ports: Vec<String> = spec.addresses().map(|address| address.to_string()).collect();
+    assert_eq!(ports, ["127.77.250.11:2379", "127.77.250.11:2380"]);
 }
 
 #[test]

@@ -1,0 +1,175 @@
+//! Ten thousand clients of three servers whose presence is kept in an etcd of three members: how much that writes, and what
+//! becomes of the count when servers and members are killed.
+//!
+//! Needs etcd: `infrastructure/testbed/test presence`. This tier measures times, as the promise is one of times.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use fixtures::{DEADLINE, Etcd, eventually, expect_all_well, expect_degraded, metric, page};
+use support::Lab;
+
+const CLIENTS: usize = 10_000;
+const LEASE: Duration = Duration::from_secs(4);
+/// What may pass from the end of a lease until every count is right.
+const AFTERWARDS: Duration = Duration::from_secs(2);
+/// How long etcd's members wait for a leader before they elect another one, and how long that may take.
+const ELECTION: Duration = Duration::from_secs(3);
+/// A transaction for so many clients that come, or fewer, is few.
+const CLIENTS_PER_WRITE: usize = 25;
+const TOTAL: &str = "/sockets/client_list_cnt";
+
+struct Server {
+    process: Child,
+    address: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Server {
+    fn start(lab: &Lab, etcd: &Etcd) -> Self {
+        let ports = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+        let [address, admin] = ports.map(|listener| listener.local_addr().unwrap());
+        let process = lab
+            .command(&["serve", "tcp"])
+            .envs([("HOST", "127.0.0.1".to_owned()), ("PORT", address.port().to_string())])
+            .envs([("ADMIN_PORT", admin.port().to_string()), ("ETCD_ENDPOINTS", etcd.endpoints())])
+            .env("ETCD_LEASE_TTL", LEASE.as_secs().to_string())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let server = Self { process, address, admin };
+        eventually("the server listens", || TcpStream::connect(server.admin).is_ok());
+        expect_all_well(server.admin);
+        server
+    }
+
+    fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    fn client(&self) -> TcpStream {
+        let client = TcpStream::connect(self.address).unwrap();
+        client.set_read_timeout(Some(DEADLINE)).unwrap();
+        client
+    }
+
+    fn resident_kb(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// `WHO`: how many clients the list has, and how many it says.
+fn who(client: &mut TcpStream) -> (usize, usize) {
+    client.write_all(b"WHO\n").unwrap();
+    let mut reader = BufReader::new(client);
+    let [mut list, mut count] = [String::new(), String::new()];
+    reader.read_line(&mut list).unwrap();
+    reader.read_line(&mut count).unwrap();
+    let count = count.trim().strip_prefix("connected clients: ").unwrap().parse().unwrap();
+    (list.matches('\'').count() / 2, count)
+}
+
+/// Waits until `WHO` of every server that lives and the total are right, and returns how long that took.
+fn right_after(etcd: &Etcd, servers: &[Server], clients: &mut [Vec<TcpStream>]) -> Duration {
+    let began = clock::now();
+    let all = clients.iter().map(Vec::len).sum();
+    for (server, clients) in servers.iter().zip(clients) {
+        let one = clients.first_mut().expect("every server has a client");
+        eventually(&format!("WHO of {} has {all} clients", server.address), || who(one) == (all, all));
+    }
+    eventually(&format!("the total is {all}"), || etcd.get(TOTAL) == Some(all.to_string()));
+    clock::now().duration_since(began)
+}
+
+fn writes(servers: &[Server]) -> usize {
+    servers.iter().map(|server| metric(server.admin, "tcp_presence_writes_total") as usize).sum()
+}
+
+#[test]
+fn the_count_is_exact_after_every_kill() {
+    assert!(service::limits::raise_open_files() > CLIENTS as u64 + 500, "each client is an open file");
+    let lab = Lab::new("presence");
+    let mut etcd = Etcd::start(3);
+    let mut servers: Vec<Server> = (0..3).map(|_| Server::start(&lab, &etcd)).collect();
+    let mut clients: Vec<Vec<TcpStream>> = servers.iter().map(|_| Vec::new()).collect();
+
+    let (before, revision) = (writes(&servers), etcd.revision());
+    for number in 0..CLIENTS {
+        clients[number % 3].push(servers[number % 3].client());
+    }
+    right_after(&etcd, &servers, &mut clients);
+    let (written, changes) = (writes(&servers) - before, (etcd.revision() - revision) as usize);
+    println!("{CLIENTS} clients: {written} transactions, {changes} changes of etcd's revision");
+    assert!(written <= CLIENTS / CLIENTS_PER_WRITE, "{written} transactions for {CLIENTS} clients");
+    assert!(changes <= CLIENTS / CLIENTS_PER_WRITE, "{changes} revisions for {CLIENTS} clients");
+    let keys = etcd.list("/sockets/");
+    let bytes: usize = keys.iter().map(|entry| entry.key.len() + entry.value.len()).sum();
+    println!(
+        "{} keys, {bytes} bytes; resident: {:?} kB",
+        keys.len(),
+        servers.iter().map(Server::resident_kb).collect::<Vec<_>>()
+    );
+    assert!(keys.len() <= CLIENTS / 100 && bytes <= 15 * CLIENTS, "{} keys, {bytes} bytes", keys.len());
+
+    // The server that writes the total is the first.
+    servers[0].kill();
+    drop((servers.remove(0), clients.remove(0)));
+    let took = right_after(&etcd, &servers, &mut clients);
+    println!("a server killed: exact after {took:?}");
+    assert!(took <= LEASE + AFTERWARDS, "{took:?} after a server was killed");
+
+    let follower = (etcd.leader().unwrap() + 1) % 3;
+    etcd.kill(follower);
+    clients[0].truncate(1000);
+    clients[1].extend((0..100).map(|_| servers[1].client()));
+    let took = right_after(&etcd, &servers, &mut clients);
+    println!("a follower killed: exact after {took:?}");
+    assert!(took <= AFTERWARDS, "{took:?} after a follower was killed");
+    etcd.up();
+
+    let leader = etcd.leader().unwrap();
+    servers.push(Server::start(&lab, &etcd));
+    clients.push((0..100).map(|_| servers[2].client()).collect());
+    right_after(&etcd, &servers, &mut clients);
+    etcd.kill(leader);
+    servers[0].kill();
+    drop((servers.remove(0), clients.remove(0)));
+    let took = right_after(&etcd, &servers, &mut clients);
+    println!("the leader and a server killed: exact after {took:?}");
+    assert!(took <= LEASE * 2 + ELECTION + AFTERWARDS, "{took:?} after the leader and a server were killed");
+    etcd.up();
+    right_after(&etcd, &servers, &mut clients);
+
+    etcd.down();
+    for (server, clients) in servers.iter().zip(&mut clients) {
+        expect_degraded(server.admin, "WHO speaks for this server alone");
+        let own = clients.len();
+        assert_eq!(who(&mut clients[0]), (own, own));
+    }
+    clients[0].truncate(500);
+    etcd.up();
+    right_after(&etcd, &servers, &mut clients);
+    for server in &servers {
+        eventually("all is well again", || page(server.admin, "/readyz").1 == "ready\n");
+    }
+
+    // Nobody counts any more when the last one was killed.
+    servers.clear();
+    eventually("nothing is left", || etcd.list("/sockets/").is_empty());
+}

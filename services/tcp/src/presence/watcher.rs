@@ -1,0 +1,145 @@
+//! Keeps the view of the other servers up to date.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use service::Readiness;
+use service::backoff::Backoff;
+use service::etcd::{Client, Error, Watch};
+use tokio::sync::oneshot;
+use tokio::time::{sleep, sleep_until, timeout};
+use tracing::{debug, info, warn};
+
+use super::others::{Consequences, TooMany};
+use super::{Others, ROOT, View, Wake};
+use crate::metrics::Metrics;
+use crate::roster::Roster;
+
+/// The part that `/readyz` calls degraded while other servers' clients are not known.
+pub(super) const PART: &str = "presence of others";
+/// Waits after a failure.
+const WAIT_LEAST: Duration = Duration::from_millis(100);
+const WAIT_MOST: Duration = Duration::from_secs(1);
+
+pub(super) struct Watcher {
+    pub(super) client: Client,
+    pub(super) lease_ttl: Duration,
+    pub(super) roster: Arc<Roster>,
+    pub(super) others: Arc<Others>,
+    pub(super) wake: Arc<Wake>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) readiness: Readiness,
+}
+
+impl From<TooMany> for Error {
+    fn from(_: TooMany) -> Self {
+        Self::TooMuch(format!("more clients or keys under {ROOT} than a server holds"))
+    }
+}
+
+impl Watcher {
+    /// Lists and watches, again whenever the watch ends. Does not end by itself; says once whether etcd was reached.
+    pub(super) async fn run(&self, told: oneshot::Sender<()>) {
+        let mut told = Some(told);
+        let mut backoff = Backoff::new(WAIT_LEAST, WAIT_MOST);
+        let mut known_at: Option<Instant> = None;
+        loop {
+            let opened = tokio::select! {
+                opened = self.open() => opened,
+                never = self.forget_in_time(known_at) => never,
+            };
+            if let Some(told) = told.take() {
+                // Nobody may be waiting any more.
+                let _ = told.send(());
+            }
+            let error = match opened {
+                Ok(watch) => {
+                    backoff.reset();
+                    if self.readiness.restore(PART) {
+                        info!("the clients of all servers are known again");
+                    }
+                    let (error, known_until) = self.follow(watch).await;
+                    known_at = Some(known_until);
+                    debug!(%error, "the watch has ended");
+                    error
+                }
+                Err(error) => {
+                    self.failed(&error);
+                    error
+                }
+            };
+            if matches!(error, Error::TooMuch(_)) {
+                self.others.forget();
+                self.failed(&error);
+            }
+            sleep(backoff.wait()).await;
+        }
+    }
+
+    /// What was known may be right for the life of a lease, and not for longer.
+    async fn forget_in_time<T>(&self, known_at: Option<Instant>) -> T {
+        if let Some(known_at) = known_at {
+            sleep_until((known_at + self.lease_ttl).into()).await;
+            self.others.forget();
+            self.metrics.presence_servers.set(0);
+        }
+        std::future::pending().await
+    }
+
+    async fn open(&self) -> Result<Watch, Error> {
+        let list = self.client.list(ROOT.as_bytes()).await?;
+        let next = list.revision + 1;
+        let consequences = self.others.replace(list)?;
+        self.follow_up(&consequences);
+        self.client.watch(ROOT.as_bytes(), next).await
+    }
+
+    /// Takes changes until the watch ends. Returns why it has, and until when it certainly was up to date.
+    async fn follow(&self, mut watch: Watch) -> (Error, Instant) {
+        // A member that is cut off says nothing, like one that has nothing to say. So this server writes something, and
+        // hears of it if the watch lives. The first of all servers that does so spares the others the same.
+        let mut asked = false;
+        let mut heard = clock::now();
+        loop {
+            let patience = self.lease_ttl.mul_f64(rand::random_range(0.4..0.6));
+            match timeout(patience, watch.next()).await {
+                Ok(Ok(batch)) => {
+                    asked = false;
+                    heard = clock::now();
+                    match self.others.apply(batch.changes) {
+                        Ok(consequences) => self.follow_up(&consequences),
+                        Err(error) => return (error.into(), heard),
+                    }
+                }
+                Ok(Err(error)) => return (error, clock::now()),
+                Err(_) if asked => {
+                    return (Error::Away("the watch does not show what was written".into()), heard);
+                }
+                Err(_) => {
+                    asked = true;
+                    self.wake.touch();
+                }
+            }
+        }
+    }
+
+    fn follow_up(&self, consequences: &Consequences) {
+        if consequences.own_is_gone {
+            self.roster.mark_all();
+            self.wake.touch();
+        }
+        self.metrics.presence_servers.set(self.others.look(|view| view.map_or(0, View::servers)) as i64);
+        if self.others.total_due(self.roster.len()).is_some() {
+            self.wake.wake();
+        }
+    }
+
+    fn failed(&self, error: &Error) {
+        self.metrics.presence_failures.inc();
+        let known = self.others.look(|view| view.is_some());
+        let speaks = if known { "for other servers as they last were" } else { "for this server alone" };
+        if self.readiness.degrade(PART, format!("etcd: {error}; WHO speaks {speaks}")) {
+            warn!(%error, "other servers' clients are not known: WHO will speak for this server alone");
+        }
+    }
+}
