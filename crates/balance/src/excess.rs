@@ -253,7 +253,7 @@ impl Excess {
         self.nobody_rests_without_reason(fleet)
     }
 
-    /// Whoever is inactive and neither sheds nor is to go takes connections again, such as a server that rested when
+    /// A server that is inactive and neither sheds nor is to go takes connections again, such as one that rested when
     /// a balancer before this one ended.
     fn nobody_rests_without_reason(&self, fleet: &Fleet) -> Vec<Decision> {
         let ready = fleet.servers.iter().filter(|server| server.ready).count().max(1) as u64;

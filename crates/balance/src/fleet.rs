@@ -23,7 +23,7 @@ pub struct Fleet {
     pub servers: Vec<Server>,
     /// How many replicas the service is to have.
     pub replicas: u32,
-    /// Sessions whose server is none of these, such as those of a killed one that have not expired.
+    /// Sessions whose server is none of these, such as a killed one whose sessions have not expired.
     pub elsewhere: u64,
     /// Clients that were turned away for lack of room and come back.
     pub waiting: u64,
@@ -32,7 +32,7 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// The sessions of all servers, and those of nobody.
+    /// The sessions of all servers, known or not.
     pub fn connections(&self) -> u64 {
         self.servers.iter().fold(self.elsewhere, |sum, server| sum.saturating_add(server.connections))
     }

@@ -13,7 +13,7 @@ const TEXT_BYTES_MAX: usize = 1024;
 
 impl Controller {
     /// An inactive replica stays ready, leaves the endpoints and keeps its connections.
-    pub(crate) fn set_traffic(&mut self, service: &str, replica: String, traffic: Traffic) -> Answer {
+    pub(crate) fn set_traffic(&mut self, service: &str, replica: &str, traffic: Traffic) -> Answer {
         let one = self.marked(service, replica)?;
         if std::mem::replace(&mut one.traffic, traffic) != traffic {
             let (service, pod) = (service.to_owned(), one.name.to_string());
@@ -22,7 +22,7 @@ impl Controller {
         Ok(Reply::Marked)
     }
 
-    pub(crate) fn set_deletion_cost(&mut self, service: &str, replica: String, cost: i32) -> Answer {
+    pub(crate) fn set_deletion_cost(&mut self, service: &str, replica: &str, cost: i32) -> Answer {
         self.marked(service, replica)?.deletion_cost = Some(cost);
         Ok(Reply::Marked)
     }
@@ -42,9 +42,9 @@ impl Controller {
     }
 
     /// A replica that was not told to end.
-    fn marked(&mut self, service: &str, replica: String) -> Result<&mut Instance, TargetError> {
+    fn marked(&mut self, service: &str, replica: &str) -> Result<&mut Instance, TargetError> {
         let kind = self.known_service(service)?;
-        let uid = self.pick(kind, &Pick::Named(replica.clone()), &[])?;
+        let uid = self.pick(kind, &Pick::Named(replica.to_owned()), &[])?;
         match self.instances.get_mut(&uid) {
             Some(one) if one.is_active() => Ok(one),
             _ => Err(TargetError::Other { message: format!("{replica} is draining: it goes anyway") }),

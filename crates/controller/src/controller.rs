@@ -420,9 +420,11 @@ impl Controller {
             Request::Stop { what } => self.stop_subject(&what),
             Request::Start { what } => self.start_subject(&what),
             Request::Drain { what, loads } => self.drain(&what, &loads, now),
-            Request::SetTraffic { service, replica, traffic } => self.set_traffic(&service, replica, traffic),
+            Request::SetTraffic { service, replica, traffic } => {
+                self.set_traffic(&service, &replica, traffic)
+            }
             Request::SetDeletionCost { service, replica, cost } => {
-                self.set_deletion_cost(&service, replica, cost)
+                self.set_deletion_cost(&service, &replica, cost)
             }
             Request::Balanced { service, balanced } => self.balanced(&service, balanced),
         };

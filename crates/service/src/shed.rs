@@ -1,4 +1,4 @@
-//! Orders to shed connections: `POST /shed` on the admin port, from whoever balances the platform.
+//! Orders to shed connections: `POST /shed` on the admin port, from the balancer.
 //!
 //! An order is `{"id": "…", "count": n}` with `Authorization: Bearer TOKEN`; the answer `{"id": "…", "accepted": n}` says
 //! how many connections were asked to move. An order that comes twice is carried out once. Without a token of its own a

@@ -29,7 +29,7 @@ pub(crate) struct Shared {
     pub(crate) readiness: Readiness,
     /// Numbers orders to shed.
     orders: AtomicU64,
-    /// Sessions that requests asked to move, which the policies have not been told of.
+    /// Sessions that requests asked to move, which the policies do not know yet.
     moved_by_hand: AtomicU64,
 }
 
@@ -258,7 +258,7 @@ impl Engine {
                     self.utilization.shed(now_ms, shed);
                     self.excess.shed(now_ms, shed);
                 }
-                // Perhaps it is gone; the next look decides anew.
+                // Perhaps it is gone; the next look decides again.
                 Err(_) => self.pace.keep(|other| other != server),
             }
         }

@@ -17,7 +17,7 @@ impl Foresight {
     pub(crate) fn look(&mut self, case: Option<&Case>) -> Option<u32> {
         let now = case.and_then(fewer);
         let before = std::mem::replace(&mut self.before, now);
-        // The careful one of the two: who leaves in vain moves twice.
+        // The careful one of the two: who leaves without need moves twice.
         Some(now?.max(before?))
     }
 }

@@ -43,7 +43,7 @@ pub(crate) struct Session {
     #[serde(rename = "userId", default, skip_serializing_if = "Option::is_none")]
     pub(crate) user: Option<String>,
     #[serde(rename = "sessionId")]
-    pub(crate) session: String,
+    pub(crate) id: String,
     #[serde(rename = "hostId")]
     pub(crate) host: String,
 }

@@ -224,7 +224,7 @@ impl Settings {
     /// Reads the settings.
     ///
     /// # Errors
-    /// Every variable with a bad value, and those of the original that have no meaning here.
+    /// Every variable with a bad value, and the variables of the original that have no meaning here.
     pub fn from_env(env: &Env) -> Result<Self, Invalid> {
         let mut reader = Reader::of_table(env, Self::VARIABLES);
         for variable in REFUSED {

@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use balancer::{Platform, Server, Settings};
 use fixtures::{DEADLINE, Redis, Running, eventually};
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use platform::target::{
     Applied, AutoscalerSnapshot, Balanced, Case, Drained, Endpoint, EventStream, EventsFrom, Killed,
     LogQuery, LogStream, NodeAdded, NodeRemoved, OnProgress, ReplicaPhase, ReplicaSnapshot, Scaled,
@@ -40,18 +41,18 @@ impl Noted {
     }
 
     fn call(&self, call: String) -> Result<(), TargetError> {
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.state.lock();
         state.calls.push(call);
         if state.fails { Err(TargetError::other("out of order")) } else { Ok(()) }
     }
 
     fn calls(&self) -> Vec<String> {
-        self.state.lock().unwrap().calls.clone()
+        self.state.lock().calls.clone()
     }
 
     fn change(&self, replica: &str, change: impl FnOnce(&mut (Traffic, i32))) {
         let number = replica.strip_prefix("ws-").unwrap().parse().unwrap();
-        change(self.state.lock().unwrap().replicas.get_mut(&number).unwrap());
+        change(self.state.lock().replicas.get_mut(&number).unwrap());
     }
 }
 
@@ -70,7 +71,7 @@ impl Target for Noted {
         not_asked()
     }
     fn snapshot(&self) -> Result<Snapshot, TargetError> {
-        let state = self.state.lock().unwrap();
+        let state = self.state.lock();
         if state.fails {
             return Err(TargetError::other("out of order"));
         }
@@ -131,7 +132,7 @@ impl Target for Noted {
     }
     fn scale(&self, service: &str, replicas: u32) -> Result<Scaled, TargetError> {
         self.call(format!("scale {service} {replicas}"))?;
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.state.lock();
         let from = state.replicas.len() as u32;
         state.replicas.retain(|number, _| u32::from(*number) < replicas);
         for number in 0..replicas {
@@ -181,7 +182,7 @@ impl Target for Noted {
         Ok(order.count)
     }
     fn tell_balanced(&self, _: &str, balanced: &Balanced) -> Result<(), TargetError> {
-        self.state.lock().unwrap().told.push(balanced.clone());
+        self.state.lock().told.push(balanced.clone());
         Ok(())
     }
 }
@@ -235,7 +236,7 @@ fn nine_sessions_of_ten_get_a_second_server_and_the_reason_is_told() {
     sessions(&redis, "WsSession", "10.0.0.0", 9);
     let balancer = start(&redis, acts_on(&platform), &[]);
     eventually("it scales", || platform.calls() == ["scale ws 2"]);
-    let told = platform.state.lock().unwrap().told.clone();
+    let told = platform.state.lock().told.clone();
     assert_eq!(told[0].orders, ["1 → 2"]);
     assert_eq!(told[0].reason, "9 of 10 sessions = 90 % > 80 %: wants ⌈9 ÷ 7⌉ = 2 servers; 1 more");
     balancer.expect_metric("balancer_orders_total{order=\"scale\"}", 1);
@@ -252,7 +253,7 @@ fn those_who_were_turned_away_count_until_they_have_a_session() {
     }
     let _balancer = start(&redis, acts_on(&platform), &[]);
     eventually("it scales", || platform.calls() == ["scale ws 2"]);
-    assert!(platform.state.lock().unwrap().told[0].reason.starts_with("10 of 10 sessions = 100 % > 80 %"));
+    assert!(platform.state.lock().told[0].reason.starts_with("10 of 10 sessions = 100 % > 80 %"));
 }
 
 #[test]
@@ -329,9 +330,9 @@ fn what_is_away_is_said_and_looked_for_again() {
     sessions(&redis, "WsSession", "10.0.0.0", 5);
     let balancer = start(&redis, acts_on(&platform), &[]);
     balancer.expect_metric("balancer_sessions", 5);
-    platform.state.lock().unwrap().fails = true;
+    platform.state.lock().fails = true;
     balancer.expect_degraded("platform: out of order");
-    platform.state.lock().unwrap().fails = false;
+    platform.state.lock().fails = false;
     balancer.expect_all_well();
     redis.down();
     balancer.expect_degraded("redis: Redis at");

@@ -27,7 +27,7 @@ pub(crate) enum News {
     Done(Completion),
     /// No more connections will come: the drain's notices may begin.
     AcceptingEnded,
-    /// So many connections are to be told to reconnect elsewhere; the answer is how many were.
+    /// Tell this many connections to reconnect elsewhere; the answer is how many were told.
     Shed(u64, oneshot::Sender<u64>),
 }
 

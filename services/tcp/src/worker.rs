@@ -233,7 +233,7 @@ impl Worker {
                 News::Done(completion) => self.complete(completion),
                 News::AcceptingEnded => self.begin_notices(),
                 News::Shed(count, answer) => {
-                    // Whoever asked may have gone.
+                    // The client that asked may have gone.
                     let _ = answer.send(self.shed(count));
                 }
             }

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-/// Users who were turned away that are told of at a time.
+/// Users who were turned away in one batch of changes; further ones are left out.
 const REFUSED_MAX: usize = 1000;
 
 /// Why a session is to end.
@@ -97,7 +97,7 @@ impl Session {
 pub(crate) struct Changes {
     pub(crate) added: Vec<Arc<Session>>,
     pub(crate) removed: Vec<Uuid>,
-    /// Users who were turned away, as many as are worth telling of.
+    /// Users who were turned away.
     pub(crate) refused: Vec<Box<str>>,
 }
 

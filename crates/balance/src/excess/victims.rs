@@ -46,7 +46,7 @@ impl Excess {
         decisions
     }
 
-    /// The emptiest; those that were chosen before first, so that nobody moves in vain.
+    /// The emptiest; those that were chosen before first, so that nobody moves without need.
     fn chosen(&self, fleet: &Fleet, count: usize) -> BTreeSet<String> {
         let mut servers: Vec<&Server> = fleet.servers.iter().collect();
         servers.sort_by_key(|server| {

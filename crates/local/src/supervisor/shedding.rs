@@ -18,7 +18,7 @@ pub(crate) fn address(snapshot: &Snapshot, service: &str, replica: &str) -> Resu
     })?;
     if !ServiceKind::by_name(service).is_some_and(obeys) {
         let what = format!("shedding connections of {service}");
-        let why = "its replicas do not obey such orders; those of tcp and ws do".to_owned();
+        let why = "its replicas do not obey such orders; replicas of tcp and ws do".to_owned();
         return Err(TargetError::Unsupported { what, why });
     }
     let one = of.replicas.iter().find(|one| one.name == replica);

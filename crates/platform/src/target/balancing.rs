@@ -19,7 +19,6 @@ pub enum Traffic {
 
 impl Traffic {
     /// Whether this is what every replica starts with.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
     pub fn is_active(&self) -> bool {
         *self == Self::Active
     }

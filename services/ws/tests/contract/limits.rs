@@ -71,7 +71,7 @@ fn a_storm_waits_for_its_turn_and_the_last_are_told_when_to_come_back() {
 }
 
 #[test]
-fn a_user_who_was_turned_away_is_told_of_for_a_while() {
+fn a_user_who_was_turned_away_has_a_key_for_a_while() {
     let redis = Redis::start();
     let ws = Ws::start(
         &redis,
@@ -80,7 +80,7 @@ fn a_user_who_was_turned_away_is_told_of_for_a_while() {
     let _first = ws.open("first");
     ws.expect_metric("ws_sessions", 1);
     ws.open("second").closed();
-    settles("who is told of", vec!["10.0.0.1".to_owned()], || redis.say(&["GET", "WsRefused#second"]));
+    settles("the key", vec!["10.0.0.1".to_owned()], || redis.say(&["GET", "WsRefused#second"]));
     assert_eq!(ws.users(), ["first"]);
     let left: u64 = redis.say(&["PTTL", "WsRefused#second"])[0].parse().unwrap();
     assert!((1..=1_200_000).contains(&left), "{left}");
