@@ -104,6 +104,7 @@ pub(crate) struct Outputs {
 
 /// What a scenario says and a command line may say differently.
 #[derive(Debug, Clone, Default, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags, each of its own")]
 pub(crate) struct Shape {
     /// What is spoken
     #[arg(long, value_name = "tcp|udp|ws")]

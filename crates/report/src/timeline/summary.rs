@@ -102,7 +102,7 @@ fn connections(summary: &LoadSummary, block: &mut Block) {
 fn endings(summary: &LoadSummary, block: &mut Block) {
     let all: Vec<String> = summary.endings.iter().map(ending).collect();
     if !all.is_empty() {
-        block.row("ended by code", &all.join(" · "), Tone::Plain);
+        block.row("ended by", &all.join(" · "), Tone::Plain);
     }
 }
 
