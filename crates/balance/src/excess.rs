@@ -243,6 +243,14 @@ impl Excess {
         self.rules.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(server.connections))
     }
 
+    /// Nobody will look any more: everything that was taken out takes connections again.
+    pub fn end(&mut self, now_ms: u64, fleet: &Fleet) -> Vec<Decision> {
+        let fleet = Fleet { foreseen: None, ..fleet.clone() };
+        let mut decisions = self.attend_victims(now_ms, &fleet);
+        decisions.extend(self.stop(now_ms, &fleet));
+        decisions
+    }
+
     /// Ends a rebalancing, if there is one.
     fn stop(&mut self, now_ms: u64, fleet: &Fleet) -> Vec<Decision> {
         let not_before_ms = match &self.state {

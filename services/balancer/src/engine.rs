@@ -129,7 +129,7 @@ impl Engine {
     }
 
     /// Runs until it is dropped.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(&mut self) {
         let interval = |every: Duration| {
             let start = tokio::time::Instant::from_std(self.began) + every;
             let mut interval = tokio::time::interval_at(start, every);
@@ -152,6 +152,26 @@ impl Engine {
                 _ = utilize.tick() => self.look(Look::Utilize).await,
                 _ = balance.tick() => self.look(Look::Balance).await,
             }
+        }
+    }
+
+    /// Gives back what rests beside an autoscaler: nobody else would ever make it active again. Where the policy owns
+    /// the number of servers, being inactive is a state that lasts, and the next balancer continues from it.
+    pub(crate) async fn leave(&mut self) {
+        let Some(actor) = self.shared.actor.clone() else { return };
+        let Ok(service) = actor.look().await else { return };
+        if !self.is_excess(Some(&service)) {
+            return;
+        }
+        let fleet = fleet::of_platform(&service, None, &self.shared.settings);
+        let decisions = self.excess.end(self.now_ms(), &fleet);
+        self.obey(decisions, Some(&service)).await;
+    }
+
+    fn is_excess(&self, service: Option<&ServiceSnapshot>) -> bool {
+        match self.shared.settings.policy {
+            Policy::Auto => service.is_some_and(|service| service.autoscaler.is_some()),
+            policy => policy == Policy::Excess,
         }
     }
 
@@ -194,10 +214,7 @@ impl Engine {
         self.utilization.shed(now_ms, by_hand);
         self.excess.shed(now_ms, by_hand);
         let is_autoscaled = service.is_some_and(|service| service.autoscaler.is_some());
-        let excess = match self.shared.settings.policy {
-            Policy::Auto => is_autoscaled,
-            policy => policy == Policy::Excess,
-        };
+        let excess = self.is_excess(service);
         match look {
             Look::Utilize if excess => {
                 if let Some(actor) = self.shared.actor.as_ref().filter(|_| is_autoscaled) {

@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use service::admin::{Admin, Pages};
@@ -15,6 +16,8 @@ use crate::{Error, Platform, Settings, routes};
 
 /// Requests at a time.
 const CONNECTIONS_MAX: usize = 256;
+/// How long giving back what rests may take at the end.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// A server that is bound: requests wait to be served by [`Server::run`].
 pub struct Server {
@@ -78,12 +81,15 @@ impl Server {
                 tokio::spawn(web::serve(listener, routes::router(Arc::clone(&shared)), CONNECTIONS_MAX));
             readiness.ready();
             info!("ready");
+            let mut engine = Engine::new(shared);
             tokio::select! {
-                () = Engine::new(shared).run() => {}
+                () = engine.run() => {}
                 () = shutdown.reached(Phase::Draining) => {}
             }
             readiness.draining();
             accepting.abort();
+            // The platform may be going away as well.
+            let _ = tokio::time::timeout(FAREWELL, engine.leave()).await;
             info!("ended");
         });
         runtime.shutdown_background();

@@ -322,6 +322,18 @@ fn beside_an_autoscaler_only_the_excess_moves() {
 }
 
 #[test]
+fn a_balancer_that_ends_beside_an_autoscaler_leaves_nobody_resting() {
+    let (redis, platform) = (Redis::start(), Noted::with(2, true));
+    sessions(&redis, "WsSession", "10.0.0.0", 20);
+    sessions(&redis, "WsSession", "10.0.0.1", 4);
+    let quick = [("SETTLE", "0"), ("OUTCOME_AFTER", "1h"), ("SHED_RATE", "1000")];
+    let balancer = start(&redis, acts_on(&platform), &quick);
+    eventually("it sheds", || platform.calls() == ["ws-0 inactive", "ws-0 sheds 7"]);
+    balancer.shutdown.drain();
+    eventually("it gives back", || platform.calls() == ["ws-0 inactive", "ws-0 sheds 7", "ws-0 active"]);
+}
+
+#[test]
 fn sessions_are_listed_and_one_moves_on_request() {
     let (redis, platform) = (Redis::start(), Noted::with(1, true));
     sessions(&redis, "WsSession", "10.0.0.0", 1);
