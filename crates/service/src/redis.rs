@@ -23,6 +23,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 /// Keys asked for at a time.
 const BATCH: usize = 500;
+/// The longest value that is kept; what services write is far shorter.
+const VALUE_BYTES_MAX: usize = 16 * 1024;
 
 /// Where Redis is.
 #[derive(Clone, PartialEq, Eq)]
@@ -97,7 +99,8 @@ pub async fn check(subscription: &mut PubSubSink) -> RedisResult<()> {
     within(COMMAND_TIMEOUT, async { subscription.ping::<redis::Value>().await.map(drop) }).await
 }
 
-/// Keys that begin with `prefix`, which has no character that patterns give a meaning to.
+/// Keys that begin with `prefix`, which has no character that patterns give a meaning to. Keys that are not text are
+/// left out: others may write to Redis as well, and their keys must not hide ours.
 ///
 /// # Errors
 /// The connection is broken.
@@ -111,8 +114,8 @@ pub async fn keys_under(
     loop {
         let mut scan = Cmd::new();
         scan.arg("SCAN").arg(cursor).arg("MATCH").arg(format!("{prefix}*")).arg("COUNT").arg(BATCH);
-        let (next, keys): (u64, Vec<String>) = scan.query_async(connection).await?;
-        all.extend(keys);
+        let (next, keys): (u64, Vec<Vec<u8>>) = scan.query_async(connection).await?;
+        all.extend(keys.into_iter().filter_map(|key| String::from_utf8(key).ok()));
         if next == 0 {
             return Ok(all);
         }
@@ -120,7 +123,8 @@ pub async fn keys_under(
     }
 }
 
-/// The values of the keys that begin with `prefix`. One that went meanwhile is left out.
+/// The values of the keys that begin with `prefix`. One that went meanwhile is left out, and so is one too long to be
+/// ours.
 ///
 /// # Errors
 /// The connection is broken.
@@ -134,7 +138,9 @@ pub async fn values_under(
         let mut get = Cmd::new();
         get.arg("MGET").arg(keys);
         let values: Vec<Option<Vec<u8>>> = get.query_async(connection).await?;
-        all.extend(keys.iter().zip(values).filter_map(|(key, value)| Some((key.clone(), value?))));
+        let values = keys.iter().zip(values).filter_map(|(key, value)| Some((key, value?)));
+        let values = values.filter(|(_, value)| value.len() <= VALUE_BYTES_MAX);
+        all.extend(values.map(|(key, value)| (key.clone(), value)));
     }
     Ok(all)
 }

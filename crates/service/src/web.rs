@@ -1,5 +1,5 @@
 //! The port of a service that speaks HTTP: accepting and serving with bounds on connections, on a request's head, and on
-//! the time a client takes for it.
+//! the time a client takes for head and body.
 
 use std::io;
 use std::pin::Pin;
@@ -16,12 +16,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower_http::timeout::RequestBodyDeadlineLayer;
 use tracing::{debug, warn};
 
 use crate::listen;
 
-/// How long a client may take to send a request, and to send the next.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take to send the head of a request, and of the next.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long it may take to send the body, however steadily that trickles in: it occupies a place meanwhile.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest head of a request; hyper takes no less.
 const HEAD_BYTES_MAX: usize = 8192;
 /// When descriptors run out, accepting is tried again after this.
@@ -32,6 +35,11 @@ const LINGER: Duration = Duration::from_secs(10);
 /// Accepts and serves for ever. Beyond `connections_max` clients wait in the kernel's queue. Handlers find a [`Reset`]
 /// among a request's extensions.
 pub async fn serve(listener: TcpListener, router: Router, connections_max: usize) {
+    serve_within(BODY_TIMEOUT, listener, router, connections_max).await;
+}
+
+async fn serve_within(body: Duration, listener: TcpListener, router: Router, connections_max: usize) {
+    let router = router.layer(RequestBodyDeadlineLayer::new(body));
     let places = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
     let mut shortage_told = false;
     loop {
@@ -58,7 +66,7 @@ async fn answer(stream: TcpStream, place: OwnedSemaphorePermit, router: Router) 
     let stream = Connection { stream, reset: reset.clone(), _place: place };
     let service = TowerToHyperService::new(router.layer(Extension(reset)));
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(REQUEST_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
     if let Err(error) = http.serve_connection(TokioIo::new(stream), service).with_upgrades().await {
         debug!(%error, "a client is gone");
     }
@@ -143,4 +151,44 @@ pub fn runtime(workers: usize) -> io::Result<Runtime> {
         return Builder::new_current_thread().enable_all().build();
     }
     Builder::new_multi_thread().worker_threads(workers).thread_name("worker").enable_all().build()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::post;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    const HEAD: &str = "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length";
+
+    async fn read_all(mut client: impl AsyncRead + Unpin) -> String {
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_body_that_trickles_without_end_gives_its_place_back() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().route("/", post(|body: String| async { body }));
+        tokio::spawn(serve_within(Duration::from_millis(300), listener, router, 1));
+
+        let (slow, mut writes) = TcpStream::connect(address).await.unwrap().into_split();
+        writes.write_all(format!("{HEAD}: 1000000\r\n\r\n").as_bytes()).await.unwrap();
+        // A byte now and then, so that a limit on silence would never be reached.
+        tokio::spawn(async move {
+            while writes.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        let mut next = TcpStream::connect(address).await.unwrap();
+        next.write_all(format!("{HEAD}: 2\r\n\r\nhi").as_bytes()).await.unwrap();
+
+        let both = async { tokio::join!(read_all(slow), read_all(next)) };
+        let (refused, answer) = tokio::time::timeout(Duration::from_secs(20), both).await.unwrap();
+        assert!(refused.starts_with("HTTP/1.1 400"), "{refused}");
+        assert!(answer.ends_with("\r\n\r\nhi"), "{answer}");
+    }
 }

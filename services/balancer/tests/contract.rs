@@ -257,6 +257,28 @@ fn those_who_were_turned_away_count_until_they_have_a_session() {
 }
 
 #[test]
+fn what_others_write_under_the_same_names_hides_no_session() {
+    let (redis, platform) = (Redis::start(), Noted::with(1, false));
+    sessions(&redis, "WsSession", "10.0.0.0", 9);
+    let long = format!(r#"{{"userId":"{}","sessionId":"x","hostId":"10.0.0.0"}}"#, "x".repeat(20_000));
+    let not_text: [&[u8]; 2] = [b"WsSession#\xff\xfe", b"WsRefused#\xff\xfe"];
+    for key in not_text {
+        redis.set(key, b"\xff");
+    }
+    for (key, value) in
+        [("bad", "{"), ("null", "null"), ("types", r#"{"sessionId":1,"hostId":2}"#), ("long", &long)]
+    {
+        redis.say(&["SET", &format!("WsSession#{key}"), value]);
+    }
+    let balancer = start(&redis, acts_on(&platform), &[]);
+    eventually("it scales", || platform.calls() == ["scale ws 2"]);
+    balancer.expect_metric("balancer_sessions", 9);
+    let (status, listed) = ask(balancer.address, "GET", "/ws-session/all");
+    assert_eq!((status, listed.matches("sessionId").count()), (200, 9));
+    balancer.expect_all_well();
+}
+
+#[test]
 fn the_emptiest_goes_inactive_and_is_removed_when_it_is_empty() {
     let (redis, platform) = (Redis::start(), Noted::with(2, false));
     sessions(&redis, "WsSession", "10.0.0.0", 6);
