@@ -273,6 +273,20 @@ mod tests {
         assert!(too_wide.is_empty(), "{too_wide:#?}");
     }
 
+    /// clap prints a line end for `{n}`, whatever it was meant to say.
+    #[test]
+    fn no_text_of_the_help_has_a_placeholder_that_clap_takes_for_its_own() {
+        let mut commands = vec![Cli::command()];
+        while let Some(command) = commands.pop() {
+            let own = [command.get_about(), command.get_long_about(), command.get_after_help()];
+            let of_arguments = command.get_arguments().flat_map(|arg| [arg.get_help(), arg.get_long_help()]);
+            for text in own.into_iter().chain(of_arguments).flatten().map(ToString::to_string) {
+                assert!(!text.contains("{n}"), "{}: {text}", command.get_name());
+            }
+            commands.extend(command.get_subcommands().cloned());
+        }
+    }
+
     /// The words of a line of a document, as a shell would split it; `None`: it is no command of ours.
     fn words(line: &str) -> Option<Vec<String>> {
         let line = line.trim_start_matches("$ ");

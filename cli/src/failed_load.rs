@@ -17,9 +17,16 @@ pub(crate) fn nobody_there(summary: &LoadSummary) -> Option<String> {
         ));
     }
     let first = first_error.as_ref().map(|error| format!("; the first: {error}")).unwrap_or_default();
+    // Somebody took the connections, and did not upgrade them.
+    let was_there = plan.protocol == "ws" && (totals.connects_cut_off > 0 || !summary.endings.is_empty());
+    let question = if was_there {
+        "does a WebSocket server listen there, and is this its --path?"
+    } else {
+        "does a server listen there?"
+    };
     Some(format!(
         "none of {} attempts to connect to {} succeeded: {} refused, {} timed out, {} failed otherwise, {} were \
-         cut off by the end; does a server listen there?{first}",
+         cut off by the end{first}; {question}",
         totals.attempted,
         plan.target,
         totals.refused,

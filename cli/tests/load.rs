@@ -280,6 +280,27 @@ fn nobody_listening_is_a_failure_with_the_address() {
 }
 
 #[test]
+fn a_server_that_upgrades_nothing_is_told_apart_from_none() {
+    let lab = Lab::new("upgrades-nothing");
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addresses = [&silent, &other].map(|listener| listener.local_addr().expect("an address").to_string());
+    std::thread::spawn(move || {
+        for mut stream in other.incoming().flatten() {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    for address in addresses {
+        let target = format!("ws://{address}");
+        let output = lab.run(&["load", "--conns", "5", "--rate", "1ms", "--for", "1s", &target]);
+        assert_eq!(output.status.code(), Some(1), "{}", both(&output));
+        let said = lossy(&output.stderr);
+        assert!(said.contains("does a WebSocket server listen there, and is this its --path?"), "{said}");
+    }
+}
+
+#[test]
 fn colours_only_where_asked_for() {
     let lab = Lab::new("colour");
     lab.up(&[]);

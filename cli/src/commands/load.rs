@@ -46,7 +46,7 @@ Examples:
   playctl load --protocol udp --conns 64 --send 30k/s --window 8
   playctl load --conns 16 --window 32 udp://127.0.0.1:7000
   playctl load ws://127.0.0.1:8088                     any WebSocket server
-  playctl load --protocol ws --path /chat/{n} --reconnect backoff chat:80
+  playctl load --protocol ws --path /chat/{user} --reconnect backoff chat:80
   playctl load tcp-10k --target cluster --in-cluster   from pods of the cluster
   playctl load chat:7000 --in-cluster --target cluster -n chat --image REF
 
@@ -109,7 +109,8 @@ pub(crate) struct Shape {
     /// What is spoken
     #[arg(long, value_name = "tcp|udp|ws")]
     pub protocol: Option<Protocol>,
-    /// Where connections are upgraded (ws); {n} is a connection's number, {user} is user-{n}
+    // In clap's texts `{n}` is a line end.
+    /// Where connections are upgraded (ws); {user} is user-1 for the first connection, user-2 for the next
     #[arg(long, value_name = "PATH")]
     pub path: Option<String>,
     /// How many connections; over udp, peers (sockets with a port each)

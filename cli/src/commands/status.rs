@@ -145,6 +145,12 @@ fn service_lines(
     ];
     let rows: Vec<_> = service.replicas.iter().map(|replica| replica_cells(replica, now)).collect();
     lines.extend(table::lines(columns, &rows, width));
+    let resting = service.replicas.iter().filter(|replica| !replica.traffic.is_active());
+    let resting: Vec<&str> = resting.map(|replica| replica.name.as_str()).collect();
+    if !resting.is_empty() {
+        let text = format!("  inactive (no new connections, those they have stay): {}", resting.join(", "));
+        lines.extend(wrapped(&text, width));
+    }
     for replica in &service.replicas {
         if let Some(reason) = &replica.reason {
             lines.extend(wrapped(&format!("  {}: {reason}", replica.name), width));
@@ -306,6 +312,16 @@ mod tests {
         for word in ["4194304", "117.7Mi", "250m", "127.77.2.1:40000", "1 d 3 h", "0.1.0", "set by hand"] {
             assert!(wide.contains(word), "{word} is missing in {wide}");
         }
+    }
+
+    #[test]
+    fn replicas_that_take_no_new_connections_are_named() {
+        let now = Timestamp::from_second(100_000).unwrap();
+        let mut snapshot = snapshot();
+        assert!(!render(&snapshot, "", now, 200).join("\n").contains("inactive"));
+        snapshot.services[0].replicas[0].traffic = platform::target::Traffic::Inactive;
+        let text = render(&snapshot, "", now, 200).join("\n");
+        assert!(text.contains("inactive (no new connections, those they have stay): tcp-0\n"), "{text}");
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub(crate) fn start(context: &Context, args: &StartArgs) -> Outcome {
     let started = platform_source::target(context)?.start(&args.what)?;
     let Started { name, was_stopped } = &started;
     let line = if *was_stopped {
-        format!("{name} is starting; when it is ready is said by: playctl status")
+        format!("{name} is starting; see when it is ready: playctl status")
     } else {
         format!("{name} was not stopped")
     };
