@@ -82,7 +82,7 @@ impl<'a> Session<'a> {
             stamper: Stamper::new(Uuid::now_v7(), Source::Load, clock::wall()),
             timeline: crate::platform_source::timeline(context),
             recording: Recording::default(),
-            evaluator: Evaluator::new(&scenario.expectations),
+            evaluator: Evaluator::new(&scenario.expectations, &scenario.service),
             waiting: Waiting::new(scenario.describe(options.target()), scenario.phases.wait.at_most),
             not_done: Vec::new(),
         }

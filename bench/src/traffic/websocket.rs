@@ -19,14 +19,21 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Longer answers are none.
 const ANSWER_MAX: usize = 4096;
 
+/// Connections that wait for their handshake at a time: a server gives up on those that say nothing for long.
+const OPENING: usize = 100;
+
 /// `count` connections to `target` on which a session is open, non-blocking from then on.
 pub(crate) fn sessions(target: SocketAddr, count: usize) -> io::Result<Vec<TcpStream>> {
-    let streams = dial::many(target, count)?;
-    for stream in &streams {
-        stream.set_nonblocking(false)?;
-        stream.set_read_timeout(Some(ANSWER_WITHIN))?;
-        open(stream)?;
-        stream.set_nonblocking(true)?;
+    let mut streams = Vec::with_capacity(count);
+    while streams.len() < count {
+        let opened = dial::many(target, OPENING.min(count - streams.len()))?;
+        for stream in &opened {
+            stream.set_nonblocking(false)?;
+            stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+            open(stream)?;
+            stream.set_nonblocking(true)?;
+        }
+        streams.extend(opened);
     }
     Ok(streams)
 }

@@ -61,7 +61,7 @@ happens:
 An action can wait for: ramp done, load closed, tcp 1 → 2, tcp above target,
 tcp below target, tcp/tcp-1 ready (or starting, unready, draining, gone,
 crashed; tcp/any), kafka stopped, kafka started.
-Built in: tcp-10k, udp-burst, broadcast, drain, broker-down, kill-server, node-add.
+Built in: tcp-10k, udp-burst, broadcast, drain, broker-down, kill-server, rebalance-10k, node-add.
 docs/scenarios.md describes the files.
 
 Expectations that fail make the exit status 3. A load that expects answers and

@@ -4,7 +4,7 @@
 //!   `pause_ms` after it last evened out. It ends when no server is above three quarters of the tolerance, which is
 //!   also how far a server sheds: never below its share.
 //! * As long as the others can take everything, a server that sheds takes no new connections: with a choice between
-//!   two draws a quarter of those who leave would come straight back.
+//!   two draws a quarter of those who leave would come straight back. Nor does one that has its share already.
 //! * It sheds in rounds and looks at the outcome of one before the next, because counts arrive late.
 //! * After a change of the replicas nothing moves until that has settled.
 //! * When a scale-down is foreseen, all its victims are taken out before the first of them sheds, so that nobody moves
@@ -193,14 +193,25 @@ impl Excess {
     /// Sheds for a while.
     fn round(&mut self, now_ms: u64, sharing: &[&Server], over: &[Over<'_>], fair: u64) -> Vec<Decision> {
         let is_over = |server: &Server| over.iter().any(|over| over.server.name == server.name);
-        let takers: Vec<_> = sharing.iter().filter(|server| !is_over(server)).collect();
+        let room =
+            |takers: &[&Server]| takers.iter().fold(0_u64, |sum, taker| sum.saturating_add(self.room(taker)));
         let excess = over.iter().fold(0_u64, |sum, over| sum.saturating_add(over.excess()));
-        let room = takers.iter().fold(0_u64, |sum, taker| sum.saturating_add(self.room(taker)));
+        // Who is near its share rests too, if those well below theirs can take everything: what came to it would have to
+        // move once more.
+        let others = || sharing.iter().copied().filter(|server| !is_over(server));
+        let can_take_all = |takers: &[&Server]| !takers.is_empty() && room(takers) >= excess;
+        let well_below = |server: &&Server| {
+            u128::from(server.connections) * 100
+                < u128::from(fair) * u128::from(100_u64.saturating_sub(2 * self.rules.tolerance_percent))
+        };
+        let mut takers: Vec<&Server> = others().filter(well_below).collect();
+        if !can_take_all(&takers) {
+            takers = others().collect();
+        }
+        let may_rest = can_take_all(&takers);
         let rate = self.rules.shed_rate.min(self.rules.accept_rate.saturating_mul(takers.len() as u64));
-        let most = (u128::from(rate) * u128::from(self.rules.round_ms) / 1000) as u64;
-        let mut budget = room.min(most.max(1));
+        let mut budget = room(&takers).min(self.most(rate));
         let per_second = (rate / over.len() as u64).max(1);
-        let may_rest = room >= excess && !takers.is_empty();
         let mut decisions = Vec::new();
         let mut longest_ms = 0;
         for over in over {
@@ -230,13 +241,19 @@ impl Excess {
             };
             decisions.push(Decision { orders, reason });
         }
-        // Those that rested and are even now take connections again.
-        for server in sharing.iter().filter(|server| !is_over(server)) {
-            decisions.extend(rested(server, fair));
+        for server in others() {
+            let takes = takers.iter().any(|taker| taker.name == server.name);
+            decisions.extend(if takes { rested(server, fair) } else { rests(server, fair) });
         }
         let next_round_ms = now_ms.saturating_add(longest_ms).saturating_add(self.rules.outcome_ms);
         self.state = State::Shedding { next_round_ms };
         decisions
+    }
+
+    /// What a round sheds at most, at so many in a second.
+    fn most(&self, rate: u64) -> u64 {
+        let most = u128::from(rate) * u128::from(self.rules.round_ms) / 1000;
+        u64::try_from(most).unwrap_or(u64::MAX).max(1)
     }
 
     fn room(&self, server: &Server) -> u64 {
@@ -269,6 +286,12 @@ impl Excess {
         let others = fleet.servers.iter().filter(|server| !self.victims.contains(&server.name));
         others.filter_map(|server| rested(server, fair)).collect()
     }
+}
+
+fn rests(server: &Server, fair: u64) -> Option<Decision> {
+    let orders = vec![deactivate(server)?];
+    let reason = Reason::HasItsShare { server: server.name.clone(), connections: server.connections, fair };
+    Some(Decision { orders, reason })
 }
 
 fn rested(server: &Server, fair: u64) -> Option<Decision> {

@@ -96,6 +96,8 @@ pub enum Reason {
     NoRoom { server: String, excess: u64 },
     /// What was shed is still on its way.
     Underway { until_ms: u64 },
+    /// A server has its share already, while another one sheds.
+    HasItsShare { server: String, connections: u64, fair: u64 },
     /// A server takes new connections again.
     Rested { server: String, connections: u64, fair: u64 },
     /// A scale-down is foreseen, so the emptiest take no new connections and go first.
@@ -186,6 +188,12 @@ impl fmt::Display for Reason {
             }
             Self::Underway { until_ms } => {
                 write!(f, "what was shed is on its way; next look at {} s", until_ms / 1000)
+            }
+            Self::HasItsShare { server, connections, fair } => {
+                write!(
+                    f,
+                    "{server} has {connections}, fair are {fair}: takes no new ones until the others have theirs"
+                )
             }
             Self::Rested { server, connections, fair } => {
                 write!(f, "{server} has {connections}, fair are {fair}: takes new ones again")

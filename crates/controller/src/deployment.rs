@@ -229,14 +229,12 @@ struct Plan {
 fn plan(desired: u32, replicas: &[View], now: Time) -> Plan {
     let desired = desired as usize;
     let (current, old): (Vec<&View>, Vec<&View>) = replicas.iter().partition(|view| view.current);
-    let surge = usize::from(!old.is_empty() && current.len() < desired);
-    let start = (desired + surge).saturating_sub(replicas.len()).min(desired.saturating_sub(current.len()));
+    let start = (desired + 1).saturating_sub(replicas.len()).min(desired.saturating_sub(current.len()));
 
     let mut drain = Vec::new();
     let mut ready = replicas.iter().filter(|view| view.candidate.ready_since.is_some()).count();
     let mut left = replicas.len();
-    let old = if left > desired { in_order(&old, now) } else { Vec::new() };
-    for candidate in old {
+    for candidate in in_order(&old, now) {
         let is_ready = candidate.ready_since.is_some();
         if left > desired && (!is_ready || ready > desired) {
             drain.push(candidate.uid);

@@ -110,8 +110,12 @@ impl Matcher {
                 seen.answer = self.step(progress, *byte);
             }
             // A reply that contains such bytes is a reply, so it goes first while it still agrees.
-            let in_reply =
-                awaiting && seen.answer.is_none() && progress.matched > 0 && self.any_alive(*progress);
+            // What began before the message was sent cannot be its reply.
+            let in_reply = awaiting
+                && seen.answer.is_none()
+                && self.watch.depth(progress.place) <= progress.matched
+                && progress.matched > 0
+                && self.any_alive(*progress);
             if let Some(number) = self.watch.found(progress.place).filter(|_| !in_reply) {
                 seen.note(number);
                 progress.place = 0;
@@ -212,7 +216,8 @@ impl Matcher {
         }
         let position = progress.matched as usize;
         progress.matched += 1;
-        let maybe_notice = self.watch.depth(progress.place) == progress.matched;
+        // More than was matched: the text began to come before the message was sent.
+        let maybe_notice = self.watch.depth(progress.place) >= progress.matched;
         if self.expect == Expect::Any {
             if maybe_notice {
                 return None;
@@ -227,8 +232,10 @@ impl Matcher {
             if reply.get(position) != Some(&byte) {
                 progress.alive &= !(1 << index);
             } else if reply.len() == position + 1 {
+                if self.watch.depth(progress.place) <= progress.matched {
+                    progress.place = 0;
+                }
                 progress.boundary();
-                progress.place = 0;
                 return Some(Answer::Right);
             }
         }

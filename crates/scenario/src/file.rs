@@ -7,13 +7,14 @@ use platform::{exit, file};
 use crate::{Scenario, hint};
 
 /// The scenarios that are built in, by name.
-const EMBEDDED: [(&str, &str); 7] = [
+const EMBEDDED: [(&str, &str); 8] = [
     ("tcp-10k", include_str!("../../../infrastructure/scenarios/tcp-10k.yaml")),
     ("udp-burst", include_str!("../../../infrastructure/scenarios/udp-burst.yaml")),
     ("broadcast", include_str!("../../../infrastructure/scenarios/broadcast.yaml")),
     ("drain", include_str!("../../../infrastructure/scenarios/drain.yaml")),
     ("broker-down", include_str!("../../../infrastructure/scenarios/broker-down.yaml")),
     ("kill-server", include_str!("../../../infrastructure/scenarios/kill-server.yaml")),
+    ("rebalance-10k", include_str!("../../../infrastructure/scenarios/rebalance-10k.yaml")),
     ("node-add", include_str!("../../../infrastructure/scenarios/node-add.yaml")),
 ];
 /// A larger file is no scenario.

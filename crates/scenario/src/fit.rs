@@ -17,19 +17,22 @@ use crate::{
 /// Parts that a scenario can need, beside services.
 const PARTS: [&str; 1] = ["etcd"];
 
-/// One of the values that a scenario needs, as `--set` writes it: `udp.enabled=true`, `tcp.replicas=3` or
-/// `tcp.autoscaling=null`. Only what a running platform shows can be asked for.
+/// One of the values that a scenario needs, as `--set` writes it: `udp.enabled=true`, `tcp.replicas=3`,
+/// `tcp.autoscaling=null`, `tcp.autoscaling.maxReplicas=2`. Only what a running platform shows can be asked for. It does
+/// not show environments, so `balancer.env.SHED_RATE=300` only tells `up`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Requirement {
     service: String,
     needed: Needed,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Needed {
     Enabled,
     Replicas(u32),
     NoAutoscaling,
+    ReplicasMax(u32),
+    Variable { name: String, value: String },
 }
 
 /// Why a scenario does not fit a platform.
@@ -185,10 +188,11 @@ impl Requirement {
             // `etcd01` is one of its members.
             return platform.parts.iter().any(|part| part.name.starts_with(&self.service));
         }
-        service(platform, &self.service).is_some_and(|found| match self.needed {
-            Needed::Enabled => true,
-            Needed::Replicas(replicas) => found.desired == replicas,
+        service(platform, &self.service).is_some_and(|found| match &self.needed {
+            Needed::Enabled | Needed::Variable { .. } => true,
+            Needed::Replicas(replicas) => found.desired == *replicas,
             Needed::NoAutoscaling => found.autoscaler.is_none(),
+            Needed::ReplicasMax(max) => found.autoscaler.as_ref().is_some_and(|scaler| scaler.max == *max),
         })
     }
 }
@@ -199,8 +203,9 @@ impl FromStr for Requirement {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "`{text}`: expected SERVICE.enabled=true, SERVICE.replicas=NUMBER or SERVICE.autoscaling=null, which is \
-                 what a running platform shows"
+                "`{text}`: expected SERVICE.enabled=true, SERVICE.replicas=NUMBER, SERVICE.autoscaling=null or \
+                 SERVICE.autoscaling.maxReplicas=NUMBER, which is what a running platform shows, or \
+                 SERVICE.env.VARIABLE=VALUE"
             )
         };
         let (key, value) = text.split_once('=').ok_or_else(wrong)?;
@@ -209,7 +214,13 @@ impl FromStr for Requirement {
             ("enabled", "true") => Needed::Enabled,
             ("replicas", number) => Needed::Replicas(number.parse().map_err(|_| wrong())?),
             ("autoscaling", "null") => Needed::NoAutoscaling,
-            _ => return Err(wrong()),
+            ("autoscaling.maxReplicas", number) => Needed::ReplicasMax(number.parse().map_err(|_| wrong())?),
+            (key, value) => match key.strip_prefix("env.") {
+                Some(name) if is_plain(name) && is_plain(value) => {
+                    Needed::Variable { name: name.to_owned(), value: value.to_owned() }
+                }
+                _ => return Err(wrong()),
+            },
         };
         let is_enabled = needed == Needed::Enabled;
         let parts = || PARTS.into_iter().filter(move |_| is_enabled);
@@ -221,12 +232,20 @@ impl FromStr for Requirement {
     }
 }
 
+/// Nothing in it means anything to `--set` or a shell.
+fn is_plain(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+}
+
 impl fmt::Display for Requirement {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.needed {
-            Needed::Enabled => write!(formatter, "{}.enabled=true", self.service),
-            Needed::Replicas(replicas) => write!(formatter, "{}.replicas={replicas}", self.service),
-            Needed::NoAutoscaling => write!(formatter, "{}.autoscaling=null", self.service),
+        let service = &self.service;
+        match &self.needed {
+            Needed::Enabled => write!(formatter, "{service}.enabled=true"),
+            Needed::Replicas(replicas) => write!(formatter, "{service}.replicas={replicas}"),
+            Needed::NoAutoscaling => write!(formatter, "{service}.autoscaling=null"),
+            Needed::ReplicasMax(max) => write!(formatter, "{service}.autoscaling.maxReplicas={max}"),
+            Needed::Variable { name, value } => write!(formatter, "{service}.env.{name}={value}"),
         }
     }
 }
@@ -301,9 +320,29 @@ mod tests {
             assert_eq!(scenario.check(&platform), Err(Unfit::Values { name: "x".to_owned(), missing }));
         }
         assert!(self::scenario("values: [udp.enabled=true]").check(&platform(1, true)).is_err());
-        for text in ["tcp.replicas", "replicas=3", "tcp.replicas=many", "tcp.port=1", "tpc.replicas=1"] {
+        for text in [
+            "tcp.replicas",
+            "replicas=3",
+            "tcp.replicas=many",
+            "tcp.port=1",
+            "tpc.replicas=1",
+            "tcp.autoscaling.maxReplicas=few",
+            "tcp.env.=1",
+            "tcp.env.BUFF_SIZE=1,udp.replicas=2",
+        ] {
             assert!(text.parse::<Requirement>().unwrap_err().contains(&format!("`{text}`")));
         }
+    }
+
+    #[test]
+    fn bounds_of_the_autoscaler_are_compared_and_variables_only_told() {
+        let scenario = scenario("values: [tcp.autoscaling.maxReplicas=5, tcp.env.BUFF_SIZE=900]");
+        assert_eq!(scenario.check(&platform(1, true)), Ok(()));
+        let missing = ["tcp.autoscaling.maxReplicas=5", "tcp.env.BUFF_SIZE=900"].map(str::to_owned).to_vec();
+        let unfit = Unfit::Values { name: "x".to_owned(), missing };
+        assert_eq!(scenario.check(&platform(1, false)), Err(unfit));
+        let other = self::scenario("values: [tcp.autoscaling.maxReplicas=2]");
+        assert!(other.check(&platform(1, true)).is_err());
     }
 
     #[test]

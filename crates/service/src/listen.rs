@@ -24,7 +24,7 @@ pub fn tcp(host: Host, port: u16) -> io::Result<TcpListener> {
 }
 
 /// What the kernel may hold for each direction of an accepted connection. It doubles these numbers, counts its own
-/// overhead, and may exceed the bound on sending by one segment of 64 KiB: 256 KiB for both at most.
+/// overhead, and may exceed the bound on sending by one segment of 64 KiB: 160 KiB for both at most.
 const SEND_BUFFER_BYTES: usize = 32 * 1024;
 const RECEIVE_BUFFER_BYTES: usize = 16 * 1024;
 

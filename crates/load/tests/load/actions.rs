@@ -5,6 +5,7 @@ use std::{
     io::Write as _,
     net::{SocketAddr, TcpStream},
     sync::{Arc, mpsc},
+    thread,
     time::Duration,
 };
 
@@ -26,6 +27,9 @@ use crate::{
     processes::{process, worker_program},
     server::{Load, Server, receive, request, run_under, send},
 };
+
+/// Of a load that broadcasts.
+const CLIENTS: usize = 8;
 
 /// How a server treats broadcasts.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,6 +57,11 @@ fn server(broadcasts: Broadcasts) -> Server {
             };
             let (used, value) = rest.split_once(':').unwrap();
             assert_eq!(used, token, "the client's own token");
+            // A client is connected before this server has its connection.
+            let deadline = clock::now() + Duration::from_secs(20);
+            while clients.lock().len() < CLIENTS && clock::now() < deadline {
+                thread::yield_now();
+            }
             for (client, stream) in clients.lock().iter_mut() {
                 let times = match broadcasts {
                     Broadcasts::Once => 1,
@@ -75,7 +84,7 @@ actions:
   - { when: ramp done, do: send, from: 1, payload: "brd:{token}:<one>" }
   - { when: ramp done, do: send, from: 2, payload: "brd:{token}:<two>" }"#;
     let actions = Scenario::parse(text, "x").unwrap().actions;
-    request(address, 8).with(|scenario| scenario.actions = actions)
+    request(address, CLIENTS as u64).with(|scenario| scenario.actions = actions)
 }
 
 /// Runs a load with its actions, as the command line does.

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::helm::chart::{ChartError, read};
 
 /// The built-in chart's presets.
-const PRESETS: [(&str, &str); 12] = [
+const PRESETS: [(&str, &str); 13] = [
     ("balancer", include_str!("../../../../helm-chart/values-balancer.yaml")),
     ("broadcast", include_str!("../../../../helm-chart/values-broadcast.yaml")),
     ("broker-down", include_str!("../../../../helm-chart/values-broker-down.yaml")),
@@ -14,6 +14,7 @@ const PRESETS: [(&str, &str); 12] = [
     ("minikube", include_str!("../../../../helm-chart/values-minikube.yaml")),
     ("node-add", include_str!("../../../../helm-chart/values-node-add.yaml")),
     ("production", include_str!("../../../../helm-chart/values-production.yaml")),
+    ("rebalance-10k", include_str!("../../../../helm-chart/values-rebalance-10k.yaml")),
     ("socketz", include_str!("../../../../helm-chart/values-socketz.yaml")),
     ("tcp-10k", include_str!("../../../../helm-chart/values-tcp-10k.yaml")),
     ("udp-burst", include_str!("../../../../helm-chart/values-udp-burst.yaml")),

@@ -9,6 +9,10 @@ use platform::{
 
 use super::{Anchor, Bound, Count, Expectation, Limit, Within};
 
+mod balance;
+
+use balance::Balance;
+
 /// A change of replicas by the autoscaler, and when what it may be measured from happened.
 #[derive(Debug, Clone)]
 struct Change {
@@ -42,6 +46,7 @@ pub struct Evaluator {
     crossings_ms: BTreeMap<String, u64>,
     /// Per service: log lines written, shipped and dropped.
     log_lines: BTreeMap<String, [u64; 3]>,
+    balance: Balance,
     summary: Option<Box<LoadSummary>>,
     now_ms: u64,
 }
@@ -50,14 +55,17 @@ pub struct Evaluator {
 const CHANGES_MAX: usize = 10_000;
 
 impl Evaluator {
-    pub fn new(expectations: &[Expectation]) -> Self {
-        Self { expectations: expectations.to_vec(), ..Self::default() }
+    /// `service`: the one that the load is for.
+    pub fn new(expectations: &[Expectation], service: &str) -> Self {
+        let balance = Balance::of(service);
+        Self { expectations: expectations.to_vec(), balance, ..Self::default() }
     }
 
     /// Takes in the next event.
     pub fn observe(&mut self, event: &Event) {
         let at_ms = event.t_ms;
         self.now_ms = self.now_ms.max(at_ms);
+        self.balance.observe(&event.kind);
         match &event.kind {
             EventKind::LoadStarted { .. } => self.start_ms = Some(at_ms),
             EventKind::LoadClosed { .. } => self.close_ms = Some(at_ms),
@@ -124,22 +132,17 @@ impl Evaluator {
                 self.judge_log_lines(*bound, *limit)
             }
             (_, None) => ("the load did not finish".to_owned(), false),
-            (Expectation::Count { what, bound, limit }, Some(summary)) => {
-                let value = what.of(summary);
-                match limit {
-                    Limit::Number(limit) => (value.to_string(), holds(*bound, value, *limit)),
-                    Limit::Share(share) => match what.of_all(summary) {
-                        None | Some(0) => (format!("{value} of none"), false),
-                        Some(all) => {
-                            let met = holds(
-                                *bound,
-                                u128::from(value) * 10_000,
-                                u128::from(all) * u128::from(*share),
-                            );
-                            (format!("{value} of {all}"), met)
-                        }
-                    },
+            (Expectation::Count { what: Count::EMPTIEST, bound, limit }, _) => {
+                match self.balance.emptiest() {
+                    Err(reason) => (reason, false),
+                    Ok(emptiest) => {
+                        let (seen, met) = compare(emptiest.connections, Some(emptiest.all), *bound, *limit);
+                        (format!("{seen}, {}", emptiest.replica), met)
+                    }
                 }
+            }
+            (Expectation::Count { what, bound, limit }, Some(summary)) => {
+                compare(what.of(summary), what.of_all(summary), *bound, *limit)
             }
             (Expectation::Latency { what, at_most }, Some(summary)) => match what.of(summary) {
                 (0, _) => ("nothing was measured".to_owned(), false),
@@ -205,6 +208,18 @@ impl Evaluator {
             0 => "no change of replicas".to_owned(),
             count if count > SHOWN => format!("only {}, …", shown.join(", ")),
             _ => format!("only {}", shown.join(", ")),
+        }
+    }
+}
+
+/// What is seen, and whether that is within the limit.
+fn compare(value: u64, all: Option<u64>, bound: Bound, limit: Limit) -> (String, bool) {
+    match (limit, all) {
+        (Limit::Number(limit), _) => (value.to_string(), holds(bound, value, limit)),
+        (Limit::Share(_), None | Some(0)) => (format!("{value} of none"), false),
+        (Limit::Share(share), Some(all)) => {
+            let met = holds(bound, u128::from(value) * 10_000, u128::from(all) * u128::from(share));
+            (format!("{value} of {all}"), met)
         }
     }
 }

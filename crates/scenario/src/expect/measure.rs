@@ -42,7 +42,7 @@ const fn row(name: &'static str, whole: Whole, grows: Grows, of: fn(&Counters) -
 }
 
 /// The rows of [`Count`]'s constants come first.
-static COUNTS: [Row; 33] = [
+static COUNTS: [Row; 34] = [
     // Of the load's connections, those that were open at least once.
     row("connected", Whole::Connections, Grows::WithClients, |totals| totals.connected_first),
     // Connections; over UDP, messages, except what this side's own sockets had no room for.
@@ -51,6 +51,9 @@ static COUNTS: [Row; 33] = [
     // Of the platform's log lines, those that were neither delivered nor counted as dropped. Not the load's: the
     // evaluator takes it from the platform's events.
     row("log-lines-unaccounted", Whole::None, Grows::No, |_| u64::MAX),
+    // Connections of the replica that has the fewest when the close begins. Not a total: the evaluator takes it from
+    // the ticks.
+    row("emptiest", Whole::Connections, Grows::WithClients, |_| u64::MAX),
     row("reset", Whole::None, Grows::No, |totals| totals.reset),
     row("connect-errors", Whole::None, Grows::No, |totals| totals.connect_errors),
     row("connect-timeouts", Whole::None, Grows::No, |totals| totals.connect_timeouts),
@@ -87,6 +90,7 @@ impl Count {
     pub const LOST: Self = Self(1);
     pub const REFUSED: Self = Self(2);
     pub const LOG_LINES_UNACCOUNTED: Self = Self(3);
+    pub const EMPTIEST: Self = Self(4);
 
     pub(super) fn by_name(name: &str) -> Option<Self> {
         COUNTS.iter().position(|row| row.name == name).map(Self)
@@ -215,9 +219,10 @@ mod tests {
 
     #[test]
     fn constants_are_where_the_table_has_their_names() {
-        let constants = [Count::CONNECTED, Count::LOST, Count::REFUSED, Count::LOG_LINES_UNACCOUNTED];
+        let constants =
+            [Count::CONNECTED, Count::LOST, Count::REFUSED, Count::LOG_LINES_UNACCOUNTED, Count::EMPTIEST];
         let names = constants.map(|count| count.to_string());
-        assert_eq!(names, ["connected", "lost", "refused", "log-lines-unaccounted"]);
+        assert_eq!(names, ["connected", "lost", "refused", "log-lines-unaccounted", "emptiest"]);
         for row in &COUNTS {
             assert_eq!(Count::by_name(row.name).map(|count| count.to_string()).as_deref(), Some(row.name));
         }

@@ -113,6 +113,7 @@ mod tests {
             "connect p99 <= 1s",
             "lateness max <= 2ms",
             "answered >= 99.5%",
+            "emptiest >= 45%",
             "broadcasts-missed = 0",
             "broadcast max <= 1s",
             "tcp 1 → 2",

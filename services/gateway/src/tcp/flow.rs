@@ -50,7 +50,7 @@ impl Shared {
 }
 
 /// One direction of a session.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Flow {
     stash: Option<Box<Stash>>,
     room: Room,
@@ -102,10 +102,6 @@ impl Moved {
 }
 
 impl Flow {
-    pub(super) fn new(room: Room) -> Self {
-        Self { stash: None, room, streak: 0, unseen: false, source_ended: false, done: false }
-    }
-
     /// True if bytes wait for the sink, or the end of the source does.
     pub(super) fn waits_for_sink(&self) -> bool {
         self.stash.is_some() || (self.source_ended && !self.done)

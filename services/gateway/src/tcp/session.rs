@@ -15,7 +15,6 @@ use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 
 use super::flow::{Flow, Moved, Pause, Shared};
-use super::room::Room;
 use crate::cluster::backend::Backend;
 
 /// One of the two ends of a session.
@@ -164,8 +163,8 @@ impl Session {
             client: Peer::register(client, registry, token(key, Side::Client))?,
             upstream: Peer::register(upstream, registry, token(key, Side::Backend))?,
             backend,
-            up: Flow::new(Room::REQUESTS),
-            down: Flow::new(Room::REPLIES),
+            up: Flow::default(),
+            down: Flow::default(),
             serial,
             connected: false,
             retried: false,
@@ -208,7 +207,7 @@ impl Session {
         self.backend = backend;
         self.serial = serial;
         self.retried = true;
-        self.down = Flow::new(Room::REPLIES);
+        self.down = Flow::default();
         if self.up.waits_for_sink() { Ok(self.drive(Direction::Up, false, turn)) } else { Ok(Step::Wait) }
     }
 

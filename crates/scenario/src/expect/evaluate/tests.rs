@@ -1,4 +1,4 @@
-use platform::event::{Counters, LatencySummary, LoadPlan, Source, VERSION};
+use platform::event::{Counters, LatencySummary, LoadPlan, LoadTick, Source, VERSION};
 
 use super::*;
 
@@ -71,7 +71,7 @@ fn finished(totals: &Counters, message: LatencySummary) -> EventKind {
 
 fn evaluator(texts: &[&str]) -> Evaluator {
     let expectations: Vec<Expectation> = texts.iter().map(|text| text.parse().unwrap()).collect();
-    Evaluator::new(&expectations)
+    Evaluator::new(&expectations, "tcp")
 }
 
 fn verdicts(evaluator: &Evaluator) -> Vec<(String, bool)> {
@@ -164,4 +164,27 @@ fn log_lines_are_waited_for_until_each_is_delivered_or_dropped() {
     evaluator.observe(&event(2, counted("tcp", 9, 7, 2)));
     assert_eq!(evaluator.pending().len(), 0);
     assert_eq!(verdicts(&evaluator), [("0 of 10: 8 delivered, 2 counted as dropped".to_owned(), true)]);
+}
+
+#[test]
+fn the_emptiest_replica_is_judged_when_the_close_begins() {
+    let mut evaluator = evaluator(&["emptiest >= 45%", "emptiest >= 46.21%", "emptiest >= 4620"]);
+    evaluator.observe(&event(
+        1,
+        EventKind::LoadTick(LoadTick {
+            open: 10_000,
+            connecting: 0,
+            totals: Counters::default(),
+            connect: LatencySummary::default(),
+            message: LatencySummary::default(),
+            by_replica: [("tcp-0".to_owned(), 5_380), ("tcp-1".to_owned(), 4_620)].into(),
+            skew: None,
+        }),
+    ));
+    let close = EventKind::PhaseStarted { phase: "close".to_owned(), detail: String::new() };
+    evaluator.observe(&event(2, close));
+    assert!(evaluator.results().iter().all(|result| result.seen == "the load did not finish"));
+    evaluator.observe(&event(3, finished(&Counters::default(), LatencySummary::default())));
+    let expected = [("4620 of 10000, tcp-1", true), ("4620 of 10000, tcp-1", false), ("4620, tcp-1", true)];
+    assert_eq!(verdicts(&evaluator), expected.map(|(seen, met)| (seen.to_owned(), met)));
 }

@@ -49,7 +49,7 @@ fn carry(data: &[u8], pipes_max: usize, seed: u64) -> (Vec<u8>, usize) {
                 }
             }
         });
-        let mut flow = Flow::new(Room::REPLIES);
+        let mut flow = Flow::default();
         let mut passed = 0;
         loop {
             let moved = flow.run(&source, &sink, &mut shared, true, true);
@@ -100,7 +100,7 @@ fn a_flow_owns_memory_only_while_its_sink_is_full() {
     let ((source, sender), (sink, mut receiver)) = (pair(), pair());
     sender.set_nonblocking(true).unwrap();
     let mut shared = Shared::new(0, None);
-    let mut flow = Flow::new(Room::REPLIES);
+    let mut flow = Flow::default();
     let chunk = vec![7; 1 << 20];
     let mut sent = 0_usize;
     let held = loop {
@@ -141,7 +141,7 @@ fn what_was_said_before_the_flow_began_comes_first() {
     (&sender).write_all(b"first").unwrap();
     let taken = shared.read(&source).unwrap();
 
-    let mut flow = Flow::new(Room::REPLIES);
+    let mut flow = Flow::default();
     let moved = flow.begin(taken, &source, &sink, &shared);
     assert!(matches!(moved.pause, Pause::SourceEmpty), "{:?}", moved.pause);
     assert_eq!((moved.bytes, moved.writes), (taken as u64, 1));
@@ -166,7 +166,7 @@ fn what_a_full_sink_does_not_take_at_the_beginning_is_kept() {
     (&sender).write_all(b"first").unwrap();
     let taken = shared.read(&source).unwrap();
 
-    let mut flow = Flow::new(Room::REPLIES);
+    let mut flow = Flow::default();
     let moved = flow.begin(taken, &source, &sink, &shared);
     assert!(matches!(moved.pause, Pause::SinkFull), "{:?}", moved.pause);
     assert!(flow.waits_for_sink());

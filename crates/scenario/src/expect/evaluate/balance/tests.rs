@@ -1,0 +1,79 @@
+use platform::event::{Counters, LatencySummary, LoadTick};
+
+use super::*;
+
+fn tick(counts: &[(&str, u64)]) -> EventKind {
+    EventKind::LoadTick(LoadTick {
+        open: counts.iter().map(|(_, count)| count).sum(),
+        connecting: 0,
+        totals: Counters::default(),
+        connect: LatencySummary::default(),
+        message: LatencySummary::default(),
+        by_replica: counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
+        skew: None,
+    })
+}
+
+fn close() -> EventKind {
+    EventKind::PhaseStarted { phase: "close".to_owned(), detail: String::new() }
+}
+
+fn ready(service: &str, pod: &str) -> EventKind {
+    EventKind::PodReady { service: service.to_owned(), pod: pod.to_owned(), after_ms: 1 }
+}
+
+fn draining(pod: &str) -> EventKind {
+    EventKind::PodDraining { service: "tcp".to_owned(), pod: pod.to_owned(), connections: None }
+}
+
+/// Replica, its connections, and all connections.
+fn emptiest(events: &[EventKind]) -> Result<(String, u64, u64), String> {
+    let mut balance = Balance::of("tcp");
+    for event in events {
+        balance.observe(event);
+    }
+    balance.emptiest().map(|found| (found.replica, found.connections, found.all))
+}
+
+fn found(replica: &str, connections: u64, all: u64) -> (String, u64, u64) {
+    (replica.to_owned(), connections, all)
+}
+
+#[test]
+fn it_is_the_one_with_the_fewest_when_the_close_begins() {
+    let before = tick(&[("tcp-0", 77), ("tcp-1", 23)]);
+    let even = tick(&[("tcp-0", 53), ("tcp-1", 47)]);
+    let while_closing = tick(&[("tcp-0", 1), ("tcp-1", 9)]);
+    assert_eq!(emptiest(&[before, even, close(), while_closing, close()]), Ok(found("tcp-1", 47, 100)));
+}
+
+#[test]
+fn connections_whose_replica_is_unknown_belong_to_the_whole_alone() {
+    assert_eq!(
+        emptiest(&[tick(&[("tcp-0", 50), ("tcp-1", 40), ("unknown", 10)]), close()]),
+        Ok(found("tcp-1", 40, 100))
+    );
+    let nameless = emptiest(&[tick(&[("unknown", 10)]), close()]);
+    assert!(nameless.unwrap_err().contains("who it is"));
+}
+
+#[test]
+fn a_replica_that_came_and_got_nothing_is_the_emptiest() {
+    let events = [ready("ws", "ws-1"), ready("tcp", "tcp-1"), tick(&[("tcp-0", 100)]), close()];
+    assert_eq!(emptiest(&events), Ok(found("tcp-1", 0, 100)));
+}
+
+#[test]
+fn a_replica_that_leaves_takes_no_part() {
+    let counts = tick(&[("tcp-0", 50), ("tcp-1", 48), ("tcp-2", 2)]);
+    assert_eq!(emptiest(&[draining("tcp-2"), counts.clone(), close()]), Ok(found("tcp-1", 48, 100)));
+    let back = [draining("tcp-2"), ready("tcp", "tcp-2"), counts, close()];
+    assert_eq!(emptiest(&back), Ok(found("tcp-2", 2, 100)));
+}
+
+#[test]
+fn one_replica_alone_is_not_even_with_anybody() {
+    let error = emptiest(&[tick(&[("tcp-0", 100)]), close()]).unwrap_err();
+    assert_eq!(error, "tcp-0 is the only replica");
+    assert!(emptiest(&[tick(&[("tcp-0", 1), ("tcp-1", 1)])]).unwrap_err().contains("close"));
+}
