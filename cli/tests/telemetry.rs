@@ -20,8 +20,19 @@ const DOCUMENT: &str = include_str!("../../docs/telemetry.md");
 const ALSO_THERE: [&str; 3] = ["up", "tcp_state_established", "udp_packets_received"];
 
 /// Labels whose values are a fixed list, which the document gives.
-const ENUMERATED: [&str; 7] =
-    ["reason", "command", "cause", "phase", "condition", "metric_target_type", "tcp_state"];
+const ENUMERATED: [&str; 11] = [
+    "reason",
+    "command",
+    "cause",
+    "phase",
+    "condition",
+    "metric_target_type",
+    "tcp_state",
+    "by",
+    "traffic",
+    "order",
+    "part",
+];
 
 /// A metric: its type, the names of its labels, and the values of those that are enumerated. In the document the last
 /// are all that its meaning has between backticks.
@@ -137,11 +148,13 @@ fn names(metrics: Option<&Metrics>) -> BTreeSet<String> {
 #[test]
 fn what_is_documented_is_exposed_and_the_other_way_round() {
     let lab = Lab::new("telemetry");
-    lab.up(&["--set", "udp.enabled=true,logger.enabled=true"]);
+    let others =
+        "udp.enabled=true,logger.enabled=true,ws.enabled=true,ws-client.enabled=true,balancer.enabled=true";
+    lab.up(&["--set", others]);
     assert_eq!(echo(lab.endpoint(), "hello").expect("an answer"), "hello");
 
     let documented = documented();
-    for section in ["tcp", "udp", "logger", "gateway", "supervisor"] {
+    for section in ["tcp", "udp", "ws", "ws-client", "balancer", "logger", "gateway", "supervisor"] {
         let written = &documented[section];
         // The logger tells its lag when it has partitions.
         let found = eventually(SOON, || {
