@@ -14,8 +14,23 @@ pub struct Problem {
 /// Values are shown up to this length: a whole file put into a variable should not fill the screen.
 const SHOWN_CHARS_MAX: usize = 200;
 
+impl Problem {
+    /// Its value goes into no log.
+    fn is_of_a_secret(&self) -> bool {
+        ["_PASSWORD", "_TOKEN"].iter().any(|end| self.variable.ends_with(end))
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_of_a_secret() {
+            let characters = self.value.chars().count();
+            return write!(
+                f,
+                "{}=(hidden, {characters} characters): expected {}",
+                self.variable, self.expected
+            );
+        }
         let mut shown: String = self.value.chars().take(SHOWN_CHARS_MAX).collect();
         if shown.len() < self.value.len() {
             shown.push('…');
@@ -41,3 +56,15 @@ impl fmt::Display for Invalid {
 }
 
 impl std::error::Error for Invalid {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secrets_value_is_not_shown() {
+        let problem = |variable| Problem { variable, value: "hunter2".into(), expected: "more".into() };
+        assert_eq!(problem("SHED_TOKEN").to_string(), "SHED_TOKEN=(hidden, 7 characters): expected more");
+        assert_eq!(problem("PORT").to_string(), "PORT=\"hunter2\": expected more");
+    }
+}
