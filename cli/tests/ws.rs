@@ -1,15 +1,13 @@
 //! WebSocket sessions on the platform of this machine: replicas, gateway, Redis, users, and the metric of sessions.
 
+#[path = "support/services.rs"]
+mod services;
 mod support;
 
-use std::{
-    collections::BTreeMap,
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use serde_json::{Value, json};
+use services::{address, ask, ready, service};
 use support::{Lab, eventually, lossy};
 
 /// Far longer than anything here takes; reached only when something is wrong.
@@ -31,41 +29,9 @@ const WS: [&str; 12] = [
     "metrics.scrapeInterval=1s,metrics.window=5s,metrics.syncPeriod=2s",
 ];
 
-fn service(lab: &Lab, name: &str) -> Value {
-    let services = lab.status()["services"].as_array().expect("services").clone();
-    services.into_iter().find(|service| service["name"] == name).expect("it runs")
-}
-
 fn part(lab: &Lab, name: &str) -> Value {
     let parts = lab.status()["parts"].as_array().expect("parts").clone();
     parts.into_iter().find(|part| part["name"] == name).unwrap_or(Value::Null)
-}
-
-fn ready(lab: &Lab, name: &str) -> Vec<Value> {
-    let replicas = service(lab, name)["replicas"].as_array().expect("replicas").clone();
-    replicas.into_iter().filter(|replica| replica["phase"] == "ready").collect()
-}
-
-fn address(value: &Value) -> SocketAddr {
-    value.as_str().expect("an address").parse().expect("an address")
-}
-
-/// Status and body of an answer.
-fn ask(to: SocketAddr, method: &str, path: &str, body: &str) -> std::io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(5))?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    )?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    let answer = lossy(&answer);
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-    Ok((status, body.to_owned()))
 }
 
 /// Users of the platform's own ws-client, and the sessions that they have.
@@ -209,7 +175,11 @@ fn sessions_stay_while_redis_is_away_and_are_listed_when_it_is_back() {
 /// Behind real proxies, and with a real Redis.
 #[cfg(feature = "real-servers")]
 mod real {
-    use std::fs;
+    use std::{
+        fs,
+        io::{Read as _, Write as _},
+        net::TcpStream,
+    };
 
     use rustix::process::{Pid, Signal, kill_process};
 
