@@ -1,6 +1,7 @@
 //! `playctl load [SCENARIO] [TARGET]`
 
 mod in_cluster;
+mod pairs;
 
 use std::{
     fs::OpenOptions,
@@ -107,10 +108,10 @@ pub(crate) struct Outputs {
 #[expect(clippy::struct_excessive_bools, reason = "flags, each of its own")]
 pub(crate) struct Shape {
     /// What is spoken
-    #[arg(long, value_name = "tcp|udp|ws")]
+    #[arg(long, value_name = "tcp|udp|ws|sse")]
     pub protocol: Option<Protocol>,
     // In clap's texts `{n}` is a line end.
-    /// Where connections are upgraded (ws); {user} is user-1 for the first connection, user-2 for the next
+    /// Where connections are upgraded (ws), or the events are (sse); {user} is user-1 for the first connection, user-2 for the next, and with {profile} a UUID over sse
     #[arg(long, value_name = "PATH")]
     pub path: Option<String>,
     /// How many connections; over udp, peers (sockets with a port each)
@@ -308,6 +309,7 @@ fn against(
         }
     };
     options.targets = vec![resolve(&endpoint.to_string(), &scenario)?];
+    pairs::make(&**target, &scenario)?;
     options.replica_names = Some(session::replica_names(Arc::clone(target)));
     carry_out(context, scenario, options, Some(watched(target)?), outputs)
 }
@@ -399,7 +401,7 @@ impl Shape {
         if let Some(protocol) = protocol {
             scenario.protocol = protocol;
             if whole.is_none() {
-                protocol.name().clone_into(&mut scenario.service);
+                protocol.service().clone_into(&mut scenario.service);
             }
         }
         let (phases, messages) = (&mut scenario.phases, &mut scenario.messages);

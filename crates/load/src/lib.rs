@@ -29,6 +29,13 @@
 //! fragments, so what comes while none is awaited is nobody's answer. A close with a code that asks the client to come back
 //! counts as a notice; ends are also counted by code. Nothing is buffered: 24 bytes per connection know where its frames are.
 //!
+//! # Server-sent events
+//! A connection is open once its request is answered by a stream of events, and sends nothing more. Events are counted,
+//! and so is what lies between two ids where these are numbers; the time between two events counts over all the
+//! connections that a client has, each of which begins where the last one ended (`Last-Event-ID`). An event that says that
+//! there will be no others, as our service's does when it has no lock for a client, counts apart. Nothing is buffered: less
+//! than 250 bytes per connection know where it is.
+//!
 //! # Datagrams
 //! Over UDP a connection is a peer: a socket with a port of its own. Nothing waits for an answer, unless a window says
 //! how many messages of a peer may be outstanding; what falls due beyond it is late. The peers have a schedule each,
@@ -61,6 +68,7 @@ mod recognise;
 mod remote;
 mod reply;
 mod run;
+mod sse;
 mod target;
 mod watch;
 mod websocket;
@@ -74,4 +82,5 @@ pub use error::LoadError;
 pub use remote::{WorkerCommand, serve_worker};
 pub use reply::NOTICE;
 pub use run::{Identify, Options, ReplicaNames, run};
+pub use sse::pairs::bind as bind_pairs;
 pub use target::{protocol, resolve};
