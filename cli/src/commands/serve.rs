@@ -84,7 +84,13 @@ fn program(kind: ServiceKind) -> Option<Program> {
                 ended(balancer::run(settings, platform, shutdown()?))
             })
         }
-        ServiceKind::Stream | ServiceKind::Directory => return None,
+        ServiceKind::Stream => {
+            ("Server-sent events for a user and a profile", stream::Settings::VARIABLES, |env| {
+                let settings = stream::Settings::from_env(env).map_err(Failure::usage)?;
+                ended(stream::run(settings, shutdown()?))
+            })
+        }
+        ServiceKind::Directory => return None,
     };
     Some(Program { name: kind.name(), about, variables, listens: kind.row().has_clients, run })
 }

@@ -76,5 +76,9 @@ spec:
         - name: tmp
           emptyDir:
             sizeLimit: 16Mi
-{{- include "policy" (merge (dict "ingress" (include "policy.part" (dict "root" .root "part" "ws" "port" 6379 "direction" "from"))) .) }}
+{{- $from := "" }}
+{{- range list "ws" "stream" }}
+{{- $from = printf "%s%s" $from (include "policy.part" (dict "root" $.root "part" . "port" 6379 "direction" "from")) }}
+{{- end }}
+{{- include "policy" (merge (dict "ingress" $from) .) }}
 {{- end }}
