@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use super::{Cmd, MultiplexedConnection, Pipeline, RedisResult};
 
-/// Keys that are looked at in one step.
+/// Keys of one step.
 const BATCH: usize = 500;
-/// After so many steps in which a key changed, they are looked at one by one.
+/// After so many steps in which a key changed, each key is tried alone.
 const TRIES: usize = 3;
 
 /// A key and who should own it.
