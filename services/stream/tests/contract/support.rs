@@ -200,7 +200,7 @@ impl Event {
 pub(crate) struct Client {
     reader: BufReader<TcpStream>,
     is_chunked: bool,
-    /// What has come of the next event.
+    /// The part of the next event that is here.
     text: Vec<u8>,
     is_over: bool,
     pub(crate) head: String,
