@@ -190,13 +190,10 @@ fn lock_times(reader: &mut Reader<'_>) -> (Duration, Duration) {
 fn url(reader: &mut Reader<'_>) -> Url {
     let text: String = reader.get(&PROFILES_URL);
     let default = PROFILES_URL.default.unwrap_or_default();
-    match http::url(&text) {
-        Ok(url) => url,
-        Err(_) => {
-            reader.refuse(&PROFILES_URL, text, "http://HOST[:PORT][/PATH]");
-            http::url(default).expect("the declared default is a URL")
-        }
-    }
+    http::url(&text).unwrap_or_else(|_| {
+        reader.refuse(&PROFILES_URL, text, "http://HOST[:PORT][/PATH]");
+        http::url(default).expect("the declared default is a URL")
+    })
 }
 
 #[cfg(test)]

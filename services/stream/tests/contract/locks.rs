@@ -96,7 +96,7 @@ fn a_lock_that_is_gone_ends_the_stream() {
 fn many_locks_are_kept_in_one_batch() {
     let ground = Ground::new();
     let replica = Replica::start(&ground, &QUICK);
-    // More than are looked at in one step would take more memory than a test should: a few do.
+    // A few: as many as one step takes would need more memory than a test should.
     let pairs: Vec<_> = (0..40).map(|_| ground.pair()).collect();
     let _clients: Vec<_> = pairs.iter().map(|pair| replica.connect(pair)).collect();
     replica.expect_metric("users", 40);
