@@ -1,6 +1,6 @@
 //! The body of a stream's answer: an event a second, made when the connection has room for it.
 //!
-//! The connection asks for the next piece when what it has is written but for a few KiB. A client that does not read is
+//! The connection asks for the next piece when all but a few KiB of what it has is written. A client that does not read is
 //! therefore never asked for: when it reads again it gets the event that is due then, and those in between are skipped.
 
 use std::convert::Infallible;

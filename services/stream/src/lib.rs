@@ -9,7 +9,7 @@
 //!                              feed          service::sessions: "close your n most idle" from Redis
 //! ```
 //!
-//! An event has a little more than 1 MiB, and nothing of it is copied for a client: [`feed`] makes the few bytes around the
+//! An event has a little more than 1 MiB, and none of it is copied for a client: [`feed`] makes the few bytes around the
 //! message once a second for all streams, and the message itself is one of six buffers that live as long as the service.
 //! So a client that does not read holds no memory but what the kernel has for it, and skips what falls due meanwhile.
 //!

@@ -224,7 +224,7 @@ impl Streams {
         staying.iter().take(count).filter(|stream| stream.end(Order::Shed, now)).count()
     }
 
-    /// Ends streams whose locks are not certain any more, and cuts those off that were told to end so long ago.
+    /// Ends streams whose locks are not certain any more, and cuts those off that were told to end longer ago than `grace`.
     pub(crate) fn sweep(&self, now: Instant, grace: Duration) {
         for stream in self.all() {
             if stream.order().is_none() {
@@ -245,7 +245,7 @@ impl Streams {
 mod tests {
     use super::*;
 
-    const LIFE: Duration = Duration::from_secs(60);
+    const LIFE: Duration = Duration::from_mins(1);
 
     fn open(streams: &Streams, id: &str, opened: Instant) -> Arc<Stream> {
         let stream =

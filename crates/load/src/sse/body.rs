@@ -2,7 +2,7 @@
 
 /// A chunk's size has at most so many digits.
 const DIGITS_MAX: u8 = 15;
-/// Extensions of a chunk's size, and trailers, have at most so many bytes.
+/// Extensions of a chunk's size, and trailers, have at most this many bytes.
 const ASIDE_MAX: u16 = 4096;
 
 /// How far a body has been read.
@@ -115,11 +115,10 @@ impl Body {
             }
             (At::Size, b';' | b' ' | b'\t' | b'\r') if self.digits > 0 => self.at = At::Extension,
             (At::Extension, _) => self.ignore()?,
-            (At::DataEnd, b'\r') => {}
+            (At::DataEnd | At::Trailer(_), b'\r') => {}
             (At::DataEnd, b'\n') => self.at = At::Size,
             (At::Trailer(false), b'\n') => self.at = At::Over,
             (At::Trailer(true), b'\n') => self.at = At::Trailer(false),
-            (At::Trailer(_), b'\r') => {}
             (At::Trailer(_), _) => {
                 self.ignore()?;
                 self.at = At::Trailer(true);

@@ -27,10 +27,16 @@ pub(crate) struct Reader {
     /// The last byte was a carriage return, which a line feed may follow.
     after_return: bool,
     /// What the event has so far.
-    has_data: bool,
-    is_refusal: bool,
+    event: Seen,
     id: [u8; ID_MAX],
     id_bytes: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    NoData,
+    Data,
+    Refusal,
 }
 
 impl Default for Reader {
@@ -40,8 +46,7 @@ impl Default for Reader {
             kept: 0,
             is_cut: false,
             after_return: false,
-            has_data: false,
-            is_refusal: false,
+            event: Seen::NoData,
             id: [0; ID_MAX],
             id_bytes: 0,
         }
@@ -112,17 +117,22 @@ impl Reader {
     fn line(&mut self) -> Option<Said> {
         let line = &self.line[..usize::from(self.kept)];
         if line.is_empty() {
-            let (has_data, is_refusal) =
-                (std::mem::take(&mut self.has_data), std::mem::take(&mut self.is_refusal));
-            return has_data.then_some(if is_refusal { Said::Refusal } else { Said::Event });
+            return match std::mem::replace(&mut self.event, Seen::NoData) {
+                Seen::NoData => None,
+                Seen::Data => Some(Said::Event),
+                Seen::Refusal => Some(Said::Refusal),
+            };
         }
         let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
         let (name, value) = (&line[..colon], line.get(colon + 1..).unwrap_or_default());
         let value = value.strip_prefix(b" ").unwrap_or(value);
         match name {
             b"data" => {
-                self.has_data = true;
-                self.is_refusal |= value.windows(REFUSAL.len()).any(|window| window == REFUSAL);
+                if value.windows(REFUSAL.len()).any(|window| window == REFUSAL) {
+                    self.event = Seen::Refusal;
+                } else if self.event == Seen::NoData {
+                    self.event = Seen::Data;
+                }
                 return host(value).map(Said::Host);
             }
             b"id" if !self.is_cut && !value.contains(&0) => {

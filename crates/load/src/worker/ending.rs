@@ -38,11 +38,10 @@ impl Worker<Stream> {
         let closing = self.is_closing();
         let state = self.transport.connections[index as usize].state;
         if state == State::Upgrading {
-            return if self.transport.sse.is_some() {
-                self.stream_ended(index, end)
-            } else {
-                self.upgrade_ended(index, end)
-            };
+            if self.transport.sse.is_some() {
+                return self.stream_ended(index, end);
+            }
+            return self.upgrade_ended(index, end);
         }
         let connection = &mut self.transport.connections[index as usize];
         if !connection.is_open() {

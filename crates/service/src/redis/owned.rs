@@ -1,7 +1,7 @@
 //! Keys whose value says who owns them, touched only while they still belong to their owner.
 //!
-//! Looking and touching are one step for everybody else: the keys are watched (`WATCH`), so the transaction that touches
-//! them does nothing if one of them changed since it was looked at. A watch is a property of a connection, so these calls
+//! Reading and touching are one step for everybody else: the keys are watched (`WATCH`), so the transaction that touches
+//! them does nothing if one of them has changed since it was read. A watch is a property of a connection, so these calls
 //! need one that nobody else uses meanwhile.
 
 use std::time::Duration;

@@ -1,10 +1,10 @@
 //! Pairs that open and close at random, at two replicas.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use rand::RngExt as _;
 
 use crate::support::{Ground, Pair, Replica};
@@ -45,7 +45,7 @@ fn at_random_no_pair_has_two_holders() {
                     }
                     // The span is noted before the pair is free.
                     if let Some(span) = held {
-                        spans.lock().unwrap().entry(pair).or_default().push(span);
+                        spans.lock().entry(pair).or_default().push(span);
                         opened.fetch_add(1, Ordering::Relaxed);
                     }
                     drop(client);
@@ -53,7 +53,7 @@ fn at_random_no_pair_has_two_holders() {
             });
         }
     });
-    let spans = spans.into_inner().unwrap();
+    let spans = spans.into_inner();
     assert!(spans.values().any(|spans| spans.len() > 2), "some were opened again and again");
     for (pair, mut spans) in spans {
         spans.sort_unstable();

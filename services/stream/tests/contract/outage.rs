@@ -1,11 +1,11 @@
 //! Locks under what happens to Redis and to replicas: nobody ever has a pair that somebody else has, as the events say.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fixtures::{Redis, eventually};
+use parking_lot::Mutex;
 
 use crate::profiles::Profiles;
 use crate::support::{Ground, Pair, Replica};
@@ -44,17 +44,14 @@ impl Seen {
                 if event.id.is_none() {
                     continue;
                 }
-                let (now, mut seen) = (clock::now(), self.0.lock().unwrap());
+                let (now, mut seen) = (clock::now(), self.0.lock());
                 let all = seen.entry(pair.clone()).or_default();
-                match held {
-                    Some(at) => {
-                        all[at].last = now;
-                        all[at].events += 1;
-                    }
-                    None => {
-                        held = Some(all.len());
-                        all.push(Held { replica, first: now, last: now, events: 1 });
-                    }
+                if let Some(at) = held {
+                    all[at].last = now;
+                    all[at].events += 1;
+                } else {
+                    held = Some(all.len());
+                    all.push(Held { replica, first: now, last: now, events: 1 });
                 }
             }
             fixtures::pause(Duration::from_millis(50));
@@ -62,13 +59,13 @@ impl Seen {
     }
 
     fn latest(&self) -> BTreeMap<Pair, Held> {
-        let seen = self.0.lock().unwrap();
+        let seen = self.0.lock();
         seen.iter().filter_map(|(pair, all)| Some((pair.clone(), *all.last()?))).collect()
     }
 
     /// Fails if two openings of a pair had events at the same time.
     fn check(&self) {
-        for (pair, all) in &*self.0.lock().unwrap() {
+        for (pair, all) in &*self.0.lock() {
             for two in all.windows(2) {
                 assert!(two[0].last < two[1].first, "{pair:?} was held twice: {all:?}");
             }
@@ -113,7 +110,7 @@ fn a_pair_has_one_holder_while_redis_and_replicas_are_killed() {
             later.iter().all(|(pair, held)| latest[pair].events >= held.events + 3)
         });
         for (pair, held) in seen.latest() {
-            assert_eq!(held.first, before[&pair].first, "the same stream goes on");
+            assert_eq!(held.first, before[&pair].first, "the same stream continues");
         }
         seen.check();
 

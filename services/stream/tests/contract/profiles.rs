@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 /// Profiles and their users, and how the server answers at the moment.
 #[derive(Debug, Default)]
@@ -46,12 +48,12 @@ impl Profiles {
 
     /// Binds a user to a profile.
     pub(crate) fn bind(&self, user: &str, profile: &str) {
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.state.lock();
         state.profiles.entry(profile.into()).or_default().push(user.into());
     }
 
     pub(crate) fn is(&self, mood: Mood) {
-        self.state.lock().unwrap().mood = mood;
+        self.state.lock().mood = mood;
     }
 }
 
@@ -65,7 +67,7 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>) {
         }
     }
     let (status, body) = {
-        let state = state.lock().unwrap();
+        let state = state.lock();
         let id = path.strip_prefix("/profiles/").unwrap_or_default();
         match (state.mood, state.profiles.get(id)) {
             (Mood::Silent, _) => {

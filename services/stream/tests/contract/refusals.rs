@@ -35,7 +35,7 @@ fn a_pair_is_open_once_wherever_the_other_one_is() {
     expect_refusal(&one, &pair, "the pair is open, or was a moment ago");
     expect_refusal(&two, &pair, "the pair is open, or was a moment ago");
     one.expect_metric("stream_refused_total{reason=\"locked\"}", 1);
-    assert!(first.next().is_some(), "the first one goes on");
+    assert!(first.next().is_some(), "the first one continues");
     // Other pairs of the same user or profile are free.
     ground.profiles.bind(&pair.0, &strangers().1);
     let (other, another) = (ground.pair(), ground.pair());
