@@ -69,7 +69,7 @@ pub(crate) struct Worker<T> {
     tally: Tally,
     /// Connections of the ramp that were started at least once; they are the first ones.
     started: usize,
-    /// Connections of the ramp; those of users who join come behind them.
+    /// Connections of the ramp. Behind them come the connections of users who join.
     count: usize,
     joining: Joining,
     ramp_reported: bool,

@@ -16,7 +16,7 @@ pub struct LoadPlan {
     pub target: String,
     /// Of the ramp.
     pub connections: u64,
-    /// Those of users who join later, in groups.
+    /// Connections of users who join later, in groups.
     #[serde(default)]
     pub joining: u64,
     /// Between the starts of two connections of the ramp, µs.
