@@ -16,6 +16,7 @@ const PRESETS: [(&str, &str); 14] = [
     ("production", include_str!("../../../../helm-chart/values-production.yaml")),
     ("rebalance-10k", include_str!("../../../../helm-chart/values-rebalance-10k.yaml")),
     ("socketz", include_str!("../../../../helm-chart/values-socketz.yaml")),
+    ("streams", include_str!("../../../../helm-chart/values-streams.yaml")),
     ("tcp-10k", include_str!("../../../../helm-chart/values-tcp-10k.yaml")),
     ("udp-burst", include_str!("../../../../helm-chart/values-udp-burst.yaml")),
     ("ws", include_str!("../../../../helm-chart/values-ws.yaml")),
