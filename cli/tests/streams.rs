@@ -81,6 +81,7 @@ fn streams_scale_their_service_and_a_killed_replica_frees_its_pairs() {
     assert_eq!((&totals["streams_refused"], &totals["lost"]), (&Value::from(1), &Value::from(0)), "{run}");
     let judged = run["expectations"].as_array().expect("expectations");
     assert!(!judged.is_empty() && judged.iter().all(|one| one["met"] == true), "{judged:#?}");
+    assert!(!ready(&lab, "stream").is_empty());
     let reason = service(&lab, "stream")["autoscaler"]["reason"].as_str().expect("a reason").to_owned();
     assert!(reason.contains("users"), "{reason}");
 

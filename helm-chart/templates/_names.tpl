@@ -41,6 +41,9 @@ annotations:
 
 {{- define "monitoring.namespace" }}{{ .root.Values.monitoring.namespace }}{{ end }}
 
+{{/* A service's Service, by the name under which clients have always known it. */}}
+{{- define "service.exposed" }}{{ get (dict "profiles" "base-service") .name | default .name }}{{ end }}
+
 {{/* A service's autoscaler, likewise. */}}
 {{- define "service.autoscaler" }}{{ get (dict "stream" "stream-hpa") .name | default .name }}{{ end }}
 
