@@ -144,6 +144,18 @@ test("whatever a run has in its texts stays text", async () => {
   await end();
 });
 
+test("a run with times that no run has is shown, too", async () => {
+  const lines = readFileSync(RECORDED, "utf8").trimEnd().split("\n");
+  for (const ms of ["18446744073709551615", String(90 * 86_400_000)]) {
+    const late = lines.at(-1).replace(/"t_ms":\d+/, `"t_ms":${ms}`);
+    const file = changed("late.jsonl", (line) => (line === lines.at(-1) ? late : line));
+    const { page, troubles, end } = await view(report("late.html", file));
+    await page.locator("#servers .bubble").first().waitFor();
+    assert.deepEqual(troubles, []);
+    await end();
+  }
+});
+
 test("a run of an hour with a hundred replicas is at most 5 MiB", async () => {
   const file = join(folder, "hour.jsonl");
   const latency = (max_us) => ({ count: 9, min_us: 90, mean_us: 300, p50_us: 300, p90_us: 500, p99_us: 800, p999_us: max_us, max_us });
