@@ -76,7 +76,8 @@ fn streams_scale_their_service_and_a_killed_replica_frees_its_pairs() {
     assert_eq!(ask(gateway, "GET", "/", "").expect("an answer").1, "Use /index/userId/profileId/");
 
     // The scenario, as fast as this platform is: a second replica for six streams, and the seventh gets no lock.
-    let run = lab.json(&["load", "stream-6", "--rate", "100ms", "--hold", "12s"]);
+    let result = lab.json(&["load", "stream-6", "--rate", "100ms", "--hold", "12s"]);
+    let run = &result["summary"];
     let totals = &run["totals"];
     assert_eq!((&totals["streams_refused"], &totals["lost"]), (&Value::from(1), &Value::from(0)), "{run}");
     let judged = run["expectations"].as_array().expect("expectations");
