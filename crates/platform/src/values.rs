@@ -34,6 +34,9 @@ pub use source::ValuesSource;
 use crate::services::ServiceKind;
 use reader::Reader;
 
+/// The variable that names what the balancer balances.
+const BALANCED: &str = "KUBERNETES_APP_LABEL";
+
 /// The values of one platform: merged, checked, typed.
 ///
 /// Serialised as the merged tree; what is read back has been checked again.
@@ -135,6 +138,16 @@ impl Values {
         if metrics.source == MetricsSource::Prometheus && !prometheus.enabled {
             let expected = "kernel, or prometheus.enabled=true beside it";
             problems.add("metrics.source".to_owned(), Some(&"prometheus".into()), expected);
+        }
+        let balancer =
+            services.iter().find(|service| service.kind == ServiceKind::Balancer && service.enabled);
+        if let Some(balanced) =
+            balancer.map(|balancer| balancer.env.get(BALANCED).map_or("ws", String::as_str))
+            && services.iter().any(|service| service.name == balanced && !service.enabled)
+        {
+            let key = format!("balancer.env.{BALANCED}");
+            let expected = format!("a service that runs; {balanced}.enabled is false");
+            problems.add(key, Some(&balanced.into()), &expected);
         }
         for (index, listener) in gateway.listeners.iter().enumerate() {
             let service = services.iter().find(|service| service.name == listener.service);

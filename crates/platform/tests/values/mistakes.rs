@@ -62,7 +62,11 @@ pub(crate) const MISTAKES: &[(&[&str], &str)] = &[
     (&["redis.password=x"], "redis"),
     (&["etcd.endpoints=e:2379"], "etcd.endpoints"),
     (&["etcd.endpoints=https://e:2379"], "etcd.endpoints"),
-    (&["etcd.members=5"], "etcd"),
+    (&["etcd.member=5"], "etcd"),
+    (&["etcd.members=2"], "etcd.members"),
+    (&["etcd.storage.size="], "etcd.storage.size"),
+    (&["balancer.existingSecret=A B"], "balancer.existingSecret"),
+    (&["ws.existingSecret=mine"], "ws"),
     (&["ws-client.replicas=-1"], "ws-client.replicas"),
     (&["balancer.replicas=-1"], "balancer.replicas"),
     (&["memcached.port=x"], "memcached.port"),
@@ -104,6 +108,7 @@ pub(crate) const BETWEEN: &[(&[&str], &str)] = &[
         &["tcp.autoscaling.minReplicas=6"],
         "tcp.autoscaling.maxReplicas: must be greater than or equal to `minReplicas`",
     ),
+    (&["balancer.enabled=true"], "balancer.env.KUBERNETES_APP_LABEL: expected a service that runs"),
     (&["metrics.window=5s"], "metrics.window: expected at least the scrape interval"),
     (
         &[
@@ -133,6 +138,8 @@ pub(crate) const RIGHT: &[&[&str]] = &[
         "imagePullSecrets[0]=pull",
     ],
     &["kafka.image=registry.example.org:5000/apache/kafka:4.1.0", "kafka.storage.size=", "kafka.heap=2g"],
+    &["balancer.enabled=true,balancer.env.KUBERNETES_APP_LABEL=chat", "etcd.members=5"],
+    &["balancer.env=null", "balancer.enabled=true", "ws.enabled=true"],
     &["scheduling.tolerations[0].key=gpu,scheduling.tolerations[0].operator=Exists"],
     &["envoy.externalIPs[0]=192.168.49.2", "envoy.host=::"],
 ];
