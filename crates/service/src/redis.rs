@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 pub use redis::aio::{MultiplexedConnection, PubSubSink, PubSubStream};
@@ -38,7 +39,7 @@ impl Settings {
     pub fn read(reader: &mut Reader<'_>) -> Self {
         Self {
             host: reader.get(&REDIS_HOST),
-            port: reader.get(&REDIS_PORT),
+            port: reader.get::<NonZeroU16>(&REDIS_PORT).get(),
             password: reader.optional(&REDIS_PASSWORD),
         }
     }

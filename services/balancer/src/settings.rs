@@ -370,7 +370,8 @@ fn above_zero(reader: &mut Reader<'_>, variable: &Variable) -> u64 {
 fn interval(reader: &mut Reader<'_>, variable: &Variable) -> Duration {
     let interval = reader.duration(variable);
     if interval < INTERVAL_LEAST {
-        reader.refuse(variable, format!("{interval:?}"), "100ms at least");
+        let given = reader.optional::<String>(variable).unwrap_or_default();
+        reader.refuse(variable, given, "100ms at least");
     }
     interval.max(INTERVAL_LEAST)
 }
@@ -437,7 +438,7 @@ mod tests {
             r#"CONNECTION_LIMIT_PER_HOST="0": expected a whole number above 0"#,
             r#"MIN_UTILIZATION_PERCENT="70": expected less than MAX_UTILIZATION_PERCENT, 70"#,
             "SHED_RATE",
-            "BALANCE_INTERVAL",
+            r#"BALANCE_INTERVAL="1ms": expected 100ms at least"#,
             "SESSIONS_FROM",
             "SHED_TOKEN=(hidden, 5 characters): expected 16",
         ] {

@@ -1,6 +1,6 @@
 //! The settings, their variables and their defaults.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU16, NonZeroUsize};
 use std::time::Duration;
 
 use service::logs;
@@ -67,14 +67,14 @@ impl Settings {
     pub fn from_env(env: &Env) -> Result<Self, Invalid> {
         let mut reader = Reader::of_table(env, Self::VARIABLES);
         let server_host = either::<String>(&mut reader, &WS_SERVER_HOST, &QUARKUS_WS_SERVER_HOST);
-        let server_port = either(&mut reader, &WS_SERVER_PORT, &QUARKUS_WS_SERVER_PORT);
+        let server_port = either::<NonZeroU16>(&mut reader, &WS_SERVER_PORT, &QUARKUS_WS_SERVER_PORT);
         let settings = Self {
             host: reader.get(&HOST),
             port: reader.get(&PORT),
             admin_host: reader.get(&ADMIN_HOST),
             admin_port: reader.get(&ADMIN_PORT),
             server_host,
-            server_port,
+            server_port: server_port.get(),
             connect_every: reader.duration(&CONNECT_EVERY),
             return_after: reader.duration(&RETURN_AFTER),
             users_max: reader.get(&USERS_MAX),

@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use service::web::Reset;
+use service::web::{Reset, SlowReader};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
@@ -68,6 +68,7 @@ async fn open(
     State(app): State<Arc<App>>,
     Path(user): Path<String>,
     Extension(reset): Extension<Reset>,
+    Extension(reader): Extension<SlowReader>,
     mut request: Request,
 ) -> Response {
     let on_upgrade = hyper::upgrade::on(&mut request);
@@ -107,6 +108,8 @@ async fn open(
     }
     tokio::spawn(async move {
         let Ok(upgraded) = on_upgrade.await else { return };
+        // `WRITE_TIMEOUT` says when a session is too slow.
+        reader.allow();
         let config = app.socket_config();
         let socket =
             WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;

@@ -1,6 +1,7 @@
 //! Where memcached is.
 
 use std::fmt;
+use std::num::NonZeroU16;
 
 use crate::settings::{Reader, Variable};
 
@@ -24,7 +25,7 @@ pub struct Settings {
 impl Settings {
     /// `None` if no host is set.
     pub fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let port = reader.get(&MEMCACHED_PORT);
+        let port = reader.get::<NonZeroU16>(&MEMCACHED_PORT).get();
         let settings = Self { host: reader.optional(&MEMCACHED_SERVICE)?, port };
         if settings.hosts().any(|host| host.is_empty() || host.contains(char::is_whitespace)) {
             reader.refuse(&MEMCACHED_SERVICE, &settings.host, "a host, or several separated by commas");

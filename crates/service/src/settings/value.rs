@@ -1,6 +1,6 @@
 //! Types that a setting can have.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU16, NonZeroUsize};
 use std::time::Duration;
 
 use platform::duration::{self, DurationError};
@@ -36,6 +36,13 @@ impl Setting for bool {
 impl Setting for u16 {
     fn parse(text: &str) -> Result<Self, String> {
         text.parse().map_err(|_| format!("a whole number from 0 to {}", Self::MAX))
+    }
+}
+
+/// A port that is connected to.
+impl Setting for NonZeroU16 {
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| format!("a port from 1 to {}", Self::MAX))
     }
 }
 
@@ -129,6 +136,7 @@ mod tests {
     #[test]
     fn numbers_say_their_range() {
         assert_eq!(u16::parse("65536"), Err("a whole number from 0 to 65535".into()));
+        assert_eq!(NonZeroU16::parse("0"), Err("a port from 1 to 65535".into()));
         assert!(NonZeroUsize::parse("0").is_err());
         assert_eq!(Workers::parse("64"), Ok(Workers(NonZeroUsize::new(64).unwrap())));
         assert_eq!(Workers::parse("65"), Err("a number of threads from 1 to 64".into()));
