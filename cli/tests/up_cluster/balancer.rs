@@ -75,7 +75,7 @@ fn session(redis: &Redis, host: &str, number: usize) {
     redis.say(&["SET", &format!("WsSession#{host}-{number}"), &value]);
 }
 
-/// Until the balancer that holds the Lease has this name and has set so many replicas.
+/// Waits until the balancer of this name holds the Lease and the Deployment has this number of replicas.
 fn until_set(lab: &Lab, holder: &str, replicas: u64) {
     until(&format!("{replicas} replicas by {holder}"), || {
         let lease = lab.get("lease", "balancer-ws")?;

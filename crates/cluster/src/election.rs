@@ -48,7 +48,7 @@ impl Default for Terms {
     }
 }
 
-/// A candidate; it stops to be one when this is dropped.
+/// Stands for a Lease until it is dropped.
 #[derive(Debug)]
 pub struct Election {
     candidate: Arc<Candidate>,
@@ -111,7 +111,7 @@ impl Election {
         let held = self.candidate.state.lock().until.take().is_some();
         if held {
             let returned = self.candidate.give_back(self.target.cluster());
-            // Whoever cannot be told waits for the Lease to end.
+            // If the API server cannot be told, the next one waits for the Lease to end.
             let _ = self.target.run(async { tokio::time::timeout(ACT, returned).await });
         }
     }
@@ -142,7 +142,7 @@ impl Candidate {
         Api::namespaced(cluster.client.clone(), &cluster.namespace)
     }
 
-    /// Looks at the Lease once, and takes or renews it if it can be had.
+    /// Looks at the Lease once, and takes or renews it if it is free or its own.
     async fn stand(&self, cluster: &Cluster) -> Result<(), Call> {
         let (api, asked) = (Self::api(cluster), clock::now());
         let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };

@@ -75,7 +75,7 @@ impl ClusterTarget {
         Self { minikube: Some(minikube), ..self }
     }
 
-    /// It is looked at by a balancer, which sees its own Deployment and needs few rights.
+    /// For a balancer, which sees its own Deployment alone and needs few rights.
     #[must_use]
     pub fn of_balancer(self, balancing: Balancing) -> Self {
         Self { balancer: Some(Arc::new(Balancer::new(balancing))), ..self }

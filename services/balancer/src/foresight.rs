@@ -83,7 +83,7 @@ mod tests {
 
     use super::*;
 
-    /// An autoscaler of 5 replicas whose status says that each has so many connections of 100.
+    /// An autoscaler of 5 replicas; its status says that each has `each` connections, and 100 are its target.
     fn case(each: u32) -> Case {
         let text = format!(
             "{{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {{name: tcp}}, spec: {{

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use platform::TargetError;
 
-/// Writes in a [`WINDOW`]; a foreseen scale-down takes two for each of its replicas, of which there are 250 at most.
+/// Writes in a [`WINDOW`]. A foreseen scale-down takes two for each replica, and a service has at most 250.
 const MOST: u32 = 600;
 const WINDOW: Duration = Duration::from_mins(1);
 

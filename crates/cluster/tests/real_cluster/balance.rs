@@ -200,7 +200,7 @@ fn connections_are_counted_and_shed_at_the_pods_own_ports() {
     let problems = snapshot.problems.join("\n");
     assert!(problems.contains(&format!("the connections of {} are not known", names[0])), "{problems}");
     assert!(problems.contains("/metrics has no gauge users"), "{problems}");
-    // From outside, with the rights of an administrator, the token is looked for where the pod has it from.
+    // An administrator outside finds the token where the pod gets it.
     let error = namespace.admin().shed("chat", &names[0], &order).unwrap_err().to_string();
     assert!(error.contains("SHED_TOKEN refers to no Secret"), "{error}");
 }
@@ -238,7 +238,7 @@ fn one_of_two_acts_and_stops_before_the_other_one_begins() {
     second.give_back();
     assert!(!second.leads());
     until("the first one leads again", || first.leads().then_some(()));
-    // Somebody deletes it: it is made again, by whoever is first.
+    // Somebody deletes it: a candidate makes it again.
     namespace.delete("coordination.k8s.io/v1", "Lease", "balancer-chat");
     until("the lease is there again", || {
         namespace.has("coordination.k8s.io/v1", "Lease", "balancer-chat").then_some(())
