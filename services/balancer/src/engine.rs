@@ -142,7 +142,7 @@ impl Engine {
         if acts {
             info!("this balancer acts");
         } else {
-            info!(who = actor.turn.whose(), "another balancer acts; this one stands by");
+            info!(whose = actor.turn.whose(), "it is not this balancer's turn: it stands by");
         }
         self.utilization = Utilization::new(self.shared.settings.rules);
         self.excess = Excess::new(self.shared.settings.excess);

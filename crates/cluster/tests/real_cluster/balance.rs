@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use autoscale::explain;
 use cluster::{Balancing, ClusterTarget, Election, Terms};
 use parking_lot::Mutex;
 use platform::{
@@ -101,6 +102,24 @@ fn a_pod_that_is_inactive_leaves_the_endpoints_and_stays_ready_and_the_cheapest_
         target.drain(&format!("chat/{}", names[0]).parse().unwrap()).is_err(),
         "it may change pods, not delete them"
     );
+}
+
+#[test]
+fn what_the_autoscaler_asks_for_is_read_from_its_own_status() {
+    let namespace = Namespace::new("asks");
+    namespace.application("chat", 1);
+    namespace.autoscaler("chat", 1, 3);
+    let target = namespace.account("balancer", &rights(), false).of_balancer(balancing(None));
+    // 250 of 100 on each: eight would be needed, and three are allowed.
+    namespace.load("chat", 250_000);
+    until("what the controller saw", || {
+        let seen = explain::explain(&target.autoscaler("chat").ok()?).ok()?;
+        (seen.current == 3 && seen.proposal == Some(8)).then_some(())
+    });
+    let service = target.snapshot().unwrap().services.remove(0);
+    assert_eq!((service.desired, service.autoscaler.map(|one| (one.min, one.max))), (3, Some((1, 3))));
+    let scaled = target.scale("chat", 2).unwrap();
+    assert_eq!((scaled.from, scaled.autoscaled), (3, Some((1, 3))), "who owns the replicas is told");
 }
 
 /// The admin port of a pod.
