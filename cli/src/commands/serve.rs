@@ -84,6 +84,16 @@ fn program(kind: ServiceKind) -> Option<Program> {
                 ended(balancer::run(settings, platform, shutdown()?))
             })
         }
+        ServiceKind::Profiles => {
+            ("Users and profiles, in Cassandra or in memory", profiles::Settings::VARIABLES, |env| {
+                let settings = profiles::Settings::from_env(env).map_err(Failure::usage)?;
+                ended(profiles::run(settings, shutdown()?))
+            })
+        }
+        ServiceKind::Page => ("The page of servers and their users", page::Settings::VARIABLES, |env| {
+            let settings = page::Settings::from_env(env).map_err(Failure::usage)?;
+            ended(page::run(settings, shutdown()?))
+        }),
         ServiceKind::Stream | ServiceKind::Directory => return None,
     };
     Some(Program { name: kind.name(), about, variables, listens: kind.row().has_clients, run })

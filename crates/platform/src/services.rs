@@ -20,6 +20,8 @@ pub enum ServiceKind {
     Logger,
     WsClient,
     Balancer,
+    Profiles,
+    Page,
 }
 
 /// What is known about a service before any values are read.
@@ -75,7 +77,7 @@ impl PodsMetric {
 }
 
 impl ServiceKind {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Tcp,
         Self::Udp,
         Self::Ws,
@@ -84,6 +86,8 @@ impl ServiceKind {
         Self::Logger,
         Self::WsClient,
         Self::Balancer,
+        Self::Profiles,
+        Self::Page,
     ];
 
     pub fn row(self) -> ServiceRow {
@@ -99,6 +103,8 @@ impl ServiceKind {
             Self::Logger => ServiceRow { has_clients: false, ..row("logger", Protocol::Tcp, None) },
             Self::WsClient => row("ws-client", Protocol::Tcp, None),
             Self::Balancer => row("balancer", Protocol::Tcp, None),
+            Self::Profiles => row("profiles", Protocol::Tcp, None),
+            Self::Page => row("page", Protocol::Tcp, None),
         }
     }
 

@@ -309,6 +309,7 @@ mod tests {
             stopped: false,
             set_by_hand: false,
             pending: 0,
+            remark: None,
             name: "tcp".to_owned(),
             endpoint: None,
             desired: replicas,
