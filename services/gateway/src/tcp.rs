@@ -5,7 +5,6 @@
 //! * [`session`]: one client and its backend; what ends and failures mean.
 //! * [`flow`], [`stash`], [`splice`]: one direction: moving bytes, holding them back, bulk.
 //! * [`room`]: what the kernel may keep of a direction.
-//! * [`upstream`]: opening connections to backends.
 //!
 //! It does not know about files, health checks or the admin port: it reads which backends are eligible from
 //! [`Cluster`](crate::cluster::Cluster), counts, and looks at the phase of [`Shutdown`](service::Shutdown).
@@ -14,10 +13,8 @@ mod accept;
 mod connects;
 mod flow;
 pub(crate) mod room;
-mod router;
 mod session;
 pub(crate) mod sessions;
 mod splice;
 mod stash;
-mod upstream;
 pub(crate) mod worker;

@@ -14,9 +14,9 @@ use mio::{Events, Poll, Token, Waker};
 use service::{Phase, Shutdown};
 
 use super::accept::Acceptor;
-use super::router::Router;
 use super::sessions::{Limits, Sessions};
 use crate::cluster::Cluster;
+use crate::router::Router;
 use crate::stats::Stats;
 
 const WAKER: Token = Token(usize::MAX);
