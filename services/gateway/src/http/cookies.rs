@@ -9,7 +9,7 @@ use hyper::header::{CACHE_CONTROL, COOKIE, HeaderValue, SET_COOKIE};
 
 use crate::cluster::backend::KEY_BYTES;
 
-/// Keys of one request that are looked at: more than any honest client has.
+/// Keys that one request may bring: more than any honest client has.
 pub(super) const KEYS_MAX: usize = 32;
 
 /// The keys that a request brings, without what cannot be one.

@@ -98,11 +98,12 @@ fn route(cluster: &str, way: &Way<'_>) -> Value {
     if let Some(cookie) = &way.cookie {
         let sessions = format!("{TYPES}.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute");
         let state = format!("{TYPES}.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState");
+        let attributes = json!([{ "name": "SameSite", "value": "Lax" }]);
         route["typed_per_filter_config"] = json!({ SESSIONS: {
             "@type": sessions,
             "stateful_session": { "session_state": {
                 "name": "envoy.http.stateful_session.cookie",
-                "typed_config": { "@type": state, "cookie": { "name": cookie, "path": "/" } },
+                "typed_config": { "@type": state, "cookie": { "name": cookie, "path": "/", "attributes": attributes } },
             } },
         } });
     }
