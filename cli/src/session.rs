@@ -14,7 +14,7 @@ use platform::{
     duration::whole_ms,
     event::{LoadSummary, Stamper},
     exit,
-    target::EventStream,
+    target::{EventStream, ReplicaPhase, Snapshot},
 };
 use report::Recording;
 use scenario::{Evaluator, Scenario};
@@ -107,6 +107,10 @@ impl<'a> Session<'a> {
             if let Some(first) = platform.first {
                 let event = self.stamper.adopt(elapsed.ms(), first);
                 self.take(&event);
+            }
+            // Not before the events are watched: what comes in between is in both.
+            if let Ok(snapshot) = platform.target.snapshot() {
+                self.evaluator.begins_with(replicas_of(&scenario.service, snapshot));
             }
             forward_platform(platform.events, elapsed, sender.clone())?;
             target = Some(platform.target);
@@ -332,6 +336,16 @@ fn start_load(
         });
         let _ = sender.send(Incoming::LoadEnded(Box::new(result)));
     })
+}
+
+/// The replicas of a service that serve, and are not told to end.
+fn replicas_of(service: &str, platform: Snapshot) -> Vec<String> {
+    let of_service = platform.services.into_iter().filter(|known| known.name == service);
+    of_service
+        .flat_map(|service| service.replicas)
+        .filter(|replica| matches!(replica.phase, ReplicaPhase::Ready | ReplicaPhase::Unready))
+        .map(|replica| replica.name)
+        .collect()
 }
 
 /// Which replica a server's own UUID (its answer to `WHERE`) belongs to.

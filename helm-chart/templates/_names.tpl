@@ -41,6 +41,9 @@ annotations:
 
 {{- define "monitoring.namespace" }}{{ .root.Values.monitoring.namespace }}{{ end }}
 
+{{/* A service's Service, by the name under which clients have always known it. */}}
+{{- define "service.exposed" }}{{ get (dict "profiles" "base-service") .name | default .name }}{{ end }}
+
 {{- define "kafka.name" }}{{ .root.Release.Name }}-kafka{{ end }}
 {{- define "kafka.secret" }}{{ .root.Values.kafka.sasl.existingSecret | default (printf "%s-kafka-user-passwords" .root.Release.Name) }}{{ end }}
 {{- define "memcached.name" }}{{ .root.Release.Name }}-memcached{{ end }}

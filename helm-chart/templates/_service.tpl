@@ -1,7 +1,7 @@
 {{/* Everything that one of our services is made of. NAME.needs, defined in the service's folder, are the parts that it
      talks to, in one line. */}}
 {{- define "service.objects" }}
-{{- $kind := dict "tcp" "TCP" "udp" "UDP" "ws" "TCP" "ws-client" "TCP" }}
+{{- $kind := dict "tcp" "TCP" "udp" "UDP" "ws" "TCP" "ws-client" "TCP" "profiles" "TCP" }}
 {{- $protocol := get $kind .name }}
 {{- include "account" . }}
 {{- include "service.deployment" (merge (dict "protocol" $protocol) .) }}
@@ -12,7 +12,7 @@
 apiVersion: v1
 kind: Service
 metadata:
-  {{- include "metadata" . | nindent 2 }}
+  {{- include "metadata" (merge (dict "object" (include "service.exposed" .)) .) | nindent 2 }}
 spec:
   clusterIP: None
   selector:
@@ -230,7 +230,11 @@ spec:
 {{- end }}{{ end }}
 
 {{- define "service.ingress" }}
-{{- if and .protocol (ne .name "ws-client") }}
+{{- if eq .name "profiles" }}
+{{- range list "directory" "stream" }}
+{{- include "policy.part" (dict "root" $.root "part" . "port" $.values.port "direction" "from") }}
+{{- end }}
+{{- else if and .protocol (ne .name "ws-client") }}
 {{- include "policy.part" (dict "root" .root "part" "gateway" "port" .values.port "protocol" .protocol "direction" "from") }}
 # The gateway's health checks.
 {{- include "policy.part" (dict "root" .root "part" "gateway" "port" .values.adminPort "direction" "from") }}

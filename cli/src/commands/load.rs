@@ -58,10 +58,15 @@ happens:
     - { at: 60s, do: drain, what: tcp/tcp-0 }
     - { at: 10s, do: send, from: 1, payload: \"brd:{token}:hello\" }
     - { at: 20s, do: add-node }
-An action can wait for: ramp done, load closed, tcp 1 → 2, tcp above target,
-tcp below target, tcp/tcp-1 ready (or starting, unready, draining, gone,
-crashed; tcp/any), kafka stopped, kafka started.
-Built in: tcp-10k, udp-burst, broadcast, drain, broker-down, kill-server, rebalance-10k, node-add.
+    - { at: 20s, do: join, users: 2 }
+    - { when: spread 7/7/7/7, do: leave, users: 6, of: ws/fullest }
+An action can wait for: ramp done, load closed, users joined, users left,
+spread 7/7/6, tcp 1 → 2, tcp above target, tcp below target, tcp/tcp-1 ready
+(or starting, unready, draining, gone, crashed, inactive, active; tcp/any),
+kafka stopped, kafka started.
+Built in: tcp-10k, udp-burst, broadcast, drain, broker-down, kill-server,
+rebalance-10k, node-add, ws-hard-limit, ws-scale-out, ws-scale-in,
+ws-swiss-cheese, ws-storm.
 docs/scenarios.md describes the files.
 
 Expectations that fail make the exit status 3. A load that expects answers and
@@ -348,8 +353,11 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
 
 /// The command that brings up a platform on which a scenario runs.
 fn up_command(scenario: &Scenario) -> String {
-    let values: Vec<String> = scenario.values.iter().map(|value| format!(" --set {value}")).collect();
-    format!("playctl up{}", values.concat())
+    let preset = scenario.preset.as_ref().map(|preset| format!(" -f {preset}"));
+    // A preset says all that can be said in values.
+    let needed = scenario.values.iter().filter(|needed| preset.is_none() || !needed.is_value());
+    let flags: Vec<String> = needed.map(|needed| format!(" {}", needed.flag())).collect();
+    format!("playctl up{}{}", preset.unwrap_or_default(), flags.concat())
 }
 
 fn scenario_named(name: &str) -> Result<Scenario, Failure> {
@@ -492,6 +500,13 @@ mod tests {
 
     fn broadcast() -> Scenario {
         scenario::find("broadcast").unwrap()
+    }
+
+    #[test]
+    fn a_platform_is_brought_up_by_the_preset_or_else_by_each_value() {
+        let up = |name: &str| up_command(&scenario::find(name).unwrap());
+        assert_eq!(up("broadcast"), "playctl up --set tcp.autoscaling=null --set tcp.replicas=3");
+        assert_eq!(up("ws-scale-out"), "playctl up -f balancer --nodes 1");
     }
 
     #[test]

@@ -84,6 +84,12 @@ fn program(kind: ServiceKind) -> Option<Program> {
                 ended(balancer::run(settings, platform, shutdown()?))
             })
         }
+        ServiceKind::Profiles => {
+            ("Users and profiles, in Cassandra or in memory", profiles::Settings::VARIABLES, |env| {
+                let settings = profiles::Settings::from_env(env).map_err(Failure::usage)?;
+                ended(profiles::run(settings, shutdown()?))
+            })
+        }
         ServiceKind::Stream | ServiceKind::Directory => return None,
     };
     Some(Program { name: kind.name(), about, variables, listens: kind.row().has_clients, run })

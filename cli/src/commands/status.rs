@@ -116,6 +116,9 @@ fn service_lines(
         hint::complete(&remarks(service), selection)
     );
     lines.extend(wrapped(&head, width));
+    if let Some(remark) = &service.remark {
+        lines.extend(wrapped(&format!("  {}", hint::complete(remark, selection)), width));
+    }
     if let Some(autoscaler) = &service.autoscaler {
         let AutoscalerSnapshot { min, max, desired, reason, .. } = autoscaler;
         let text = format!("  autoscaler {min} to {max}, desired {desired}: {reason}");
@@ -275,6 +278,7 @@ mod tests {
                 stopped: true,
                 set_by_hand: true,
                 pending: 2,
+                remark: None,
                 replicas: vec![replica],
                 autoscaler: Some(AutoscalerSnapshot {
                     min: 1,

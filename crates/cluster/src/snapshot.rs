@@ -101,6 +101,7 @@ fn of_service(
             hpa.is_some() && matches!(&workload.writer, Writer::Other(manager) if by_hand(manager))
         }),
         pending: u32::try_from(waiting).unwrap_or(u32::MAX),
+        remark: None,
         replicas,
         autoscaler: hpa.map(|hpa| of_hpa(hpa, desired, now)),
     }

@@ -69,7 +69,7 @@ impl Controller {
             let why = format!("this version runs {runs} only; set {}.enabled=false", service.name);
             return Err(TargetError::Unsupported { what, why });
         }
-        Ok(())
+        self.check_memory(&apply.values)
     }
 
     fn build(&mut self, values: &Values, nodes: u32, mut autoscalers: Autoscalers) -> Vec<Change> {

@@ -40,7 +40,7 @@ impl Endpoints {
 
     /// Whether what should be written has been.
     pub(crate) fn is_written(&self) -> bool {
-        self.written_version == self.version && self.version > 0
+        self.written_version == self.version
     }
 
     /// Whether the gateways are told to send this run new connections.

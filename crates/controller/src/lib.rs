@@ -22,6 +22,7 @@ mod effect;
 mod endpoints;
 mod facts;
 mod gateways;
+mod in_memory;
 mod input;
 mod instance;
 mod lifecycle;

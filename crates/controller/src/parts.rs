@@ -164,6 +164,11 @@ pub(crate) fn wanted(
     }
 }
 
+/// The gateway's port for a service.
+fn port_of(values: &Values, kind: ServiceKind) -> Option<u16> {
+    values.listeners().find(|one| one.service == kind.name()).map(|one| one.port)
+}
+
 /// Whether the two cannot run at the same time: they have the same address and the same files.
 fn conflict(a: &PartTemplate, b: &PartTemplate) -> bool {
     std::mem::discriminant(&a.source) == std::mem::discriminant(&b.source) && a.port == b.port
@@ -276,7 +281,8 @@ impl Controller {
                 let members: Vec<String> = PartKind::ETCD_MEMBERS.into_iter().filter_map(address).collect();
                 (!members.is_empty()).then(|| members.join(","))
             }),
-            ws_port: values.listeners().find(|one| one.service == ServiceKind::Ws.name()).map(|one| one.port),
+            ws_port: port_of(values, ServiceKind::Ws),
+            profiles_port: port_of(values, ServiceKind::Profiles),
         }
     }
 

@@ -9,6 +9,7 @@ use crate::{
     Controller, Effect, Reply, RunId, Time,
     autoscaling::Hpa,
     deployment::Service,
+    in_memory,
     instance::{Instance, Workload},
     parts::{PartKind, Wanted},
 };
@@ -34,6 +35,9 @@ impl Controller {
         if replicas > most {
             let message = format!("{replicas} replicas of {name}: expected 0 to {most}");
             return Err(TargetError::Invalid { message });
+        }
+        if self.is_in_memory(kind) {
+            in_memory::one_at_most(replicas)?;
         }
         let from = self.set_desired(kind, replicas);
         let autoscaled = self.services.get(&kind).and_then(|service| service.hpa.as_ref()).map(Hpa::bounds);

@@ -14,6 +14,7 @@ use crate::{
     Controller, RunId, ServiceTemplate,
     controller::node_name,
     deployment::Service,
+    in_memory,
     instance::{Instance, Workload},
     parts::{PartKind, Wanted},
     pipeline::Counts,
@@ -93,6 +94,7 @@ impl Controller {
             stopped: service.stopped,
             set_by_hand: service.set_by_hand,
             pending: service.without_place,
+            remark: self.is_in_memory(service.kind).then(|| in_memory::REMARK.to_owned()),
             replicas: self
                 .replicas(service.kind)
                 .filter_map(|one| self.replica_snapshot(one, places))

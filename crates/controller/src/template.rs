@@ -65,18 +65,28 @@ pub struct Backends {
     pub etcd: Option<String>,
     /// The gateway's port for `ws`.
     pub ws_port: Option<u16>,
+    /// The gateway's port for `profiles`.
+    pub profiles_port: Option<u16>,
 }
 
 impl Backends {
     /// Without what only other services use, which this one would otherwise be replaced for.
     fn of_service(&self, kind: ServiceKind) -> Self {
         Self {
-            redis: self.redis.clone().filter(|_| matches!(kind, ServiceKind::Ws | ServiceKind::Balancer)),
+            redis: self.redis.clone().filter(|_| uses_redis(kind)),
             etcd: self.etcd.clone().filter(|_| kind == ServiceKind::Tcp),
             ws_port: self.ws_port.filter(|_| kind == ServiceKind::WsClient),
+            profiles_port: self
+                .profiles_port
+                .filter(|_| matches!(kind, ServiceKind::Directory | ServiceKind::Stream)),
             ..self.clone()
         }
     }
+}
+
+fn uses_redis(kind: ServiceKind) -> bool {
+    use ServiceKind::{Balancer, Directory, Stream, Ws};
+    matches!(kind, Ws | Balancer | Directory | Stream)
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -20,6 +20,7 @@ pub enum ServiceKind {
     Logger,
     WsClient,
     Balancer,
+    Profiles,
 }
 
 /// What is known about a service before any values are read.
@@ -75,7 +76,7 @@ impl PodsMetric {
 }
 
 impl ServiceKind {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Tcp,
         Self::Udp,
         Self::Ws,
@@ -84,6 +85,7 @@ impl ServiceKind {
         Self::Logger,
         Self::WsClient,
         Self::Balancer,
+        Self::Profiles,
     ];
 
     pub fn row(self) -> ServiceRow {
@@ -99,6 +101,7 @@ impl ServiceKind {
             Self::Logger => ServiceRow { has_clients: false, ..row("logger", Protocol::Tcp, None) },
             Self::WsClient => row("ws-client", Protocol::Tcp, None),
             Self::Balancer => row("balancer", Protocol::Tcp, None),
+            Self::Profiles => row("profiles", Protocol::Tcp, None),
         }
     }
 

@@ -287,6 +287,9 @@ pub struct ServiceSnapshot {
     /// How many of the desired replicas have no place yet.
     #[serde(default)]
     pub pending: u32,
+    /// What is to be known of how it runs, in words.
+    #[serde(default)]
+    pub remark: Option<String>,
     pub replicas: Vec<ReplicaSnapshot>,
     pub autoscaler: Option<AutoscalerSnapshot>,
 }

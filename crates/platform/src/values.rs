@@ -86,13 +86,23 @@ impl Values {
 
     /// Whether there is an Elasticsearch: enabling the logger, which writes there, also enables it.
     pub fn has_elasticsearch(&self) -> bool {
-        self.elasticsearch.enabled
-            || self.service(ServiceKind::Logger.name()).is_some_and(|logger| logger.enabled)
+        self.elasticsearch.enabled || self.is_enabled(ServiceKind::Logger)
     }
 
-    /// Whether there is a Redis: enabling `ws`, which keeps its sessions there, also enables it.
+    /// Whether there is a Redis: enabling a service that keeps sessions or locks there also enables it.
     pub fn has_redis(&self) -> bool {
-        self.redis.enabled || self.service(ServiceKind::Ws.name()).is_some_and(|ws| ws.enabled)
+        let users = [ServiceKind::Ws, ServiceKind::Stream, ServiceKind::Directory];
+        self.redis.enabled || users.iter().any(|kind| self.is_enabled(*kind))
+    }
+
+    /// Whether `profiles` runs without a database: the data are then in its replica's memory.
+    pub fn profiles_are_in_memory(&self) -> bool {
+        let profiles = self.service(ServiceKind::Profiles.name()).filter(|profiles| profiles.enabled);
+        profiles.is_some_and(|profiles| !profiles.env.contains_key("CASSANDRA_CONTACT_POINTS"))
+    }
+
+    fn is_enabled(&self, kind: ServiceKind) -> bool {
+        self.service(kind.name()).is_some_and(|service| service.enabled)
     }
 
     /// The gateway's listeners whose service runs.

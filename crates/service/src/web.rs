@@ -2,7 +2,7 @@
 //! the time a client takes to send head and body and to take the answer.
 
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
@@ -15,7 +15,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Sleep;
 use tower_http::timeout::RequestBodyDeadlineLayer;
 use tracing::{debug, warn};
@@ -42,14 +42,43 @@ struct Limits {
     stall: Duration,
 }
 
+const LIMITS: Limits = Limits { body: BODY_TIMEOUT, stall: STALL_TIMEOUT };
+
 /// Accepts and serves for ever. Beyond `connections_max` clients wait in the kernel's queue. Handlers find a [`Reset`]
 /// and a [`SlowReader`] among a request's extensions.
 pub async fn serve(listener: TcpListener, router: Router, connections_max: usize) {
-    let limits = Limits { body: BODY_TIMEOUT, stall: STALL_TIMEOUT };
-    serve_within(limits, listener, router, connections_max).await;
+    serve_among(&Connections::default(), listener, router, connections_max).await;
 }
 
-async fn serve_within(limits: Limits, listener: TcpListener, router: Router, connections_max: usize) {
+/// The same; the connections are among those that [`Connections::close`] closes, even when accepting has ended.
+pub async fn serve_among(
+    connections: &Connections,
+    listener: TcpListener,
+    router: Router,
+    connections_max: usize,
+) {
+    serve_within(LIMITS, connections, listener, router, connections_max).await;
+}
+
+/// Connections that can be closed without breaking an answer off; clones speak of the same ones.
+#[derive(Debug, Clone, Default)]
+pub struct Connections(watch::Sender<bool>);
+
+impl Connections {
+    /// Closes each connection after the request that it has, at once if it has none, and waits until all are closed.
+    pub async fn close(&self) {
+        self.0.send_replace(true);
+        self.0.closed().await;
+    }
+}
+
+async fn serve_within(
+    limits: Limits,
+    connections: &Connections,
+    listener: TcpListener,
+    router: Router,
+    connections_max: usize,
+) {
     let router = router.layer(RequestBodyDeadlineLayer::new(limits.body));
     let places = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
     let mut shortage_told = false;
@@ -60,7 +89,7 @@ async fn serve_within(limits: Limits, listener: TcpListener, router: Router, con
                 shortage_told = false;
                 // The service's own time would be lost waiting for acknowledgements.
                 let _ = stream.set_nodelay(true);
-                tokio::spawn(answer(stream, place, limits.stall, router.clone()));
+                tokio::spawn(answer(stream, place, limits.stall, router.clone(), connections.0.subscribe()));
             }
             Err(error) => {
                 if !std::mem::replace(&mut shortage_told, true) {
@@ -72,14 +101,32 @@ async fn serve_within(limits: Limits, listener: TcpListener, router: Router, con
     }
 }
 
-async fn answer(stream: TcpStream, place: OwnedSemaphorePermit, stall: Duration, router: Router) {
+async fn answer(
+    stream: TcpStream,
+    place: OwnedSemaphorePermit,
+    stall: Duration,
+    router: Router,
+    mut closing: watch::Receiver<bool>,
+) {
     let (reset, reader) = (Reset::default(), SlowReader::default());
     let router = router.layer(Extension(reset.clone())).layer(Extension(reader.clone()));
     let stream = Connection { stream, reset, reader, stall, stalled: None, _place: place };
     let service = TowerToHyperService::new(router);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
-    if let Err(error) = http.serve_connection(TokioIo::new(stream), service).with_upgrades().await {
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
+    // An error: nobody is left who could close it.
+    let told = async { closing.wait_for(|closing| *closing).await.is_ok() };
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        told = told => {
+            if told {
+                connection.as_mut().graceful_shutdown();
+            }
+            connection.await
+        }
+    };
+    if let Err(error) = served {
         debug!(%error, "a client is gone");
     }
 }
@@ -207,11 +254,17 @@ pub fn runtime(workers: usize) -> io::Result<Runtime> {
 mod tests {
     use axum::routing::{get, post};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::sync::Notify;
 
     use super::*;
 
     const PATIENT: Duration = Duration::from_mins(1);
     const HEAD: &str = "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length";
+
+    /// One client at a time.
+    async fn serve_one(limits: Limits, listener: TcpListener, router: Router) {
+        serve_within(limits, &Connections::default(), listener, router, 1).await;
+    }
 
     async fn read_all(mut client: impl AsyncRead + Unpin) -> String {
         let mut answer = String::new();
@@ -225,7 +278,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let router = Router::new().route("/", post(|body: String| async { body }));
         let limits = Limits { body: Duration::from_millis(300), stall: PATIENT };
-        tokio::spawn(serve_within(limits, listener, router, 1));
+        tokio::spawn(serve_one(limits, listener, router));
 
         let (slow, mut writes) = TcpStream::connect(address).await.unwrap().into_split();
         writes.write_all(format!("{HEAD}: 1000000\r\n\r\n").as_bytes()).await.unwrap();
@@ -243,6 +296,7 @@ mod tests {
         assert!(refused.starts_with("HTTP/1.1 400"), "{refused}");
         assert!(answer.ends_with("\r\n\r\nhi"), "{answer}");
     }
+
     /// Larger than what two sockets hold.
     async fn large() -> Vec<u8> {
         vec![b'x'; 64 << 20]
@@ -255,7 +309,7 @@ mod tests {
         let router =
             Router::new().route("/", post(|body: String| async { body })).route("/large", get(large));
         let limits = Limits { body: PATIENT, stall: Duration::from_millis(300) };
-        tokio::spawn(serve_within(limits, listener, router, 1));
+        tokio::spawn(serve_one(limits, listener, router));
 
         let mut idle = TcpStream::connect(address).await.unwrap();
         idle.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
@@ -278,7 +332,7 @@ mod tests {
             large().await
         };
         let limits = Limits { body: PATIENT, stall: Duration::from_millis(1) };
-        tokio::spawn(serve_within(limits, listener, Router::new().route("/", get(answering)), 1));
+        tokio::spawn(serve_one(limits, listener, Router::new().route("/", get(answering))));
 
         let mut slow = TcpStream::connect(address).await.unwrap();
         slow.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
@@ -293,5 +347,51 @@ mod tests {
             }
         }
         assert!(got > 64 << 20, "{got}");
+    }
+
+    #[tokio::test]
+    async fn closing_lets_answers_end_and_waits_for_none_that_are_idle() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (go, going) = watch::channel(false);
+        // Longer than what the kernel holds for a client that does not read.
+        let long = "x".repeat(16 * 1024 * 1024);
+        let arrived = Arc::new(Notify::new());
+        let slow = get({
+            let arrived = Arc::clone(&arrived);
+            move || async move {
+                arrived.notify_one();
+                let mut going = going;
+                let _ = going.wait_for(|go| *go).await;
+                long
+            }
+        });
+        let router = Router::new().route("/", get(|| async { "hi" })).route("/slow", slow);
+        let connections = Connections::default();
+        let accepting = tokio::spawn({
+            let connections = connections.clone();
+            async move { serve_among(&connections, listener, router, 10).await }
+        });
+
+        let mut idle = TcpStream::connect(address).await.unwrap();
+        idle.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut beginning = [0; 12];
+        idle.read_exact(&mut beginning).await.unwrap();
+        assert_eq!(&beginning, b"HTTP/1.1 200");
+        let mut busy = TcpStream::connect(address).await.unwrap();
+        busy.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        arrived.notified().await;
+        accepting.abort();
+
+        let closing = tokio::spawn({
+            let connections = connections.clone();
+            async move { connections.close().await }
+        });
+        assert!(read_all(idle).await.ends_with("hi"));
+        assert!(!closing.is_finished());
+        go.send(true).unwrap();
+        let answer = tokio::time::timeout(Duration::from_secs(20), read_all(busy)).await.unwrap();
+        assert_eq!(answer.bytes().filter(|byte| *byte == b'x').count(), 16 * 1024 * 1024);
+        closing.await.unwrap();
     }
 }

@@ -84,4 +84,4 @@ start() {
 
 # CQL's OPTIONS (opcode 5, protocol 4) is answered by SUPPORTED (opcode 6).
 ready() { says "${PORT[cql]}" '\004\0\0\0\005\0\0\0\0' 8400000006; }
-settings() { printf '%s\n' "CASSANDRA_NODES=$ADDRESS:${PORT[cql]}"; }
+settings() { printf '%s\n' "CASSANDRA_CONTACT_POINTS=$ADDRESS:${PORT[cql]}"; }

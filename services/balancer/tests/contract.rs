@@ -112,6 +112,7 @@ impl Target for Noted {
             stopped: false,
             set_by_hand: false,
             pending: 0,
+            remark: None,
             replicas: replicas.collect(),
             autoscaler,
         };

@@ -49,6 +49,7 @@ use tracing::{debug, info};
 
 use crate::cluster::Clusters;
 use crate::listeners::Bound;
+use crate::pace::Pace;
 use crate::settings::Settings;
 use crate::shortages::Shortage;
 use crate::stats::Stats;
@@ -86,6 +87,7 @@ pub(crate) struct Parts<'a> {
 pub(crate) struct Server {
     listeners: Vec<StdTcpListener>,
     connections_max: usize,
+    pace: Option<Pace>,
     drain_timeout: Duration,
     /// Nobody else keeps the listeners, so what waits in their queues is taken before they are closed.
     last_call: bool,
@@ -131,6 +133,8 @@ impl Server {
         Ok(Self {
             listeners,
             connections_max: settings.connections_max(open_files).min(Semaphore::MAX_PERMITS),
+            // One loop accepts, however many threads serve.
+            pace: settings.accept_rate.map(|rate| Pace::new(Duration::from_secs(1) / rate.get())),
             drain_timeout: settings.drain_timeout,
             last_call: bound.supervisor.is_none(),
             shared,
@@ -139,14 +143,14 @@ impl Server {
 
     /// Serves until the drain is over: all connections ended, its time is up, or it was forced.
     pub(crate) async fn run(self) -> io::Result<()> {
-        let Self { listeners, connections_max, drain_timeout, last_call, shared } = self;
+        let Self { listeners, connections_max, pace, drain_timeout, last_call, shared } = self;
         let listeners: Vec<TcpListener> =
             listeners.into_iter().map(TcpListener::from_std).collect::<io::Result<_>>()?;
         let places = Arc::new(Semaphore::new(connections_max));
         let Shared { entrance, stats, shutdown, tasks, .. } = shared.clone();
         tokio::select! {
             () = shutdown.reached(Phase::Draining) => {}
-            () = accept(&listeners, &places, &shared) => {}
+            () = accept(&listeners, pace, &places, &shared) => {}
             () = entrance.close_idle() => {}
         }
         if last_call && shutdown.phase() == Phase::Draining {
@@ -167,7 +171,7 @@ impl Server {
 }
 
 /// Accepts for ever. Beyond the limit clients wait in the kernel's queue.
-async fn accept(listeners: &[TcpListener], places: &Arc<Semaphore>, shared: &Shared) {
+async fn accept(listeners: &[TcpListener], mut pace: Option<Pace>, places: &Arc<Semaphore>, shared: &Shared) {
     let shortages = &shared.stats.shortages;
     let (mut turn, mut stuck) = (0, false);
     loop {
@@ -176,8 +180,25 @@ async fn accept(listeners: &[TcpListener], places: &Arc<Semaphore>, shared: &Sha
         }
         let Ok(place) = Arc::clone(places).acquire_owned().await else { return };
         turn += 1;
-        match next(listeners, turn).await {
+        let due = pace.as_ref().and_then(|pace| pace.wait_until(clock::now()));
+        if let Some(due) = due {
+            tokio::time::sleep_until(due.into()).await;
+        }
+        let accepted = tokio::select! {
+            biased;
+            accepted = next(listeners, turn) => {
+                if due.is_some() {
+                    shared.stats.delayed.increment();
+                }
+                accepted
+            }
+            () = std::future::ready(()) => next(listeners, turn).await,
+        };
+        match accepted {
             Ok((stream, peer)) => {
+                if let Some(pace) = &mut pace {
+                    pace.took(clock::now());
+                }
                 stuck = false;
                 shared.serve(stream, peer, place);
             }

@@ -27,6 +27,7 @@ mod http;
 mod listeners;
 mod log_lines;
 mod metrics;
+mod pace;
 mod published;
 mod router;
 pub mod settings;

@@ -42,6 +42,8 @@ fn with_other_settings_the_successor_takes_over_when_it_is_ready_and_has_caught_
     assert!(bench.reply(id).is_none());
     bench.stubborn.insert("gateway-node-0".to_owned());
     let run = bench.run("gateway-node-0");
+    bench.tell(Input::CaughtUp { run, version: 1 });
+    assert_eq!(bench.lines_with(&["terminate"]), Vec::<String>::new(), "it knows only older ones");
     bench.tell(Input::CaughtUp { run, version: 1_000 });
     assert_eq!(bench.lines_with(&["terminate"]), ["terminate gateway-node-0"]);
     let changes = bench.changes(id).unwrap();

@@ -4,6 +4,7 @@ mod bench;
 mod changes;
 mod endpoints;
 mod gateways;
+mod in_memory;
 mod lifecycle;
 mod metrics;
 mod parts;

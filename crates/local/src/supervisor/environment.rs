@@ -77,6 +77,9 @@ pub(crate) fn of_replica(
         set("WS_SERVER_HOST", &addresses.clients().to_string());
         set("WS_SERVER_PORT", &port.to_string());
     }
+    if let Some(port) = backends.profiles_port {
+        set("PROFILES_URL", &format!("http://{}", SocketAddr::new(addresses.clients(), port)));
+    }
     // Its alias may be what was set by hand.
     if let Some(url) =
         backends.elasticsearch.as_ref().filter(|_| !template.env.contains_key("ELASTICSEARCH_URL"))

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::helm::chart::{ChartError, read};
 
 /// The built-in chart's presets.
-const PRESETS: [(&str, &str); 13] = [
+const PRESETS: [(&str, &str); 15] = [
     ("balancer", include_str!("../../../../helm-chart/values-balancer.yaml")),
     ("broadcast", include_str!("../../../../helm-chart/values-broadcast.yaml")),
     ("broker-down", include_str!("../../../../helm-chart/values-broker-down.yaml")),
@@ -16,9 +16,11 @@ const PRESETS: [(&str, &str); 13] = [
     ("production", include_str!("../../../../helm-chart/values-production.yaml")),
     ("rebalance-10k", include_str!("../../../../helm-chart/values-rebalance-10k.yaml")),
     ("socketz", include_str!("../../../../helm-chart/values-socketz.yaml")),
+    ("streams", include_str!("../../../../helm-chart/values-streams.yaml")),
     ("tcp-10k", include_str!("../../../../helm-chart/values-tcp-10k.yaml")),
     ("udp-burst", include_str!("../../../../helm-chart/values-udp-burst.yaml")),
     ("ws", include_str!("../../../../helm-chart/values-ws.yaml")),
+    ("ws-storm", include_str!("../../../../helm-chart/values-ws-storm.yaml")),
 ];
 
 /// The name for messages and the text of a values file. A file that exists comes before a preset of its name.

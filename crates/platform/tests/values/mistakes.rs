@@ -93,6 +93,7 @@ pub(crate) const MISTAKES: &[(&[&str], &str)] = &[
     (&["etcd.members=5"], "etcd"),
     (&["ws-client.replicas=-1"], "ws-client.replicas"),
     (&["balancer.replicas=-1"], "balancer.replicas"),
+    (&["profiles.replicas=-1"], "profiles.replicas"),
     (&["memcached.port=x"], "memcached.port"),
     (&["memcached.replicas=0"], "memcached.replicas"),
     (&["elasticsearch.url=localhost:9200"], "elasticsearch.url"),

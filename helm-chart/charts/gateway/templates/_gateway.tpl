@@ -30,7 +30,8 @@ spec:
     {{- end }}
 {{- end }}
 
-{{/* The listeners whose service runs, each with the rules that count for it and, as `clusters`, the services behind it. */}}
+{{/* The listeners whose service runs, each with the rules that count for it and, as `clusters`, the services behind it.
+     Profiles are for services of the cluster, which need no gateway. */}}
 {{- define "gateway.listeners" }}
 {{- $gateway := .root.Values.gateway }}
 {{- $rules := pick $gateway "policy" "health" "connectTimeout" "stallTimeout" "idleTimeout" "tunnelTimeout" }}
@@ -38,7 +39,7 @@ spec:
 {{- range $gateway.listeners }}
 {{- if . }}
 {{- $service := get $.root.Values .service | default dict }}
-{{- if $service.enabled }}
+{{- if and $service.enabled (ne .service "profiles") }}
 {{- $listener := mergeOverwrite (deepCopy $rules) (deepCopy .) (dict "protocol" (upper .protocol) "transport" (upper .protocol | replace "HTTP" "TCP")) }}
 {{- $names := list .service }}
 {{- range .routes }}{{ $names = append $names .service }}{{ end }}

@@ -26,12 +26,16 @@ impl Deref for Ws {
 impl Ws {
     /// Starts a server with these variables beside those of the test.
     pub(crate) fn start(redis: &Redis, variables: &[(&str, &str)]) -> Self {
-        let at = redis.settings();
+        Self::start_at(&redis.settings(), variables)
+    }
+
+    /// The same with a Redis that is found there.
+    pub(crate) fn start_at(at: &service::redis::Settings, variables: &[(&str, &str)]) -> Self {
         let common = [
             ("HOST", "127.0.0.1".to_owned()),
             ("PORT", "0".to_owned()),
             ("ADMIN_PORT", "0".to_owned()),
-            ("REDIS_HOST", at.host),
+            ("REDIS_HOST", at.host.clone()),
             ("REDIS_PORT", at.port.to_string()),
             ("SIGTERM_TIMEOUT", "0".to_owned()),
             ("DRAIN_SPREAD", "100ms".to_owned()),

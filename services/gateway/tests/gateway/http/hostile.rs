@@ -194,3 +194,14 @@ fn who_never_finishes_a_head_gives_the_place_back() {
     assert!(running.metric("gateway_accept_pauses_total{reason=\"connections\"}") > 0);
     drop(slow);
 }
+
+#[test]
+fn beyond_the_rate_clients_wait_in_the_queue_and_all_are_served() {
+    let (replica, _) = recording();
+    let running = one(&replica, &[("ACCEPT_RATE", "50")]);
+    let mut clients: Vec<Client> = (0..40).map(|_| Client::new(running.address)).collect();
+    for client in &mut clients {
+        assert_eq!(client.get("/").text(), "ok");
+    }
+    assert!(running.metric("gateway_connections_delayed_total") > 0);
+}

@@ -43,6 +43,7 @@ fn service(
         stopped: false,
         set_by_hand: false,
         pending: 0,
+        remark: None,
         replicas,
         autoscaler,
     }

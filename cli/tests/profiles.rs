@@ -1,0 +1,78 @@
+//! Users and profiles on the platform of this machine.
+
+#[path = "support/services.rs"]
+mod services;
+mod support;
+
+use std::{net::SocketAddr, time::Duration};
+
+use serde_json::{Value, json};
+use services::{address, ask, ready, service};
+use support::{Lab, both, eventually, lossy};
+
+/// Far longer than anything here takes; reached only when something is wrong.
+const SOON: Duration = Duration::from_mins(1);
+
+/// The preset, alone and with quick drains.
+const STREAMS: [&str; 6] = [
+    "-f",
+    "streams",
+    "--set",
+    "tcp.enabled=false,kafka.enabled=false,memcached.enabled=false",
+    "--set",
+    "profiles.env.SIGTERM_TIMEOUT=0,profiles.env.DRAIN_GRACE=1",
+];
+
+fn up(lab: &Lab, more: &[&str]) {
+    lab.ok(&[&["up"], &STREAMS[..], more].concat());
+}
+
+/// Where services of the platform find profiles.
+fn profiles(lab: &Lab) -> SocketAddr {
+    address(&service(lab, "profiles")["endpoint"])
+}
+
+fn users(lab: &Lab) -> Result<Value, String> {
+    let (status, body) = ask(profiles(lab), "GET", "/users", "").map_err(|error| error.to_string())?;
+    if status == 200 { serde_json::from_str(&body).map_err(|error| error.to_string()) } else { Err(body) }
+}
+
+#[test]
+fn without_cassandra_there_is_one_replica_and_its_data_end_with_it() {
+    let lab = Lab::new("profiles");
+    up(&lab, &[]);
+    let text = lab.ok(&["status"]);
+    assert!(text.contains("its data are in memory: for one replica only, and lost when it ends"), "{text}");
+    let (status, body) = ask(profiles(&lab), "POST", "/users", r#"{"name": "Ann"}"#).expect("an answer");
+    assert_eq!(status, 200, "{body}");
+    let ann: Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(users(&lab), Ok(json!([ann])));
+    assert_eq!(ready(&lab, "profiles").len(), 1);
+
+    for refused in [
+        &["scale", "profiles", "2"][..],
+        &[&["up"], &STREAMS[..], &["--set", "profiles.replicas=2"]].concat(),
+        &[
+            &["up"],
+            &STREAMS[..],
+            &["--set-json", r#"profiles.autoscaling={"maxReplicas": 2}"#, "--set", "profiles.replicas=null"],
+        ]
+        .concat(),
+    ] {
+        let output = lab.run(refused);
+        assert!(!output.status.success(), "{}", both(&output));
+        let said = lossy(&output.stderr);
+        assert!(
+            said.contains("more than one replica of profiles is not possible here: the data are in memory"),
+            "{said}"
+        );
+    }
+    assert_eq!(users(&lab), Ok(json!([ann])), "nothing was touched");
+    lab.ok(&["scale", "profiles", "0"]);
+    lab.ok(&["scale", "profiles", "1"]);
+    eventually(SOON, || match users(&lab) {
+        Ok(users) if users == json!([]) => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .expect("another replica, without the data of the first");
+}

@@ -1,0 +1,253 @@
+//! What clients send: ids in paths, and bodies.
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest as _, Request};
+use axum::http::{HeaderMap, StatusCode, header};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::object::{Content, Table};
+use crate::problem::{Fault, Problem};
+
+/// The longest body: a profile with as many users as it may have, written generously.
+pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// The longest name of a user.
+const NAME_BYTES_MAX: usize = 1024;
+/// Users of one profile.
+const USERS_MAX: usize = 10_000;
+/// Faults that one answer names.
+const FAULTS_MAX: usize = 20;
+/// Characters of a bad value that are shown.
+const SHOWN_CHARS_MAX: usize = 80;
+/// Characters of a UUID with its hyphens; the other ways to write one are not for paths.
+const UUID_CHARS: usize = 36;
+
+/// An id, as `8a377bc6-c2e7-42db-bf80-36301e21f25e`.
+pub(crate) fn id(text: &str) -> Result<Uuid, Problem> {
+    uuid(text).ok_or_else(|| {
+        let detail = format!("{:?} is no id: expected {EXPECTED_UUID}", shown(text));
+        Problem::new(StatusCode::BAD_REQUEST, detail)
+    })
+}
+
+const EXPECTED_UUID: &str = "a UUID such as 8a377bc6-c2e7-42db-bf80-36301e21f25e";
+
+fn uuid(text: &str) -> Option<Uuid> {
+    Uuid::try_parse(text).ok().filter(|_| text.len() == UUID_CHARS)
+}
+
+/// What to store, from a request's body.
+pub(crate) async fn content(table: Table, request: Request<Body>) -> Result<Content, Problem> {
+    if !is_json(request.headers()) {
+        let detail = "expected a body in JSON, with Content-Type: application/json";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+    }
+    let bytes = Bytes::from_request(request, &()).await.map_err(|error| match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            let detail = format!("the body is too long: expected {BODY_BYTES_MAX} bytes at most");
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+        }
+        _ => Problem::new(StatusCode::BAD_REQUEST, "the body did not arrive in full, or not in time"),
+    })?;
+    let body: Value = serde_json::from_slice(&bytes).map_err(|error| {
+        Problem::new(StatusCode::BAD_REQUEST, format!("the body is not valid JSON: {error}"))
+    })?;
+    let mut faults = Faults::default();
+    let content = read(table, &body, &mut faults);
+    match content.filter(|_| faults.0.is_empty()) {
+        Some(content) => Ok(content),
+        None => Err(Problem::invalid(faults.0)),
+    }
+}
+
+/// JSON is UTF-8; another character set is not understood.
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let mut parts = kind.split(';').map(str::trim);
+    let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let is_json = kind == "application/json" || kind.starts_with("application/") && kind.ends_with("+json");
+    is_json
+        && parts.filter_map(|part| part.split_once('=')).all(|(name, value)| {
+            !name.trim().eq_ignore_ascii_case("charset")
+                || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        })
+}
+
+/// Bounded: one bad body may have a fault in each of thousands of places.
+#[derive(Debug, Default)]
+struct Faults(Vec<Fault>);
+
+impl Faults {
+    fn add(&mut self, pointer: impl Into<String>, detail: impl Into<String>) {
+        if self.0.len() < FAULTS_MAX {
+            self.0.push(Fault { pointer: pointer.into(), detail: detail.into() });
+        }
+    }
+
+    fn unexpected(&mut self, pointer: impl Into<String>, expected: &str, found: &Value) {
+        self.add(pointer, format!("expected {expected}, got {}", shown(&found.to_string())));
+    }
+}
+
+/// Keys that are not known are ignored, as clients that know more may send them; so is the body's id, since the server
+/// or the path says it.
+fn read(table: Table, body: &Value, faults: &mut Faults) -> Option<Content> {
+    let Value::Object(body) = body else {
+        faults.unexpected("", "an object", body);
+        return None;
+    };
+    match present(body, "id") {
+        None => {}
+        Some(Value::String(id)) if uuid(id).is_some() => {}
+        Some(other) => faults.unexpected("/id", EXPECTED_UUID, other),
+    }
+    match table {
+        Table::Users => name(body, faults),
+        Table::Profiles => users(body, faults).map(Content::users),
+    }
+}
+
+/// A key with a value; null is none.
+fn present<'a>(body: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
+    body.get(key).filter(|value| !value.is_null())
+}
+
+fn name(body: &Map<String, Value>, faults: &mut Faults) -> Option<Content> {
+    match present(body, "name") {
+        None => Some(Content::Name(None)),
+        Some(Value::String(name)) if name.len() > NAME_BYTES_MAX => {
+            faults.add("/name", format!("expected {NAME_BYTES_MAX} bytes at most, got {}", name.len()));
+            None
+        }
+        Some(Value::String(name)) if name.chars().any(char::is_control) => {
+            faults.add("/name", "expected text without control characters");
+            None
+        }
+        Some(Value::String(name)) => Some(Content::Name(Some(name.as_str().into()))),
+        Some(other) => {
+            faults.unexpected("/name", "text", other);
+            None
+        }
+    }
+}
+
+fn users(body: &Map<String, Value>, faults: &mut Faults) -> Option<Vec<Uuid>> {
+    let users = match present(body, "users") {
+        None => return Some(Vec::new()),
+        Some(Value::Array(users)) if users.len() > USERS_MAX => {
+            faults.add("/users", format!("expected {USERS_MAX} users at most, got {}", users.len()));
+            return None;
+        }
+        Some(Value::Array(users)) => users,
+        Some(other) => {
+            faults.unexpected("/users", "an array of ids", other);
+            return None;
+        }
+    };
+    let mut ids = Vec::with_capacity(users.len());
+    for (index, user) in users.iter().enumerate() {
+        match user.as_str().and_then(uuid) {
+            Some(id) => ids.push(id),
+            None => faults.unexpected(format!("/users/{index}"), EXPECTED_UUID, user),
+        }
+    }
+    Some(ids)
+}
+
+fn shown(text: &str) -> String {
+    let mut shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const ID: &str = "8a377bc6-c2e7-42db-bf80-36301e21f25e";
+
+    fn faults(table: Table, body: &Value) -> Vec<(String, String)> {
+        let mut faults = Faults::default();
+        read(table, body, &mut faults);
+        faults.0.into_iter().map(|fault| (fault.pointer, fault.detail)).collect()
+    }
+
+    fn good(table: Table, body: &Value) -> Content {
+        let mut faults = Faults::default();
+        let content = read(table, body, &mut faults);
+        assert!(faults.0.is_empty(), "{:?}", faults.0);
+        content.unwrap()
+    }
+
+    #[test]
+    fn what_clients_send_is_understood() {
+        for body in [json!({}), json!({"name": null}), json!({"id": null, "name": null, "more": [1]})] {
+            assert_eq!(good(Table::Users, &body), Content::Name(None), "{body}");
+        }
+        let named = Content::Name(Some("Ann".into()));
+        assert_eq!(good(Table::Users, &json!({"id": ID, "name": "Ann"})), named);
+        for body in [json!({}), json!({"users": null}), json!({"users": []})] {
+            assert_eq!(good(Table::Profiles, &body), Content::users(Vec::new()), "{body}");
+        }
+        let one = Content::users(vec![Uuid::try_parse(ID).unwrap()]);
+        let upper = ID.to_uppercase();
+        assert_eq!(good(Table::Profiles, &json!({"users": [ID, upper, ID]})), one);
+    }
+
+    #[test]
+    fn every_fault_is_named_by_its_place() {
+        let pointers = |table, body| -> Vec<String> {
+            faults(table, &body).into_iter().map(|(pointer, _)| pointer).collect()
+        };
+        for body in [json!(null), json!([]), json!("x"), json!(1)] {
+            assert_eq!(pointers(Table::Users, body.clone()), [""], "{body}");
+        }
+        assert_eq!(pointers(Table::Users, json!({"id": 1, "name": ["x"]})), ["/id", "/name"]);
+        assert_eq!(pointers(Table::Users, json!({"name": "x".repeat(1025)})), ["/name"]);
+        assert_eq!(pointers(Table::Users, json!({"name": "a\nb"})), ["/name"]);
+        assert!(pointers(Table::Users, json!({"name": "x".repeat(1024)})).is_empty());
+        assert_eq!(pointers(Table::Profiles, json!({"users": ID})), ["/users"]);
+        assert_eq!(pointers(Table::Profiles, json!({"users": [ID, "x", null]})), ["/users/1", "/users/2"]);
+        assert_eq!(pointers(Table::Profiles, json!({"users": vec![ID; 10_001]})), ["/users"]);
+        assert_eq!(pointers(Table::Profiles, json!({"users": vec![1; 100]})).len(), FAULTS_MAX);
+        let told = faults(Table::Profiles, &json!({"users": ["x".repeat(500)]}));
+        assert!(told[0].1.len() < 300 && told[0].1.starts_with("expected a UUID"), "{told:?}");
+    }
+
+    #[test]
+    fn an_id_is_a_uuid_with_hyphens_and_nothing_else() {
+        assert!(id(ID).is_ok() && id(&ID.to_uppercase()).is_ok());
+        for bad in
+            ["", "drop", &ID[1..], &ID.replace('-', ""), &format!("{{{ID}}}"), &format!("urn:uuid:{ID}")]
+        {
+            assert_eq!(id(bad).unwrap_err().status(), StatusCode::BAD_REQUEST, "{bad}");
+        }
+    }
+
+    #[test]
+    fn json_is_known_by_its_content_type() {
+        let is = |kind: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, kind.parse().unwrap());
+            is_json(&headers)
+        };
+        for good in [
+            "application/json",
+            "Application/JSON; charset=UTF-8",
+            "application/json;charset=\"utf-8\"",
+            "application/hal+json",
+        ] {
+            assert!(is(good), "{good}");
+        }
+        for bad in
+            ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1", "json"]
+        {
+            assert!(!is(bad), "{bad}");
+        }
+        assert!(!is_json(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,35 @@
+//! The `profiles` service: users and profiles over REST ([`routes`] lists the paths, `openapi.json` describes them).
+//!
+//! ```text
+//!  request ──▶ routes ──▶ body: what is stored, or what is wrong with it ──▶ repository ─┬─▶ cassandra
+//!                │                                                                       └─▶ memory
+//!                └──▶ listing: an array of any length, a page at a time
+//! ```
+//!
+//! The data are in Cassandra, or, where none is named, in this process's memory: for one replica alone, and gone with
+//! it.
+
+mod body;
+mod cassandra;
+mod listing;
+mod memory;
+mod metrics;
+mod object;
+mod problem;
+mod repository;
+mod routes;
+mod server;
+mod settings;
+
+pub use server::Server;
+pub use service::Error;
+use service::Shutdown;
+pub use settings::Settings;
+
+/// Runs the service on this thread and those it starts until `shutdown` is complete.
+///
+/// # Errors
+/// What kept it from starting ([`Server::bind`]).
+pub fn run(settings: Settings, shutdown: Shutdown) -> Result<(), Error> {
+    Server::bind(settings, shutdown)?.run()
+}

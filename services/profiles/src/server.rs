@@ -1,0 +1,183 @@
+//! Bringing the service up and running it.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use prometheus_client::registry::Registry;
+use service::admin::{Admin, Pages};
+use service::kafka::{Producer, Watch};
+use service::web::{self, Connections};
+use service::{Phase, Readiness, Shutdown, listen, logs};
+use tokio::runtime::Runtime;
+use tokio::sync::{oneshot, watch};
+use tracing::{info, warn};
+
+use crate::cassandra::{self, Cassandra};
+use crate::memory::Memory;
+use crate::metrics::Metrics;
+use crate::routes::{self, App, Rules};
+use crate::{Error, Settings};
+
+/// Connections at a time.
+const CONNECTIONS_MAX: usize = 1024;
+/// How long shipping the last log lines may take.
+const LAST_LINES: Duration = Duration::from_secs(1);
+/// The part that `/readyz` calls degraded where the data are not kept.
+const MEMORY: &str = "memory";
+
+/// A server that is bound: requests wait to be served by [`Server::run`].
+pub struct Server {
+    address: SocketAddr,
+    admin: Admin,
+    readiness: Readiness,
+    runtime: Runtime,
+    listener: TcpListener,
+    router: Router,
+    cassandra: Option<Arc<Cassandra>>,
+    settings: Settings,
+    pod: String,
+    lines: Option<Producer>,
+    shutdown: Shutdown,
+}
+
+impl Server {
+    /// Binds the service's port and the admin port. Cassandra need not be there.
+    ///
+    /// # Errors
+    /// What kept it from starting: see [`Error`].
+    pub fn bind(settings: Settings, shutdown: Shutdown) -> Result<Self, Error> {
+        let listener = listen::tcp(settings.host, settings.port).map_err(Error::Listen)?;
+        let address = listener.local_addr().map_err(Error::Listen)?;
+        let admin_listener = listen::tcp(settings.admin_host, settings.admin_port).map_err(Error::Listen)?;
+        let readiness = Readiness::new();
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let pod = logs::pod_name(settings.pod_name.as_deref());
+        let pages = Pages::new(readiness.clone(), registry).with_info("profiles", &pod, None);
+        let admin = Admin::start(admin_listener, pages).map_err(Error::Admin)?;
+        let runtime = web::runtime(settings.workers.get()).map_err(Error::Start)?;
+        let lines = match &settings.kafka {
+            Some(kafka) => Some(Producer::new(kafka, Watch::default())?),
+            None => None,
+        };
+        let rules = Rules { allow_drop: settings.allow_drop, compat_404: settings.compat_404 };
+        let cassandra = settings
+            .cassandra
+            .clone()
+            .map(|settings| Arc::new(Cassandra::new(settings, Arc::clone(&metrics), readiness.clone())));
+        let router = if let Some(cassandra) = &cassandra {
+            let app = App::new(Arc::clone(cassandra), metrics, pod.clone(), rules);
+            routes::router(Arc::new(app))
+        } else {
+            readiness.degrade(MEMORY, "the data are in memory: for one replica alone, and lost with it");
+            let memory = Arc::new(Memory::new(settings.memory_limit));
+            routes::router(Arc::new(App::new(memory, metrics, pod.clone(), rules)))
+        };
+        let data = settings.cassandra.as_ref().map_or(MEMORY.to_owned(), ToString::to_string);
+        info!(%pod, %address, admin = %admin.address(), %data, "started");
+        Ok(Self {
+            address,
+            admin,
+            readiness,
+            runtime,
+            listener,
+            router,
+            cassandra,
+            settings,
+            pod,
+            lines,
+            shutdown,
+        })
+    }
+
+    /// Where requests go, with the real port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where the admin port is, with the real port.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin.address()
+    }
+
+    /// What `/readyz` says.
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
+    /// Serves until the shutdown is complete: no request that was accepted is broken off, unless it takes too long.
+    ///
+    /// # Errors
+    /// The listener cannot be used.
+    pub fn run(self) -> Result<(), Error> {
+        let Self {
+            admin,
+            readiness,
+            runtime,
+            listener,
+            router,
+            cassandra,
+            settings,
+            pod,
+            lines,
+            shutdown,
+            ..
+        } = self;
+        let listener = {
+            let _inside = runtime.enter();
+            tokio::net::TcpListener::from_std(listener).map_err(Error::Start)?
+        };
+        runtime.block_on(async {
+            let (end, ended) = watch::channel(false);
+            let lines = lines.zip(settings.kafka.clone()).map(|(producer, kafka)| {
+                tokio::spawn(logs::ship(producer, kafka.logging_topic, pod, until(ended)))
+            });
+            let connections = Connections::default();
+            let accepting = tokio::spawn({
+                let connections = connections.clone();
+                async move { web::serve_among(&connections, listener, router, CONNECTIONS_MAX).await }
+            });
+            let mut awaited = Vec::new();
+            if let Some(cassandra) = cassandra {
+                let (tell, told) = oneshot::channel();
+                awaited.push((cassandra::PART, told));
+                tokio::spawn(async move { cassandra.keep(tell).await });
+            }
+            readiness.ready_after(awaited).await;
+
+            shutdown.reached(Phase::Draining).await;
+            readiness.draining();
+            info!("draining");
+            let drain = async {
+                tokio::time::sleep(settings.sigterm_timeout).await;
+                accepting.abort();
+                tokio::time::timeout(settings.drain_grace, connections.close()).await.is_ok()
+            };
+            let all_answered = tokio::select! {
+                all_answered = drain => all_answered,
+                () = shutdown.reached(Phase::Forced) => false,
+            };
+            if all_answered {
+                info!("ended");
+            } else {
+                warn!("ended with requests that are broken off");
+            }
+            // Nobody waits for the news that it has ended if all waiters are gone.
+            let _ = end.send(true);
+            if let Some(lines) = lines {
+                // Late lines are lost: shutdown does not wait for a broker.
+                let _ = tokio::time::timeout(LAST_LINES, lines).await;
+            }
+        });
+        runtime.shutdown_background();
+        drop(admin);
+        Ok(())
+    }
+}
+
+async fn until(mut ended: watch::Receiver<bool>) {
+    // The sender's end means the same.
+    let _ = ended.wait_for(|ended| *ended).await;
+}
