@@ -15,7 +15,7 @@
 //! connection would look whole otherwise. So it is at the end of a drain.
 //!
 //! # Second tries
-//! A connect that fails is tried once more at another replica, whatever the request: nothing of it was sent. Connections
+//! A connect that fails is tried once more at another replica, whatever the request: none of it was sent. Connections
 //! that were used before are only for requests that may be repeated, since a replica may close one at any moment.
 
 mod body;

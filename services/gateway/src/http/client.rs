@@ -45,7 +45,7 @@ impl Link {
         self.is_answering.store(false, Ordering::Relaxed);
     }
 
-    /// Waits until nothing moved for so long; for ever without a limit.
+    /// Waits until nothing has moved for this long; for ever without a limit.
     pub(super) async fn silent_for(&self, timeout: Option<Duration>) {
         let Some(timeout) = timeout else { return std::future::pending().await };
         loop {

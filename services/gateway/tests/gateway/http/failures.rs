@@ -33,7 +33,7 @@ fn a_replica_that_cannot_be_reached_costs_nobody_a_request() {
     let mut client = Client::new(running.address);
     for _ in 0..10 {
         assert!(client.get("/").text().starts_with("stream-1\n"));
-        // Nothing of it was sent, so any request may go elsewhere.
+        // None of it was sent, so any request may go elsewhere.
         client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello");
         assert!(client.receive().text().ends_with("hello"));
     }

@@ -74,7 +74,7 @@ fn what_names_no_replica_is_replaced() {
         let answer = ask(&running, "/", forged);
         assert_eq!(answer.status(), 200, "{forged:?}");
         let key = cookie(&answer).expect("a cookie in its place");
-        assert_eq!(key.len(), 16, "nothing of {forged:?} is kept");
+        assert_eq!(key.len(), 16, "{forged:?} leaves none of itself behind");
         assert_eq!(who(&ask(&running, "/", &key)), who(&answer));
     }
 }
