@@ -1,6 +1,6 @@
 //! The HTTP data plane: requests go to services by their path, and a client stays with its replicas by a cookie.
 //!
-//! Parsing, framing and connections are hyper's, on both sides. A request is read and written anew, never copied: what
+//! Parsing, framing and connections are hyper's, on both sides. A request is read and written again, never copied: what
 //! two parsers could read differently (two lengths, a length beside chunks, a bad chunk) does not reach a replica.
 //! Bodies are passed on piece by piece as they come, in both directions; who does not read holds up who sends.
 //!

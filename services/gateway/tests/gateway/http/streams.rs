@@ -123,7 +123,7 @@ fn who_does_not_read_holds_up_the_replica_and_nobody_else_and_stays() {
     let before = held();
     let mut part = vec![0; 64 << 20];
     slow.0.read_exact(&mut part).unwrap();
-    assert!(held() > before, "and goes on where it was");
+    assert!(held() > before, "it continues where it was");
     // When it leaves, so does its request.
     drop(slow);
     running.expect_count("stream-0", "active", 0);
