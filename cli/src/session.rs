@@ -158,8 +158,10 @@ impl<'a> Session<'a> {
                     let summary =
                         result.map_err(|error| Failure::new(error.exit_code(), error.to_string()))?;
                     ended = Some((clock::now(), summary));
-                    let never = director.end().into_iter().map(|action| format!("`{action}` never happened"));
-                    self.not_done.extend(never);
+                    for action in director.end() {
+                        let (because, outcome) = (String::new(), "it never happened".to_owned());
+                        self.stamp(EventKind::ActionTaken { action, because, outcome, failed: true });
+                    }
                     if let Some(target) = target.as_ref().filter(|_| scenario.counts_log_lines()) {
                         let sender = sender.clone();
                         counting = Some(log_lines::count(Arc::clone(target), move |kind| {
@@ -221,9 +223,7 @@ impl<'a> Session<'a> {
         self.evaluator.observe(event);
         self.waiting.observe(event);
         self.recording.push(event);
-        if let EventKind::ActionTaken { action, because, outcome, failed: true } = &event.kind {
-            self.not_done.push(format!("`{because}: {action}` was not done: {outcome}"));
-        }
+        self.not_done.extend(report::not_done(&event.kind));
         match self.context.printer.output() {
             Output::Human => {
                 for line in self.timeline.feed(event) {
@@ -277,8 +277,8 @@ impl Run {
         report::svg(&self.recording)
     }
 
-    pub(crate) fn junit(&self) -> String {
-        report::junit(&self.summary, &self.not_done)
+    pub(crate) fn junit(&self) -> Result<String, Failure> {
+        report::junit(&self.summary, &self.not_done).map_err(Failure::failed)
     }
 
     /// The exit code of the run. An expectation that is not met comes before what else was wrong, which is then told

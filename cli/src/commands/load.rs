@@ -3,7 +3,6 @@
 mod in_cluster;
 
 use std::{
-    fs::OpenOptions,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -23,7 +22,7 @@ use scenario::{
 use super::{Context, Failure, Outcome};
 use crate::{
     args::TargetKind,
-    platform_source,
+    output_files, platform_source,
     session::{self, Platform, Session},
 };
 
@@ -337,18 +336,13 @@ fn carry_out(
     options.worker = Some(super::load_worker::command()?);
     let run = Session::new(context, &scenario, &options).run(&scenario, options, platform, left_out)?;
     if let Some(path) = &outputs.svg {
-        write(path, &run.svg())?;
+        output_files::write(path, &run.svg())?;
         context.printer.note(&format!("picture: {}", path.display()));
     }
     if let Some(path) = &outputs.junit {
-        write(path, &run.junit())?;
+        output_files::write(path, &run.junit()?)?;
     }
     run.outcome(context, &scenario)
-}
-
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    std::fs::write(path, text)
-        .map_err(|error| Failure::failed(format!("could not write {}: {error}", path.display())))
 }
 
 /// The command that brings up a platform on which a scenario runs.
@@ -383,19 +377,7 @@ impl Inside {
 impl Outputs {
     /// Whether they can be written, before a run whose result could not be kept.
     pub(crate) fn check(&self) -> Result<(), Failure> {
-        for path in [&self.svg, &self.junit].into_iter().flatten() {
-            let existed = path.exists();
-            OpenOptions::new()
-                .append(true)
-                .create(true)
-                .open(path)
-                .map_err(|error| Failure::usage(format!("cannot write {}: {error}", path.display())))?;
-            if !existed {
-                // It was made to see whether it can be.
-                let _ = std::fs::remove_file(path);
-            }
-        }
-        Ok(())
+        output_files::check([&self.svg, &self.junit].into_iter().flatten().map(PathBuf::as_path))
     }
 }
 

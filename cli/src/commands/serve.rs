@@ -90,6 +90,10 @@ fn program(kind: ServiceKind) -> Option<Program> {
                 ended(profiles::run(settings, shutdown()?))
             })
         }
+        ServiceKind::Page => ("The page of servers and their users", page::Settings::VARIABLES, |env| {
+            let settings = page::Settings::from_env(env).map_err(Failure::usage)?;
+            ended(page::run(settings, shutdown()?))
+        }),
         ServiceKind::Stream | ServiceKind::Directory => return None,
     };
     Some(Program { name: kind.name(), about, variables, listens: kind.row().has_clients, run })

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::helm::chart::{ChartError, read};
 
 /// The built-in chart's presets.
-const PRESETS: [(&str, &str); 15] = [
+const PRESETS: [(&str, &str); 16] = [
     ("balancer", include_str!("../../../../helm-chart/values-balancer.yaml")),
     ("broadcast", include_str!("../../../../helm-chart/values-broadcast.yaml")),
     ("broker-down", include_str!("../../../../helm-chart/values-broker-down.yaml")),
@@ -13,6 +13,7 @@ const PRESETS: [(&str, &str); 15] = [
     ("drain", include_str!("../../../../helm-chart/values-drain.yaml")),
     ("minikube", include_str!("../../../../helm-chart/values-minikube.yaml")),
     ("node-add", include_str!("../../../../helm-chart/values-node-add.yaml")),
+    ("page", include_str!("../../../../helm-chart/values-page.yaml")),
     ("production", include_str!("../../../../helm-chart/values-production.yaml")),
     ("rebalance-10k", include_str!("../../../../helm-chart/values-rebalance-10k.yaml")),
     ("socketz", include_str!("../../../../helm-chart/values-socketz.yaml")),

@@ -15,7 +15,7 @@ use crate::{
 
 /// Facts from earlier events that are needed to describe later ones.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Context {
+pub(crate) struct Context {
     gateway: Option<GatewayInfo>,
     /// The load consists of datagrams.
     udp: bool,
@@ -27,7 +27,7 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn observe(&mut self, event: &Event) {
+    pub(crate) fn observe(&mut self, event: &Event) {
         match &event.kind {
             EventKind::PlatformStarted { gateway, .. } => self.gateway = Some(gateway.clone()),
             EventKind::LoadStarted { plan } => self.udp = plan.is_udp(),
@@ -59,7 +59,7 @@ impl Context {
 }
 
 /// The entry for an event, if it deserves one.
-pub(super) fn of(event: &Event, context: &Context) -> Option<Entry> {
+pub(crate) fn of(event: &Event, context: &Context) -> Option<Entry> {
     if let EventKind::Warning { message } = &event.kind {
         return Some(Entry::new("warning", Tone::Bad, message));
     }

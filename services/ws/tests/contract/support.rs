@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::ops::Deref;
 use std::time::Duration;
 
-use fixtures::{DEADLINE, Redis, Running};
+use fixtures::{DEADLINE, Redis, Running, eventually};
 use service::Shutdown;
 use service::settings::Env;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -84,8 +84,13 @@ impl Ws {
 
     /// The users of all sessions in Redis, sorted.
     pub(crate) fn users(&self) -> Vec<String> {
-        let (status, body) = self.get("/ws-session/all");
-        assert_eq!(status, 200, "{body}");
+        let mut answer = (0, String::new());
+        // Just after the start, or after Redis' return, it may not be connected yet.
+        eventually("the sessions are known", || {
+            answer = self.get("/ws-session/all");
+            answer.0 == 200
+        });
+        let body = answer.1;
         let sessions: Vec<serde_json::Value> = serde_json::from_str(&body).unwrap();
         let mut users: Vec<String> =
             sessions.iter().map(|session| session["userId"].as_str().unwrap().to_owned()).collect();
