@@ -108,7 +108,7 @@ impl Entrance {
         let keys = self.cookie.as_ref().map_or_else(Vec::new, |name| cookies::keys(request.headers(), name));
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
 
-        let upgrade = Upgrade::of(request.headers());
+        let upgrade = Upgrade::of(request.version(), request.headers());
         let upgraded = (upgrade == Upgrade::WebSocket).then(|| hyper::upgrade::on(&mut request));
         let (mut head, body) = request.into_parts();
         take_host_of_target(&mut head);
@@ -256,6 +256,9 @@ impl Entrance {
 fn check<B>(request: &Request<B>) -> Result<(), Problem> {
     if request.method() == Method::CONNECT {
         return Err(Problem::Bad("CONNECT is for forward proxies, and this is none"));
+    }
+    if request.uri().authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err(Problem::Bad("the request's target has a user"));
     }
     let headers = request.headers();
     match (headers.get_all(HOST).iter().count(), request.version()) {

@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use hyper::HeaderMap;
 use hyper::header::{
     CONNECTION, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
     TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
+use hyper::{HeaderMap, Version};
 
 const HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
@@ -37,10 +37,11 @@ pub(super) enum Upgrade {
 }
 
 impl Upgrade {
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    pub(super) fn of(version: Version, headers: &HeaderMap) -> Self {
         let is_websocket =
             headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
-        if is_websocket && names(headers).any(|name| name == UPGRADE) { Self::WebSocket } else { Self::None }
+        let is_asked = version == Version::HTTP_11 && names(headers).any(|name| name == UPGRADE);
+        if is_websocket && is_asked { Self::WebSocket } else { Self::None }
     }
 
     fn keep(self, headers: &mut HeaderMap) {
@@ -133,7 +134,7 @@ mod tests {
             ("x-forwarded-prefix", "/evil"),
             ("accept", "*/*"),
         ]);
-        let upgrade = Upgrade::of(&request);
+        let upgrade = Upgrade::of(Version::HTTP_11, &request);
         to_replica(&mut request, "::ffff:10.0.0.9".parse().unwrap(), upgrade);
         let expected = headers(&[
             ("host", "shop"),
@@ -152,7 +153,8 @@ mod tests {
         assert_eq!(chunked[TRANSFER_ENCODING], "chunked");
 
         let asks = headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "WebSocket")]);
-        assert_eq!(Upgrade::of(&asks), Upgrade::WebSocket);
+        assert_eq!(Upgrade::of(Version::HTTP_11, &asks), Upgrade::WebSocket);
+        assert_eq!(Upgrade::of(Version::HTTP_10, &asks), Upgrade::None);
         let mut passed = asks.clone();
         to_client(&mut passed, Upgrade::WebSocket);
         assert_eq!(
@@ -160,6 +162,6 @@ mod tests {
             (&"upgrade".parse().unwrap(), &"websocket".parse().unwrap())
         );
         // Named by nothing, it says nothing.
-        assert_eq!(Upgrade::of(&headers(&[("upgrade", "websocket")])), Upgrade::None);
+        assert_eq!(Upgrade::of(Version::HTTP_11, &headers(&[("upgrade", "websocket")])), Upgrade::None);
     }
 }

@@ -55,6 +55,7 @@ fn what_parsers_could_read_differently_is_refused() {
         format!("GET / HTTP/1.1 HTTP/1.1\r\nHost: x\r\n\r\n{HIDDEN}"),
         format!("GET / HTTP/3\r\nHost: x\r\n\r\n{HIDDEN}"),
         format!("GET x HTTP/1.1\r\nHost: x\r\n\r\n{HIDDEN}"),
+        format!("GET http://x@y/ HTTP/1.1\r\nHost: x\r\n\r\n{HIDDEN}"),
         format!("CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n{HIDDEN}"),
     ] {
         let mut client = Client::new(running.address);
