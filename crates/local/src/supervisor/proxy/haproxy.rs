@@ -184,12 +184,16 @@ fn balance(policy: Policy) -> &'static str {
 /// Makes its servers what the endpoints say; returns their version once they are.
 pub(super) async fn tell(proxy: &Proxy, site: &Site, endpoints: &Endpoints) -> io::Result<Option<u64>> {
     let socket = site.folder.join(SOCKET);
+    let has_cookie = proxy.http.as_ref().is_some_and(|http| http.sticky_cookie.is_some());
     for cluster in &site.clusters {
         let none = Cluster { name: cluster.clone(), endpoints: Vec::new() };
         let wanted = endpoints.clusters.iter().find(|known| known.name == *cluster).unwrap_or(&none);
         let there = runtime::servers(&socket, cluster).await?;
         for step in &runtime::plan(&there, wanted, &proxy.settings) {
             step.carry_out(&socket).await?;
+            if step.adds() && has_cookie {
+                runtime::make_cookies(cluster).carry_out(&socket).await?;
+            }
         }
     }
     Ok(Some(endpoints.version))
