@@ -41,7 +41,7 @@ struct Program {
 
 const GATEWAY: Program = Program {
     name: "gateway",
-    about: "The L4 gateway",
+    about: "The gateway",
     variables: &gateway::settings::variables::ALL,
     listens: true,
     run: |env| {
