@@ -17,12 +17,12 @@ pub(crate) fn nobody_there(summary: &LoadSummary) -> Option<String> {
         ));
     }
     let first = first_error.as_ref().map(|error| format!("; the first: {error}")).unwrap_or_default();
-    // Somebody took the connections, and did not upgrade them.
-    let was_there = plan.protocol == "ws" && (totals.connects_cut_off > 0 || !summary.endings.is_empty());
-    let question = if was_there {
-        "does a WebSocket server listen there, and is this its --path?"
-    } else {
-        "does a server listen there?"
+    // Somebody took the connections, and did not answer as was asked.
+    let was_there = totals.connects_cut_off > 0 || !summary.endings.is_empty();
+    let question = match plan.protocol.as_str() {
+        "ws" if was_there => "does a WebSocket server listen there, and is this its --path?",
+        "sse" if was_there => "does it send server-sent events, and is this its --path?",
+        _ => "does a server listen there?",
     };
     Some(format!(
         "none of {} attempts to connect to {} succeeded: {} refused, {} timed out, {} failed otherwise, {} were \
@@ -40,6 +40,18 @@ pub(crate) fn nobody_there(summary: &LoadSummary) -> Option<String> {
 pub(crate) fn no_answers(summary: &LoadSummary, scenario: &Scenario) -> Option<String> {
     let LoadSummary { totals, plan, first_wrong_answer, first_error, .. } = summary;
     let ended_by_server = totals.eof + totals.eof_after_notice + totals.reset;
+    if plan.protocol == "sse" && totals.connected > 0 && totals.events == 0 {
+        let refused = match totals.streams_refused {
+            0 => String::new(),
+            refused => {
+                format!(", and {refused} streams were refused, since somebody has their lock or nobody may")
+            }
+        };
+        return Some(format!(
+            "no event came from {} on {} connections{refused}",
+            plan.target, totals.connected
+        ));
+    }
     if totals.protocol_errors > 0 && totals.messages_answered == 0 {
         let first = first_error.as_deref().unwrap_or("it broke the protocol");
         return Some(format!("none of {} messages was answered; {first}", totals.messages_sent));

@@ -44,6 +44,9 @@ annotations:
 {{/* A service's Service, by the name under which clients have always known it. */}}
 {{- define "service.exposed" }}{{ get (dict "profiles" "base-service") .name | default .name }}{{ end }}
 
+{{/* A service's autoscaler, likewise. */}}
+{{- define "service.autoscaler" }}{{ get (dict "stream" "stream-hpa") .name | default .name }}{{ end }}
+
 {{- define "kafka.name" }}{{ .root.Release.Name }}-kafka{{ end }}
 {{- define "kafka.secret" }}{{ .root.Values.kafka.sasl.existingSecret | default (printf "%s-kafka-user-passwords" .root.Release.Name) }}{{ end }}
 {{- define "memcached.name" }}{{ .root.Release.Name }}-memcached{{ end }}

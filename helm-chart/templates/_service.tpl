@@ -1,7 +1,7 @@
 {{/* Everything that one of our services is made of. NAME.needs, defined in the service's folder, are the parts that it
      talks to, in one line. */}}
 {{- define "service.objects" }}
-{{- $kind := dict "tcp" "TCP" "udp" "UDP" "ws" "TCP" "ws-client" "TCP" "balancer" "TCP" "profiles" "TCP" "page" "TCP" }}
+{{- $kind := dict "tcp" "TCP" "udp" "UDP" "ws" "TCP" "ws-client" "TCP" "balancer" "TCP" "profiles" "TCP" "stream" "TCP" "page" "TCP" }}
 {{- $protocol := get $kind .name }}
 {{- include "account" . }}
 {{- include "service.deployment" (merge (dict "protocol" $protocol) .) }}
@@ -32,7 +32,7 @@ spec:
 apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
 metadata:
-  {{- include "metadata" $ | nindent 2 }}
+  {{- include "metadata" (merge (dict "object" (include "service.autoscaler" $)) $) | nindent 2 }}
 spec:
   scaleTargetRef:
     apiVersion: apps/v1
@@ -123,7 +123,7 @@ spec:
 {{- if not (kindIs "invalid" $value) }}{{ $_ := set $env $name $value }}{{ end }}
 {{- end }}
 {{- include "env.site" . }}
-{{- if and (eq .name "ws") (not (hasKey $env "HOST_ID")) }}
+{{- if and (has .name (list "ws" "stream")) (not (hasKey $env "HOST_ID")) }}
 # By which its sessions are known: the address that the gateway sees.
 - name: HOST_ID
   valueFrom:
@@ -198,6 +198,11 @@ spec:
 {{- end }}
 {{- if and .root.Values.balancer.enabled (has "shed" $needs) }}
 {{- $_ := set $env "SHED_TOKEN" (dict "name" (include "shed.secret" .) "key" "token") }}
+{{- end }}
+{{- with .root.Values.profiles }}
+{{- if and .enabled (has "profiles" $needs) }}
+{{- $_ := set $env "PROFILES_URL" (printf "http://%s:%v" (include "service.exposed" (dict "name" "profiles")) .port) }}
+{{- end }}
 {{- end }}
 {{- if has "gateway" $needs }}
 {{- range include "gateway.listeners" . | fromYamlArray }}
@@ -281,6 +286,9 @@ spec:
 {{- if not .endpoints }}{{ include "policy.part" (dict "root" $.root "part" "etcd" "port" 2379 "direction" "to") }}
 {{- else }}{{ include "policy.outside" (regexFindAll "[0-9]+(,|$)" .endpoints -1 | join "" | splitList "," | uniq | compact) }}{{ end }}
 {{- end }}
+{{- end }}
+{{- with .root.Values.profiles }}
+{{- if and .enabled (has "profiles" $needs) }}{{ include "policy.part" (dict "root" $.root "part" "profiles" "port" .port "direction" "to") }}{{ end }}
 {{- end }}
 {{- if has "gateway" $needs }}
 {{- range include "gateway.listeners" . | fromYamlArray }}

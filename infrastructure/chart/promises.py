@@ -98,7 +98,7 @@ def service_keeps_its_word(name, values, found):
     check(template["metadata"]["labels"].get("traffic") == "active", f"{name}: pods without traffic=active")
     check(pod.get("topologySpreadConstraints"), f"{name}: replicas are not spread")
     env = {variable["name"]: variable.get("value") for variable in pod["containers"][0]["env"]}
-    drain = duration(env.get("SIGTERM_TIMEOUT", env.get("DRAIN_TIMEOUT", "0"))) + (duration(env.get("DRAIN_SPREAD", "10")) + 5 if name in ("tcp", "ws") else 0)
+    drain = duration(env.get("SIGTERM_TIMEOUT", env.get("DRAIN_TIMEOUT", "0"))) + (duration(env.get("DRAIN_SPREAD", "10")) + 5 if name in ("tcp", "ws", "stream") else 0)
     check(pod["terminationGracePeriodSeconds"] > drain, f"{name}: grace {pod['terminationGracePeriodSeconds']} s for a drain of {drain} s")
     for key, value in values["env"].items():
         check(env.get(key) == str(value), f"{name}: {key} is {env.get(key)!r}, not {value!r}")
@@ -107,12 +107,12 @@ def service_keeps_its_word(name, values, found):
         service = next((one for one in found["Service"] if one["metadata"]["name"] == exposed), None)
         check(service and service["spec"]["clusterIP"] == "None", f"{name}: no headless Service")
         check(service and service["spec"]["selector"].get("traffic") == "active", f"{name}: its Service does not select by traffic=active")
-    if name == "ws":
+    if name in ("ws", "stream"):
         # Its sessions are known by the address that the gateway sees, and Redis' password is nowhere written out.
         sources = {variable["name"]: variable.get("valueFrom", {}) for variable in pod["containers"][0]["env"]}
-        check(sources.get("HOST_ID", {}).get("fieldRef", {}).get("fieldPath") == "status.podIP", "ws: HOST_ID is not the pod's address")
-        check(env.get("REDIS_HOST") == f"{RELEASE}-redis" and "secretKeyRef" in sources.get("REDIS_PASSWORD", {}), "ws: no Redis with a password from a Secret")
-    if name in ("tcp", "ws", "balancer"):
+        check(sources.get("HOST_ID", {}).get("fieldRef", {}).get("fieldPath") == "status.podIP", f"{name}: HOST_ID is not the pod's address")
+        check(env.get("REDIS_HOST") == f"{RELEASE}-redis" and "secretKeyRef" in sources.get("REDIS_PASSWORD", {}), f"{name}: no Redis with a password from a Secret")
+    if name in ("tcp", "ws", "stream", "balancer"):
         # Orders to shed connections carry one token, which those have who give them and who obey.
         sources = {variable["name"]: variable.get("valueFrom", {}) for variable in pod["containers"][0]["env"]}
         secret = sources.get("SHED_TOKEN", {}).get("secretKeyRef", {}).get("name")
@@ -122,7 +122,8 @@ def service_keeps_its_word(name, values, found):
         check(env.get("ETCD_ENDPOINTS") == members, f"tcp: its etcd is {env.get('ETCD_ENDPOINTS')}")
     if name == "ws-client":
         check((env.get("WS_SERVER_HOST"), env.get("WS_SERVER_PORT")) == ("envoy-gateway-tcp", "8000"), "ws-client: does not go through the gateway")
-    autoscaler = next((one for one in found.get("HorizontalPodAutoscaler", []) if one["metadata"]["name"] == name), None)
+    autoscaler_name = {"stream": "stream-hpa"}.get(name, name)
+    autoscaler = next((one for one in found.get("HorizontalPodAutoscaler", []) if one["metadata"]["name"] == autoscaler_name), None)
     check(bool(autoscaler) == bool(values.get("autoscaling")), f"{name}: {'an' if autoscaler else 'no'} autoscaler")
     if autoscaler:
         for key, value in values["autoscaling"].items():
@@ -201,7 +202,7 @@ def main():
         ports = {port["name"]: port["protocol"] if "protocol" in port else "TCP" for pod in pods for container in pod["spec"]["containers"] for port in container["ports"]}
         for port in service["spec"]["ports"]:
             check(ports.get(port["targetPort"]) == port["protocol"], f"Service {name}: nothing at {port['targetPort']}/{port['protocol']}")
-    for name in ("tcp", "udp", "ws", "ws-client", "balancer", "page", "logger"):
+    for name in ("tcp", "udp", "ws", "stream", "ws-client", "balancer", "profiles", "page", "logger"):
         if VALUES[name]["enabled"]:
             service_keeps_its_word(name, VALUES[name], found)
     gateway = next(one for one in found["Service"] if one["metadata"]["name"] == "envoy-gateway-tcp")

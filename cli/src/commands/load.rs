@@ -1,6 +1,7 @@
 //! `playctl load [SCENARIO] [TARGET]`
 
 mod in_cluster;
+mod pairs;
 
 use std::{
     net::SocketAddr,
@@ -65,7 +66,7 @@ spread 7/7/6, tcp 1 → 2, tcp above target, tcp below target, tcp/tcp-1 ready
 kafka stopped, kafka started.
 Built in: tcp-10k, udp-burst, broadcast, drain, broker-down, kill-server,
 rebalance-10k, node-add, ws-hard-limit, ws-scale-out, ws-scale-in,
-ws-swiss-cheese, ws-storm.
+ws-swiss-cheese, ws-storm, stream-6.
 docs/scenarios.md describes the files.
 
 Expectations that fail make the exit status 3. A load that expects answers and
@@ -111,10 +112,10 @@ pub(crate) struct Outputs {
 #[expect(clippy::struct_excessive_bools, reason = "flags, each of its own")]
 pub(crate) struct Shape {
     /// What is spoken
-    #[arg(long, value_name = "tcp|udp|ws")]
+    #[arg(long, value_name = "tcp|udp|ws|sse")]
     pub protocol: Option<Protocol>,
     // In clap's texts `{n}` is a line end.
-    /// Where connections are upgraded (ws); {user} is user-1 for the first connection, user-2 for the next
+    /// Where connections are upgraded (ws), or the events are (sse); {user} is user-1 for the first connection, user-2 for the next, and with {profile} a UUID over sse
     #[arg(long, value_name = "PATH")]
     pub path: Option<String>,
     /// How many connections; over udp, peers (sockets with a port each)
@@ -312,6 +313,7 @@ fn against(
         }
     };
     options.targets = vec![resolve(&endpoint.to_string(), &scenario)?];
+    pairs::make(&**target, &scenario)?;
     options.replica_names = Some(session::replica_names(Arc::clone(target)));
     carry_out(context, scenario, options, Some(watched(target)?), outputs)
 }
@@ -389,7 +391,7 @@ impl Shape {
         if let Some(protocol) = protocol {
             scenario.protocol = protocol;
             if whole.is_none() {
-                protocol.name().clone_into(&mut scenario.service);
+                protocol.service().clone_into(&mut scenario.service);
             }
         }
         let (phases, messages) = (&mut scenario.phases, &mut scenario.messages);

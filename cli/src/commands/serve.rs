@@ -84,6 +84,12 @@ fn program(kind: ServiceKind) -> Option<Program> {
                 ended(balancer::run(settings, platform, shutdown()?))
             })
         }
+        ServiceKind::Stream => {
+            ("Server-sent events for a user and a profile", stream::Settings::VARIABLES, |env| {
+                let settings = stream::Settings::from_env(env).map_err(Failure::usage)?;
+                ended(stream::run(settings, shutdown()?))
+            })
+        }
         ServiceKind::Profiles => {
             ("Users and profiles, in Cassandra or in memory", profiles::Settings::VARIABLES, |env| {
                 let settings = profiles::Settings::from_env(env).map_err(Failure::usage)?;
@@ -94,7 +100,7 @@ fn program(kind: ServiceKind) -> Option<Program> {
             let settings = page::Settings::from_env(env).map_err(Failure::usage)?;
             ended(page::run(settings, shutdown()?))
         }),
-        ServiceKind::Stream | ServiceKind::Directory => return None,
+        ServiceKind::Directory => return None,
     };
     Some(Program { name: kind.name(), about, variables, listens: kind.row().has_clients, run })
 }

@@ -215,15 +215,22 @@ impl Controller {
 type Value = fn(&Instance) -> Option<i64>;
 
 /// The metrics that every scrape reports.
-const SCRAPED: [(&str, Value); 5] = [
+const SCRAPED: [(&str, Value); 6] = [
     ("tcp_state_established", |one| one.series.connections().map(thousand)),
     ("udp_packets_received", |one| {
         one.series.packets_per_second().map(|packets| (packets * 1000.0).round() as i64)
     }),
-    ("ws_sessions", |one| one.series.sessions().map(thousand)),
+    ("ws_sessions", |one| of_sessions(one, PodsMetric::Sessions)),
+    ("users", |one| of_sessions(one, PodsMetric::Users)),
     ("cpu", |one| one.series.cpu_milli.map(|cpu| cpu.milli)),
     ("memory", |one| one.series.memory_bytes.map(thousand)),
 ];
+
+/// What a replica says of its sessions, if that is what its service calls them.
+fn of_sessions(one: &Instance, metric: PodsMetric) -> Option<i64> {
+    let Workload::Service(kind) = one.workload else { return None };
+    one.series.sessions().filter(|_| kind.row().metric == Some(metric)).map(thousand)
+}
 
 fn thousand(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX).saturating_mul(1000)
@@ -237,6 +244,6 @@ pub(crate) fn custom_metric(name: &str, replica: &mut Instance, now: Time) -> Op
             let packets = replica.series.packets_per_second_windowed(now)?;
             Some((packets * 1000.0).round() as i64)
         }
-        PodsMetric::Sessions => replica.series.sessions().map(thousand),
+        PodsMetric::Sessions | PodsMetric::Users => replica.series.sessions().map(thousand),
     }
 }

@@ -124,7 +124,7 @@ pub(crate) fn spawn_worker(
         let mut last_words = LastWords { worker, reports, words: Some("it ended unexpectedly".to_owned()) };
         let reports = last_words.reports.clone();
         let result = match spec.scenario.protocol {
-            Protocol::Tcp | Protocol::Ws => {
+            Protocol::Tcp | Protocol::Ws | Protocol::Sse => {
                 Worker::<Stream>::new(spec, commands, reports).and_then(Worker::run)
             }
             Protocol::Udp => Worker::<Datagram>::new(spec, commands, reports).and_then(Worker::run),

@@ -113,6 +113,7 @@ pub(crate) struct Each<T> {
     pub(crate) broadcast: T,
     pub(crate) gap: T,
     pub(crate) gap_without_delay: T,
+    pub(crate) event_gap: T,
 }
 
 impl Each<Sum> {
@@ -125,6 +126,7 @@ impl Each<Sum> {
         self.broadcast.add(&other.broadcast);
         self.gap.add(&other.gap);
         self.gap_without_delay.add(&other.gap_without_delay);
+        self.event_gap.add(&other.event_gap);
     }
 
     pub(crate) fn without(&self, part: &Self) -> Each<Sparse> {
@@ -137,6 +139,7 @@ impl Each<Sum> {
             broadcast: self.broadcast.without(&part.broadcast),
             gap: self.gap.without(&part.gap),
             gap_without_delay: self.gap_without_delay.without(&part.gap_without_delay),
+            event_gap: self.event_gap.without(&part.event_gap),
         }
     }
 }
@@ -155,6 +158,7 @@ impl Distributions {
             broadcast: self.broadcast.take(),
             gap: self.gap.take(),
             gap_without_delay: self.gap_without_delay.take(),
+            event_gap: self.event_gap.take(),
         }
     }
 
@@ -167,6 +171,7 @@ impl Distributions {
         self.broadcast.merge(&other.broadcast);
         self.gap.merge(&other.gap);
         self.gap_without_delay.merge(&other.gap_without_delay);
+        self.event_gap.merge(&other.event_gap);
     }
 }
 

@@ -34,6 +34,13 @@
 //! next ones. For an order each worker reports who is where, then it is decided over all of them which users of which replica
 //! leave, and each worker is told how many of its own. A user who leaves waits for its answer first, and stays away.
 //!
+//! # Server-sent events
+//! A connection is open once its request is answered by a stream of events, and sends nothing more. Events are counted,
+//! and so is what lies between two ids where these are numbers; the time between two events counts over all the
+//! connections that a client has, each of which begins where the last one ended (`Last-Event-ID`). An event that says that
+//! there will be no others, as our service's does when it has no lock for a client, counts apart. Nothing is buffered: less
+//! than 250 bytes per connection know where it is.
+//!
 //! # Datagrams
 //! Over UDP a connection is a peer: a socket with a port of its own. Nothing waits for an answer, unless a window says
 //! how many messages of a peer may be outstanding; what falls due beyond it is late. The peers have a schedule each,
@@ -66,6 +73,7 @@ mod recognise;
 mod remote;
 mod reply;
 mod run;
+mod sse;
 mod target;
 mod watch;
 mod websocket;
@@ -79,4 +87,5 @@ pub use error::LoadError;
 pub use remote::{WorkerCommand, serve_worker};
 pub use reply::NOTICE;
 pub use run::{Identify, Options, ReplicaNames, run};
+pub use sse::pairs::bind as bind_pairs;
 pub use target::{protocol, resolve};

@@ -154,7 +154,7 @@ pub fn run(
     let ramp = match (scenario.protocol, scenario.profile()) {
         (_, Some(_)) => format!("{connections} peers at once"),
         (Protocol::Udp, None) => format!("{connections} peers, {}", scenario.phases.ramp.rate.words()),
-        (Protocol::Tcp | Protocol::Ws, None) => {
+        (Protocol::Tcp | Protocol::Ws | Protocol::Sse, None) => {
             format!("{connections} connections, {}", scenario.phases.ramp.rate.words())
         }
     };
@@ -365,8 +365,8 @@ fn identify(scenario: &Scenario, options: &Options) -> Option<bool> {
     let is_ours =
         scenario.protocol == Protocol::Tcp && scenario.messages.payload.bytes().starts_with(b"msg:");
     match options.identify {
-        // The answer to an upgrade says it, or nothing does.
-        _ if scenario.protocol == Protocol::Ws => Some(false),
+        // The answer to an upgrade or the first event says it, or nothing does.
+        _ if matches!(scenario.protocol, Protocol::Ws | Protocol::Sse) => Some(false),
         Identify::Always => Some(true),
         Identify::Auto if is_ours => None,
         Identify::Never | Identify::Auto => Some(false),

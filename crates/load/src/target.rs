@@ -27,10 +27,14 @@ pub fn resolve(text: &str, protocol: Protocol) -> Result<SocketAddr, LoadError> 
         None => text,
         Some((scheme, address)) => match scheme.parse::<Protocol>() {
             Ok(spoken) if spoken == protocol => address,
+            // What it goes over.
+            Err(_) if scheme == "http" && protocol == Protocol::Sse => {
+                address.strip_suffix('/').unwrap_or(address)
+            }
             Ok(_) => return Err(wrong(format!("the load speaks {protocol}"))),
             Err(_) => {
                 return Err(wrong(format!(
-                    "the protocol `{scheme}` is not spoken, only tcp, udp and ws are"
+                    "the protocol `{scheme}` is not spoken, only tcp, udp, ws and sse are"
                 )));
             }
         },
@@ -42,7 +46,7 @@ pub fn resolve(text: &str, protocol: Protocol) -> Result<SocketAddr, LoadError> 
     if let Some((address, path)) = address.split_once('/') {
         let example = format!("--protocol {protocol} {address}");
         return Err(wrong(match protocol {
-            Protocol::Ws => format!("the path is an option: {example} --path /{path}"),
+            Protocol::Ws | Protocol::Sse => format!("the path is an option: {example} --path /{path}"),
             _ => format!("an address has no path: {example}"),
         }));
     }
@@ -63,7 +67,7 @@ pub fn resolve(text: &str, protocol: Protocol) -> Result<SocketAddr, LoadError> 
         address.to_socket_addrs().map_err(|error| wrong(error.to_string()))?.collect();
     let first = *addresses.first().ok_or_else(|| wrong("the name has no address".to_owned()))?;
     let listens = |address: &&SocketAddr| match protocol {
-        Protocol::Tcp | Protocol::Ws => TcpStream::connect_timeout(address, PATIENCE).is_ok(),
+        Protocol::Tcp | Protocol::Ws | Protocol::Sse => TcpStream::connect_timeout(address, PATIENCE).is_ok(),
         Protocol::Udp => takes_datagrams(**address),
     };
     let several = addresses.iter().any(|address| *address != first);

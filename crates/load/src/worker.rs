@@ -6,7 +6,7 @@
 //! for its schedule and otherwise only for the network.
 //!
 //! The loop is the same for all transports. What a [`Transport`] does with what is due and with what comes is its own:
-//! [`Stream`] over TCP, with or without the frames of WebSocket, and [`Datagram`] over UDP.
+//! [`Stream`] over TCP, with or without the frames of WebSocket or the events of SSE, and [`Datagram`] over UDP.
 
 mod commands;
 mod connection;
@@ -20,6 +20,7 @@ mod sending;
 mod session;
 mod socket;
 mod spec;
+mod sse;
 mod wait;
 mod websocket;
 

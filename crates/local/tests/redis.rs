@@ -161,6 +161,90 @@ fn commands_answer_as_redis_does() {
 }
 
 #[test]
+fn a_transaction_runs_at_once_unless_a_watched_key_has_changed() {
+    let redis = Redis::start();
+    let (mut client, mut other) = (redis.connect(), redis.connect());
+    for (words, expected) in [
+        ("exec", "-ERR EXEC without MULTI"),
+        ("discard", "-ERR DISCARD without MULTI"),
+        ("set k mine px 60000", "+OK"),
+        ("watch k none", "+OK"),
+        ("multi", "+OK"),
+        ("multi", "-ERR MULTI calls can not be nested"),
+        ("watch k", "-ERR WATCH inside MULTI is not allowed"),
+        ("pexpire k 120000", "+QUEUED"),
+        ("set other 1 ex 0", "+QUEUED"),
+        ("get k", "+QUEUED"),
+    ] {
+        assert_eq!(client.say(words), expected, "{words}");
+    }
+    assert_eq!(other.say("pttl none"), ":-2");
+    assert_eq!(other.say("get other"), "$-1");
+    // A command that fails does not keep the others from running.
+    let answer = client.say("exec");
+    assert_eq!(answer, "*3 :1 -ERR invalid expire time in 'set' command $4 mine");
+    assert_eq!(client.say("ttl k"), ":120");
+
+    // Changes of any kind, by others and by oneself.
+    for (change, answer) in [
+        ("set k theirs", "+OK"),
+        ("expire k 50", ":1"),
+        ("del k", ":1"),
+        ("set k mine", "+OK"),
+        ("set none x", "+OK"),
+    ] {
+        assert_eq!(client.say("watch k none"), "+OK");
+        assert_eq!(other.say(change), answer);
+        assert_eq!(client.say("multi"), "+OK");
+        assert_eq!(client.say("set done yes"), "+QUEUED");
+        assert_eq!(client.say("exec"), "*-1", "{change}");
+        assert_eq!(client.say("get done"), "$-1");
+    }
+    // What is not changed, or watched no longer, is no obstacle.
+    for harmless in ["get k", "set k x nx", "del nobody", "expire nobody 5"] {
+        assert_eq!(client.say("watch k nobody"), "+OK");
+        other.say(harmless);
+        assert_eq!((client.say("multi"), client.say("dbsize")), ("+OK".into(), "+QUEUED".into()));
+        assert_eq!(client.say("exec"), "*1 :2", "{harmless}");
+    }
+    assert_eq!(client.say("watch k"), "+OK");
+    assert_eq!(other.say("set k again"), "+OK");
+    assert_eq!(client.say("unwatch"), "+OK");
+    assert_eq!((client.say("multi"), client.say("exec")), ("+OK".into(), "*0".into()));
+}
+
+#[test]
+fn a_watched_key_whose_time_is_over_has_changed() {
+    let redis = Redis::start();
+    let mut client = redis.connect();
+    assert_eq!(client.say("set k v px 50"), "+OK");
+    assert_eq!(client.say("watch k"), "+OK");
+    let mut other = redis.connect();
+    let deadline = clock::now() + DEADLINE;
+    while other.say("get k") != "$-1" {
+        assert!(clock::now() < deadline, "it does not expire");
+    }
+    assert_eq!(client.say("multi"), "+OK");
+    assert_eq!(client.say("set done yes"), "+QUEUED");
+    assert_eq!(client.say("exec"), "*-1");
+}
+
+#[test]
+fn a_command_that_cannot_be_queued_discards_the_transaction() {
+    let redis = Redis::start();
+    let mut client = redis.connect();
+    assert_eq!(client.say("multi"), "+OK");
+    assert_eq!(client.say("set k v"), "+QUEUED");
+    assert_eq!(client.say("get"), "-ERR wrong number of arguments for 'get' command");
+    assert_eq!(client.say("exec"), "-EXECABORT Transaction discarded because of previous errors.");
+    assert_eq!(client.say("get k"), "$-1");
+    assert_eq!(client.say("multi"), "+OK");
+    assert_eq!(client.say("set k v"), "+QUEUED");
+    assert_eq!(client.say("discard"), "+OK");
+    assert_eq!(client.say("get k"), "$-1");
+}
+
+#[test]
 fn a_scan_of_many_keys_gives_each() {
     let redis = Redis::start();
     let mut client = redis.connect();

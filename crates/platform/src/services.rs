@@ -48,10 +48,12 @@ pub enum PodsMetric {
     Packets,
     /// Sessions, as many as there were at the last scrape.
     Sessions,
+    /// Open streams, as many as there were at the last scrape.
+    Users,
 }
 
 impl PodsMetric {
-    pub const ALL: [Self; 3] = [Self::Connections, Self::Packets, Self::Sessions];
+    pub const ALL: [Self; 4] = [Self::Connections, Self::Packets, Self::Sessions, Self::Users];
 
     /// As an HPA names it.
     pub fn name(self) -> &'static str {
@@ -59,6 +61,7 @@ impl PodsMetric {
             Self::Connections => "tcp_state_established",
             Self::Packets => "udp_packets_received",
             Self::Sessions => "ws_sessions",
+            Self::Users => "users",
         }
     }
 
@@ -68,6 +71,7 @@ impl PodsMetric {
             Self::Connections => None,
             Self::Packets => Some("udp_packets_received_total"),
             Self::Sessions => Some("ws_sessions"),
+            Self::Users => Some("users"),
         }
     }
 
@@ -98,7 +102,7 @@ impl ServiceKind {
             Self::Tcp => row("tcp", Protocol::Tcp, Some(PodsMetric::Connections)),
             Self::Udp => row("udp", Protocol::Udp, Some(PodsMetric::Packets)),
             Self::Ws => row("ws", Protocol::Tcp, Some(PodsMetric::Sessions)),
-            Self::Stream => later("stream"),
+            Self::Stream => row("stream", Protocol::Tcp, Some(PodsMetric::Users)),
             Self::Directory => later("directory"),
             Self::Logger => ServiceRow { has_clients: false, ..row("logger", Protocol::Tcp, None) },
             Self::WsClient => row("ws-client", Protocol::Tcp, None),

@@ -102,6 +102,7 @@ fn summary() -> LoadSummary {
         ended_early: Some("nobody could connect".to_owned()),
         gap: latency,
         gap_without_delay: latency,
+        event_gap: latency,
         endings: vec![Ending { code: 4001, reason: "Server Rebalancing".to_owned(), count: 3 }],
     }
 }

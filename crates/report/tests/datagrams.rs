@@ -104,6 +104,7 @@ fn events() -> Vec<Event> {
         ended_early: None,
         gap: LatencySummary::default(),
         gap_without_delay: LatencySummary::default(),
+        event_gap: LatencySummary::default(),
         endings: Vec::new(),
     };
     vec![

@@ -7,7 +7,7 @@ use platform::{exit, file};
 use crate::{Scenario, hint};
 
 /// The scenarios that are built in, by name.
-const EMBEDDED: [(&str, &str); 13] = [
+const EMBEDDED: [(&str, &str); 14] = [
     ("tcp-10k", include_str!("../../../infrastructure/scenarios/tcp-10k.yaml")),
     ("udp-burst", include_str!("../../../infrastructure/scenarios/udp-burst.yaml")),
     ("broadcast", include_str!("../../../infrastructure/scenarios/broadcast.yaml")),
@@ -21,6 +21,7 @@ const EMBEDDED: [(&str, &str); 13] = [
     ("ws-scale-in", include_str!("../../../infrastructure/scenarios/ws-scale-in.yaml")),
     ("ws-swiss-cheese", include_str!("../../../infrastructure/scenarios/ws-swiss-cheese.yaml")),
     ("ws-storm", include_str!("../../../infrastructure/scenarios/ws-storm.yaml")),
+    ("stream-6", include_str!("../../../infrastructure/scenarios/stream-6.yaml")),
 ];
 /// A larger file is no scenario.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;

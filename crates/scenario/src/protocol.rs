@@ -14,14 +14,25 @@ pub enum Protocol {
     Udp,
     /// WebSocket over TCP.
     Ws,
+    /// Server-sent events over HTTP: the clients listen.
+    Sse,
 }
 
 impl Protocol {
-    const NAMES: [(&'static str, Self); 3] = [("tcp", Self::Tcp), ("udp", Self::Udp), ("ws", Self::Ws)];
+    const NAMES: [(&'static str, Self); 4] =
+        [("tcp", Self::Tcp), ("udp", Self::Udp), ("ws", Self::Ws), ("sse", Self::Sse)];
 
-    /// As it is written before an address (`udp://127.0.0.1:10001`), and what the service is called that speaks it.
+    /// As it is written before an address (`udp://127.0.0.1:10001`).
     pub fn name(self) -> &'static str {
         name_of(&Self::NAMES, &self)
+    }
+
+    /// What our service is called that speaks it.
+    pub fn service(self) -> &'static str {
+        match self {
+            Self::Sse => "stream",
+            other => other.name(),
+        }
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Plan {
 
 const DELAY_TCP: Duration = Duration::from_secs(1);
 const DELAY_WS: Duration = Duration::from_secs(5);
+/// As browsers do.
+const DELAY_SSE: Duration = Duration::from_secs(3);
 const AT_MOST: Duration = Duration::from_mins(1);
 
 impl Policy {
@@ -81,7 +83,11 @@ impl Reconnect {
         if self.is_never() {
             return None;
         }
-        let delay = self.delay.unwrap_or(if protocol == Protocol::Ws { DELAY_WS } else { DELAY_TCP });
+        let delay = self.delay.unwrap_or(match protocol {
+            Protocol::Tcp | Protocol::Udp => DELAY_TCP,
+            Protocol::Ws => DELAY_WS,
+            Protocol::Sse => DELAY_SSE,
+        });
         let half = delay / 2;
         let (jitter, doubles_up_to) = match (self.policy, protocol) {
             // As ever: exactly after the delay.

@@ -31,8 +31,11 @@ pub struct Scenario {
     pub values: Vec<Requirement>,
     pub protocol: Protocol,
     /// WebSocket: where connections are upgraded. `{n}` stands for the number of the connection, from 1, `{user}` for
-    /// `user-{n}`.
+    /// `user-{n}`. SSE: where the events are; `{user}` and `{profile}` stand for UUIDs.
     pub path: Option<String>,
+    /// SSE: so many users and profiles there are; further connections begin with the first again. Without it each
+    /// connection has its own.
+    pub pairs: Option<u64>,
     pub phases: Phases,
     pub messages: Messages,
     pub reconnect: Reconnect,
@@ -127,6 +130,8 @@ pub enum LoadDuration {
 
 /// Where our own service upgrades.
 const PATH_DEFAULT: &str = "/api/v1/websocket/{user}";
+/// Where our own service streams.
+const SSE_PATH_DEFAULT: &str = "/stream/{user}/{profile}";
 const HOLD_DEFAULT: Duration = Duration::from_secs(30);
 const EVERY_DEFAULT: Duration = Duration::from_secs(1);
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
@@ -144,6 +149,7 @@ impl Default for Scenario {
             values: Vec::new(),
             protocol: Protocol::Tcp,
             path: None,
+            pairs: None,
             phases: Phases::default(),
             messages: Messages::default(),
             reconnect: Reconnect::default(),
@@ -172,6 +178,8 @@ impl Scenario {
     /// window: as fast as answers come.
     pub fn every(&self) -> Option<Duration> {
         match self.messages.every {
+            // The clients listen.
+            _ if self.protocol == Protocol::Sse => None,
             Some(Every::Never) => None,
             Some(Every::Interval(every)) => Some(every),
             None if !self.phases.send.is_empty() => None,
@@ -185,8 +193,25 @@ impl Scenario {
         Some(&self.phases.send).filter(|profile| !profile.is_empty())
     }
 
-    /// WebSocket: where connection `number`, counted from 0, is upgraded.
+    /// SSE: how many users and profiles there are.
+    pub fn pairs(&self) -> u64 {
+        self.pairs.unwrap_or(self.phases.ramp.connections).max(1)
+    }
+
+    /// SSE: the user and the profile of pair `number`, counted from 0.
+    pub fn pair(number: u64) -> (String, String) {
+        let id = |variant: char| format!("00000000-0000-4000-{variant}000-{:012x}", number + 1);
+        (id('8'), id('9'))
+    }
+
+    /// WebSocket and SSE: what connection `number`, counted from 0, asks for.
     pub fn path_of(&self, number: u64) -> String {
+        if self.protocol == Protocol::Sse {
+            let template = self.path.as_deref().unwrap_or(SSE_PATH_DEFAULT);
+            let (user, profile) = Self::pair(number % self.pairs());
+            let number = (number + 1).to_string();
+            return template.replace("{user}", &user).replace("{profile}", &profile).replace("{n}", &number);
+        }
         let number = (number + 1).to_string();
         let template = self.path.as_deref().unwrap_or(PATH_DEFAULT);
         template.replace("{user}", &format!("user-{number}")).replace("{n}", &number)
@@ -245,7 +270,7 @@ impl Scenario {
     /// could not be told from the next message's.
     pub fn message_timeout(&self) -> Duration {
         self.messages.timeout.unwrap_or(match self.protocol {
-            Protocol::Tcp | Protocol::Ws => TIMEOUT_DEFAULT,
+            Protocol::Tcp | Protocol::Ws | Protocol::Sse => TIMEOUT_DEFAULT,
             Protocol::Udp => UDP_TIMEOUT_DEFAULT,
         })
     }

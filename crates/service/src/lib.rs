@@ -12,6 +12,7 @@
 //! * [`cache`]: memcached, with a deadline for each command and a circuit breaker.
 //! * [`kafka`]: broadcasts to all instances, and the producer behind [`logs`].
 //! * [`redis`]: connections to Redis that give up in time.
+//! * [`sessions`]: what services with sessions in Redis share.
 //! * [`etcd`]: leases, transactions and watches.
 //! * [`web`]: the port of a service that speaks HTTP.
 //! * [`http`]: the one HTTP client, for probes, scrapes and the APIs of neighbouring servers.
@@ -38,6 +39,7 @@ pub mod mailbox;
 pub mod metrics;
 pub mod readiness;
 pub mod redis;
+pub mod sessions;
 pub mod settings;
 pub mod shed;
 pub mod shutdown;

@@ -35,8 +35,16 @@ const RECEIVE_BUFFER_BYTES: usize = 16 * 1024;
 /// # Errors
 /// What the kernel says.
 pub fn bound_buffers(listener: &TcpListener) -> io::Result<()> {
+    bound_buffers_at(listener, SEND_BUFFER_BYTES)
+}
+
+/// The same with another bound on sending, for services that send much.
+///
+/// # Errors
+/// What the kernel says.
+pub fn bound_buffers_at(listener: &TcpListener, send_bytes: usize) -> io::Result<()> {
     let socket = SockRef::from(listener);
-    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    socket.set_send_buffer_size(send_bytes)?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)
 }
 

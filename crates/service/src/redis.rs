@@ -3,6 +3,8 @@
 //! A connection that failed is not repaired. Its user drops it and connects again, with a
 //! [`crate::backoff::Backoff`] in between, because after a gap the contents of Redis are no longer known.
 
+pub mod owned;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZeroU16;

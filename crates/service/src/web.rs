@@ -133,12 +133,29 @@ async fn answer(
 
 /// Whether a connection is reset when it is closed; clones speak of the same connection.
 #[derive(Debug, Clone, Default)]
-pub struct Reset(Arc<AtomicBool>);
+pub struct Reset(Arc<Wish>);
+
+#[derive(Debug, Default)]
+struct Wish {
+    on_close: AtomicBool,
+    now: AtomicBool,
+}
 
 impl Reset {
     /// Unsent bytes are dropped at the close: the kernel keeps nothing for a client that does not read.
     pub fn on_close(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.on_close.store(true, Ordering::Relaxed);
+    }
+
+    /// Nothing more is written, and the next attempt ends the connection. The caller wakes the task that serves it, which
+    /// attempts at once.
+    pub fn now(&self) {
+        self.on_close();
+        self.0.now.store(true, Ordering::Relaxed);
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if self.0.now.load(Ordering::Relaxed) { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }
 }
 
@@ -188,7 +205,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if self.reset.0.load(Ordering::Relaxed) {
+        if self.reset.0.on_close.load(Ordering::Relaxed) {
             listen::reset_on_close(&self.stream);
         } else {
             listen::give_up_after(&self.stream, LINGER);
@@ -212,6 +229,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.reset.check()?;
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.within_stall(context, written)
     }
@@ -221,6 +239,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.reset.check()?;
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
         self.within_stall(context, written)
     }

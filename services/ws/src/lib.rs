@@ -6,7 +6,7 @@
 //!                                          ▼            ▼
 //!                                       sessions: who is here and how long idle ──▶ store: mirrored to Redis
 //!                                          ▲
-//!                                       drops: "close your n most idle" from Redis
+//!                                       service::sessions: "close your n most idle" from Redis
 //! ```
 //!
 //! An idle session has one task, a read buffer of 1 KiB and no timer: one sweep a second finds the peers that must be
@@ -17,8 +17,6 @@
 
 mod accept_rate;
 mod clock;
-mod drops;
-mod host_id;
 pub mod metrics;
 mod routes;
 mod server;

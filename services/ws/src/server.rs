@@ -8,11 +8,13 @@ use prometheus_client::registry::Registry;
 use rand::seq::SliceRandom;
 use service::admin::{Admin, Pages};
 use service::kafka::{Producer, Watch};
+use service::sessions::{host_id, orders};
 use service::{Phase, Readiness, Shutdown, listen, logs, web};
 use tokio::runtime::Runtime;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use crate::Error;
 use crate::accept_rate::AcceptRate;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -21,12 +23,13 @@ use crate::session::Rules;
 use crate::sessions::{Sessions, shut_down};
 use crate::settings::Settings;
 use crate::store::Store;
-use crate::{Error, drops, host_id};
 
 /// Connections beside those of sessions: health checks, requests, clients that wait for their turn.
 const OTHER_CONNECTIONS_MAX: usize = 4096;
 /// How often to look for silent peers, and for sessions that are left in a drain.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// Where the balancer's orders come from.
+const CHANNEL: &str = "drop-persistent-sessions";
 /// Steps in which a drain asks its sessions to leave.
 const DRAIN_STEP: Duration = Duration::from_millis(50);
 /// How long shipping the last log lines may take.
@@ -141,7 +144,8 @@ impl Server {
             });
             let orders = tokio::spawn({
                 let (app, readiness, redis) = (Arc::clone(&app), readiness.clone(), settings.redis.clone());
-                async move { drops::obey(&redis, &app.host_id, &app.sessions, &readiness).await }
+                let source = orders::Source { redis, channel: CHANNEL, host_id: app.host_id.clone() };
+                async move { orders::obey(&source, &readiness, |count| app.sessions.shed(count), || {}).await }
             });
             let peers = tokio::spawn(check_peers(Arc::clone(&app), settings.ping_interval));
             readiness.ready();

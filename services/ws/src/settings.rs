@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use service::sessions::host_id::HOST_ID;
 use service::settings::common::{ADMIN_HOST, ADMIN_PORT, HOST, POD_NAME, WORKERS};
 use service::settings::{Env, Host, Invalid, Reader, Variable, Workers};
 use service::{kafka, logs, redis, shed};
@@ -12,11 +13,6 @@ const MAX_CONNECTIONS_PER_HOST: Variable = Variable::new(
     "MAX_CONNECTIONS_PER_HOST",
     "30",
     "Sessions at a time; further clients are accepted and closed with 1013.",
-);
-const HOST_ID: Variable = Variable::optional(
-    "HOST_ID",
-    "Name of this instance in its sessions, by which the balancer orders them closed; if not set, the IP address it \
-     listens on, or else the one from which it reaches Redis.",
 );
 const MAX_MESSAGE: Variable = Variable::new(
     "MAX_MESSAGE",

@@ -299,7 +299,8 @@ impl World {
                 let sample = Sample {
                     connections: (!is_udp).then_some(count),
                     packets: is_udp.then_some((now, process.packets)),
-                    sessions: (service.row().metric == Some(PodsMetric::Sessions)).then_some(count),
+                    sessions: matches!(service.row().metric, Some(PodsMetric::Sessions | PodsMetric::Users))
+                        .then_some(count),
                     usage: Some(usage),
                 };
                 Some((*run, sample))

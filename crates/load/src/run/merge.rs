@@ -209,6 +209,7 @@ impl Merge {
             broadcast: self.run.broadcast.summary(),
             gap: self.run.gap.summary(),
             gap_without_delay: self.run.gap_without_delay.summary(),
+            event_gap: self.run.event_gap.summary(),
             message_histogram: self.run.message.buckets(),
             open_max: self.open_max,
             busiest_second: self.busiest_second(),

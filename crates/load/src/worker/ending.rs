@@ -38,6 +38,9 @@ impl Worker<Stream> {
         let closing = self.is_closing();
         let state = self.transport.connections[index as usize].state;
         if state == State::Upgrading {
+            if self.transport.sse.is_some() {
+                return self.stream_ended(index, end);
+            }
             return self.upgrade_ended(index, end);
         }
         let connection = &mut self.transport.connections[index as usize];
@@ -120,11 +123,16 @@ impl Worker<Stream> {
     /// Plans the next attempt of a connection that is none.
     pub(super) fn come_back(&mut self, index: u32) {
         let closing = self.is_closing();
-        let Stream { connections, random, websocket, .. } = &mut self.transport;
+        let Stream { connections, random, websocket, sse, .. } = &mut self.transport;
         let connection = &mut connections[index as usize];
         let hint = websocket.as_mut().and_then(|websocket| {
             websocket.forget(index);
             websocket.take_hint(index)
+        });
+        let hint = hint.or_else(|| {
+            let sse = sse.as_mut()?;
+            sse.forget(index);
+            sse.take_hint(index)
         });
         let jittered = self
             .spec
@@ -158,11 +166,10 @@ impl Worker<Stream> {
                 if now_ms.saturating_sub(since_ms) > self.spec.connect_timeout_ms() {
                     self.tally.totals.connect_timeouts += 1;
                     if is_upgrading {
-                        self.say_error(
-                            "the upgrade at",
-                            index,
-                            "no answer in time; does it speak WebSocket?",
-                        );
+                        let what =
+                            if self.transport.sse.is_some() { "server-sent events" } else { "WebSocket" };
+                        let why = format!("no answer in time; does it speak {what}?");
+                        self.say_error("the request at", index, why);
                     } else {
                         self.say_error("connecting to", index, "no answer in time");
                     }

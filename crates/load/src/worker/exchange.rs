@@ -67,6 +67,9 @@ impl Worker<Stream> {
         if self.transport.websocket.is_some() {
             return self.write_frames(index);
         }
+        if self.transport.sse.is_some() {
+            return self.write_request(index);
+        }
         let numbered = self.last_numbered(index);
         let Stream { connections, sending, .. } = &mut self.transport;
         let connection = &mut connections[index as usize];
@@ -136,6 +139,9 @@ impl Worker<Stream> {
         if connection.state == State::Identifying {
             self.read_identity(index, piece);
             return self.settle(index, false);
+        }
+        if self.transport.sse.is_some() {
+            return self.read_stream(index, piece);
         }
         if connection.state == State::Upgrading {
             return self.read_upgrade(index, piece);

@@ -71,6 +71,8 @@ impl Worker<Stream> {
             }
             if self.transport.websocket.is_some() {
                 self.upgrade(index);
+            } else if self.transport.sse.is_some() {
+                self.ask_for_stream(index);
             } else {
                 self.established(index);
             }

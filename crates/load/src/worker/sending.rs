@@ -19,6 +19,7 @@ use super::{
     NEVER, Order, Report, SHOWN_BYTES, Spec, Task, Transport, Worker,
     connection::{Connection, State},
     session::Session,
+    sse::Sse,
     websocket::WebSocket,
 };
 use crate::{
@@ -41,6 +42,8 @@ pub(crate) struct Stream {
     pub(super) sessions: Vec<Session>,
     /// With frames.
     pub(super) websocket: Option<WebSocket>,
+    /// With events.
+    pub(super) sse: Option<Sse>,
     pub(super) random: Pcg64Mcg,
     pub(super) buffer: Box<[u8]>,
     /// Connections of the ramp whose first attempt is undecided, or not yet made.
@@ -105,6 +108,7 @@ impl Transport for Stream {
             numbered: scenario.messages.sequence.then(|| Numbered::new(spec.payload())),
             sessions: if scenario.messages.sequence { vec![Session::default(); count] } else { Vec::new() },
             websocket: (scenario.protocol == Protocol::Ws).then(|| WebSocket::new(spec)),
+            sse: (scenario.protocol == Protocol::Sse).then(|| Sse::new(spec)),
             // PCG of a fixed kind, so that equal seeds give equal jitter whatever `rand` does next.
             random: Pcg64Mcg::new(u128::from(spec.seed) << 32 | u128::from(spec.worker) << 1 | 1),
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),

@@ -125,7 +125,7 @@ impl Spec {
     /// so short that a load ends when it is said to.
     pub(super) fn settle_ms(&self) -> u32 {
         let longest = match self.scenario.protocol {
-            Protocol::Tcp | Protocol::Ws => 500,
+            Protocol::Tcp | Protocol::Ws | Protocol::Sse => 500,
             // What is not answered by then is lost; the usual time-out tells.
             Protocol::Udp => 1_000,
         };

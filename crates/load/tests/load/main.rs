@@ -13,4 +13,5 @@ mod processes;
 mod running;
 mod sequence;
 mod server;
+mod sse;
 mod websocket;

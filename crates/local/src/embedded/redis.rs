@@ -2,8 +2,8 @@
 //!
 //! It speaks what our services send and what a person types with `redis-cli` or `nc`: strings with expiry (`SET`, `GET`,
 //! `MGET`, `DEL`, `UNLINK`, `EXISTS`, `EXPIRE`, `PEXPIRE`, `TTL`, `PTTL`), looking around (`SCAN`, `KEYS`, `DBSIZE`),
-//! messages (`PUBLISH`, `SUBSCRIBE`, `UNSUBSCRIBE`), and `PING`, `SELECT 0`, `QUIT`. Any other command is answered with
-//! an error that names it.
+//! messages (`PUBLISH`, `SUBSCRIBE`, `UNSUBSCRIBE`), transactions (`MULTI`, `EXEC`, `DISCARD`, `WATCH`, `UNWATCH`), and
+//! `PING`, `SELECT 0`, `QUIT`. Any other command is answered with an error that names it.
 
 mod channels;
 mod commands;
@@ -11,12 +11,13 @@ mod connection;
 mod glob;
 mod resp;
 mod store;
+mod transaction;
 
 use std::{io, net::SocketAddr, sync::Arc};
 
 use parking_lot::Mutex;
 
-use self::{channels::Channels, store::Store};
+use self::{channels::Channels, store::Store, transaction::Waiting};
 use super::{guests::Limits, server};
 
 /// Bytes of keys and values, bookkeeping included.
@@ -31,6 +32,7 @@ pub const LIMITS: &str = "in memory, 64 MiB, strings and messages only";
 struct Database {
     store: Mutex<Store>,
     channels: Mutex<Channels>,
+    waiting: Waiting,
 }
 
 /// A server that runs until it is stopped or dropped.
@@ -48,8 +50,8 @@ impl Server {
 
     /// The same with another bound on the memory of its keys, in bytes.
     pub fn with_memory(address: SocketAddr, bytes_max: usize) -> io::Result<Self> {
-        let database =
-            Arc::new(Database { store: Mutex::new(Store::new(bytes_max)), channels: Mutex::default() });
+        let store = Mutex::new(Store::new(bytes_max));
+        let database = Arc::new(Database { store, channels: Mutex::default(), waiting: Waiting::default() });
         let shared = Arc::clone(&database);
         let server = server::Server::bind("redis", address, CLIENTS, move |stream, guest| {
             Box::pin(connection::serve(stream, guest, Arc::clone(&shared)))

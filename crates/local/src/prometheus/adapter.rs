@@ -68,9 +68,9 @@ mod tests {
     fn every_pods_metric_of_a_service_that_runs_here_has_a_rule() {
         assert_eq!(
             names().collect::<Vec<_>>(),
-            ["tcp_state_established", "udp_packets_received", "ws_sessions"]
+            ["tcp_state_established", "udp_packets_received", "users", "ws_sessions"]
         );
-        assert_eq!(query("users", "playground", &["stream-0"]), None);
+        assert_eq!(query("requests", "playground", &["stream-0"]), None);
     }
 
     #[test]

@@ -119,7 +119,9 @@ fn samples(
     let sample = |replica: &Scraped| Sample {
         connections: scrape.connections(replica.clients),
         packets: counted(replica, PodsMetric::Packets).map(|(at, count)| (time(*at), *count)),
-        sessions: counted(replica, PodsMetric::Sessions).map(|(_, count)| *count),
+        sessions: counted(replica, PodsMetric::Sessions)
+            .or_else(|| counted(replica, PodsMetric::Users))
+            .map(|(_, count)| *count),
         usage: scrape.usage(replica.pid),
     };
     replicas.iter().map(|replica| (replica.run, sample(replica))).collect()

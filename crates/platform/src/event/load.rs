@@ -186,6 +186,15 @@ pub struct Counters {
     /// UDP: datagrams that the kernel dropped at this side's own sockets, which were full. Counted at the end.
     #[serde(default)]
     pub receive_drops: u64,
+    /// SSE: events that came, and the numbers missing between the ids of two events of a client.
+    #[serde(default)]
+    pub events: u64,
+    #[serde(default)]
+    pub events_missed: u64,
+    /// SSE: streams that had only the event which says that there will be no others, because somebody else has the lock.
+    /// They are among `refused`, unless the server left open whether more would come.
+    #[serde(default)]
+    pub streams_refused: u64,
 }
 
 impl Counters {
@@ -196,6 +205,7 @@ impl Counters {
 }
 
 impl AddAssign for Counters {
+    #[expect(clippy::too_many_lines, reason = "each field twice, so that none is forgotten")]
     fn add_assign(&mut self, other: Self) {
         let Self {
             attempted,
@@ -246,6 +256,9 @@ impl AddAssign for Counters {
             moves,
             moves_elsewhere,
             receive_drops,
+            events,
+            events_missed,
+            streams_refused,
         } = other;
         self.attempted += attempted;
         self.connected += connected;
@@ -295,6 +308,9 @@ impl AddAssign for Counters {
         self.moves += moves;
         self.moves_elsewhere += moves_elsewhere;
         self.receive_drops += receive_drops;
+        self.events += events;
+        self.events_missed += events_missed;
+        self.streams_refused += streams_refused;
     }
 }
 
@@ -380,6 +396,9 @@ pub struct LoadSummary {
     /// The same without the time that the client waited of its own accord before it came back.
     #[serde(default)]
     pub gap_without_delay: LatencySummary,
+    /// SSE: between two events of a client, on whichever connections.
+    #[serde(default)]
+    pub event_gap: LatencySummary,
     pub message_histogram: Vec<HistogramBucket>,
     /// The most connections open at once.
     pub open_max: u64,

@@ -27,6 +27,7 @@ pub(super) fn lines(summary: &LoadSummary, target: Option<i64>, style: Style) ->
         endings(summary, &mut block);
         messages(summary, &mut block);
         sequence(summary, &mut block);
+        events(summary, &mut block);
         broadcasts(summary, &mut block);
     }
     if let Some(delays) = &summary.scale_up {
@@ -125,6 +126,20 @@ fn messages(summary: &LoadSummary, block: &mut Block) {
     ];
     parts.extend(seen(&more));
     block.row("messages", &parts.join(" · "), Tone::Plain);
+}
+
+/// What streams of events showed. What is missing is shown even if it is nothing.
+fn events(summary: &LoadSummary, block: &mut Block) {
+    let totals = &summary.totals;
+    if summary.plan.protocol != "sse" {
+        return;
+    }
+    let mut parts = vec![
+        format!("{} received", thousands(totals.events)),
+        format!("{} missed", thousands(totals.events_missed)),
+    ];
+    parts.extend(seen(&[(totals.streams_refused, "streams refused without the lock")]));
+    block.row("events", &parts.join(" · "), Tone::Plain);
 }
 
 /// What numbered messages showed. Loss and similar figures are shown even if zero.
@@ -241,6 +256,7 @@ fn latencies(summary: &LoadSummary, block: &mut Block) {
         ("broadcast", &summary.broadcast, " to each client"),
         ("gap", &summary.gap, " to a session's next answer"),
         ("gap, less", &summary.gap_without_delay, " without its own delay"),
+        ("events", &summary.event_gap, " between two of a client"),
     ];
     let measured = kinds.into_iter().filter(|(_, latency, _)| latency.count > 0);
     for (index, (name, latency, note)) in measured.enumerate() {

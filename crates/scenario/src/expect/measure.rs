@@ -42,7 +42,7 @@ const fn row(name: &'static str, whole: Whole, grows: Grows, of: fn(&Counters) -
 }
 
 /// The rows of [`Count`]'s constants come first.
-static COUNTS: [Row; 39] = [
+static COUNTS: [Row; 42] = [
     // Of the load's connections, those that were open at least once.
     row("connected", Whole::Connections, Grows::WithClients, |totals| totals.connected_first),
     // Connections; over UDP, messages, except what this side's own sockets had no room for.
@@ -91,6 +91,9 @@ static COUNTS: [Row; 39] = [
     row("broadcasts-missed", Whole::Deliveries, Grows::No, |totals| totals.broadcasts_missed),
     row("broadcasts-doubled", Whole::Deliveries, Grows::No, |totals| totals.broadcasts_doubled),
     row("broadcasts-refused", Whole::None, Grows::No, |totals| totals.broadcasts_refused),
+    row("events", Whole::None, Grows::WithTime, |totals| totals.events),
+    row("events-missed", Whole::None, Grows::No, |totals| totals.events_missed),
+    row("streams-refused", Whole::None, Grows::WithClients, |totals| totals.streams_refused),
 ];
 
 impl Count {
@@ -168,7 +171,7 @@ type DistributionOf = fn(&LoadSummary) -> &LatencySummary;
 type PercentileOf = fn(&LatencySummary) -> u64;
 
 /// The first is what a percentile without a name is of.
-static DISTRIBUTIONS: [(&str, DistributionOf); 8] = [
+static DISTRIBUTIONS: [(&str, DistributionOf); 9] = [
     ("message", |summary| &summary.message),
     ("connect", |summary| &summary.connect),
     ("first-byte", |summary| &summary.first_byte),
@@ -177,6 +180,7 @@ static DISTRIBUTIONS: [(&str, DistributionOf); 8] = [
     ("broadcast", |summary| &summary.broadcast),
     ("gap", |summary| &summary.gap),
     ("gap-without-delay", |summary| &summary.gap_without_delay),
+    ("event-gap", |summary| &summary.event_gap),
 ];
 
 /// In µs.

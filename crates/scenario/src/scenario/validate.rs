@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use platform::duration::{self, LONGEST};
 
-use super::{Expect, Scenario};
+use super::{Every, Expect, Scenario};
 use crate::{Payload, Policy, Profile, Protocol, ScenarioError, action::Place, fit::is_plain};
 
 const CONNECTIONS_MAX: u64 = 10_000_000;
@@ -74,6 +74,7 @@ impl Scenario {
         self.validate_sequence()?;
         self.validate_reconnect()?;
         self.validate_path()?;
+        self.validate_streams()?;
         between(
             "phases.hold",
             hold.from_first_connect.or(hold.after_ramp).unwrap_or(self.length()),
@@ -124,10 +125,29 @@ impl Scenario {
         }
     }
 
+    /// What only streams of events have, and what they do not.
+    fn validate_streams(&self) -> Valid {
+        if self.protocol != Protocol::Sse {
+            return match self.pairs {
+                Some(pairs) => value("pairs", pairs.to_string(), "protocol sse: others have none"),
+                None => Ok(()),
+            };
+        }
+        match (self.pairs, &self.messages.every) {
+            (Some(pairs), _) if !(1..=CONNECTIONS_MAX).contains(&pairs) => {
+                value("pairs", pairs.to_string(), "between 1 and 10000000")
+            }
+            (_, Some(every)) if *every != Every::Never => {
+                value("messages.every", every.to_string(), "no messages: over sse the clients listen")
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn validate_path(&self) -> Valid {
         let Some(path) = &self.path else { return Ok(()) };
-        if self.protocol != Protocol::Ws {
-            return value("path", path, "protocol ws: others have none");
+        if !matches!(self.protocol, Protocol::Ws | Protocol::Sse) {
+            return value("path", path, "protocol ws or sse: others have none");
         }
         if !path.starts_with('/')
             || path.len() > PATH_BYTES_MAX

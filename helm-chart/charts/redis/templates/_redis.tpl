@@ -80,7 +80,7 @@ spec:
 {{- end }}
 
 {{- define "redis.ingress" }}
-{{- range list "ws" "balancer" }}
+{{- range list "ws" "stream" "balancer" }}
 {{- include "policy.part" (dict "root" $.root "part" . "port" 6379 "direction" "from") }}
 {{- end }}
 {{- end }}

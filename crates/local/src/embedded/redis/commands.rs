@@ -1,5 +1,6 @@
 //! The commands on keys, and their answers.
 
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use super::glob;
@@ -14,7 +15,7 @@ const SCAN_COUNT_MAX: usize = 10_000;
 const KEY_BYTES_MAX: usize = 512;
 const PATTERN_BYTES_MAX: usize = 256;
 /// The most that one answer may have: a request can name a large value many times.
-const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub(super) const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Longer than anything needs to live, and short enough to add to a clock.
 const LIFE_MAX_MS: u64 = 1000 * 60 * 60 * 24 * 365 * 100;
 
@@ -24,6 +25,36 @@ const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
 /// What went wrong, as it is answered.
 type Refusal = String;
 
+/// How many arguments a command takes; `None`: there is no such command.
+fn arity(name: &str) -> Option<RangeInclusive<usize>> {
+    Some(match name {
+        "PING" => 0..=1,
+        "SELECT" | "GET" | "TTL" | "PTTL" | "KEYS" => 1..=1,
+        "EXPIRE" | "PEXPIRE" | "PUBLISH" => 2..=2,
+        "MGET" | "DEL" | "UNLINK" | "EXISTS" | "SCAN" | "SUBSCRIBE" | "WATCH" => 1..=usize::MAX,
+        "UNSUBSCRIBE" => 0..=usize::MAX,
+        "SET" => 2..=usize::MAX,
+        "DBSIZE" | "MULTI" | "EXEC" | "DISCARD" | "UNWATCH" => 0..=0,
+        _ => return None,
+    })
+}
+
+/// Whether there is such a command with so many arguments. `name` is in capitals.
+pub(super) fn check(name: &str, arguments: &[&[u8]]) -> Result<(), Refusal> {
+    match arity(name) {
+        Some(arity) if arity.contains(&arguments.len()) => Ok(()),
+        Some(_) => Err(wrong_number(name)),
+        None => Err(format!(
+            "ERR unknown command '{name}': this is playctl's embedded Redis, which has strings and messages only; use \
+             `--with redis` for a real one"
+        )),
+    }
+}
+
+fn wrong_number(name: &str) -> Refusal {
+    format!("ERR wrong number of arguments for '{}' command", name.to_lowercase())
+}
+
 /// Answers a command. `name` is in capitals.
 pub(super) fn run(
     name: &str,
@@ -32,6 +63,7 @@ pub(super) fn run(
     now: Instant,
     output: &mut Vec<u8>,
 ) -> Result<(), Refusal> {
+    check(name, arguments)?;
     store.expire(now);
     match (name, arguments) {
         ("PING", []) => resp::simple(output, "PONG"),
@@ -80,19 +112,7 @@ pub(super) fn run(
                 resp::bulk(output, key);
             }
         }
-        (
-            "PING" | "SELECT" | "DBSIZE" | "SET" | "GET" | "MGET" | "DEL" | "UNLINK" | "EXISTS" | "EXPIRE"
-            | "PEXPIRE" | "TTL" | "PTTL" | "SCAN" | "KEYS" | "PUBLISH" | "SUBSCRIBE",
-            _,
-        ) => {
-            return Err(format!("ERR wrong number of arguments for '{}' command", name.to_lowercase()));
-        }
-        _ => {
-            return Err(format!(
-                "ERR unknown command '{name}': this is playctl's embedded Redis, which has strings and messages only; \
-                 use `--with redis` for a real one"
-            ));
-        }
+        _ => return Err(wrong_number(name)),
     }
     Ok(())
 }
@@ -134,6 +154,11 @@ fn life(text: &[u8], unit_ms: u64) -> Result<Duration, Refusal> {
     Ok(Duration::from_millis(milliseconds.min(LIFE_MAX_MS)))
 }
 
+/// Whether a key may have this name.
+pub(super) fn is_key(key: &[u8]) -> bool {
+    key.len() <= KEY_BYTES_MAX
+}
+
 fn set(
     key: &[u8],
     value: &[u8],
@@ -142,7 +167,7 @@ fn set(
     now: Instant,
     output: &mut Vec<u8>,
 ) -> Result<(), Refusal> {
-    if key.len() > KEY_BYTES_MAX {
+    if !is_key(key) {
         return Err(format!("ERR a key has at most {KEY_BYTES_MAX} bytes here"));
     }
     let (mut expires, mut only_if) = (None, None);

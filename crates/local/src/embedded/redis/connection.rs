@@ -9,6 +9,8 @@ use tokio::sync::mpsc;
 
 use super::channels::{Message, Subscriber};
 use super::resp::{self, Request};
+use super::store::Store;
+use super::transaction::{Transaction, Watcher};
 use super::{Database, commands};
 use crate::embedded::guests::Guest;
 
@@ -18,7 +20,7 @@ const FLUSH_AT: usize = 64 * 1024;
 const READ_MIN: usize = 4096;
 
 pub(super) async fn serve(stream: TcpStream, guest: Guest, database: Arc<Database>) -> io::Result<()> {
-    let mut client = Client { database, listening: None };
+    let mut client = Client { database, listening: None, transaction: None, watcher: None };
     client.converse(stream, &guest).await
 }
 
@@ -26,6 +28,10 @@ struct Client {
     database: Arc<Database>,
     /// From the first `SUBSCRIBE` on.
     listening: Option<(Subscriber, mpsc::Receiver<Message>)>,
+    /// From `MULTI` on.
+    transaction: Option<Transaction>,
+    /// From the first `WATCH` on.
+    watcher: Option<Watcher>,
 }
 
 impl Drop for Client {
@@ -33,6 +39,7 @@ impl Drop for Client {
         if let Some((subscriber, _)) = &self.listening {
             self.database.channels.lock().leave(*subscriber);
         }
+        self.unwatch();
     }
 }
 
@@ -122,6 +129,13 @@ impl Client {
                 resp::simple(output, "OK");
                 return Next::Close;
             }
+            ("EXEC", []) if self.transaction.is_some() => self.execute(output),
+            ("DISCARD", []) if self.transaction.is_some() => {
+                self.transaction = None;
+                self.unwatch();
+                resp::simple(output, "OK");
+            }
+            _ if self.transaction.is_some() => self.queue(&name, arguments, output),
             ("SUBSCRIBE", [_, ..]) => self.subscribe(arguments, output),
             ("UNSUBSCRIBE", _) => self.unsubscribe(arguments, output),
             // Among messages a bare PONG could not be told from one.
@@ -138,25 +152,97 @@ impl Client {
                 );
                 resp::error(output, &refusal);
             }
-            ("PUBLISH", [channel, payload]) => {
-                let mut message = Vec::new();
-                resp::array_of(&mut message, 3);
-                for part in [b"message", *channel, *payload] {
-                    resp::bulk(&mut message, part);
-                }
-                let received = self.database.channels.lock().publish(channel, &message.into());
-                resp::integer(output, received as i64);
+            ("MULTI", []) => {
+                self.transaction = Some(Transaction::new(Arc::clone(&self.database.waiting)));
+                resp::simple(output, "OK");
             }
-            _ => {
-                let before = output.len();
-                let mut store = self.database.store.lock();
-                if let Err(refusal) = commands::run(&name, arguments, &mut store, clock::now(), output) {
-                    output.truncate(before);
-                    resp::error(output, &refusal);
-                }
+            ("EXEC" | "DISCARD", []) => resp::error(output, &format!("ERR {name} without MULTI")),
+            ("WATCH", [_, ..]) => self.watch(arguments, output),
+            ("UNWATCH", []) => {
+                self.unwatch();
+                resp::simple(output, "OK");
             }
+            ("PUBLISH", [channel, payload]) => self.publish(channel, payload, output),
+            _ => run_on(&mut self.database.store.lock(), &name, arguments, output),
         }
         Next::Read
+    }
+
+    fn queue(&mut self, name: &str, arguments: &[&[u8]], output: &mut Vec<u8>) {
+        // These two are refused without harm to what was queued.
+        let nested = match name {
+            "MULTI" => Some("ERR MULTI calls can not be nested"),
+            "WATCH" => Some("ERR WATCH inside MULTI is not allowed"),
+            _ => None,
+        };
+        if let Some(refusal) = nested {
+            return resp::error(output, refusal);
+        }
+        let refusal = match name {
+            "SUBSCRIBE" | "UNSUBSCRIBE" => {
+                Err(format!("ERR playctl's embedded Redis does not queue '{}'", name.to_lowercase()))
+            }
+            _ => commands::check(name, arguments),
+        };
+        if let Some(transaction) = &mut self.transaction {
+            transaction.queue(name, arguments, refusal, output);
+        }
+    }
+
+    /// Runs what was queued, unless a watched key has changed. Nobody else's command comes in between.
+    fn execute(&mut self, output: &mut Vec<u8>) {
+        let Some(commands) = self.transaction.take().map(Transaction::take) else { return };
+        let mut store = self.database.store.lock();
+        // A watched key whose time is over has changed.
+        store.expire(clock::now());
+        let has_changed = self.watcher.is_some_and(|watcher| store.watches.end(watcher));
+        let Some(commands) = commands else {
+            return resp::error(output, "EXECABORT Transaction discarded because of previous errors.");
+        };
+        if has_changed {
+            return resp::no_array(output);
+        }
+        resp::array_of(output, commands.len());
+        for (name, arguments) in &commands {
+            if output.len() > commands::ANSWER_BYTES_MAX {
+                resp::error(output, "OOM the answer has too many bytes already; this command was not run");
+                continue;
+            }
+            let arguments: Vec<&[u8]> = arguments.iter().map(|word| &**word).collect();
+            match (name.as_str(), &arguments[..]) {
+                ("PUBLISH", [channel, payload]) => self.publish(channel, payload, output),
+                ("UNWATCH", []) => resp::simple(output, "OK"),
+                _ => run_on(&mut store, name, &arguments, output),
+            }
+        }
+    }
+
+    fn publish(&self, channel: &[u8], payload: &[u8], output: &mut Vec<u8>) {
+        let mut message = Vec::new();
+        resp::array_of(&mut message, 3);
+        for part in [b"message", channel, payload] {
+            resp::bulk(&mut message, part);
+        }
+        let received = self.database.channels.lock().publish(channel, &message.into());
+        resp::integer(output, received as i64);
+    }
+
+    fn watch(&mut self, keys: &[&[u8]], output: &mut Vec<u8>) {
+        let mut store = self.database.store.lock();
+        // What is over now is not there, and cannot change by being removed.
+        store.expire(clock::now());
+        let watcher = *self.watcher.get_or_insert_with(|| store.watches.enter());
+        if keys.iter().all(|key| commands::is_key(key) && store.watches.watch(watcher, key)) {
+            resp::simple(output, "OK");
+        } else {
+            resp::error(output, "OOM too many or too long keys are watched");
+        }
+    }
+
+    fn unwatch(&mut self) {
+        if let Some(watcher) = self.watcher {
+            self.database.store.lock().watches.end(watcher);
+        }
     }
 
     fn is_listening(&self) -> bool {
@@ -189,6 +275,15 @@ impl Client {
             let count = table.unsubscribe(*subscriber, channel);
             confirm(b"unsubscribe", Some(channel), count, output);
         }
+    }
+}
+
+/// Answers a command on keys, or says why not.
+fn run_on(store: &mut Store, name: &str, arguments: &[&[u8]], output: &mut Vec<u8>) {
+    let before = output.len();
+    if let Err(refusal) = commands::run(name, arguments, store, clock::now(), output) {
+        output.truncate(before);
+        resp::error(output, &refusal);
     }
 }
 

@@ -131,6 +131,11 @@ pub(super) fn bulk(output: &mut Vec<u8>, bytes: &[u8]) {
     output.extend_from_slice(b"\r\n");
 }
 
+/// No array, as `EXEC` answers when a watched key has changed.
+pub(super) fn no_array(output: &mut Vec<u8>) {
+    output.extend_from_slice(b"*-1\r\n");
+}
+
 pub(super) fn nil(output: &mut Vec<u8>) {
     output.extend_from_slice(b"$-1\r\n");
 }

@@ -5,6 +5,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::ops::Bound;
 use std::time::{Duration, Instant};
 
+use super::transaction::Watches;
+
 /// What a key costs beside its bytes and those of its value.
 const OVERHEAD: usize = 160;
 
@@ -40,12 +42,20 @@ pub(super) struct Store {
     items: BTreeMap<Place, Item>,
     /// Of those that expire, the soonest first.
     expiring: BTreeSet<(Instant, Place)>,
+    pub(super) watches: Watches,
 }
 
 impl Store {
     pub(super) fn new(bytes_max: usize) -> Self {
         let hasher = RandomState::new();
-        Self { bytes_max, bytes: 0, hasher, items: BTreeMap::new(), expiring: BTreeSet::new() }
+        Self {
+            bytes_max,
+            bytes: 0,
+            hasher,
+            items: BTreeMap::new(),
+            expiring: BTreeSet::new(),
+            watches: Watches::default(),
+        }
     }
 
     /// Never 0: that is where a scan begins and ends.
@@ -62,6 +72,7 @@ impl Store {
                 && let Some(item) = self.items.remove(&place)
             {
                 self.bytes -= cost(&place.1, &item.value);
+                self.watches.touch(&place.1);
             }
         }
     }
@@ -81,6 +92,7 @@ impl Store {
             return Err(Full);
         }
         self.remove(key);
+        self.watches.touch(key);
         self.bytes = bytes;
         let place = self.place(key);
         if let Some(at) = expires {
@@ -97,6 +109,7 @@ impl Store {
         if let Some(at) = item.expires {
             self.expiring.remove(&(at, place));
         }
+        self.watches.touch(key);
         true
     }
 
@@ -108,6 +121,7 @@ impl Store {
             self.expiring.remove(&(before, place.clone()));
         }
         self.expiring.insert((at, place));
+        self.watches.touch(key);
         true
     }
 
@@ -138,6 +152,7 @@ impl Store {
     pub(super) fn clear(&mut self) {
         self.items.clear();
         self.expiring.clear();
+        self.watches.touch_all();
         self.bytes = 0;
     }
 }

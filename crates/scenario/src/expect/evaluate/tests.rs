@@ -65,6 +65,7 @@ fn finished(totals: &Counters, message: LatencySummary) -> EventKind {
         ended_early: None,
         gap: LatencySummary::default(),
         gap_without_delay: LatencySummary::default(),
+        event_gap: LatencySummary::default(),
         endings: Vec::new(),
     };
     EventKind::LoadFinished { summary: Box::new(summary) }

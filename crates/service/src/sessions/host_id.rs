@@ -2,18 +2,24 @@
 
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 
-use service::redis;
-use service::settings::Host;
+use crate::settings::{Host, Variable};
+use crate::{logs, redis};
+
+pub const HOST_ID: Variable = Variable::optional(
+    "HOST_ID",
+    "Name of this instance in its sessions, by which the balancer orders them closed; if not set, the IP address it \
+     listens on, or else the one from which it reaches Redis.",
+);
 
 /// What was set, or the address that is listened on, or the one from which Redis is reached, or else the host's name.
-pub(crate) fn resolve(configured: Option<&str>, host: Host, redis: &redis::Settings) -> String {
+pub fn resolve(configured: Option<&str>, host: Host, redis: &redis::Settings) -> String {
     if let Some(id) = configured {
         return id.to_owned();
     }
     if !host.0.is_unspecified() {
         return host.0.to_string();
     }
-    address_towards(redis).unwrap_or_else(|| service::logs::pod_name(None))
+    address_towards(redis).unwrap_or_else(|| logs::pod_name(None))
 }
 
 /// The address from which packets to Redis would leave. Nothing is sent.
@@ -38,6 +44,6 @@ mod tests {
         assert_eq!(resolve(Some("10.0.0.7"), loopback, &redis_at("127.0.0.1")), "10.0.0.7");
         assert_eq!(resolve(None, loopback, &redis_at("127.0.0.1")), "127.0.0.1");
         assert_eq!(resolve(None, Host::ANY, &redis_at("127.0.0.1")), "127.0.0.1");
-        assert_eq!(resolve(None, Host::ANY, &redis_at("no such host")), service::logs::pod_name(None));
+        assert_eq!(resolve(None, Host::ANY, &redis_at("no such host")), logs::pod_name(None));
     }
 }

@@ -1,0 +1,26 @@
+//! The users and profiles that a load over SSE asks for.
+
+use platform::target::{Endpoint, Target};
+use scenario::{Protocol, Scenario};
+
+use super::{Failure, resolve};
+
+/// Who keeps them.
+const KEEPER: &str = "profiles";
+
+/// Makes them on a platform of ours, unless the load says itself where its streams are.
+pub(super) fn make(target: &dyn Target, scenario: &Scenario) -> Result<(), Failure> {
+    if scenario.protocol != Protocol::Sse || scenario.path.is_some() {
+        return Ok(());
+    }
+    let endpoint = match target.endpoint(KEEPER)? {
+        Endpoint::At(endpoint) => endpoint,
+        Endpoint::NoneYet { why } => {
+            return Err(Failure::failed(format!(
+                "the load's users and profiles cannot be made, since {KEEPER} has no address yet: {why}"
+            )));
+        }
+    };
+    let profiles = resolve(&endpoint.to_string(), &Scenario::default())?;
+    load::bind_pairs(profiles, scenario).map_err(|error| Failure::new(error.exit_code(), error.to_string()))
+}

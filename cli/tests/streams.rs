@@ -1,0 +1,104 @@
+//! Streams of events on the platform of this machine: users and profiles, replicas, gateway, locks, and the metric of
+//! streams.
+
+#[path = "support/services.rs"]
+mod services;
+mod support;
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use serde_json::Value;
+use services::{address, ask, ready, service};
+use support::{Lab, eventually};
+
+/// Far longer than anything here takes; reached only when something is wrong.
+const SOON: Duration = Duration::from_mins(1);
+
+/// The preset, alone, with locks that are over soon, quick drains, and an autoscaler that looks every two seconds.
+const STREAMS: [&str; 9] = [
+    "-f",
+    "streams",
+    "--set",
+    "tcp.enabled=false,kafka.enabled=false,memcached.enabled=false",
+    "--set",
+    "stream.env.SIGTERM_TIMEOUT=1,stream.env.DRAIN_SPREAD=1,stream.terminationGracePeriodSeconds=20",
+    "--set",
+    "stream.env.LOCK_TTL=6,stream.env.LOCK_REFRESH=1,metrics.scrapeInterval=1s,metrics.syncPeriod=2s",
+    "--set=metrics.window=5s",
+];
+
+/// A user and a profile that are bound.
+fn bind(profiles: SocketAddr, number: u8) -> (String, String) {
+    let id = |kind: u8| format!("0000000{kind}-0000-4000-8000-0000000000{number:02}");
+    let (user, profile) = (id(1), id(2));
+    let body = format!(r#"{{"users":["{user}"]}}"#);
+    let answer = ask(profiles, "PUT", &format!("/profiles/{profile}"), &body).expect("profiles answers");
+    assert_eq!(answer.0, 200, "{}", answer.1);
+    (user, profile)
+}
+
+/// What a stream says until its first event: its comment, and the first event's beginning.
+fn first_words(
+    gateway: SocketAddr,
+    (user, profile): &(String, String),
+) -> std::io::Result<(TcpStream, String)> {
+    let mut stream = TcpStream::connect_timeout(&gateway, Duration::from_secs(5))?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    write!(stream, "GET /stream/{user}/{profile} HTTP/1.1\r\nHost: {gateway}\r\n\r\n")?;
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut text = String::new();
+    while !text.contains("\ndata:") {
+        let mut line = Vec::new();
+        // The megabyte behind it is left where it is.
+        if reader.by_ref().take(200).read_until(b'\n', &mut line)? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        text.push_str(&String::from_utf8_lossy(&line));
+    }
+    Ok((stream, text))
+}
+
+fn is_refused(text: &str) -> bool {
+    text.contains("Unable to acquire lock")
+}
+
+#[test]
+fn streams_scale_their_service_and_a_killed_replica_frees_its_pairs() {
+    let lab = Lab::new("streams");
+    lab.up(&STREAMS);
+    let gateway = address(&service(&lab, "stream")["endpoint"]);
+    let profiles = address(&service(&lab, "profiles")["endpoint"]);
+    assert_eq!(gateway.port(), 8090);
+    assert_eq!(ask(gateway, "GET", "/", "").expect("an answer").1, "Use /index/userId/profileId/");
+
+    // The scenario, as fast as this platform is: a second replica for six streams, and the seventh gets no lock.
+    let result = lab.json(&["load", "stream-6", "--rate", "100ms", "--hold", "12s"]);
+    let run = &result["summary"];
+    let totals = &run["totals"];
+    assert_eq!((&totals["streams_refused"], &totals["lost"]), (&Value::from(1), &Value::from(0)), "{run}");
+    let judged = run["expectations"].as_array().expect("expectations");
+    assert!(!judged.is_empty() && judged.iter().all(|one| one["met"] == true), "{judged:#?}");
+    assert!(!ready(&lab, "stream").is_empty());
+    let reason = service(&lab, "stream")["autoscaler"]["reason"].as_str().expect("a reason").to_owned();
+    assert!(reason.contains("users"), "{reason}");
+
+    // A pair that is open is refused, and free again within the life of its lock when its replica is killed.
+    let pair = bind(profiles, 7);
+    let (_open, words) = first_words(gateway, &pair).expect("a stream");
+    assert!(!is_refused(&words), "{words}");
+    assert!(is_refused(&first_words(gateway, &pair).expect("an answer").1));
+    lab.ok(&["kill", "stream/fullest"]);
+    eventually(SOON, || match first_words(gateway, &pair) {
+        Ok((_, words)) if !is_refused(&words) => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .expect("the pair is free again");
+
+    let status = lab.status();
+    let redis = status["parts"].as_array().expect("parts").iter().find(|part| part["name"] == "redis");
+    assert_eq!(redis.expect("a Redis")["origin"], "embedded");
+}

@@ -1,0 +1,175 @@
+//! The request for a stream, and the head of its answer.
+
+use std::time::Duration;
+
+use scenario::escape;
+
+use super::body::Body;
+use crate::{recognise, websocket::close::HINT_MAX};
+
+/// A longer head is not read.
+pub(crate) const HEAD_MAX: usize = 16 * 1024;
+const HEADERS_MAX: usize = 64;
+/// Of a line that is shown.
+const SHOWN: usize = 120;
+const HTTP: &[u8] = b"HTTP/1.";
+
+/// How a request was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Not all of it has come.
+    Partial,
+    /// What comes after `length` bytes is the stream.
+    Stream { length: usize, body: Body },
+    /// With another status than 200. `line` is escaped.
+    Refused { status: u16, line: String, retry: Option<Duration> },
+    /// This is no stream of events. Why, in words.
+    Wrong(String),
+}
+
+/// `last`: the id of the last event that came, if there was one.
+pub(crate) fn request(host: &str, path: &str, last: Option<&[u8]>) -> Vec<u8> {
+    let mut request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\nCache-Control: no-cache\r\n"
+    )
+    .into_bytes();
+    if let Some(last) = last {
+        request.extend_from_slice(b"Last-Event-ID: ");
+        request.extend_from_slice(last);
+        request.extend_from_slice(b"\r\n");
+    }
+    request.extend_from_slice(b"\r\n");
+    request
+}
+
+/// Reads an answer, as far as it is here.
+pub(crate) fn read(head: &[u8]) -> Answer {
+    let begun = head.len().min(HTTP.len());
+    if head[..begun] != HTTP[..begun] {
+        return Answer::Wrong(format!("the answer is no HTTP: {}", recognise::shown(first_line(head))));
+    }
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut response = httparse::Response::new(&mut headers);
+    let length = match response.parse(head) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) if head.len() < HEAD_MAX => return Answer::Partial,
+        Ok(httparse::Status::Partial) => {
+            return Answer::Wrong(format!("the answer has more than {HEAD_MAX} bytes of headers"));
+        }
+        Err(error) => return Answer::Wrong(format!("the answer cannot be read: {error}: {}", line(head))),
+    };
+    let headers = &*response.headers;
+    let one = |name: &str| {
+        let named = headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+        named.map(|header| header.value.trim_ascii())
+    };
+    let status = response.code.unwrap_or_default();
+    if status != 200 {
+        let retry = one("Retry-After").and_then(|value| {
+            let seconds = std::str::from_utf8(value).ok()?.parse().ok()?;
+            Some(Duration::from_secs(seconds)).filter(|after| *after <= HINT_MAX)
+        });
+        return Answer::Refused { status, line: line(head), retry };
+    }
+    let kind = one("Content-Type").unwrap_or_default();
+    let essence = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    if !essence.eq_ignore_ascii_case(b"text/event-stream") {
+        let kind = escape(&kind[..kind.len().min(SHOWN)]);
+        return Answer::Wrong(format!("the answer is `{kind}` and not text/event-stream"));
+    }
+    let body = match (one("Transfer-Encoding"), one("Content-Length")) {
+        (Some(coding), _) if coding.eq_ignore_ascii_case(b"chunked") => Body::chunked(),
+        (Some(coding), _) => {
+            let coding = escape(&coding[..coding.len().min(SHOWN)]);
+            return Answer::Wrong(format!("the answer is coded as `{coding}`, which was not asked for"));
+        }
+        (None, Some(length)) => {
+            match std::str::from_utf8(length).ok().and_then(|length| length.parse().ok()) {
+                Some(length) => Body::of_length(length),
+                None => return Answer::Wrong("the answer has a Content-Length that is no number".to_owned()),
+            }
+        }
+        (None, None) => Body::until_the_end(),
+    };
+    Answer::Stream { length, body }
+}
+
+fn first_line(head: &[u8]) -> &[u8] {
+    let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    &line[..line.len().min(SHOWN)]
+}
+
+/// The first line of an answer, escaped.
+fn line(head: &[u8]) -> String {
+    escape(first_line(head).trim_ascii_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream;charset=UTF-8\r\ntransfer-encoding: chunked\r\n\r\n";
+
+    #[test]
+    fn a_stream_is_one_however_it_is_sent() {
+        for end in 0..STREAM.len() {
+            assert_eq!(read(&STREAM.as_bytes()[..end]), Answer::Partial, "{end}");
+        }
+        let chunked = Answer::Stream { length: STREAM.len(), body: Body::chunked() };
+        assert_eq!(read(format!("{STREAM}5\r\n").as_bytes()), chunked);
+        let other = "HTTP/1.0 200 Fine\r\nContent-Type: text/event-stream\r\n";
+        for (more, body) in [("", Body::until_the_end()), ("Content-Length: 7\r\n", Body::of_length(7))] {
+            let head = format!("{other}{more}\r\n");
+            assert_eq!(read(head.as_bytes()), Answer::Stream { length: head.len(), body });
+        }
+    }
+
+    #[test]
+    fn what_is_none_is_told_apart() {
+        let refused = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 3\r\n\r\n";
+        let expected = Answer::Refused {
+            status: 503,
+            line: "HTTP/1.1 503 Service Unavailable".to_owned(),
+            retry: Some(Duration::from_secs(3)),
+        };
+        assert_eq!(read(refused.as_bytes()), expected);
+        let endless = format!("HTTP/1.1 200 OK\r\nX: {}", "a".repeat(HEAD_MAX));
+        for (head, words) in [
+            ("SSH-2.0-x\r\n", "is no HTTP: `SSH-2.0-x\\r`: this port speaks SSH"),
+            ("HTTP/1.1 abc\r\n\r\n", "cannot be read"),
+            (&STREAM.replace("event-stream", "html"), "`text/html;charset=UTF-8` and not text/event-stream"),
+            (&STREAM.replace("chunked", "gzip"), "coded as `gzip`"),
+            (&STREAM.replace("transfer-encoding: chunked", "content-length: many"), "no number"),
+            (&endless, "more than 16384 bytes"),
+        ] {
+            match read(head.as_bytes()) {
+                Answer::Wrong(why) => assert!(why.contains(words), "{why}"),
+                other => panic!("{head}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn who_comes_back_says_what_it_had() {
+        let text = String::from_utf8(request("h:1", "/a", Some(b"17"))).unwrap();
+        assert!(text.starts_with("GET /a HTTP/1.1\r\nHost: h:1\r\n") && text.ends_with("\r\n\r\n"), "{text}");
+        assert!(text.contains("\r\nLast-Event-ID: 17\r\n"), "{text}");
+        assert!(!String::from_utf8(request("h:1", "/a", None)).unwrap().contains("Last-Event-ID"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_is_judged_and_nothing_is_shown_raw(
+            bytes in prop_oneof!["HTTP/1\\.1 [0-9]{3} .{0,20}\r\n(.{0,10}: .{0,10}\r\n){0,3}\r\n", ".{0,60}"],
+        ) {
+            match read(bytes.as_bytes()) {
+                Answer::Wrong(text) | Answer::Refused { line: text, .. } => {
+                    prop_assert!(!text.chars().any(char::is_control), "{}", text);
+                }
+                Answer::Stream { .. } | Answer::Partial => {}
+            }
+        }
+    }
+}

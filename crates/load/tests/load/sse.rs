@@ -1,0 +1,196 @@
+//! Streams of events: against our own service, and servers that know better.
+
+use std::{
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    sync::Arc,
+    time::Duration,
+};
+
+use fixtures::{Redis, Running};
+use parking_lot::Mutex;
+use scenario::{Policy, Protocol, Reconnect};
+use service::{Shutdown, settings::Env};
+
+use crate::server::{Load, Server, after_ramp, receive, request, run, send, wait_for_end};
+
+const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+
+fn sse(address: SocketAddr, connections: u64, length: Duration) -> Load {
+    request(address, connections).with(|scenario| {
+        scenario.protocol = Protocol::Sse;
+        scenario.messages.every = None;
+        scenario.phases.hold = after_ramp(length);
+    })
+}
+
+/// A server that answers as `profiles` would if a load's pairs, and nobody else, were bound.
+fn profiles() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut request = [0; 1024];
+            let read = stream.read(&mut request).unwrap_or(0);
+            let text = String::from_utf8_lossy(&request[..read]).into_owned();
+            let id =
+                text.split(' ').nth(1).and_then(|path| path.strip_prefix("/profiles/")).unwrap_or_default();
+            let body = format!(r#"{{"id":"{id}","users":["{}"]}}"#, id.replace("-9000-", "-8000-"));
+            // The client may be gone.
+            let _ = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                body.len()
+            );
+        }
+    });
+    address
+}
+
+/// Our own service, one replica.
+fn service(redis: &Redis, name: &str) -> Running {
+    let at = redis.settings();
+    let env: Env = [
+        ("HOST", "127.0.0.1".to_owned()),
+        ("PORT", "0".to_owned()),
+        ("ADMIN_PORT", "0".to_owned()),
+        ("POD_NAME", name.to_owned()),
+        ("REDIS_HOST", at.host),
+        ("REDIS_PORT", at.port.to_string()),
+        ("PROFILES_URL", format!("http://{}", profiles())),
+        ("SIGTERM_TIMEOUT", "0".to_owned()),
+        ("DRAIN_SPREAD", "0".to_owned()),
+    ]
+    .into_iter()
+    .collect();
+    let shutdown = Shutdown::new();
+    let server =
+        ::stream::Server::bind(::stream::Settings::from_env(&env).unwrap(), shutdown.clone()).unwrap();
+    let addresses = (server.address(), server.admin_address());
+    let running = Running::start(addresses, server.readiness().clone(), shutdown, move || server.run());
+    running.expect_all_well();
+    running
+}
+
+#[test]
+fn our_own_service_is_held_and_who_gets_no_lock_is_counted_apart() {
+    let redis = Redis::start();
+    let replicas = ["stream-0", "stream-1"].map(|name| service(&redis, name));
+    let load = sse(replicas[0].address, 5, Duration::from_millis(3500))
+        .with(|scenario| {
+            // The fifth asks for the pair of the first.
+            scenario.pairs = Some(4);
+            scenario.reconnect = Reconnect { policy: Some(Policy::None), ..Reconnect::default() };
+        })
+        .options(|options| options.targets = replicas.iter().map(|replica| replica.address).collect());
+    let (summary, _) = run(load);
+    let totals = summary.totals;
+    assert_eq!((totals.connected, totals.refused, totals.streams_refused, totals.lost), (4, 1, 1, 0));
+    assert_eq!((totals.eof, totals.closed), (0, 4));
+    assert_eq!((totals.messages_due, totals.messages_sent), (0, 0));
+    assert!(totals.events >= 4 * 2 && totals.bytes_received > totals.events << 20, "{totals:?}");
+    assert_eq!(totals.events_missed, 0);
+    assert_eq!(summary.event_gap.count, totals.events - 4);
+    let mut shares: Vec<_> =
+        summary.shares.iter().map(|share| (share.replica.as_str(), share.connections)).collect();
+    shares.sort_unstable();
+    assert_eq!(shares, [("stream-0", 2), ("stream-1", 2)]);
+    for replica in &replicas {
+        replica.expect_metric("users", 0);
+    }
+}
+
+#[test]
+fn who_comes_back_says_what_came_last_and_what_is_missing_is_counted() {
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&requests);
+    let server = Server::start(move |mut stream: TcpStream, number| {
+        let Some(request) = receive(&mut stream) else { return };
+        seen.lock().push(String::from_utf8_lossy(&request).into_owned());
+        send(&mut stream, HEAD);
+        if number == 0 {
+            // 12 and 13 are missing here, and 15 to 19 between the connections.
+            send(&mut stream, b"id:10\ndata:a\n\nid:11\ndata:b\n\nid:14\ndata:c\n\nretry:20\n: go\n\n");
+            return;
+        }
+        send(&mut stream, b"id:20\nevent:other\ndata:d\n\n");
+        wait_for_end(&mut stream);
+    });
+    let load = sse(server.address(), 1, Duration::from_secs(2)).with(|scenario| {
+        // The server says when.
+        scenario.reconnect = Reconnect { delay: Some(Duration::from_hours(1)), ..Reconnect::default() };
+        scenario.path = Some("/events/{n}?user={user}".to_owned());
+    });
+    let (summary, _) = run(load);
+    let totals = summary.totals;
+    assert_eq!((totals.events, totals.events_missed, totals.notices), (4, 2 + 5, 1));
+    assert_eq!((totals.connected, totals.reconnected, totals.lost), (2, 1, 0));
+    assert_eq!(summary.event_gap.count, 3);
+    let requests = requests.lock();
+    assert!(requests[0].starts_with("GET /events/1?user=00000000-0000-4000-8000-000000000001 HTTP/1.1\r\n"));
+    assert!(!requests[0].contains("Last-Event-ID"), "{requests:?}");
+    assert!(requests[1].contains("\r\nLast-Event-ID: 14\r\n"), "{requests:?}");
+}
+
+#[test]
+fn streams_that_just_end_are_lost_and_chunks_end_one_too() {
+    let server = Server::start(|mut stream: TcpStream, number| {
+        receive(&mut stream);
+        if number == 0 {
+            send(&mut stream, HEAD);
+            return;
+        }
+        send(
+            &mut stream,
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n\
+              8\r\ndata:a\n\n\r\n0\r\n\r\n",
+        );
+        // The connection stays; the stream is over.
+        wait_for_end(&mut stream);
+    });
+    let load = sse(server.address(), 2, Duration::from_millis(500)).with(|scenario| {
+        scenario.reconnect = Reconnect { policy: Some(Policy::None), ..Reconnect::default() };
+    });
+    let (summary, _) = run(load);
+    let totals = summary.totals;
+    assert_eq!((totals.connected, totals.eof, totals.lost, totals.events), (2, 2, 2, 1));
+}
+
+#[test]
+fn a_refusal_without_a_length_is_one_too() {
+    let server = Server::start(|mut stream: TcpStream, _| {
+        receive(&mut stream);
+        send(&mut stream, HEAD);
+        send(&mut stream, b"data:{\"host\":\"h\",\"message\":\"Unable to acquire lock\"}\n\n");
+    });
+    let load = sse(server.address(), 2, Duration::from_millis(500)).with(|scenario| {
+        scenario.reconnect = Reconnect { policy: Some(Policy::None), ..Reconnect::default() };
+    });
+    let (summary, _) = run(load);
+    let totals = summary.totals;
+    assert_eq!((totals.streams_refused, totals.events, totals.lost, totals.eof_after_notice), (2, 0, 0, 2));
+}
+
+#[test]
+fn what_is_no_stream_is_told() {
+    for (answer, words, refused) in [
+        (&b"HTTP/1.1 404 Not Found\r\n\r\n"[..], "the stream at 127.0.0.1", true),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>", "not text/event-stream", false),
+        (b"SSH-2.0-x\r\n", "is no HTTP", false),
+    ] {
+        let server = Server::start(move |mut stream: TcpStream, _| {
+            receive(&mut stream);
+            send(&mut stream, answer);
+            wait_for_end(&mut stream);
+        });
+        let load = sse(server.address(), 2, Duration::from_millis(300)).with(|scenario| {
+            scenario.reconnect = Reconnect { policy: Some(Policy::None), ..Reconnect::default() };
+        });
+        let (summary, _) = run(load);
+        let totals = summary.totals;
+        assert_eq!((totals.refused, totals.connect_errors), if refused { (2, 0) } else { (0, 2) });
+        let error = summary.first_error.unwrap();
+        assert!(error.contains(words), "{error}");
+    }
+}

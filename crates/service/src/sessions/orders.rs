@@ -1,0 +1,112 @@
+//! Orders of the balancer: a channel of Redis with `{"HOSTID": n}`, each for the host it names.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tracing::{info, warn};
+
+use crate::Readiness;
+use crate::backoff::Backoff;
+use crate::redis::{self, PubSubSink, PubSubStream, RedisError};
+
+/// The part that `/readyz` calls degraded while orders cannot be heard.
+const PART: &str = "orders";
+/// How often a silent subscription is checked.
+const CHECK_EVERY: Duration = Duration::from_secs(10);
+
+/// Where orders come from, and for whom.
+#[derive(Debug, Clone)]
+pub struct Source {
+    pub redis: redis::Settings,
+    pub channel: &'static str,
+    pub host_id: String,
+}
+
+/// Obeys orders for ever. `shed` asks that many sessions to leave, the most idle first, and returns how many it asked.
+/// `interrupted` is called when the connection to Redis broke.
+pub async fn obey(
+    source: &Source,
+    readiness: &Readiness,
+    shed: impl Fn(usize) -> usize,
+    interrupted: impl Fn(),
+) {
+    let Source { redis, channel, .. } = source;
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+    loop {
+        let failure = match redis::subscribe(redis, channel).await {
+            Ok((subscription, orders)) => {
+                backoff.reset();
+                if readiness.restore(PART) {
+                    info!(%redis, channel, "orders to move sessions are heard again");
+                }
+                let failure = source.follow(subscription, orders, &shed).await;
+                interrupted();
+                failure
+            }
+            Err(error) => error,
+        };
+        let reason = format!("Redis at {redis}: {failure}");
+        if readiness.degrade(PART, &reason) {
+            warn!(%redis, channel, error = %failure, "orders to move sessions are not heard");
+        }
+        tokio::time::sleep(backoff.wait()).await;
+    }
+}
+
+impl Source {
+    async fn follow(
+        &self,
+        mut subscription: PubSubSink,
+        mut orders: PubSubStream,
+        shed: &impl Fn(usize) -> usize,
+    ) -> RedisError {
+        loop {
+            tokio::select! {
+                order = orders.next() => match order {
+                    Some(order) => self.carry_out(order.get_payload_bytes(), shed),
+                    None => return std::io::Error::from(std::io::ErrorKind::ConnectionReset).into(),
+                },
+                () = tokio::time::sleep(CHECK_EVERY) => {
+                    if let Err(error) = redis::check(&mut subscription).await {
+                        return error;
+                    }
+                }
+            }
+        }
+    }
+
+    fn carry_out(&self, payload: &[u8], shed: &impl Fn(usize) -> usize) {
+        match count_for(payload, &self.host_id) {
+            Ok(0) => {}
+            Ok(count) => {
+                let shed = shed(count);
+                info!(ordered = count, shed, "sessions are moved to other instances");
+            }
+            Err(error) => {
+                warn!(channel = self.channel, %error, "an order is not {{\"HOSTID\": n}}");
+            }
+        }
+    }
+}
+
+/// How many sessions this host should close.
+fn count_for(payload: &[u8], host_id: &str) -> Result<usize, serde_json::Error> {
+    let counts: HashMap<String, usize> = serde_json::from_slice(payload)?;
+    Ok(counts.get(host_id).copied().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_is_for_the_hosts_that_it_names() {
+        let order = br#"{"10.0.0.1": 3, "10.0.0.2": 1}"#;
+        assert_eq!(count_for(order, "10.0.0.1").unwrap(), 3);
+        assert_eq!(count_for(order, "10.0.0.3").unwrap(), 0);
+        for bad in [&b"3"[..], br#"{"10.0.0.1": -1}"#, br#"{"10.0.0.1": "all"}"#, b"\xff", b""] {
+            assert!(count_for(bad, "10.0.0.1").is_err(), "{}", String::from_utf8_lossy(bad));
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Asking `profiles` whether a user and a profile belong together: `GET /profiles/{profileId}` says whom it has.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use service::Readiness;
+use service::http::{self, Url};
+use tokio::sync::{Semaphore, oneshot};
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use crate::metrics::Metrics;
+
+/// The part that `/readyz` calls degraded while nobody answers.
+pub(crate) const PART: &str = "profiles";
+/// Questions at a time; the rest wait, within their own time.
+const AT_A_TIME: usize = 64;
+/// How often to see whether it is there.
+const CHECK_EVERY: Duration = Duration::from_secs(10);
+
+/// Where to ask, and how.
+#[derive(Debug)]
+pub(crate) struct Profiles {
+    base: Url,
+    timeout: Duration,
+    turns: Semaphore,
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+}
+
+/// Of a profile, what matters here.
+#[derive(Debug, Deserialize)]
+struct Profile {
+    #[serde(default)]
+    users: Option<Vec<Uuid>>,
+}
+
+impl Profiles {
+    pub(crate) fn new(base: Url, timeout: Duration, metrics: Arc<Metrics>, readiness: Readiness) -> Self {
+        Self { base, timeout, turns: Semaphore::new(AT_A_TIME), metrics, readiness }
+    }
+
+    /// Whether the profile has the user.
+    ///
+    /// # Errors
+    /// Nobody knows; why, in words.
+    pub(crate) async fn are_bound(&self, user: Uuid, profile: Uuid) -> Result<bool, String> {
+        let outcome = match tokio::time::timeout(self.timeout, self.ask(user, profile)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(format!("{} did not answer within {:?}", self.base, self.timeout)),
+        };
+        match &outcome {
+            Ok(_) => {
+                if self.readiness.restore(PART) {
+                    info!(profiles = %self.base, "profiles answers again");
+                }
+            }
+            Err(error) => {
+                self.metrics.profiles_failures.inc();
+                if self.readiness.degrade(PART, error) {
+                    warn!(profiles = %self.base, %error, "no stream can be opened: profiles does not answer");
+                }
+            }
+        }
+        outcome
+    }
+
+    async fn ask(&self, user: Uuid, profile: Uuid) -> Result<bool, String> {
+        // Fails only if it was closed, which nobody does.
+        let _turn = self.turns.acquire().await.map_err(|error| error.to_string())?;
+        let base = self.base.as_str().trim_end_matches('/');
+        let url = http::url(format_args!("{base}/profiles/{profile}")).map_err(|error| error.to_string())?;
+        let answer = http::get(url.clone(), self.timeout).await.map_err(|error| error.to_string())?;
+        match answer.status {
+            200 => match serde_json::from_str::<Profile>(&answer.body) {
+                Ok(profile) => Ok(profile.users.is_some_and(|users| users.contains(&user))),
+                Err(error) => Err(format!("{url}: the answer is no profile: {error}")),
+            },
+            404 => Ok(false),
+            status => Err(format!("{url} answered {status}")),
+        }
+    }
+
+    /// Sees for ever whether it answers, for people who look at `/readyz`. `tried` hears when that is known first.
+    pub(crate) async fn watch(&self, tried: oneshot::Sender<()>) {
+        let mut tried = Some(tried);
+        let mut check = tokio::time::interval(CHECK_EVERY);
+        check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            check.tick().await;
+            // Nobody has the nil UUID. What matters is whether that can be said.
+            let _ = self.are_bound(Uuid::nil(), Uuid::nil()).await;
+            // Who waited for it may be gone.
+            let _ = tried.take().map(|tried| tried.send(()));
+        }
+    }
+}

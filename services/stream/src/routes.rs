@@ -1,0 +1,126 @@
+//! What the port answers.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Extension, Router};
+use service::web::{Reset, SlowReader};
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use crate::events::{Events, Parts};
+use crate::metrics::Refused;
+use crate::page;
+use crate::profiles::Profiles;
+
+/// What requests need.
+#[derive(Debug)]
+pub(crate) struct App {
+    /// This replica's name.
+    pub(crate) host: String,
+    pub(crate) parts: Parts,
+    pub(crate) profiles: Profiles,
+    /// One for each stream that may be open.
+    pub(crate) places: Arc<Semaphore>,
+}
+
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let host = app.host.clone();
+    Router::new()
+        .route("/", get(|| async { "Use /index/userId/profileId/" }))
+        .route("/ping", get(move || std::future::ready(host.clone())))
+        .route("/health", get(|| async {}))
+        .route("/metrics", get(metrics))
+        .route("/stream/{user}/{profile}", get(open))
+        .route("/stream/{user}/{profile}/", get(open))
+        .with_state(app)
+        .merge(page::router())
+}
+
+/// The one number that the original's autoscaler reads here. Everything else is on the admin port.
+async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
+    let text = format!("users {}\n", app.parts.streams.count());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+}
+
+/// What is wrong with an address.
+#[derive(Debug)]
+pub(crate) struct NoUuid(&'static str);
+
+impl IntoResponse for NoUuid {
+    fn into_response(self) -> Response {
+        let text =
+            format!("{} is no UUID; expected one such as 0f8fad5b-d9cb-469f-a165-70867728950e\n", self.0);
+        (StatusCode::BAD_REQUEST, text).into_response()
+    }
+}
+
+/// A user's and a profile's id, in their usual form.
+pub(crate) fn ids((user, profile): &(String, String)) -> Result<(Uuid, Uuid), NoUuid> {
+    let id = |name, text: &str| {
+        // The library reads other forms, too, but none of them has 36 characters.
+        (text.len() == 36).then(|| Uuid::try_parse(text).ok()).flatten().ok_or(NoUuid(name))
+    };
+    Ok((id("userId", user)?, id("profileId", profile)?))
+}
+
+/// Opens a stream, or says in one event that there is none.
+async fn open(
+    State(app): State<Arc<App>>,
+    method: Method,
+    Path(path): Path<(String, String)>,
+    Extension(reset): Extension<Reset>,
+    Extension(reader): Extension<SlowReader>,
+) -> Response {
+    let pair = match ids(&path) {
+        Ok(pair) => pair,
+        Err(refusal) => {
+            app.parts.metrics.refused(Refused::Request);
+            return refusal.into_response();
+        }
+    };
+    // Who asks for the head alone wants no lock.
+    if method == Method::HEAD {
+        return events(Body::empty());
+    }
+    match app.open(pair, reset).await {
+        Ok(stream) => {
+            // It skips events instead.
+            reader.allow();
+            events(Body::new(stream))
+        }
+        Err((refused, reason)) => {
+            app.parts.metrics.refused(refused);
+            let text = app.parts.feed.refusal(&reason, clock::wall().as_second());
+            events(Body::from(text))
+        }
+    }
+}
+
+impl App {
+    async fn open(&self, pair: (Uuid, Uuid), reset: Reset) -> Result<Events, (Refused, String)> {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            return Err((Refused::Full, "this replica has as many streams as it may have".into()));
+        };
+        match self.profiles.are_bound(pair.0, pair.1).await {
+            Ok(true) => {}
+            Ok(false) => return Err((Refused::NotBound, "the profile does not have this user".into())),
+            Err(error) => return Err((Refused::Profiles, error)),
+        }
+        match self.parts.locks.acquire(pair, place, reset).await {
+            Ok(Some(held)) => Ok(Events::new(self.parts.clone(), held)),
+            Ok(None) => Err((Refused::Locked, "the pair is open, or was a moment ago".into())),
+            Err(error) => Err((Refused::Redis, error)),
+        }
+    }
+}
+
+fn events(body: Body) -> Response {
+    let headers =
+        [(header::CONTENT_TYPE, "text/event-stream;charset=UTF-8"), (header::CACHE_CONTROL, "no-cache")];
+    (headers, body).into_response()
+}

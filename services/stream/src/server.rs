@@ -1,0 +1,254 @@
+//! Bringing a server up, running it, and draining it.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use prometheus_client::registry::Registry;
+use rand::seq::SliceRandom;
+use service::admin::{Admin, Pages};
+use service::kafka::{Producer, Watch};
+use service::sessions::{host_id, orders};
+use service::{Phase, Readiness, Shutdown, limits, listen, logs, web};
+use tokio::runtime::Runtime;
+use tokio::sync::{Semaphore, oneshot};
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use crate::events::Parts;
+use crate::feed::Feed;
+use crate::locks::{Locks, Terms};
+use crate::metrics::Metrics;
+use crate::profiles::Profiles;
+use crate::routes::{self, App};
+use crate::settings::Settings;
+use crate::streams::{Order, Streams};
+use crate::{Error, locks, profiles};
+
+/// Connections beside those of streams: health checks, requests, clients that are refused.
+const OTHER_CONNECTIONS_MAX: usize = 4096;
+/// What the kernel may hold for a client that does not read; it doubles this, for its own overhead. Smaller ones cost
+/// more wake-ups for each event.
+const SEND_BUFFER_BYTES: usize = 128 * 1024;
+/// Where the balancer's orders come from.
+const CHANNEL: &str = "drop-persistent-sse-sessions";
+/// How often to look for streams that are to end, at least.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// Steps in which a drain asks its streams to leave.
+const DRAIN_STEP: Duration = Duration::from_millis(50);
+/// How long shipping the last log lines may take.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// A server that is bound: clients can connect and wait to be served by [`Server::run`].
+pub struct Server {
+    address: SocketAddr,
+    admin: Admin,
+    readiness: Readiness,
+    runtime: Runtime,
+    listener: TcpListener,
+    app: Arc<App>,
+    host_id: String,
+    settings: Settings,
+    lines: Option<Producer>,
+    shutdown: Shutdown,
+}
+
+impl Server {
+    /// Binds the service's port and the admin port. Neither Redis nor `profiles` nor Kafka needs to be reachable.
+    ///
+    /// # Errors
+    /// What kept it from starting: see [`Error`].
+    pub fn bind(settings: Settings, shutdown: Shutdown) -> Result<Self, Error> {
+        limits::raise_open_files();
+        let listener = listen::tcp(settings.host, settings.port).map_err(Error::Listen)?;
+        listen::bound_buffers_at(&listener, SEND_BUFFER_BYTES).map_err(Error::Listen)?;
+        let address = listener.local_addr().map_err(Error::Listen)?;
+        let admin_listener = listen::tcp(settings.admin_host, settings.admin_port).map_err(Error::Listen)?;
+
+        let readiness = Readiness::new();
+        let mut registry = Registry::default();
+        let streams = Arc::new(Streams::default());
+        let metrics = Arc::new(Metrics::register(&mut registry, &streams));
+        let pod = logs::pod_name(settings.pod_name.as_deref());
+        let server_id = Uuid::new_v4().to_string();
+        let pages = Pages::new(readiness.clone(), registry).with_info("stream", &pod, Some(&server_id));
+        let shed_by = Arc::clone(&streams);
+        let pages = pages.with_shed(settings.shed_token.clone(), move |count| {
+            let count = usize::try_from(count).unwrap_or(usize::MAX);
+            std::future::ready(shed_by.shed(count, clock::runtime_now()) as u64)
+        });
+        let admin = Admin::start(admin_listener, pages).map_err(Error::Admin)?;
+
+        let runtime = web::runtime(settings.workers.get()).map_err(Error::Start)?;
+        let host_id = host_id::resolve(settings.host_id.as_deref(), settings.host, &settings.redis);
+        let inside = runtime.enter();
+        let lines = match &settings.kafka {
+            Some(kafka) => Some(Producer::new(kafka, Watch::default())?),
+            None => None,
+        };
+        drop(inside);
+        let terms = Terms {
+            life: settings.lock_life,
+            refresh: settings.lock_refresh,
+            release: settings.lock_release,
+        };
+        let locks = Arc::new(Locks::new(
+            settings.redis.clone(),
+            host_id.clone(),
+            terms,
+            Arc::clone(&streams),
+            Arc::clone(&metrics),
+            readiness.clone(),
+        ));
+        info!(
+            %pod, server = %server_id, %host_id, %address, admin = %admin.address(), redis = %settings.redis,
+            profiles = %settings.profiles, "started"
+        );
+        let profiles = Profiles::new(
+            settings.profiles.clone(),
+            settings.profiles_timeout,
+            Arc::clone(&metrics),
+            readiness.clone(),
+        );
+        let feed = Arc::new(Feed::new(&pod, TimeZone::system()));
+        let parts = Parts { feed, streams, locks, metrics, retry_after: settings.retry_after };
+        let places = Arc::new(Semaphore::new(settings.streams_max.get()));
+        let app = Arc::new(App { host: pod, parts, profiles, places });
+        Ok(Self { address, admin, readiness, runtime, listener, app, host_id, settings, lines, shutdown })
+    }
+
+    /// Where clients connect, with the real port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where the admin port is, with the real port.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin.address()
+    }
+
+    /// What `/readyz` says.
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
+    /// Serves until the shutdown is complete.
+    ///
+    /// # Errors
+    /// The listener cannot be used.
+    pub fn run(self) -> Result<(), Error> {
+        let Self { admin, readiness, runtime, listener, app, host_id, settings, lines, shutdown, .. } = self;
+        let listener = {
+            let _inside = runtime.enter();
+            tokio::net::TcpListener::from_std(listener).map_err(Error::Start)?
+        };
+        runtime.block_on(async {
+            let (end, ended) = tokio::sync::watch::channel(false);
+            let lines = lines.zip(settings.kafka.clone()).map(|(producer, kafka)| {
+                let (ended, pod) = (ended.clone(), app.host.clone());
+                tokio::spawn(logs::ship(producer, kafka.logging_topic, pod, until(ended)))
+            });
+            let connections_max = settings.streams_max.get().saturating_add(OTHER_CONNECTIONS_MAX);
+            let accepting =
+                tokio::spawn(web::serve(listener, routes::router(Arc::clone(&app)), connections_max));
+            let ((locks_tried, locks_known), (profiles_tried, profiles_known)) =
+                (oneshot::channel(), oneshot::channel());
+            let keeper = tokio::spawn({
+                let (app, shutdown, ended) = (Arc::clone(&app), shutdown.clone(), ended.clone());
+                async move { app.parts.locks.keep(&shutdown, locks_tried, until(ended)).await }
+            });
+            let others = [
+                tokio::spawn(obey(Arc::clone(&app), readiness.clone(), host_id, settings.clone())),
+                tokio::spawn(sweep(Arc::clone(&app), settings.clone())),
+                tokio::spawn({
+                    let app = Arc::clone(&app);
+                    async move { app.profiles.watch(profiles_tried).await }
+                }),
+            ];
+            let awaited = vec![(locks::PART, locks_known), (profiles::PART, profiles_known)];
+            tokio::select! {
+                () = readiness.ready_after(awaited) => shutdown.reached(Phase::Draining).await,
+                () = shutdown.reached(Phase::Draining) => {}
+            }
+            readiness.draining();
+            let streams = &app.parts.streams;
+            info!(streams = streams.count(), "draining");
+            tokio::select! {
+                () = drain(streams, &settings, accepting.abort_handle()) => {}
+                () = shutdown.reached(Phase::Forced) => {}
+            }
+            let left = streams.count();
+            if left > 0 {
+                warn!(streams = left, "ended with streams that are cut off");
+            } else {
+                info!("ended");
+            }
+            accepting.abort();
+            others.iter().for_each(tokio::task::JoinHandle::abort);
+            // Nobody waits for the news that it has ended if all waiters are gone.
+            let _ = end.send(true);
+            let _ = keeper.await;
+            if let Some(lines) = lines {
+                // Late lines are lost: shutdown does not wait for a broker.
+                let _ = tokio::time::timeout(LAST_LINES, lines).await;
+            }
+        });
+        runtime.shutdown_background();
+        drop(admin);
+        Ok(())
+    }
+}
+
+async fn until(mut ended: tokio::sync::watch::Receiver<bool>) {
+    // The sender's end means the same.
+    let _ = ended.wait_for(|ended| *ended).await;
+}
+
+async fn obey(app: Arc<App>, readiness: Readiness, host_id: String, settings: Settings) {
+    let source = orders::Source { redis: settings.redis, channel: CHANNEL, host_id };
+    let Parts { streams, locks, .. } = &app.parts;
+    let shed = |count| streams.shed(count, clock::runtime_now());
+    // This connection hears at once what the others would notice with their next command.
+    orders::obey(&source, &readiness, shed, || locks.is_interrupted()).await;
+}
+
+async fn sweep(app: Arc<App>, settings: Settings) {
+    let mut sweep = tokio::time::interval(SWEEP_EVERY.min(settings.lock_life / 20));
+    sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        sweep.tick().await;
+        app.parts.streams.sweep(clock::runtime_now(), settings.drain_grace);
+    }
+}
+
+/// Waits until balancers have noticed, stops accepting, ends the streams in random order over the window, and waits until
+/// their clients have read that.
+async fn drain(streams: &Streams, settings: &Settings, accepting: tokio::task::AbortHandle) {
+    tokio::time::sleep(settings.sigterm_timeout).await;
+    accepting.abort();
+    let mut staying = streams.all();
+    staying.shuffle(&mut rand::rng());
+    let steps = (settings.drain_spread.as_millis() / DRAIN_STEP.as_millis()).max(1) as usize;
+    let step_size = staying.len().div_ceil(steps).max(1);
+    for group in staying.chunks(step_size) {
+        for stream in group {
+            stream.end(Order::ShutDown, clock::runtime_now());
+        }
+        tokio::time::sleep(DRAIN_STEP).await;
+    }
+    let gone = async {
+        loop {
+            // Some were let in at the last moment.
+            for stream in streams.all() {
+                stream.end(Order::ShutDown, clock::runtime_now());
+            }
+            if streams.count() == 0 {
+                return;
+            }
+            tokio::time::sleep(DRAIN_STEP).await;
+        }
+    };
+    // Those who do not read are cut off after the grace; a look more for that.
+    let _ = tokio::time::timeout(settings.drain_grace + 2 * SWEEP_EVERY, gone).await;
+}

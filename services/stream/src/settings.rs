@@ -1,0 +1,237 @@
+//! The settings, their variables and their defaults.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use service::http::Url;
+use service::sessions::host_id::HOST_ID;
+use service::settings::common::{ADMIN_HOST, ADMIN_PORT, HOST, POD_NAME, WORKERS};
+use service::settings::{Env, Host, Invalid, Reader, Variable, Workers};
+use service::{http, kafka, logs, redis, shed};
+use tokio::sync::Semaphore;
+
+const PORT: Variable = Variable::new("PORT", "8080", "TCP port of the service; 0 is any free one.");
+const PROFILES_URL: Variable =
+    Variable::new("PROFILES_URL", "http://base-service:8080", "Where `profiles` is.");
+const PROFILES_TIMEOUT: Variable = Variable::new(
+    "PROFILES_TIMEOUT",
+    "2",
+    "How long `profiles` may take to say whether a user and a profile belong together; seconds.",
+);
+const MAX_STREAMS: Variable =
+    Variable::new("MAX_STREAMS", "10000", "Streams at a time; further clients are refused.");
+const LOCK_TTL: Variable = Variable::new(
+    "LOCK_TTL",
+    "60",
+    "How long a lock lives in Redis without a refresh; seconds, up to an hour. A stream whose lock Redis has not \
+     confirmed for five sixths of it ends.",
+);
+const LOCK_REFRESH: Variable = Variable::new(
+    "LOCK_REFRESH",
+    "10",
+    "How often all locks and sessions are given a new life; sessions live three times as long. Seconds, 100ms at \
+     least and a third of `LOCK_TTL` at most.",
+);
+const LOCK_RELEASE: Variable = Variable::new(
+    "LOCK_RELEASE",
+    "false",
+    "Whether a client that goes frees its pair at once. If not, the lock is left to expire.",
+);
+const RETRY_AFTER: Variable = Variable::new(
+    "RETRY_AFTER",
+    "5",
+    "When clients that are sent away should come back, plus up to half as much at random: they are told so by SSE's \
+     `retry`. Seconds.",
+);
+const SIGTERM_TIMEOUT: Variable = Variable::new(
+    "SIGTERM_TIMEOUT",
+    "20",
+    "How long after SIGTERM streams are still opened, so that balancers can notice; seconds.",
+);
+const DRAIN_SPREAD: Variable = Variable::new(
+    "DRAIN_SPREAD",
+    "10",
+    "Window over which the streams are then closed, so that clients do not come back all at once; seconds.",
+);
+const DRAIN_GRACE: Variable = Variable::new(
+    "DRAIN_GRACE",
+    "5",
+    "How long a client may take to read the end of its stream; after that it is cut off. Seconds.",
+);
+
+const LOCK_REFRESH_LEAST: Duration = Duration::from_millis(100);
+const LOCK_TTL_MOST: Duration = Duration::from_hours(1);
+
+/// Everything that can be set.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub host: Host,
+    pub port: u16,
+    pub admin_host: Host,
+    pub admin_port: u16,
+    pub workers: NonZeroUsize,
+    pub profiles: Url,
+    pub profiles_timeout: Duration,
+    /// Streams at a time.
+    pub streams_max: NonZeroUsize,
+    /// How long a lock lives without a refresh.
+    pub lock_life: Duration,
+    pub lock_refresh: Duration,
+    /// Whether a client that goes frees its pair.
+    pub lock_release: bool,
+    /// This instance's name in Redis, if it is not an address.
+    pub host_id: Option<String>,
+    /// When clients that are sent away should come back.
+    pub retry_after: Duration,
+    /// How long after the start of a drain streams are still opened.
+    pub sigterm_timeout: Duration,
+    /// Window over which they are then closed.
+    pub drain_spread: Duration,
+    /// How long clients may take to read the end.
+    pub drain_grace: Duration,
+    /// What orders to move streams must carry; without it there are none on the admin port.
+    pub shed_token: Option<shed::Token>,
+    /// This replica's name in logs and events.
+    pub pod_name: Option<String>,
+    pub redis: redis::Settings,
+    /// Kafka; without it logs go to stderr alone.
+    pub kafka: Option<kafka::Settings>,
+}
+
+impl Settings {
+    /// Every variable the service reads, for documentation and help.
+    pub const VARIABLES: &[&Variable] = &[
+        &HOST,
+        &PORT,
+        &ADMIN_HOST,
+        &ADMIN_PORT,
+        &WORKERS,
+        &PROFILES_URL,
+        &PROFILES_TIMEOUT,
+        &MAX_STREAMS,
+        &LOCK_TTL,
+        &LOCK_REFRESH,
+        &LOCK_RELEASE,
+        &HOST_ID,
+        &RETRY_AFTER,
+        &SIGTERM_TIMEOUT,
+        &DRAIN_SPREAD,
+        &DRAIN_GRACE,
+        &shed::SHED_TOKEN,
+        &POD_NAME,
+        &logs::RUST_LOG,
+        &redis::REDIS_HOST,
+        &redis::REDIS_PORT,
+        &redis::REDIS_PASSWORD,
+        &kafka::KAFKA_BROKERS,
+        &kafka::KAFKA_LOGGING_TOPIC,
+        &kafka::KAFKA_SASL_USER,
+        &kafka::KAFKA_SASL_PASSWORD,
+        &kafka::KAFKA_MESSAGE_TIMEOUT,
+    ];
+
+    /// Reads the settings.
+    ///
+    /// # Errors
+    /// Every variable with a bad value.
+    pub fn from_env(env: &Env) -> Result<Self, Invalid> {
+        let mut reader = Reader::of_table(env, Self::VARIABLES);
+        let (lock_life, lock_refresh) = lock_times(&mut reader);
+        let profiles_timeout = reader.duration(&PROFILES_TIMEOUT);
+        if profiles_timeout.is_zero() {
+            reader.refuse(&PROFILES_TIMEOUT, "0", "a duration above 0");
+        }
+        let streams_max: NonZeroUsize = reader.get(&MAX_STREAMS);
+        if streams_max.get() > Semaphore::MAX_PERMITS {
+            reader.refuse(
+                &MAX_STREAMS,
+                streams_max.to_string(),
+                format!("{} at most", Semaphore::MAX_PERMITS),
+            );
+        }
+        let profiles = url(&mut reader);
+        let settings = Self {
+            host: reader.get(&HOST),
+            port: reader.get(&PORT),
+            admin_host: reader.get(&ADMIN_HOST),
+            admin_port: reader.get(&ADMIN_PORT),
+            workers: reader.get::<Workers>(&WORKERS).0,
+            profiles,
+            profiles_timeout,
+            streams_max,
+            lock_life,
+            lock_refresh,
+            lock_release: reader.get(&LOCK_RELEASE),
+            host_id: reader.optional(&HOST_ID),
+            retry_after: reader.duration(&RETRY_AFTER),
+            sigterm_timeout: reader.duration(&SIGTERM_TIMEOUT),
+            drain_spread: reader.duration(&DRAIN_SPREAD),
+            drain_grace: reader.duration(&DRAIN_GRACE),
+            shed_token: reader.optional(&shed::SHED_TOKEN),
+            pod_name: reader.optional(&POD_NAME),
+            redis: redis::Settings::read(&mut reader),
+            kafka: kafka::Settings::read_for_logs(&mut reader),
+        };
+        reader.finish(settings)
+    }
+}
+
+fn lock_times(reader: &mut Reader<'_>) -> (Duration, Duration) {
+    let (life, refresh) = (reader.duration(&LOCK_TTL), reader.duration(&LOCK_REFRESH));
+    if life > LOCK_TTL_MOST {
+        reader.refuse(&LOCK_TTL, format!("{life:?}"), "an hour at most");
+    } else if refresh < LOCK_REFRESH_LEAST || refresh > life / 3 {
+        let expected = format!("100ms at least, and a third of LOCK_TTL={life:?} at most");
+        reader.refuse(&LOCK_REFRESH, format!("{refresh:?}"), expected);
+    }
+    (life, refresh)
+}
+
+fn url(reader: &mut Reader<'_>) -> Url {
+    let text: String = reader.get(&PROFILES_URL);
+    let default = PROFILES_URL.default.unwrap_or_default();
+    http::url(&text).unwrap_or_else(|_| {
+        reader.refuse(&PROFILES_URL, text, "http://HOST[:PORT][/PATH]");
+        http::url(default).expect("the declared default is a URL")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_those_of_the_original() {
+        let settings = Settings::from_env(&Env::default()).unwrap();
+        assert_eq!((settings.port, settings.lock_release), (8080, false));
+        assert_eq!((settings.lock_life.as_secs(), settings.lock_refresh.as_secs()), (60, 10));
+        assert_eq!(settings.profiles.as_str(), "http://base-service:8080/");
+        assert_eq!(settings.redis.to_string(), "localhost:6379");
+    }
+
+    #[test]
+    fn bad_values_are_named_together() {
+        let env: Env = [
+            ("MAX_STREAMS", "0"),
+            ("LOCK_REFRESH", "21"),
+            ("PROFILES_URL", "profiles:8080"),
+            ("PROFILES_TIMEOUT", "0"),
+            ("LOCK_RELEASE", "perhaps"),
+        ]
+        .into_iter()
+        .collect();
+        let text = Settings::from_env(&env).unwrap_err().to_string();
+        for part in [
+            r#"MAX_STREAMS="0": expected a whole number above 0"#,
+            r#"LOCK_REFRESH="21s": expected 100ms at least, and a third of LOCK_TTL=60s at most"#,
+            r#"PROFILES_URL="profiles:8080": expected http://HOST[:PORT][/PATH]"#,
+            r#"PROFILES_TIMEOUT="0": expected a duration above 0"#,
+            r#"LOCK_RELEASE="perhaps": expected true or false"#,
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        let long: Env = [("LOCK_TTL", "2h")].into_iter().collect();
+        let text = Settings::from_env(&long).unwrap_err().to_string();
+        assert!(text.contains("an hour at most"), "{text}");
+    }
+}

@@ -1,0 +1,29 @@
+use crate::support::{Ground, Replica, ask, strangers};
+
+#[test]
+fn the_page_is_the_same_for_every_pair_and_loads_nothing_from_elsewhere() {
+    let ground = Ground::new();
+    let replica = Replica::start(&ground, &[]);
+    let get = |path: &str| ask(replica.address, "GET", path, "");
+    let pages = [strangers(), strangers()].map(|(user, profile)| {
+        let (status, head, body) = get(&format!("/index/{user}/{profile}"));
+        assert_eq!(status, 200);
+        assert!(head.contains("content-type: text/html"), "{head}");
+        assert!(head.contains("content-security-policy: default-src 'none'; script-src 'self'"), "{head}");
+        assert!(!body.contains(&user) && !body.contains(&profile));
+        assert_eq!(get(&format!("/index/{user}/{profile}/")).2, body);
+        body
+    });
+    assert_eq!(pages[0], pages[1]);
+    // All that it names is served, under the same policy; nothing is written within it.
+    for part in pages[0].split(['"', '\'']).filter(|part| part.starts_with('/')) {
+        let (status, head, _) = get(part);
+        assert_eq!(status, 200, "{part}");
+        assert!(head.contains("x-content-type-options: nosniff"), "{head}");
+    }
+    assert!(!pages[0].contains("http") && !pages[0].contains("style=") && !pages[0].contains(" on"));
+    let (_, _, script) = get("/assets/index.js");
+    for dangerous in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
+        assert!(!script.contains(dangerous), "{dangerous}");
+    }
+}
