@@ -148,15 +148,24 @@ fn names(metrics: Option<&Metrics>) -> BTreeSet<String> {
 #[test]
 fn what_is_documented_is_exposed_and_the_other_way_round() {
     let lab = Lab::new("telemetry");
-    let others = ["udp", "logger", "ws", "ws-client", "balancer", "profiles"];
+    let others = ["udp", "logger", "ws", "ws-client", "balancer", "profiles", "directory"];
     let others = others.map(|service| format!("{service}.enabled=true")).join(",");
     lab.up(&["--set", &others]);
     assert_eq!(echo(lab.endpoint(), "hello").expect("an answer"), "hello");
 
     let documented = documented();
-    for section in
-        ["tcp", "udp", "ws", "ws-client", "balancer", "profiles", "logger", "gateway", "supervisor"]
-    {
+    for section in [
+        "tcp",
+        "udp",
+        "ws",
+        "ws-client",
+        "balancer",
+        "profiles",
+        "directory",
+        "logger",
+        "gateway",
+        "supervisor",
+    ] {
         let written = &documented[section];
         // The logger tells its lag when it has partitions.
         let found = eventually(SOON, || {

@@ -1,7 +1,7 @@
 {{/* Everything that one of our services is made of. NAME.needs, defined in the service's folder, are the parts that it
      talks to, in one line. */}}
 {{- define "service.objects" }}
-{{- $kind := dict "tcp" "TCP" "udp" "UDP" "ws" "TCP" "ws-client" "TCP" "profiles" "TCP" }}
+{{- $kind := dict "tcp" "TCP" "udp" "UDP" "ws" "TCP" "ws-client" "TCP" "profiles" "TCP" "directory" "TCP" }}
 {{- $protocol := get $kind .name }}
 {{- include "account" . }}
 {{- include "service.deployment" (merge (dict "protocol" $protocol) .) }}
@@ -32,7 +32,7 @@ spec:
 apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
 metadata:
-  {{- include "metadata" $ | nindent 2 }}
+  {{- include "metadata" (merge (dict "object" (include "service.autoscaler" $)) $) | nindent 2 }}
 spec:
   scaleTargetRef:
     apiVersion: apps/v1
@@ -191,10 +191,22 @@ spec:
 {{- end }}
 {{- end }}
 {{- end }}
+{{- with .root.Values.cassandra }}
+{{- if has "cassandra" $needs }}
+{{- $_ := set $env "CASSANDRA_CONTACT_POINTS" (.contactPoints | default (printf "%s:9042" (include "cassandra.name" $))) }}
+{{- if .existingSecret }}
+{{- $_ := set $env "CASSANDRA_USERNAME" (dict "name" .existingSecret "key" "username") }}
+{{- $_ := set $env "CASSANDRA_PASSWORD" (dict "name" .existingSecret "key" "password") }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- with .root.Values.etcd }}
 {{- if and .enabled (has "etcd" $needs) }}
 {{- $_ := set $env "ETCD_ENDPOINTS" .endpoints }}
 {{- end }}
+{{- end }}
+{{- if has "profiles" $needs }}
+{{- $_ := set $env "PROFILES_URL" (printf "http://base-service:%d" (int .root.Values.profiles.port)) }}
 {{- end }}
 {{- if has "gateway" $needs }}
 {{- range include "gateway.listeners" . | fromYamlArray }}
@@ -261,10 +273,19 @@ spec:
 {{- if .root.Values.redis.address }}{{ include "policy.outside" (list (include "redis.port" .)) }}
 {{- else }}{{ include "policy.part" (dict "root" .root "part" "redis" "port" 6379 "direction" "to") }}{{ end }}
 {{- end }}
+{{- with .root.Values.cassandra }}
+{{- if has "cassandra" $needs }}
+{{- if .contactPoints }}{{ include "policy.outside" (regexFindAll "[0-9]+(,|$)" .contactPoints -1 | join "" | splitList "," | uniq | compact) }}
+{{- else }}{{ include "policy.part" (dict "root" $.root "part" "cassandra" "port" 9042 "direction" "to") }}{{ end }}
+{{- end }}
+{{- end }}
 {{- with .root.Values.etcd }}
 {{- if and .enabled (has "etcd" $needs) }}
 {{- include "policy.outside" (regexFindAll "[0-9]+(,|$)" .endpoints -1 | join "" | splitList "," | uniq | compact) }}
 {{- end }}
+{{- end }}
+{{- if has "profiles" $needs }}
+{{- include "policy.part" (dict "root" .root "part" "profiles" "port" .root.Values.profiles.port "direction" "to") }}
 {{- end }}
 {{- if has "gateway" $needs }}
 {{- range include "gateway.listeners" . | fromYamlArray }}

@@ -103,7 +103,7 @@ def service_keeps_its_word(name, values, found):
     for key, value in values["env"].items():
         check(env.get(key) == str(value), f"{name}: {key} is {env.get(key)!r}, not {value!r}")
     if name != "logger":
-        exposed = {"profiles": "base-service"}.get(name, name)
+        exposed = {"profiles": "base-service", "directory": "main-service"}.get(name, name)
         service = next((one for one in found["Service"] if one["metadata"]["name"] == exposed), None)
         check(service and service["spec"]["clusterIP"] == "None", f"{name}: no headless Service")
         check(service and service["spec"]["selector"].get("traffic") == "active", f"{name}: its Service does not select by traffic=active")
@@ -112,9 +112,14 @@ def service_keeps_its_word(name, values, found):
         sources = {variable["name"]: variable.get("valueFrom", {}) for variable in pod["containers"][0]["env"]}
         check(sources.get("HOST_ID", {}).get("fieldRef", {}).get("fieldPath") == "status.podIP", "ws: HOST_ID is not the pod's address")
         check(env.get("REDIS_HOST") == f"{RELEASE}-redis" and "secretKeyRef" in sources.get("REDIS_PASSWORD", {}), "ws: no Redis with a password from a Secret")
+    if name == "profiles":
+        check(env.get("CASSANDRA_CONTACT_POINTS") == f"{RELEASE}-cassandra:9042", "profiles: does not know its Cassandra")
+    if name == "directory":
+        check(env.get("PROFILES_URL") == "http://base-service:8080" and env.get("REDIS_HOST") == f"{RELEASE}-redis", "directory: does not know profiles or Redis")
     if name == "ws-client":
         check((env.get("WS_SERVER_HOST"), env.get("WS_SERVER_PORT")) == ("envoy-gateway-tcp", "8000"), "ws-client: does not go through the gateway")
-    autoscaler = next((one for one in found.get("HorizontalPodAutoscaler", []) if one["metadata"]["name"] == name), None)
+    scaled_by = {"directory": "main-hpa"}.get(name, name)
+    autoscaler = next((one for one in found.get("HorizontalPodAutoscaler", []) if one["metadata"]["name"] == scaled_by), None)
     check(bool(autoscaler) == bool(values.get("autoscaling")), f"{name}: {'an' if autoscaler else 'no'} autoscaler")
     if autoscaler:
         for key, value in values["autoscaling"].items():

@@ -90,7 +90,11 @@ fn program(kind: ServiceKind) -> Option<Program> {
                 ended(profiles::run(settings, shutdown()?))
             })
         }
-        ServiceKind::Stream | ServiceKind::Directory => return None,
+        ServiceKind::Directory => ("Who has what open", directory::Settings::VARIABLES, |env| {
+            let settings = directory::Settings::from_env(env).map_err(Failure::usage)?;
+            ended(directory::run(settings, shutdown()?))
+        }),
+        ServiceKind::Stream => return None,
     };
     Some(Program { name: kind.name(), about, variables, listens: kind.row().has_clients, run })
 }

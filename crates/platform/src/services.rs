@@ -97,7 +97,7 @@ impl ServiceKind {
             Self::Udp => row("udp", Protocol::Udp, Some(PodsMetric::Packets)),
             Self::Ws => row("ws", Protocol::Tcp, Some(PodsMetric::Sessions)),
             Self::Stream => later("stream"),
-            Self::Directory => later("directory"),
+            Self::Directory => row("directory", Protocol::Tcp, None),
             Self::Logger => ServiceRow { has_clients: false, ..row("logger", Protocol::Tcp, None) },
             Self::WsClient => row("ws-client", Protocol::Tcp, None),
             Self::Balancer => row("balancer", Protocol::Tcp, None),

@@ -190,7 +190,7 @@ static_resources:
         endpoints:
           - lb_endpoints:
               - endpoint:
-                  address: {socket_address: {protocol: {{ .protocol }}, address: "{{ .service }}.{{ $.root.Release.Namespace }}.svc", port_value: {{ .servicePort }}}}
+                  address: {socket_address: {protocol: {{ .protocol }}, address: "{{ include "service.exposed" (dict "name" .service) }}.{{ $.root.Release.Namespace }}.svc", port_value: {{ .servicePort }}}}
                   # Not the clients' port: a bare connect there would be a client.
                   health_check_config: {port_value: {{ .adminPort }}}
       load_balancing_policy:

@@ -73,7 +73,7 @@ spec:
 {{- with .gateway }}
 {{- $env := dict "PROTOCOL" $listener.protocol "HOST" .root.Values.envoy.host "PORT" $listener.port }}
 {{- $_ := set $env "ADMIN_PORT" (add .values.adminPort $.index) }}
-{{- $_ := set $env "ENDPOINTS_DNS" (printf "%s.%s.svc:%d" $listener.service .root.Release.Namespace (int $listener.servicePort)) }}
+{{- $_ := set $env "ENDPOINTS_DNS" (printf "%s.%s.svc:%d" (include "service.exposed" (dict "name" $listener.service)) .root.Release.Namespace (int $listener.servicePort)) }}
 {{- $_ := set $env "HEALTH_PORT" $listener.adminPort }}
 {{- $_ := set $env "HEALTH_INTERVAL" $listener.health.interval }}
 {{- $_ := set $env "HEALTH_TIMEOUT" $listener.health.timeout }}

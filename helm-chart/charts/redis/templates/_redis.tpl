@@ -76,5 +76,11 @@ spec:
         - name: tmp
           emptyDir:
             sizeLimit: 16Mi
-{{- include "policy" (merge (dict "ingress" (include "policy.part" (dict "root" .root "part" "ws" "port" 6379 "direction" "from"))) .) }}
+{{- include "policy" (merge (dict "ingress" (include "redis.ingress" .)) .) }}
+{{- end }}
+
+{{- define "redis.ingress" }}
+{{- range list "ws" "directory" "stream" }}
+{{- include "policy.part" (dict "root" $.root "part" . "port" 6379 "direction" "from") }}
+{{- end }}
 {{- end }}
