@@ -9,8 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 #[cfg(not(feature = "local"))]
 use crate::commands::{absent as demo, absent as load, absent as serve};
 use crate::commands::{
-    argocd, completion, diagnose, doctor, down, explain, image, kill, logs, minikube, node, scale, status,
-    stop, up, watch,
+    argocd, completion, diagnose, doctor, down, explain, image, kill, logs, minikube, node, report, scale,
+    status, stop, up, watch,
 };
 #[cfg(feature = "local")]
 use crate::commands::{demo, load, load_worker, run_child, serve, supervisor};
@@ -175,6 +175,7 @@ pub(crate) enum Command {
     Status(status::Args),
     Load(load::Args),
     Watch(watch::Args),
+    Report(report::Args),
     Scale(scale::Args),
     Kill(kill::Args),
     Stop(stop::StopArgs),

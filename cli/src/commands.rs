@@ -19,6 +19,7 @@ pub(crate) mod load_worker;
 pub(crate) mod logs;
 pub(crate) mod minikube;
 pub(crate) mod node;
+pub(crate) mod report;
 #[cfg(feature = "local")]
 pub(crate) mod run_child;
 pub(crate) mod scale;
@@ -147,21 +148,21 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     // These run for as long as their process lives and take signals themselves.
     let command = match command {
         #[cfg(feature = "local")]
-        Command::Serve(args) => return report(&Printer::new(&global), serve::run(args)),
+        Command::Serve(args) => return conclude(&Printer::new(&global), serve::run(args)),
         #[cfg(feature = "local")]
-        Command::Supervisor(args) => return report(&Printer::new(&global), supervisor::run(&args)),
+        Command::Supervisor(args) => return conclude(&Printer::new(&global), supervisor::run(&args)),
         #[cfg(feature = "local")]
-        Command::RunChild(args) => return report(&Printer::new(&global), run_child::run(args)),
+        Command::RunChild(args) => return conclude(&Printer::new(&global), run_child::run(args)),
         #[cfg(feature = "local")]
-        Command::LoadWorker(args) => return report(&Printer::new(&global), load_worker::run(&args)),
-        Command::Completion(args) => return report(&Printer::new(&global), completion::run(&args)),
+        Command::LoadWorker(args) => return conclude(&Printer::new(&global), load_worker::run(&args)),
+        Command::Completion(args) => return conclude(&Printer::new(&global), completion::run(&args)),
         other => other,
     };
     let printer = Printer::new(&global);
     let interrupt = match Interrupt::install() {
         Ok(interrupt) => interrupt,
         Err(error) => {
-            return report(&printer, Err(Failure::failed(format!("could not take signals: {error}"))));
+            return conclude(&printer, Err(Failure::failed(format!("could not take signals: {error}"))));
         }
     };
     let context = Context { global, printer, interrupt };
@@ -176,6 +177,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         #[cfg(feature = "local")]
         Command::Load(args) => load::run(&context, args),
         Command::Watch(args) => watch::run(&context, &args),
+        Command::Report(args) => report::run(&context, &args),
         Command::Scale(args) => scale::run(&context, &args),
         Command::Kill(args) => kill::run(&context, &args),
         Command::Stop(args) => stop::stop(&context, &args),
@@ -196,10 +198,10 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Completion(_) => Ok(exit::DONE),
     };
     context.printer.progress().clear();
-    report(&context.printer, outcome)
+    conclude(&context.printer, outcome)
 }
 
-fn report(printer: &Printer, outcome: Outcome) -> ExitCode {
+fn conclude(printer: &Printer, outcome: Outcome) -> ExitCode {
     let outcome = match printer.lost() {
         // A result that nobody can read is none, whatever it says; and what was broken off because of that was not
         // interrupted.

@@ -9,10 +9,12 @@ mod installing;
 mod interrupt;
 #[cfg(feature = "local")]
 mod log_lines;
+mod output_files;
 mod platform_source;
 mod printer;
 mod progress;
 mod results;
+mod run_file;
 #[cfg(feature = "local")]
 mod session;
 mod table;

@@ -164,7 +164,6 @@ impl Timeline {
         self.drawn.feed(&Event { kind: EventKind::Warning { message }, ..event.clone() })
     }
 
-    #[cfg(feature = "local")]
     /// Charts of what was seen so far and, if a load came to its end, its summary.
     pub(crate) fn finish(&self) -> String {
         self.drawn.finish()

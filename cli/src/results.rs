@@ -169,6 +169,7 @@ mod tests {
         drain: Drained,
         logs: Vec<Logged>,
         watch: Vec<Event>,
+        report: report::Document<'static>,
         load: report::Document<'static>,
         demo: report::Document<'static>,
         explain: Explain,

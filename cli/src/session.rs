@@ -14,7 +14,7 @@ use platform::{
     duration::whole_ms,
     event::{LoadSummary, Stamper},
     exit,
-    target::EventStream,
+    target::{EventStream, ReplicaPhase, Snapshot},
 };
 use report::Recording;
 use scenario::{Evaluator, Scenario};
@@ -108,6 +108,10 @@ impl<'a> Session<'a> {
                 let event = self.stamper.adopt(elapsed.ms(), first);
                 self.take(&event);
             }
+            // Not before the events are watched: what comes in between is in both.
+            if let Ok(snapshot) = platform.target.snapshot() {
+                self.evaluator.begins_with(replicas_of(&scenario.service, snapshot));
+            }
             forward_platform(platform.events, elapsed, sender.clone())?;
             target = Some(platform.target);
         }
@@ -154,8 +158,10 @@ impl<'a> Session<'a> {
                     let summary =
                         result.map_err(|error| Failure::new(error.exit_code(), error.to_string()))?;
                     ended = Some((clock::now(), summary));
-                    let never = director.end().into_iter().map(|action| format!("`{action}` never happened"));
-                    self.not_done.extend(never);
+                    for action in director.end() {
+                        let (because, outcome) = (String::new(), "it never happened".to_owned());
+                        self.stamp(EventKind::ActionTaken { action, because, outcome, failed: true });
+                    }
                     if let Some(target) = target.as_ref().filter(|_| scenario.counts_log_lines()) {
                         let sender = sender.clone();
                         counting = Some(log_lines::count(Arc::clone(target), move |kind| {
@@ -217,9 +223,7 @@ impl<'a> Session<'a> {
         self.evaluator.observe(event);
         self.waiting.observe(event);
         self.recording.push(event);
-        if let EventKind::ActionTaken { action, because, outcome, failed: true } = &event.kind {
-            self.not_done.push(format!("`{because}: {action}` was not done: {outcome}"));
-        }
+        self.not_done.extend(report::not_done(&event.kind));
         match self.context.printer.output() {
             Output::Human => {
                 for line in self.timeline.feed(event) {
@@ -273,8 +277,8 @@ impl Run {
         report::svg(&self.recording)
     }
 
-    pub(crate) fn junit(&self) -> String {
-        report::junit(&self.summary, &self.not_done)
+    pub(crate) fn junit(&self) -> Result<String, Failure> {
+        report::junit(&self.summary, &self.not_done).map_err(Failure::failed)
     }
 
     /// The exit code of the run. An expectation that is not met comes before what else was wrong, which is then told
@@ -332,6 +336,16 @@ fn start_load(
         });
         let _ = sender.send(Incoming::LoadEnded(Box::new(result)));
     })
+}
+
+/// The replicas of a service that serve, and are not told to end.
+fn replicas_of(service: &str, platform: Snapshot) -> Vec<String> {
+    let of_service = platform.services.into_iter().filter(|known| known.name == service);
+    of_service
+        .flat_map(|service| service.replicas)
+        .filter(|replica| matches!(replica.phase, ReplicaPhase::Ready | ReplicaPhase::Unready))
+        .map(|replica| replica.name)
+        .collect()
 }
 
 /// Which replica a server's own UUID (its answer to `WHERE`) belongs to.

@@ -220,7 +220,7 @@ fn broadcasts_reach_everybody_once() {
     assert_eq!(of_type(&events, "ActionTaken").len(), 3);
     let xml = std::fs::read_to_string(junit).expect("written");
     assert!(
-        xml.contains("name=\"broadcasts-received &gt;= 270\"/>") && xml.contains("failures=\"0\""),
+        xml.contains("name=\"broadcasts-received &gt;= 270\">") && xml.contains("failures=\"0\""),
         "{xml}"
     );
 }
@@ -260,9 +260,17 @@ expectations: [connected >= 20, stayed-away = 0";
 phases: { ramp: { connections: 1 }, hold: { for: 1s } }
 actions: [{ when: tcp/any draining, do: kill, what: tcp }]";
     std::fs::write(&file, text).expect("written");
-    let output = lab.run(&["load", file.to_str().expect("UTF-8")]);
+    let [run, now, later] = ["run.jsonl", "now.xml", "later.xml"].map(|name| lab.home().join(name));
+    let [scenario, run_path, now_path, later_path] =
+        [&file, &run, &now, &later].map(|path| path.to_str().expect("UTF-8"));
+    let output = lab.run(&["load", scenario, "--junit", now_path, "--output", "jsonl"]);
     assert_eq!(output.status.code(), Some(1), "{}", both(&output));
     assert!(lossy(&output.stderr).contains("never happened"), "{}", both(&output));
+    // The recording knows it, too.
+    std::fs::write(&run, &output.stdout).expect("written");
+    lab.ok(&["report", run_path, "--junit", later_path]);
+    let [now, later] = [now, later].map(|file| std::fs::read_to_string(file).expect("written"));
+    assert!(now.contains("never happened") && now == later, "{now}\n{later}");
 }
 
 #[test]

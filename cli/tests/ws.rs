@@ -283,4 +283,32 @@ mod real {
         .expect("it is started again");
         users.expect(6);
     }
+
+    #[test]
+    fn under_load_sessions_are_right_as_soon_as_a_killed_redis_is_back() {
+        let lab = Lab::new("ws-load-redis");
+        // No refresh comes while this lasts: nothing becomes right because time passes.
+        lab.up(&[&WS[..], &["--with", "redis", "--set", "ws.env.SESSION_REFRESH=3600"]].concat());
+        let file = lab.home().join("users.yaml");
+        let scenario = "name: users\nservice: ws\nprotocol: ws\n\
+                        phases: { ramp: { connections: 28, rate: 5ms }, hold: { after-ramp: 20s } }\n\
+                        messages: { every: 100ms }\n\
+                        actions:\n\
+                        - { when: ramp done, after: 4s, do: leave, users: 10 }\n\
+                        - { when: users left, after: 100ms, do: join, users: 5 }\n\
+                        - { when: users joined, after: 6s, do: leave, users: 3 }\n\
+                        expectations: [connected >= 33, lost = 0, answered >= 99%, wrong = 0]\n";
+        fs::write(&file, scenario).expect("written");
+        let load = lab.spawn(&["load", file.to_str().expect("UTF-8")]);
+        let users = Users::of(&lab);
+        users.expect(28);
+        let pid = i32::try_from(part(&lab, "redis")["pid"].as_i64().expect("a process")).expect("a pid");
+        kill_process(Pid::from_raw(pid).expect("a pid"), Signal::KILL).expect("killed");
+        // Some leave and come while it is away, or a moment later.
+        users.expect(23);
+        assert_eq!(part(&lab, "redis")["restarts"], 1);
+        users.expect(20);
+        let output = load.finish(SOON);
+        assert_eq!(output.status.code(), Some(0), "{}", lossy(&output.stdout));
+    }
 }

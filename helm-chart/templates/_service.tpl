@@ -1,7 +1,7 @@
 {{/* Everything that one of our services is made of. NAME.needs, defined in the service's folder, are the parts that it
      talks to, in one line. */}}
 {{- define "service.objects" }}
-{{- $kind := dict "tcp" "TCP" "udp" "UDP" "ws" "TCP" "ws-client" "TCP" "profiles" "TCP" "directory" "TCP" }}
+{{- $kind := dict "tcp" "TCP" "udp" "UDP" "ws" "TCP" "ws-client" "TCP" "profiles" "TCP" "directory" "TCP" "page" "TCP" }}
 {{- $protocol := get $kind .name }}
 {{- include "account" . }}
 {{- include "service.deployment" (merge (dict "protocol" $protocol) .) }}
@@ -246,7 +246,7 @@ spec:
 {{- range list "directory" "stream" }}
 {{- include "policy.part" (dict "root" $.root "part" . "port" $.values.port "direction" "from") }}
 {{- end }}
-{{- else if and .protocol (ne .name "ws-client") }}
+{{- else if .protocol }}
 {{- include "policy.part" (dict "root" .root "part" "gateway" "port" .values.port "protocol" .protocol "direction" "from") }}
 # The gateway's health checks.
 {{- include "policy.part" (dict "root" .root "part" "gateway" "port" .values.adminPort "direction" "from") }}

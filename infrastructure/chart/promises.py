@@ -195,7 +195,7 @@ def main():
         ports = {port["name"]: port["protocol"] if "protocol" in port else "TCP" for pod in pods for container in pod["spec"]["containers"] for port in container["ports"]}
         for port in service["spec"]["ports"]:
             check(ports.get(port["targetPort"]) == port["protocol"], f"Service {name}: nothing at {port['targetPort']}/{port['protocol']}")
-    for name in ("tcp", "udp", "ws", "ws-client", "logger"):
+    for name in ("tcp", "udp", "ws", "ws-client", "page", "logger"):
         if VALUES[name]["enabled"]:
             service_keeps_its_word(name, VALUES[name], found)
     gateway = next(one for one in found["Service"] if one["metadata"]["name"] == "envoy-gateway-tcp")

@@ -3,7 +3,6 @@
 mod in_cluster;
 
 use std::{
-    fs::OpenOptions,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -23,7 +22,7 @@ use scenario::{
 use super::{Context, Failure, Outcome};
 use crate::{
     args::TargetKind,
-    platform_source,
+    output_files, platform_source,
     session::{self, Platform, Session},
 };
 
@@ -58,10 +57,15 @@ happens:
     - { at: 60s, do: drain, what: tcp/tcp-0 }
     - { at: 10s, do: send, from: 1, payload: \"brd:{token}:hello\" }
     - { at: 20s, do: add-node }
-An action can wait for: ramp done, load closed, tcp 1 → 2, tcp above target,
-tcp below target, tcp/tcp-1 ready (or starting, unready, draining, gone,
-crashed; tcp/any), kafka stopped, kafka started.
-Built in: tcp-10k, udp-burst, broadcast, drain, broker-down, kill-server, rebalance-10k, node-add.
+    - { at: 20s, do: join, users: 2 }
+    - { when: spread 7/7/7/7, do: leave, users: 6, of: ws/fullest }
+An action can wait for: ramp done, load closed, users joined, users left,
+spread 7/7/6, tcp 1 → 2, tcp above target, tcp below target, tcp/tcp-1 ready
+(or starting, unready, draining, gone, crashed, inactive, active; tcp/any),
+kafka stopped, kafka started.
+Built in: tcp-10k, udp-burst, broadcast, drain, broker-down, kill-server,
+rebalance-10k, node-add, ws-hard-limit, ws-scale-out, ws-scale-in,
+ws-swiss-cheese, ws-storm.
 docs/scenarios.md describes the files.
 
 Expectations that fail make the exit status 3. A load that expects answers and
@@ -332,24 +336,22 @@ fn carry_out(
     options.worker = Some(super::load_worker::command()?);
     let run = Session::new(context, &scenario, &options).run(&scenario, options, platform, left_out)?;
     if let Some(path) = &outputs.svg {
-        write(path, &run.svg())?;
+        output_files::write(path, &run.svg())?;
         context.printer.note(&format!("picture: {}", path.display()));
     }
     if let Some(path) = &outputs.junit {
-        write(path, &run.junit())?;
+        output_files::write(path, &run.junit()?)?;
     }
     run.outcome(context, &scenario)
 }
 
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    std::fs::write(path, text)
-        .map_err(|error| Failure::failed(format!("could not write {}: {error}", path.display())))
-}
-
 /// The command that brings up a platform on which a scenario runs.
 fn up_command(scenario: &Scenario) -> String {
-    let values: Vec<String> = scenario.values.iter().map(|value| format!(" --set {value}")).collect();
-    format!("playctl up{}", values.concat())
+    let preset = scenario.preset.as_ref().map(|preset| format!(" -f {preset}"));
+    // A preset says all that can be said in values.
+    let needed = scenario.values.iter().filter(|needed| preset.is_none() || !needed.is_value());
+    let flags: Vec<String> = needed.map(|needed| format!(" {}", needed.flag())).collect();
+    format!("playctl up{}{}", preset.unwrap_or_default(), flags.concat())
 }
 
 fn scenario_named(name: &str) -> Result<Scenario, Failure> {
@@ -375,19 +377,7 @@ impl Inside {
 impl Outputs {
     /// Whether they can be written, before a run whose result could not be kept.
     pub(crate) fn check(&self) -> Result<(), Failure> {
-        for path in [&self.svg, &self.junit].into_iter().flatten() {
-            let existed = path.exists();
-            OpenOptions::new()
-                .append(true)
-                .create(true)
-                .open(path)
-                .map_err(|error| Failure::usage(format!("cannot write {}: {error}", path.display())))?;
-            if !existed {
-                // It was made to see whether it can be.
-                let _ = std::fs::remove_file(path);
-            }
-        }
-        Ok(())
+        output_files::check([&self.svg, &self.junit].into_iter().flatten().map(PathBuf::as_path))
     }
 }
 
@@ -492,6 +482,13 @@ mod tests {
 
     fn broadcast() -> Scenario {
         scenario::find("broadcast").unwrap()
+    }
+
+    #[test]
+    fn a_platform_is_brought_up_by_the_preset_or_else_by_each_value() {
+        let up = |name: &str| up_command(&scenario::find(name).unwrap());
+        assert_eq!(up("broadcast"), "playctl up --set tcp.autoscaling=null --set tcp.replicas=3");
+        assert_eq!(up("ws-scale-out"), "playctl up -f balancer --nodes 1");
     }
 
     #[test]

@@ -94,6 +94,10 @@ fn program(kind: ServiceKind) -> Option<Program> {
             let settings = directory::Settings::from_env(env).map_err(Failure::usage)?;
             ended(directory::run(settings, shutdown()?))
         }),
+        ServiceKind::Page => ("The page of servers and their users", page::Settings::VARIABLES, |env| {
+            let settings = page::Settings::from_env(env).map_err(Failure::usage)?;
+            ended(page::run(settings, shutdown()?))
+        }),
         ServiceKind::Stream => return None,
     };
     Some(Program { name: kind.name(), about, variables, listens: kind.row().has_clients, run })

@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// Changes with each change of the messages: a worker may be of another version.
-const PROTOCOL: u32 = 2;
+const PROTOCOL: u32 = 3;
 /// How long workers may take until they are ready, once they run.
 const MUSTER: Duration = Duration::from_mins(1);
 /// Between the word to start and the start, so that all have it by then.

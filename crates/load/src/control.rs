@@ -1,4 +1,4 @@
-//! Stopping a run from another thread, and having its clients send something.
+//! Stopping a run from another thread, and having its clients send something, come and go.
 
 use std::{
     fmt,
@@ -14,7 +14,7 @@ use scenario::{Step, Verb};
 
 use crate::{
     crew::Commanders,
-    worker::{Command, Order},
+    worker::{Command, Order, Task},
 };
 
 /// A handle on a run. Clones share it.
@@ -27,7 +27,7 @@ pub struct Control {
 struct Shared {
     stopped: AtomicBool,
     run: Mutex<Option<Commanders>>,
-    /// What clients were ordered to send: the steps, by the orders' numbers.
+    /// What clients were ordered to do: the steps, by the orders' numbers.
     orders: Mutex<Vec<Step>>,
 }
 
@@ -57,7 +57,18 @@ impl Control {
         if let Some(run) = self.shared.run.lock().as_ref() {
             let client = from.saturating_sub(1);
             let (payload, answer) = (payload.clone(), answer.clone());
-            run.tell(&Command::Order(Order { id, client, payload, answer, broadcast }));
+            run.tell(&Command::Task(Task::Send(Order { id, client, payload, answer, broadcast })));
+        }
+    }
+
+    /// Has users join or leave, as a step of a scenario says. The result is an event of the run.
+    pub fn change_users(&self, step: &Step) {
+        let mut orders = self.shared.orders.lock();
+        let id = orders.len() as u32;
+        orders.push(step.clone());
+        // Who is where, and so who leaves, is known once all workers have said it.
+        if let Some(run) = self.shared.run.lock().as_ref() {
+            run.tell(&Command::Task(Task::Muster(id)));
         }
     }
 

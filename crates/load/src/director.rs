@@ -26,7 +26,8 @@ pub struct Director {
     /// Steps that the platform takes, one after the other; `None`: there is no platform.
     steps: Option<mpsc::Sender<Step>>,
     worker: Option<(thread::JoinHandle<()>, mpsc::Receiver<()>)>,
-    under_way: usize,
+    /// Actions on the platform that have no outcome yet, in words.
+    under_way: Vec<String>,
 }
 
 impl Director {
@@ -55,16 +56,16 @@ impl Director {
         }
         let broadcasts = scenario.broadcasts().map(str::to_owned).collect();
         let schedule = Schedule::new(&scenario.actions);
-        Ok(Self { schedule, broadcasts, control, steps, worker, under_way: 0 })
+        Ok(Self { schedule, broadcasts, control, steps, worker, under_way: Vec::new() })
     }
 
     /// Takes in the next event of the run.
     pub fn observe(&mut self, event: &Event) {
         self.schedule.observe(event);
         if let EventKind::ActionTaken { action, .. } = &event.kind
-            && !action.starts_with("client ")
+            && let Some(at) = self.under_way.iter().position(|under_way| under_way == action)
         {
-            self.under_way = self.under_way.saturating_sub(1);
+            self.under_way.remove(at);
         }
     }
 
@@ -82,7 +83,7 @@ impl Director {
 
     /// Actions on the platform that have no outcome yet.
     pub fn is_acting(&self) -> bool {
-        self.under_way > 0
+        !self.under_way.is_empty()
     }
 
     /// The load has ended: what was stopped is started again. Returns what was never done, in words.
@@ -99,10 +100,13 @@ impl Director {
             let number = self.broadcasts.iter().position(|broadcast| text.ends_with(broadcast.as_str()));
             let is_broadcast = text.starts_with("brd:");
             self.control.send(&step, number.filter(|_| is_broadcast).map(|number| number as u16));
-        } else if let Some(steps) = &self.steps
-            && steps.send(step).is_ok()
-        {
-            self.under_way += 1;
+        } else if !step.verb.is_of_platform() {
+            self.control.change_users(&step);
+        } else if let Some(steps) = &self.steps {
+            let action = step.verb.to_string();
+            if steps.send(step).is_ok() {
+                self.under_way.push(action);
+            }
         }
     }
 }

@@ -49,7 +49,7 @@ pub(crate) fn lay_out(
     files_max: u64,
     processes_possible: bool,
 ) -> Result<Layout, LoadError> {
-    let connections = scenario.phases.ramp.connections;
+    let connections = scenario.users();
     let sources = sources(scenario, targets, ephemeral_ports(), std::process::id())?;
     let open_now = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
     if connections + open_now + FILES_KEPT <= files_max {
@@ -78,7 +78,7 @@ fn sources(
 ) -> Result<Vec<IpAddr>, LoadError> {
     // A port serves one connection to each target, but only one UDP socket.
     let sharing = if scenario.protocol == Protocol::Udp { 1 } else { targets.len().max(1) as u64 };
-    let per_target = scenario.phases.ramp.connections.div_ceil(sharing);
+    let per_target = scenario.users().div_ceil(sharing);
     let per_source = (ports * PORTS_USED_PERCENT / 100).max(1);
     if per_target <= per_source {
         return Ok(Vec::new());

@@ -1,5 +1,6 @@
 //! Runs a load: starts the workers, follows the phases, merges what they report into events and a summary.
 
+mod groups;
 mod merge;
 
 use std::{fmt, net::SocketAddr, sync::Arc};
@@ -11,7 +12,10 @@ use platform::{
 use rand::random;
 use scenario::{LoadDuration, Protocol, Scenario};
 
-use self::merge::Merge;
+use self::{
+    groups::{Groups, outcome},
+    merge::Merge,
+};
 use crate::{
     away::Away,
     clock::{MS, monotonic_ns},
@@ -159,6 +163,7 @@ pub fn run(
         scenario,
         control,
         merge: Merge::new(layout.workers, options.replica_names.clone()),
+        groups: Groups::new(layout.workers, connections),
         sink,
         closing: None,
         interrupted: false,
@@ -172,6 +177,7 @@ pub fn run(
         conductor.on_report(worker, report, crew.commanders())?;
     }
     drop(crew);
+    conductor.give_up_groups();
     let Conductor { merge, closing, interrupted, first_error, first_wrong_answer, ended_early, .. } =
         conductor;
     sink(EventKind::LoadClosed { closed: merge.totals().closed.saturating_sub(closing.unwrap_or_default()) });
@@ -186,6 +192,7 @@ struct Conductor<'a> {
     scenario: &'a Scenario,
     control: &'a Control,
     merge: Merge,
+    groups: Groups,
     sink: &'a mut dyn FnMut(EventKind),
     /// Since the close began: how many had been closed before it.
     closing: Option<u64>,
@@ -242,12 +249,42 @@ impl Conductor<'_> {
                     (self.sink)(EventKind::ActionTaken { action, because, outcome, failed });
                 }
             }
+            Report::Mustered { id } => {
+                let step = self.control.ordered(id);
+                if let Some(event) =
+                    step.and_then(|step| self.groups.mustered(id, step, &mut self.merge, commanders))
+                {
+                    (self.sink)(event);
+                }
+            }
+            Report::Joined { id } => {
+                let open = self.merge.open();
+                if let Some(event) =
+                    self.control.ordered(id).and_then(|step| self.groups.joined(id, step, open))
+                {
+                    (self.sink)(event);
+                }
+            }
+            Report::Left { id, left } => {
+                if let Some(event) =
+                    self.control.ordered(id).and_then(|step| self.groups.left(id, step, left))
+                {
+                    (self.sink)(event);
+                }
+            }
             Report::Done { at_ms, measured } => self.merge.done(worker, at_ms, *measured),
             // What is left would be another load than the one that was asked for. What was measured is told.
             Report::Failed(message) if self.keeps_going => self.lost(worker, &message, commanders),
             Report::Failed(message) => return Err(LoadError::Worker { worker, message }),
         }
         Ok(())
+    }
+
+    /// The load is over.
+    fn give_up_groups(&mut self) {
+        for step in self.groups.unfinished().filter_map(|id| self.control.ordered(id)) {
+            (self.sink)(outcome(step, "the load ended before".to_owned(), true));
+        }
     }
 
     fn lost(&mut self, worker: u32, why: &str, commanders: &Commanders) {
@@ -269,7 +306,7 @@ impl Conductor<'_> {
     /// Where nobody could ever connect, going on shows nothing new.
     fn end_if_hopeless(&mut self, commanders: &Commanders) {
         let totals = self.merge.totals();
-        let (connections, seconds) = (self.scenario.phases.ramp.connections, self.ticks);
+        let (connections, seconds) = (self.scenario.users(), self.ticks);
         let failed = totals.refused + totals.connect_timeouts + totals.connect_errors;
         let silent =
             totals.connected == 0 || (totals.bytes_received == 0 && self.scenario.protocol == Protocol::Udp);

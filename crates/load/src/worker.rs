@@ -13,6 +13,7 @@ mod connection;
 mod datagram;
 mod ending;
 mod exchange;
+mod groups;
 mod opening;
 mod report;
 mod sending;
@@ -27,14 +28,17 @@ use std::{fmt, io, mem::MaybeUninit, num::NonZeroU64, sync::Arc, sync::mpsc};
 use platform::event::EventKind;
 use rustix::event::{Timespec, epoll};
 
-use self::report::{Outbox, Tally};
 pub(crate) use self::{
-    commands::{Command, Commands, Order},
+    commands::{Command, Commands, Join, Leave, Order, Task},
     datagram::Datagram,
     opening::{IDENTITY_BYTES, WHERE, parse_identity},
     report::{Measured, Report},
     sending::Stream,
     spec::{Spec, at_least_one_ms},
+};
+use self::{
+    groups::Joining,
+    report::{Outbox, Tally},
 };
 use crate::{
     clock::{Clock, MS},
@@ -63,9 +67,11 @@ pub(crate) struct Worker<T> {
     epoll: rustix::fd::OwnedFd,
     wheel: Wheel,
     tally: Tally,
-    /// Connections that were started at least once; they are the first ones.
+    /// Connections of the ramp that were started at least once; they are the first ones.
     started: usize,
+    /// Connections of the ramp. Behind them come the connections of users who join.
     count: usize,
+    joining: Joining,
     ramp_reported: bool,
     /// Since when connections are being closed; none is opened any more.
     closing_ms: Option<u32>,
@@ -133,7 +139,8 @@ impl<T: Transport> Worker<T> {
             wheel: Wheel::new(),
             tally: Tally::new(&spec.scenario),
             started: 0,
-            count: spec.share(),
+            count: spec.ramp_share(),
+            joining: Joining::default(),
             ramp_reported: false,
             closing_ms: None,
             next_report_ms: spec.tick_ms,
@@ -233,15 +240,26 @@ impl<T: Transport> Worker<T> {
     /// Starts the connections whose first time has come.
     fn start_due(&mut self) {
         for _ in 0..BATCH {
-            if self.started >= self.count
-                || self.clock.until_origin_ns() > 0
-                || self.spec.start_due_ns(self.started) > self.clock.now_ns()
-            {
-                return;
-            }
-            self.started += 1;
-            T::start(self, (self.started - 1) as u32);
+            let Some(index) = self.next_to_start() else { return };
+            T::start(self, index);
         }
+    }
+
+    fn next_to_start(&mut self) -> Option<u32> {
+        if self.clock.until_origin_ns() > 0 {
+            return None;
+        }
+        let now_ns = self.clock.now_ns();
+        if self.started < self.count && self.spec.start_due_ns(self.started) <= now_ns {
+            self.started += 1;
+            return Some((self.started - 1) as u32);
+        }
+        self.joining.take_due(&self.spec, now_ns)
+    }
+
+    /// Connections from this one on were never started.
+    fn reached(&self) -> usize {
+        self.started.max(self.joining.reached())
     }
 
     /// How long nothing will be due, if the network stays silent.
@@ -257,8 +275,10 @@ impl<T: Transport> Worker<T> {
             Some(since_ms) => since_ms.saturating_add(self.spec.settle_ms()).max(self.now_ms() + 1),
         });
         let mut next_ns = u64::from(next_ms) * MS;
-        if !self.is_closing() && self.started < self.count {
-            next_ns = next_ns.min(self.spec.start_due_ns(self.started));
+        if !self.is_closing() {
+            let of_ramp = (self.started < self.count).then(|| self.spec.start_due_ns(self.started));
+            let next_start_ns = of_ramp.into_iter().chain(self.joining.next_due_ns(&self.spec)).min();
+            next_ns = next_ns.min(next_start_ns.unwrap_or(u64::MAX));
         }
         // Before the origin the clock stands at zero.
         let wait_ns = next_ns.saturating_sub(self.clock.now_ns()) + self.clock.until_origin_ns();

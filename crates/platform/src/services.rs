@@ -21,6 +21,7 @@ pub enum ServiceKind {
     WsClient,
     Balancer,
     Profiles,
+    Page,
 }
 
 /// What is known about a service before any values are read.
@@ -76,7 +77,7 @@ impl PodsMetric {
 }
 
 impl ServiceKind {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Tcp,
         Self::Udp,
         Self::Ws,
@@ -86,6 +87,7 @@ impl ServiceKind {
         Self::WsClient,
         Self::Balancer,
         Self::Profiles,
+        Self::Page,
     ];
 
     pub fn row(self) -> ServiceRow {
@@ -102,6 +104,7 @@ impl ServiceKind {
             Self::WsClient => row("ws-client", Protocol::Tcp, None),
             Self::Balancer => row("balancer", Protocol::Tcp, None),
             Self::Profiles => row("profiles", Protocol::Tcp, None),
+            Self::Page => row("page", Protocol::Tcp, None),
         }
     }
 

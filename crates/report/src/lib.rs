@@ -2,6 +2,7 @@
 //!
 //! * [`Timeline`] prints: events go in one by one, lines come out; at the end charts and a summary.
 //! * [`Recording`] keeps a run, bounded however long it lasts; [`delays`], [`json()`] and [`svg()`] read it.
+//! * [`Story`] keeps what a page needs of a run; [`html()`] makes one file of it.
 //! * [`junit()`] makes test cases of expectations.
 //!
 //! Nothing here does I/O or looks at a terminal: the caller says how wide and whether in colour ([`Style`]).
@@ -9,6 +10,7 @@
 mod chart;
 mod delays;
 mod escape;
+mod html;
 mod json;
 mod junit;
 mod recording;
@@ -20,8 +22,9 @@ mod words;
 
 pub use delays::{Delays, delays};
 pub use escape::visible;
+pub use html::{Story, html};
 pub use json::{Document, json};
-pub use junit::junit;
+pub use junit::{junit, not_done};
 pub use recording::Recording;
 pub use style::Style;
 pub use svg::svg;

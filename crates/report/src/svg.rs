@@ -62,7 +62,7 @@ fn title(recording: &Recording) -> String {
         (Some(plan), Some(platform)) => format!("{} · {platform}", plan.name),
         (Some(plan), None) => {
             let what = if plan.is_udp() { "peers" } else { "connections" };
-            format!("{}: {} {what}", plan.name, thousands(plan.connections))
+            format!("{}: {} {what}", plan.name, thousands(plan.users()))
         }
         (None, Some(platform)) => platform,
         (None, None) => "Time line".to_owned(),

@@ -8,8 +8,8 @@
 //! refused, reset connections) does print one, at most every five seconds.
 
 mod charts;
-mod incidents;
-mod lines;
+pub(crate) mod incidents;
+pub(crate) mod lines;
 mod summary;
 
 use platform::{Event, EventKind, event::LoadSummary};
@@ -34,15 +34,15 @@ pub struct Timeline {
 
 /// One line of the time line before it is laid out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Entry {
-    kind: &'static str,
-    tone: Tone,
+pub(crate) struct Entry {
+    pub(crate) kind: &'static str,
+    pub(crate) tone: Tone,
     /// What happened.
-    what: String,
+    pub(crate) what: String,
     /// Why, or what follows from it.
-    why: String,
+    pub(crate) why: String,
     /// Further text on separate lines.
-    more: Vec<String>,
+    pub(crate) more: Vec<String>,
 }
 
 impl Entry {

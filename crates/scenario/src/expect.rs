@@ -7,6 +7,7 @@
 //! lost = 0                      connected >= 10000         p99 <= 50ms        connect p99 <= 1s
 //! answered >= 99%               broadcasts-missed = 0      broadcast max <= 1s
 //! tcp 1 → 2                     tcp 1 → 2 within 30s of crossing              tcp 2 → 1 within 130s of close
+//! replicas = 4                  spread = 6/6/6/4           decided ⌈9 ÷ 7⌉    never decided becomes inactive
 //! ```
 
 mod evaluate;
@@ -22,6 +23,8 @@ pub use self::{
 };
 use platform::duration;
 
+use crate::spread;
+
 /// One thing that a run must show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -30,14 +33,19 @@ pub enum Expectation {
     Count { what: Count, bound: Bound, limit: Limit },
     /// A latency of the summary is at most this long. Not met if nothing was measured.
     Latency { what: Latency, at_most: Duration },
-    /// The autoscaler changed a service's replicas so.
+    /// The autoscaler, or a balancer, changed a service's replicas so.
     Scale { service: String, from: u32, to: u32, within: Option<Within> },
+    /// When the close begins each replica has so many of the load's connections, the most first.
+    Spread(Vec<u64>),
+    /// A balancer's decision had this text in its reason or orders before the close began. `never`: none had.
+    Decided { text: String, never: bool },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bound {
     AtMost,
     AtLeast,
+    Exactly,
 }
 
 /// How many.
@@ -100,6 +108,16 @@ impl Expectation {
         Self::Scale { service: service.into(), from, to, within: None }
     }
 
+    /// Nobody but a platform tells whether it is met.
+    pub(crate) fn is_told_by_platform(&self) -> bool {
+        matches!(
+            self,
+            Self::Scale { .. }
+                | Self::Decided { .. }
+                | Self::Count { what: Count::REPLICAS | Count::DECISIONS, .. }
+        )
+    }
+
     pub(crate) fn is_about_log_lines(&self) -> bool {
         matches!(self, Self::Count { what: Count::LOG_LINES_UNACCOUNTED, .. })
     }
@@ -127,7 +145,8 @@ impl Expectation {
                 Self::Scale { service, from, to, .. },
                 Self::Scale { service: other, from: other_from, to: other_to, .. },
             ) => (service, from, to) == (other, other_from, other_to),
-            _ => false,
+            (Self::Spread(_), Self::Spread(_)) => true,
+            _ => self == other,
         }
     }
 }
@@ -148,7 +167,11 @@ impl fmt::Display for Expectation {
                 write!(formatter, "{what} = 0")
             }
             Self::Count { what, bound, limit } => {
-                let sign = if *bound == Bound::AtMost { "<=" } else { ">=" };
+                let sign = match bound {
+                    Bound::AtMost => "<=",
+                    Bound::AtLeast => ">=",
+                    Bound::Exactly => "=",
+                };
                 write!(formatter, "{what} {sign} {limit}")
             }
             Self::Latency { what, at_most } => write!(formatter, "{what} <= {}", duration::format(*at_most)),
@@ -160,6 +183,10 @@ impl fmt::Display for Expectation {
                         write!(formatter, " within {} of {}", duration::format(*time), of.name())
                     }
                 }
+            }
+            Self::Spread(counts) => write!(formatter, "spread = {}", spread::words(counts)),
+            Self::Decided { text, never } => {
+                write!(formatter, "{}decided {text}", if *never { "never " } else { "" })
             }
         }
     }

@@ -7,7 +7,7 @@ use platform::{exit, file};
 use crate::{Scenario, hint};
 
 /// The scenarios that are built in, by name.
-const EMBEDDED: [(&str, &str); 8] = [
+const EMBEDDED: [(&str, &str); 13] = [
     ("tcp-10k", include_str!("../../../infrastructure/scenarios/tcp-10k.yaml")),
     ("udp-burst", include_str!("../../../infrastructure/scenarios/udp-burst.yaml")),
     ("broadcast", include_str!("../../../infrastructure/scenarios/broadcast.yaml")),
@@ -16,6 +16,11 @@ const EMBEDDED: [(&str, &str); 8] = [
     ("kill-server", include_str!("../../../infrastructure/scenarios/kill-server.yaml")),
     ("rebalance-10k", include_str!("../../../infrastructure/scenarios/rebalance-10k.yaml")),
     ("node-add", include_str!("../../../infrastructure/scenarios/node-add.yaml")),
+    ("ws-hard-limit", include_str!("../../../infrastructure/scenarios/ws-hard-limit.yaml")),
+    ("ws-scale-out", include_str!("../../../infrastructure/scenarios/ws-scale-out.yaml")),
+    ("ws-scale-in", include_str!("../../../infrastructure/scenarios/ws-scale-in.yaml")),
+    ("ws-swiss-cheese", include_str!("../../../infrastructure/scenarios/ws-swiss-cheese.yaml")),
+    ("ws-storm", include_str!("../../../infrastructure/scenarios/ws-storm.yaml")),
 ];
 /// A larger file is no scenario.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;

@@ -10,24 +10,27 @@ use platform::{
 
 use crate::{
     Expectation, Protocol, Scenario,
-    action::{Happening, Trigger, Verb},
+    action::{Happening, PodState, Trigger, Verb},
     hint,
 };
 
+const BALANCER: &str = "balancer";
 /// Parts that a scenario can need, beside services.
 const PARTS: [&str; 1] = ["etcd"];
 
 /// One of the values that a scenario needs, as `--set` writes it: `udp.enabled=true`, `tcp.replicas=3`,
-/// `tcp.autoscaling=null`, `tcp.autoscaling.maxReplicas=2`. Only what a running platform shows can be asked for. It does
-/// not show environments, so `balancer.env.SHED_RATE=300` only tells `up`.
+/// `tcp.autoscaling=null`, `tcp.autoscaling.maxReplicas=2`; and `nodes=1`, which is a flag of `up`. Only what a running
+/// platform shows can be asked for. It does not show environments, so `balancer.env.SHED_RATE=300` only tells `up`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Requirement {
-    service: String,
-    needed: Needed,
+pub enum Requirement {
+    Nodes(u32),
+    Of { service: String, needed: Needed },
 }
 
+/// What is needed of a service or part.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Needed {
+#[non_exhaustive]
+pub enum Needed {
     Enabled,
     Replicas(u32),
     NoAutoscaling,
@@ -73,18 +76,21 @@ impl Scenario {
     }
 
     /// Takes out the changes of replicas that this load cannot bring about, and says why for each. Without a platform
-    /// that is all of them.
+    /// that is all of them, and whatever else only a platform tells.
     pub fn drop_unreachable(&mut self, platform: Option<&[ServiceInfo]>) -> Vec<String> {
-        let (connections, protocol) = (self.phases.ramp.connections, self.protocol);
+        let (connections, protocol) = (self.users(), self.protocol);
         let mut words = Vec::new();
         self.expectations.retain(|expectation| {
-            let Expectation::Scale { service, from, to, .. } = expectation else { return true };
-            let reason = match platform {
-                None => Some("an address shows no replicas".to_owned()),
-                Some(services) => services
+            if !expectation.is_told_by_platform() {
+                return true;
+            }
+            let reason = match (platform, expectation) {
+                (None, _) => Some("an address shows no replicas".to_owned()),
+                (Some(services), Expectation::Scale { service, from, to, .. }) => services
                     .iter()
                     .find(|info| info.name == *service && protocol == Protocol::Tcp)
                     .and_then(|info| too_few(info, connections, (*from).max(*to))),
+                (Some(_), _) => None,
             };
             let Some(reason) = reason else { return true };
             words.push(format!("`{expectation}` cannot come true and is left out: {reason}"));
@@ -129,6 +135,13 @@ fn can_happen(event: &Happening, platform: &Snapshot) -> Result<(), String> {
         };
     };
     match (event, &found.autoscaler) {
+        // Without an autoscaler it may own the replicas.
+        (Happening::Scale { .. }, None) if service(platform, BALANCER).is_some() => Ok(()),
+        (Happening::Pod { state: PodState::Active | PodState::Inactive, .. }, _)
+            if service(platform, BALANCER).is_none() =>
+        {
+            Err(format!("`{event}` never happens: this platform has no balancer"))
+        }
         (Happening::Scale { .. } | Happening::Crossing { .. }, None) => {
             Err(format!("`{event}` never happens: {name} has no autoscaler on this platform"))
         }
@@ -183,12 +196,29 @@ fn is_a_replica(service: &str, name: &str) -> bool {
 }
 
 impl Requirement {
-    fn is_met(&self, platform: &Snapshot) -> bool {
-        if PARTS.contains(&self.service.as_str()) {
-            // `etcd01` is one of its members.
-            return platform.parts.iter().any(|part| part.name.starts_with(&self.service));
+    /// As `up` takes it.
+    pub fn flag(&self) -> String {
+        match self {
+            Self::Nodes(nodes) => format!("--nodes {nodes}"),
+            Self::Of { .. } => format!("--set {self}"),
         }
-        service(platform, &self.service).is_some_and(|found| match &self.needed {
+    }
+
+    /// Whether a preset of values can say it.
+    pub fn is_value(&self) -> bool {
+        matches!(self, Self::Of { .. })
+    }
+
+    fn is_met(&self, platform: &Snapshot) -> bool {
+        let (name, needed) = match self {
+            Self::Nodes(nodes) => return platform.nodes == *nodes,
+            Self::Of { service, needed } => (service, needed),
+        };
+        if PARTS.contains(&name.as_str()) {
+            // `etcd01` is one of its members.
+            return platform.parts.iter().any(|part| part.name.starts_with(name));
+        }
+        service(platform, name).is_some_and(|found| match needed {
             Needed::Enabled | Needed::Variable { .. } => true,
             Needed::Replicas(replicas) => found.desired == *replicas,
             Needed::NoAutoscaling => found.autoscaler.is_none(),
@@ -204,11 +234,15 @@ impl FromStr for Requirement {
         let wrong = || {
             format!(
                 "`{text}`: expected SERVICE.enabled=true, SERVICE.replicas=NUMBER, SERVICE.autoscaling=null or \
-                 SERVICE.autoscaling.maxReplicas=NUMBER, which is what a running platform shows, or \
+                 SERVICE.autoscaling.maxReplicas=NUMBER, or nodes=NUMBER, which is what a running platform shows, or \
                  SERVICE.env.VARIABLE=VALUE"
             )
         };
         let (key, value) = text.split_once('=').ok_or_else(wrong)?;
+        if key.trim() == "nodes" {
+            let nodes = value.trim().parse().ok().filter(|nodes| *nodes > 0);
+            return nodes.map(Self::Nodes).ok_or_else(wrong);
+        }
         let (service, key) = key.trim().split_once('.').ok_or_else(wrong)?;
         let needed = match (key, value.trim()) {
             ("enabled", "true") => Needed::Enabled,
@@ -228,19 +262,22 @@ impl FromStr for Requirement {
         if !known().any(|name| name == service) {
             return Err(format!("`{text}`: there is no service `{service}`{}", hint(service, known())));
         }
-        Ok(Self { service: service.to_owned(), needed })
+        Ok(Self::Of { service: service.to_owned(), needed })
     }
 }
 
 /// Nothing in it means anything to `--set` or a shell.
-fn is_plain(text: &str) -> bool {
+pub(crate) fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
 impl fmt::Display for Requirement {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let service = &self.service;
-        match &self.needed {
+        let (service, needed) = match self {
+            Self::Nodes(nodes) => return write!(formatter, "nodes={nodes}"),
+            Self::Of { service, needed } => (service, needed),
+        };
+        match needed {
             Needed::Enabled => write!(formatter, "{service}.enabled=true"),
             Needed::Replicas(replicas) => write!(formatter, "{service}.replicas={replicas}"),
             Needed::NoAutoscaling => write!(formatter, "{service}.autoscaling=null"),
@@ -330,8 +367,36 @@ mod tests {
             "tcp.autoscaling.maxReplicas=few",
             "tcp.env.=1",
             "tcp.env.BUFF_SIZE=1,udp.replicas=2",
+            "nodes=0",
+            "nodes=some",
         ] {
             assert!(text.parse::<Requirement>().unwrap_err().contains(&format!("`{text}`")));
+        }
+    }
+
+    #[test]
+    fn nodes_are_a_flag_of_up() {
+        let scenario = scenario("values: [nodes=2, tcp.replicas=1]");
+        assert_eq!(scenario.check(&platform(1, false)), Ok(()));
+        let flags: Vec<String> = scenario.values.iter().map(Requirement::flag).collect();
+        assert_eq!(flags, ["--nodes 2", "--set tcp.replicas=1"]);
+        let one = self::scenario("values: [nodes=1]").check(&platform(1, false)).unwrap_err();
+        assert_eq!(one.to_string(), "x needs a platform with nodes=1");
+    }
+
+    #[test]
+    fn only_a_balancer_makes_replicas_inactive_or_scales_without_an_autoscaler() {
+        let scenario = |event: &str| {
+            scenario(&format!("actions: [{{ when: \"{event}\", do: leave, users: 1, of: tcp/emptiest }}]"))
+        };
+        let mut balanced = platform(1, false);
+        let mut balancer = balanced.services[0].clone();
+        balancer.name = BALANCER.to_owned();
+        balanced.services.push(balancer);
+        for event in ["tcp/any inactive", "tcp/tcp-0 active", "tcp 1 → 2"] {
+            assert_eq!(scenario(event).check(&balanced), Ok(()), "{event}");
+            let error = scenario(event).check(&platform(1, false)).unwrap_err().to_string();
+            assert!(error.contains("never happens"), "{error}");
         }
     }
 
@@ -405,5 +470,10 @@ mod tests {
         large.phases.ramp.connections = 5_501;
         assert_eq!(large.drop_unreachable(Some(&[info])), [] as [String; 0]);
         assert_eq!(large.drop_unreachable(None).len(), 2, "an address has no replicas");
+        let mut told = scenario(
+            "expectations: [lost = 0, replicas = 2, decisions <= 1, 'decided x', 'never decided y', spread = 1/1]",
+        );
+        assert_eq!(told.drop_unreachable(None).len(), 4);
+        assert_eq!(told.expectations.len(), 2, "who is where is told by the servers themselves");
     }
 }

@@ -8,6 +8,7 @@
 //! * [`fit`] compares a scenario with the platform it is going to run on.
 
 pub mod action;
+mod changes;
 pub mod expect;
 mod file;
 pub mod fit;
@@ -18,6 +19,7 @@ mod protocol;
 mod rate;
 mod reconnect;
 mod scenario;
+mod spread;
 mod text;
 
 pub use action::{Action, Schedule, Step, Trigger, Verb};

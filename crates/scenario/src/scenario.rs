@@ -11,7 +11,7 @@ use platform::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Action, Expectation, Payload, Profile, Protocol, Rate, Reconnect, fit::Requirement, name_of, named,
+    Action, Expectation, Payload, Profile, Protocol, Rate, Reconnect, Verb, fit::Requirement, name_of, named,
     number,
 };
 
@@ -25,6 +25,8 @@ pub struct Scenario {
     pub about: String,
     /// The service whose endpoint is the default target.
     pub service: String,
+    /// The preset of values that brings up a platform for it: `-f NAME` of `up`.
+    pub preset: Option<String>,
     /// What the platform must be like, as `--set` writes it: `tcp.replicas=3`.
     pub values: Vec<Requirement>,
     pub protocol: Protocol,
@@ -138,6 +140,7 @@ impl Default for Scenario {
             name: "load".to_owned(),
             about: String::new(),
             service: "tcp".to_owned(),
+            preset: None,
             values: Vec::new(),
             protocol: Protocol::Tcp,
             path: None,
@@ -187,6 +190,20 @@ impl Scenario {
         let number = (number + 1).to_string();
         let template = self.path.as_deref().unwrap_or(PATH_DEFAULT);
         template.replace("{user}", &format!("user-{number}")).replace("{n}", &number)
+    }
+
+    /// Of all who are to connect, those who join later than the ramp.
+    pub fn joining(&self) -> u64 {
+        let users = |action: &Action| match action.verb {
+            Verb::Join { users, .. } => users,
+            _ => 0,
+        };
+        self.actions.iter().map(users).fold(0, u64::saturating_add)
+    }
+
+    /// All who are to connect, at whatever time.
+    pub fn users(&self) -> u64 {
+        self.phases.ramp.connections.saturating_add(self.joining())
     }
 
     /// Messages are sent at all.
@@ -253,7 +270,7 @@ impl Scenario {
     /// scenario before the command line's flags were laid over it.
     pub fn scale_expectations(&mut self, whole: &Self) {
         let share = |part: f64, whole: f64| if whole > 0.0 { (part / whole).min(1.0) } else { 1.0 };
-        let clients = share(self.phases.ramp.connections as f64, whole.phases.ramp.connections as f64);
+        let clients = share(self.users() as f64, whole.users() as f64);
         let time = share(self.length().as_secs_f64(), whole.length().as_secs_f64());
         self.expectations.iter_mut().for_each(|expectation| expectation.shrink(clients, time));
     }
@@ -269,6 +286,7 @@ impl Scenario {
             protocol: self.protocol.name().to_owned(),
             target,
             connections: self.phases.ramp.connections,
+            joining: self.joining(),
             connect_interval_us: u64::try_from(self.phases.ramp.rate.interval().as_micros())
                 .unwrap_or(u64::MAX),
             message_interval_ms: self.every().map(whole_ms),
@@ -367,6 +385,17 @@ mod tests {
             let text = serde_json::to_string(&scenario).unwrap();
             assert_eq!(serde_json::from_str::<Scenario>(&text).unwrap(), scenario, "{text}");
         }
+    }
+
+    #[test]
+    fn those_who_join_later_belong_to_the_load() {
+        let text = "name: x
+phases: { ramp: { connections: 7 } }
+actions: [{ at: 1s, do: join, users: 2 }, { at: 2s, do: leave, users: 1 }, { at: 3s, do: join, users: 1 }]";
+        let scenario = Scenario::parse(text, "x").unwrap();
+        assert_eq!((scenario.joining(), scenario.users()), (3, 10));
+        let plan = scenario.describe(String::new());
+        assert_eq!((plan.connections, plan.joining, plan.users()), (7, 3, 10));
     }
 
     #[test]

@@ -258,6 +258,7 @@ fn tcp_workers(
             pipes_max: PIPES_MAX.div_ceil(settings.workers.get()),
         },
         policy: settings.policy,
+        accept_interval: settings.accept_interval(),
         circuit_max: settings.circuit_max.get() as u64,
         drain_timeout: settings.drain_timeout,
         last_call: bound.supervisor.is_none(),

@@ -49,6 +49,11 @@ impl Metrics {
         for (name, help, counter) in [
             ("connections_opened", "Clients' connections accepted", &stats.opened),
             ("connections_closed", "Clients' connections closed, for any reason", &stats.closed),
+            (
+                "connections_delayed",
+                "Pauses because of the accept rate after which a client was waiting",
+                &stats.delayed,
+            ),
             ("connects_retried", "Connects tried again at another backend", &stats.retried),
             ("sessions_reset", "Sessions that ended by a reset of either side", &stats.reset),
             (

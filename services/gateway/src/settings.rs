@@ -74,6 +74,11 @@ pub mod variables {
         "MAX_CONNECTIONS",
         "Client connections at a time; accepting pauses at the limit. Unset: min(50000, (open files - 256) / 2).",
     );
+    pub const ACCEPT_RATE: Variable = Variable::new(
+        "ACCEPT_RATE",
+        "0",
+        "New TCP connections that are accepted per second; the rest wait in the kernel's queue. 0: as they come.",
+    );
     pub const MAX_SESSIONS: Variable = Variable::optional(
         "MAX_SESSIONS",
         "UDP sessions at a time; at the limit the longest idle one makes room. Unset: min(50000, open files - 256).",
@@ -139,7 +144,7 @@ pub mod variables {
         Variable::optional("POD_NAME", "Name of this gateway in logs; the host's name if not set.");
 
     /// All of them, in the order of the documentation.
-    pub const ALL: [&Variable; 35] = [
+    pub const ALL: [&Variable; 36] = [
         &PROTOCOL,
         &HOST,
         &PORT,
@@ -154,6 +159,7 @@ pub mod variables {
         &POLICY,
         &UPSTREAM_BIND,
         &MAX_CONNECTIONS,
+        &ACCEPT_RATE,
         &MAX_SESSIONS,
         &IDLE_TIMEOUT,
         &SESSIONS_FILE,
@@ -243,6 +249,8 @@ pub struct Settings {
     pub upstream_bind: Option<IpAddr>,
     /// None: as many as the limit on open files allows, see [`Settings::connections_max`].
     pub connections_max: Option<NonZeroUsize>,
+    /// New TCP connections per second; `None`: as they come.
+    pub accept_rate: Option<NonZeroU32>,
     pub udp: UdpSettings,
     /// Connections to one replica.
     pub circuit_max: NonZeroUsize,
@@ -286,6 +294,7 @@ impl Settings {
             policy: reader.get(&v::POLICY),
             upstream_bind: reader.optional(&v::UPSTREAM_BIND).map(|Host(address)| address),
             connections_max: reader.optional(&v::MAX_CONNECTIONS),
+            accept_rate: NonZeroU32::new(reader.get(&v::ACCEPT_RATE)),
             udp: UdpSettings {
                 sessions_max: reader.optional(&v::MAX_SESSIONS),
                 idle_timeout: positive(&mut reader, &v::IDLE_TIMEOUT),
@@ -315,6 +324,12 @@ impl Settings {
     pub fn connections_max(&self, open_files: u64) -> usize {
         let fitting = (open_files.saturating_sub(FILES_RESERVED) / 2).clamp(1, CONNECTIONS_MAX);
         self.connections_max.map_or(fitting as usize, NonZeroUsize::get)
+    }
+
+    /// Between two connections that one of the workers accepts, if there is a rate.
+    pub fn accept_interval(&self) -> Option<Duration> {
+        let workers = u32::try_from(self.workers.get()).unwrap_or(u32::MAX);
+        self.accept_rate.map(|rate| Duration::from_secs(1).saturating_mul(workers) / rate.get())
     }
 
     /// How many UDP sessions the process keeps with this limit on open files. A session takes one.

@@ -33,6 +33,8 @@ pub(crate) struct Stats {
     pub(crate) opened: Counter,
     pub(crate) closed: Counter,
     pub(crate) shortages: Shortages,
+    /// Clients' connections that waited for their turn.
+    pub(crate) delayed: Counter,
     /// Connects that were tried again at another backend.
     pub(crate) retried: Counter,
     /// Sessions that ended by a reset of either side.

@@ -1,6 +1,7 @@
 //! The TCP data plane: single-threaded event loops that carry sessions.
 //!
-//! * [`worker`]: one loop: waits for events and hands them on. [`accept`]: new connections, and pauses.
+//! * [`worker`]: one loop: waits for events and hands them on. [`accept`]: new connections, and pauses;
+//!   [`pace`]: how quickly.
 //! * [`sessions`]: all sessions of a loop: choosing a backend, retries, ends.
 //! * [`session`]: one client and its backend; what ends and failures mean.
 //! * [`flow`], [`stash`], [`splice`]: one direction: moving bytes, holding them back, bulk.
@@ -13,6 +14,7 @@
 mod accept;
 mod connects;
 mod flow;
+mod pace;
 pub(crate) mod room;
 mod router;
 mod session;

@@ -3,17 +3,28 @@
 //! After a replica was killed all its clients come to the others at once. Spread over time they cost the survivors no
 //! more than their share, and nobody has to be refused.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use tokio::sync::Mutex;
 
-/// Turns at equal distances. All numbers are nanoseconds, of the caller's clock.
+use crate::clock::Clock;
+
+/// Timers are a little late, and what that cost is made up for. A machine that stalls for longer does not let the
+/// crowd in at once afterwards: in any second at most so much more than the rate is accepted.
+const CATCH_UP_NS: u64 = 10_000_000;
+
+/// Turns at equal distances, in the order in which clients came. All numbers are nanoseconds of the caller's clock.
 #[derive(Debug)]
 pub(crate) struct AcceptRate {
     /// Between two turns; zero: no limit.
     interval: u64,
     wait_max: u64,
-    next: Mutex<u64>,
+    /// Clients that wait for a turn, or have it just now.
+    waiting: AtomicU64,
+    /// When the next turn is. Only the holder of the lock changes it.
+    next: AtomicU64,
+    turn: Mutex<()>,
 }
 
 /// The queue is longer than anybody should wait.
@@ -23,26 +34,57 @@ pub(crate) struct TooMany {
     pub(crate) come_back_after: Duration,
 }
 
+/// One of those who wait, until it is dropped.
+struct Waiting<'a>(&'a AtomicU64);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl AcceptRate {
     /// `per_second` of 0 is no limit. Who would have to wait longer than `wait_max` is refused.
     pub(crate) fn new(per_second: u32, wait_max: Duration) -> Self {
-        let interval = 1_000_000_000_u64.checked_div(per_second.into()).unwrap_or(0);
-        Self { interval, wait_max: nanoseconds(wait_max), next: Mutex::new(0) }
+        Self {
+            interval: 1_000_000_000_u64.checked_div(per_second.into()).unwrap_or(0),
+            wait_max: nanoseconds(wait_max),
+            waiting: AtomicU64::new(0),
+            next: AtomicU64::new(0),
+            turn: Mutex::new(()),
+        }
     }
 
-    /// Takes the next turn and says how long to wait for it.
-    pub(crate) fn take_turn(&self, now_ns: u64) -> Result<Duration, TooMany> {
+    /// Waits for its turn.
+    pub(crate) async fn turn(&self, clock: Clock) -> Result<(), TooMany> {
         if self.interval == 0 {
-            return Ok(Duration::ZERO);
+            return Ok(());
         }
-        let mut next = self.next.lock();
-        let turn = now_ns.max(*next);
-        let wait = turn - now_ns;
+        let ahead = self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _waiting = Waiting(&self.waiting);
+        let wait = self.wait(clock.now_ns()).saturating_add(ahead.saturating_mul(self.interval));
         if wait > self.wait_max {
             return Err(TooMany { come_back_after: Duration::from_nanos(wait) });
         }
-        *next = turn + self.interval;
-        Ok(Duration::from_nanos(wait))
+        let _turn = self.turn.lock().await;
+        loop {
+            match self.wait(clock.now_ns()) {
+                0 => break,
+                wait => tokio::time::sleep(Duration::from_nanos(wait)).await,
+            }
+        }
+        self.took(clock.now_ns());
+        Ok(())
+    }
+
+    /// Until the next turn.
+    fn wait(&self, now_ns: u64) -> u64 {
+        self.next.load(Ordering::Relaxed).saturating_sub(now_ns)
+    }
+
+    fn took(&self, now_ns: u64) {
+        let turn = self.next.load(Ordering::Relaxed).max(now_ns.saturating_sub(CATCH_UP_NS));
+        self.next.store(turn + self.interval, Ordering::Relaxed);
     }
 }
 
@@ -54,21 +96,65 @@ fn nanoseconds(duration: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    const SECOND: u64 = 1_000_000_000;
+    const MILLISECOND: u64 = 1_000_000;
+    const SECOND: u64 = 1000 * MILLISECOND;
 
-    #[test]
-    fn a_crowd_is_spread_and_an_idle_time_saves_up_nothing() {
-        let rate = AcceptRate::new(10, Duration::from_secs(1));
-        let waits: Vec<u64> = (0..11).map(|_| rate.take_turn(0).unwrap().as_millis() as u64).collect();
-        assert_eq!(waits, [0, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000]);
-        assert_eq!(rate.take_turn(0), Err(TooMany { come_back_after: Duration::from_millis(1100) }));
-        assert_eq!(rate.take_turn(60 * SECOND), Ok(Duration::ZERO));
-        assert_eq!(rate.take_turn(60 * SECOND), Ok(Duration::from_millis(100)));
+    /// How many turns are taken by somebody who looks at these moments.
+    fn taken(rate: &AcceptRate, moments: impl Iterator<Item = u64>) -> u64 {
+        let mut taken = 0;
+        for now_ns in moments {
+            while rate.wait(now_ns) == 0 {
+                rate.took(now_ns);
+                taken += 1;
+            }
+        }
+        taken
     }
 
     #[test]
-    fn no_rate_is_no_limit() {
-        let rate = AcceptRate::new(0, Duration::ZERO);
-        assert!((0..10_000).all(|_| rate.take_turn(7) == Ok(Duration::ZERO)));
+    fn a_crowd_is_spread_however_late_timers_are() {
+        for step_ms in [1, 3, 7] {
+            let rate = AcceptRate::new(400, Duration::ZERO);
+            for second in 1..4 {
+                let moments = (second * 1000..(second + 1) * 1000).step_by(step_ms);
+                let taken = taken(&rate, moments.map(|ms| ms * MILLISECOND));
+                assert!((396..=405).contains(&taken), "{taken} in a second, looked at every {step_ms} ms");
+            }
+        }
+    }
+
+    #[test]
+    fn neither_an_idle_time_nor_a_stall_saves_up_turns() {
+        let rate = AcceptRate::new(400, Duration::ZERO);
+        assert_eq!(taken(&rate, [SECOND].into_iter()), 5, "those of 10 ms, and its own");
+        assert_eq!(taken(&rate, [SECOND].into_iter()), 0);
+        assert_eq!(taken(&rate, [60 * SECOND].into_iter()), 5);
+    }
+
+    #[tokio::test]
+    async fn who_would_wait_too_long_is_refused_and_told_for_how_long() {
+        let clock = Clock::start();
+        let rate = AcceptRate::new(1, Duration::ZERO);
+        assert_eq!(rate.turn(clock).await, Ok(()));
+        let TooMany { come_back_after } = rate.turn(clock).await.unwrap_err();
+        assert!(come_back_after <= Duration::from_secs(1), "{come_back_after:?}");
+        // Whoever waits is counted, and no longer when it went away.
+        let patient = AcceptRate { wait_max: u64::MAX, ..AcceptRate::new(1, Duration::ZERO) };
+        assert_eq!(patient.turn(clock).await, Ok(()));
+        let mut waits = Box::pin(patient.turn(clock));
+        let once = std::future::ready(());
+        let is_waiting = tokio::select! { biased; _ = waits.as_mut() => false, () = once => true };
+        assert!(is_waiting);
+        assert_eq!(patient.waiting.load(Ordering::Relaxed), 1);
+        drop(waits);
+        assert_eq!(patient.waiting.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn no_rate_is_no_limit() {
+        let (clock, rate) = (Clock::start(), AcceptRate::new(0, Duration::ZERO));
+        for _ in 0..10_000 {
+            assert_eq!(rate.turn(clock).await, Ok(()));
+        }
     }
 }

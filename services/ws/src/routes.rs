@@ -86,15 +86,12 @@ async fn open(
         let text = format!("a user is 1 to {USER_BYTES_MAX} bytes of text without control characters\n");
         return (StatusCode::BAD_REQUEST, text).into_response();
     }
-    match app.accept_rate.take_turn(app.rules.clock.now_ns()) {
-        Ok(wait) => tokio::time::sleep(wait).await,
-        Err(TooMany { come_back_after }) => {
-            app.metrics.refused_rate.inc();
-            let seconds = come_back_after.as_secs() + 1;
-            let text = format!("too many new sessions; come back in {seconds} s\n");
-            return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, seconds.to_string())], text)
-                .into_response();
-        }
+    if let Err(TooMany { come_back_after }) = app.accept_rate.turn(app.rules.clock).await {
+        app.metrics.refused_rate.inc();
+        let seconds = come_back_after.as_secs() + 1;
+        let text = format!("too many new sessions; come back in {seconds} s\n");
+        return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, seconds.to_string())], text)
+            .into_response();
     }
     // So that a client knows where it is.
     if let Ok(host_id) = HeaderValue::from_str(&app.host_id) {

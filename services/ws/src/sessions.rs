@@ -179,6 +179,11 @@ impl Sessions {
         std::mem::take(&mut self.table.lock().changes)
     }
 
+    /// What was taken by [`Self::take_changes`] and could not be copied. Sessions that are here are copied anyway.
+    pub(crate) fn give_back(&self, changes: Changes) {
+        self.table.lock().changes.removed.extend(changes.removed);
+    }
+
     /// Asks `count` sessions to leave, those that have been idle longest. Sessions that are leaving already do not
     /// count. Returns how many were asked.
     pub(crate) fn shed(&self, count: usize) -> usize {

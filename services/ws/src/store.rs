@@ -2,8 +2,8 @@
 //!
 //! Redis is a copy of [`Sessions`]. Changes are written together, at most every [`BATCH_EVERY`], and everything is
 //! written again every `SESSION_REFRESH`, so ten thousand sessions cost a few dozen requests. A key lives for three
-//! refreshes: what a killed instance leaves vanishes by itself. After a failure the changes in between do not matter,
-//! since everything is written again.
+//! refreshes: what a killed instance leaves vanishes by itself. After a failure everything is written again, and what ended
+//! meanwhile is removed: a Redis that comes back may have kept it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -152,7 +152,10 @@ impl Store {
                     return Ok(());
                 }
             };
-            self.write(&mut connection, &changes).await?;
+            if let Err(error) = self.write(&mut connection, &changes).await {
+                self.sessions.give_back(changes);
+                return Err(error);
+            }
             let mut shared = self.connection.lock();
             if shared.is_none() {
                 *shared = Some(connection.clone());

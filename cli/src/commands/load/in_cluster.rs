@@ -89,7 +89,7 @@ fn way(
         Ok(Endpoint::NoneYet { why }) | Err(TargetError::Unsupported { why, .. }) => why,
         Err(error) => return Err(error.into()),
     };
-    let connections = scenario.phases.ramp.connections;
+    let connections = scenario.users();
     let reason = if scenario.protocol == Protocol::Udp {
         "datagrams do not go through the API server".to_owned()
     } else if connections > FORWARDED_MAX {
@@ -119,7 +119,7 @@ fn from_inside(
     } else {
         addresses
     };
-    let connections = u32::try_from(scenario.phases.ramp.connections).unwrap_or(u32::MAX);
+    let connections = u32::try_from(scenario.users()).unwrap_or(u32::MAX);
     let enough = WORKERS.max(connections.div_ceil(CONNECTIONS_OF_ONE));
     let request = LoadRequest {
         // One without a connection would measure nothing.

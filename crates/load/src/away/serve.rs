@@ -164,6 +164,8 @@ fn prepared(spec: Spec, targets: &[String]) -> Result<Spec, LoadError> {
     let protocol = spec.scenario.protocol;
     let targets = targets.iter().map(|text| resolve(text, protocol)).collect::<Result<Vec<_>, _>>()?;
     let mut share = spec.scenario.clone();
+    // Those who join are among them.
+    share.actions.clear();
     share.phases.ramp.connections = spec.share() as u64;
     let layout = limits::lay_out(&share, &targets, 1, limits::raise_open_files(), false)?;
     Ok(Spec { targets, sources: layout.sources, ..spec })

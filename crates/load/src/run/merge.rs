@@ -155,6 +155,38 @@ impl Merge {
         counts
     }
 
+    /// Open connections of each worker.
+    pub(super) fn open_by_worker(&self) -> Vec<u64> {
+        self.latest.iter().map(|measured| measured.open).collect()
+    }
+
+    /// What each replica that has connections calls itself, and how many each worker has on it.
+    pub(super) fn known_replicas(&mut self) -> BTreeMap<String, (Vec<String>, Vec<u64>)> {
+        let mut known: BTreeMap<String, (Vec<String>, Vec<u64>)> = BTreeMap::new();
+        for (worker, measured) in self.latest.iter().enumerate() {
+            for (own, open) in &measured.replicas {
+                let Some(own) = own else { continue };
+                let of_replica = known.entry(self.names.of(own));
+                let (all, by_worker) = of_replica.or_insert_with(|| (Vec::new(), vec![0; self.latest.len()]));
+                if !all.contains(own) {
+                    all.push(own.clone());
+                }
+                by_worker[worker] += open;
+            }
+        }
+        known
+    }
+
+    /// The most connections that a replica took in a second. Of several workers the sum of their own maxima, which may not
+    /// have coincided.
+    fn busiest_second(&self) -> u64 {
+        let mut all: BTreeMap<Option<&str>, u64> = BTreeMap::new();
+        for (own, most) in self.latest.iter().flat_map(|measured| &measured.busiest) {
+            *all.entry(own.as_deref()).or_default() += most;
+        }
+        all.into_values().max().unwrap_or(0)
+    }
+
     /// An event of a single connection, with its replica's name.
     pub(super) fn named(&mut self, mut event: EventKind) -> EventKind {
         if let EventKind::ConnectionOpened { replica: Some(replica), .. } = &mut event {
@@ -179,6 +211,7 @@ impl Merge {
             gap_without_delay: self.run.gap_without_delay.summary(),
             message_histogram: self.run.message.buckets(),
             open_max: self.open_max,
+            busiest_second: self.busiest_second(),
             skew: skew(&self.fullest),
             shares: self
                 .fullest

@@ -9,10 +9,11 @@ use std::{
 
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, eventfd};
+use scenario::Rate;
 use serde::{Deserialize, Serialize};
 
-/// More orders than actions there are never wait.
-const ORDERS_MAX: usize = 1024;
+/// More tasks than actions there are never wait.
+const TASKS_MAX: usize = 1024;
 
 /// Something that a client is to send beside its messages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,13 +30,47 @@ pub(crate) struct Order {
     pub(crate) broadcast: Option<u16>,
 }
 
+/// Users who join. Each worker has those whose numbers are its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Join {
+    /// Repeated in the report that they have all come.
+    pub(crate) id: u32,
+    /// The first one's number in the run, from 0.
+    pub(crate) first: u64,
+    pub(crate) users: u64,
+    /// `None`: all at once.
+    pub(crate) rate: Option<Rate>,
+}
+
+/// Users who leave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Leave {
+    /// Repeated in the report of how many went.
+    pub(crate) id: u32,
+    /// Those whom these replicas serve, by what they call themselves; `None`: anybody.
+    pub(crate) of: Option<Vec<String>>,
+    /// How many of each worker's, at most.
+    pub(crate) shares: Vec<u64>,
+}
+
+/// Something that a worker does for an action, in the order in which it is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Task {
+    Send(Order),
+    /// Report the state as it is now, and then that this was done. What is told next rests on it.
+    Muster(u32),
+    Join(Join),
+    Leave(Leave),
+}
+
 /// What a worker can be told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Command {
     /// Close the connections at that time of the run, unless an earlier one was said.
     CloseAt(u32),
-    Order(Order),
+    Task(Task),
     /// Close them now. Outstanding messages may still be answered.
     Stop,
     /// Not even that.
@@ -47,8 +82,8 @@ pub(crate) enum Command {
 pub(crate) struct Commands {
     close_at_ms: AtomicU32,
     at_once: AtomicBool,
-    has_orders: AtomicBool,
-    orders: Mutex<VecDeque<Order>>,
+    has_tasks: AtomicBool,
+    tasks: Mutex<VecDeque<Task>>,
     waker: OwnedFd,
 }
 
@@ -57,8 +92,8 @@ impl Commands {
         Ok(Self {
             close_at_ms: AtomicU32::new(u32::MAX),
             at_once: AtomicBool::new(false),
-            has_orders: AtomicBool::new(false),
-            orders: Mutex::default(),
+            has_tasks: AtomicBool::new(false),
+            tasks: Mutex::default(),
             waker: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         })
     }
@@ -68,12 +103,12 @@ impl Commands {
             Command::CloseAt(ms) => {
                 self.close_at_ms.fetch_min(ms, Ordering::AcqRel);
             }
-            Command::Order(order) => {
-                let mut orders = self.orders.lock();
-                if orders.len() < ORDERS_MAX {
-                    orders.push_back(order);
+            Command::Task(task) => {
+                let mut tasks = self.tasks.lock();
+                if tasks.len() < TASKS_MAX {
+                    tasks.push_back(task);
                 }
-                self.has_orders.store(true, Ordering::Release);
+                self.has_tasks.store(true, Ordering::Release);
             }
             Command::Stop => self.close_at_ms.store(0, Ordering::Release),
             Command::StopAtOnce => {
@@ -86,9 +121,9 @@ impl Commands {
         let _ = rustix::io::write(&self.waker, &1_u64.to_ne_bytes());
     }
 
-    pub(super) fn take_orders(&self) -> VecDeque<Order> {
-        if self.has_orders.swap(false, Ordering::AcqRel) {
-            std::mem::take(&mut *self.orders.lock())
+    pub(super) fn take_tasks(&self) -> VecDeque<Task> {
+        if self.has_tasks.swap(false, Ordering::AcqRel) {
+            std::mem::take(&mut *self.tasks.lock())
         } else {
             VecDeque::new()
         }

@@ -31,6 +31,8 @@ pub(super) struct Connection {
     pub(super) resolved: bool,
     /// Got a `reconnect` notice.
     pub(super) noticed: bool,
+    /// Its user leaves for good.
+    pub(super) leaving: bool,
     /// The first byte of this connection has come.
     pub(super) answered: bool,
     /// A message, or what an action had it send, is outstanding.

@@ -94,7 +94,7 @@ impl Transport for Datagram {
     /// Reports the stages of the profile that begin.
     fn turn(worker: &mut Worker<Self>, now_ms: u32) {
         // What is ordered is sent over TCP only.
-        drop(worker.commands.take_orders());
+        drop(worker.commands.take_tasks());
         while !worker.is_closing()
             && worker.clock.until_origin_ns() == 0
             && Self::next_turn_ms(worker) <= now_ms

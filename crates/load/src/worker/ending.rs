@@ -135,7 +135,7 @@ impl Worker<Stream> {
         connection.awaiting = false;
         connection.writing = false;
         match jittered {
-            Some(delay_ms) if !closing => {
+            Some(delay_ms) if !closing && !connection.leaving => {
                 connection.state = State::Away;
                 connection.wake_ms = self.wheel.insert(index, now_ms.saturating_add(delay_ms));
                 self.session_waits(index, delay_ms);
@@ -149,7 +149,7 @@ impl Worker<Stream> {
 
     /// Finds what waited for too long.
     pub(super) fn sweep(&mut self, now_ms: u32) {
-        for at in 0..self.started {
+        for at in 0..self.reached() {
             let connection = &self.transport.connections[at];
             let index = at as u32;
             if connection.is_connecting() {
@@ -181,18 +181,21 @@ impl Worker<Stream> {
 
     /// Counts those that should be open and are not.
     pub(super) fn count_absent(&mut self) {
-        let absent = |connection: &&Connection| connection.opened_before && !connection.is_open();
+        let absent = |connection: &&Connection| {
+            connection.opened_before && !connection.is_open() && !connection.leaving
+        };
         self.tally.totals.stayed_away = self.transport.connections.iter().filter(absent).count() as u64;
     }
 
     /// Closes the next few connections. Those with an outstanding message are left until it is answered or times
     /// out, or, with a stop at once, not left at all.
     pub(super) fn close_some(&mut self, at_once: bool) {
-        if at_once && self.transport.close_cursor >= self.started && self.tally.open() > 0 {
+        let reached = self.reached();
+        if at_once && self.transport.close_cursor >= reached && self.tally.open() > 0 {
             // No more waiting for answers: once more from the start.
             self.transport.close_cursor = 0;
         }
-        let end = (self.transport.close_cursor + BATCH).min(self.started);
+        let end = (self.transport.close_cursor + BATCH).min(reached);
         for at in self.transport.close_cursor..end {
             let index = at as u32;
             let connection = &mut self.transport.connections[at];

@@ -22,7 +22,8 @@ impl Worker<Stream> {
         }
         for _ in 0..SENDS {
             let connection = &mut self.transport.connections[index as usize];
-            if !connection.is_idle() || connection.noticed || self.closing_ms.is_some() {
+            if !connection.is_idle() || connection.noticed || connection.leaving || self.closing_ms.is_some()
+            {
                 return;
             }
             let Some(due_ms) = self.spec.message_due_ms(connection.base_ms, connection.sequence) else {
@@ -210,7 +211,7 @@ impl Worker<Stream> {
         if !connection.is_idle() {
             return;
         }
-        if connection.noticed || self.is_closing() {
+        if connection.noticed || connection.leaving || self.is_closing() {
             self.end(index, End::Planned);
         } else if over {
             self.advance(index, true);

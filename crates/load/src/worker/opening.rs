@@ -15,7 +15,7 @@ use super::{
     local_address, socket,
 };
 use crate::{
-    clock::ceil_ms,
+    clock::{MS, ceil_ms},
     reply::{GREETING, NOTICE, Progress, behind_greeting},
 };
 
@@ -127,6 +127,8 @@ impl Worker<Stream> {
         connection.written = 0;
         connection.writing = false;
         connection.base_ms = ceil_ms(now_ns);
+        let replica = connection.replica;
+        self.tally.served(replica, (now_ns / MS / 1_000) as u32);
         self.session_continues(index);
         if self.spec.scenario.sends() || self.has_orders(index) {
             let connection = &mut self.transport.connections[index as usize];
@@ -175,7 +177,10 @@ impl Worker<Stream> {
     fn failed(&mut self, index: u32, error: Errno) {
         let totals = &mut self.tally.totals;
         match error {
-            Errno::CONNREFUSED => totals.refused += 1,
+            Errno::CONNREFUSED => {
+                totals.refused += 1;
+                totals.refused_without_hint += 1;
+            }
             Errno::TIMEDOUT => totals.connect_timeouts += 1,
             _ => totals.connect_errors += 1,
         }
@@ -189,14 +194,6 @@ impl Worker<Stream> {
         self.tally.connecting -= 1;
         self.transport.connections[index as usize].socket = None;
         self.come_back(index);
-    }
-
-    fn decided(&mut self, index: u32) {
-        let connection = &mut self.transport.connections[index as usize];
-        if !connection.resolved {
-            connection.resolved = true;
-            self.transport.undecided -= 1;
-        }
     }
 }
 

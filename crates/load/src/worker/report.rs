@@ -45,6 +45,19 @@ pub(crate) enum Report {
         outcome: String,
         failed: bool,
     },
+    /// The state was reported because somebody asked for it.
+    Mustered {
+        id: u32,
+    },
+    /// The worker's users of a group have all come: each one's first attempt came to an end.
+    Joined {
+        id: u32,
+    },
+    /// So many of the worker's users were sent away.
+    Left {
+        id: u32,
+        left: u64,
+    },
     /// The last report of a worker: all is closed.
     Done {
         at_ms: u32,
@@ -67,6 +80,9 @@ pub(crate) struct Measured {
     pub(crate) distributions: Each<Sparse>,
     /// Open connections by replica; `None`: the target does not say.
     pub(crate) replicas: Vec<(Option<String>, u64)>,
+    /// The most connections that each replica took in one second.
+    #[serde(default)]
+    pub(crate) busiest: Vec<(Option<String>, u64)>,
     /// Since the run began, by code.
     pub(crate) endings: Vec<Ending>,
     /// By the broadcasts' numbers.
@@ -130,10 +146,30 @@ pub(super) struct Tally {
     open_max: u64,
     /// Open connections by index; index 0 is the unknown replica.
     replicas: Vec<(Option<String>, u64)>,
+    /// How quickly connections come, by the same index.
+    rushes: Vec<Rush>,
     endings: Vec<Ending>,
     /// A peer is served by no replica in particular.
     peers: bool,
     indices: HashMap<String, u16>,
+}
+
+/// Connections of the present second, and of the one with the most.
+#[derive(Debug, Clone, Copy, Default)]
+struct Rush {
+    second: u32,
+    count: u64,
+    most: u64,
+}
+
+impl Rush {
+    fn came(&mut self, second: u32) {
+        if self.second != second {
+            (self.second, self.count) = (second, 0);
+        }
+        self.count += 1;
+        self.most = self.most.max(self.count);
+    }
 }
 
 impl Tally {
@@ -141,6 +177,7 @@ impl Tally {
         Self {
             broadcasts: vec![Broadcast::default(); scenario.broadcasts().count()],
             replicas: vec![(None, 0)],
+            rushes: vec![Rush::default()],
             peers: scenario.protocol == Protocol::Udp,
             ..Self::default()
         }
@@ -169,6 +206,7 @@ impl Tally {
             None if self.replicas.len() < REPLICAS_MAX => {
                 let index = self.replicas.len() as u16;
                 self.replicas.push((Some(replica.to_owned()), 0));
+                self.rushes.push(Rush::default());
                 self.indices.insert(replica.to_owned(), index);
                 index
             }
@@ -177,6 +215,16 @@ impl Tally {
         self.replicas[0].1 -= 1;
         self.replicas[usize::from(index)].1 += 1;
         index
+    }
+
+    /// A replica took a connection in that second of the run.
+    pub(super) fn served(&mut self, replica: u16, second: u32) {
+        self.rushes[usize::from(replica)].came(second);
+    }
+
+    /// The index of a replica that was heard of.
+    pub(super) fn index_of(&self, replica: &str) -> Option<u16> {
+        self.indices.get(replica).copied()
     }
 
     pub(super) fn replica(&self, index: u16) -> Option<&str> {
@@ -202,6 +250,34 @@ impl Tally {
             broadcasts: self.broadcasts.clone(),
             endings: self.endings.clone(),
             replicas: self.replicas.iter().filter(|(_, open)| *open > 0 && !self.peers).cloned().collect(),
+            busiest: self
+                .replicas
+                .iter()
+                .zip(&self.rushes)
+                .filter(|(_, rush)| rush.most > 0)
+                .map(|((replica, _), rush)| (replica.clone(), rush.most))
+                .collect(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_busiest_second_of_each_replica_is_kept() {
+        let mut tally = Tally::new(&Scenario::default());
+        for (replica, second) in
+            [("a", 0), ("a", 0), ("a", 1), ("b", 1), ("b", 7), ("b", 7), ("b", 7), ("a", 9)]
+        {
+            tally.opened();
+            let index = tally.identified(replica);
+            tally.served(index, second);
+        }
+        tally.opened();
+        tally.served(0, 9);
+        let expected = [(None, 1), (Some("a".to_owned()), 2), (Some("b".to_owned()), 3)];
+        assert_eq!(tally.take().busiest, expected);
     }
 }

@@ -16,7 +16,7 @@ use scenario::{
 };
 
 use super::{
-    NEVER, Order, Report, SHOWN_BYTES, Spec, Transport, Worker,
+    NEVER, Order, Report, SHOWN_BYTES, Spec, Task, Transport, Worker,
     connection::{Connection, State},
     session::Session,
     websocket::WebSocket,
@@ -43,8 +43,10 @@ pub(crate) struct Stream {
     pub(super) websocket: Option<WebSocket>,
     pub(super) random: Pcg64Mcg,
     pub(super) buffer: Box<[u8]>,
-    /// Connections whose first attempt is undecided, or not yet made.
+    /// Connections of the ramp whose first attempt is undecided, or not yet made.
     pub(super) undecided: usize,
+    /// Groups of users who have all come, and of whom that is to be told.
+    pub(super) joined: Vec<u32>,
     /// Connections before this one have been told to close.
     pub(super) close_cursor: usize,
     /// Answers to `WHERE` that came in part.
@@ -106,7 +108,8 @@ impl Transport for Stream {
             // PCG of a fixed kind, so that equal seeds give equal jitter whatever `rand` does next.
             random: Pcg64Mcg::new(u128::from(spec.seed) << 32 | u128::from(spec.worker) << 1 | 1),
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
-            undecided: count,
+            undecided: spec.ramp_share(),
+            joined: Vec::new(),
             close_cursor: 0,
             partial_identities: HashMap::new(),
             orders: HashMap::new(),
@@ -148,8 +151,14 @@ impl Transport for Stream {
     }
 
     fn turn(worker: &mut Worker<Self>, _now_ms: u32) {
-        for order in worker.commands.take_orders() {
-            worker.accept(order);
+        worker.tell_joined();
+        for task in worker.commands.take_tasks() {
+            match task {
+                Task::Send(order) => worker.accept(order),
+                Task::Muster(id) => worker.muster(id),
+                Task::Join(join) => worker.join(join),
+                Task::Leave(leave) => worker.leave(&leave),
+            }
         }
     }
 
@@ -166,7 +175,7 @@ impl Transport for Stream {
     }
 
     fn is_closing_more(worker: &Worker<Self>) -> bool {
-        worker.transport.close_cursor < worker.started
+        worker.transport.close_cursor < worker.reached()
     }
 
     fn is_done(worker: &Worker<Self>) -> bool {
@@ -217,6 +226,7 @@ impl Worker<Stream> {
         if self.transport.orders.is_empty()
             || !connection.is_idle()
             || connection.noticed
+            || connection.leaving
             || self.is_closing()
         {
             return false;

@@ -39,12 +39,22 @@ pub(super) struct Hint {
 impl Spec {
     /// How many of the run's connections are this worker's. Connection `i` belongs to worker `i mod workers`.
     pub(crate) fn share(&self) -> usize {
-        let (workers, worker) = (u64::from(self.workers), u64::from(self.worker));
-        (self.connections().saturating_sub(worker)).div_ceil(workers) as usize
+        self.first_index_from(self.connections())
     }
 
+    /// Of these, the connections of the ramp. They are the first ones.
+    pub(super) fn ramp_share(&self) -> usize {
+        self.first_index_from(self.scenario.phases.ramp.connections)
+    }
+
+    /// The first of this worker's connections whose number in the run is at least `number`.
+    pub(super) fn first_index_from(&self, number: u64) -> usize {
+        number.saturating_sub(u64::from(self.worker)).div_ceil(u64::from(self.workers)) as usize
+    }
+
+    /// Of the whole run.
     pub(super) fn connections(&self) -> u64 {
-        self.scenario.phases.ramp.connections
+        self.scenario.users()
     }
 
     /// The number, within the run, of this worker's connection `index`.

@@ -114,6 +114,7 @@ impl Worker<Stream> {
             }
             upgrade::Answer::Refused { status, line, retry } => {
                 self.tally.totals.refused += 1;
+                self.tally.totals.refused_without_hint += u64::from(retry.is_none());
                 if let Some(retry) = retry {
                     websocket.hints.insert(index, Hint { after: retry, is_for_all: true });
                 }
@@ -191,7 +192,9 @@ impl Worker<Stream> {
         self.tally.ended_by_code(close.code, &close.reason);
         if close.asks_back() {
             self.notice(index);
-            self.tally.totals.turned_away += u64::from(close.code == close::TRY_AGAIN);
+            let is_turned_away = close.code == close::TRY_AGAIN;
+            self.tally.totals.turned_away += u64::from(is_turned_away);
+            self.tally.totals.refused_without_hint += u64::from(is_turned_away && close.retry.is_none());
         }
         if let (Some(websocket), Some(retry)) = (&mut self.transport.websocket, close.retry) {
             websocket.hints.insert(index, Hint { after: retry, is_for_all: false });

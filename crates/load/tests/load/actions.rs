@@ -89,7 +89,7 @@ actions:
 
 /// Runs a load with its actions, as the command line does.
 #[expect(clippy::needless_pass_by_value, reason = "made for this run")]
-fn directed(load: Load) -> (platform::event::LoadSummary, Vec<EventKind>) {
+pub(crate) fn directed(load: Load) -> (platform::event::LoadSummary, Vec<EventKind>) {
     let control = Control::new();
     let mut director = Director::new(&load.scenario, control.clone(), None, |_, _| {}).unwrap();
     let mut stamper = Stamper::new(Uuid::nil(), Source::Load, Timestamp::UNIX_EPOCH);
@@ -99,7 +99,7 @@ fn directed(load: Load) -> (platform::event::LoadSummary, Vec<EventKind>) {
     })
 }
 
-fn outcomes(events: &[EventKind]) -> Vec<(&str, bool)> {
+pub(crate) fn outcomes(events: &[EventKind]) -> Vec<(&str, bool)> {
     let taken = |event| match event {
         &EventKind::ActionTaken { ref outcome, failed, .. } => Some((outcome.as_str(), failed)),
         _ => None,

@@ -6,6 +6,7 @@ mod actions;
 mod datagrams;
 mod endings;
 mod exchange;
+mod groups;
 mod identity;
 mod open_model;
 mod processes;

@@ -14,8 +14,12 @@ pub struct LoadPlan {
     pub name: String,
     pub protocol: String,
     pub target: String,
+    /// Of the ramp.
     pub connections: u64,
-    /// Between the starts of two connections, µs.
+    /// Connections of users who join later, in groups.
+    #[serde(default)]
+    pub joining: u64,
+    /// Between the starts of two connections of the ramp, µs.
     pub connect_interval_us: u64,
     /// Between two messages of one connection, ms; absent: the connections stay silent.
     pub message_interval_ms: Option<u64>,
@@ -36,6 +40,11 @@ pub struct LoadPlan {
 }
 
 impl LoadPlan {
+    /// Connections at whatever time.
+    pub fn users(&self) -> u64 {
+        self.connections.saturating_add(self.joining)
+    }
+
     /// The load consists of datagrams: its connections are peers, and what is lost is single messages.
     pub fn is_udp(&self) -> bool {
         self.protocol == "udp"
@@ -79,6 +88,10 @@ pub struct Counters {
     /// WebSocket: of these, closes with 1013: there was no room.
     #[serde(default)]
     pub turned_away: u64,
+    /// Clients that found no room and were not told when to come back: refused connects, upgrades that were refused without
+    /// `Retry-After`, closes with 1013 without a hint.
+    #[serde(default)]
+    pub refused_without_hint: u64,
     /// Ended by the other side in order, without a notice before.
     pub eof: u64,
     /// Ended by the other side in order, after a notice.
@@ -196,6 +209,7 @@ impl AddAssign for Counters {
             stayed_away,
             notices,
             turned_away,
+            refused_without_hint,
             eof,
             eof_after_notice,
             reset,
@@ -244,6 +258,7 @@ impl AddAssign for Counters {
         self.stayed_away += stayed_away;
         self.notices += notices;
         self.turned_away += turned_away;
+        self.refused_without_hint += refused_without_hint;
         self.eof += eof;
         self.eof_after_notice += eof_after_notice;
         self.reset += reset;
@@ -368,6 +383,9 @@ pub struct LoadSummary {
     pub message_histogram: Vec<HistogramBucket>,
     /// The most connections open at once.
     pub open_max: u64,
+    /// The most connections that one replica took in one second of the run, also those that it closed at once.
+    #[serde(default)]
+    pub busiest_second: u64,
     /// Shares when the most were open.
     pub shares: Vec<ReplicaShare>,
     pub skew: Option<Skew>,

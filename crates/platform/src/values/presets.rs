@@ -5,7 +5,7 @@ use std::path::Path;
 use super::helm::chart::{ChartError, read};
 
 /// The built-in chart's presets.
-const PRESETS: [(&str, &str); 14] = [
+const PRESETS: [(&str, &str); 16] = [
     ("balancer", include_str!("../../../../helm-chart/values-balancer.yaml")),
     ("broadcast", include_str!("../../../../helm-chart/values-broadcast.yaml")),
     ("broker-down", include_str!("../../../../helm-chart/values-broker-down.yaml")),
@@ -13,6 +13,7 @@ const PRESETS: [(&str, &str); 14] = [
     ("drain", include_str!("../../../../helm-chart/values-drain.yaml")),
     ("minikube", include_str!("../../../../helm-chart/values-minikube.yaml")),
     ("node-add", include_str!("../../../../helm-chart/values-node-add.yaml")),
+    ("page", include_str!("../../../../helm-chart/values-page.yaml")),
     ("production", include_str!("../../../../helm-chart/values-production.yaml")),
     ("rebalance-10k", include_str!("../../../../helm-chart/values-rebalance-10k.yaml")),
     ("socketz", include_str!("../../../../helm-chart/values-socketz.yaml")),
@@ -20,6 +21,7 @@ const PRESETS: [(&str, &str); 14] = [
     ("tcp-10k", include_str!("../../../../helm-chart/values-tcp-10k.yaml")),
     ("udp-burst", include_str!("../../../../helm-chart/values-udp-burst.yaml")),
     ("ws", include_str!("../../../../helm-chart/values-ws.yaml")),
+    ("ws-storm", include_str!("../../../../helm-chart/values-ws-storm.yaml")),
 ];
 
 /// The name for messages and the text of a values file. A file that exists comes before a preset of its name.

@@ -127,7 +127,7 @@ fn every_mistake_is_reported_at_once() {
         "gateway.listeners[0].service=tpc",
     ]);
     for part in [
-        "gateway.listeners[0].service: expected one of tcp, udp, ws, stream, directory, logger, ws-client, balancer, profiles, got \"tpc\"",
+        "gateway.listeners[0].service: expected one of tcp, udp, ws, stream, directory, logger, ws-client, balancer, profiles, page, got \"tpc\"",
         "gateway.policy: expected one of least-request, least-request-full-scan, round-robin, random, got \"best\" (--set gateway.policy=best)",
         "metrics.window: expected a duration above zero, such as 7s or 1m30s, got 1",
         "tcp.enabled: expected true or false, got \"maybe\"",

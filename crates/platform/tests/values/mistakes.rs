@@ -70,6 +70,7 @@ pub(crate) const MISTAKES: &[(&[&str], &str)] = &[
     (&["ws-client.replicas=-1"], "ws-client.replicas"),
     (&["balancer.replicas=-1"], "balancer.replicas"),
     (&["profiles.replicas=-1"], "profiles.replicas"),
+    (&["page.replicas=-1"], "page.replicas"),
     (&["memcached.port=x"], "memcached.port"),
     (&["memcached.replicas=0"], "memcached.replicas"),
     (&["elasticsearch.url=localhost:9200"], "elasticsearch.url"),

@@ -10,7 +10,7 @@ const INTERVAL_MS: u64 = 5_000;
 
 /// Watches the load's counters.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Incidents {
+pub(crate) struct Incidents {
     reported: Counters,
     seen: Counters,
     reported_at: Option<u64>,
@@ -20,7 +20,7 @@ pub(super) struct Incidents {
 
 impl Incidents {
     /// A line, if there is news and it is time for one, or if the load reaches a mark.
-    pub(super) fn observe(&mut self, event: &Event) -> Option<Entry> {
+    pub(crate) fn observe(&mut self, event: &Event) -> Option<Entry> {
         let mark = match &event.kind {
             EventKind::LoadStarted { .. } => {
                 *self = Self::default();

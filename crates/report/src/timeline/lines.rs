@@ -15,17 +15,19 @@ use crate::{
 
 /// Facts from earlier events that are needed to describe later ones.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Context {
+pub(crate) struct Context {
     gateway: Option<GatewayInfo>,
     /// The load consists of datagrams.
     udp: bool,
     tick: Option<LoadTick>,
     /// Ready replicas by service, as the gateways know them.
     ready: BTreeMap<String, Vec<String>>,
+    /// A balancer's last orders, by service.
+    ordered: BTreeMap<String, Vec<String>>,
 }
 
 impl Context {
-    pub(super) fn observe(&mut self, event: &Event) {
+    pub(crate) fn observe(&mut self, event: &Event) {
         match &event.kind {
             EventKind::PlatformStarted { gateway, .. } => self.gateway = Some(gateway.clone()),
             EventKind::LoadStarted { plan } => self.udp = plan.is_udp(),
@@ -34,6 +36,9 @@ impl Context {
             EventKind::EndpointsChanged { service, ready, .. } => {
                 // Bounded by the services of one platform.
                 self.ready.insert(service.clone(), ready.clone());
+            }
+            EventKind::Balanced { service, orders, .. } => {
+                self.ordered.insert(service.clone(), orders.clone());
             }
             _ => {}
         }
@@ -54,13 +59,13 @@ impl Context {
 }
 
 /// The entry for an event, if it deserves one.
-pub(super) fn of(event: &Event, context: &Context) -> Option<Entry> {
+pub(crate) fn of(event: &Event, context: &Context) -> Option<Entry> {
     if let EventKind::Warning { message } = &event.kind {
         return Some(Entry::new("warning", Tone::Bad, message));
     }
     platform(&event.kind)
         .or_else(|| pod(&event.kind, context))
-        .or_else(|| autoscaling(event))
+        .or_else(|| autoscaling(event, context))
         .or_else(|| load(&event.kind, context))
 }
 
@@ -106,7 +111,7 @@ fn platform(kind: &EventKind) -> Option<Entry> {
     Some(entry)
 }
 
-fn autoscaling(event: &Event) -> Option<Entry> {
+fn autoscaling(event: &Event, context: &Context) -> Option<Entry> {
     let entry = match &event.kind {
         EventKind::MetricCrossed { service, metric, average_milli, target_milli, above, next_sync_ms } => {
             let over = (*average_milli as f64 / *target_milli as f64 - 1.0) * 100.0;
@@ -143,7 +148,10 @@ fn autoscaling(event: &Event) -> Option<Entry> {
             Entry::new("balance", Tone::Decision, format!("{service}: {}", orders.join(", "))).why(reason)
         }
         EventKind::ReplicasSet { service, from, to } => {
-            Entry::new("scale", Tone::Decision, format!("{service} {from} → {to}")).why("set by hand")
+            let change = format!("{from} → {to}");
+            let is_ordered = context.ordered.get(service).is_some_and(|orders| orders.contains(&change));
+            let by = if is_ordered { "set by the balancer" } else { "set by hand" };
+            Entry::new("scale", Tone::Decision, format!("{service} {change}")).why(by)
         }
         _ => return None,
     };
@@ -257,12 +265,21 @@ fn plan_words(plan: &LoadPlan) -> String {
         None => "silent".to_owned(),
     };
     let from = if plan.duration_from_ramp { " after the ramp" } else { "" };
+    let pace = match (plan.connections, plan.joining) {
+        (_, 0) => format!(", one per {}", interval(plan.connect_interval_us)),
+        (0, _) => ", who join in groups".to_owned(),
+        (first, joining) => format!(
+            ", {} of them one per {} and {} who join later",
+            thousands(first),
+            interval(plan.connect_interval_us),
+            thousands(joining)
+        ),
+    };
     format!(
-        "{} {} connections to {}, one per {}, {messages}, for {}{from}",
-        thousands(plan.connections),
+        "{} {} connections to {}{pace}, {messages}, for {}{from}",
+        thousands(plan.users()),
         plan.protocol,
         plan.target,
-        interval(plan.connect_interval_us),
         interval(plan.duration_ms.saturating_mul(1000)),
     )
 }

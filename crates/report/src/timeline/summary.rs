@@ -76,7 +76,7 @@ impl Block {
 fn connections(summary: &LoadSummary, block: &mut Block) {
     let totals = &summary.totals;
     let mut parts = vec![
-        format!("{} of {} connected", thousands(totals.connected_first), thousands(summary.plan.connections)),
+        format!("{} of {} connected", thousands(totals.connected_first), thousands(summary.plan.users())),
         format!("{} lost", thousands(totals.lost)),
         format!("{} refused", thousands(totals.refused)),
     ];
@@ -89,6 +89,7 @@ fn connections(summary: &LoadSummary, block: &mut Block) {
         (totals.given_up, "given up without an answer"),
         (totals.protocol_errors, "given up for breaking the protocol"),
         (totals.notices, "told to reconnect"),
+        (totals.refused_without_hint, "refused without a word when to come back"),
         (totals.reconnected, "came back"),
         (totals.stayed_away, "away at the end"),
     ];

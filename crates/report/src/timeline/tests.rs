@@ -209,6 +209,19 @@ fn without_a_load_the_scraped_connections_are_drawn() {
 }
 
 #[test]
+fn who_set_the_replicas_is_said() {
+    let mut timeline = Timeline::new(Style { color: false, width: 80 });
+    let set = |timeline: &mut Timeline, from, to| {
+        feed(timeline, 0, EventKind::ReplicasSet { service: tcp(), from, to })
+    };
+    assert!(set(&mut timeline, 1, 2).contains("1 → 2  set by hand"));
+    let orders = vec!["tcp-0 becomes inactive".to_owned(), "2 → 1".to_owned()];
+    feed(&mut timeline, 0, EventKind::Balanced { service: tcp(), orders, reason: String::new() });
+    assert!(set(&mut timeline, 2, 1).contains("2 → 1  set by the balancer"));
+    assert!(set(&mut timeline, 1, 3).contains("1 → 3  set by hand"));
+}
+
+#[test]
 fn words_that_do_not_fit_have_lines_of_their_own() {
     assert_eq!(wrap("one two  three", 8), ["one two", "three"]);
     assert_eq!(wrap("a longest b", 5), ["a", "longe", "st b"]);

@@ -3,9 +3,12 @@
 //! | `when:` | happens |
 //! |---|---|
 //! | `ramp done`, `load closed` | every connection of the load was started and decided; the load closed them |
-//! | `tcp 1 → 2` (or `->`) | the autoscaler changes the service's replicas so |
+//! | `users joined`, `users left` | an action's users have all come, or gone |
+//! | `spread 7/7/6` | so many of the load's connections are on each replica that has any, the most first |
+//! | `tcp 1 → 2` (or `->`) | the autoscaler, or a balancer, changes the service's replicas so |
 //! | `tcp above target`, `tcp below target` | the service's metric crosses its target and tolerance |
 //! | `tcp/tcp-1 ready` | a replica is `starting`, `ready`, `unready`, `draining`, `gone` or `crashed`; `tcp/any`: whichever |
+//! | `ws/any inactive` | a balancer takes a replica out, or makes it `active` again |
 //! | `kafka stopped`, `kafka started` | an action of this scenario has stopped it; it was started again and is ready |
 //!
 //! A trigger fires once, the first time.
@@ -14,8 +17,8 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use platform::{Event, EventKind, duration, target::Subject};
 
-use super::{PARTS, known};
-use crate::{hint, name_of, named};
+use super::{PARTS, known, users};
+use crate::{changes, hint, name_of, named, spread};
 
 /// When an action is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +36,10 @@ pub enum Trigger {
 pub enum Happening {
     RampDone,
     LoadClosed,
+    UsersJoined,
+    UsersLeft,
+    /// Connections per replica, the most first.
+    Spread(Vec<u64>),
     Scale {
         service: String,
         from: u32,
@@ -60,16 +67,21 @@ pub enum PodState {
     Draining,
     Gone,
     Crashed,
+    /// It takes no new connections.
+    Inactive,
+    Active,
 }
 
 impl PodState {
-    const NAMES: [(&'static str, Self); 6] = [
+    const NAMES: [(&'static str, Self); 8] = [
         ("starting", Self::Starting),
         ("ready", Self::Ready),
         ("unready", Self::Unready),
         ("draining", Self::Draining),
         ("gone", Self::Gone),
         ("crashed", Self::Crashed),
+        ("inactive", Self::Inactive),
+        ("active", Self::Active),
     ];
 }
 
@@ -83,8 +95,16 @@ impl Happening {
         match event {
             EventKind::RampDone { .. } => *self == Self::RampDone,
             EventKind::LoadClosed { .. } => *self == Self::LoadClosed,
+            EventKind::LoadTick(tick) => {
+                matches!(self, Self::Spread(wanted) if *wanted == spread::of(&tick.by_replica))
+            }
             EventKind::DesiredChanged { service, from, to, .. } => {
                 *self == Self::Scale { service: service.clone(), from: *from, to: *to }
+            }
+            EventKind::Balanced { service, orders, .. } => changes::ordered(orders)
+                .any(|(from, to)| *self == Self::Scale { service: service.clone(), from, to }),
+            EventKind::TrafficChanged { service, pod, traffic } => {
+                pod_is(if traffic.is_active() { PodState::Active } else { PodState::Inactive }, service, pod)
             }
             EventKind::MetricCrossed { service, above, .. } => {
                 *self == Self::Crossing { service: service.clone(), above: *above }
@@ -100,6 +120,8 @@ impl Happening {
                     Self::Stopped(what) => format!("stop {what}"),
                     // A part takes a while and says so itself.
                     Self::Started(what) if !PARTS.contains(&what.name.as_str()) => format!("start {what}"),
+                    Self::UsersJoined => return users::are_users(action, true),
+                    Self::UsersLeft => return users::are_users(action, false),
                     _ => return false,
                 };
                 action.strip_prefix(&wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
@@ -114,7 +136,7 @@ impl Happening {
     /// The service that has to be there for it to happen; nothing for the load's own events.
     pub(crate) fn service(&self) -> Option<&str> {
         match self {
-            Self::RampDone | Self::LoadClosed => None,
+            Self::RampDone | Self::LoadClosed | Self::UsersJoined | Self::UsersLeft | Self::Spread(_) => None,
             Self::Scale { service, .. } | Self::Crossing { service, .. } | Self::Pod { service, .. } => {
                 Some(service)
             }
@@ -137,7 +159,7 @@ impl Trigger {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{text}`: {reason}; events are `ramp done`, `load closed`, `tcp 1 → 2`, `tcp above target`, `tcp/tcp-1 ready`, \
-     `kafka stopped`, `kafka started` and the like"
+     `kafka stopped`, `kafka started`, `users joined`, `spread 7/7/6` and the like"
 )]
 pub struct HappeningError {
     text: String,
@@ -164,6 +186,9 @@ fn parse(text: &str) -> Result<Happening, String> {
     match words.as_slice() {
         ["ramp", "done"] => Ok(Happening::RampDone),
         ["load", "closed"] => Ok(Happening::LoadClosed),
+        ["users", "joined"] => Ok(Happening::UsersJoined),
+        ["users", "left"] => Ok(Happening::UsersLeft),
+        ["spread", counts] => spread::parse(counts).map(Happening::Spread),
         [name, from, "→", to] => {
             let number = |text: &str| text.parse().map_err(|_| format!("`{text}` is no number of replicas"));
             let (from, to) = (number(from)?, number(to)?);
@@ -199,6 +224,9 @@ impl fmt::Display for Happening {
         match self {
             Self::RampDone => formatter.write_str("ramp done"),
             Self::LoadClosed => formatter.write_str("load closed"),
+            Self::UsersJoined => formatter.write_str("users joined"),
+            Self::UsersLeft => formatter.write_str("users left"),
+            Self::Spread(counts) => write!(formatter, "spread {}", spread::words(counts)),
             Self::Scale { service, from, to } => write!(formatter, "{service} {from} → {to}"),
             Self::Crossing { service, above } => {
                 write!(formatter, "{service} {} target", if *above { "above" } else { "below" })
@@ -225,6 +253,7 @@ impl fmt::Display for Trigger {
 
 #[cfg(test)]
 mod tests {
+    use platform::target::Traffic;
     use proptest::prelude::*;
 
     use super::*;
@@ -238,6 +267,11 @@ mod tests {
         for text in [
             "ramp done",
             "load closed",
+            "users joined",
+            "users left",
+            "spread 7/6/0",
+            "ws/any inactive",
+            "ws/ws-1 active",
             "tcp 1 → 2",
             "tcp above target",
             "udp below target",
@@ -258,6 +292,9 @@ mod tests {
             ("tcp 2 → 2", "is no change"),
             ("tcp one → 2", "`one` is no number of replicas"),
             ("tcp/tcp-1 redy", "did you mean `ready`?"),
+            ("spread 6/7", "the most first"),
+            ("spread 6/x", "`x` is not a whole number"),
+            ("spread", "is no event"),
             ("tcp ready", "write tcp/tcp-0 ready, or tcp/any ready"),
             ("the end", "is nothing that happens to it"),
             ("", "is no event"),
@@ -291,6 +328,45 @@ mod tests {
         assert!(read("gateway started").is(&ready("gateway-node-1")));
         assert!(!read("kafka stopped").is(&taken("stop kafka", true)));
         assert!(!read("tcp stopped").is(&taken("stop tcp/tcp-0", false)));
+    }
+
+    #[test]
+    fn what_users_and_a_balancer_do_is_recognised() {
+        let taken = |action: &str, failed| EventKind::ActionTaken {
+            action: action.to_owned(),
+            because: String::new(),
+            outcome: String::new(),
+            failed,
+        };
+        for (action, joined, left) in [
+            ("2 users join", true, false),
+            ("1 user joins", true, false),
+            ("500 users join, one per 5ms", true, false),
+            ("6 users of ws/fullest leave", false, true),
+            ("all users leave", false, true),
+            ("1 user of ws/ws-1 leaves", false, true),
+            ("client 1 sends 2 users join", false, false),
+            ("scale tcp to 3", false, false),
+        ] {
+            let is = |text: &str| read(text).is(&taken(action, false));
+            assert_eq!((is("users joined"), is("users left")), (joined, left), "{action}");
+        }
+        assert!(!read("users left").is(&taken("6 users leave", true)));
+        let service = || "ws".to_owned();
+        let ordered = |order: &str| EventKind::Balanced {
+            service: service(),
+            orders: vec!["ws-0 sheds 3".to_owned(), order.to_owned()],
+            reason: "1 → 9".to_owned(),
+        };
+        assert!(read("ws 1 → 6").is(&ordered("1 → 6")) && !read("tcp 1 → 6").is(&ordered("1 → 6")));
+        assert!(!read("ws 1 → 9").is(&ordered("1 → 6")) && !read("ws 1 → 6").is(&ordered("11 → 6")));
+        let inactive = EventKind::TrafficChanged {
+            service: service(),
+            pod: "ws-1".to_owned(),
+            traffic: Traffic::Inactive,
+        };
+        assert!(read("ws/any inactive").is(&inactive) && read("ws/ws-1 inactive").is(&inactive));
+        assert!(!read("ws/any active").is(&inactive) && !read("ws/ws-0 inactive").is(&inactive));
     }
 
     proptest! {

@@ -8,10 +8,11 @@ use platform::{
 };
 
 use super::{Anchor, Bound, Count, Expectation, Limit, Within};
+use crate::{changes, spread};
 
 mod balance;
 
-use balance::Balance;
+use balance::{Balance, Holder};
 
 /// A change of replicas by the autoscaler, and when what it may be measured from happened.
 #[derive(Debug, Clone)]
@@ -61,6 +62,11 @@ impl Evaluator {
         Self { expectations: expectations.to_vec(), balance, ..Self::default() }
     }
 
+    /// The replicas that the load's service has before the run.
+    pub fn begins_with(&mut self, replicas: impl IntoIterator<Item = String>) {
+        self.balance.begins_with(replicas);
+    }
+
     /// Takes in the next event.
     pub fn observe(&mut self, event: &Event) {
         let at_ms = event.t_ms;
@@ -76,19 +82,27 @@ impl Evaluator {
             EventKind::MetricCrossed { service, above: true, .. } => {
                 self.crossings_ms.insert(service.clone(), at_ms);
             }
-            EventKind::DesiredChanged { service, from, to, .. } if self.changes.len() < CHANGES_MAX => {
-                self.changes.push(Change {
-                    service: service.clone(),
-                    from: *from,
-                    to: *to,
-                    at_ms,
-                    start_ms: self.start_ms,
-                    crossing_ms: self.crossings_ms.get(service).copied(),
-                    close_ms: self.close_ms,
-                });
+            EventKind::DesiredChanged { service, from, to, .. } => self.changed(service, *from, *to, at_ms),
+            EventKind::Balanced { service, orders, .. } => {
+                changes::ordered(orders).for_each(|(from, to)| self.changed(service, from, to, at_ms));
             }
             _ => {}
         }
+    }
+
+    fn changed(&mut self, service: &str, from: u32, to: u32, at_ms: u64) {
+        if self.changes.len() >= CHANGES_MAX {
+            return;
+        }
+        self.changes.push(Change {
+            service: service.to_owned(),
+            from,
+            to,
+            at_ms,
+            start_ms: self.start_ms,
+            crossing_ms: self.crossings_ms.get(service).copied(),
+            close_ms: self.close_ms,
+        });
     }
 
     /// Expectations that are not met yet and still can be, if the run continues: changes of replicas, and log
@@ -128,18 +142,33 @@ impl Evaluator {
     fn judge(&self, expectation: &Expectation) -> ExpectationResult {
         let (seen, met) = match (expectation, &self.summary) {
             (Expectation::Scale { .. }, _) => return self.judge_scale(expectation),
+            (Expectation::Spread(wanted), _) => match self.balance.spread() {
+                Err(reason) => (reason, false),
+                Ok(counts) => (spread::words(&counts), counts == *wanted),
+            },
+            (Expectation::Decided { text, never }, _) => self.judge_decided(text, *never),
+            (Expectation::Count { what, bound, limit: Limit::Number(limit) }, _)
+                if [Count::REPLICAS, Count::DECISIONS].contains(what) =>
+            {
+                let seen = if *what == Count::REPLICAS {
+                    self.balance.replicas()
+                } else {
+                    self.balance.decisions().map(|decisions| decisions.len() as u64)
+                };
+                match seen {
+                    Err(reason) => (reason, false),
+                    Ok(seen) => (seen.to_string(), holds(*bound, seen, *limit)),
+                }
+            }
             (Expectation::Count { what: Count::LOG_LINES_UNACCOUNTED, bound, limit }, _) => {
                 self.judge_log_lines(*bound, *limit)
             }
             (_, None) => ("the load did not finish".to_owned(), false),
             (Expectation::Count { what: Count::EMPTIEST, bound, limit }, _) => {
-                match self.balance.emptiest() {
-                    Err(reason) => (reason, false),
-                    Ok(emptiest) => {
-                        let (seen, met) = compare(emptiest.connections, Some(emptiest.all), *bound, *limit);
-                        (format!("{seen}, {}", emptiest.replica), met)
-                    }
-                }
+                judge_holder(self.balance.emptiest(), *bound, *limit)
+            }
+            (Expectation::Count { what: Count::FULLEST, bound, limit }, _) => {
+                judge_holder(self.balance.fullest(), *bound, *limit)
             }
             (Expectation::Count { what, bound, limit }, Some(summary)) => {
                 compare(what.of(summary), what.of_all(summary), *bound, *limit)
@@ -153,6 +182,18 @@ impl Evaluator {
             },
         };
         ExpectationResult { expectation: expectation.to_string(), seen, met }
+    }
+
+    fn judge_decided(&self, text: &str, never: bool) -> (String, bool) {
+        let decisions = match self.balance.decisions() {
+            Err(reason) => return (reason, false),
+            Ok(decisions) => decisions,
+        };
+        match (decisions.iter().find(|decision| decision.contains(text)), decisions.last()) {
+            (Some(decision), _) => (decision.clone(), !never),
+            (None, None) => ("no decision".to_owned(), never),
+            (None, Some(last)) => (format!("none of {}; the last: {last}", decisions.len()), never),
+        }
     }
 
     fn judge_log_lines(&self, bound: Bound, limit: Limit) -> (String, bool) {
@@ -212,6 +253,16 @@ impl Evaluator {
     }
 }
 
+fn judge_holder(holder: Result<Holder, String>, bound: Bound, limit: Limit) -> (String, bool) {
+    match holder {
+        Err(reason) => (reason, false),
+        Ok(Holder { replica, connections, all }) => {
+            let (seen, met) = compare(connections, Some(all), bound, limit);
+            (format!("{seen}, {replica}"), met)
+        }
+    }
+}
+
 /// What is seen, and whether that is within the limit.
 fn compare(value: u64, all: Option<u64>, bound: Bound, limit: Limit) -> (String, bool) {
     match (limit, all) {
@@ -228,6 +279,7 @@ fn holds<T: PartialOrd + Copy>(bound: Bound, value: T, limit: T) -> bool {
     match bound {
         Bound::AtMost => value <= limit,
         Bound::AtLeast => value >= limit,
+        Bound::Exactly => value == limit,
     }
 }
 

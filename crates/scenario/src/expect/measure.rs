@@ -42,7 +42,7 @@ const fn row(name: &'static str, whole: Whole, grows: Grows, of: fn(&Counters) -
 }
 
 /// The rows of [`Count`]'s constants come first.
-static COUNTS: [Row; 34] = [
+static COUNTS: [Row; 39] = [
     // Of the load's connections, those that were open at least once.
     row("connected", Whole::Connections, Grows::WithClients, |totals| totals.connected_first),
     // Connections; over UDP, messages, except what this side's own sockets had no room for.
@@ -54,6 +54,13 @@ static COUNTS: [Row; 34] = [
     // Connections of the replica that has the fewest when the close begins. Not a total: the evaluator takes it from
     // the ticks.
     row("emptiest", Whole::Connections, Grows::WithClients, |_| u64::MAX),
+    // The same of the one that has the most.
+    row("fullest", Whole::Connections, Grows::No, |_| u64::MAX),
+    // Replicas of the load's service when the close begins, and what a balancer decided until then. No totals either.
+    row("replicas", Whole::None, Grows::No, |_| u64::MAX),
+    row("decisions", Whole::None, Grows::No, |_| u64::MAX),
+    // Connections that one replica took in a second. A maximum, so no total.
+    row("busiest-second", Whole::None, Grows::No, |_| u64::MAX),
     row("reset", Whole::None, Grows::No, |totals| totals.reset),
     row("connect-errors", Whole::None, Grows::No, |totals| totals.connect_errors),
     row("connect-timeouts", Whole::None, Grows::No, |totals| totals.connect_timeouts),
@@ -62,6 +69,7 @@ static COUNTS: [Row; 34] = [
     row("reconnected", Whole::Connections, Grows::WithClients, |totals| totals.reconnected),
     row("notices", Whole::Connections, Grows::WithClients, |totals| totals.notices),
     row("turned-away", Whole::None, Grows::WithClients, |totals| totals.turned_away),
+    row("refused-without-hint", Whole::None, Grows::No, |totals| totals.refused_without_hint),
     row("protocol-errors", Whole::None, Grows::No, |totals| totals.protocol_errors),
     row("answered", Whole::Sent, Grows::WithTime, |totals| totals.messages_answered),
     row("unanswered", Whole::Sent, Grows::No, |totals| totals.messages_unanswered),
@@ -91,6 +99,10 @@ impl Count {
     pub const REFUSED: Self = Self(2);
     pub const LOG_LINES_UNACCOUNTED: Self = Self(3);
     pub const EMPTIEST: Self = Self(4);
+    pub const FULLEST: Self = Self(5);
+    pub const REPLICAS: Self = Self(6);
+    pub const DECISIONS: Self = Self(7);
+    pub const BUSIEST_SECOND: Self = Self(8);
 
     pub(super) fn by_name(name: &str) -> Option<Self> {
         COUNTS.iter().position(|row| row.name == name).map(Self)
@@ -103,6 +115,9 @@ impl Count {
     pub(super) fn of(self, summary: &LoadSummary) -> u64 {
         if self == Self::LOST && summary.plan.is_udp() {
             return summary.totals.datagrams_lost();
+        }
+        if self == Self::BUSIEST_SECOND {
+            return summary.busiest_second;
         }
         (self.row().of)(&summary.totals)
     }
@@ -118,11 +133,16 @@ impl Count {
             Whole::Connections if self == Self::LOST && summary.plan.is_udp() => {
                 Some(summary.totals.messages_sent)
             }
-            Whole::Connections => Some(summary.plan.connections),
+            Whole::Connections => Some(summary.plan.users()),
             Whole::Sent => Some(summary.totals.messages_sent),
             Whole::Due => Some(summary.totals.messages_due),
             Whole::Deliveries => Some(summary.totals.broadcasts_due),
         }
+    }
+
+    /// Whether more and less are both wrong.
+    pub(super) fn can_be_exact(self) -> bool {
+        matches!(self, Self::REPLICAS | Self::DECISIONS)
     }
 
     /// Whether [`of_all`](Self::of_all) ever knows.
@@ -202,7 +222,7 @@ pub(super) fn names() -> impl Iterator<Item = String> {
     let counts = COUNTS.iter().map(|row| row.name.to_owned());
     let latencies = PERCENTILES.iter().map(|(name, _)| (*name).to_owned());
     let of_others = DISTRIBUTIONS[1..].iter().map(|(name, _)| format!("{name} p99"));
-    counts.chain(latencies).chain(of_others)
+    counts.chain([super::parse::SPREAD.to_owned()]).chain(latencies).chain(of_others)
 }
 
 #[cfg(test)]
@@ -219,10 +239,19 @@ mod tests {
 
     #[test]
     fn constants_are_where_the_table_has_their_names() {
-        let constants =
-            [Count::CONNECTED, Count::LOST, Count::REFUSED, Count::LOG_LINES_UNACCOUNTED, Count::EMPTIEST];
-        let names = constants.map(|count| count.to_string());
-        assert_eq!(names, ["connected", "lost", "refused", "log-lines-unaccounted", "emptiest"]);
+        for (constant, name) in [
+            (Count::CONNECTED, "connected"),
+            (Count::LOST, "lost"),
+            (Count::REFUSED, "refused"),
+            (Count::LOG_LINES_UNACCOUNTED, "log-lines-unaccounted"),
+            (Count::EMPTIEST, "emptiest"),
+            (Count::FULLEST, "fullest"),
+            (Count::REPLICAS, "replicas"),
+            (Count::DECISIONS, "decisions"),
+            (Count::BUSIEST_SECOND, "busiest-second"),
+        ] {
+            assert_eq!(constant.to_string(), name);
+        }
         for row in &COUNTS {
             assert_eq!(Count::by_name(row.name).map(|count| count.to_string()).as_deref(), Some(row.name));
         }

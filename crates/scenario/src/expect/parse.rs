@@ -5,7 +5,9 @@ use std::{str::FromStr, time::Duration};
 use platform::duration;
 
 use super::{Anchor, Bound, Count, Expectation, Latency, Limit, Within, measure};
-use crate::{hint, named, number, parse_count};
+use crate::{hint, named, number, parse_count, spread};
+
+pub(super) const SPREAD: &str = "spread";
 
 /// Why a text is no expectation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,9 +21,30 @@ impl FromStr for Expectation {
     type Err = ExpectationError;
 
     fn from_str(text: &str) -> Result<Self, ExpectationError> {
-        let parsed = if text.contains('→') || text.contains("->") { scale(text) } else { measured(text) };
+        // A decision's words may be any.
+        let parsed = match decided(text) {
+            Some(decided) => decided,
+            None if text.contains('→') || text.contains("->") => scale(text),
+            None => measured(text),
+        };
         parsed.map_err(|reason| ExpectationError { text: text.to_owned(), reason })
     }
+}
+
+/// `decided 9 of 10 sessions`, `never decided becomes inactive`.
+fn decided(text: &str) -> Option<Result<Expectation, String>> {
+    let (never, rest) = match text.trim().strip_prefix("never ") {
+        Some(rest) => (true, rest.trim_start()),
+        None => (false, text.trim()),
+    };
+    let words =
+        rest.strip_prefix("decided").filter(|words| words.is_empty() || words.starts_with(' '))?.trim();
+    let text = words.to_owned();
+    Some(if text.is_empty() {
+        Err("expected words of a decision behind `decided`, such as `decided sheds 3`".to_owned())
+    } else {
+        Ok(Expectation::Decided { text, never })
+    })
 }
 
 /// `lost = 0`, `connected >= 10000`, `connect p99 <= 1s`.
@@ -34,10 +57,17 @@ fn measured(text: &str) -> Result<Expectation, String> {
         .min_by_key(|(at, sign)| (*at, usize::MAX - sign.len()))
         .ok_or_else(shape)?;
     let (name, limit) = (text[..at].trim(), text[at + sign.len()..].trim());
+    if name == SPREAD {
+        if sign != "=" {
+            return Err("a spread is what it is: use =".to_owned());
+        }
+        return spread::parse(limit).map(Expectation::Spread);
+    }
     if let Some(what) = Count::by_name(name) {
         let limit = self::limit(what, limit)?;
         let bound = match sign {
             ">=" => Bound::AtLeast,
+            "=" if limit != Limit::Number(0) && what.can_be_exact() => Bound::Exactly,
             // Equality means something only where less than the limit is not possible.
             "=" if limit != Limit::Number(0) => return Err("use <= or >=; = is for 0 only".to_owned()),
             _ => Bound::AtMost,
@@ -119,6 +149,15 @@ mod tests {
             "tcp 1 → 2",
             "tcp 2 → 1 within 2m10s of close",
             "tcp 1 → 2 within 30s of crossing",
+            "replicas = 6",
+            "decisions <= 2",
+            "fullest <= 7",
+            "refused-without-hint = 0",
+            "busiest-second <= 440",
+            "spread = 6/6/6/4",
+            "decided 9 of 10 sessions = 90 % > 80 %: wants ⌈9 ÷ 7⌉ = 2 servers",
+            "decided 1 → 2",
+            "never decided becomes inactive",
         ] {
             let expectation: Expectation = text.parse().unwrap();
             assert_eq!(expectation.to_string(), text);
@@ -138,6 +177,12 @@ mod tests {
             ("lots = 0", "did you mean `lost`?"),
             ("lost = many", "`many` is not a whole number"),
             ("lost = 3", "= is for 0 only"),
+            ("spread = 4/6", "the most first, as in 6/4"),
+            ("spread <= 6/4", "use ="),
+            ("spraed = 6/4", "did you mean `spread`?"),
+            ("decided ", "expected words of a decision"),
+            ("never decided", "expected words of a decision"),
+            ("decidedly x", "such as `lost = 0`"),
             ("refused <= 1%", "refused is no part"),
             ("answered >= 101%", "`101%` is no share"),
             ("p99 >= 5ms", "use <="),

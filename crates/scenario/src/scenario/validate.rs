@@ -5,7 +5,7 @@ use std::time::Duration;
 use platform::duration::{self, LONGEST};
 
 use super::{Expect, Scenario};
-use crate::{Policy, Profile, Protocol, ScenarioError, action::Place};
+use crate::{Payload, Policy, Profile, Protocol, ScenarioError, action::Place, fit::is_plain};
 
 const CONNECTIONS_MAX: u64 = 10_000_000;
 const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
@@ -15,6 +15,8 @@ const PATH_BYTES_MAX: usize = 1024;
 const WINDOW_MAX: u32 = 65_536;
 const TIMEOUT_MAX: Duration = Duration::from_hours(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
+/// Of a numbered message, or the answer to one.
+const DIGITS: usize = 16;
 /// Receipts are counted per client and broadcast.
 const BROADCASTS_MAX: usize = 64;
 
@@ -36,8 +38,19 @@ impl Scenario {
     /// Says what is impossible, or is asked for twice.
     pub fn validate(&self) -> Valid {
         let (ramp, messages, hold) = (&self.phases.ramp, &self.messages, self.phases.hold);
-        if !(1..=CONNECTIONS_MAX).contains(&ramp.connections) {
-            return value("phases.ramp.connections", ramp.connections.to_string(), "between 1 and 10000000");
+        if ramp.connections > CONNECTIONS_MAX || self.users() == 0 {
+            let expected = "between 1 and 10000000, or 0 if users join later (do: join)";
+            return value("phases.ramp.connections", ramp.connections.to_string(), expected);
+        }
+        if self.users() > CONNECTIONS_MAX {
+            let expected = "at most 10000000 with those of the ramp";
+            return value("actions", format!("with {} users who join", self.joining()), expected);
+        }
+        if let Some(preset) = &self.preset
+            && !is_plain(preset)
+        {
+            let expected = "the name of a preset: letters, digits, - and _";
+            return value("preset", format!("`{}`", preset.escape_debug()), expected);
         }
         if messages.payload.bytes().is_empty() && self.sends() {
             return value("messages.payload", "``", "at least one byte");
@@ -169,7 +182,8 @@ impl Scenario {
         let place = Place {
             length: self.length(),
             clients: self.phases.ramp.connections,
-            tcp: self.protocol == Protocol::Tcp,
+            protocol: self.protocol,
+            service: &self.service,
         };
         for (index, action) in self.actions.iter().enumerate() {
             action.check(&place).map_err(|wrong| ScenarioError::Value {
@@ -177,6 +191,13 @@ impl Scenario {
                 value: wrong.value,
                 expected: wrong.expected,
             })?;
+        }
+        if self.messages.sequence
+            && let Some(text) = self.broadcasts().find(|text| looks_numbered(text))
+        {
+            let expected = "with messages.sequence, a text that does not begin like a number: another character than 0 \
+                            to 9 and a to f among its first 16";
+            return value("actions", format!("broadcast `{text}`"), expected);
         }
         let texts: Vec<&str> = self.broadcasts().collect();
         if texts.len() > BROADCASTS_MAX {
@@ -193,6 +214,14 @@ impl Scenario {
         }
         Ok(())
     }
+}
+
+/// Whether a broadcast may be taken for the answer to a numbered message: for as long as answers have digits, it has some.
+fn looks_numbered(text: &str) -> bool {
+    let text =
+        text.parse::<Payload>().map_or_else(|_| text.as_bytes().to_vec(), |text| text.bytes().to_vec());
+    let digits = text.strip_prefix(b"msg:").unwrap_or(&text);
+    digits.iter().take(DIGITS).all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]
@@ -212,7 +241,7 @@ mod tests {
     fn impossible_values_are_named() {
         let stage = Stage::steady("5/s".parse().unwrap(), Duration::from_secs(1));
         let profile = Profile::new(vec![stage]);
-        let cases: [(&str, Change); 19] = [
+        let cases: [(&str, Change); 20] = [
             ("phases.ramp.connections 0", Box::new(|s| s.phases.ramp.connections = 0)),
             (
                 "messages.every 10us",
@@ -277,10 +306,29 @@ mod tests {
                 Box::new(|s| (s.reconnect.never, s.reconnect.policy) = (true, Some(Policy::Jitter))),
             ),
             ("connect-timeout 2h", Box::new(|s| s.connect_timeout = Duration::from_hours(2))),
+            ("preset `a b`: expected the name", Box::new(|s| s.preset = Some("a b".to_owned()))),
         ];
         for (expected, change) in cases {
             let error = error(change);
             assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_broadcast_beside_numbered_messages_is_no_number() {
+        let with = |text: &str, sequence: bool| {
+            let actions = vec![crate::Action::broadcasting(Duration::from_secs(1), 1, text)];
+            let mut scenario = Scenario { actions, ..Scenario::default() };
+            scenario.messages.sequence = sequence;
+            scenario.validate().map_err(|error| error.to_string())
+        };
+        for text in ["dead", "0", "00000001000000020", "msg:beef", r"\x30\x31", "0123456789abcdef and more"] {
+            let error = with(text, true).unwrap_err();
+            assert!(error.contains(&format!("broadcast `{text}`")), "{error}");
+            with(text, false).unwrap();
+        }
+        for text in ["DEAD", "dead or alive", "<dead>", "0123456789abcde and more", "msg:beef?"] {
+            with(text, true).unwrap();
         }
     }
 

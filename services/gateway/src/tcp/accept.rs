@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
 
+use super::pace::Pace;
 use super::sessions::Sessions;
 use super::upstream::lacks_resources;
 use crate::shortages::Shortage;
@@ -27,6 +28,9 @@ pub(super) struct Acceptor {
     paused_until: Option<Instant>,
     /// Nothing was accepted since accepting paused, so that a long pause is counted once.
     stuck: bool,
+    pace: Option<Pace>,
+    /// The pause is the pace's.
+    waits_for_turn: bool,
 }
 
 #[derive(Debug)]
@@ -43,6 +47,7 @@ impl Acceptor {
         listeners: Vec<std::net::TcpListener>,
         registry: &Registry,
         first: Token,
+        pace: Option<Pace>,
     ) -> io::Result<Self> {
         let mut registered = Vec::with_capacity(listeners.len());
         for (index, listener) in listeners.into_iter().enumerate() {
@@ -51,7 +56,8 @@ impl Acceptor {
             registry.register(&mut socket, token, Interest::READABLE)?;
             registered.push(Listener { socket, token, waiting: false });
         }
-        Ok(Self { listeners: registered, paused_until: None, stuck: false })
+        let (paused_until, stuck, waits_for_turn) = (None, false, false);
+        Ok(Self { listeners: registered, paused_until, stuck, pace, waits_for_turn })
     }
 
     /// Takes an event; false if it is not for a listener.
@@ -91,12 +97,24 @@ impl Acceptor {
                 if !sessions.have_room() {
                     return self.pause(Shortage::Connections, now, sessions);
                 }
+                if let Some(turn) = self.pace.as_ref().and_then(|pace| pace.wait_until(now)) {
+                    (self.paused_until, self.waits_for_turn) = (Some(turn), true);
+                    return;
+                }
                 match listener.socket.accept() {
                     Ok((client, _)) => {
                         self.stuck = false;
+                        if let Some(pace) = &mut self.pace {
+                            pace.took(now);
+                            if std::mem::take(&mut self.waits_for_turn) {
+                                sessions.stats().delayed.increment();
+                            }
+                        }
                         sessions.open(client, now);
                     }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => listener.waiting = false,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        (listener.waiting, self.waits_for_turn) = (false, false);
+                    }
                     Err(error) if lacks_resources(&error) => {
                         return self.pause(Shortage::Resources, now, sessions);
                     }

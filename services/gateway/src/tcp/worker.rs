@@ -14,6 +14,7 @@ use mio::{Events, Poll, Token, Waker};
 use service::{Phase, Shutdown};
 
 use super::accept::Acceptor;
+use super::pace::Pace;
 use super::router::Router;
 use super::sessions::{Limits, Sessions};
 use crate::cluster::Cluster;
@@ -38,6 +39,8 @@ pub(crate) struct Context {
 pub(crate) struct Plan {
     pub(crate) limits: Limits,
     pub(crate) policy: Policy,
+    /// Between two connections that are accepted; `None`: as they come.
+    pub(crate) accept_interval: Option<Duration>,
     /// Sessions that one backend may have.
     pub(crate) circuit_max: u64,
     /// How long sessions may continue after the drain began.
@@ -60,7 +63,8 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(listeners: Vec<TcpListener>, context: Context, plan: Plan) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let acceptor = Acceptor::new(listeners, poll.registry(), FIRST_LISTENER)?;
+        let pace = plan.accept_interval.map(Pace::new);
+        let acceptor = Acceptor::new(listeners, poll.registry(), FIRST_LISTENER, pace)?;
         let waker = Waker::new(poll.registry(), WAKER)?;
         context.shutdown.subscribe(move |_| {
             // It fails only if the poll is gone, and then so is the worker.

@@ -61,3 +61,17 @@ fn several_workers_share_the_limit_and_the_listener() {
     drop(clients);
     assert_echo(&late, "served");
 }
+
+#[test]
+fn beyond_the_rate_clients_wait_in_the_queue_and_all_are_served() {
+    let replica = Replica::echo();
+    let endpoints = [endpoint("tcp-0", replica.address)];
+    let running = Running::with(&endpoints, &[("ACCEPT_RATE", "50"), ("WORKERS", "2")]);
+    let clients: Vec<_> = (0..40).map(|_| running.connect()).collect();
+    for client in &clients {
+        assert_echo(client, "my turn");
+    }
+    assert!(running.metric("gateway_connections_delayed_total") > 0);
+    assert_eq!(running.metric("gateway_connections_opened_total"), 40);
+    running.expect_sleep();
+}

@@ -1,4 +1,11 @@
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+
 use fixtures::{Redis, settles};
+use parking_lot::Mutex;
+use service::redis::Settings;
 
 use crate::support::Ws;
 
@@ -27,4 +34,80 @@ fn without_redis_sessions_go_on_and_are_listed_when_it_is_back() {
     redis.up();
     ws.expect_all_well();
     settles("listed", vec!["bert".to_owned()], || ws.users());
+}
+
+/// A way to Redis that can be cut. Redis itself keeps everything, as one with a file does that is killed and comes back.
+struct Way {
+    address: SocketAddr,
+    state: Arc<Mutex<WayState>>,
+}
+
+#[derive(Default)]
+struct WayState {
+    is_cut: bool,
+    streams: Vec<TcpStream>,
+}
+
+impl Way {
+    fn to(redis: &Redis) -> Self {
+        let at = redis.settings();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let state: Arc<Mutex<WayState>> = Arc::default();
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            for near in listener.incoming() {
+                let near = near.unwrap();
+                let mut state = shared.lock();
+                if state.is_cut {
+                    continue;
+                }
+                let far = TcpStream::connect((at.host.as_str(), at.port)).unwrap();
+                for stream in [&near, &far] {
+                    state.streams.push(stream.try_clone().unwrap());
+                }
+                let (near_too, far_too) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+                thread::spawn(move || io::copy(&mut &near, &mut &far));
+                thread::spawn(move || io::copy(&mut &far_too, &mut &near_too));
+            }
+        });
+        Self { address, state }
+    }
+
+    fn settings(&self) -> Settings {
+        Settings { host: self.address.ip().to_string(), port: self.address.port(), password: None }
+    }
+
+    fn cut(&self) {
+        let mut state = self.state.lock();
+        state.is_cut = true;
+        for stream in state.streams.drain(..) {
+            // It may have ended already.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn mend(&self) {
+        self.state.lock().is_cut = false;
+    }
+}
+
+#[test]
+fn who_left_while_redis_could_not_be_reached_is_not_listed_when_it_can() {
+    let redis = Redis::start();
+    let way = Way::to(&redis);
+    // Nothing is right because time passes: no refresh comes, and no key expires.
+    let ws = Ws::start_at(&way.settings(), &[("SESSION_REFRESH", "1h")]);
+    let (anna, bert, _carl) = (ws.open("anna"), ws.open("bert"), ws.open("carl"));
+    settles("listed", vec!["anna".to_owned(), "bert".to_owned(), "carl".to_owned()], || ws.users());
+    way.cut();
+    // The first change is how the loss is noticed, unless the connection's end was noticed before.
+    drop(anna);
+    ws.expect_degraded("redis");
+    drop(bert);
+    ws.expect_metric("ws_sessions", 1);
+    let _dora = ws.open("dora");
+    way.mend();
+    ws.expect_all_well();
+    settles("listed", vec!["carl".to_owned(), "dora".to_owned()], || ws.users());
 }

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::ops::Deref;
 use std::time::Duration;
 
-use fixtures::{DEADLINE, Redis, Running};
+use fixtures::{DEADLINE, Redis, Running, eventually};
 use service::Shutdown;
 use service::settings::Env;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -26,12 +26,16 @@ impl Deref for Ws {
 impl Ws {
     /// Starts a server with these variables beside those of the test.
     pub(crate) fn start(redis: &Redis, variables: &[(&str, &str)]) -> Self {
-        let at = redis.settings();
+        Self::start_at(&redis.settings(), variables)
+    }
+
+    /// The same with a Redis that is found there.
+    pub(crate) fn start_at(at: &service::redis::Settings, variables: &[(&str, &str)]) -> Self {
         let common = [
             ("HOST", "127.0.0.1".to_owned()),
             ("PORT", "0".to_owned()),
             ("ADMIN_PORT", "0".to_owned()),
-            ("REDIS_HOST", at.host),
+            ("REDIS_HOST", at.host.clone()),
             ("REDIS_PORT", at.port.to_string()),
             ("SIGTERM_TIMEOUT", "0".to_owned()),
             ("DRAIN_SPREAD", "100ms".to_owned()),
@@ -80,8 +84,13 @@ impl Ws {
 
     /// The users of all sessions in Redis, sorted.
     pub(crate) fn users(&self) -> Vec<String> {
-        let (status, body) = self.get("/ws-session/all");
-        assert_eq!(status, 200, "{body}");
+        let mut answer = (0, String::new());
+        // Just after the start, or after Redis' return, it may not be connected yet.
+        eventually("the sessions are known", || {
+            answer = self.get("/ws-session/all");
+            answer.0 == 200
+        });
+        let body = answer.1;
         let sessions: Vec<serde_json::Value> = serde_json::from_str(&body).unwrap();
         let mut users: Vec<String> =
             sessions.iter().map(|session| session["userId"].as_str().unwrap().to_owned()).collect();

@@ -1,28 +1,35 @@
-//! Which replica holds how many connections when the load's close begins.
+//! Which replica holds how many connections when the load's close begins, and what a balancer has decided by then.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use platform::event::EventKind;
 
-/// Where the load counts connections whose replica it does not know.
-const UNKNOWN: &str = "unknown";
+use crate::spread::{self, UNKNOWN};
+
 /// Against a platform whose replicas come and go for ever.
 const REPLICAS_MAX: usize = 10_000;
+/// Against a balancer that never comes to an end.
+const DECISIONS_MAX: usize = 10_000;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Balance {
     service: String,
-    /// Replicas that came during the run. The load does not know them as long as they have no connection.
-    came: BTreeSet<String>,
+    /// Replicas that were there before the run, if anybody said so, or came during it. The load does not know them as long
+    /// as they have no connection.
+    here: BTreeSet<String>,
+    /// Those before the run are among them.
+    is_complete: bool,
     /// Replicas that were told to end, or ended.
     left: BTreeSet<String>,
     /// As of the load's last tick.
     now: BTreeMap<String, u64>,
+    /// Orders and reason of each decision.
+    decisions: Vec<String>,
     at_close: Option<BTreeMap<String, u64>>,
 }
 
-/// The replica with the fewest connections.
-pub(super) struct Emptiest {
+/// A replica with its connections.
+pub(super) struct Holder {
     pub(super) replica: String,
     pub(super) connections: u64,
     /// On all replicas.
@@ -34,6 +41,11 @@ impl Balance {
         Self { service: service.to_owned(), ..Self::default() }
     }
 
+    pub(super) fn begins_with(&mut self, replicas: impl IntoIterator<Item = String>) {
+        self.here.extend(replicas.into_iter().take(REPLICAS_MAX));
+        self.is_complete = true;
+    }
+
     pub(super) fn observe(&mut self, event: &EventKind) {
         if self.at_close.is_some() {
             return;
@@ -43,50 +55,83 @@ impl Balance {
             EventKind::PhaseStarted { phase, .. } if phase == "close" => self.close(),
             EventKind::PodReady { service, pod, .. } if self.is_new(service) => {
                 self.left.remove(pod);
-                self.came.insert(pod.clone());
+                self.here.insert(pod.clone());
             }
             EventKind::PodDraining { service, pod, .. }
             | EventKind::PodGone { service, pod, .. }
             | EventKind::PodCrashed { service, pod, .. }
                 if self.is_new(service) =>
             {
-                self.came.remove(pod);
+                self.here.remove(pod);
                 self.left.insert(pod.clone());
+            }
+            EventKind::Balanced { service, orders, reason }
+                if *service == self.service && !orders.is_empty() && self.decisions.len() < DECISIONS_MAX =>
+            {
+                self.decisions.push(format!("{}: {reason}", orders.join(", ")));
             }
             _ => {}
         }
     }
 
     fn is_new(&self, service: &str) -> bool {
-        service == self.service && self.came.len() + self.left.len() < REPLICAS_MAX
+        service == self.service && self.here.len() + self.left.len() < REPLICAS_MAX
     }
 
     /// Later ticks show connections that the load itself has closed.
     fn close(&mut self) {
         let mut counts = std::mem::take(&mut self.now);
-        for replica in &self.came {
+        for replica in &self.here {
             counts.entry(replica.clone()).or_insert(0);
         }
         self.at_close = Some(counts);
     }
 
-    /// Only replicas that still take part; the share is of all connections.
-    pub(super) fn emptiest(&self) -> Result<Emptiest, String> {
-        let counts = self.at_close.as_ref().ok_or("the load did not come to its close")?;
-        let all = counts.values().sum();
-        let part: Vec<_> = counts
-            .iter()
-            .filter(|(replica, _)| *replica != UNKNOWN && !self.left.contains(*replica))
-            .collect();
-        match part.as_slice() {
-            [] => Err("no replica says who it is".to_owned()),
-            [(only, _)] => Err(format!("{only} is the only replica")),
-            [first, rest @ ..] => {
-                let (replica, connections) =
-                    rest.iter().fold(*first, |least, other| if other.1 < least.1 { *other } else { least });
-                Ok(Emptiest { replica: replica.clone(), connections: *connections, all })
-            }
+    fn at_close(&self) -> Result<&BTreeMap<String, u64>, String> {
+        self.at_close.as_ref().ok_or_else(|| "the load did not come to its close".to_owned())
+    }
+
+    /// Replicas that still take part.
+    fn part(&self) -> Result<Vec<(&String, u64)>, String> {
+        let counts = self.at_close()?.iter();
+        let part = counts.filter(|(replica, _)| *replica != UNKNOWN && !self.left.contains(*replica));
+        let part: Vec<_> = part.map(|(replica, count)| (replica, *count)).collect();
+        if part.is_empty() { Err("no replica says who it is".to_owned()) } else { Ok(part) }
+    }
+
+    /// The share is of all connections. One replica alone is not even with anybody.
+    pub(super) fn emptiest(&self) -> Result<Holder, String> {
+        let part = self.part()?;
+        if let [(only, _)] = part.as_slice() {
+            return Err(format!("{only} is the only replica"));
         }
+        self.holder(part.into_iter().min_by_key(|(_, count)| *count))
+    }
+
+    pub(super) fn fullest(&self) -> Result<Holder, String> {
+        self.holder(self.part()?.into_iter().rev().max_by_key(|(_, count)| *count))
+    }
+
+    fn holder(&self, found: Option<(&String, u64)>) -> Result<Holder, String> {
+        let (replica, connections) = found.ok_or("no replica says who it is")?;
+        Ok(Holder { replica: replica.clone(), connections, all: self.at_close()?.values().sum() })
+    }
+
+    pub(super) fn spread(&self) -> Result<Vec<u64>, String> {
+        Ok(spread::sorted(self.part()?.into_iter().map(|(_, count)| count)))
+    }
+
+    pub(super) fn replicas(&self) -> Result<u64, String> {
+        self.at_close()?;
+        if self.is_complete {
+            return Ok(self.here.len() as u64);
+        }
+        Err("nobody said which replicas there were at the beginning".to_owned())
+    }
+
+    pub(super) fn decisions(&self) -> Result<&[String], String> {
+        self.at_close()?;
+        Ok(&self.decisions)
     }
 }
 

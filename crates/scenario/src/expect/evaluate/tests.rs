@@ -53,6 +53,7 @@ fn finished(totals: &Counters, message: LatencySummary) -> EventKind {
         broadcast: LatencySummary::default(),
         message_histogram: Vec::new(),
         open_max: 0,
+        busiest_second: 0,
         shares: Vec::new(),
         skew: None,
         scale_up: None,
@@ -186,5 +187,61 @@ fn the_emptiest_replica_is_judged_when_the_close_begins() {
     assert!(evaluator.results().iter().all(|result| result.seen == "the load did not finish"));
     evaluator.observe(&event(3, finished(&Counters::default(), LatencySummary::default())));
     let expected = [("4620 of 10000, tcp-1", true), ("4620 of 10000, tcp-1", false), ("4620, tcp-1", true)];
+    assert_eq!(verdicts(&evaluator), expected.map(|(seen, met)| (seen.to_owned(), met)));
+}
+
+#[test]
+fn what_a_balancer_did_is_judged_by_its_words_and_the_state_at_the_close() {
+    let texts = [
+        "decided ⌈9 ÷ 7⌉ = 2",
+        "never decided becomes inactive",
+        "decided sheds",
+        "never decided 1 → 2",
+        "decisions = 1",
+        "decisions <= 0",
+        "replicas = 2",
+        "spread = 5/4",
+        "fullest <= 5",
+        "tcp 1 → 2 within 5s of start",
+    ];
+    let mut evaluator = evaluator(&texts);
+    evaluator.begins_with(["tcp-0".to_owned()]);
+    let kinds = [
+        EventKind::LoadStarted { plan: plan() },
+        EventKind::Balanced {
+            service: "tcp".to_owned(),
+            orders: vec!["1 → 2".to_owned()],
+            reason: "wants ⌈9 ÷ 7⌉ = 2 servers".to_owned(),
+        },
+        EventKind::PodReady { service: "tcp".to_owned(), pod: "tcp-1".to_owned(), after_ms: 1 },
+        EventKind::LoadTick(LoadTick {
+            open: 9,
+            connecting: 0,
+            totals: Counters::default(),
+            connect: LatencySummary::default(),
+            message: LatencySummary::default(),
+            by_replica: [("tcp-0".to_owned(), 4), ("tcp-1".to_owned(), 5)].into(),
+            skew: None,
+        }),
+        EventKind::PhaseStarted { phase: "close".to_owned(), detail: String::new() },
+        finished(&Counters::default(), LatencySummary::default()),
+    ];
+    for (second, kind) in kinds.into_iter().enumerate() {
+        evaluator.observe(&event(second as u64 * 1000, kind));
+    }
+    let decision = "1 → 2: wants ⌈9 ÷ 7⌉ = 2 servers";
+    let none = format!("none of 1; the last: {decision}");
+    let expected = [
+        (decision, true),
+        (&none, true),
+        (&none, false),
+        (decision, false),
+        ("1", true),
+        ("1", false),
+        ("2", true),
+        ("5/4", true),
+        ("5, tcp-1", true),
+        ("1 → 2 after 1s", true),
+    ];
     assert_eq!(verdicts(&evaluator), expected.map(|(seen, met)| (seen.to_owned(), met)));
 }

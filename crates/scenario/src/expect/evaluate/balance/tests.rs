@@ -77,3 +77,54 @@ fn one_replica_alone_is_not_even_with_anybody() {
     assert_eq!(error, "tcp-0 is the only replica");
     assert!(emptiest(&[tick(&[("tcp-0", 1), ("tcp-1", 1)])]).unwrap_err().contains("close"));
 }
+
+fn decided(service: &str, order: &str, reason: &str) -> EventKind {
+    EventKind::Balanced {
+        service: service.to_owned(),
+        orders: vec![order.to_owned()],
+        reason: reason.to_owned(),
+    }
+}
+
+#[test]
+fn replicas_are_those_that_were_there_and_came_without_those_that_left() {
+    let mut balance = Balance::of("tcp");
+    balance.begins_with(["tcp-0", "tcp-1"].map(str::to_owned));
+    for event in [
+        ready("tcp", "tcp-2"),
+        // One of the first that was not ready for a moment.
+        ready("tcp", "tcp-0"),
+        draining("tcp-1"),
+        tick(&[("tcp-0", 6), ("tcp-1", 1)]),
+    ] {
+        balance.observe(&event);
+    }
+    assert!(balance.replicas().unwrap_err().contains("close"));
+    balance.observe(&close());
+    assert_eq!(balance.replicas(), Ok(2));
+    assert_eq!(balance.spread(), Ok(vec![6, 0]), "nobody is on the new one");
+    assert_eq!(
+        balance.fullest().map(|found| (found.replica, found.connections)),
+        Ok(("tcp-0".to_owned(), 6))
+    );
+    balance.observe(&draining("tcp-2"));
+    assert_eq!(balance.replicas(), Ok(2), "what comes after the close is not its state");
+    let mut untold = Balance::of("tcp");
+    untold.observe(&close());
+    assert!(untold.replicas().is_err());
+}
+
+#[test]
+fn decisions_are_the_services_own_and_end_with_the_close() {
+    let mut balance = Balance::of("ws");
+    balance.observe(&decided("ws", "1 → 2", "90 % > 80 %"));
+    balance.observe(&decided("tcp", "1 → 2", "somebody else's"));
+    balance.observe(&EventKind::Balanced {
+        service: "ws".to_owned(),
+        orders: vec![],
+        reason: "even".to_owned(),
+    });
+    balance.observe(&close());
+    balance.observe(&decided("ws", "2 → 1", "nobody there"));
+    assert_eq!(balance.decisions(), Ok(&["1 → 2: 90 % > 80 %".to_owned()][..]));
+}

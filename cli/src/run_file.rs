@@ -1,0 +1,231 @@
+//! A recorded run: a file with one event a line, as `--output jsonl` prints them and a platform keeps them.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Read as _},
+    path::Path,
+};
+
+use platform::{Event, event::VERSION};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::commands::Failure;
+
+/// The longest line. An event of a platform with thousands of replicas has some hundred kilobytes.
+const LINE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// What a file had beside the events.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Read {
+    pub events: u64,
+    /// Lines that are no event, and the first of them: where, and what is wrong with it.
+    pub unreadable: u64,
+    pub first_unreadable: Option<String>,
+    /// The last line is a part of one: its writer was ended.
+    pub cut_off: bool,
+    /// Events of other runs than the first one's.
+    pub of_other_runs: u64,
+    /// How the command that recorded the run failed, in its own words.
+    pub failure: Option<String>,
+}
+
+/// What a line may be besides an event: the failure that a command prints last.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Failed {
+    #[serde(rename = "kind")]
+    _kind: String,
+    message: String,
+    #[serde(rename = "hint")]
+    _hint: Option<String>,
+}
+
+/// Enough of an event to know whether it can be read.
+#[derive(Deserialize)]
+struct Version {
+    v: u32,
+}
+
+/// Hands the events of the file's first run to `take`, one by one.
+///
+/// # Errors
+/// The file cannot be read, none of its lines is an event, or it is of another version.
+pub(crate) fn read(path: &Path, mut take: impl FnMut(&Event)) -> Result<Read, Failure> {
+    let name = path.display();
+    let broken = |error: std::io::Error| Failure::usage(format!("cannot read {name}: {error}"));
+    let mut reader = BufReader::new(File::open(path).map_err(broken)?);
+    let (mut read, mut run, mut line) = (Read::default(), None::<Uuid>, Vec::new());
+    for number in 1_u64.. {
+        line.clear();
+        if reader.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line).map_err(broken)? == 0 {
+            break;
+        }
+        let is_whole = line.last() == Some(&b'\n');
+        if !is_whole && line.len() as u64 == LINE_BYTES_MAX {
+            reader.skip_until(b'\n').map_err(broken)?;
+            read.refuse(number, &format!("it is longer than {} MiB", LINE_BYTES_MAX / 1024 / 1024));
+            continue;
+        }
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        match serde_json::from_slice::<Event>(&line) {
+            Ok(event) if event.v != VERSION => {
+                return Err(of_another_version(path, number, event.v));
+            }
+            Ok(event) if *run.get_or_insert(event.run) != event.run => read.of_other_runs += 1,
+            Ok(event) => {
+                read.events += 1;
+                take(&event);
+            }
+            Err(error) => match serde_json::from_slice::<Failed>(&line) {
+                Ok(failed) => read.failure = Some(failed.message),
+                Err(_) if !is_whole => read.cut_off = true,
+                Err(_) => {
+                    if let Ok(Version { v }) = serde_json::from_slice(&line)
+                        && v != VERSION
+                    {
+                        return Err(of_another_version(path, number, v));
+                    }
+                    read.refuse(number, &error.to_string());
+                }
+            },
+        }
+    }
+    if read.events > 0 {
+        return Ok(read);
+    }
+    let why = match (&read.first_unreadable, &read.failure) {
+        (_, Some(failure)) => format!("; the command that recorded it failed: {failure}"),
+        (Some(first), None) => format!("; {first}"),
+        (None, None) if read.cut_off => "; its only line is cut off".to_owned(),
+        (None, None) => "; it is empty".to_owned(),
+    };
+    Err(Failure::usage(format!(
+        "{name} has no event of a run{why}\nExpected is what this prints: playctl load tcp-10k --output jsonl"
+    )))
+}
+
+fn of_another_version(path: &Path, line: u64, version: u32) -> Failure {
+    Failure::usage(format!(
+        "{} line {line}: an event of version {version}; this playctl reads version {VERSION}",
+        path.display()
+    ))
+}
+
+impl Read {
+    fn refuse(&mut self, line: u64, why: &str) {
+        self.unreadable += 1;
+        self.first_unreadable.get_or_insert_with(|| format!("line {line} is no event: {why}"));
+    }
+
+    /// What a reader of the run should know, in words.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if let Some(first) = &self.first_unreadable {
+            let lines = if self.unreadable == 1 { "line" } else { "lines" };
+            notes.push(format!("left out: {} {lines} that could not be read; {first}", self.unreadable));
+        }
+        if self.cut_off {
+            notes.push("the recording is cut off in the middle of its last line".to_owned());
+        }
+        if self.of_other_runs > 0 {
+            notes.push(format!(
+                "left out: what the same file has of other runs ({} events)",
+                self.of_other_runs
+            ));
+        }
+        if let Some(failure) = &self.failure {
+            notes.push(format!("the command that recorded the run failed: {failure}"));
+        }
+        notes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    const RUN: &str = "01a1fcd8-620f-75ca-9a05-f87039aa7a7d";
+
+    fn event(run: &str, message: &str) -> String {
+        format!(
+            r#"{{"v":1,"seq":0,"run":"{run}","source":"load","t_ms":0,"wall":"2026-11-21T06:43:21Z","type":"Warning","message":"{message}"}}"#
+        )
+    }
+
+    fn read_text(text: &[u8]) -> (Result<Read, Failure>, u64) {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text).unwrap();
+        let mut taken = 0;
+        (read(file.path(), |_| taken += 1), taken)
+    }
+
+    #[test]
+    fn whatever_stands_between_events_is_counted_and_named() {
+        let other = event("01a1fcd8-620f-75ca-9a05-f87039aa7a7e", "x");
+        let failed = r#"{"kind":"failed","message":"no room","hint":null}"#;
+        let unknown = event(RUN, "x").replace("Warning", "Wonder");
+        let text = [
+            &event(RUN, "a"),
+            "not JSON",
+            "",
+            "[1]",
+            &unknown,
+            &other,
+            &event(RUN, "b"),
+            failed,
+            r#"{"v":1,"#,
+        ];
+        let mut bytes = text.join("\n").into_bytes();
+        let (read, taken) = read_text(&bytes);
+        let read = read.unwrap();
+        assert_eq!(
+            (read.events, taken, read.unreadable, read.of_other_runs, read.cut_off),
+            (2, 2, 3, 1, true)
+        );
+        assert_eq!(read.failure.as_deref(), Some("no room"));
+        assert!(
+            read.first_unreadable.as_deref().unwrap().starts_with("line 2 is no event: expected"),
+            "{read:?}"
+        );
+        assert_eq!(read.notes().len(), 4, "{:?}", read.notes());
+        // Bytes that are no text, and a last line that is whole but has no end.
+        bytes.extend(b"\n\xff\xfe\n");
+        bytes.extend(event(RUN, "c").as_bytes());
+        let read = read_text(&bytes).0.unwrap();
+        assert_eq!((read.events, read.unreadable, read.cut_off), (3, 5, false));
+    }
+
+    #[test]
+    fn a_line_without_end_takes_no_more_memory_than_the_longest_line() {
+        let mut bytes = vec![b'x'; 3 * LINE_BYTES_MAX as usize];
+        bytes.extend(b"\n");
+        bytes.extend(event(RUN, "a").as_bytes());
+        let read = read_text(&bytes).0.unwrap();
+        assert_eq!((read.events, read.unreadable), (1, 1));
+        assert_eq!(read.first_unreadable.as_deref(), Some("line 1 is no event: it is longer than 8 MiB"));
+    }
+
+    #[test]
+    fn a_file_without_a_run_is_an_error_that_says_what_it_has_instead() {
+        let newer = event(RUN, "x").replace(r#""v":1"#, r#""v":2"#);
+        for (text, says) in [
+            ("", "it is empty"),
+            ("\n\n", "it is empty"),
+            ("{\"v\"", "its only line is cut off"),
+            ("apiVersion: v1\n", "line 1 is no event"),
+            (r#"{"kind":"failed","message":"no room","hint":null}"#, "failed: no room"),
+            (&newer, "line 1: an event of version 2; this playctl reads version 1"),
+            (&newer.replace("Warning", "Wonder"), "an event of version 2"),
+        ] {
+            let text = if text.starts_with("{\"v\":2") { format!("{text}\n") } else { text.to_owned() };
+            let failure = read_text(text.as_bytes()).0.unwrap_err();
+            assert!(failure.message.contains(says), "{text:?}: {}", failure.message);
+            assert_eq!(failure.code, platform::exit::USAGE);
+        }
+    }
+}

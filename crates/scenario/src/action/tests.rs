@@ -1,0 +1,110 @@
+use super::*;
+
+fn read(text: &str) -> Result<Action, String> {
+    yaml::from_str(text).map_err(|error| error.to_string())
+}
+
+#[test]
+fn actions_are_read_and_told_in_words() {
+    for (text, words) in [
+        ("{ at: 30s, do: stop, what: kafka, for: 30s }", "at 30s: stop kafka for 30s"),
+        ("{ at: 1m, do: start, what: kafka }", "at 1m: start kafka"),
+        (
+            "{ at: 1s, do: send, from: 1, payload: WHO, answer: 'N: 3' }",
+            "at 1s: client 1 sends WHO for `N: 3`",
+        ),
+        (
+            r#"{ when: "tcp 1 -> 2", after: 2s, do: kill, what: tcp/fullest, restart: false }"#,
+            "2s after tcp 1 → 2: kill tcp/fullest for good",
+        ),
+        ("{ when: ramp done, do: kill, what: tcp }", "when ramp done: kill tcp"),
+        ("{ at: 60s, do: drain, what: tcp/tcp-0 }", "at 1m: drain tcp/tcp-0"),
+        ("{ at: 1s, do: scale, what: tcp, to: 3 }", "at 1s: scale tcp to 3"),
+        ("{ at: 1s, do: add-node }", "at 1s: add a node"),
+        ("{ when: ramp done, do: remove-node, node: node-2 }", "when ramp done: remove node node-2"),
+        ("{ at: 1m, do: remove-node }", "at 1m: remove the node that came last"),
+        ("{ at: 20s, do: join, users: 2 }", "at 20s: 2 users join"),
+        ("{ at: 20s, do: join, users: 1k, rate: 5ms }", "at 20s: 1000 users join, one per 5ms"),
+        (
+            "{ when: users joined, do: leave, users: 6, of: ws/fullest }",
+            "when users joined: 6 users of ws/fullest leave",
+        ),
+        (
+            "{ when: spread 7/6, after: 1s, do: leave, users: all, of: ws/ws-1 }",
+            "1s after spread 7/6: all users of ws/ws-1 leave",
+        ),
+        ("{ at: 1s, do: leave, users: 1 }", "at 1s: 1 user leaves"),
+        (
+            r#"{ at: 10s, do: send, from: 1, payload: "brd:{token}:hello" }"#,
+            "at 10s: client 1 sends brd:{token}:hello",
+        ),
+    ] {
+        let action = read(text).unwrap();
+        assert_eq!(action.to_string(), words);
+        let written = serde_json::to_string(&action).unwrap();
+        assert_eq!(read(&written).unwrap(), action, "{written}");
+    }
+}
+
+#[test]
+fn mistakes_are_named() {
+    for (text, reason) in [
+        ("{ at: 1s, do: stopp, what: kafka }", "did you mean `stop`?"),
+        ("{ at: 1s, do: stop, what: kafak }", "did you mean `kafka`?"),
+        ("{ at: 1s, do: stop }", "do: stop needs `what`"),
+        ("{ at: 1s, do: stop, what: kafka, to: 3 }", "do: stop has no use for `to`"),
+        ("{ at: 1s, do: drain, what: tcp/tcp-0, for: 3s }", "has no use for `for`"),
+        ("{ at: 1s, do: add-nod }", "did you mean `add-node`?"),
+        ("{ at: 1s, do: add-node, node: node-2 }", "do: add-node has no use for `node`"),
+        ("{ at: 1s, do: remove-node, what: tcp }", "do: remove-node has no use for `what`"),
+        ("{ at: 1s, do: scale, what: tcp/tcp-0, to: 3 }", "a service is scaled"),
+        ("{ at: 1s, do: send, payload: x }", "do: send needs `from`"),
+        ("{ at: 1s, do: send, from: 1, payload: '\\q' }", "is no escape"),
+        ("{ do: stop, what: kafka }", "an action has `at: TIME`"),
+        ("{ at: 1s, when: ramp done, do: stop, what: kafka }", "an action has `at: TIME`"),
+        ("{ at: 1s, after: 1s, do: stop, what: kafka }", "`after` counts from a `when`"),
+        ("{ at: soon, do: stop, what: kafka }", "`soon` is not a duration"),
+        ("{ at: 1s, do: kill, what: tcp/ }", "expected a service or part"),
+        ("{ at: 1s, do: jion, users: 1 }", "did you mean `join`?"),
+        ("{ at: 1s, do: join }", "do: join needs `users`"),
+        ("{ at: 1s, do: join, users: 0 }", "`0` users do nothing"),
+        ("{ at: 1s, do: join, users: many }", "`many` is not a whole number"),
+        ("{ at: 1s, do: join, users: all }", "needs a number"),
+        ("{ at: 1s, do: join, users: 2, of: ws }", "do: join has no use for `of`"),
+        ("{ at: 1s, do: leave, users: 2, rate: 5ms }", "do: leave has no use for `rate`"),
+        (
+            "{ at: 1s, do: leave, users: 2, of: balncer/fullest }",
+            "of: `balncer` is no service or part; did you mean `balancer`?",
+        ),
+        ("{ at: 1s, do: drain, what: tcp, users: 2 }", "do: drain has no use for `users`"),
+    ] {
+        let error = read(text).expect_err(text);
+        assert!(error.contains(reason), "{text}: {error}");
+    }
+}
+
+#[test]
+fn what_cannot_happen_in_the_run_is_named() {
+    let place =
+        Place { length: Duration::from_mins(1), clients: 10, protocol: Protocol::Tcp, service: "tcp" };
+    for (text, key) in [
+        ("{ at: 61s, do: stop, what: kafka }", "at"),
+        ("{ when: ramp done, after: 2m, do: stop, what: kafka }", "after"),
+        ("{ at: 1s, do: send, from: 11, payload: x }", "from"),
+        ("{ at: 1s, do: send, from: 0, payload: x }", "from"),
+        ("{ at: 1s, do: leave, users: 1, of: ws/fullest }", "of"),
+        (r#"{ at: 1s, do: send, from: 1, payload: "brd:{token}:" }"#, "payload"),
+    ] {
+        assert_eq!(read(text).unwrap().check(&place).err().map(|wrong| wrong.key), Some(key), "{text}");
+    }
+    assert!(read("{ at: 60s, do: stop, what: kafka }").unwrap().check(&place).is_ok());
+    let datagrams = Place { protocol: Protocol::Udp, ..place };
+    for text in [
+        "{ at: 1s, do: send, from: 1, payload: x }",
+        "{ at: 1s, do: join, users: 1 }",
+        "{ at: 1s, do: leave, users: 1 }",
+    ] {
+        let key = read(text).unwrap().check(&datagrams).err().map(|wrong| wrong.key);
+        assert_eq!(key, Some("do"), "{text}");
+    }
+}

@@ -1,0 +1,79 @@
+//! How many new connections a second are taken; the rest wait in the kernel's queue.
+//!
+//! After a replica was killed all its clients come back at once. Spread over time they cost the others no more than their
+//! share, and nobody has to be refused.
+
+use std::time::{Duration, Instant};
+
+/// A loop wakes a little late, and what it missed is made up for. In any second that makes at most so much more than the
+/// rate.
+const CATCH_UP: Duration = Duration::from_millis(10);
+
+/// Turns at equal distances.
+#[derive(Debug)]
+pub(super) struct Pace {
+    interval: Duration,
+    next: Option<Instant>,
+}
+
+impl Pace {
+    pub(super) fn new(interval: Duration) -> Self {
+        Self { interval, next: None }
+    }
+
+    /// When the next turn is, if not yet.
+    pub(super) fn wait_until(&self, now: Instant) -> Option<Instant> {
+        self.next.filter(|next| *next > now)
+    }
+
+    /// Somebody took the turn.
+    pub(super) fn took(&mut self, now: Instant) {
+        let earliest = now.checked_sub(CATCH_UP).unwrap_or(now);
+        self.next = Some(self.next.unwrap_or(now).max(earliest) + self.interval);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many turns are taken in each second by a loop that looks every `step`.
+    fn taken(pace: &mut Pace, step: Duration, seconds: u32) -> Vec<u32> {
+        let start = clock::now();
+        let mut now = start;
+        let mut taken = vec![0; seconds as usize];
+        while now < start + Duration::from_secs(u64::from(seconds)) {
+            while pace.wait_until(now).is_none() {
+                pace.took(now);
+                taken[(now - start).as_secs() as usize] += 1;
+            }
+            now += step;
+        }
+        taken
+    }
+
+    #[test]
+    fn the_rate_is_kept_however_late_the_loop_wakes() {
+        for step in [Duration::from_micros(100), Duration::from_millis(1), Duration::from_millis(7)] {
+            let mut pace = Pace::new(Duration::from_micros(2_500));
+            for (second, count) in taken(&mut pace, step, 3).into_iter().enumerate() {
+                assert!((396..=405).contains(&count), "{count} in second {second} by steps of {step:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_idle_time_saves_up_next_to_nothing() {
+        let mut pace = Pace::new(Duration::from_millis(2));
+        let start = clock::now();
+        pace.took(start);
+        let later = start + Duration::from_mins(1);
+        let mut burst = 0;
+        while pace.wait_until(later).is_none() {
+            pace.took(later);
+            burst += 1;
+        }
+        assert!(burst <= 6, "{burst}");
+        assert!(pace.wait_until(later).is_some_and(|next| next <= later + Duration::from_millis(2)));
+    }
+}

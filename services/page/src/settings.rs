@@ -1,0 +1,49 @@
+//! The settings, their variables and their defaults.
+
+use std::num::NonZeroUsize;
+
+use service::logs;
+use service::settings::common::{ADMIN_HOST, ADMIN_PORT, HOST, POD_NAME};
+use service::settings::{Env, Host, Invalid, Reader, Variable};
+
+const PORT: Variable = Variable::new("PORT", "8489", "TCP port of the service; 0 is any free one.");
+const CONNECTION_LIMIT_PER_HOST: Variable = Variable::new(
+    "CONNECTION_LIMIT_PER_HOST",
+    "10",
+    "Connections that one server is meant to have; the utilization that the page shows is relative to it.",
+);
+
+/// Everything that can be set.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub host: Host,
+    pub port: u16,
+    pub admin_host: Host,
+    pub admin_port: u16,
+    /// Connections that one server is meant to have.
+    pub connection_limit_per_host: NonZeroUsize,
+    pub pod_name: Option<String>,
+}
+
+impl Settings {
+    /// Every variable the service reads, for documentation and help.
+    pub const VARIABLES: &[&Variable] =
+        &[&HOST, &PORT, &ADMIN_HOST, &ADMIN_PORT, &CONNECTION_LIMIT_PER_HOST, &POD_NAME, &logs::RUST_LOG];
+
+    /// Reads the settings.
+    ///
+    /// # Errors
+    /// Every variable with a bad value.
+    pub fn from_env(env: &Env) -> Result<Self, Invalid> {
+        let mut reader = Reader::of_table(env, Self::VARIABLES);
+        let settings = Self {
+            host: reader.get(&HOST),
+            port: reader.get(&PORT),
+            admin_host: reader.get(&ADMIN_HOST),
+            admin_port: reader.get(&ADMIN_PORT),
+            connection_limit_per_host: reader.get(&CONNECTION_LIMIT_PER_HOST),
+            pod_name: reader.optional(&POD_NAME),
+        };
+        reader.finish(settings)
+    }
+}

@@ -1,0 +1,126 @@
+// What the page asks of a host. Sessions: GET /{ws,sse}-session/all, which the balancer (8488), the gateway (8000) and a
+// server itself (8088) answer. Users: POST /route/kickstart/ws/batch/{connect,disconnect} on 8089.
+
+export type Protocol = "ws" | "sse";
+
+export interface Session {
+  userId: string;
+  sessionId: string;
+  hostId: string;
+}
+
+/** How long a host may take to answer, ms. */
+const PATIENCE = 5_000;
+/** Where sessions are told, in this order, if the host is given without a port. */
+const SESSION_PORTS = [8488, 8000, 8088];
+const USERS_PORT = 8089;
+/** Connections that one server is meant to have, where nothing else is said. */
+const LIMIT = 10;
+/** The most sessions that are shown, and the longest name. */
+const SESSIONS_MAX = 20_000;
+const NAME_MAX = 256;
+
+/** A host as it was typed, understood. */
+export interface Host {
+  /** Without a port, as it was typed. */
+  base: string;
+  port: number | null;
+  /** Where sessions were found, if that had to be tried out. */
+  found: number | null;
+}
+
+/** `HOST`, `HOST:PORT` or `http://HOST:PORT`; a text: what is wrong with it. */
+export function parse(typed: string): Host | string {
+  const text = typed.trim();
+  if (text === "") return "Enter a host, such as localhost or http://localhost:8000.";
+  const whole = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`;
+  let url: URL;
+  try {
+    url = new URL(whole);
+  } catch {
+    return `${text} is no host. Expected is HOST, HOST:PORT or http://HOST:PORT.`;
+  }
+  if (url.protocol !== "http:" && url.protocol !== "https:") return `${text}: expected http or https.`;
+  if (url.pathname !== "/" || url.search || url.hash || url.username) return `${text}: expected no more than a host and a port.`;
+  // A port that is the scheme's own is not in `port`.
+  const port = url.port || (/:(80|443)\/?$/.test(text) ? (text.match(/:(\d+)\/?$/)?.[1] ?? "") : "");
+  return { base: `${url.protocol}//${url.hostname}`, port: port === "" ? null : Number(port), found: null };
+}
+
+/** All sessions that a host tells of. Remembers in `host` where they were found. */
+export async function sessions(host: Host, protocol: Protocol, signal: AbortSignal): Promise<Session[]> {
+  const known = host.port ?? host.found;
+  const failures: string[] = [];
+  for (const port of known === null ? SESSION_PORTS : [known]) {
+    const url = `${host.base}:${port}/${protocol}-session/all`;
+    try {
+      const found = await listed(await answer(url, { signal }), url);
+      host.found = port;
+      return found;
+    } catch (error) {
+      if (signal.aborted) throw error;
+      failures.push(words(error));
+    }
+  }
+  // It may be back elsewhere.
+  host.found = null;
+  throw new Error(failures.join(" "));
+}
+
+/** Lets users connect or leave. */
+export async function change(host: Host, what: "connect" | "disconnect", userIds: string[]): Promise<void> {
+  const url = `${host.base}:${USERS_PORT}/route/kickstart/ws/batch/${what}`;
+  await answer(url, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ userIds }) });
+}
+
+/** The users whom a host knows, connected or on their way back; none where it does not tell. */
+export async function users(host: Host): Promise<string[]> {
+  try {
+    const response = await answer(`${host.base}:${USERS_PORT}/route/kickstart/ws/users`, {});
+    const told: unknown = await response.json();
+    return Array.isArray(told) ? told.map((user: { userId?: unknown }) => String(user?.userId)) : [];
+  } catch {
+    return [];
+  }
+}
+
+/** Connections that one server is meant to have, as whoever serves this page says. */
+export async function limit(): Promise<number> {
+  try {
+    const response = await answer("settings.json", {});
+    const { connectionLimitPerHost } = (await response.json()) as { connectionLimitPerHost?: unknown };
+    return typeof connectionLimitPerHost === "number" && connectionLimitPerHost > 0 ? connectionLimitPerHost : LIMIT;
+  } catch {
+    return LIMIT;
+  }
+}
+
+async function answer(url: string, request: RequestInit): Promise<Response> {
+  const patience = AbortSignal.timeout(PATIENCE);
+  const signal = request.signal ? AbortSignal.any([request.signal, patience]) : patience;
+  let response: Response;
+  try {
+    response = await fetch(url, { cache: "no-store", credentials: "omit", referrerPolicy: "no-referrer", ...request, signal });
+  } catch {
+    throw new Error(patience.aborted ? `${url} did not answer within ${PATIENCE / 1000} s.` : `${url} cannot be reached.`);
+  }
+  if (!response.ok) {
+    const text = (await response.text().catch(() => "")).trim().slice(0, 300);
+    throw new Error(`${url} answered ${response.status}${text && `: ${text}`}.`);
+  }
+  return response;
+}
+
+async function listed(response: Response, url: string): Promise<Session[]> {
+  const told: unknown = await response.json().catch(() => null);
+  if (!Array.isArray(told)) throw new Error(`${url} answered something else than a list of sessions.`);
+  return told.slice(0, SESSIONS_MAX).map((session: Partial<Session> | null) => ({
+    userId: name(session?.userId),
+    sessionId: name(session?.sessionId),
+    hostId: name(session?.hostId),
+  }));
+}
+
+const name = (text: unknown): string => String(text ?? "").slice(0, NAME_MAX);
+
+const words = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,0 +1,101 @@
+// What `playctl report --html` puts into the page: crates/report/src/html.
+
+/** A number from each of these moments (ms) on. */
+export type Steps = [number, number][];
+
+export interface Metric {
+  name: string;
+  target_milli: number;
+  utilization: boolean;
+}
+
+export interface Service {
+  name: string;
+  bounds: [number, number] | null;
+  metric: Metric | null;
+  desired: Steps;
+  ready: Steps;
+  /** When the autoscaler looked, what it saw, how many replicas it wanted, and why. */
+  syncs: [number, number | null, number, string][];
+  scraped: [number, number][];
+}
+
+export type State = "starting" | "ready" | "unready" | "inactive" | "draining" | "gone" | "crashed";
+
+export interface Replica {
+  name: string;
+  service: string;
+  states: [number, State][];
+  connections: (number | null)[];
+}
+
+export interface Line {
+  t_ms: number;
+  kind: string;
+  tone: string;
+  what: string;
+  why?: string;
+  more?: string[];
+  service?: string;
+  mark?: boolean;
+}
+
+export interface Verdict {
+  expectation: string;
+  seen: string;
+  met: boolean;
+}
+
+export interface Figure {
+  name: string;
+  value: number;
+  unit: "count" | "ms" | "ratio";
+  better?: "less" | "more";
+}
+
+/** When, then p50, p90, p99 and the maximum in ms. */
+export type Band = [number, number, number, number, number];
+
+export interface Run {
+  name: string;
+  title: string;
+  about: string[];
+  notes: string[];
+  end_ms: number;
+  verdicts: Verdict[];
+  figures: Figure[];
+  services: Service[];
+  replicas: Replica[];
+  moments: number[];
+  open: [number, number][];
+  connect: Band[];
+  message: Band[];
+  events: Line[];
+  left_out: number;
+}
+
+export interface Data {
+  runs: Run[];
+}
+
+/** The last step at or before a moment. */
+export function at(steps: Steps, ms: number): number | null {
+  const index = before(steps, ms);
+  return index < 0 ? null : (steps[index]?.[1] ?? null);
+}
+
+/** The index of the last entry at or before a moment; -1: there is none. */
+export function before(entries: readonly (readonly [number, ...unknown[]])[], ms: number): number {
+  let [low, high] = [0, entries.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((entries[middle]?.[0] ?? Infinity) <= ms) low = middle + 1;
+    else high = middle;
+  }
+  return low - 1;
+}
+
+/** The state of a replica at a moment; null: it is not known yet. */
+export function stateAt(replica: Replica, ms: number): State | null {
+  return replica.states[before(replica.states, ms)]?.[1] ?? null;
+}

@@ -1,0 +1,153 @@
+import { useEffect, useId, useMemo, useState } from "preact/hooks";
+import { clock, natural, number, plural } from "../shared/words";
+import { at, type Replica, type Run, type State, stateAt } from "./data";
+
+/** How often the next moment is shown while it plays, ms, and how many steps it takes at most. */
+const PLAY_EVERY = 100;
+const PLAY_STEPS = 150;
+/** Bubbles of replicas that are wanted but not there yet. */
+const PENDING_MAX = 20;
+
+interface Bubble {
+  replica: Replica;
+  state: State | null;
+  connections: number | null;
+}
+
+/** One bubble for each replica, as large as its share of the connections, at a moment that can be chosen. */
+export function Servers({ run }: { run: Run }) {
+  const times = useMemo(() => (run.moments.length > 0 ? run.moments : changes(run)), [run]);
+  const counted = run.moments.length > 0;
+  const most = useMemo(() => Math.max(1, ...run.replicas.map((replica) => Math.max(0, ...replica.connections.map((count) => count ?? 0)))), [run]);
+  const [index, setIndex] = useState(() => fullest(run));
+  const [playing, setPlaying] = useState(false);
+  const [selected, select] = useState<string | null>(null);
+  const id = useId();
+  const last = times.length - 1;
+  useEffect(() => {
+    if (!playing) return;
+    const step = Math.max(1, Math.round(times.length / PLAY_STEPS));
+    const timer = setInterval(() => setIndex((index) => Math.min(last, index + step)), PLAY_EVERY);
+    return () => clearInterval(timer);
+  }, [playing, times, last]);
+  useEffect(() => {
+    if (index >= last) setPlaying(false);
+  }, [index, last]);
+  if (last < 0) return <p class="faint">No replica is known.</p>;
+
+  const ms = times[index] ?? 0;
+  const bubbles = run.replicas
+    .map((replica): Bubble => ({ replica, state: stateAt(replica, ms), connections: counted ? (replica.connections[index] ?? null) : null }))
+    .filter(isThere)
+    .sort((one, other) => natural(one.replica.service, other.replica.service) || natural(one.replica.name, other.replica.name));
+  const pending = Math.min(PENDING_MAX, missing(run, bubbles, ms));
+  const total = bubbles.reduce((sum, bubble) => sum + (bubble.connections ?? 0), 0);
+  const spoken = `${clock(ms)}: ${plural(total, "connection")} on ${plural(bubbles.length, "replica")}`;
+  const chosen = bubbles.find((bubble) => bubble.replica.name === selected);
+  return (
+    <div class="servers">
+      <div class="moment">
+        <label for={id}>Moment</label>
+        <input
+          id={id}
+          type="range"
+          min={0}
+          max={last}
+          value={index}
+          aria-valuetext={spoken}
+          onInput={(event) => {
+            setPlaying(false);
+            setIndex(Number(event.currentTarget.value));
+          }}
+        />
+        <output for={id} class="number">
+          {spoken}
+        </output>
+        <button
+          type="button"
+          onClick={() => {
+            if (!playing && index >= last) setIndex(0);
+            setPlaying(!playing);
+          }}
+        >
+          {playing ? "Stop" : "Play"}
+        </button>
+      </div>
+      <ul class={`bubbles ${bubbles.length > 24 ? "small" : ""}`}>
+        {bubbles.map(({ replica, state, connections }) => (
+          <li key={replica.name}>
+            <button type="button" aria-pressed={selected === replica.name} onClick={() => select(selected === replica.name ? null : replica.name)}>
+              <span class="cell" aria-hidden="true">
+                <span class={`bubble state-${state ?? "unknown"}`} style={{ scale: String(size(connections, most)) }} />
+              </span>
+              <span class="name">{replica.name}</span>
+              {connections !== null && <strong class="number">{number(connections)}</strong>}
+              <span class="faint">{state ?? ""}</span>
+            </button>
+          </li>
+        ))}
+        {Array.from({ length: pending }, (_, index) => (
+          <li key={`pending-${index}`} class="pending">
+            <span class="cell" aria-hidden="true">
+              <span class="bubble state-pending" style={{ scale: String(size(0, most)) }} />
+            </span>
+            <span class="faint">pending</span>
+          </li>
+        ))}
+      </ul>
+      {chosen && <Details bubble={chosen} ms={ms} total={total} />}
+    </div>
+  );
+}
+
+function Details({ bubble: { replica, state, connections }, ms, total }: { bubble: Bubble; ms: number; total: number }) {
+  const states = replica.states.filter(([when]) => when <= ms).slice(-12);
+  return (
+    <div class="details" role="status">
+      <h3>{replica.name}</h3>
+      <p>
+        {[
+          replica.service && `service ${replica.service}`,
+          state,
+          connections !== null && `${plural(connections, "connection")}${total > 0 ? `, ${Math.round((connections / total) * 100)} % of all` : ""}`,
+        ]
+          .filter(Boolean)
+          .join(" · ")}
+      </p>
+      <ol>
+        {states.map(([when, state], index) => (
+          <li key={index}>
+            <span class="number faint">{clock(when)}</span> {state}
+          </li>
+        ))}
+      </ol>
+    </div>
+  );
+}
+
+/** By area; an empty one can still be seen. */
+const size = (connections: number | null, most: number) => Math.max(0.14, Math.sqrt((connections ?? 0) / most));
+
+function isThere({ state, connections }: Bubble): boolean {
+  return state === null ? connections !== null : (state !== "gone" && state !== "crashed") || (connections ?? 0) > 0;
+}
+
+/** How many replicas are wanted that have not even begun to start. */
+function missing(run: Run, bubbles: Bubble[], ms: number): number {
+  return run.services.reduce((sum, service) => {
+    const there = bubbles.filter(({ replica, state }) => replica.service === service.name && state !== "draining").length;
+    return there === 0 ? sum : sum + Math.max(0, (at(service.desired, ms) ?? 0) - there);
+  }, 0);
+}
+
+/** Where it begins: at the moment with the most connections. */
+function fullest(run: Run): number {
+  const totals = run.moments.map((_, index) => run.replicas.reduce((sum, replica) => sum + (replica.connections[index] ?? 0), 0));
+  return Math.max(0, totals.lastIndexOf(Math.max(0, ...totals)));
+}
+
+/** When replicas changed, where nobody counted connections. */
+function changes(run: Run): number[] {
+  const all = run.replicas.flatMap((replica) => replica.states.map(([ms]) => ms));
+  return [...new Set(all)].sort((one, other) => one - other);
+}

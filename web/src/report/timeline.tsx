@@ -1,0 +1,134 @@
+import { useMemo, useState } from "preact/hooks";
+import { clock, number } from "../shared/words";
+import { type Axis, Chart, type Curve } from "./chart";
+import { before, type Line, type Run, type Service } from "./data";
+import { Marks } from "./marks";
+
+/** Replicas, desired, metric and target of one service over time, with what was decided and why. */
+export function TimeLine({ run, letter, end }: { run: Run; letter: string; end: number }) {
+  const [name, setName] = useState(() => busiest(run)?.name ?? "");
+  const service = run.services.find((service) => service.name === name);
+  const curves = useMemo(() => (service ? curvesOf(service, run.end_ms) : []), [service, run]);
+  const axes = useMemo(() => (service ? axesOf(service) : []), [service]);
+  const marks = useMemo(
+    () => run.events.filter((line) => line.mark && (line.service === undefined || line.service === name)),
+    [run, name],
+  );
+  if (!service) return <p class="faint">{letter && `${letter}: `}The run has no service that is known.</p>;
+  const title = `${letter ? `${letter}: ` : ""}${service.name}`;
+  return (
+    <div class="timeline">
+      <div class="row">
+        <h3>
+          {title}
+          {service.bounds && <span class="faint"> autoscaled {service.bounds.join(" to ")}</span>}
+        </h3>
+        {run.services.length > 1 && (
+          <label>
+            Service{" "}
+            <select value={name} onChange={(event) => setName(event.currentTarget.value)}>
+              {run.services.map(({ name }) => (
+                <option key={name}>{name}</option>
+              ))}
+            </select>
+          </label>
+        )}
+      </div>
+      <Chart
+        label={`Time line of ${title}: ${summary(service)}`}
+        curves={curves}
+        axes={axes}
+        end={end}
+        about={(ms) => <Reason service={service} ms={ms} />}
+        over={(view) => <Marks marks={marks} view={view} />}
+      />
+      <Decisions marks={marks} />
+    </div>
+  );
+}
+
+/** The service whose replicas changed most. */
+function busiest(run: Run): Service | undefined {
+  const weight = (service: Service) => service.desired.length * 1e6 + service.syncs.length;
+  return run.services.reduce<Service | undefined>(
+    (best, service) => (best && weight(best) >= weight(service) ? best : service),
+    undefined,
+  );
+}
+
+function curvesOf(service: Service, end: number): Curve[] {
+  const { metric } = service;
+  const whole = (value: number) => number(value);
+  const curves: Curve[] = [
+    { label: "ready replicas", points: service.ready, color: "green", axis: "replicas", stepped: true, width: 3, words: whole },
+    { label: "desired replicas", points: service.desired, color: "purple", axis: "replicas", stepped: true, dash: [7, 4], words: whole },
+  ];
+  if (metric) {
+    const words = unit(service);
+    const target = metric.target_milli / 1000;
+    const seen = service.syncs.map(([ms, value]) => [ms, value] as const).filter(([, value]) => value !== null);
+    curves.push(
+      { label: `${metric.name}, scraped`, points: service.scraped, color: "blue", axis: "metric", width: 1, words },
+      { label: `${metric.name}, as the autoscaler saw it`, points: seen, color: "blue", axis: "metric", stepped: true, dots: true, words },
+      { label: "target", points: [[0, target], [end, target]], color: "orange", axis: "metric", dash: [2, 4], words },
+    );
+  }
+  return curves.filter((curve) => curve.points.length > 0);
+}
+
+function axesOf(service: Service): Axis[] {
+  const replicas: Axis = { name: "replicas", label: "replicas", words: number, whole: true };
+  if (!service.metric) return [replicas];
+  const label = service.metric.utilization ? `${service.metric.name} in % of the request` : `${service.metric.name} per replica`;
+  return [{ name: "metric", label, words: compact }, replicas];
+}
+
+const unit = (service: Service) => (value: number) => number(value) + (service.metric?.utilization ? " %" : "");
+
+/** `10k`: for axes. */
+const compact = (value: number) =>
+  value >= 1e6 ? `${number(value / 1e6)}M` : value >= 1e3 ? `${number(value / 1e3)}k` : number(value);
+
+function summary(service: Service): string {
+  const steps = service.desired.map(([, replicas]) => replicas);
+  const shown = steps.length > 12 ? [...steps.slice(0, 12), "…"] : steps;
+  const target = service.metric ? `; target ${unit(service)(service.metric.target_milli / 1000)} of ${service.metric.name}` : "";
+  return `desired replicas ${shown.join(" → ") || "not known"}${target}. The moments and reasons follow as text.`;
+}
+
+/** Why the autoscaler wanted what it wanted at a moment. */
+function Reason({ service, ms }: { service: Service; ms: number }) {
+  const sync = service.syncs[before(service.syncs, ms)];
+  if (!sync) return <span class="faint">{service.syncs.length > 0 ? "The autoscaler had not looked yet." : "No autoscaler looked."}</span>;
+  const [when, , desired, reason] = sync;
+  return (
+    <>
+      <span class="faint">The autoscaler at {clock(when)}:</span> wants {number(desired)}
+      {reason && ` – ${reason}`}
+    </>
+  );
+}
+
+/** The same as text. */
+function Decisions({ marks }: { marks: Line[] }) {
+  const shown = marks.slice(0, 300);
+  if (shown.length === 0) return null;
+  return (
+    <details>
+      <summary>What was decided, as a list ({number(marks.length)})</summary>
+      <ol class="events">
+        {shown.map((line, index) => (
+          <li key={index}>
+            <span class="number faint">{clock(line.t_ms)}</span>
+            <span class={`kind tone-${line.tone}`}>{line.kind}</span>
+            <span>
+              <strong>{line.what}</strong>
+              {line.why && ` – ${line.why}`}
+            </span>
+          </li>
+        ))}
+      </ol>
+      {marks.length > shown.length && <p class="faint">The rest is among the events.</p>}
+    </details>
+  );
+}

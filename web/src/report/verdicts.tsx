@@ -1,0 +1,26 @@
+import type { Run } from "./data";
+
+export function Verdicts({ run, letter }: { run: Run; letter: string }) {
+  const { verdicts } = run;
+  const met = verdicts.filter((verdict) => verdict.met).length;
+  return (
+    <div>
+      <p>
+        {letter && <strong>{letter}: </strong>}
+        {verdicts.length === 0 ? "Nothing was expected of this run." : `${met} of ${verdicts.length} met.`}
+      </p>
+      {verdicts.length > 0 && (
+        <ul class="verdicts">
+          {verdicts.map((verdict, index) => (
+            <li key={index}>
+              <span class={verdict.met ? "good" : "bad"}>
+                <span aria-hidden="true">{verdict.met ? "✓" : "✗"}</span> {verdict.met ? "met" : "not met"}
+              </span>{" "}
+              <strong>{verdict.expectation}</strong> <span class="faint">seen: {verdict.seen}</span>
+            </li>
+          ))}
+        </ul>
+      )}
+    </div>
+  );
+}

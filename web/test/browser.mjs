@@ -1,0 +1,74 @@
+// Pages in the Chromium that CHROMIUM names (infrastructure/testbed/test page starts one), and what must hold on each.
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { chromium } from "playwright-core";
+
+const address = process.env.CHROMIUM;
+if (!address) throw new Error("CHROMIUM is not set; run infrastructure/testbed/test page");
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+export const root = new URL("../..", import.meta.url).pathname;
+export const program = process.env.PLAYCTL ?? `${root}target/debug/playctl`;
+/** Far longer than anything here takes; reached only when something is wrong. */
+export const SOON = 60_000;
+
+let browser;
+export async function open() {
+  browser ??= await chromium.connectOverCDP(address);
+  return browser;
+}
+
+export async function close() {
+  await browser?.close();
+}
+
+/**
+ * A page of its own, and everything that went wrong on it: messages of the console, errors, refusals by its policy (the
+ * console has them), and requests that were neither for the page itself nor expected.
+ */
+export async function view(url, { scheme = "light", width = 1280, height = 900, expected = () => false } = {}) {
+  const context = await (await open()).newContext({ colorScheme: scheme, viewport: { width, height }, reducedMotion: "reduce" });
+  const page = await context.newPage();
+  page.setDefaultTimeout(SOON);
+  const troubles = [];
+  page.on("console", (message) => {
+    if (["error", "warning"].includes(message.type())) troubles.push(`console: ${message.text()}`);
+  });
+  page.on("pageerror", (error) => troubles.push(`error: ${error.message}`));
+  page.on("request", (request) => {
+    if (request.url() !== url && !request.url().startsWith("data:") && !expected(request.url())) troubles.push(`request: ${request.url()}`);
+  });
+  await page.goto(url);
+  return { page, troubles, end: () => context.close() };
+}
+
+/** axe-core's rules, all of them but those of taste. */
+export async function accessible(page, what) {
+  // The page's own policy allows no other script; the debugger's world is not the page's.
+  const session = await page.context().newCDPSession(page);
+  const { frameTree } = await session.send("Page.getFrameTree");
+  const { executionContextId } = await session.send("Page.createIsolatedWorld", { frameId: frameTree.frame.id, worldName: "axe" });
+  const expression = `${axe};axe.run(document, {resultTypes: ["violations"]}).then(({violations, passes}) => JSON.stringify({
+    violations: violations.map(({id, help, nodes}) => ({id, help, nodes: nodes.slice(0, 3).map(({html, failureSummary}) => html + " " + failureSummary)})),
+    passes: passes.length}))`;
+  const { result, exceptionDetails } = await session.send("Runtime.evaluate", { expression, contextId: executionContextId, awaitPromise: true });
+  assert.equal(exceptionDetails, undefined, JSON.stringify(exceptionDetails));
+  const { violations, passes } = JSON.parse(result.value);
+  assert.deepEqual(violations, [], `${what}: ${JSON.stringify(violations, null, 2)}`);
+  assert.ok(passes > 10, `${what}: only ${passes} rules applied`);
+}
+
+/** Nothing has to be scrolled sideways. */
+export async function fits(page, what) {
+  const [needed, given] = await page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
+  assert.ok(needed <= given, `${what}: ${needed} px wide where there are ${given}`);
+}
+
+/** Runs playctl to its end. */
+export function playctl(args, options = {}) {
+  const result = spawnSync(program, args, { encoding: "utf8", maxBuffer: 64 * 1024 * 1024, ...options });
+  assert.equal(result.status, 0, `playctl ${args.join(" ")}: ${result.status}\n${result.stdout}\n${result.stderr}`);
+  return result.stdout;
+}
