@@ -195,12 +195,12 @@ def main():
         ports = {port["name"]: port["protocol"] if "protocol" in port else "TCP" for pod in pods for container in pod["spec"]["containers"] for port in container["ports"]}
         for port in service["spec"]["ports"]:
             check(ports.get(port["targetPort"]) == port["protocol"], f"Service {name}: nothing at {port['targetPort']}/{port['protocol']}")
-    for name in ("tcp", "udp", "ws", "ws-client", "page", "logger"):
+    for name in ("tcp", "udp", "ws", "ws-client", "profiles", "directory", "page", "logger"):
         if VALUES[name]["enabled"]:
             service_keeps_its_word(name, VALUES[name], found)
     gateway = next(one for one in found["Service"] if one["metadata"]["name"] == "envoy-gateway-tcp")
     check(gateway["spec"]["type"] == "LoadBalancer", "envoy-gateway-tcp is no LoadBalancer")
-    listeners = {(one["port"], one["protocol"]) for one in VALUES["gateway"]["listeners"] if VALUES[one["service"]]["enabled"]}
+    listeners = {(one["port"], one["protocol"]) for one in VALUES["gateway"]["listeners"] if VALUES[one["service"]]["enabled"] and one["service"] != "profiles"}
     check({(port["port"], port["protocol"]) for port in gateway["spec"]["ports"]} == listeners, "envoy-gateway-tcp has other ports than the listeners")
     for problem in broken:
         print(f"    broken: {problem}", file=sys.stderr)
