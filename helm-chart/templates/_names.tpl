@@ -33,7 +33,7 @@ labels:
 
 {{/* For Argo CD: what services depend on is there, and healthy, before they are. Helm has its own order. */}}
 {{- define "wave" }}
-{{- if has .name (list "kafka" "memcached" "redis" "cassandra" "elasticsearch" "prometheus" "prometheus-adapter" "cadvisor") }}
+{{- if has .name (list "kafka" "memcached" "redis" "etcd" "cassandra" "elasticsearch" "prometheus" "prometheus-adapter" "cadvisor") }}
 annotations:
   argocd.argoproj.io/sync-wave: "-1"
 {{- end }}
@@ -49,6 +49,9 @@ annotations:
 {{- define "kafka.secret" }}{{ .root.Values.kafka.sasl.existingSecret | default (printf "%s-kafka-user-passwords" .root.Release.Name) }}{{ end }}
 {{- define "memcached.name" }}{{ .root.Release.Name }}-memcached{{ end }}
 {{- define "redis.name" }}{{ .root.Release.Name }}-redis{{ end }}
+{{- define "etcd.name" }}{{ .root.Release.Name }}-etcd{{ end }}
+{{/* What orders to shed connections carry. */}}
+{{- define "shed.secret" }}{{ .root.Values.balancer.existingSecret | default (printf "%s-shed-token" .root.Release.Name) }}{{ end }}
 {{- define "redis.port" }}{{ with .root.Values.redis.address }}{{ regexFind "[0-9]+$" . }}{{ else }}6379{{ end }}{{ end }}
 {{- define "redis.secret" }}{{ .root.Values.redis.existingSecret | default (printf "%s-redis-password" .root.Release.Name) }}{{ end }}
 {{- define "cassandra.name" }}{{ .root.Release.Name }}-cassandra{{ end }}
@@ -62,7 +65,9 @@ annotations:
 {{- define "kafka.isOurs" }}{{ with .root.Values.kafka }}{{ if and .enabled (not .brokers) }}true{{ end }}{{ end }}{{ end }}
 {{- define "memcached.isOurs" }}{{ with .root.Values.memcached }}{{ if and .enabled (not .host) }}true{{ end }}{{ end }}{{ end }}
 {{/* ws keeps its sessions there, stream its locks. */}}
-{{- define "redis.isOurs" }}{{ if and (or .root.Values.redis.enabled .root.Values.ws.enabled .root.Values.directory.enabled .root.Values.stream.enabled) (not .root.Values.redis.address) }}true{{ end }}{{ end }}
+{{- define "redis.isWanted" }}{{ if or .root.Values.redis.enabled .root.Values.ws.enabled .root.Values.directory.enabled .root.Values.stream.enabled }}true{{ end }}{{ end }}
+{{- define "redis.isOurs" }}{{ if and (include "redis.isWanted" .) (not .root.Values.redis.address) }}true{{ end }}{{ end }}
+{{- define "etcd.isOurs" }}{{ with .root.Values.etcd }}{{ if and .enabled (not .endpoints) }}true{{ end }}{{ end }}{{ end }}
 {{/* profiles has its data there. */}}
 {{- define "cassandra.isOurs" }}{{ if and (or .root.Values.cassandra.enabled .root.Values.profiles.enabled) (not .root.Values.cassandra.contactPoints) }}true{{ end }}{{ end }}
 {{- define "elasticsearch.isWanted" }}{{ if or .root.Values.elasticsearch.enabled .root.Values.logger.enabled }}true{{ end }}{{ end }}

@@ -1,6 +1,6 @@
 //! `playctl serve SERVICE`
 
-use std::sync::Arc;
+mod balanced;
 
 use clap::{Arg, ArgMatches, Command, FromArgMatches, Subcommand};
 use platform::{ServiceKind, exit};
@@ -41,7 +41,7 @@ struct Program {
 
 const GATEWAY: Program = Program {
     name: "gateway",
-    about: "The L4 gateway",
+    about: "The gateway",
     variables: &gateway::settings::variables::ALL,
     listens: true,
     run: |env| {
@@ -80,7 +80,7 @@ fn program(kind: ServiceKind) -> Option<Program> {
         ServiceKind::Balancer => {
             ("Moves sessions between the replicas of a service", balancer::Settings::VARIABLES, |env| {
                 let settings = balancer::Settings::from_env(env).map_err(Failure::usage)?;
-                let platform = balanced(&settings)?;
+                let platform = balanced::platform(&settings)?;
                 ended(balancer::run(settings, platform, shutdown()?))
             })
         }
@@ -105,19 +105,6 @@ fn program(kind: ServiceKind) -> Option<Program> {
 
 fn programs() -> impl Iterator<Item = Program> {
     ServiceKind::ALL.into_iter().filter_map(program).chain([GATEWAY])
-}
-
-/// What the balancer acts on.
-fn balanced(settings: &balancer::Settings) -> Result<balancer::Platform, Failure> {
-    use balancer::{Environment, Platform};
-    if settings.environment == Environment::ContainerRuntime {
-        let why = "ENVIRONMENT_TYPE=container_runtime: nobody there adds or removes servers".to_owned();
-        return Ok(Platform::None { why });
-    }
-    match &settings.local_platform {
-        Some(name) => Ok(Platform::Target(Arc::new(local::LocalTarget::new(name)?))),
-        None => Ok(Platform::None { why: "PLAYCTL_PLATFORM names none".to_owned() }),
-    }
 }
 
 fn ended<E: std::fmt::Display>(result: Result<(), E>) -> Outcome {

@@ -25,7 +25,7 @@ use serde_json::Value;
 
 pub use difference::{SettingChange, overrides, setting, shown};
 pub use error::{Problem, ValuesError};
-pub use gateway::{Gateway, GatewayKind, Health, Listener, Policy, Protocol, Rules};
+pub use gateway::{Gateway, GatewayKind, Health, Http, Listener, Policy, Protocol, Route, Rules};
 pub use parts::{
     Cassandra, Elasticsearch, Etcd, Kafka, Memcached, Metrics, MetricsSource, Prometheus, Redis,
 };
@@ -35,6 +35,9 @@ pub use source::ValuesSource;
 
 use crate::services::ServiceKind;
 use reader::Reader;
+
+/// The variable that names what the balancer balances.
+const BALANCED: &str = "KUBERNETES_APP_LABEL";
 
 /// The values of one platform: merged, checked, typed.
 ///
@@ -152,22 +155,37 @@ impl Values {
             let expected = "kernel, or prometheus.enabled=true beside it";
             problems.add("metrics.source".to_owned(), Some(&"prometheus".into()), expected);
         }
+        let balancer =
+            services.iter().find(|service| service.kind == ServiceKind::Balancer && service.enabled);
+        if let Some(balanced) =
+            balancer.map(|balancer| balancer.env.get(BALANCED).map_or("ws", String::as_str))
+            && services.iter().any(|service| service.name == balanced && !service.enabled)
+        {
+            let key = format!("balancer.env.{BALANCED}");
+            let expected = format!("a service that runs; {balanced}.enabled is false");
+            problems.add(key, Some(&balanced.into()), &expected);
+        }
         for (index, listener) in gateway.listeners.iter().enumerate() {
-            let service = services.iter().find(|service| service.name == listener.service);
-            if let Some(service) = service.filter(|service| service.protocol() != listener.protocol) {
-                let key = format!("gateway.listeners[{index}].protocol");
-                let expected = format!("{}, as {} speaks", service.protocol().as_str(), service.name);
-                problems.add(key, Some(&listener.protocol.as_str().into()), &expected);
+            let at = format!("gateway.listeners[{index}]");
+            let find = |key: String, name: &str| {
+                let found = services.iter().find(|service| service.name == name);
+                // No name stands in for one that was reported already.
+                if found.is_none() && !name.is_empty() {
+                    let known: Vec<_> = services.iter().map(|service| service.name.as_str()).collect();
+                    problems.add(key, Some(&name.into()), &format!("one of {}", known.join(", ")));
+                }
+                found.filter(|service| service.protocol() != listener.protocol)
+            };
+            if let Some(other) = find(format!("{at}.service"), &listener.service) {
+                let expected = format!("{}, as {} speaks", other.protocol().as_str(), other.name);
+                problems.add(format!("{at}.protocol"), Some(&listener.spoken().into()), &expected);
             }
-            // No name stands in for one that was reported already.
-            if service.is_none() && !listener.service.is_empty() {
-                let known: Vec<_> = services.iter().map(|service| service.name.as_str()).collect();
-                let key = format!("gateway.listeners[{index}].service");
-                problems.add(
-                    key,
-                    Some(&listener.service.clone().into()),
-                    &format!("one of {}", known.join(", ")),
-                );
+            for (index, route) in listener.http.iter().flat_map(|http| &http.routes).enumerate() {
+                let key = format!("{at}.routes[{index}].service");
+                if let Some(other) = find(key.clone(), &route.service) {
+                    let expected = format!("a service over TCP, which {} is not", other.name);
+                    problems.add(key, Some(&route.service.clone().into()), &expected);
+                }
             }
         }
         // `tags` switch subcharts; Helm reads them, we do not.

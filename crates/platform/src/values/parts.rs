@@ -193,6 +193,7 @@ impl Etcd {
     pub(super) fn read(mut values: Reader<'_>) -> Self {
         let endpoints = values.optional("endpoints", endpoints()).filter(|text| !text.is_empty());
         let etcd = Self { enabled: values.bool("enabled", false), endpoints };
+        chart::etcd(&mut values);
         values.finish();
         etcd
     }
