@@ -26,7 +26,9 @@ use serde_json::Value;
 pub use difference::{SettingChange, overrides, setting, shown};
 pub use error::{Problem, ValuesError};
 pub use gateway::{Gateway, GatewayKind, Health, Http, Listener, Policy, Protocol, Route, Rules};
-pub use parts::{Elasticsearch, Etcd, Kafka, Memcached, Metrics, MetricsSource, Prometheus, Redis};
+pub use parts::{
+    Cassandra, Elasticsearch, Etcd, Kafka, Memcached, Metrics, MetricsSource, Prometheus, Redis,
+};
 pub use schema::schema;
 pub use service::{Probe, Resources, Service};
 pub use source::ValuesSource;
@@ -51,6 +53,7 @@ pub struct Values {
     pub prometheus: Prometheus,
     pub redis: Redis,
     pub etcd: Etcd,
+    pub cassandra: Cassandra,
     pub metrics: Metrics,
     merged: helm::Table,
 }
@@ -101,7 +104,9 @@ impl Values {
     /// Whether `profiles` runs without a database: the data are then in its replica's memory.
     pub fn profiles_are_in_memory(&self) -> bool {
         let profiles = self.service(ServiceKind::Profiles.name()).filter(|profiles| profiles.enabled);
-        profiles.is_some_and(|profiles| !profiles.env.contains_key("CASSANDRA_CONTACT_POINTS"))
+        profiles.is_some_and(|profiles| {
+            !self.cassandra.enabled && !profiles.env.contains_key("CASSANDRA_CONTACT_POINTS")
+        })
     }
 
     fn is_enabled(&self, kind: ServiceKind) -> bool {
@@ -144,6 +149,7 @@ impl Values {
         let prometheus = Prometheus::read(top.required_table("prometheus"));
         let redis = top.table("redis").map(Redis::read).unwrap_or_default();
         let etcd = top.table("etcd").map(Etcd::read).unwrap_or_default();
+        let cassandra = top.table("cassandra").map(Cassandra::read).unwrap_or_default();
         let metrics = Metrics::read(top.required_table("metrics"));
         if metrics.source == MetricsSource::Prometheus && !prometheus.enabled {
             let expected = "kernel, or prometheus.enabled=true beside it";
@@ -190,7 +196,19 @@ impl Values {
         chart::top(&mut top);
         top.finish();
         let merged = helm::Table::new();
-        Self { services, gateway, kafka, memcached, elasticsearch, prometheus, redis, etcd, metrics, merged }
+        Self {
+            services,
+            gateway,
+            kafka,
+            memcached,
+            elasticsearch,
+            prometheus,
+            redis,
+            etcd,
+            cassandra,
+            metrics,
+            merged,
+        }
     }
 }
 

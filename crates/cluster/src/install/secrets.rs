@@ -98,7 +98,7 @@ pub(crate) fn of_chart(values: &Table, release: &str) -> Vec<NewSecret> {
         && is_empty("elasticsearch.url")
         && is_empty("elasticsearch.existingSecret")
         && !is_on("elasticsearch.operator");
-    let redis = (is_on("redis.enabled") || is_on("ws.enabled"))
+    let redis = ["redis.enabled", "ws.enabled", "directory.enabled", "stream.enabled"].into_iter().any(is_on)
         && is_empty("redis.address")
         && is_empty("redis.existingSecret");
     let balancer = is_on("balancer.enabled") && is_empty("balancer.existingSecret");

@@ -73,6 +73,9 @@ pub(crate) fn of_replica(
     if let Some(endpoints) = &backends.etcd {
         set("ETCD_ENDPOINTS", endpoints);
     }
+    if let Some(nodes) = &backends.cassandra {
+        set("CASSANDRA_CONTACT_POINTS", nodes);
+    }
     if let Some(port) = backends.ws_port {
         set("WS_SERVER_HOST", &addresses.clients().to_string());
         set("WS_SERVER_PORT", &port.to_string());

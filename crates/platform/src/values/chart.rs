@@ -68,6 +68,11 @@ pub(super) fn kafka(values: &mut Reader<'_>) {
     server(values);
 }
 
+pub(super) fn cassandra(values: &mut Reader<'_>) {
+    existing_secret(values);
+    server(values);
+}
+
 pub(super) fn elasticsearch(values: &mut Reader<'_>) {
     values.bool("operator", false);
     existing_secret(values);

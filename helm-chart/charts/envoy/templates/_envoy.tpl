@@ -195,7 +195,7 @@ static_resources:
         endpoints:
           - lb_endpoints:
               - endpoint:
-                  address: {socket_address: {protocol: {{ $listener.transport }}, address: "{{ .service }}.{{ $.root.Release.Namespace }}.svc", port_value: {{ .port }}}}
+                  address: {socket_address: {protocol: {{ $listener.transport }}, address: "{{ include "service.exposed" (dict "name" .service) }}.{{ $.root.Release.Namespace }}.svc", port_value: {{ .port }}}}
                   # Not the clients' port: a bare connect there would be a client.
                   health_check_config: {port_value: {{ .adminPort }}}
       load_balancing_policy:

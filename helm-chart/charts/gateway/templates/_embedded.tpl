@@ -78,7 +78,7 @@ spec:
 {{- $_ := set $env "ADMIN_PORT" (add .values.adminPort $.index) }}
 {{- $names := list }}
 {{- range $listener.clusters }}
-{{- $name := printf "%s.%s.svc:%d" .service $.gateway.root.Release.Namespace (int .port) }}
+{{- $name := printf "%s.%s.svc:%d" (include "service.exposed" (dict "name" .service)) $.gateway.root.Release.Namespace (int .port) }}
 {{- $names = append $names (ternary (printf "%s=%s" .service $name) $name (eq $listener.protocol "HTTP")) }}
 {{- end }}
 {{- $_ := set $env "ENDPOINTS_DNS" (join "," $names) }}

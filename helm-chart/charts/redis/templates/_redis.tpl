@@ -80,7 +80,7 @@ spec:
 {{- end }}
 
 {{- define "redis.ingress" }}
-{{- range list "ws" "stream" "balancer" }}
+{{- range list "ws" "balancer" "directory" "stream" }}
 {{- include "policy.part" (dict "root" $.root "part" . "port" 6379 "direction" "from") }}
 {{- end }}
 {{- end }}
