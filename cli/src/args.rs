@@ -7,13 +7,13 @@ use std::{fmt::Write as _, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 #[cfg(not(feature = "local"))]
-use crate::commands::{absent as demo, absent as load, absent as serve};
+use crate::commands::{absent as dashboard, absent as demo, absent as load, absent as serve};
 use crate::commands::{
     argocd, completion, diagnose, doctor, down, explain, image, kill, logs, minikube, node, report, scale,
     status, stop, up, watch,
 };
 #[cfg(feature = "local")]
-use crate::commands::{demo, load, load_worker, run_child, serve, supervisor};
+use crate::commands::{dashboard, demo, load, load_worker, run_child, serve, supervisor};
 
 /// The platform without a name of its own.
 pub(crate) const DEFAULT_PLATFORM: &str = "playground";
@@ -176,6 +176,7 @@ pub(crate) enum Command {
     Load(load::Args),
     Watch(watch::Args),
     Report(report::Args),
+    Dashboard(dashboard::Args),
     Scale(scale::Args),
     Kill(kill::Args),
     Stop(stop::StopArgs),

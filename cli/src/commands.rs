@@ -5,6 +5,8 @@ pub(crate) mod absent;
 pub(crate) mod argocd;
 pub(crate) mod completion;
 #[cfg(feature = "local")]
+pub(crate) mod dashboard;
+#[cfg(feature = "local")]
 pub(crate) mod demo;
 pub(crate) mod diagnose;
 pub(crate) mod doctor;
@@ -168,7 +170,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     let context = Context { global, printer, interrupt };
     let outcome = match command {
         #[cfg(not(feature = "local"))]
-        Command::Demo(_) | Command::Load(_) | Command::Serve(_) => absent::outcome(),
+        Command::Demo(_) | Command::Load(_) | Command::Dashboard(_) | Command::Serve(_) => absent::outcome(),
         #[cfg(feature = "local")]
         Command::Demo(args) => demo::run(&context, args),
         Command::Up(args) => up::run(&context, &args),
@@ -178,6 +180,8 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Load(args) => load::run(&context, args),
         Command::Watch(args) => watch::run(&context, &args),
         Command::Report(args) => report::run(&context, &args),
+        #[cfg(feature = "local")]
+        Command::Dashboard(args) => dashboard::run(&context, &args),
         Command::Scale(args) => scale::run(&context, &args),
         Command::Kill(args) => kill::run(&context, &args),
         Command::Stop(args) => stop::stop(&context, &args),

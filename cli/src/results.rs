@@ -102,6 +102,14 @@ pub(crate) struct Scale {
     pub pending: u32,
 }
 
+/// `playctl dashboard`
+#[cfg(feature = "local")]
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Dashboard {
+    /// The address of the page.
+    pub url: String,
+}
+
 /// `playctl image build`
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct ImageBuilt {
@@ -170,6 +178,7 @@ mod tests {
         logs: Vec<Logged>,
         watch: Vec<Event>,
         report: report::Document<'static>,
+        dashboard: Dashboard,
         load: report::Document<'static>,
         demo: report::Document<'static>,
         explain: Explain,

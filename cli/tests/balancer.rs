@@ -25,7 +25,7 @@ const BALANCER: [&str; 12] = [
     "--set",
     "ws.env.SESSION_REFRESH=1,ws-client.env.RETURN_AFTER=1,ws-client.env.CONNECT_EVERY=5ms",
     "--set",
-    "balancer.env.UTILIZATION_INTERVAL=1,balancer.env.BALANCE_INTERVAL=3",
+    "balancer.replicas=2,balancer.env.UTILIZATION_INTERVAL=1,balancer.env.BALANCE_INTERVAL=3",
     "--set",
     "metrics.scrapeInterval=1s,metrics.window=5s,metrics.syncPeriod=2s",
 ];
@@ -69,6 +69,19 @@ fn count_of(by_host: &BTreeMap<String, usize>) -> usize {
     by_host.values().sum()
 }
 
+/// The balancers that act, and those that stand by.
+fn acting(lab: &Lab) -> (Vec<String>, Vec<String>) {
+    let names = ready(lab, "balancer").into_iter().filter_map(|replica| {
+        let port = u16::try_from(replica["admin_port"].as_u64()?).ok()?;
+        let admin = SocketAddr::new(address(&replica["address"]).ip(), port);
+        let (_, metrics) = ask(admin, "GET", "/metrics", "").ok()?;
+        Some((replica["name"].as_str()?.to_owned(), metrics.contains("balancer_acts 1\n")))
+    });
+    let (acts, others): (Vec<_>, Vec<_>) = names.partition(|(_, acts)| *acts);
+    let only_names = |pairs: Vec<(String, bool)>| pairs.into_iter().map(|(name, _)| name).collect();
+    (only_names(acts), only_names(others))
+}
+
 #[test]
 fn forty_users_on_one_server_end_on_six_and_nobody_on_one() {
     let lab = Lab::new("balancer");
@@ -100,6 +113,19 @@ fn forty_users_on_one_server_end_on_six_and_nobody_on_one() {
         if right { Ok(()) } else { Err(format!("{servers} servers: {by_host:?}")) }
     })
     .expect("all are in, on six servers, and none is too full");
+
+    // Two balancers run. When the one that acts is killed the other one does, and empties the platform.
+    let (acts, other) = eventually(SOON, || match acting(&lab) {
+        (acts, others) if acts.len() == 1 && others.len() == 1 => Ok((acts[0].clone(), others[0].clone())),
+        other => Err(other),
+    })
+    .expect("one of two acts");
+    lab.ok(&["kill", &format!("balancer/{acts}")]);
+    eventually(SOON, || match acting(&lab).0 {
+        acts if acts == [other.clone()] => Ok(()),
+        acts => Err(acts),
+    })
+    .expect("the other one acts");
 
     users.have("disconnect", 40);
     eventually(SOON, || match ready(&lab, "ws").len() {

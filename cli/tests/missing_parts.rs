@@ -33,6 +33,7 @@ fn a_server_that_does_not_answer_is_named_before_anything_is_built_on_it() {
         ("memcached", "memcached.host"),
         ("elasticsearch", "elasticsearch.url"),
         ("prometheus", "prometheus.url"),
+        ("cassandra", "cassandra.contactPoints"),
     ] {
         let output = lab.run(&["up", "--with", &format!("{part}={free}")]);
         assert_eq!(output.status.code(), Some(4), "{}", both(&output));

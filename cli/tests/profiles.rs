@@ -14,13 +14,15 @@ use support::{Lab, both, eventually, lossy};
 const SOON: Duration = Duration::from_mins(1);
 
 /// The preset, alone and with quick drains.
-const STREAMS: [&str; 6] = [
+const STREAMS: [&str; 8] = [
     "-f",
     "streams",
     "--set",
     "tcp.enabled=false,kafka.enabled=false,memcached.enabled=false",
     "--set",
     "profiles.env.SIGTERM_TIMEOUT=0,profiles.env.DRAIN_GRACE=1",
+    "--set",
+    "directory.env.SIGTERM_TIMEOUT=0,directory.env.DRAIN_GRACE=1",
 ];
 
 fn up(lab: &Lab, more: &[&str]) {
@@ -75,4 +77,60 @@ fn without_cassandra_there_is_one_replica_and_its_data_end_with_it() {
         other => Err(format!("{other:?}")),
     })
     .expect("another replica, without the data of the first");
+}
+
+/// Test data go from `directory` through the gateway's port to `profiles`, and what is open is read from Redis.
+#[test]
+fn the_directory_finds_profiles_and_redis() {
+    let lab = Lab::new("directory");
+    up(&lab, &[]);
+    let directory = address(&ready(&lab, "directory")[0]["address"]);
+    let text = |path: &str| -> Result<String, String> {
+        match ask(directory, "GET", path, "").map_err(|error| error.to_string())? {
+            (200, body) => Ok(body),
+            (status, body) => Err(format!("{status} {body}")),
+        }
+    };
+    assert_eq!(text("/"), Ok("directory-0".to_owned()));
+    assert_eq!(text("/testdata"), Ok("Generating testdata".to_owned()));
+    let suggested = eventually(SOON, || match text("/suggested") {
+        Ok(users) if users != "Suggested users: " => Ok(users),
+        other => Err(other),
+    })
+    .expect("two profiles at least");
+    let user = suggested.trim_start_matches("Suggested users: ").split(',').next().unwrap_or_default();
+    assert_eq!(text(&format!("/login/{user}")), Ok(String::new()), "none is open, and Redis says so");
+}
+
+/// With Cassandra on the platform: several replicas share the data, which outlive replicas and Cassandra's own end.
+#[cfg(feature = "real-servers")]
+#[test]
+fn with_cassandra_replicas_share_data_that_stay() {
+    let lab = Lab::new("profiles-cassandra");
+    up(&lab, &["--with", "cassandra", "--set", "profiles.replicas=2"]);
+    let text = lab.ok(&["status"]);
+    assert!(!text.contains("in memory: for one replica"), "{text}");
+    let (status, body) = ask(profiles(&lab), "POST", "/users", r#"{"name": "Ann"}"#).expect("an answer");
+    assert_eq!(status, 200, "{body}");
+    let all = format!("[{body}]");
+    let replicas: Vec<SocketAddr> =
+        ready(&lab, "profiles").iter().map(|one| address(&one["address"])).collect();
+    assert_eq!(replicas.len(), 2);
+    for replica in replicas {
+        assert_eq!(ask(replica, "GET", "/users", "").expect("an answer"), (200, all.clone()));
+    }
+    lab.ok(&["scale", "profiles", "0"]);
+    lab.ok(&["scale", "profiles", "1"]);
+    lab.ok(&["stop", "cassandra"]);
+    eventually(SOON, || match ask(profiles(&lab), "GET", "/users", "") {
+        Ok((503, _)) => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .expect("nothing to read from");
+    lab.ok(&["start", "cassandra"]);
+    eventually(2 * SOON, || match ask(profiles(&lab), "GET", "/users", "") {
+        Ok((200, body)) if body == all => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .expect("the data are still there");
 }

@@ -2,6 +2,10 @@
 //!
 //! Needs them installed: `infrastructure/testbed/test parts`, which also runs a Kafka and a memcached to be given.
 
+#[path = "support/entrance.rs"]
+mod entrance;
+#[path = "support/services.rs"]
+mod services;
 mod support;
 
 use std::{
@@ -83,6 +87,16 @@ fn scaled_under_load(lab: &Lab, gateway: &str) {
     assert!(count("notices") > 0, "{totals}");
     assert_eq!(count("reconnected"), count("notices"), "{totals}");
     assert_eq!(pids(lab, "gateway-"), before, "no gateway was restarted");
+}
+
+#[test]
+fn paths_and_cookies_lead_through_envoys() {
+    entrance::works(&Lab::new("entrance-envoy"), "envoy");
+}
+
+#[test]
+fn paths_and_cookies_lead_through_haproxies() {
+    entrance::works(&Lab::new("entrance-haproxy"), "haproxy");
 }
 
 #[test]

@@ -148,7 +148,7 @@ fn names(metrics: Option<&Metrics>) -> BTreeSet<String> {
 #[test]
 fn what_is_documented_is_exposed_and_the_other_way_round() {
     let lab = Lab::new("telemetry");
-    let others = ["udp", "logger", "ws", "ws-client", "balancer", "profiles", "stream", "page"];
+    let others = ["udp", "logger", "ws", "ws-client", "balancer", "profiles", "directory", "stream", "page"];
     let others = others.map(|service| format!("{service}.enabled=true")).join(",");
     lab.up(&["--set", &others]);
     assert_eq!(echo(lab.endpoint(), "hello").expect("an answer"), "hello");
@@ -162,6 +162,7 @@ fn what_is_documented_is_exposed_and_the_other_way_round() {
         "ws-client",
         "balancer",
         "profiles",
+        "directory",
         "page",
         "logger",
         "gateway",

@@ -15,6 +15,7 @@ fn every_command_has_help_with_examples() {
         "load",
         "watch",
         "report",
+        "dashboard",
         "scale",
         "kill",
         "stop",

@@ -33,7 +33,7 @@ labels:
 
 {{/* For Argo CD: what services depend on is there, and healthy, before they are. Helm has its own order. */}}
 {{- define "wave" }}
-{{- if has .name (list "kafka" "memcached" "redis" "elasticsearch" "prometheus" "prometheus-adapter" "cadvisor") }}
+{{- if has .name (list "kafka" "memcached" "redis" "etcd" "cassandra" "elasticsearch" "prometheus" "prometheus-adapter" "cadvisor") }}
 annotations:
   argocd.argoproj.io/sync-wave: "-1"
 {{- end }}
@@ -41,8 +41,9 @@ annotations:
 
 {{- define "monitoring.namespace" }}{{ .root.Values.monitoring.namespace }}{{ end }}
 
-{{/* A service's Service, by the name under which clients have always known it. */}}
-{{- define "service.exposed" }}{{ get (dict "profiles" "base-service") .name | default .name }}{{ end }}
+{{/* A service's Service and autoscaler, by the names under which they have always been known. */}}
+{{- define "service.exposed" }}{{ get (dict "profiles" "base-service" "directory" "main-service") .name | default .name }}{{ end }}
+{{- define "service.autoscaler" }}{{ get (dict "directory" "main-hpa") .name | default .name }}{{ end }}
 
 {{/* A service's autoscaler, likewise. */}}
 {{- define "service.autoscaler" }}{{ get (dict "stream" "stream-hpa") .name | default .name }}{{ end }}
@@ -51,8 +52,12 @@ annotations:
 {{- define "kafka.secret" }}{{ .root.Values.kafka.sasl.existingSecret | default (printf "%s-kafka-user-passwords" .root.Release.Name) }}{{ end }}
 {{- define "memcached.name" }}{{ .root.Release.Name }}-memcached{{ end }}
 {{- define "redis.name" }}{{ .root.Release.Name }}-redis{{ end }}
+{{- define "etcd.name" }}{{ .root.Release.Name }}-etcd{{ end }}
+{{/* What orders to shed connections carry. */}}
+{{- define "shed.secret" }}{{ .root.Values.balancer.existingSecret | default (printf "%s-shed-token" .root.Release.Name) }}{{ end }}
 {{- define "redis.port" }}{{ with .root.Values.redis.address }}{{ regexFind "[0-9]+$" . }}{{ else }}6379{{ end }}{{ end }}
 {{- define "redis.secret" }}{{ .root.Values.redis.existingSecret | default (printf "%s-redis-password" .root.Release.Name) }}{{ end }}
+{{- define "cassandra.name" }}{{ .root.Release.Name }}-cassandra{{ end }}
 {{- define "elasticsearch.secret" }}{{ .root.Values.elasticsearch.existingSecret | default (printf "%s-es-elastic-user" .root.Release.Name) }}{{ end }}
 {{/* As ECK names the Service of an Elasticsearch called like the release. */}}
 {{- define "elasticsearch.service" }}{{ .root.Release.Name }}-es-http{{ end }}
@@ -62,8 +67,12 @@ annotations:
 {{/* What runs here: "true", or nothing. */}}
 {{- define "kafka.isOurs" }}{{ with .root.Values.kafka }}{{ if and .enabled (not .brokers) }}true{{ end }}{{ end }}{{ end }}
 {{- define "memcached.isOurs" }}{{ with .root.Values.memcached }}{{ if and .enabled (not .host) }}true{{ end }}{{ end }}{{ end }}
-{{/* ws keeps its sessions there. */}}
-{{- define "redis.isOurs" }}{{ if and (or .root.Values.redis.enabled .root.Values.ws.enabled) (not .root.Values.redis.address) }}true{{ end }}{{ end }}
+{{/* ws keeps its sessions there, stream its locks. */}}
+{{- define "redis.isWanted" }}{{ if or .root.Values.redis.enabled .root.Values.ws.enabled .root.Values.directory.enabled .root.Values.stream.enabled }}true{{ end }}{{ end }}
+{{- define "redis.isOurs" }}{{ if and (include "redis.isWanted" .) (not .root.Values.redis.address) }}true{{ end }}{{ end }}
+{{- define "etcd.isOurs" }}{{ with .root.Values.etcd }}{{ if and .enabled (not .endpoints) }}true{{ end }}{{ end }}{{ end }}
+{{/* profiles has its data there. */}}
+{{- define "cassandra.isOurs" }}{{ if and (or .root.Values.cassandra.enabled .root.Values.profiles.enabled) (not .root.Values.cassandra.contactPoints) }}true{{ end }}{{ end }}
 {{- define "elasticsearch.isWanted" }}{{ if or .root.Values.elasticsearch.enabled .root.Values.logger.enabled }}true{{ end }}{{ end }}
 {{- define "elasticsearch.isOurs" }}{{ if and (include "elasticsearch.isWanted" .) (not .root.Values.elasticsearch.url) }}true{{ end }}{{ end }}
 {{- define "prometheus.isOurs" }}{{ with .root.Values.prometheus }}{{ if and .enabled (not .url) (not .operator) }}true{{ end }}{{ end }}{{ end }}

@@ -1,7 +1,7 @@
 {{/* Everything that one of our services is made of. NAME.needs, defined in the service's folder, are the parts that it
      talks to, in one line. */}}
 {{- define "service.objects" }}
-{{- $kind := dict "tcp" "TCP" "udp" "UDP" "ws" "TCP" "ws-client" "TCP" "profiles" "TCP" "stream" "TCP" "page" "TCP" }}
+{{- $kind := dict "tcp" "TCP" "udp" "UDP" "ws" "TCP" "ws-client" "TCP" "balancer" "TCP" "profiles" "TCP" "directory" "TCP" "stream" "TCP" "page" "TCP" }}
 {{- $protocol := get $kind .name }}
 {{- include "account" . }}
 {{- include "service.deployment" (merge (dict "protocol" $protocol) .) }}
@@ -72,7 +72,7 @@ spec:
         {{- toYaml . | nindent 8 }}
       {{- end }}
     spec:
-      {{- include "pod.common" (merge (dict "user" 65532) .) | nindent 6 }}
+      {{- include "pod.common" (merge (dict "user" 65532 "token" (eq .name "balancer")) .) | nindent 6 }}
       {{- include "pod.spread" (merge (dict "revision" "pod-template-hash") .) | nindent 6 }}
       # No preStop: from SIGTERM on the service itself accepts, notifies and drains.
       terminationGracePeriodSeconds: {{ .values.terminationGracePeriodSeconds }}
@@ -191,15 +191,25 @@ spec:
 {{- end }}
 {{- end }}
 {{- end }}
+{{- with .root.Values.cassandra }}
+{{- if has "cassandra" $needs }}
+{{- $_ := set $env "CASSANDRA_CONTACT_POINTS" (.contactPoints | default (printf "%s:9042" (include "cassandra.name" $))) }}
+{{- if .existingSecret }}
+{{- $_ := set $env "CASSANDRA_USERNAME" (dict "name" .existingSecret "key" "username") }}
+{{- $_ := set $env "CASSANDRA_PASSWORD" (dict "name" .existingSecret "key" "password") }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- with .root.Values.etcd }}
 {{- if and .enabled (has "etcd" $needs) }}
-{{- $_ := set $env "ETCD_ENDPOINTS" .endpoints }}
+{{- $_ := set $env "ETCD_ENDPOINTS" (.endpoints | default (include "etcd.endpoints" (dict "root" $.root "values" .))) }}
 {{- end }}
 {{- end }}
-{{- with .root.Values.profiles }}
-{{- if and .enabled (has "profiles" $needs) }}
-{{- $_ := set $env "PROFILES_URL" (printf "http://%s:%v" (include "service.exposed" (dict "name" "profiles")) .port) }}
+{{- if has "profiles" $needs }}
+{{- $_ := set $env "PROFILES_URL" (printf "http://%s:%v" (include "service.exposed" (dict "name" "profiles")) .root.Values.profiles.port) }}
 {{- end }}
+{{- if and .root.Values.balancer.enabled (has "shed" $needs) }}
+{{- $_ := set $env "SHED_TOKEN" (dict "name" (include "shed.secret" .) "key" "token") }}
 {{- end }}
 {{- if has "gateway" $needs }}
 {{- range include "gateway.listeners" . | fromYamlArray }}
@@ -245,6 +255,10 @@ spec:
 {{- include "policy.part" (dict "root" .root "part" "gateway" "port" .values.adminPort "direction" "from") }}
 {{- end }}
 {{- include "policy.scraped" (dict "root" .root "port" .values.adminPort) }}
+{{- if and .root.Values.balancer.enabled (eq .name (include "balancer.service" .)) }}
+# Its connections are counted, and it gets orders to shed some.
+{{- include "policy.part" (dict "root" .root "part" "balancer" "port" .values.adminPort "direction" "from") }}
+{{- end }}
 {{- end }}
 
 {{- define "service.egress" }}
@@ -266,13 +280,28 @@ spec:
 {{- if .root.Values.redis.address }}{{ include "policy.outside" (list (include "redis.port" .)) }}
 {{- else }}{{ include "policy.part" (dict "root" .root "part" "redis" "port" 6379 "direction" "to") }}{{ end }}
 {{- end }}
+{{- with .root.Values.cassandra }}
+{{- if has "cassandra" $needs }}
+{{- if .contactPoints }}{{ include "policy.outside" (regexFindAll "[0-9]+(,|$)" .contactPoints -1 | join "" | splitList "," | uniq | compact) }}
+{{- else }}{{ include "policy.part" (dict "root" $.root "part" "cassandra" "port" 9042 "direction" "to") }}{{ end }}
+{{- end }}
+{{- end }}
+{{- if eq .name "balancer" }}
+# The API server, of which nobody here knows where it is.
+{{- include "policy.outside" (list 443 6443 8443) }}
+{{- $service := include "balancer.service" . }}
+{{- with get .root.Values $service }}
+{{- include "policy.part" (dict "root" $.root "part" $service "port" .adminPort "direction" "to") }}
+{{- end }}
+{{- end }}
 {{- with .root.Values.etcd }}
 {{- if and .enabled (has "etcd" $needs) }}
-{{- include "policy.outside" (regexFindAll "[0-9]+(,|$)" .endpoints -1 | join "" | splitList "," | uniq | compact) }}
+{{- if not .endpoints }}{{ include "policy.part" (dict "root" $.root "part" "etcd" "port" 2379 "direction" "to") }}
+{{- else }}{{ include "policy.outside" (regexFindAll "[0-9]+(,|$)" .endpoints -1 | join "" | splitList "," | uniq | compact) }}{{ end }}
 {{- end }}
 {{- end }}
-{{- with .root.Values.profiles }}
-{{- if and .enabled (has "profiles" $needs) }}{{ include "policy.part" (dict "root" $.root "part" "profiles" "port" .port "direction" "to") }}{{ end }}
+{{- if has "profiles" $needs }}
+{{- include "policy.part" (dict "root" .root "part" "profiles" "port" .root.Values.profiles.port "direction" "to") }}
 {{- end }}
 {{- if has "gateway" $needs }}
 {{- range include "gateway.listeners" . | fromYamlArray }}

@@ -10,7 +10,7 @@ RELEASE, VALUES = sys.argv[1], json.load(open(sys.argv[2], encoding="utf-8"))
 MANIFEST = open(sys.argv[3], encoding="utf-8").read().split("\n---\n")
 KINDS = "deployments,statefulsets,daemonsets,services,horizontalpodautoscalers,poddisruptionbudgets,networkpolicies,serviceaccounts,pods,ingresses"
 # Those that ask the API server.
-WITH_TOKEN = {"prometheus", "prometheus-adapter"}
+WITH_TOKEN = {"balancer", "prometheus", "prometheus-adapter"}
 broken = []
 
 
@@ -52,7 +52,7 @@ def container_keeps_its_word(where, container, is_main):
     for probe in ("startupProbe", "readinessProbe", "livenessProbe") if is_main else ():
         check(probe in container, f"{where}: no {probe}")
     for variable in container.get("env", []):
-        check("PASSWORD" not in variable["name"] or "valueFrom" in variable, f"{where}: {variable['name']} is written out")
+        check(not re.search("PASSWORD|TOKEN", variable["name"]) or "valueFrom" in variable, f"{where}: {variable['name']} is written out")
 
 
 def workload_keeps_its_word(kind, item, found):
@@ -103,7 +103,7 @@ def service_keeps_its_word(name, values, found):
     for key, value in values["env"].items():
         check(env.get(key) == str(value), f"{name}: {key} is {env.get(key)!r}, not {value!r}")
     if name != "logger":
-        exposed = {"profiles": "base-service"}.get(name, name)
+        exposed = {"profiles": "base-service", "directory": "main-service"}.get(name, name)
         service = next((one for one in found["Service"] if one["metadata"]["name"] == exposed), None)
         check(service and service["spec"]["clusterIP"] == "None", f"{name}: no headless Service")
         check(service and service["spec"]["selector"].get("traffic") == "active", f"{name}: its Service does not select by traffic=active")
@@ -112,9 +112,21 @@ def service_keeps_its_word(name, values, found):
         sources = {variable["name"]: variable.get("valueFrom", {}) for variable in pod["containers"][0]["env"]}
         check(sources.get("HOST_ID", {}).get("fieldRef", {}).get("fieldPath") == "status.podIP", f"{name}: HOST_ID is not the pod's address")
         check(env.get("REDIS_HOST") == f"{RELEASE}-redis" and "secretKeyRef" in sources.get("REDIS_PASSWORD", {}), f"{name}: no Redis with a password from a Secret")
+    if name == "profiles":
+        check(env.get("CASSANDRA_CONTACT_POINTS") == f"{RELEASE}-cassandra:9042", "profiles: does not know its Cassandra")
+    if name == "directory":
+        check(env.get("PROFILES_URL") == "http://base-service:8080" and env.get("REDIS_HOST") == f"{RELEASE}-redis", "directory: does not know profiles or Redis")
+    if name in ("tcp", "ws", "stream", "balancer"):
+        # Orders to shed connections carry one token, which those have who give them and who obey.
+        sources = {variable["name"]: variable.get("valueFrom", {}) for variable in pod["containers"][0]["env"]}
+        secret = sources.get("SHED_TOKEN", {}).get("secretKeyRef", {}).get("name")
+        check(secret == (f"{RELEASE}-shed-token" if VALUES["balancer"]["enabled"] else None), f"{name}: its token for orders to shed is that of {secret}")
+    if name == "tcp" and VALUES["etcd"]["enabled"]:
+        members = ",".join(f"http://{RELEASE}-etcd-{number}.{RELEASE}-etcd:2379" for number in range(VALUES["etcd"]["members"]))
+        check(env.get("ETCD_ENDPOINTS") == members, f"tcp: its etcd is {env.get('ETCD_ENDPOINTS')}")
     if name == "ws-client":
         check((env.get("WS_SERVER_HOST"), env.get("WS_SERVER_PORT")) == ("envoy-gateway-tcp", "8000"), "ws-client: does not go through the gateway")
-    autoscaler_name = {"stream": "stream-hpa"}.get(name, name)
+    autoscaler_name = {"directory": "main-hpa", "stream": "stream-hpa"}.get(name, name)
     autoscaler = next((one for one in found.get("HorizontalPodAutoscaler", []) if one["metadata"]["name"] == autoscaler_name), None)
     check(bool(autoscaler) == bool(values.get("autoscaling")), f"{name}: {'an' if autoscaler else 'no'} autoscaler")
     if autoscaler:
@@ -150,7 +162,8 @@ def holds(wanted, found):
 def permissions(accounts):
     """What the release's accounts may do, and that they may do nothing else of what would hurt."""
     asked = []
-    hurtful = [("get", "", "secrets"), ("list", "", "secrets"), ("create", "", "pods"), ("create", "", "pods/exec"), ("delete", "", "pods"), ("list", "", "pods"),
+    # The balancer may patch pods, of its namespace alone.
+    hurtful = [("get", "", "secrets"), ("patch", "", "pods"), ("delete", "coordination.k8s.io", "leases"), ("update", "coordination.k8s.io", "leases"), ("list", "", "secrets"), ("create", "", "pods"), ("create", "", "pods/exec"), ("delete", "", "pods"), ("list", "", "pods"),
         ("patch", "apps", "deployments"), ("patch", "autoscaling", "horizontalpodautoscalers"), ("create", "rbac.authorization.k8s.io", "rolebindings"),
         ("create", "rbac.authorization.k8s.io", "clusterrolebindings"), ("impersonate", "", "users"), ("patch", "", "nodes"), ("list", "", "nodes"), ("create", "", "serviceaccounts/token")]
     for account in accounts:
@@ -173,7 +186,9 @@ def permissions(accounts):
         attributes, user = answer["spec"]["resourceAttributes"], answer["spec"]["user"]
         name, where = user.rpartition(":")[2], attributes["namespace"]
         finds_pods = name == f"{RELEASE}-prometheus-adapter" or name == f"{RELEASE}-prometheus" and where == RELEASE
-        may = attributes["verb"] == "list" and attributes["resource"] == "pods" and finds_pods
+        finds_pods |= name == "balancer" and where == RELEASE
+        changes_pods = attributes["verb"] == "patch" and attributes["resource"] == "pods" and name == "balancer" and where == RELEASE
+        may = attributes["verb"] == "list" and attributes["resource"] == "pods" and finds_pods or changes_pods
         check(bool(answer["status"].get("allowed")) == may, f"{user} may {'not ' if may else ''}{attributes['verb']} {attributes['resource']} in {where}")
 
 
@@ -191,12 +206,12 @@ def main():
         ports = {port["name"]: port["protocol"] if "protocol" in port else "TCP" for pod in pods for container in pod["spec"]["containers"] for port in container["ports"]}
         for port in service["spec"]["ports"]:
             check(ports.get(port["targetPort"]) == port["protocol"], f"Service {name}: nothing at {port['targetPort']}/{port['protocol']}")
-    for name in ("tcp", "udp", "ws", "stream", "ws-client", "profiles", "page", "logger"):
+    for name in ("tcp", "udp", "ws", "stream", "ws-client", "balancer", "profiles", "directory", "page", "logger"):
         if VALUES[name]["enabled"]:
             service_keeps_its_word(name, VALUES[name], found)
     gateway = next(one for one in found["Service"] if one["metadata"]["name"] == "envoy-gateway-tcp")
     check(gateway["spec"]["type"] == "LoadBalancer", "envoy-gateway-tcp is no LoadBalancer")
-    listeners = {(one["port"], one["protocol"]) for one in VALUES["gateway"]["listeners"] if VALUES[one["service"]]["enabled"]}
+    listeners = {(one["port"], one["protocol"]) for one in VALUES["gateway"]["listeners"] if VALUES[one["service"]]["enabled"] and one["service"] != "profiles"}
     check({(port["port"], port["protocol"]) for port in gateway["spec"]["ports"]} == listeners, "envoy-gateway-tcp has other ports than the listeners")
     for problem in broken:
         print(f"    broken: {problem}", file=sys.stderr)

@@ -1,6 +1,6 @@
 //! `playctl serve SERVICE`
 
-use std::sync::Arc;
+mod balanced;
 
 use clap::{Arg, ArgMatches, Command, FromArgMatches, Subcommand};
 use platform::{ServiceKind, exit};
@@ -41,7 +41,7 @@ struct Program {
 
 const GATEWAY: Program = Program {
     name: "gateway",
-    about: "The L4 gateway",
+    about: "The gateway",
     variables: &gateway::settings::variables::ALL,
     listens: true,
     run: |env| {
@@ -50,8 +50,8 @@ const GATEWAY: Program = Program {
     },
 };
 
-/// The program of a service that platforms run; `None`: none runs it yet.
-fn program(kind: ServiceKind) -> Option<Program> {
+/// The program of a service that platforms run.
+fn program(kind: ServiceKind) -> Program {
     let (about, variables, run): (_, _, fn(&Env) -> Outcome) = match kind {
         ServiceKind::Tcp => ("Text commands over TCP", tcp::Settings::VARIABLES, |env| {
             let settings = tcp::Settings::from_env(env).map_err(Failure::usage)?;
@@ -80,7 +80,7 @@ fn program(kind: ServiceKind) -> Option<Program> {
         ServiceKind::Balancer => {
             ("Moves sessions between the replicas of a service", balancer::Settings::VARIABLES, |env| {
                 let settings = balancer::Settings::from_env(env).map_err(Failure::usage)?;
-                let platform = balanced(&settings)?;
+                let platform = balanced::platform(&settings)?;
                 ended(balancer::run(settings, platform, shutdown()?))
             })
         }
@@ -96,30 +96,20 @@ fn program(kind: ServiceKind) -> Option<Program> {
                 ended(profiles::run(settings, shutdown()?))
             })
         }
+        ServiceKind::Directory => ("Who has what open", directory::Settings::VARIABLES, |env| {
+            let settings = directory::Settings::from_env(env).map_err(Failure::usage)?;
+            ended(directory::run(settings, shutdown()?))
+        }),
         ServiceKind::Page => ("The page of servers and their users", page::Settings::VARIABLES, |env| {
             let settings = page::Settings::from_env(env).map_err(Failure::usage)?;
             ended(page::run(settings, shutdown()?))
         }),
-        ServiceKind::Directory => return None,
     };
-    Some(Program { name: kind.name(), about, variables, listens: kind.row().has_clients, run })
+    Program { name: kind.name(), about, variables, listens: kind.row().has_clients, run }
 }
 
 fn programs() -> impl Iterator<Item = Program> {
-    ServiceKind::ALL.into_iter().filter_map(program).chain([GATEWAY])
-}
-
-/// What the balancer acts on.
-fn balanced(settings: &balancer::Settings) -> Result<balancer::Platform, Failure> {
-    use balancer::{Environment, Platform};
-    if settings.environment == Environment::ContainerRuntime {
-        let why = "ENVIRONMENT_TYPE=container_runtime: nobody there adds or removes servers".to_owned();
-        return Ok(Platform::None { why });
-    }
-    match &settings.local_platform {
-        Some(name) => Ok(Platform::Target(Arc::new(local::LocalTarget::new(name)?))),
-        None => Ok(Platform::None { why: "PLAYCTL_PLATFORM names none".to_owned() }),
-    }
+    ServiceKind::ALL.into_iter().map(program).chain([GATEWAY])
 }
 
 fn ended<E: std::fmt::Display>(result: Result<(), E>) -> Outcome {
@@ -195,13 +185,6 @@ mod tests {
     use std::fmt::Write as _;
 
     use super::*;
-
-    #[test]
-    fn the_table_of_services_says_which_can_run() {
-        for kind in ServiceKind::ALL {
-            assert_eq!(program(kind).is_some(), kind.row().runs, "{kind}");
-        }
-    }
 
     /// `PLAYCTL_WRITE_DOCS=1 cargo test -p playctl --bin playctl serve` regenerates the page.
     #[test]

@@ -70,7 +70,7 @@ pub(crate) struct BringUp {
     /// Nodes; one gateway runs on each [default: 2]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
     nodes: Option<u32>,
-    /// Real servers in place of embedded parts: kafka, memcached, elasticsearch, prometheus, redis, etcd; found on PATH
+    /// Real servers in place of embedded parts: kafka, memcached, elasticsearch, prometheus, redis, etcd, cassandra; found on PATH
     /// or among the testbed's, or where PART=ADDRESS says
     #[arg(long, value_name = "PART[=ADDRESS],…", value_parser = with::parse)]
     with: Vec<Vec<With>>,

@@ -1,5 +1,7 @@
 //! Services of a platform as `status` shows them, and requests to them over HTTP.
 
+#![allow(dead_code, reason = "each test binary uses its part of this module")]
+
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},

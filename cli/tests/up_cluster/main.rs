@@ -2,6 +2,7 @@
 //! `infrastructure/testbed/test install`.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod balancer;
 mod lab;
 
 use std::{collections::BTreeSet, fs, io::Read as _};

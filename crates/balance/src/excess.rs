@@ -8,7 +8,7 @@
 //! * It sheds in rounds and looks at the outcome of one before the next, because counts arrive late.
 //! * After a change of the replicas nothing moves until that has settled.
 //! * When a scale-down is foreseen, all its victims are taken out before the first of them sheds, so that nobody moves
-//!   from one victim to another.
+//!   from one victim to another. While they shed nobody else does: what comes evens the others out.
 
 mod victims;
 
@@ -36,6 +36,8 @@ pub struct ExcessRules {
     pub settle_ms: u64,
     /// Between the end of one rebalancing and the beginning of the next.
     pub pause_ms: u64,
+    /// How long a connection that moved may count twice for the autoscaler, whose metric remembers.
+    pub twice_ms: u64,
 }
 
 impl Default for ExcessRules {
@@ -49,6 +51,7 @@ impl Default for ExcessRules {
             outcome_ms: 10_000,
             settle_ms: 15_000,
             pause_ms: 60_000,
+            twice_ms: 75_000,
         }
     }
 }
@@ -65,6 +68,8 @@ pub struct Excess {
     /// Taken out because a scale-down is foreseen.
     victims: BTreeSet<String>,
     victims_next_ms: u64,
+    /// When one of them was last told to shed.
+    victims_shed_ms: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +109,7 @@ impl Excess {
             state: State::Even { not_before_ms: 0 },
             victims: BTreeSet::new(),
             victims_next_ms: 0,
+            victims_shed_ms: None,
         }
     }
 
@@ -122,6 +128,11 @@ impl Excess {
             .filter(|server| server.ready && !self.victims.contains(&server.name))
             .collect();
         let settled = self.has_settled(now_ms, fleet);
+        if !self.victims.is_empty() && now_ms < self.victims_next_ms {
+            decisions.extend(self.stop(now_ms, fleet));
+            decisions.push(Decision::nothing(Reason::VictimsFirst));
+            return decisions;
+        }
         if sharing.len() < 2 || settled.is_err() {
             decisions.extend(self.stop(now_ms, fleet));
             decisions.push(Decision::nothing(match settled {

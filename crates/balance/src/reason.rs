@@ -102,6 +102,8 @@ pub enum Reason {
     Rested { server: String, connections: u64, fair: u64 },
     /// A scale-down is foreseen, so the emptiest take no new connections and go first.
     Foreseen { from: u64, to: u64, victims: Vec<String> },
+    /// Victims are shedding.
+    VictimsFirst,
     /// A foreseen victim sheds.
     Leaves { server: String, connections: u64, sheds: u64 },
     /// The scale-down will not come after all, or nobody knows why the server was taken out.
@@ -117,6 +119,7 @@ fn verb<'a>(names: &[String], one: &'a str, more: &'a str) -> &'a str {
 }
 
 impl fmt::Display for Reason {
+    #[expect(clippy::too_many_lines, reason = "one arm for each reason, and nothing else")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoServers => f.write_str("there is no server"),
@@ -206,6 +209,9 @@ impl fmt::Display for Reason {
                     "a scale-down {from} → {to} is foreseen; {} {takes} no new connections and {goes} first",
                     victims.join(", ")
                 )
+            }
+            Self::VictimsFirst => {
+                f.write_str("those that will go shed first: what they had evens the others out")
             }
             Self::Leaves { server, connections, sheds } => {
                 write!(f, "{server} will go: sheds {sheds} of {connections} early")

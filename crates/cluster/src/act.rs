@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Whose changes they are, in the managed fields.
-const MANAGER: &str = "playctl";
+pub(crate) const MANAGER: &str = "playctl";
 /// Where a stopped workload keeps how many replicas it had.
 const BEFORE_STOP: &str = "playctl/replicas-before-stop";
 /// Subjects of this name are nodes: `node/NAME`.
@@ -33,7 +33,7 @@ fn unsupported<T>(what: impl Into<String>, why: impl Into<String>) -> Result<T, 
     Err(TargetError::Unsupported { what: what.into(), why: why.into() })
 }
 
-fn patching() -> PatchParams {
+pub(crate) fn patching() -> PatchParams {
     PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
 }
 

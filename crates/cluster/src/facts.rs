@@ -6,9 +6,9 @@ mod selector;
 mod workload;
 
 pub(crate) use autoscaler::HpaFacts;
-pub(crate) use pod::PodFacts;
 #[cfg(test)]
 pub(crate) use pod::{ContainerFacts, Ended, Readiness};
+pub(crate) use pod::{DELETION_COST, PodFacts, TRAFFIC};
 pub(crate) use selector::Selector;
 pub(crate) use workload::{WorkloadFacts, Writer};
 
@@ -139,6 +139,8 @@ pub(crate) struct EventFacts {
     /// Of the object.
     pub(crate) about: String,
     pub(crate) reason: String,
+    /// Which controller said it.
+    pub(crate) reporter: String,
     pub(crate) message: String,
     pub(crate) is_warning: bool,
     /// When it was last said, in whole seconds.
@@ -160,6 +162,7 @@ impl Facts for Event {
             kind: text(&self.involved_object.kind),
             about: text(&self.involved_object.name),
             reason: text(&self.reason),
+            reporter: text(&self.reporting_component),
             message: text(&self.message),
             is_warning: self.type_.as_deref() == Some("Warning"),
             last,

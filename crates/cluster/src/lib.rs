@@ -6,13 +6,16 @@
 //!
 //! From the API inwards: `connect` (kubeconfig, context, errors that say where), `access` (what this account may do),
 //! `watch` (objects as they change), `facts` (what of them matters), `world` (what changed, as events; no clock and no
-//! I/O), `observe` (the loop around it). Beside that: `argocd` (the platform as Argo CD's applications).
+//! I/O), `observe` (the loop around it). Beside that: `argocd` (the platform as Argo CD's applications), `balance` and
+//! `election` (what a balancer sees and changes, and which of several does).
 
 mod access;
 mod act;
 pub mod argocd;
+mod balance;
 mod case;
 mod connect;
+mod election;
 mod endpoint;
 mod error;
 mod facts;
@@ -30,7 +33,9 @@ mod target;
 mod watch;
 mod world;
 
+pub use balance::Balancing;
 pub use connect::Options;
+pub use election::{Election, Terms};
 pub use load::{Heard, LoadJob, LoadRequest};
 pub use port_forward::{CONNECTIONS_MAX as FORWARDED_MAX, PortForward};
 pub use target::ClusterTarget;

@@ -112,7 +112,7 @@ fn by_hand(manager: &str) -> bool {
     manager == "kubectl" || manager == "playctl"
 }
 
-fn of_hpa(hpa: &HpaFacts, desired: u32, now: Timestamp) -> AutoscalerSnapshot {
+pub(crate) fn of_hpa(hpa: &HpaFacts, desired: u32, now: Timestamp) -> AutoscalerSnapshot {
     let values = proposals(hpa, now);
     AutoscalerSnapshot {
         min: hpa.min,
@@ -126,7 +126,7 @@ fn of_hpa(hpa: &HpaFacts, desired: u32, now: Timestamp) -> AutoscalerSnapshot {
     }
 }
 
-fn of_pod(pod: &PodFacts, usage: &Usage, now: Timestamp) -> ReplicaSnapshot {
+pub(crate) fn of_pod(pod: &PodFacts, usage: &Usage, now: Timestamp) -> ReplicaSnapshot {
     let phase = phase(pod);
     let began = pod.started.or(pod.created).unwrap_or(now);
     let runs = pod.containers.iter().filter_map(|container| container.running).max();
@@ -143,8 +143,7 @@ fn of_pod(pod: &PodFacts, usage: &Usage, now: Timestamp) -> ReplicaSnapshot {
         name: pod.name.clone(),
         node: pod.node.clone(),
         address: host.zip(pod.port).map(|(host, port)| HostPort { host, port }),
-        // A pod does not say which of its ports is for probes and metrics.
-        admin_port: None,
+        admin_port: pod.admin_port,
         pid: None,
         started: runs,
         server_id: None,
@@ -152,8 +151,8 @@ fn of_pod(pod: &PodFacts, usage: &Usage, now: Timestamp) -> ReplicaSnapshot {
         reason: (phase != ReplicaPhase::Ready && phase != ReplicaPhase::Draining)
             .then(|| pod.why_not_ready()),
         since,
-        traffic: platform::target::Traffic::Active,
-        deletion_cost: 0,
+        traffic: pod.traffic,
+        deletion_cost: pod.deletion_cost,
         restarts: pod.restarts(),
         connections: None,
         packets_per_second: None,

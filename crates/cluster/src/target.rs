@@ -1,13 +1,14 @@
 //! [`ClusterTarget`]: a namespace of a cluster as a [`Target`].
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use autoscale::explain::Case;
 use platform::{
     HostPort, Target, TargetError,
     target::{
-        Applied, Drained, Endpoint, EventStream, EventsFrom, Killed, LogQuery, LogStream, NodeAdded,
-        NodeRemoved, OnProgress, OnWait, Reported, Scaled, Snapshot, Started, Stopped, Subject, Wanted,
+        Applied, Balanced, Drained, Endpoint, EventStream, EventsFrom, Killed, LogQuery, LogStream,
+        NodeAdded, NodeRemoved, OnProgress, OnWait, Reported, Scaled, Shed, Snapshot, Started, Stopped,
+        Subject, Traffic, Wanted,
     },
 };
 use tokio::{runtime::Runtime, sync::mpsc};
@@ -15,6 +16,7 @@ use tokio::{runtime::Runtime, sync::mpsc};
 use crate::{
     access::{Access, READING},
     act::Actor,
+    balance::{self, Balancer, Balancing},
     case, connect,
     connect::{Cluster, Options},
     endpoint,
@@ -44,6 +46,7 @@ pub struct ClusterTarget {
     on_wait: Option<OnWait>,
     runtime: Runtime,
     minikube: Option<Minikube>,
+    balancer: Option<Arc<Balancer>>,
 }
 
 impl fmt::Debug for ClusterTarget {
@@ -63,13 +66,33 @@ impl ClusterTarget {
         });
         let (cluster, version) = connected?;
         let scope = Scope { hpa: options.hpa.clone() };
-        Ok(Self { cluster, scope, version, on_wait, runtime, minikube: None })
+        Ok(Self { cluster, scope, version, on_wait, runtime, minikube: None, balancer: None })
     }
 
     /// Its nodes are minikube's: they can be added and removed.
     #[must_use]
     pub fn of_minikube(self, minikube: Minikube) -> Self {
         Self { minikube: Some(minikube), ..self }
+    }
+
+    /// For a balancer, which sees its own Deployment alone and needs few rights.
+    #[must_use]
+    pub fn of_balancer(self, balancing: Balancing) -> Self {
+        Self { balancer: Some(Arc::new(Balancer::new(balancing))), ..self }
+    }
+
+    fn balancer_of(&self, service: &str) -> Arc<Balancer> {
+        let own = self.balancer.as_ref().filter(|own| own.service() == service);
+        own.map_or_else(|| Arc::new(Balancer::outside(service)), Arc::clone)
+    }
+
+    /// Waits for a change that a balancer makes.
+    fn balances<T>(
+        &self,
+        what: &str,
+        work: impl Future<Output = Result<T, TargetError>>,
+    ) -> Result<T, TargetError> {
+        self.wait(balance::bounded(&self.cluster, what, work))
     }
 
     /// Of the API server, such as `v1.34.4`.
@@ -212,6 +235,9 @@ impl Target for ClusterTarget {
     }
 
     fn snapshot(&self) -> Result<Snapshot, TargetError> {
+        if let Some(balancer) = &self.balancer {
+            return self.wait(balancer.snapshot(&self.cluster));
+        }
         self.wait(async {
             let access = Access::review(&self.cluster, READING).await?;
             let mut problems = access.missing(&self.cluster.namespace);
@@ -241,6 +267,9 @@ impl Target for ClusterTarget {
     }
 
     fn scale(&self, service: &str, replicas: u32) -> Result<Scaled, TargetError> {
+        if let Some(balancer) = &self.balancer {
+            return self.balances("setting the replicas", balancer.scale(&self.cluster, replicas));
+        }
         self.wait(async {
             let world = self.observer().await?.world;
             Actor { cluster: &self.cluster, world: &world }.scale(service, replicas).await
@@ -291,6 +320,9 @@ impl Target for ClusterTarget {
     }
 
     fn autoscaler(&self, service: &str) -> Result<Case, TargetError> {
+        if let Some(balancer) = &self.balancer {
+            return self.wait(balancer.autoscaler(&self.cluster));
+        }
         self.wait(async {
             let hpa = self.hpa(service).await?;
             case::case(&self.cluster, &hpa, clock::wall()).await
@@ -338,5 +370,25 @@ impl Target for ClusterTarget {
             let hpa = self.hpa(service).await?;
             case::reported(&self.cluster, &hpa, clock::wall()).await.map(Some)
         })
+    }
+
+    fn set_traffic(&self, service: &str, replica: &str, traffic: Traffic) -> Result<(), TargetError> {
+        let balancer = self.balancer_of(service);
+        self.balances("changing a pod", balancer.set_traffic(&self.cluster, replica, traffic))
+    }
+
+    fn set_deletion_cost(&self, service: &str, replica: &str, cost: i32) -> Result<(), TargetError> {
+        let balancer = self.balancer_of(service);
+        self.balances("changing a pod", balancer.set_deletion_cost(&self.cluster, replica, cost))
+    }
+
+    fn shed(&self, service: &str, replica: &str, order: &Shed) -> Result<u64, TargetError> {
+        let balancer = self.balancer_of(service);
+        self.balances("an order to shed", balancer.shed(&self.cluster, replica, order))
+    }
+
+    fn tell_balanced(&self, service: &str, balanced: &Balanced) -> Result<(), TargetError> {
+        let balancer = self.balancer_of(service);
+        self.balances("telling what was decided", balancer.tell(&self.cluster, balanced))
     }
 }

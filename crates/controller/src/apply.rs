@@ -62,13 +62,6 @@ impl Controller {
                 message: format!("{} nodes: expected 1 to {most}", apply.nodes),
             });
         }
-        let mut services = apply.values.enabled_services();
-        if let Some(service) = services.find(|service| !service.kind.row().runs) {
-            let runs: Vec<&str> = ServiceKind::running().map(ServiceKind::name).collect();
-            let (what, runs) = (format!("service {}", service.name), runs.join(", "));
-            let why = format!("this version runs {runs} only; set {}.enabled=false", service.name);
-            return Err(TargetError::Unsupported { what, why });
-        }
         self.check_memory(&apply.values)
     }
 

@@ -34,10 +34,11 @@ pub enum PartKind {
     Etcd01,
     Etcd02,
     Etcd03,
+    Cassandra,
 }
 
 impl PartKind {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Kafka,
         Self::Memcached,
         Self::Elasticsearch,
@@ -47,6 +48,7 @@ impl PartKind {
         Self::Etcd01,
         Self::Etcd02,
         Self::Etcd03,
+        Self::Cassandra,
     ];
     pub const ETCD_MEMBERS: [Self; 3] = [Self::Etcd01, Self::Etcd02, Self::Etcd03];
 
@@ -62,6 +64,7 @@ impl PartKind {
             Self::Etcd01 => "etcd01",
             Self::Etcd02 => "etcd02",
             Self::Etcd03 => "etcd03",
+            Self::Cassandra => "cassandra",
         }
     }
 
@@ -151,6 +154,10 @@ pub(crate) fn wanted(
         }
         PartKind::Etcd01 | PartKind::Etcd02 | PartKind::Etcd03 => {
             (values.etcd.enabled && values.etcd.endpoints.is_none(), None, true, None)
+        }
+        // There is no embedded one: without it, profiles has its data in memory.
+        PartKind::Cassandra => {
+            (values.cassandra.enabled, values.cassandra.contact_points.clone(), true, None)
         }
     };
     match given {
@@ -281,6 +288,7 @@ impl Controller {
                 let members: Vec<String> = PartKind::ETCD_MEMBERS.into_iter().filter_map(address).collect();
                 (!members.is_empty()).then(|| members.join(","))
             }),
+            cassandra: address(PartKind::Cassandra),
             ws_port: port_of(values, ServiceKind::Ws),
             profiles_port: port_of(values, ServiceKind::Profiles),
         }

@@ -63,6 +63,8 @@ pub struct Backends {
     pub redis: Option<String>,
     /// `http://…,…`.
     pub etcd: Option<String>,
+    /// `host:port,…`.
+    pub cassandra: Option<String>,
     /// The gateway's port for `ws`.
     pub ws_port: Option<u16>,
     /// The gateway's port for `profiles`.
@@ -75,6 +77,7 @@ impl Backends {
         Self {
             redis: self.redis.clone().filter(|_| uses_redis(kind)),
             etcd: self.etcd.clone().filter(|_| kind == ServiceKind::Tcp),
+            cassandra: self.cassandra.clone().filter(|_| kind == ServiceKind::Profiles),
             ws_port: self.ws_port.filter(|_| kind == ServiceKind::WsClient),
             profiles_port: self
                 .profiles_port

@@ -29,6 +29,11 @@
 //! fragments, so what comes while none is awaited is nobody's answer. A close with a code that asks the client to come back
 //! counts as a notice; ends are also counted by code. Nothing is buffered: 24 bytes per connection know where its frames are.
 //!
+//! # Users who come and go
+//! Over TCP and WebSocket users can join and leave in groups. Connections have the numbers of the ramp first; who joins gets the
+//! next ones. For an order each worker reports who is where, then it is decided over all of them which users of which replica
+//! leave, and each worker is told how many of its own. A user who leaves waits for its answer first, and stays away.
+//!
 //! # Server-sent events
 //! A connection is open once its request is answered by a stream of events, and sends nothing more. Events are counted,
 //! and so is what lies between two ids where these are numbers; the time between two events counts over all the

@@ -44,5 +44,7 @@ mod programs;
 mod prometheus;
 mod slot;
 mod target;
+mod turn;
 
 pub use target::LocalTarget;
+pub use turn::BalancerTurn;

@@ -30,6 +30,7 @@ pub(crate) enum Program {
     Haproxy,
     Redis,
     Etcd,
+    Cassandra,
 }
 
 /// A program that is there.
@@ -67,7 +68,7 @@ impl Found {
 
     pub(crate) fn place(&self, program: Program) -> &Path {
         match program {
-            Program::Kafka | Program::Elasticsearch => &self.home,
+            Program::Kafka | Program::Elasticsearch | Program::Cassandra => &self.home,
             _ => &self.executable,
         }
     }
@@ -75,13 +76,14 @@ impl Found {
 
 impl Program {
     /// In the order in which they are told.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Kafka,
         Self::Memcached,
         Self::Elasticsearch,
         Self::Prometheus,
         Self::Redis,
         Self::Etcd,
+        Self::Cassandra,
         Self::Envoy,
         Self::Haproxy,
     ];
@@ -97,6 +99,7 @@ impl Program {
             Self::Haproxy => "haproxy",
             Self::Redis => "redis",
             Self::Etcd => "etcd",
+            Self::Cassandra => "cassandra",
         }
     }
 
@@ -117,7 +120,7 @@ impl Program {
                 format!("apt-get install {}, or {testbed}", self.name())
             }
             Self::Redis | Self::Etcd => format!("apt-get install {}-server, or {testbed}", self.name()),
-            Self::Kafka | Self::Elasticsearch | Self::Envoy => testbed,
+            Self::Kafka | Self::Elasticsearch | Self::Envoy | Self::Cassandra => testbed,
         }
     }
 
@@ -137,6 +140,8 @@ impl Program {
         let redis = &values.redis;
         want(Self::Redis, values.has_redis() && redis.real && redis.address.is_none());
         want(Self::Etcd, values.etcd.enabled && values.etcd.endpoints.is_none());
+        let cassandra = &values.cassandra;
+        want(Self::Cassandra, cassandra.enabled && cassandra.contact_points.is_none());
         want(Self::Envoy, values.gateway.kind == GatewayKind::Envoy);
         want(Self::Haproxy, values.gateway.kind == GatewayKind::Haproxy);
         wanted
@@ -175,8 +180,10 @@ impl Finder {
     /// Looks for a program, and asks it for its version: blocks for as long as that takes, some 100 ms.
     pub(crate) fn find(&self, program: Program) -> Result<Found, NotFound> {
         match program {
-            Program::Kafka => self.on_java(program, "libs", "kafka_2."),
-            Program::Elasticsearch => self.on_java(program, "lib", "elasticsearch-"),
+            Program::Kafka => self.on_java(program, "libs", &["kafka_2."]),
+            Program::Elasticsearch => self.on_java(program, "lib", &["elasticsearch-"]),
+            // Of a distribution, or of Maven's installation.
+            Program::Cassandra => self.on_java(program, "lib", &["apache-cassandra-", "cassandra-all-"]),
             _ => self.executable(program),
         }
     }
@@ -205,8 +212,8 @@ impl Finder {
         Ok(Found { version, executable, home })
     }
 
-    /// `jars`: the folder of its jars within a distribution; `jar`: the beginning of the one that bears its version.
-    fn on_java(&self, program: Program, jars: &str, jar: &str) -> Result<Found, NotFound> {
+    /// `jars`: the folder of its jars within a distribution; `named`: beginnings of the one that bears its version.
+    fn on_java(&self, program: Program, jars: &str, named: &[&str]) -> Result<Found, NotFound> {
         // The launcher lies in `bin/` of the distribution, or is a link there.
         let of_launcher =
             |launcher: PathBuf| Some(launcher.canonicalize().ok()?.parent()?.parent()?.to_owned());
@@ -214,7 +221,7 @@ impl Finder {
         let homes = distribution.into_iter().chain(self.installed(program));
         let mut known = homes.filter_map(|home| {
             let jars = [home.join(jars), home.join("lib")].into_iter().find(|folder| folder.is_dir())?;
-            let version = version::of_jar(&jars, jar)?;
+            let version = named.iter().find_map(|jar| version::of_jar(&jars, jar))?;
             Some((home, version))
         });
         let (home, version) = known.next().ok_or_else(|| self.nowhere(program))?;

@@ -4,7 +4,7 @@ mod inputs;
 mod launch;
 mod teardown;
 
-use std::{fmt, ops::ControlFlow, time::Duration};
+use std::{fmt, ops::ControlFlow, path::PathBuf, time::Duration};
 
 use platform::{
     Target, TargetError,
@@ -68,6 +68,12 @@ impl LocalTarget {
     #[must_use]
     pub fn on_wait(self, on_wait: OnWait) -> Self {
         Self { on_wait: Some(on_wait), ..self }
+    }
+
+    pub(crate) fn balancer_lock(&self, service: &str) -> PathBuf {
+        // Names of services come from outside; what is no letter or digit is left out of the file's name.
+        let name: String = service.chars().filter(char::is_ascii_alphanumeric).collect();
+        self.own.state.join(format!("balancer-{name}.lock"))
     }
 
     /// Names of the platforms that run.

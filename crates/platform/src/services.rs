@@ -35,8 +35,6 @@ pub struct ServiceRow {
     pub has_clients: bool,
     /// The custom metric (`Pods`) by which it is autoscaled, and what is counted for it.
     pub metric: Option<PodsMetric>,
-    /// Whether this program can run it.
-    pub runs: bool,
 }
 
 /// A custom metric that autoscalers of this platform can use.
@@ -95,15 +93,13 @@ impl ServiceKind {
     ];
 
     pub fn row(self) -> ServiceRow {
-        let row =
-            |name, transport, metric| ServiceRow { name, transport, has_clients: true, metric, runs: true };
-        let later = |name| ServiceRow { runs: false, ..row(name, Protocol::Tcp, None) };
+        let row = |name, transport, metric| ServiceRow { name, transport, has_clients: true, metric };
         match self {
             Self::Tcp => row("tcp", Protocol::Tcp, Some(PodsMetric::Connections)),
             Self::Udp => row("udp", Protocol::Udp, Some(PodsMetric::Packets)),
             Self::Ws => row("ws", Protocol::Tcp, Some(PodsMetric::Sessions)),
             Self::Stream => row("stream", Protocol::Tcp, Some(PodsMetric::Users)),
-            Self::Directory => later("directory"),
+            Self::Directory => row("directory", Protocol::Tcp, None),
             Self::Logger => ServiceRow { has_clients: false, ..row("logger", Protocol::Tcp, None) },
             Self::WsClient => row("ws-client", Protocol::Tcp, None),
             Self::Balancer => row("balancer", Protocol::Tcp, None),
@@ -118,11 +114,6 @@ impl ServiceKind {
 
     pub fn by_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
-    }
-
-    /// The services that this program can run.
-    pub fn running() -> impl Iterator<Item = Self> {
-        Self::ALL.into_iter().filter(|kind| kind.row().runs)
     }
 }
 

@@ -25,14 +25,19 @@ use serde_json::Value;
 
 pub use difference::{SettingChange, overrides, setting, shown};
 pub use error::{Problem, ValuesError};
-pub use gateway::{Gateway, GatewayKind, Health, Listener, Policy, Protocol, Rules};
-pub use parts::{Elasticsearch, Etcd, Kafka, Memcached, Metrics, MetricsSource, Prometheus, Redis};
+pub use gateway::{Gateway, GatewayKind, Health, Http, Listener, Policy, Protocol, Route, Rules};
+pub use parts::{
+    Cassandra, Elasticsearch, Etcd, Kafka, Memcached, Metrics, MetricsSource, Prometheus, Redis,
+};
 pub use schema::schema;
 pub use service::{Probe, Resources, Service};
 pub use source::ValuesSource;
 
 use crate::services::ServiceKind;
 use reader::Reader;
+
+/// The variable that names what the balancer balances.
+const BALANCED: &str = "KUBERNETES_APP_LABEL";
 
 /// The values of one platform: merged, checked, typed.
 ///
@@ -48,6 +53,7 @@ pub struct Values {
     pub prometheus: Prometheus,
     pub redis: Redis,
     pub etcd: Etcd,
+    pub cassandra: Cassandra,
     pub metrics: Metrics,
     merged: helm::Table,
 }
@@ -98,7 +104,9 @@ impl Values {
     /// Whether `profiles` runs without a database: the data are then in its replica's memory.
     pub fn profiles_are_in_memory(&self) -> bool {
         let profiles = self.service(ServiceKind::Profiles.name()).filter(|profiles| profiles.enabled);
-        profiles.is_some_and(|profiles| !profiles.env.contains_key("CASSANDRA_CONTACT_POINTS"))
+        profiles.is_some_and(|profiles| {
+            !self.cassandra.enabled && !profiles.env.contains_key("CASSANDRA_CONTACT_POINTS")
+        })
     }
 
     fn is_enabled(&self, kind: ServiceKind) -> bool {
@@ -141,27 +149,43 @@ impl Values {
         let prometheus = Prometheus::read(top.required_table("prometheus"));
         let redis = top.table("redis").map(Redis::read).unwrap_or_default();
         let etcd = top.table("etcd").map(Etcd::read).unwrap_or_default();
+        let cassandra = top.table("cassandra").map(Cassandra::read).unwrap_or_default();
         let metrics = Metrics::read(top.required_table("metrics"));
         if metrics.source == MetricsSource::Prometheus && !prometheus.enabled {
             let expected = "kernel, or prometheus.enabled=true beside it";
             problems.add("metrics.source".to_owned(), Some(&"prometheus".into()), expected);
         }
+        let balancer =
+            services.iter().find(|service| service.kind == ServiceKind::Balancer && service.enabled);
+        if let Some(balanced) =
+            balancer.map(|balancer| balancer.env.get(BALANCED).map_or("ws", String::as_str))
+            && services.iter().any(|service| service.name == balanced && !service.enabled)
+        {
+            let key = format!("balancer.env.{BALANCED}");
+            let expected = format!("a service that runs; {balanced}.enabled is false");
+            problems.add(key, Some(&balanced.into()), &expected);
+        }
         for (index, listener) in gateway.listeners.iter().enumerate() {
-            let service = services.iter().find(|service| service.name == listener.service);
-            if let Some(service) = service.filter(|service| service.protocol() != listener.protocol) {
-                let key = format!("gateway.listeners[{index}].protocol");
-                let expected = format!("{}, as {} speaks", service.protocol().as_str(), service.name);
-                problems.add(key, Some(&listener.protocol.as_str().into()), &expected);
+            let at = format!("gateway.listeners[{index}]");
+            let find = |key: String, name: &str| {
+                let found = services.iter().find(|service| service.name == name);
+                // No name stands in for one that was reported already.
+                if found.is_none() && !name.is_empty() {
+                    let known: Vec<_> = services.iter().map(|service| service.name.as_str()).collect();
+                    problems.add(key, Some(&name.into()), &format!("one of {}", known.join(", ")));
+                }
+                found.filter(|service| service.protocol() != listener.protocol)
+            };
+            if let Some(other) = find(format!("{at}.service"), &listener.service) {
+                let expected = format!("{}, as {} speaks", other.protocol().as_str(), other.name);
+                problems.add(format!("{at}.protocol"), Some(&listener.spoken().into()), &expected);
             }
-            // No name stands in for one that was reported already.
-            if service.is_none() && !listener.service.is_empty() {
-                let known: Vec<_> = services.iter().map(|service| service.name.as_str()).collect();
-                let key = format!("gateway.listeners[{index}].service");
-                problems.add(
-                    key,
-                    Some(&listener.service.clone().into()),
-                    &format!("one of {}", known.join(", ")),
-                );
+            for (index, route) in listener.http.iter().flat_map(|http| &http.routes).enumerate() {
+                let key = format!("{at}.routes[{index}].service");
+                if let Some(other) = find(key.clone(), &route.service) {
+                    let expected = format!("a service over TCP, which {} is not", other.name);
+                    problems.add(key, Some(&route.service.clone().into()), &expected);
+                }
             }
         }
         // `tags` switch subcharts; Helm reads them, we do not.
@@ -172,7 +196,19 @@ impl Values {
         chart::top(&mut top);
         top.finish();
         let merged = helm::Table::new();
-        Self { services, gateway, kafka, memcached, elasticsearch, prometheus, redis, etcd, metrics, merged }
+        Self {
+            services,
+            gateway,
+            kafka,
+            memcached,
+            elasticsearch,
+            prometheus,
+            redis,
+            etcd,
+            cassandra,
+            metrics,
+            merged,
+        }
     }
 }
 

@@ -27,8 +27,7 @@ struct Data<'a> {
 /// # Errors
 /// The data cannot be written as JSON, which no run brings about.
 pub fn html(run: &Story, other: Option<&Story>) -> Result<String, serde_json::Error> {
-    let runs = std::iter::once(run).chain(other).map(Story::finish).collect();
-    let data = inert(&serde_json::to_string(&Data { runs })?);
+    let data = inert(&data(run, other)?);
     let title = other.map_or_else(|| run.title(), |other| format!("{} and {}", run.title(), other.title()));
     let (script, style) = (web::REPORT_SCRIPT, web::REPORT_STYLE);
     Ok(format!(
@@ -56,6 +55,15 @@ pub fn html(run: &Story, other: Option<&Story>) -> Result<String, serde_json::Er
         hash(style),
         escape(&title),
     ))
+}
+
+/// What the page's script reads, as JSON: of a run, or of two.
+///
+/// # Errors
+/// As of [`html`].
+pub fn data(run: &Story, other: Option<&Story>) -> Result<String, serde_json::Error> {
+    let runs = std::iter::once(run).chain(other).map(Story::finish).collect();
+    serde_json::to_string(&Data { runs })
 }
 
 /// As a Content-Security-Policy names a script or style that stands in the page.

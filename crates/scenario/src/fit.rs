@@ -258,7 +258,7 @@ impl FromStr for Requirement {
         };
         let is_enabled = needed == Needed::Enabled;
         let parts = || PARTS.into_iter().filter(move |_| is_enabled);
-        let known = || platform::ServiceKind::running().map(platform::ServiceKind::name).chain(parts());
+        let known = || platform::ServiceKind::ALL.into_iter().map(platform::ServiceKind::name).chain(parts());
         if !known().any(|name| name == service) {
             return Err(format!("`{text}`: there is no service `{service}`{}", hint(service, known())));
         }

@@ -61,14 +61,14 @@ impl Token {
     }
 }
 
+/// Whether a text can be a token.
+pub fn is_token(text: &str) -> bool {
+    (16..=256).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 impl Setting for Token {
     fn parse(text: &str) -> Result<Self, String> {
-        let is_visible = text.bytes().all(|byte| byte.is_ascii_graphic());
-        if is_visible && (16..=256).contains(&text.len()) {
-            Ok(Self::new(text))
-        } else {
-            Err("16 to 256 visible ASCII characters".into())
-        }
+        if is_token(text) { Ok(Self::new(text)) } else { Err("16 to 256 visible ASCII characters".into()) }
     }
 }
 

@@ -16,11 +16,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinHandle;
 use tokio::time::Sleep;
 use tower_http::timeout::RequestBodyDeadlineLayer;
 use tracing::{debug, warn};
 
 use crate::listen;
+use crate::shutdown::{Phase, Shutdown};
 
 /// How long a client may take to send the head of a request, and of the next.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,26 +49,48 @@ const LIMITS: Limits = Limits { body: BODY_TIMEOUT, stall: STALL_TIMEOUT };
 /// Accepts and serves for ever. Beyond `connections_max` clients wait in the kernel's queue. Handlers find a [`Reset`]
 /// and a [`SlowReader`] among a request's extensions.
 pub async fn serve(listener: TcpListener, router: Router, connections_max: usize) {
-    serve_among(&Connections::default(), listener, router, connections_max).await;
+    serve_within(LIMITS, &Connections::default(), listener, router, connections_max).await;
 }
 
-/// The same; the connections are among those that [`Connections::close`] closes, even when accepting has ended.
-pub async fn serve_among(
-    connections: &Connections,
-    listener: TcpListener,
-    router: Router,
-    connections_max: usize,
-) {
-    serve_within(LIMITS, connections, listener, router, connections_max).await;
+/// A port that is served, and can be closed without breaking an answer off.
+#[derive(Debug)]
+pub struct Port {
+    accepting: JoinHandle<()>,
+    connections: Connections,
 }
 
-/// Connections that can be closed without breaking an answer off; clones speak of the same ones.
+impl Port {
+    /// Accepts and serves, as [`serve`] does, on the runtime that this is called on.
+    pub fn open(listener: TcpListener, router: Router, connections_max: usize) -> Self {
+        let connections = Connections::default();
+        let accepting = tokio::spawn({
+            let connections = connections.clone();
+            async move { serve_within(LIMITS, &connections, listener, router, connections_max).await }
+        });
+        Self { accepting, connections }
+    }
+
+    /// Accepts for `notice` longer, so that balancers can notice, and then closes each connection after the request that
+    /// it has, at once if it has none. Returns whether all requests were answered before `grace` or a forced shutdown.
+    pub async fn close(self, notice: Duration, grace: Duration, shutdown: &Shutdown) -> bool {
+        let closing = async {
+            tokio::time::sleep(notice).await;
+            self.accepting.abort();
+            tokio::time::timeout(grace, self.connections.close()).await.is_ok()
+        };
+        tokio::select! {
+            all_answered = closing => all_answered,
+            () = shutdown.reached(Phase::Forced) => false,
+        }
+    }
+}
+
+/// All connections of a port.
 #[derive(Debug, Clone, Default)]
-pub struct Connections(watch::Sender<bool>);
+struct Connections(watch::Sender<bool>);
 
 impl Connections {
-    /// Closes each connection after the request that it has, at once if it has none, and waits until all are closed.
-    pub async fn close(&self) {
+    async fn close(&self) {
         self.0.send_replace(true);
         self.0.closed().await;
     }
@@ -386,11 +410,7 @@ mod tests {
             }
         });
         let router = Router::new().route("/", get(|| async { "hi" })).route("/slow", slow);
-        let connections = Connections::default();
-        let accepting = tokio::spawn({
-            let connections = connections.clone();
-            async move { serve_among(&connections, listener, router, 10).await }
-        });
+        let port = Port::open(listener, router, 10);
 
         let mut idle = TcpStream::connect(address).await.unwrap();
         idle.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
@@ -400,17 +420,17 @@ mod tests {
         let mut busy = TcpStream::connect(address).await.unwrap();
         busy.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         arrived.notified().await;
-        accepting.abort();
-
+        let shutdown = Shutdown::new();
         let closing = tokio::spawn({
-            let connections = connections.clone();
-            async move { connections.close().await }
+            let shutdown = shutdown.clone();
+            async move { port.close(Duration::ZERO, PATIENT, &shutdown).await }
         });
         assert!(read_all(idle).await.ends_with("hi"));
         assert!(!closing.is_finished());
         go.send(true).unwrap();
         let answer = tokio::time::timeout(Duration::from_secs(20), read_all(busy)).await.unwrap();
-        assert_eq!(answer.bytes().filter(|byte| *byte == b'x').count(), 16 * 1024 * 1024);
-        closing.await.unwrap();
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert_eq!(body.len(), 16 * 1024 * 1024);
+        assert!(closing.await.unwrap(), "all were answered");
     }
 }

@@ -8,20 +8,22 @@ use platform::target::{Balanced, ServiceSnapshot, Shed};
 use platform::{Target, TargetError};
 use uuid::Uuid;
 
+use crate::Turn;
 use crate::fleet::host_id;
 
 /// One service of a platform.
 #[derive(Clone)]
 pub(crate) struct Actor {
     target: Arc<dyn Target>,
+    pub(crate) turn: Arc<dyn Turn>,
     service: String,
     /// Begins the ids of this balancer's orders.
     run: Uuid,
 }
 
 impl Actor {
-    pub(crate) fn new(target: Arc<dyn Target>, service: String) -> Self {
-        Self { target, service, run: Uuid::new_v4() }
+    pub(crate) fn new(target: Arc<dyn Target>, turn: Arc<dyn Turn>, service: String) -> Self {
+        Self { target, turn, service, run: Uuid::new_v4() }
     }
 
     async fn call<T: Send + 'static>(
@@ -34,12 +36,14 @@ impl Actor {
     }
 
     /// The service as it is.
-    pub(crate) async fn look(&self) -> Result<ServiceSnapshot, TargetError> {
+    pub(crate) async fn look(&self) -> Result<Seen, TargetError> {
         self.call(|target, service| {
             let snapshot = target.snapshot()?;
             let known = snapshot.services.iter().map(|one| one.name.clone()).collect();
             let found = snapshot.services.into_iter().find(|one| one.name == service);
-            found.ok_or_else(|| TargetError::UnknownService { service: service.to_owned(), known })
+            let service =
+                found.ok_or_else(|| TargetError::UnknownService { service: service.to_owned(), known })?;
+            Ok(Seen { service, problems: snapshot.problems })
         })
         .await
     }
@@ -68,14 +72,19 @@ impl Actor {
 
     /// The replica that lists its sessions under this name.
     pub(crate) async fn replica_of(&self, host: &str) -> Result<Option<String>, TargetError> {
-        let service = self.look().await?;
-        let mut replicas = service.replicas.into_iter();
+        let mut replicas = self.look().await?.service.replicas.into_iter();
         Ok(replicas.find(|one| one.name == host || host_id(one).as_deref() == Some(host)).map(|one| one.name))
     }
 
     pub(crate) async fn tell(&self, balanced: Balanced) -> Result<(), TargetError> {
         self.call(move |target, service| target.tell_balanced(service, &balanced)).await
     }
+}
+
+/// The service, and what is wrong with the platform.
+pub(crate) struct Seen {
+    pub(crate) service: ServiceSnapshot,
+    pub(crate) problems: Vec<String>,
 }
 
 /// An order in words.

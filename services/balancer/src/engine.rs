@@ -9,8 +9,8 @@ use platform::target::{Balanced, ServiceSnapshot};
 use service::Readiness;
 use tracing::{info, warn};
 
-use crate::actor::{Actor, words};
-use crate::foresight::Foresight;
+use crate::actor::{Actor, Seen, words};
+use crate::foresight::{Foresight, ScaleDown};
 use crate::metrics::Metrics;
 use crate::sessions::{Listed, Store};
 use crate::{Platform, Policy, Settings, fleet};
@@ -41,7 +41,7 @@ impl Shared {
         readiness: Readiness,
     ) -> Self {
         let actor = match platform {
-            Platform::Target(target) => Some(Actor::new(target, settings.service.clone())),
+            Platform::Target(target, turn) => Some(Actor::new(target, turn, settings.service.clone())),
             Platform::None { why } => {
                 warn!(%why, "there is no platform to act on: decisions are told and not carried out");
                 None
@@ -67,12 +67,16 @@ impl Shared {
     }
 
     fn platform_failed(&self, error: &platform::TargetError) -> String {
-        self.metrics.platform_failures.inc();
         let reason = error.to_string();
-        if self.readiness.degrade(PLATFORM, &reason) {
+        self.platform_degraded(&reason);
+        reason
+    }
+
+    fn platform_degraded(&self, reason: &str) {
+        self.metrics.platform_failures.inc();
+        if self.readiness.degrade(PLATFORM, reason) {
             warn!(error = %reason, "the platform does not do what it is asked for");
         }
-        reason
     }
 
     /// All sessions, if Redis lists them.
@@ -108,6 +112,8 @@ pub(crate) struct Engine {
     began: Instant,
     /// What was told last, so that "nothing to do" is not told again and again.
     told: Vec<Reason>,
+    /// Whether it was its turn at the last look; absent: it has not looked yet.
+    acts: Option<bool>,
 }
 
 impl Engine {
@@ -121,7 +127,29 @@ impl Engine {
             pace: Pace::default(),
             began: clock::now(),
             told: Vec::new(),
+            acts: None,
         }
+    }
+
+    /// Whether it may act now. When its turn begins it remembers nothing: what it knew is of another time.
+    fn is_its_turn(&mut self) -> bool {
+        let Some(actor) = &self.shared.actor else { return true };
+        let acts = actor.turn.is_mine();
+        if self.acts.replace(acts) == Some(acts) {
+            return acts;
+        }
+        self.shared.metrics.acts.set(acts.into());
+        if acts {
+            info!("this balancer acts");
+        } else {
+            info!(whose = actor.turn.whose(), "it is not this balancer's turn: it stands by");
+        }
+        self.utilization = Utilization::new(self.shared.settings.rules);
+        self.excess = Excess::new(self.shared.settings.excess);
+        self.foresight = Foresight::default();
+        self.pace = Pace::default();
+        self.told.clear();
+        acts
     }
 
     fn now_ms(&self) -> u64 {
@@ -158,8 +186,8 @@ impl Engine {
     /// Gives back what rests beside an autoscaler: nobody else would ever make it active again. Where the policy owns
     /// the number of servers, being inactive is a state that lasts, and the next balancer continues from it.
     pub(crate) async fn leave(&mut self) {
-        let Some(actor) = self.shared.actor.clone() else { return };
-        let Ok(service) = actor.look().await else { return };
+        let Some(actor) = self.shared.actor.clone().filter(|_| self.is_its_turn()) else { return };
+        let Ok(Seen { service, .. }) = actor.look().await else { return };
         if !self.is_excess(Some(&service)) {
             return;
         }
@@ -176,11 +204,23 @@ impl Engine {
     }
 
     async fn look(&mut self, look: Look) {
+        if !self.is_its_turn() {
+            return;
+        }
         let Ok(listed) = self.shared.listed().await else { return };
         let service = match &self.shared.actor {
             None => None,
             Some(actor) => match actor.look().await {
-                Ok(service) => {
+                Ok(Seen { service, problems }) => {
+                    if listed.is_none()
+                        && let Some(replica) = fleet::uncounted(&service)
+                    {
+                        let why = problems.into_iter().find(|problem| problem.contains(replica));
+                        let why =
+                            why.unwrap_or_else(|| format!("the connections of {replica} are not known"));
+                        self.shared.platform_degraded(&why);
+                        return;
+                    }
                     if self.shared.readiness.restore(PLATFORM) {
                         info!("the platform answers again");
                     }
@@ -192,6 +232,9 @@ impl Engine {
                 }
             },
         };
+        if let Some(service) = &service {
+            self.tell_scale_down(service);
+        }
         let settings = &self.shared.settings;
         let fleet = match (&service, &listed) {
             (Some(service), listed) => fleet::of_platform(service, listed.as_ref(), settings),
@@ -201,6 +244,27 @@ impl Engine {
         self.shared.metrics.seen(&fleet);
         let decisions = self.decide(look, fleet, service.as_ref()).await;
         self.obey(decisions, service.as_ref()).await;
+    }
+
+    /// Counts scale-downs by autoscalers, and whether they were foreseen.
+    fn tell_scale_down(&mut self, service: &ServiceSnapshot) {
+        let Some(scale_down) = self.foresight.scaled(service.autoscaler.is_some().then_some(service.desired))
+        else {
+            return;
+        };
+        let ScaleDown { from, to, unforeseen } = scale_down;
+        let metrics = &self.shared.metrics;
+        match unforeseen {
+            None => {
+                metrics.foreseen.inc();
+                metrics.victims.inc_by(u64::from(from - to));
+                info!(from, to, "a scale-down that was foreseen");
+            }
+            Some(why) => {
+                metrics.unforeseen.inc();
+                info!(from, to, why, "a scale-down that was not foreseen: nothing was written for it");
+            }
+        }
     }
 
     async fn decide(
@@ -248,19 +312,25 @@ impl Engine {
             let Some(actor) = self.shared.actor.clone() else { continue };
             // That nobody hears of it keeps nothing from being done.
             let _ = actor.tell(Balanced { orders: ordered, reason: reason.to_string() }).await;
-            self.carry_out(&actor, orders).await;
+            let for_victims = matches!(reason, Reason::Foreseen { .. } | Reason::NotForeseen { .. });
+            self.carry_out(&actor, orders, for_victims).await;
         }
         self.told = reasons;
     }
 
     /// Until one fails: those behind it rest on it.
-    async fn carry_out(&mut self, actor: &Actor, orders: Vec<Order>) {
+    async fn carry_out(&mut self, actor: &Actor, orders: Vec<Order>, for_victims: bool) {
         for order in orders {
+            if !self.is_its_turn() {
+                return;
+            }
             if let Order::Shed { server, count, per_second } = &order {
                 self.pace.begin(self.now_ms(), server, *count, *per_second, &mut rand::rng());
             } else if let Err(error) = actor.carry_out(order.clone()).await {
                 self.shared.platform_failed(&error);
                 return;
+            } else if for_victims {
+                self.shared.metrics.victim_writes.inc();
             }
             self.shared.metrics.carried_out(&order);
         }
@@ -270,6 +340,9 @@ impl Engine {
         let now_ms = self.now_ms();
         let Some(actor) = self.shared.actor.clone() else { return };
         for Portion { server, count } in self.pace.due(now_ms, &mut rand::rng()) {
+            if !self.is_its_turn() {
+                return;
+            }
             match self.shared.shed(&actor, &server, count).await {
                 Ok(shed) => {
                     self.utilization.shed(now_ms, shed);

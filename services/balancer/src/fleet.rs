@@ -35,6 +35,12 @@ fn staying(service: &ServiceSnapshot) -> impl Iterator<Item = &ReplicaSnapshot> 
     service.replicas.iter().filter(|replica| replica.phase != ReplicaPhase::Draining)
 }
 
+/// A replica that takes connections and whose number of them nobody knows. To take it for empty would be wrong either way.
+pub(crate) fn uncounted(service: &ServiceSnapshot) -> Option<&str> {
+    let mut ready = staying(service).filter(|replica| replica.phase == ReplicaPhase::Ready);
+    ready.find(|replica| replica.connections.is_none()).map(|replica| replica.name.as_str())
+}
+
 /// The replicas of the platform, with the sessions that `listed` has of them, or, without, the connections that the
 /// platform counts.
 pub(crate) fn of_platform(service: &ServiceSnapshot, listed: Option<&Listed>, settings: &Settings) -> Fleet {

@@ -8,7 +8,8 @@
 //!                                           └─▶ log, metrics, the platform's events
 //! ```
 //!
-//! Without a platform it says what it would do and does nothing. [`Settings`] is what can be set, [`metrics`] what is
+//! Of several balancers one acts at a time ([`Turn`]); the others stand by. Without a platform it says what it would do
+//! and does nothing. [`Settings`] is what can be set, [`metrics`] what is
 //! counted.
 
 mod actor;
@@ -20,6 +21,7 @@ mod routes;
 mod server;
 mod sessions;
 mod settings;
+mod turn;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,21 +31,21 @@ pub use server::Server;
 pub use service::Error;
 use service::Shutdown;
 pub use settings::{Environment, Policy, Settings};
+pub use turn::{Alone, Turn};
 
 /// What a balancer acts on.
 #[derive(Clone)]
 pub enum Platform {
-    Target(Arc<dyn Target>),
+    /// A platform, and whose turn it is to act on it.
+    Target(Arc<dyn Target>, Arc<dyn Turn>),
     /// There is none, and why: decisions are told and not carried out.
-    None {
-        why: String,
-    },
+    None { why: String },
 }
 
 impl fmt::Debug for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Target(_) => f.write_str("Target"),
+            Self::Target(..) => f.write_str("Target"),
             Self::None { why } => f.debug_struct("None").field("why", why).finish(),
         }
     }

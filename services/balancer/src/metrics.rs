@@ -6,6 +6,10 @@
 //! | `balancer_sessions` | sessions, or connections, at the last look |
 //! | `balancer_decisions_total` | decisions that ordered something |
 //! | `balancer_orders_total{order}` | orders that were carried out: `activate`, `deactivate`, `deletion_cost`, `scale`, `shed` |
+//! | `balancer_acts` | 1: it is this balancer's turn to act; 0: another one acts |
+//! | `balancer_scale_downs_total{foreseen}` | scale-downs by the autoscaler, by whether they were foreseen: `yes`, `no` |
+//! | `balancer_victims_total` | replicas that foreseen scale-downs took away |
+//! | `balancer_victim_writes_total` | writes for foreseen scale-downs: traffic and deletion costs, also those taken back |
 //! | `balancer_moved_total` | sessions that were asked to move |
 //! | `balancer_failures_total{part}` | looks and orders that failed, by `redis` and `platform` |
 //! | `balancer_log_lines_total`, `balancer_log_lines_shipped_total`, `balancer_log_lines_dropped_total`, `balancer_log_lines_unwritten_total` | as for every service |
@@ -27,6 +31,11 @@ pub(crate) struct Metrics {
     sessions: Gauge,
     pub(crate) decisions: Counter,
     orders: [Counter; 5],
+    pub(crate) acts: Gauge,
+    pub(crate) foreseen: Counter,
+    pub(crate) unforeseen: Counter,
+    pub(crate) victims: Counter,
+    pub(crate) victim_writes: Counter,
     pub(crate) moved: Counter,
     pub(crate) redis_failures: Counter,
     pub(crate) platform_failures: Counter,
@@ -44,12 +53,26 @@ impl Metrics {
         let parts = ["redis", "platform"];
         let [redis_failures, platform_failures] =
             by_label(registry, "failures", "Looks and orders that failed", "part", parts);
+        let acts = Gauge::default();
+        registry.register("acts", "Whether it is this balancer's turn to act", acts.clone());
+        let [foreseen, unforeseen] = by_label(
+            registry,
+            "scale_downs",
+            "Scale-downs by the autoscaler, by whether they were foreseen",
+            "foreseen",
+            ["yes", "no"],
+        );
         Arc::new(Self {
             active: servers.get_or_create_owned(&[("traffic", "active")]),
             inactive: servers.get_or_create_owned(&[("traffic", "inactive")]),
             sessions,
             decisions: counter(registry, "decisions", "Decisions that ordered something"),
             orders: by_label(registry, "orders", "Orders that were carried out", "order", kinds),
+            acts,
+            foreseen,
+            unforeseen,
+            victims: counter(registry, "victims", "Replicas that foreseen scale-downs took away"),
+            victim_writes: counter(registry, "victim_writes", "Writes for foreseen scale-downs"),
             moved: counter(registry, "moved", "Sessions that were asked to move"),
             redis_failures,
             platform_failures,

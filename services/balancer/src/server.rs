@@ -16,7 +16,7 @@ use crate::{Error, Platform, Settings, routes};
 
 /// Requests at a time.
 const CONNECTIONS_MAX: usize = 256;
-/// How long giving back what rests may take at the end.
+/// How long giving back what rests may take at the end, and then the turn.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// A server that is bound: requests wait to be served by [`Server::run`].
@@ -81,6 +81,7 @@ impl Server {
                 tokio::spawn(web::serve(listener, routes::router(Arc::clone(&shared)), CONNECTIONS_MAX));
             readiness.ready();
             info!("ready");
+            let turn = shared.actor.as_ref().map(|actor| Arc::clone(&actor.turn));
             let mut engine = Engine::new(shared);
             tokio::select! {
                 () = engine.run() => {}
@@ -90,6 +91,10 @@ impl Server {
             accepting.abort();
             // The platform may be going away as well.
             let _ = tokio::time::timeout(FAREWELL, engine.leave()).await;
+            if let Some(turn) = turn {
+                let giving_back = tokio::task::spawn_blocking(move || turn.give_back());
+                let _ = tokio::time::timeout(FAREWELL, giving_back).await;
+            }
             info!("ended");
         });
         runtime.shutdown_background();

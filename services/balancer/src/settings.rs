@@ -1,11 +1,13 @@
 //! The settings, their variables and their defaults.
 
+use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use balance::{ExcessRules, Rules};
 use service::settings::common::{ADMIN_HOST, ADMIN_PORT, HOST, POD_NAME};
 use service::settings::{Env, Host, Invalid, Reader, Setting, Variable};
-use service::{logs, redis};
+use service::{logs, redis, shed};
 
 const PORT: Variable = Variable::new("PORT", "8488", "TCP port of the service; 0 is any free one.");
 const POLICY: Variable = Variable::new(
@@ -26,7 +28,25 @@ const ENVIRONMENT_TYPE: Variable = Variable::new(
 );
 const PLAYCTL_PLATFORM: Variable = Variable::optional(
     "PLAYCTL_PLATFORM",
-    "The platform of this machine to act on. Without it the balancer says what it would do.",
+    "The platform of this machine to act on. Without it the balancer acts on the cluster that it runs in, and says elsewhere \
+     what it would do.",
+);
+const BALANCER_KUBECONFIG: Variable = Variable::optional(
+    "BALANCER_KUBECONFIG",
+    "A kubeconfig file, to act from outside on the namespace of its current context.",
+);
+const BALANCER_LEASE: Variable = Variable::optional(
+    "BALANCER_LEASE",
+    "In a cluster: the Lease by which one of several balancers acts; without it `balancer-SERVICE`.",
+);
+const CONNECTIONS_METRIC: Variable = Variable::optional(
+    "CONNECTIONS_METRIC",
+    "In a cluster: the gauge of connections at `/metrics` of the replicas' port `admin`; without it `tcp_connections` for \
+     `tcp`, `ws_sessions` for `ws`.",
+);
+const SHED_TOKEN: Variable = Variable::optional(
+    "SHED_TOKEN",
+    "In a cluster: the replicas' own SHED_TOKEN, which orders to shed carry.",
 );
 const SESSIONS_FROM: Variable = Variable::new(
     "SESSIONS_FROM",
@@ -91,6 +111,12 @@ const OUTCOME_AFTER: Variable = Variable::new(
     "How long it takes after a round of shedding until counts are right again: clients come back, metrics follow \
      (`excess`); seconds.",
 );
+const METRIC_WINDOW: Variable = Variable::new(
+    "METRIC_WINDOW",
+    "60",
+    "For how long the autoscaler's metric remembers, so that a connection that moved counts twice for it (`excess`); \
+     seconds.",
+);
 
 /// What the original found its servers by.
 const REFUSED: [&Variable; 4] = [
@@ -100,6 +126,8 @@ const REFUSED: [&Variable; 4] = [
     &Variable::optional("DOCKER_SOCKET_PROXY_PORT", "Refused: servers are started by the platform."),
 ];
 
+/// How often autoscalers look.
+const SYNC: Duration = Duration::from_secs(15);
 const INTERVAL_LEAST: Duration = Duration::from_millis(100);
 
 /// Which rules decide.
@@ -158,6 +186,23 @@ impl Setting for SessionsFrom {
     }
 }
 
+/// What matters in a cluster alone.
+#[derive(Clone)]
+pub struct ClusterSettings {
+    /// To act from outside.
+    pub kubeconfig: Option<PathBuf>,
+    pub lease: String,
+    /// The gauge of connections, where these are counted.
+    pub gauge: Option<String>,
+    pub shed_token: Option<String>,
+}
+
+impl fmt::Debug for ClusterSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClusterSettings").field("lease", &self.lease).finish_non_exhaustive()
+    }
+}
+
 /// Everything that can be set.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -171,6 +216,7 @@ pub struct Settings {
     pub environment: Environment,
     /// The platform of this machine to act on.
     pub local_platform: Option<String>,
+    pub cluster: ClusterSettings,
     /// Whether servers list their sessions in Redis; otherwise the platform counts connections.
     pub sessions_in_redis: bool,
     pub ws_capacity: u64,
@@ -194,6 +240,10 @@ impl Settings {
         &KUBERNETES_APP_LABEL,
         &ENVIRONMENT_TYPE,
         &PLAYCTL_PLATFORM,
+        &BALANCER_KUBECONFIG,
+        &BALANCER_LEASE,
+        &CONNECTIONS_METRIC,
+        &SHED_TOKEN,
         &SESSIONS_FROM,
         &CONNECTION_LIMIT_PER_HOST,
         &MAX_UTILIZATION_PERCENT,
@@ -210,6 +260,7 @@ impl Settings {
         &ACCEPT_RATE,
         &SETTLE,
         &OUTCOME_AFTER,
+        &METRIC_WINDOW,
         &POD_NAME,
         &logs::RUST_LOG,
         &redis::REDIS_HOST,
@@ -262,7 +313,9 @@ impl Settings {
             outcome_ms: milliseconds(reader.duration(&OUTCOME_AFTER)),
             settle_ms: milliseconds(reader.duration(&SETTLE)),
             pause_ms: milliseconds(balance_interval),
+            twice_ms: milliseconds(reader.duration(&METRIC_WINDOW).saturating_add(SYNC)),
         };
+        let cluster = cluster(&mut reader, &service, sessions_in_redis);
         let settings = Self {
             host: reader.get(&HOST),
             port: reader.get(&PORT),
@@ -272,6 +325,7 @@ impl Settings {
             service,
             environment: reader.get(&ENVIRONMENT_TYPE),
             local_platform: reader.optional(&PLAYCTL_PLATFORM),
+            cluster,
             sessions_in_redis,
             ws_capacity: above_zero(&mut reader, &WS_SESSION_MAX_SESSIONS),
             sse_capacity: above_zero(&mut reader, &SSE_SESSION_MAX_SESSIONS),
@@ -283,6 +337,25 @@ impl Settings {
             redis: redis::Settings::read(&mut reader),
         };
         reader.finish(settings)
+    }
+}
+
+fn cluster(reader: &mut Reader<'_>, service: &str, sessions_in_redis: bool) -> ClusterSettings {
+    let usual = match service {
+        "tcp" => Some("tcp_connections"),
+        "ws" => Some("ws_sessions"),
+        _ => None,
+    };
+    let gauge = reader.optional(&CONNECTIONS_METRIC).or(usual.map(ToOwned::to_owned));
+    let token = reader.optional::<String>(&SHED_TOKEN);
+    if let Some(token) = token.as_ref().filter(|token| !shed::is_token(token)) {
+        reader.refuse(&SHED_TOKEN, token.clone(), "16 to 256 visible ASCII characters");
+    }
+    ClusterSettings {
+        kubeconfig: reader.optional::<String>(&BALANCER_KUBECONFIG).map(PathBuf::from),
+        lease: reader.optional(&BALANCER_LEASE).unwrap_or_else(|| format!("balancer-{service}")),
+        gauge: gauge.filter(|_| !sessions_in_redis),
+        shed_token: token,
     }
 }
 
@@ -328,6 +401,17 @@ mod tests {
     }
 
     #[test]
+    fn connections_are_counted_by_the_gauge_of_the_service_unless_another_one_is_named() {
+        let gauge = |variables: &[(&'static str, &'static str)]| read(variables).unwrap().cluster.gauge;
+        assert_eq!(gauge(&[]), None, "Redis has the sessions of ws");
+        assert_eq!(gauge(&[("SESSIONS_FROM", "connections")]).as_deref(), Some("ws_sessions"));
+        assert_eq!(gauge(&[("KUBERNETES_APP_LABEL", "tcp")]).as_deref(), Some("tcp_connections"));
+        let chat = [("KUBERNETES_APP_LABEL", "chat"), ("CONNECTIONS_METRIC", "users")];
+        assert_eq!((gauge(&chat[..1]), gauge(&chat).as_deref()), (None, Some("users")));
+        assert_eq!(read(&chat).unwrap().cluster.lease, "balancer-chat");
+    }
+
+    #[test]
     fn what_the_original_found_servers_by_is_refused_with_the_reason() {
         let text = read(&[("CONSUL_HOST", "consul"), ("DOCKER_SOCKET_PROXY_PORT", "2375")]).unwrap_err();
         for part in ["CONSUL_HOST=\"consul\"", "DOCKER_SOCKET_PROXY_PORT=\"2375\"", "through the platform"] {
@@ -345,6 +429,7 @@ mod tests {
             ("SHED_RATE", "0"),
             ("BALANCE_INTERVAL", "1ms"),
             ("SESSIONS_FROM", "x"),
+            ("SHED_TOKEN", "short"),
         ])
         .unwrap_err();
         for part in [
@@ -355,6 +440,7 @@ mod tests {
             "SHED_RATE",
             r#"BALANCE_INTERVAL="1ms": expected 100ms at least"#,
             "SESSIONS_FROM",
+            "SHED_TOKEN=(hidden, 5 characters): expected 16",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }

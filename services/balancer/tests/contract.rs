@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use balancer::{Platform, Server, Settings};
+use balancer::{Alone, Platform, Server, Settings, Turn};
 use fixtures::{DEADLINE, Redis, Running, eventually};
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -32,6 +33,7 @@ struct State {
     calls: Vec<String>,
     told: Vec<Balanced>,
     fails: bool,
+    uncounted: bool,
 }
 
 impl Noted {
@@ -89,7 +91,7 @@ impl Target for Noted {
             traffic: *traffic,
             deletion_cost: *cost,
             restarts: 0,
-            connections: Some(1000),
+            connections: (!state.uncounted).then_some(1000),
             packets_per_second: None,
             packets_received: None,
             cpu_cores: None,
@@ -208,7 +210,7 @@ fn start(redis: &Redis, platform: Platform, variables: &[(&str, &str)]) -> Runni
 }
 
 fn acts_on(platform: &Arc<Noted>) -> Platform {
-    Platform::Target(Arc::clone(platform) as Arc<dyn Target>)
+    Platform::Target(Arc::clone(platform) as Arc<dyn Target>, Arc::new(Alone))
 }
 
 /// `count` sessions of a host.
@@ -332,6 +334,71 @@ fn a_balancer_that_ends_beside_an_autoscaler_leaves_nobody_resting() {
     eventually("it sheds", || platform.calls() == ["ws-0 inactive", "ws-0 sheds 7"]);
     balancer.shutdown.drain();
     eventually("it gives back", || platform.calls() == ["ws-0 inactive", "ws-0 sheds 7", "ws-0 active"]);
+}
+
+/// A turn that a test gives and takes.
+#[derive(Default)]
+struct Given {
+    mine: AtomicBool,
+    returned: AtomicBool,
+}
+
+impl Turn for Given {
+    fn is_mine(&self) -> bool {
+        self.mine.load(Ordering::SeqCst)
+    }
+    fn whose(&self) -> String {
+        "somebody".to_owned()
+    }
+    fn give_back(&self) {
+        self.returned.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_balancer_whose_turn_it_is_not_does_nothing_and_at_once() {
+    let (redis, platform) = (Redis::start(), Noted::with(2, true));
+    sessions(&redis, "WsSession", "10.0.0.0", 400);
+    let turn = Arc::new(Given::default());
+    let acts = Platform::Target(Arc::clone(&platform) as Arc<dyn Target>, Arc::clone(&turn) as Arc<dyn Turn>);
+    let quick =
+        [("SETTLE", "0"), ("OUTCOME_AFTER", "1h"), ("SHED_RATE", "4"), ("UTILIZATION_INTERVAL", "10")];
+    let [settle, outcome, rate, _] = quick;
+    let balancer = start(&redis, acts, &[settle, outcome, rate]);
+    balancer.expect_metric("balancer_acts", 0);
+    assert_eq!(platform.calls(), [] as [String; 0]);
+    turn.mine.store(true, Ordering::SeqCst);
+    // Four a second: it would go on for seconds.
+    eventually("it sheds", || platform.calls().iter().any(|call| call.starts_with("ws-0 sheds")));
+    turn.mine.store(false, Ordering::SeqCst);
+    balancer.expect_metric("balancer_acts", 0);
+    let calls = platform.calls();
+    turn.mine.store(true, Ordering::SeqCst);
+    balancer.expect_metric("balancer_acts", 1);
+    turn.mine.store(false, Ordering::SeqCst);
+    balancer.expect_metric("balancer_acts", 0);
+    let sheds = |calls: &[String]| calls.iter().filter(|call| call.contains("sheds")).count();
+    assert_eq!(
+        sheds(&platform.calls()),
+        sheds(&calls),
+        "what was left of its order is not carried out later"
+    );
+    balancer.shutdown.drain();
+    eventually("it gives back", || turn.returned.load(Ordering::SeqCst));
+    assert!(!platform.calls().contains(&"ws-0 active".to_owned()), "{:?}", platform.calls());
+}
+
+#[test]
+fn replicas_whose_connections_nobody_knows_are_not_taken_for_empty() {
+    let (redis, platform) = (Redis::start(), Noted::with(2, true));
+    platform.state.lock().uncounted = true;
+    let quick = [("SETTLE", "0"), ("SESSIONS_FROM", "connections")];
+    let balancer = start(&redis, acts_on(&platform), &quick);
+    eventually("it says so", || balancer.metric("balancer_failures_total{part=\"platform\"}") >= 2);
+    assert_eq!(platform.calls(), [] as [String; 0]);
+    platform.state.lock().uncounted = false;
+    balancer.expect_metric("balancer_sessions", 2000);
+    balancer.expect_all_well();
 }
 
 #[test]

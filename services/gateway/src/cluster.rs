@@ -53,9 +53,16 @@ pub(crate) struct Cluster {
 #[derive(Debug, Default)]
 pub(crate) struct Routing {
     pub(crate) eligible: Vec<Arc<Backend>>,
+    /// Those whose first check has not ended, while others are eligible: who was with one of them before stays.
+    unchecked: Vec<Arc<Backend>>,
 }
 
 impl Routing {
+    /// The backends with these keys that may still get who was with them before.
+    pub(crate) fn known<'a>(&'a self, keys: &'a [&str]) -> impl Iterator<Item = &'a Arc<Backend>> {
+        self.eligible.iter().chain(&self.unchecked).filter(|backend| keys.contains(&backend.key.as_str()))
+    }
+
     /// True if `backend` may take new connections.
     pub(crate) fn has(&self, backend: &Arc<Backend>) -> bool {
         self.eligible.iter().any(|eligible| Arc::ptr_eq(eligible, backend))
@@ -100,6 +107,28 @@ pub struct EndpointView {
     pub removed: bool,
     pub ejected: bool,
     pub counts: BackendCounts,
+}
+
+/// The clusters behind one gateway: several only where paths decide.
+#[derive(Debug, Clone)]
+pub(crate) struct Clusters(pub(crate) Vec<Arc<Cluster>>);
+
+impl Clusters {
+    /// All of them as one. Its version is that which all have at least.
+    pub(crate) fn view(&self) -> ClusterView {
+        let views: Vec<ClusterView> = self.0.iter().map(|cluster| cluster.view()).collect();
+        let version = views.iter().map(|view| view.version).min().flatten();
+        ClusterView { version, endpoints: views.into_iter().flat_map(|view| view.endpoints).collect() }
+    }
+
+    /// The one there is, where there is only one.
+    pub(crate) fn only(&self) -> Arc<Cluster> {
+        Arc::clone(&self.0[0])
+    }
+
+    pub(crate) fn ejections(&self) -> u64 {
+        self.0.iter().map(|cluster| cluster.ejections()).sum()
+    }
 }
 
 impl Cluster {
@@ -234,7 +263,9 @@ impl Cluster {
     }
 
     fn publish(&self, members: &Members) {
-        self.routing.replace(Routing { eligible: members.eligible() });
+        let eligible = members.eligible();
+        let unchecked = members.with(Verdict::Unknown, false);
+        self.routing.replace(Routing { eligible, unchecked });
     }
 }
 
@@ -243,18 +274,19 @@ impl Members {
         self.list.iter_mut().find(|member| Arc::ptr_eq(&member.backend, backend))
     }
 
+    fn with(&self, verdict: Verdict, also_ejected: bool) -> Vec<Arc<Backend>> {
+        let present = self.list.iter().filter(|member| !member.draining && !member.removed);
+        present
+            .filter(|member| member.health.verdict() == verdict)
+            .filter(|member| also_ejected || member.ejected_until.is_none())
+            .map(|member| Arc::clone(&member.backend))
+            .collect()
+    }
+
     fn eligible(&self) -> Vec<Arc<Backend>> {
-        let of = |verdict: Verdict, also_ejected: bool| -> Vec<Arc<Backend>> {
-            let present = self.list.iter().filter(|member| !member.draining && !member.removed);
-            present
-                .filter(|member| member.health.verdict() == verdict)
-                .filter(|member| also_ejected || member.ejected_until.is_none())
-                .map(|member| Arc::clone(&member.backend))
-                .collect()
-        };
         [(Verdict::Healthy, false), (Verdict::Healthy, true), (Verdict::Unknown, true)]
             .into_iter()
-            .map(|(verdict, also_ejected)| of(verdict, also_ejected))
+            .map(|(verdict, also_ejected)| self.with(verdict, also_ejected))
             .find(|found| !found.is_empty())
             .unwrap_or_default()
     }

@@ -1,8 +1,8 @@
 //! The control plane: follows the endpoints, checks health, ends ejections, and waits for the workers.
 //!
-//! It runs on a runtime of its own and talks to the data plane only through the
-//! [`Cluster`](crate::cluster::Cluster) and the [`Shutdown`](service::Shutdown).
+//! It talks to the data plane only through the [`Cluster`]s and the [`Shutdown`](service::Shutdown).
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
@@ -11,18 +11,21 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use service::{Phase, Readiness};
+use parking_lot::Mutex;
+use service::{Phase, Readiness, Shutdown};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
+use crate::cluster::Cluster;
 use crate::endpoints::dns::{Addresses, Lookup};
 use crate::endpoints::watch::Watch;
 use crate::endpoints::{self, Replicas};
 use crate::health::Checks;
 use crate::settings::HealthSettings;
-use crate::tcp::worker::Context;
+use crate::stats::Stats;
 
 /// The part of `/readyz` about the endpoints.
 const ENDPOINTS: &str = "endpoints";
@@ -30,52 +33,119 @@ const ENDPOINTS: &str = "endpoints";
 /// Where the endpoints come from.
 #[derive(Debug)]
 pub(crate) enum Source {
-    File { path: PathBuf, cluster: String, watch: Watch },
+    File { path: PathBuf, watch: Watch },
     Dns(Box<Lookup>),
+}
+
+/// A service whose endpoints are followed.
+#[derive(Debug)]
+pub(crate) struct Followed {
+    pub(crate) name: String,
+    pub(crate) source: Source,
+    pub(crate) cluster: Arc<Cluster>,
 }
 
 /// What the control plane looks after.
 #[derive(Debug)]
 pub(crate) struct Control {
-    pub(crate) context: Context,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) shutdown: Shutdown,
     pub(crate) readiness: Readiness,
-    pub(crate) source: Source,
+    pub(crate) services: Vec<Followed>,
     /// Where the gateway itself listens.
     pub(crate) listeners: Vec<SocketAddr>,
     pub(crate) health: HealthSettings,
     pub(crate) supervisor: Option<OwnedFd>,
-    /// Notified when the endpoints were first read.
+    /// Notified when the endpoints of all services were first read.
     pub(crate) first_endpoints: oneshot::Sender<()>,
 }
 
 impl Control {
     /// Runs until it is dropped, when the workers are done; returns only on failure.
     pub(crate) async fn run(self) -> io::Result<()> {
-        let Self { context, readiness, source, listeners, health, supervisor, first_endpoints } = self;
-        let checks = Checks::new(health, Arc::clone(&context.cluster));
-        let follower = Follower {
-            context: context.clone(),
-            readiness: readiness.clone(),
-            listeners,
-            checks,
-            rejected: None,
-            first: Some(first_endpoints),
+        let Self { stats, shutdown, readiness, services, listeners, health, supervisor, first_endpoints } =
+            self;
+        let faults = Arc::new(Faults { readiness: readiness.clone(), words: Mutex::default() });
+        let mut following = JoinSet::new();
+        let mut firsts = Vec::new();
+        for (index, Followed { name, source, cluster }) in services.into_iter().enumerate() {
+            let (told, first) = oneshot::channel();
+            firsts.push(first);
+            let follower = Follower {
+                name,
+                index,
+                checks: Checks::new(health, Arc::clone(&cluster)),
+                cluster: Arc::clone(&cluster),
+                stats: Arc::clone(&stats),
+                faults: Arc::clone(&faults),
+                listeners: listeners.clone(),
+                rejected: None,
+                first: Some(told),
+            };
+            following.spawn(follower.follow(source));
+            following.spawn(end_ejections(cluster));
+        }
+        let ready = readiness.clone();
+        let become_ready = async move {
+            for first in firsts {
+                if first.await.is_err() {
+                    // Its follower failed, which is the end of all.
+                    return Ok(());
+                }
+            }
+            ready.ready();
+            // Nobody waits for it any more if the drain has begun.
+            let _ = first_endpoints.send(());
+            Ok(())
+        };
+        let first_failure = async {
+            while let Some(ended) = following.join_next().await {
+                ended.map_err(io::Error::other)??;
+            }
+            Ok(())
         };
         tokio::try_join!(
-            follower.follow(source),
-            end_ejections(&context),
-            follow_shortages(&context, &readiness),
-            follow_shutdown(&context, &readiness),
-            follow_supervisor(&context, supervisor),
+            first_failure,
+            become_ready,
+            follow_shortages(&stats, &readiness),
+            follow_shutdown(&shutdown, &readiness),
+            follow_supervisor(&shutdown, supervisor),
         )?;
         Ok(())
     }
 }
 
-/// Takes the endpoints over whenever they change.
-struct Follower {
-    context: Context,
+/// What is wrong with the endpoints, by service, as `/readyz` says it.
+struct Faults {
     readiness: Readiness,
+    words: Mutex<BTreeMap<usize, String>>,
+}
+
+impl Faults {
+    fn set(&self, service: usize, fault: Option<String>) {
+        let mut words = self.words.lock();
+        match fault {
+            Some(fault) => words.insert(service, fault),
+            None => words.remove(&service),
+        };
+        if words.is_empty() {
+            self.readiness.restore(ENDPOINTS);
+        } else {
+            let all: Vec<&str> = words.values().map(String::as_str).collect();
+            self.readiness.degrade(ENDPOINTS, all.join("; "));
+        }
+    }
+}
+
+/// Takes the endpoints of a service over whenever they change.
+struct Follower {
+    /// The service's, in the endpoints file.
+    name: String,
+    /// Which of the services it is.
+    index: usize,
+    cluster: Arc<Cluster>,
+    stats: Arc<Stats>,
+    faults: Arc<Faults>,
     listeners: Vec<SocketAddr>,
     /// Why the endpoints cannot be read now, so that it is reported once.
     rejected: Option<String>,
@@ -86,18 +156,18 @@ struct Follower {
 impl Follower {
     async fn follow(self, source: Source) -> io::Result<()> {
         match source {
-            Source::File { path, cluster, watch } => self.follow_file(path, &cluster, watch).await,
+            Source::File { path, watch } => self.follow_file(path, watch).await,
             Source::Dns(lookup) => self.follow_name(*lookup).await,
         }
     }
 
-    async fn follow_file(mut self, path: PathBuf, cluster: &str, watch: Watch) -> io::Result<()> {
+    async fn follow_file(mut self, path: PathBuf, watch: Watch) -> io::Result<()> {
         let mut changes = watch.start()?;
         changes.look();
         loop {
-            match endpoints::read(&path, cluster, &self.listeners) {
+            match endpoints::read(&path, &self.name, &self.listeners) {
                 Ok(replicas) => {
-                    let missing = format!("the endpoints file has no cluster {cluster:?}");
+                    let missing = format!("the endpoints file has no cluster {:?}", self.name);
                     self.accept(&replicas, replicas.endpoints.is_none().then_some(missing));
                 }
                 Err(reason) => self.reject(&path.display(), reason.to_string()),
@@ -132,9 +202,11 @@ impl Follower {
         if self.rejected.as_ref() != Some(&reason) {
             error!(%source, reason, "endpoints cannot be read: the last good state stays in use");
         }
-        self.context.stats.endpoints_rejected.increment();
-        self.context.stats.set_endpoints_stale(true);
-        self.readiness.degrade(ENDPOINTS, reason.clone());
+        self.stats.endpoints_rejected.increment();
+        if self.rejected.is_none() {
+            self.stats.endpoints_became_stale(true);
+        }
+        self.faults.set(self.index, Some(reason.clone()));
         self.rejected = Some(reason);
     }
 
@@ -142,37 +214,37 @@ impl Follower {
     fn accept(&mut self, replicas: &Replicas, lacking: Option<String>) {
         let endpoints = replicas.endpoints.as_deref().unwrap_or_default();
         let draining = endpoints.iter().filter(|endpoint| endpoint.draining).count();
-        self.context.cluster.take_over(replicas.version, endpoints);
-        self.context.stats.set_endpoints_stale(false);
+        self.cluster.take_over(replicas.version, endpoints);
+        if self.rejected.take().is_some() {
+            self.stats.endpoints_became_stale(false);
+        }
         self.checks.follow_cluster();
-        info!(version = replicas.version, endpoints = endpoints.len(), draining, "endpoints taken over");
-        self.rejected = None;
-        if let Some(own) = replicas.own.first() {
-            let reason = format!(
+        let (service, version) = (&self.name, replicas.version);
+        info!(service, version, endpoints = endpoints.len(), draining, "endpoints taken over");
+        let own = replicas.own.first().map(|own| {
+            format!(
                 "endpoint {:?} at {} is this gateway itself and is left out: a connection to it would come back for ever",
                 own.name, own.address
-            );
-            error!("{reason}");
-            self.readiness.degrade(ENDPOINTS, reason);
-        } else if let Some(lacking) = lacking {
+            )
+        });
+        if let Some(own) = &own {
+            error!("{own}");
+        } else if let Some(lacking) = &lacking {
             warn!("{lacking}");
-            self.readiness.degrade(ENDPOINTS, lacking);
-        } else {
-            self.readiness.restore(ENDPOINTS);
         }
-        self.readiness.ready();
+        self.faults.set(self.index, own.or(lacking));
         if let Some(first) = self.first.take() {
-            // Nobody waits for it any more if the drain has begun.
+            // Nobody waits for it any more if another service failed.
             let _ = first.send(());
         }
     }
 }
 
 /// Readmits ejected backends when their time is up; sleeps while there are none.
-async fn end_ejections(context: &Context) -> io::Result<()> {
+async fn end_ejections(cluster: Arc<Cluster>) -> io::Result<()> {
     loop {
-        let ejected = context.cluster.ejected.notified();
-        match context.cluster.readmit(clock::now()) {
+        let ejected = cluster.ejected.notified();
+        match cluster.readmit(clock::now()) {
             None => ejected.await,
             Some(ends) => {
                 tokio::select! {
@@ -185,8 +257,8 @@ async fn end_ejections(context: &Context) -> io::Result<()> {
 }
 
 /// Says in `/readyz` what keeps clients out, as long as it does.
-async fn follow_shortages(context: &Context, readiness: &Readiness) -> io::Result<()> {
-    let shortages = &context.stats.shortages;
+async fn follow_shortages(stats: &Stats, readiness: &Readiness) -> io::Result<()> {
+    let shortages = &stats.shortages;
     let mut said = Vec::new();
     loop {
         let (lasting, next) = shortages.end(clock::now());
@@ -211,14 +283,14 @@ async fn follow_shortages(context: &Context, readiness: &Readiness) -> io::Resul
     }
 }
 
-async fn follow_shutdown(context: &Context, readiness: &Readiness) -> io::Result<()> {
-    context.shutdown.reached(Phase::Draining).await;
+async fn follow_shutdown(shutdown: &Shutdown, readiness: &Readiness) -> io::Result<()> {
+    shutdown.reached(Phase::Draining).await;
     readiness.draining();
     Ok(())
 }
 
 /// Ends at once when the supervisor is gone: nothing it started may outlive it.
-async fn follow_supervisor(context: &Context, supervisor: Option<OwnedFd>) -> io::Result<()> {
+async fn follow_supervisor(shutdown: &Shutdown, supervisor: Option<OwnedFd>) -> io::Result<()> {
     let Some(supervisor) = supervisor else {
         return Ok(());
     };
@@ -228,6 +300,6 @@ async fn follow_supervisor(context: &Context, supervisor: Option<OwnedFd>) -> io
     // Nothing comes over it after the listeners. A reset is an end too.
     while supervisor.read(&mut [0; 64]).await.is_ok_and(|bytes| bytes > 0) {}
     error!("the supervisor is gone: ending at once");
-    context.shutdown.force();
+    shutdown.force();
     Ok(())
 }

@@ -6,24 +6,24 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use platform::values::Protocol;
 use service::admin::{Admin, Pages};
 use service::{Phase, Readiness, Shutdown};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 use tracing::info;
 
 use crate::cluster::health::Thresholds;
-use crate::cluster::{Cluster, Ejection};
-use crate::control::{Control, Source};
+use crate::cluster::{Cluster, Clusters, Ejection};
+use crate::control::{Control, Followed, Source};
 use crate::endpoints::dns::{self, Lookup};
 use crate::endpoints::watch::Watch;
 use crate::log_lines::LogLines;
 use crate::metrics;
-use crate::settings::{self, Settings};
+use crate::settings::{self, Protocol, Settings};
 use crate::stats::Stats;
 use crate::tcp::worker::Context;
-use crate::{listeners, tcp, udp};
+use crate::{http, listeners, tcp, udp};
 
 /// Pipes for bulk data in the whole process. They use open files that the limit on connections leaves free.
 const PIPES_MAX: usize = 48;
@@ -70,6 +70,15 @@ impl Worker {
     }
 }
 
+/// What carries the traffic.
+#[derive(Debug)]
+enum Plane {
+    /// Event loops, each on a thread.
+    Loops(Vec<Worker>),
+    /// Tasks of the runtime.
+    Http(Box<http::Server>),
+}
+
 /// What clients connect to.
 #[derive(Debug)]
 enum Bound {
@@ -80,7 +89,9 @@ enum Bound {
 impl Bound {
     fn new(settings: &Settings) -> io::Result<Self> {
         Ok(match settings.protocol {
-            Protocol::Tcp => Self::Tcp(listeners::Bound::new(settings.listeners, settings.stall_timeout)?),
+            Protocol::Tcp | Protocol::Http => {
+                Self::Tcp(listeners::Bound::new(settings.listeners, settings.stall_timeout)?)
+            }
             Protocol::Udp => Self::Udp(udp::sockets::Bound::new(settings.listeners, settings.workers.get())?),
         })
     }
@@ -106,7 +117,8 @@ impl Bound {
 pub struct Gateway {
     addresses: Vec<SocketAddr>,
     admin: Admin,
-    workers: Vec<Worker>,
+    plane: Plane,
+    threads: usize,
     control: Control,
     first_endpoints: oneshot::Receiver<()>,
     log_lines: Option<LogLines>,
@@ -124,34 +136,44 @@ impl Gateway {
         let addresses = bound.addresses().map_err(Error::Listeners)?;
         let thresholds = Thresholds { fall: settings.health.fall, rise: settings.health.rise };
         let ejection = Ejection { failures: settings.eject_failures, duration: settings.eject_time };
-        let context = Context {
-            cluster: Arc::new(Cluster::new(thresholds, ejection)),
-            stats: Arc::new(Stats::default()),
-            shutdown,
-        };
-        let workers = match &bound {
-            Bound::Tcp(bound) => {
-                tcp_workers(&settings, bound, &context, open_files).map_err(Error::EventLoop)?
+        let cluster = || Arc::new(Cluster::new(thresholds, ejection));
+        let clusters = Clusters(settings.services.iter().map(|_| cluster()).collect());
+        let stats = Arc::new(Stats::default());
+        let context =
+            || Context { cluster: clusters.only(), stats: Arc::clone(&stats), shutdown: shutdown.clone() };
+        let plane = match &bound {
+            Bound::Tcp(bound) if settings.protocol == Protocol::Http => {
+                let parts = http::Parts { clusters: &clusters, stats: &stats, shutdown: &shutdown };
+                let server = http::Server::new(&settings, bound, &parts, open_files);
+                Plane::Http(Box::new(server.map_err(Error::Listeners)?))
             }
-            Bound::Udp(bound) => udp_workers(&settings, bound, &context, open_files)?,
+            Bound::Tcp(bound) => {
+                Plane::Loops(tcp_workers(&settings, bound, &context(), open_files).map_err(Error::EventLoop)?)
+            }
+            Bound::Udp(bound) => Plane::Loops(udp_workers(&settings, bound, &context(), open_files)?),
         };
 
         let log_lines = LogLines::new(&settings)?;
         let readiness = Readiness::new();
-        let admin = admin(&settings, &context, &bound, readiness.clone()).map_err(Error::Admin)?;
+        let admin = admin(&settings, &stats, &clusters, &bound, readiness.clone()).map_err(Error::Admin)?;
         info!(?addresses, admin = %admin.address(), policy = ?settings.policy, "listening");
-        let source = source(settings.source)?;
+        let services = settings.services.into_iter().zip(&clusters.0).map(|(service, cluster)| {
+            let source = source(service.source)?;
+            Ok(Followed { name: service.name, source, cluster: Arc::clone(cluster) })
+        });
         let (told, first_endpoints) = oneshot::channel();
         let control = Control {
-            context,
+            stats,
+            shutdown,
             readiness,
-            source,
+            services: services.collect::<Result<_, Error>>()?,
             listeners: addresses.clone(),
             health: settings.health,
             supervisor: bound.into_supervisor(),
             first_endpoints: told,
         };
-        Ok(Self { addresses, admin, workers, control, first_endpoints, log_lines })
+        let threads = settings.workers.get();
+        Ok(Self { addresses, admin, plane, threads, control, first_endpoints, log_lines })
     }
 
     /// Where it listens; the first of them if it was handed more than one listener.
@@ -174,14 +196,9 @@ impl Gateway {
     /// # Errors
     /// If an event loop or the control plane fails; the connections are closed then.
     pub fn run(self) -> Result<(), Error> {
-        let Self { admin, workers, control, first_endpoints, log_lines, .. } = self;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .thread_name("worker")
-            .max_blocking_threads(workers.len())
-            .build()
-            .map_err(Error::Control)?;
-        let shutdown = control.context.shutdown.clone();
+        let Self { admin, plane, threads, control, first_endpoints, log_lines, .. } = self;
+        let runtime = runtime(&plane, threads).map_err(Error::Control)?;
+        let shutdown = control.shutdown.clone();
         let work = async {
             let control = tokio::spawn(control.run());
             let control_failed = async {
@@ -192,7 +209,7 @@ impl Gateway {
                 }
             };
             tokio::select! {
-                result = carry(workers, first_endpoints, &shutdown) => result,
+                result = carry(plane, first_endpoints, &shutdown) => result,
                 error = control_failed => Err(error),
             }
         };
@@ -210,9 +227,22 @@ impl Gateway {
     }
 }
 
-/// Runs the workers until all are done; returns at the first that fails.
+/// One runtime for the control plane and, where tasks carry the traffic, for them.
+fn runtime(plane: &Plane, threads: usize) -> io::Result<Runtime> {
+    let mut builder = match plane {
+        Plane::Http(_) if threads > 1 => Builder::new_multi_thread(),
+        Plane::Http(_) | Plane::Loops(_) => Builder::new_current_thread(),
+    };
+    match plane {
+        Plane::Http(_) => builder.worker_threads(threads),
+        Plane::Loops(workers) => builder.max_blocking_threads(workers.len()),
+    };
+    builder.enable_all().thread_name("worker").build()
+}
+
+/// Runs until all that carries traffic is done; returns at the first that fails.
 async fn carry(
-    workers: Vec<Worker>,
+    plane: Plane,
     first_endpoints: oneshot::Receiver<()>,
     shutdown: &Shutdown,
 ) -> Result<(), Error> {
@@ -221,6 +251,10 @@ async fn carry(
         _ = first_endpoints => {}
         () = shutdown.reached(Phase::Draining) => {}
     }
+    let workers = match plane {
+        Plane::Loops(workers) => workers,
+        Plane::Http(server) => return server.run().await.map_err(Error::Worker),
+    };
     let mut running = JoinSet::new();
     for worker in workers {
         running.spawn_blocking(|| worker.run());
@@ -233,10 +267,10 @@ async fn carry(
 
 fn source(settings: settings::Source) -> Result<Source, Error> {
     Ok(match settings {
-        settings::Source::File { path, cluster } => {
+        settings::Source::File(path) => {
             let watch =
                 Watch::new(&path).map_err(|source| Error::Endpoints { file: path.clone(), source })?;
-            Source::File { path, cluster, watch }
+            Source::File { path, watch }
         }
         settings::Source::Dns(dns) => Source::Dns(Box::new(Lookup::new(dns)?)),
     })
@@ -303,18 +337,24 @@ fn udp_workers(
     hands.into_iter().map(worker).collect::<io::Result<_>>().map_err(Error::EventLoop)
 }
 
-fn admin(settings: &Settings, context: &Context, bound: &Bound, readiness: Readiness) -> io::Result<Admin> {
+fn admin(
+    settings: &Settings,
+    stats: &Arc<Stats>,
+    clusters: &Clusters,
+    bound: &Bound,
+    readiness: Readiness,
+) -> io::Result<Admin> {
     let address = SocketAddr::new(settings.admin_host.0, settings.admin_port);
     let listener = TcpListener::bind(address)
         .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?;
-    let (stats, cluster) = (Arc::clone(&context.stats), Arc::clone(&context.cluster));
+    let stats = Arc::clone(stats);
     let registry = match bound {
-        Bound::Tcp(_) => metrics::registry(stats, cluster),
-        Bound::Udp(bound) => metrics::packets::registry(stats, cluster, bound.kernel_drops()?),
+        Bound::Tcp(_) => metrics::registry(stats, clusters.clone(), settings.protocol),
+        Bound::Udp(bound) => metrics::packets::registry(stats, clusters.only(), bound.kernel_drops()?),
     };
-    let cluster = Arc::clone(&context.cluster);
+    let clusters = clusters.clone();
     let pages = Pages::new(readiness, registry).with_json("/endpoints", move || {
-        serde_json::to_string_pretty(&cluster.view()).expect("the view has neither maps nor foreign types")
+        serde_json::to_string_pretty(&clusters.view()).expect("the view has neither maps nor foreign types")
     });
     Admin::start(listener, pages)
 }

@@ -1,4 +1,4 @@
-//! The embedded gateway: an L4 proxy for TCP and UDP.
+//! The embedded gateway: a proxy for TCP, UDP and HTTP.
 //!
 //! It takes clients' connections, or packets, and gives each client to one replica of a service, chosen by how many
 //! connections or sessions each replica has ([`balance`]). A file or DNS, which may change at any time, says which
@@ -9,7 +9,8 @@
 //! * [`Settings`] and [`Gateway`]: its settings, and how it starts.
 //! * `control`: the endpoints, health checks, ejections, shutdown; on one thread with a runtime.
 //! * `cluster`: which replicas may take a connection; no I/O and no clock.
-//! * `tcp`, `udp`: the data planes; single-threaded event loops. A process runs one of the two.
+//! * `tcp`, `udp`, `http`: the data planes, of which a process runs one: single-threaded event loops, and tasks for HTTP.
+//! * `router`, `upstream`: choosing a replica, connecting to it.
 //! * `shortages`: what keeps clients out, reported once.
 //! * `stats` and `metrics`: what is counted, and how it is shown.
 //!
@@ -22,15 +23,19 @@ mod control;
 mod endpoints;
 mod gateway;
 mod health;
+mod http;
 mod listeners;
 mod log_lines;
 mod metrics;
+mod pace;
 mod published;
+mod router;
 pub mod settings;
 mod shortages;
 mod stats;
 mod tcp;
 mod udp;
+mod upstream;
 
 pub use cluster::backend::BackendCounts;
 pub use cluster::health::Verdict;

@@ -15,14 +15,15 @@ use prometheus_client::registry::Registry;
 
 use crate::cluster::backend::BackendCounts;
 use crate::cluster::health::Verdict;
-use crate::cluster::{Cluster, ClusterView, EndpointView};
+use crate::cluster::{ClusterView, Clusters, EndpointView};
+use crate::settings::Protocol;
 use crate::shortages::Shortage;
 use crate::stats::Stats;
 
 /// A registry with everything the gateway counts.
-pub(crate) fn registry(stats: Arc<Stats>, cluster: Arc<Cluster>) -> Registry {
+pub(crate) fn registry(stats: Arc<Stats>, clusters: Clusters, carries: Protocol) -> Registry {
     let mut registry = Registry::with_prefix("gateway");
-    registry.register_collector(Box::new(Metrics { stats, cluster }));
+    registry.register_collector(Box::new(Metrics { stats, clusters, carries }));
     service::logs::register(&mut registry);
     registry
 }
@@ -30,14 +31,18 @@ pub(crate) fn registry(stats: Arc<Stats>, cluster: Arc<Cluster>) -> Registry {
 #[derive(Debug)]
 struct Metrics {
     stats: Arc<Stats>,
-    cluster: Arc<Cluster>,
+    clusters: Clusters,
+    carries: Protocol,
 }
 
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
         self.connections(&mut encoder)?;
-        let view = self.cluster.view();
-        endpoints(&mut encoder, &view, &self.stats, &self.cluster)?;
+        if self.carries == Protocol::Http {
+            self.requests(&mut encoder)?;
+        }
+        let view = self.clusters.view();
+        endpoints(&mut encoder, &view, &self.stats, self.clusters.ejections())?;
         backends(&mut encoder, &view.endpoints)
     }
 }
@@ -72,7 +77,7 @@ impl Metrics {
             let encoder = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             ConstCounter::new(counter.get()).encode(encoder)?;
         }
-        let help = "Clients' connections closed because no backend took them";
+        let help = "Clients' connections closed, or requests refused, because no backend took them";
         let mut family = encoder.encode_descriptor("connections_refused", help, None, MetricType::Counter)?;
         for shortage in Shortage::REFUSALS {
             let count = ConstCounter::new(stats.shortages.refusals(shortage));
@@ -88,12 +93,29 @@ impl Metrics {
     }
 }
 
+impl Metrics {
+    fn requests(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        let http = &self.stats.http;
+        counter(encoder, "requests", "Requests of clients", http.requests.get())?;
+        let help = "Requests that a backend took and did not answer";
+        counter(encoder, "requests_unanswered", help, http.unanswered.get())?;
+        let help = "Answers that broke off because a backend or a client was gone; the client's connection was reset";
+        counter(encoder, "answers_broken", help, http.broken.get())?;
+        let help = "Answers to clients, by class of status";
+        let mut family = encoder.encode_descriptor("answers", help, None, MetricType::Counter)?;
+        for (class, count) in http.answers() {
+            ConstCounter::new(count).encode(family.encode_family(&[("status", class)])?)?;
+        }
+        Ok(())
+    }
+}
+
 /// Metrics of the endpoints file and of all backends together.
 fn endpoints(
     encoder: &mut DescriptorEncoder<'_>,
     view: &ClusterView,
     stats: &Stats,
-    cluster: &Cluster,
+    ejections: u64,
 ) -> std::fmt::Result {
     let help = "Version of the endpoints in use";
     gauge(encoder, "endpoints_version", help, view.version.unwrap_or(0))?;
@@ -106,7 +128,7 @@ fn endpoints(
         stats.endpoints_rejected.get(),
     )?;
     let help = "Backends ejected after consecutive failed connects";
-    counter(encoder, "ejections", help, cluster.ejections())
+    counter(encoder, "ejections", help, ejections)
 }
 
 /// Reads one count of a backend.

@@ -1,13 +1,18 @@
 //! The gateway's settings, read from its environment.
 
+mod http;
+mod sources;
+
 use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use platform::values::{Policy, Protocol};
+use platform::values::Policy;
 use service::kafka;
 use service::settings::{Env, Host, Invalid, Reader, Setting, Variable};
+
+pub use http::{HttpSettings, Route};
 
 /// Open files that are not connections: listeners, polls, the admin port, health checks, pipes for bulk data.
 const FILES_RESERVED: u64 = 256;
@@ -26,10 +31,12 @@ pub mod variables {
     pub const PROTOCOL: Variable = Variable::new(
         "PROTOCOL",
         "TCP",
-        "What it carries: TCP connections or UDP packets. One process carries one.",
+        "What it carries: TCP connections, UDP packets, or HTTP requests. One process carries one.",
     );
-    pub const PORT: Variable =
-        Variable::optional("PORT", "Port; 0 takes any free one. Unset: 10000 for TCP, 10001 for UDP.");
+    pub const PORT: Variable = Variable::optional(
+        "PORT",
+        "Port; 0 takes any free one. Unset: 10000 for TCP, 10001 for UDP, 8090 for HTTP.",
+    );
     pub const ADMIN_PORT: Variable = Variable::new(
         "ADMIN_PORT",
         "20000",
@@ -46,7 +53,8 @@ pub mod variables {
     pub const ENDPOINTS_DNS: Variable = Variable::optional(
         "ENDPOINTS_DNS",
         "NAME:PORT, as in tcp.playground.svc:40000: every address of the name (A and AAAA) is a replica at that \
-         port. In place of ENDPOINTS_FILE.",
+         port. In place of ENDPOINTS_FILE. With PROTOCOL=HTTP one for each service of ROUTES, as in \
+         directory=directory.playground.svc:8080,stream=stream.playground.svc:8080.",
     );
     pub const DNS_REFRESH: Variable = Variable::new(
         "DNS_REFRESH",
@@ -59,7 +67,25 @@ pub mod variables {
     );
     pub const CLUSTER: Variable = Variable::optional(
         "CLUSTER",
-        "The cluster of the endpoints file behind this gateway. Unset: tcp for TCP, udp for UDP.",
+        "The cluster of the endpoints file behind this gateway. Unset: tcp for TCP, udp for UDP; HTTP has ROUTES.",
+    );
+    pub const ROUTES: Variable = Variable::optional(
+        "ROUTES",
+        "HTTP only, and required there: PATH=SERVICE,… as in /main=directory,/=stream. A request goes to the service \
+         of the longest path that it is at or below, which is removed for the service; without one it gets 404. A \
+         service is a cluster of the endpoints file or a name in ENDPOINTS_DNS.",
+    );
+    pub const STICKY_COOKIE: Variable = Variable::new(
+        "STICKY_COOKIE",
+        "route",
+        "HTTP only: the cookie that keeps a client with its replicas, in all gateways alike. `none`: each request is \
+         given a replica by POLICY.",
+    );
+    pub const HEAD_TIMEOUT: Variable = Variable::new(
+        "HEAD_TIMEOUT",
+        "10s",
+        "HTTP only: how long a client may take to send the head of a request, and how long a connection may wait for \
+         the next one.",
     );
     pub const POLICY: Variable = Variable::new(
         "POLICY",
@@ -96,7 +122,7 @@ pub mod variables {
     pub const CIRCUIT_MAX_CONNECTIONS: Variable = Variable::new(
         "CIRCUIT_MAX_CONNECTIONS",
         "50000",
-        "Connections or sessions of one replica at a time; above it, it is passed over. Where all are, a connection \
+        "Connections, sessions or requests of one replica at a time; above it, it is passed over. Where all are, a connection \
          is refused, and of UDP sessions the one idle for longest makes room.",
     );
     pub const CONNECT_TIMEOUT: Variable =
@@ -110,7 +136,7 @@ pub mod variables {
     pub const TUNNEL_TIMEOUT: Variable = Variable::new(
         "TUNNEL_TIMEOUT",
         "0",
-        "How long a TCP connection may carry nothing in either direction before it is closed, up to an eighth longer. \
+        "How long a TCP or HTTP connection may carry nothing in either direction before it is closed, up to an eighth longer. \
          0: for ever; how long a client may be silent is then the service's business.",
     );
     pub const HEALTH_INTERVAL: Variable =
@@ -135,7 +161,7 @@ pub mod variables {
     pub const DRAIN_TIMEOUT: Variable = Variable::new(
         "DRAIN_TIMEOUT",
         "60s",
-        "How long connections and sessions may continue after SIGTERM.",
+        "How long connections, sessions and requests may continue after SIGTERM.",
     );
     pub const WORKERS: Variable =
         Variable::new("WORKERS", "1", "Event loops. More processes scale better than more loops in one.");
@@ -144,7 +170,7 @@ pub mod variables {
         Variable::optional("POD_NAME", "Name of this gateway in logs; the host's name if not set.");
 
     /// All of them, in the order of the documentation.
-    pub const ALL: [&Variable; 36] = [
+    pub const ALL: [&Variable; 39] = [
         &PROTOCOL,
         &HOST,
         &PORT,
@@ -156,6 +182,9 @@ pub mod variables {
         &ENDPOINTS_DNS,
         &DNS_REFRESH,
         &DNS_SERVER,
+        &ROUTES,
+        &STICKY_COOKIE,
+        &HEAD_TIMEOUT,
         &POLICY,
         &UPSTREAM_BIND,
         &MAX_CONNECTIONS,
@@ -193,14 +222,37 @@ pub enum Listeners {
     Stdin,
 }
 
+/// What is carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    Tcp,
+    Udp,
+    Http,
+}
+
+impl Setting for Protocol {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.to_ascii_uppercase().as_str() {
+            "TCP" => Ok(Self::Tcp),
+            "UDP" => Ok(Self::Udp),
+            "HTTP" => Ok(Self::Http),
+            _ => Err("TCP, UDP or HTTP".into()),
+        }
+    }
+}
+
+/// A service behind the gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    pub name: String,
+    pub source: Source,
+}
+
 /// Where the gateway learns which replicas there are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// A cluster of an endpoints file.
-    File {
-        path: PathBuf,
-        cluster: String,
-    },
+    /// The cluster of the service's name in an endpoints file.
+    File(PathBuf),
     Dns(DnsSettings),
 }
 
@@ -244,7 +296,9 @@ pub struct Settings {
     pub listeners: Listeners,
     pub admin_host: Host,
     pub admin_port: u16,
-    pub source: Source,
+    /// TCP and UDP have one, HTTP has those that its routes name.
+    pub services: Vec<Service>,
+    pub http: HttpSettings,
     pub policy: Policy,
     pub upstream_bind: Option<IpAddr>,
     /// None: as many as the limit on open files allows, see [`Settings::connections_max`].
@@ -284,13 +338,17 @@ impl Settings {
         let (port, cluster) = defaults(protocol);
         let port = reader.optional(&v::PORT).unwrap_or(port);
         let from_stdin = reader.optional(&v::LISTENERS).is_some_and(|FromStdin| true);
-        let source = source(&mut reader, cluster);
+        let http = HttpSettings::read(&mut reader, protocol == Protocol::Http);
+        let cluster = reader.optional(&v::CLUSTER).unwrap_or_else(|| cluster.to_owned());
+        let names = if protocol == Protocol::Http { http.services() } else { vec![cluster] };
+        let services = sources::read(&mut reader, names, protocol);
         let settings = Self {
             protocol,
             listeners: if from_stdin { Listeners::Stdin } else { Listeners::Bind { host, port } },
             admin_host: reader.get(&v::ADMIN_HOST),
             admin_port: reader.get(&v::ADMIN_PORT),
-            source,
+            services,
+            http,
             policy: reader.get(&v::POLICY),
             upstream_bind: reader.optional(&v::UPSTREAM_BIND).map(|Host(address)| address),
             connections_max: reader.optional(&v::MAX_CONNECTIONS),
@@ -344,68 +402,8 @@ fn defaults(protocol: Protocol) -> (u16, &'static str) {
     match protocol {
         Protocol::Tcp => (10_000, "tcp"),
         Protocol::Udp => (10_001, "udp"),
-    }
-}
-
-fn source(reader: &mut Reader<'_>, cluster: &str) -> Source {
-    use variables as v;
-    let path: Option<String> = reader.optional(&v::ENDPOINTS_FILE);
-    let cluster = reader.optional(&v::CLUSTER).unwrap_or_else(|| cluster.to_owned());
-    let by_dns = reader.is_set(&v::ENDPOINTS_DNS);
-    let name: Option<NamePort> = reader.optional(&v::ENDPOINTS_DNS);
-    let refresh = positive(reader, &v::DNS_REFRESH);
-    let server = reader.optional(&v::DNS_SERVER).map(|Server(address)| address);
-    let health_port = Some(reader.get(&v::HEALTH_PORT)).filter(|port| *port != 0);
-    match (path, name) {
-        (Some(_), Some(NamePort { name, port })) => {
-            let expected = "either this or ENDPOINTS_FILE, not both";
-            reader.refuse(&v::ENDPOINTS_DNS, format!("{name}:{port}"), expected);
-        }
-        (None, Some(NamePort { name, port })) => {
-            return Source::Dns(DnsSettings { name, port, health_port, refresh, server });
-        }
-        (Some(path), None) => return Source::File { path: path.into(), cluster },
-        (None, None) if !by_dns => {
-            let expected = "the path of a JSON file of endpoints, or ENDPOINTS_DNS in its place";
-            reader.refuse(&v::ENDPOINTS_FILE, "", expected);
-        }
-        (None, None) => {}
-    }
-    Source::File { path: PathBuf::new(), cluster }
-}
-
-/// `tcp.playground.svc:40000`
-struct NamePort {
-    name: String,
-    port: u16,
-}
-
-impl Setting for NamePort {
-    fn parse(text: &str) -> Result<Self, String> {
-        let parts = text.rsplit_once(':').and_then(|(name, port)| Some((name, port.parse().ok()?)));
-        match parts {
-            Some((name, port)) if port != 0 && is_name(name) => Ok(Self { name: name.to_owned(), port }),
-            _ => Err("a name and a port, as in tcp.playground.svc:40000".into()),
-        }
-    }
-}
-
-/// A name of DNS, with or without the dot at its end.
-fn is_name(text: &str) -> bool {
-    let is_label = |label: &str| {
-        let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        (1..=63).contains(&label.len()) && label.bytes().all(is_legal)
-    };
-    text.len() <= 253
-        && text.parse::<IpAddr>().is_err()
-        && text.strip_suffix('.').unwrap_or(text).split('.').all(is_label)
-}
-
-struct Server(SocketAddr);
-
-impl Setting for Server {
-    fn parse(text: &str) -> Result<Self, String> {
-        text.parse().map(Self).map_err(|_| "an IP address and a port, as in 10.96.0.10:53".into())
+        // Its clusters are those of its routes.
+        Protocol::Http => (8_090, ""),
     }
 }
 

@@ -58,17 +58,17 @@ impl Shortage {
     /// What happens to clients, and what to do about it.
     fn words(self) -> &'static str {
         match self {
-            Self::NoEndpoint => "clients are closed: no replica is ready (see /endpoints)",
+            Self::NoEndpoint => "clients are turned away: no replica is ready (see /endpoints)",
             Self::CircuitOpen => {
-                "clients are closed: every replica has CIRCUIT_MAX_CONNECTIONS connections; more replicas are needed"
+                "clients are turned away: every replica has CIRCUIT_MAX_CONNECTIONS connections; more replicas are needed"
             }
-            Self::ConnectFailed => "clients are closed: replicas cannot be reached",
+            Self::ConnectFailed => "clients are turned away: replicas cannot be reached",
             Self::SourcePorts => {
-                "clients are closed: no source port is left towards a replica, or UPSTREAM_BIND is no address of this \
+                "clients are turned away: no source port is left towards a replica, or UPSTREAM_BIND is no address of this \
                  machine; more gateways, each with an UPSTREAM_BIND of its own, have more ports"
             }
             Self::Resources => {
-                "clients are closed or wait: no open file or memory for another socket; raise the limit (ulimit -n) or \
+                "clients are turned away or wait: no open file or memory for another socket; raise the limit (ulimit -n) or \
                  lower MAX_CONNECTIONS"
             }
             Self::Connections => "clients wait to be accepted: MAX_CONNECTIONS are connected",

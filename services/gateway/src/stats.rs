@@ -3,7 +3,7 @@
 //! Connections are counted by two numbers that only grow, opened and closed: a gauge alone hides what happened
 //! between two scrapes.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::shortages::Shortages;
 
@@ -49,10 +49,36 @@ pub(crate) struct Stats {
     pub(crate) turns: Counter,
     /// Versions of the endpoints file that could not be read.
     pub(crate) endpoints_rejected: Counter,
-    /// The current endpoints file could not be read, so an older state is in use.
-    endpoints_stale: AtomicBool,
+    /// Sources of endpoints whose current state could not be read, so that an older one is in use.
+    endpoints_stale: AtomicUsize,
+    /// What only HTTP has.
+    pub(crate) http: HttpStats,
     /// What only UDP has.
     pub(crate) packets: PacketStats,
+}
+
+/// Counts of requests and answers.
+#[derive(Debug, Default)]
+pub(crate) struct HttpStats {
+    pub(crate) requests: Counter,
+    /// Answers to clients by the first digit of their status, from 1xx to 5xx.
+    answers: [Counter; 5],
+    /// Requests that a replica took and did not answer.
+    pub(crate) unanswered: Counter,
+    /// Answers that ended before their end: a replica or a client was gone.
+    pub(crate) broken: Counter,
+}
+
+impl HttpStats {
+    pub(crate) fn answered(&self, status: u16) {
+        let class = usize::from(status / 100).clamp(1, self.answers.len());
+        self.answers[class - 1].increment();
+    }
+
+    /// The classes of status, such as `2xx`, with their counts.
+    pub(crate) fn answers(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(self.answers.iter().map(Counter::get))
+    }
 }
 
 /// Counts of packets and of the ends of their sessions.
@@ -94,10 +120,15 @@ impl Stats {
     }
 
     pub(crate) fn endpoints_stale(&self) -> bool {
-        self.endpoints_stale.load(Ordering::Relaxed)
+        self.endpoints_stale.load(Ordering::Relaxed) > 0
     }
 
-    pub(crate) fn set_endpoints_stale(&self, stale: bool) {
-        self.endpoints_stale.store(stale, Ordering::Relaxed);
+    /// A source of endpoints became stale, or no longer is.
+    pub(crate) fn endpoints_became_stale(&self, stale: bool) {
+        if stale {
+            self.endpoints_stale.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.endpoints_stale.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }

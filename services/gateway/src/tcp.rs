@@ -1,12 +1,11 @@
 //! The TCP data plane: single-threaded event loops that carry sessions.
 //!
 //! * [`worker`]: one loop: waits for events and hands them on. [`accept`]: new connections, and pauses;
-//!   [`pace`]: how quickly.
+//!   [`pace`](crate::pace): how quickly.
 //! * [`sessions`]: all sessions of a loop: choosing a backend, retries, ends.
 //! * [`session`]: one client and its backend; what ends and failures mean.
 //! * [`flow`], [`stash`], [`splice`]: one direction: moving bytes, holding them back, bulk.
 //! * [`room`]: what the kernel may keep of a direction.
-//! * [`upstream`]: opening connections to backends.
 //!
 //! It does not know about files, health checks or the admin port: it reads which backends are eligible from
 //! [`Cluster`](crate::cluster::Cluster), counts, and looks at the phase of [`Shutdown`](service::Shutdown).
@@ -14,12 +13,9 @@
 mod accept;
 mod connects;
 mod flow;
-mod pace;
 pub(crate) mod room;
-mod router;
 mod session;
 pub(crate) mod sessions;
 mod splice;
 mod stash;
-mod upstream;
 pub(crate) mod worker;

@@ -8,7 +8,7 @@ use axum::Router;
 use prometheus_client::registry::Registry;
 use service::admin::{Admin, Pages};
 use service::kafka::{Producer, Watch};
-use service::web::{self, Connections};
+use service::web::{self, Port};
 use service::{Phase, Readiness, Shutdown, listen, logs};
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
@@ -134,11 +134,7 @@ impl Server {
             let lines = lines.zip(settings.kafka.clone()).map(|(producer, kafka)| {
                 tokio::spawn(logs::ship(producer, kafka.logging_topic, pod, until(ended)))
             });
-            let connections = Connections::default();
-            let accepting = tokio::spawn({
-                let connections = connections.clone();
-                async move { web::serve_among(&connections, listener, router, CONNECTIONS_MAX).await }
-            });
+            let port = Port::open(listener, router, CONNECTIONS_MAX);
             let mut awaited = Vec::new();
             if let Some(cassandra) = cassandra {
                 let (tell, told) = oneshot::channel();
@@ -150,15 +146,7 @@ impl Server {
             shutdown.reached(Phase::Draining).await;
             readiness.draining();
             info!("draining");
-            let drain = async {
-                tokio::time::sleep(settings.sigterm_timeout).await;
-                accepting.abort();
-                tokio::time::timeout(settings.drain_grace, connections.close()).await.is_ok()
-            };
-            let all_answered = tokio::select! {
-                all_answered = drain => all_answered,
-                () = shutdown.reached(Phase::Forced) => false,
-            };
+            let all_answered = port.close(settings.sigterm_timeout, settings.drain_grace, &shutdown).await;
             if all_answered {
                 info!("ended");
             } else {

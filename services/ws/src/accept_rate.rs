@@ -126,7 +126,11 @@ mod tests {
     #[test]
     fn neither_an_idle_time_nor_a_stall_saves_up_turns() {
         let rate = AcceptRate::new(400, Duration::ZERO);
-        assert_eq!(taken(&rate, [SECOND].into_iter()), 5, "those of 10 ms, and its own");
+        assert_eq!(
+            taken(&rate, [SECOND].into_iter()),
+            5,
+            "four for the 10 ms that are made up for, and its own"
+        );
         assert_eq!(taken(&rate, [SECOND].into_iter()), 0);
         assert_eq!(taken(&rate, [60 * SECOND].into_iter()), 5);
     }
@@ -138,7 +142,7 @@ mod tests {
         assert_eq!(rate.turn(clock).await, Ok(()));
         let TooMany { come_back_after } = rate.turn(clock).await.unwrap_err();
         assert!(come_back_after <= Duration::from_secs(1), "{come_back_after:?}");
-        // Whoever waits is counted, and no longer when it went away.
+        // A client that waits is counted, and no longer when it went away.
         let patient = AcceptRate { wait_max: u64::MAX, ..AcceptRate::new(1, Duration::ZERO) };
         assert_eq!(patient.turn(clock).await, Ok(()));
         let mut waits = Box::pin(patient.turn(clock));

@@ -8,7 +8,7 @@ import { before } from "./data";
 const HEIGHT = 300;
 const FONT = "12px system-ui, sans-serif";
 /** Distances between two marks of the time axis, ms. */
-const STEPS = [100, 200, 500, 1e3, 2e3, 5e3, 10e3, 15e3, 30e3, 60e3, 120e3, 300e3, 600e3, 900e3, 1800e3, 3600e3, 7200e3, 21600e3, 43200e3, 86400e3];
+const STEPS = [100, 200, 500, 1e3, 2e3, 5e3, 10e3, 15e3, 30e3, 60e3, 120e3, 300e3, 600e3, 900e3, 1800e3, 3600e3, 7200e3, 21600e3, 43200e3, 86400e3, 2 * 86400e3, 7 * 86400e3, 30 * 86400e3, 90 * 86400e3, 365 * 86400e3];
 
 export interface Curve {
   label: string;
@@ -59,6 +59,17 @@ function valueAt(curve: Curve, ms: number): number | null {
   return curve.points[before(curve.points, ms)]?.[1] ?? null;
 }
 
+/** As uPlot takes them: one column of times for all. */
+function aligned(curves: Curve[], end: number): uPlot.AlignedData {
+  return uPlot.join(
+    curves.map(({ points, stepped }) => {
+      const last = points.at(-1);
+      const all = stepped && last && last[0] < end ? [...points, [end, last[1]] as const] : points;
+      return [all.map(([ms]) => ms), all.map(([, value]) => value)] as uPlot.AlignedData;
+    }),
+  );
+}
+
 /**
  * Curves over time. A moment is chosen with the pointer or with the slider below, and its values are text. Dragging
  * shows a part of the time.
@@ -69,9 +80,16 @@ export function Chart({ label, curves, axes, end, band, about, over }: Props) {
   const plot = useRef<uPlot | null>(null);
   const width = useWidth(frame);
   const theme = useTheme();
-  const [moment, setMoment] = useState(end);
+  // Null: the end, also of a run that still runs.
+  const [chosen, setMoment] = useState<number | null>(null);
+  const moment = chosen ?? end;
   const [view, setView] = useState<View>({ left: 0, width: 0, from: 0, to: end });
   const id = useId();
+  // What is drawn; its numbers may change without a new picture.
+  const shape = JSON.stringify([curves.map(({ points, words, ...look }) => look), axes.map(({ words, ...look }) => look), band]);
+  const drawnEnd = useRef(end);
+  const now = useRef({ curves, axes, end });
+  now.current = { curves, axes, end };
 
   useEffect(() => {
     if (!host.current || width === 0) return;
@@ -81,7 +99,7 @@ export function Chart({ label, curves, axes, end, band, about, over }: Props) {
         left: left / devicePixelRatio,
         width: width / devicePixelRatio,
         from: u.scales.x?.min ?? 0,
-        to: u.scales.x?.max ?? end,
+        to: u.scales.x?.max ?? now.current.end,
       });
     };
     const drawn = new uPlot(
@@ -90,7 +108,7 @@ export function Chart({ label, curves, axes, end, band, about, over }: Props) {
         height: HEIGHT,
         legend: { show: false },
         scales: Object.fromEntries([
-          ["x", { time: false, range: (_: uPlot, from: number, to: number) => [Math.max(0, from), Math.min(end, to)] }],
+          ["x", { time: false, range: (_: uPlot, from: number, to: number) => [Math.max(0, from), Math.min(now.current.end, to)] }],
           ...axes.map((axis) => [axis.name, { range: (_: uPlot, __: number, most: number) => [0, Math.max(most, 1e-3) * 1.1] }]),
         ]),
         axes: [
@@ -116,7 +134,7 @@ export function Chart({ label, curves, axes, end, band, about, over }: Props) {
             grid: { show: index === 0, stroke: color("rule"), width: 1 },
             ticks: { stroke: color("rule"), width: 1 },
             ...(axis.whole ? { incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000] } : {}),
-            values: (_: uPlot, all: number[]) => all.map(axis.words),
+            values: (_: uPlot, all: number[]) => all.map(now.current.axes[index]?.words ?? axis.words),
           })),
         ],
         series: [
@@ -145,13 +163,7 @@ export function Chart({ label, curves, axes, end, band, about, over }: Props) {
           ],
         },
       },
-      uPlot.join(
-        curves.map(({ points, stepped }) => {
-          const last = points.at(-1);
-          const all = stepped && last && last[0] < end ? [...points, [end, last[1]] as const] : points;
-          return [all.map(([ms]) => ms), all.map(([, value]) => value)] as uPlot.AlignedData;
-        }),
-      ),
+      aligned(now.current.curves, now.current.end),
       host.current,
     );
     plot.current = drawn;
@@ -159,7 +171,18 @@ export function Chart({ label, curves, axes, end, band, about, over }: Props) {
       plot.current = null;
       drawn.destroy();
     };
-  }, [width, theme, curves, axes, end, band]);
+  }, [width, theme, shape]);
+
+  useEffect(() => {
+    const u = plot.current;
+    if (!u) return;
+    // A part of the time that somebody chose stays what is shown.
+    const { min, max } = u.scales.x ?? {};
+    const zoomed = min !== undefined && max !== undefined && (min > 0 || max < drawnEnd.current);
+    drawnEnd.current = end;
+    u.setData(aligned(curves, end), !zoomed);
+    if (zoomed) u.setScale("x", { min, max });
+  }, [curves, end]);
 
   const values = curves.map((curve) => {
     const value = valueAt(curve, moment);

@@ -6,24 +6,24 @@ import type { Run } from "./data";
 const STEP = 200;
 
 /** The events in words, with a filter by kind and by text. */
-export function Events({ run }: { run: Run }) {
+export function Events({ run, live }: { run: Run; live: boolean }) {
   const [text, setText] = useState("");
   const [off, setOff] = useState<ReadonlySet<string>>(new Set());
   const [shown, setShown] = useState(STEP);
+  const [newest, setNewest] = useState(live);
   const kinds = useMemo(() => {
     const counts = new Map<string, number>();
     for (const { kind } of run.events) counts.set(kind, (counts.get(kind) ?? 0) + 1);
     return [...counts].sort((one, other) => (one[0] < other[0] ? -1 : 1));
   }, [run]);
   const wanted = text.trim().toLowerCase();
-  const found = useMemo(
-    () =>
-      run.events.filter(
-        ({ kind, what, why = "", more = [] }) =>
-          !off.has(kind) && (wanted === "" || [what, why, ...more].join("\n").toLowerCase().includes(wanted)),
-      ),
-    [run, off, wanted],
-  );
+  const found = useMemo(() => {
+    const found = run.events.filter(
+      ({ kind, what, why = "", more = [] }) =>
+        !off.has(kind) && (wanted === "" || [what, why, ...more].join("\n").toLowerCase().includes(wanted)),
+    );
+    return newest ? found.reverse() : found;
+  }, [run, off, wanted, newest]);
   const toggle = (kind: string) => {
     const next = new Set(off);
     if (!next.delete(kind)) next.add(kind);
@@ -52,6 +52,9 @@ export function Events({ run }: { run: Run }) {
             </label>
           ))}
         </fieldset>
+        <label>
+          <input type="checkbox" checked={newest} onChange={() => setNewest(!newest)} /> newest first
+        </label>
       </div>
       <p role="status">
         {number(found.length)} of {number(run.events.length)} events

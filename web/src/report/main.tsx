@@ -3,8 +3,10 @@ import "../shared/theme.css";
 import "uplot/dist/uPlot.min.css";
 import "./report.css";
 import type { Data } from "./data";
+import { Live } from "./live";
 import { Report } from "./report";
 
-const data = JSON.parse(document.getElementById("data")?.textContent ?? '{"runs":[]}') as Data;
+// A report has its data in it; without them this is the live page, whose server has them.
+const data = document.getElementById("data")?.textContent;
 const root = document.getElementById("app");
-if (root) render(<Report data={data} />, root);
+if (root) render(data ? <Report data={JSON.parse(data) as Data} /> : <Live />, root);

@@ -8,7 +8,7 @@ import { TimeLine } from "./timeline";
 import { Verdicts } from "./verdicts";
 
 /** The whole page. Of two runs, what can stand side by side does; the rest shows the one that is chosen. */
-export function Report({ data }: { data: Data }) {
+export function Report({ data, live = false }: { data: Data; live?: boolean }) {
   const [chosen, choose] = useState(0);
   const { runs } = data;
   const run = runs[chosen] ?? runs[0];
@@ -16,7 +16,7 @@ export function Report({ data }: { data: Data }) {
   return (
     <>
       <header>
-        <p class="faint">playctl report</p>
+        {!live && <p class="faint">playctl report</p>}
         {runs.map((run, index) => (
           <Head key={index} run={run} letter={letter(runs, index)} />
         ))}
@@ -52,7 +52,7 @@ export function Report({ data }: { data: Data }) {
           </fieldset>
         )}
         <Section title="Servers">
-          <Servers key={chosen} run={run} />
+          <Servers key={chosen} run={run} live={live} />
         </Section>
         <Section title="Latency">
           <Latency key={chosen} run={run} />
@@ -61,7 +61,7 @@ export function Report({ data }: { data: Data }) {
           <Figures runs={runs} />
         </Section>
         <Section title="Events">
-          <Events key={chosen} run={run} />
+          <Events key={chosen} run={run} live={live} />
         </Section>
       </main>
     </>

@@ -15,21 +15,25 @@ interface Bubble {
 }
 
 /** One bubble for each replica, as large as its share of the connections, at a moment that can be chosen. */
-export function Servers({ run }: { run: Run }) {
+export function Servers({ run, live }: { run: Run; live: boolean }) {
   const times = useMemo(() => (run.moments.length > 0 ? run.moments : changes(run)), [run]);
   const counted = run.moments.length > 0;
   const most = useMemo(() => Math.max(1, ...run.replicas.map((replica) => Math.max(0, ...replica.connections.map((count) => count ?? 0)))), [run]);
-  const [index, setIndex] = useState(() => fullest(run));
+  // Not an index: those change while it runs. Null: the beginning of a report, the present of what lives.
+  const [chosenMs, setChosenMs] = useState<number | null>(null);
   const [playing, setPlaying] = useState(false);
   const [selected, select] = useState<string | null>(null);
   const id = useId();
   const last = times.length - 1;
+  const start = useMemo(() => (live ? last : fullest(run)), [live, last, run]);
+  const index = chosenMs === null ? start : Math.max(0, times.findLastIndex((ms) => ms <= chosenMs));
+  const setIndex = (index: number) => setChosenMs(live && index >= last ? null : (times[index] ?? 0));
   useEffect(() => {
     if (!playing) return;
     const step = Math.max(1, Math.round(times.length / PLAY_STEPS));
-    const timer = setInterval(() => setIndex((index) => Math.min(last, index + step)), PLAY_EVERY);
-    return () => clearInterval(timer);
-  }, [playing, times, last]);
+    const timer = setTimeout(() => setIndex(Math.min(last, index + step)), PLAY_EVERY);
+    return () => clearTimeout(timer);
+  }, [playing, times, last, index]);
   useEffect(() => {
     if (index >= last) setPlaying(false);
   }, [index, last]);
@@ -43,7 +47,7 @@ export function Servers({ run }: { run: Run }) {
   const pending = Math.min(PENDING_MAX, missing(run, bubbles, ms));
   const total = bubbles.reduce((sum, bubble) => sum + (bubble.connections ?? 0), 0);
   const spoken = `${clock(ms)}: ${plural(total, "connection")} on ${plural(bubbles.length, "replica")}`;
-  const chosen = bubbles.find((bubble) => bubble.replica.name === selected);
+  const details = bubbles.find((bubble) => bubble.replica.name === selected);
   return (
     <div class="servers">
       <div class="moment">
@@ -95,7 +99,7 @@ export function Servers({ run }: { run: Run }) {
           </li>
         ))}
       </ul>
-      {chosen && <Details bubble={chosen} ms={ms} total={total} />}
+      {details && <Details bubble={details} ms={ms} total={total} />}
     </div>
   );
 }

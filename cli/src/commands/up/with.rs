@@ -17,16 +17,18 @@ enum Part {
     Prometheus,
     Redis,
     Etcd,
+    Cassandra,
 }
 
 impl Part {
-    const ALL: [(&'static str, Self); 6] = [
+    const ALL: [(&'static str, Self); 7] = [
         ("kafka", Self::Kafka),
         ("memcached", Self::Memcached),
         ("elasticsearch", Self::Elasticsearch),
         ("prometheus", Self::Prometheus),
         ("redis", Self::Redis),
         ("etcd", Self::Etcd),
+        ("cassandra", Self::Cassandra),
     ];
 
     fn named(name: &str) -> Option<Self> {
@@ -35,7 +37,7 @@ impl Part {
 }
 
 /// The parts of one `--with`. A word that names no part continues the address before it: a Kafka has several brokers, an etcd several
-/// members.
+/// members, a Cassandra several nodes.
 pub(super) fn parse(text: &str) -> Result<Vec<With>, String> {
     let mut parsed: Vec<With> = Vec::new();
     for word in text.split(',') {
@@ -48,8 +50,10 @@ pub(super) fn parse(text: &str) -> Result<Vec<With>, String> {
                 return Err(format!("{word:?}: expected an address after the =, or no ="));
             }
             parsed.push(With { part, address: address.map(str::to_owned) });
-        } else if let Some(With { part: Part::Kafka | Part::Etcd, address: Some(addresses) }) =
-            parsed.last_mut()
+        } else if let Some(With {
+            part: Part::Kafka | Part::Etcd | Part::Cassandra,
+            address: Some(addresses),
+        }) = parsed.last_mut()
             && !word.is_empty()
             && address.is_none()
         {
@@ -80,7 +84,9 @@ impl With {
         }
         let expected = |what: &str| Err(format!("{address:?}: expected {what}"));
         match self.part {
-            Part::Kafka if address.split(',').any(|broker| host_and_port(broker).is_none()) => {
+            Part::Kafka | Part::Cassandra
+                if address.split(',').any(|server| host_and_port(server).is_none()) =>
+            {
                 expected("host:port, several with commas between them")
             }
             Part::Memcached | Part::Redis if host_and_port(address).is_none() => expected("host:port"),
@@ -130,6 +136,10 @@ impl With {
                 set("redis.real", json!(true));
                 set("redis.address", json!(address.unwrap_or_default()));
             }
+            Part::Cassandra => {
+                set("cassandra.enabled", json!(true));
+                set("cassandra.contactPoints", json!(address.unwrap_or_default()));
+            }
             Part::Etcd => {
                 let member = |member: &str| format!("http://{}", without_scheme(member));
                 let members = address.map(|all| all.split(',').map(member).collect::<Vec<_>>().join(","));
@@ -176,8 +186,9 @@ mod tests {
 
     #[test]
     fn names_alone_ask_for_real_ones() {
-        let values = values("kafka,memcached,elasticsearch,prometheus,redis,etcd");
+        let values = values("kafka,memcached,elasticsearch,prometheus,redis,etcd,cassandra");
         assert!(values.etcd.enabled && values.etcd.endpoints.is_none());
+        assert!(values.cassandra.enabled && values.cassandra.contact_points.is_none());
         assert!(values.kafka.real && values.memcached.real && values.elasticsearch.real);
         assert!(values.elasticsearch.enabled && values.prometheus.enabled);
         assert!(values.redis.enabled && values.redis.real && values.redis.address.is_none());
@@ -189,9 +200,10 @@ mod tests {
     fn addresses_are_taken_over() {
         let values = values(
             "kafka=a:9092,b:9093,memcached=[::1]:11212,elasticsearch=es:9200,prometheus=http://p,redis=r:6380,\
-             etcd=e:1,http://f:2/",
+             etcd=e:1,http://f:2/,cassandra=c:1,d:2",
         );
         assert_eq!(values.etcd.endpoints.as_deref(), Some("http://e:1,http://f:2"));
+        assert_eq!(values.cassandra.contact_points.as_deref(), Some("c:1,d:2"));
         assert_eq!(values.redis.address.as_deref(), Some("r:6380"));
         assert_eq!(values.kafka.brokers.as_deref(), Some("a:9092,b:9093"));
         assert_eq!((values.memcached.host.as_deref(), values.memcached.port), (Some("[::1]"), 11212));
@@ -208,6 +220,7 @@ mod tests {
             ("kafka=a:1,", "\"\": expected PART"),
             ("memcached=a:0", "expected host:port"),
             ("redis=here", "expected host:port"),
+            ("cassandra=here", "expected host:port"),
             ("etcd=here", "expected host:port"),
             ("etcd=https://e:2379", "expected host:port"),
             ("memcached=a:1,b:2", "\"b:2\": expected PART"),

@@ -164,6 +164,62 @@ fn all_victims_are_out_before_the_first_sheds_and_each_costs_two_writes() {
 }
 
 #[test]
+fn victims_that_shed_are_kept_while_what_they_shed_counts_twice() {
+    let mut policy = Excess::new(ExcessRules::default());
+    let mut fleet = fleet(&[900, 100, 800, 50, 850]);
+    policy.look(0, &fleet);
+    fleet.foreseen = Some(2);
+    let mut look = |fleet: &mut Fleet, now_ms| {
+        let decisions = policy.look(now_ms, fleet);
+        obey(fleet, &decisions);
+        (orders(&decisions).len(), sheds(&decisions))
+    };
+    // Two writes for each of three, before anybody sheds.
+    assert_eq!(look(&mut fleet, 20_000), (6, 0));
+    assert_eq!(look(&mut fleet, 30_000), (3, 950));
+    for (server, connections) in fleet.servers.iter_mut().zip([1_375, 0, 0, 0, 1_325]) {
+        server.connections = connections;
+    }
+    fleet.foreseen = Some(3);
+    // They shed for 12 s, and a metric of a minute, looked at every 15 s, forgets that 75 s later.
+    for now_ms in [40_000, 60_000, 110_000] {
+        assert_eq!(look(&mut fleet, now_ms), (0, 0), "at {now_ms}");
+    }
+    // It was no matter of counting twice.
+    assert_eq!(look(&mut fleet, 120_000).0, 2, "one is released");
+    fleet.foreseen = None;
+    look(&mut fleet, 121_000);
+    assert!(fleet.servers.iter().all(|server| server.deletion_cost == 0), "all are wanted: {fleet:?}");
+}
+
+#[test]
+fn while_victims_shed_the_others_wait_and_then_even_out() {
+    let mut policy = Excess::new(ExcessRules::default());
+    let mut fleet = fleet(&[1_290, 149, 619, 903, 386]);
+    fleet.foreseen = Some(2);
+    let mut moved = Vec::new();
+    for (now_ms, connections) in [
+        (0, [1_290, 149, 619, 903, 386]),
+        (20_000, [1_290, 149, 619, 903, 386]),
+        (30_000, [2_400, 0, 0, 947, 0]),
+        (50_000, [2_400, 0, 0, 947, 0]),
+        (60_000, [2_400, 0, 0, 947, 0]),
+    ] {
+        for (server, connections) in fleet.servers.iter_mut().zip(connections) {
+            server.connections = connections;
+        }
+        let decisions = policy.look(now_ms, &fleet);
+        obey(&mut fleet, &decisions);
+        let of_first = orders(&decisions)
+            .iter()
+            .any(|order| matches!(order, Order::Shed { server, .. } if server == "tcp-0"));
+        moved.push((sheds(&decisions), of_first));
+    }
+    assert_eq!(moved[..3], [(0, false), (1_154, false), (0, false)]);
+    assert!(moved[4].1, "{moved:?}");
+}
+
+#[test]
 fn two_replicas_converge_with_few_moves_and_no_second_wave() {
     for seed in 0..10 {
         for (gateways, at_once_percent) in [(1, 0), (1, 20), (4, 0), (4, 20)] {

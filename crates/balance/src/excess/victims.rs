@@ -15,9 +15,18 @@ impl Excess {
         let servers = fleet.servers.len() as u64;
         // The last one never goes.
         let goal = fleet.foreseen.map_or(servers, |goal| u64::from(goal).max(1));
-        let count = servers.saturating_sub(goal) as usize;
+        let mut count = servers.saturating_sub(goal) as usize;
+        // What they shed counts twice for the autoscaler for a while, so that it asks for more than it will.
+        let sheds =
+            self.victims_shed_ms.is_some_and(|at_ms| now_ms < at_ms.saturating_add(self.rules.twice_ms));
+        if sheds && count > 0 {
+            count = count.max(self.victims.len());
+        }
         let chosen = self.chosen(fleet, count);
         let before = std::mem::replace(&mut self.victims, chosen);
+        if self.victims.is_empty() {
+            self.victims_shed_ms = None;
+        }
         let mut decisions: Vec<_> = fleet
             .servers
             .iter()
@@ -90,7 +99,8 @@ impl Excess {
                 reason: Reason::Leaves { server, connections: victim.connections, sheds },
             });
         }
-        if !decisions.is_empty() {
+        if decisions.iter().any(|decision| !decision.orders.is_empty()) {
+            self.victims_shed_ms = Some(now_ms.saturating_add(longest_ms));
             self.victims_next_ms = now_ms.saturating_add(longest_ms).saturating_add(self.rules.outcome_ms);
         }
         decisions

@@ -104,8 +104,11 @@ mod tests {
             (&["logger.enabled", "elasticsearch.existingSecret=mine"], vec![kafka]),
             (&["ws.enabled"], vec![kafka, redis]),
             (&["redis.enabled"], vec![kafka, redis]),
+            (&["directory.enabled"], vec![kafka, redis]),
             (&["ws.enabled", "redis.address=redis.example:6379"], vec![kafka]),
             (&["ws.enabled", "redis.existingSecret=mine"], vec![kafka]),
+            (&["balancer.enabled", "ws.enabled"], vec![kafka, redis, "playground-shed-token"]),
+            (&["balancer.enabled", "ws.enabled", "balancer.existingSecret=mine"], vec![kafka, redis]),
         ] {
             let parameters: Vec<Value> = set
                 .iter()

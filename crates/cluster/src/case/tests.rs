@@ -49,6 +49,7 @@ fn the_controllers_memory_is_what_its_events_and_status_give_away() {
         kind: String::new(),
         about: String::new(),
         reason: "SuccessfulRescale".to_owned(),
+        reporter: String::new(),
         message: format!("New size: {to}; reason: test"),
         is_warning: false,
         last: now.checked_sub(SignedDuration::from_secs(ago_s)).ok(),

@@ -4,8 +4,16 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod, PodCondition};
+use platform::target::Traffic;
 
 use super::{Facts, Object, name, time};
+
+/// The label by which Services select the pods that take new connections.
+pub(crate) const TRAFFIC: &str = "traffic";
+/// The annotation by which a `ReplicaSet` chooses who goes first.
+pub(crate) const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+/// The name of the port for probes, metrics and orders.
+const ADMIN: &str = "admin";
 
 /// One pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +25,10 @@ pub(crate) struct PodFacts {
     pub(crate) ip: Option<String>,
     /// The port that its first container declares.
     pub(crate) port: Option<u16>,
+    /// The port that is called `admin`.
+    pub(crate) admin_port: Option<u16>,
+    pub(crate) traffic: Traffic,
+    pub(crate) deletion_cost: i32,
     /// `Pending`, `Running`, `Succeeded`, `Failed`, `Unknown`.
     pub(crate) phase: String,
     /// Why it is in this phase, such as `Evicted: The node was low on resource: memory.`
@@ -116,7 +128,12 @@ impl Facts for Pod {
         };
         let unscheduled = condition("PodScheduled").filter(|one| one.status == "False");
         let ports = spec.and_then(|spec| spec.containers.first()?.ports.as_ref()?.first());
+        let mut all_ports =
+            spec.into_iter().flat_map(|spec| &spec.containers).flat_map(|one| one.ports.iter().flatten());
+        let admin = all_ports.find(|port| port.name.as_deref() == Some(ADMIN));
         let meta = &self.metadata;
+        let labelled = |key: &str| meta.labels.as_ref()?.get(key).map(String::as_str);
+        let annotated = |key: &str| meta.annotations.as_ref()?.get(key).map(String::as_str);
         Object::Pod(Box::new(PodFacts {
             name: name(meta),
             uid: meta.uid.clone().unwrap_or_default(),
@@ -124,6 +141,10 @@ impl Facts for Pod {
             node: spec.and_then(|spec| spec.node_name.clone()).filter(|name| !name.is_empty()),
             ip: status.and_then(|status| status.pod_ip.clone()),
             port: ports.and_then(|port| u16::try_from(port.container_port).ok()),
+            admin_port: admin.and_then(|port| u16::try_from(port.container_port).ok()),
+            traffic: if labelled(TRAFFIC) == Some("inactive") { Traffic::Inactive } else { Traffic::Active },
+            // What is no number counts as none, for the controller as here.
+            deletion_cost: annotated(DELETION_COST).and_then(|cost| cost.parse().ok()).unwrap_or(0),
             phase: status.and_then(|status| status.phase.clone()).unwrap_or_else(|| "Pending".to_owned()),
             phase_reason: status.map_or_else(String::new, |status| {
                 joined(&text(status.reason.as_ref()), &text(status.message.as_ref()))

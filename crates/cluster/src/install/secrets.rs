@@ -85,8 +85,8 @@ fn made(site: &Site, wanted: &Wanted, need: &SecretNeed) -> Option<NewSecret> {
     of_chart.into_iter().find(is_meant)
 }
 
-/// The Secrets of the parts that the chart itself brings, as its `kafka.isOurs`, `elasticsearch.isOurs` and `redis.isOurs` say: their
-/// passwords may be anything. Only the user knows the password of a server that exists, and an operator makes its own.
+/// The Secrets of the parts that the chart itself brings, as its `kafka.isOurs`, `elasticsearch.isOurs` and `redis.isOurs`
+/// say, and the token that the balancer shares with those whom it orders: they may be anything. Only the user knows the password of a server that exists, and an operator makes its own.
 pub(crate) fn of_chart(values: &Table, release: &str) -> Vec<NewSecret> {
     let is_on = |key: &str| setting(values, key) == Some(&Value::Bool(true));
     let is_empty = |key: &str| setting(values, key).is_none_or(|value| value.is_null() || *value == "");
@@ -98,13 +98,15 @@ pub(crate) fn of_chart(values: &Table, release: &str) -> Vec<NewSecret> {
         && is_empty("elasticsearch.url")
         && is_empty("elasticsearch.existingSecret")
         && !is_on("elasticsearch.operator");
-    let redis = (is_on("redis.enabled") || is_on("ws.enabled"))
+    let redis = ["redis.enabled", "ws.enabled", "directory.enabled", "stream.enabled"].into_iter().any(is_on)
         && is_empty("redis.address")
         && is_empty("redis.existingSecret");
+    let balancer = is_on("balancer.enabled") && is_empty("balancer.existingSecret");
     let parts = [
         (kafka, "kafka-user-passwords", "client-passwords"),
         (elasticsearch, "es-elastic-user", "elastic"),
         (redis, "redis-password", "password"),
+        (balancer, "shed-token", "token"),
     ];
     let needed = parts.into_iter().filter(|(is_needed, ..)| *is_needed);
     needed

@@ -203,6 +203,7 @@ mod tests {
                 kind: "Pod".to_owned(),
                 about: "p".to_owned(),
                 reason: (*reason).to_owned(),
+                reporter: String::new(),
                 message: (*message).to_owned(),
                 is_warning: true,
                 last: None,

@@ -1,6 +1,6 @@
 //! The life of pods.
 
-use platform::EventKind;
+use platform::{EventKind, target::Traffic};
 
 use super::{Now, World};
 use crate::facts::PodFacts;
@@ -15,6 +15,7 @@ pub(super) struct PodState {
     /// When that was seen, ms since the run began; absent: before.
     started_ms: Option<u64>,
     ready: bool,
+    traffic: Traffic,
     draining: Option<Draining>,
     /// Ends of its containers that were told.
     ends: Vec<String>,
@@ -49,6 +50,7 @@ impl PodState {
             started: None,
             started_ms: None,
             ready: false,
+            traffic: Traffic::Active,
             draining: None,
             ends: Vec::new(),
             over: false,
@@ -62,6 +64,7 @@ impl PodState {
         let facts = &self.facts;
         self.started = facts.node.is_some().then(|| facts.restarts());
         self.ready = facts.is_ready();
+        self.traffic = facts.traffic;
         self.draining = Draining::of(facts, None);
         self.over = facts.is_over();
         self.ends = ends(facts).map(|(id, _)| id.to_owned()).collect();
@@ -192,6 +195,11 @@ fn news(state: &mut PodState, service: &str, now: Now) -> Vec<EventKind> {
             let reason = state.probe.clone().unwrap_or_else(|| state.facts.why_not_ready());
             EventKind::PodUnready { service, pod, reason }
         });
+    }
+    if state.facts.traffic != state.traffic && !is_deleting {
+        state.traffic = state.facts.traffic;
+        let (service, pod) = (service.clone(), pod.clone());
+        events.push(EventKind::TrafficChanged { service, pod, traffic: state.traffic });
     }
     if state.draining.is_none() {
         state.draining = Draining::of(&state.facts, Some(now.t_ms));

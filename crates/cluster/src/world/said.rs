@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use platform::EventKind;
+use platform::{EventKind, target::Balanced};
 
 use super::{Now, World};
-use crate::facts::EventFacts;
+use crate::{balance, facts::EventFacts};
 
 /// What is worth a line; the rest is said better by the objects themselves.
 const WORTH_A_LINE: [&str; 6] =
@@ -48,6 +48,13 @@ impl World {
                 && event.message.starts_with("Readiness")
             {
                 pod.probe = Some(event.message.trim().to_owned());
+            }
+            return;
+        }
+        if let Some(balanced) = balance::told(event) {
+            if let Some(service) = self.service_of(&(event.kind.clone(), event.about.clone())) {
+                let Balanced { orders, reason } = balanced;
+                self.tell(now, EventKind::Balanced { service, orders, reason });
             }
             return;
         }

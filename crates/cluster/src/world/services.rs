@@ -32,7 +32,7 @@ impl World {
         self.name_services();
     }
 
-    fn service_of(&self, workload: &(String, String)) -> Option<String> {
+    pub(super) fn service_of(&self, workload: &(String, String)) -> Option<String> {
         let mut services = self.services.iter();
         services.find(|(_, service)| service.workload == *workload).map(|(name, _)| name.clone())
     }

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use platform::event::NodeState;
+use platform::{event::NodeState, target::Traffic};
 use proptest::prelude::*;
 
 use super::*;
@@ -34,6 +34,9 @@ fn pod(name: &str, life: Life) -> PodFacts {
         node: (life >= Life::Started).then(|| "node-1".to_owned()),
         ip: None,
         port: None,
+        admin_port: None,
+        traffic: Traffic::Active,
+        deletion_cost: 0,
         phase: "Running".to_owned(),
         phase_reason: String::new(),
         ready: Some(Readiness { is_ready: life == Life::Ready, since: None, reason: String::new() }),
@@ -97,6 +100,7 @@ fn rescaled(to: u32, count: i32) -> Object {
         kind: "HorizontalPodAutoscaler".to_owned(),
         about: "chat-hpa".to_owned(),
         reason: "SuccessfulRescale".to_owned(),
+        reporter: String::new(),
         message: format!("New size: {to}; reason: pods metric http_requests above target"),
         is_warning: false,
         last: None,
@@ -300,6 +304,43 @@ fn nodes_come_fail_are_cordoned_and_go() {
         })
         .collect();
     assert_eq!(states, [NodeState::NotReady, NodeState::Ready, NodeState::Cordoned, NodeState::Gone]);
+}
+
+#[test]
+fn what_a_balancer_does_to_pods_and_says_of_it_is_told() {
+    let mut world = world();
+    let _ = world.events(at(SETTLED_MS));
+    let inactive = PodFacts { traffic: Traffic::Inactive, ..pod("web-0", Life::Ready) };
+    for facts in [inactive.clone(), inactive, pod("web-0", Life::Ready)] {
+        world.take(at(SETTLED_MS), &Stream::Pods, Change::Is(Object::Pod(Box::new(facts))));
+    }
+    let said = |about: &str, reporter: &str| {
+        Change::Is(Object::Event(EventFacts {
+            name: format!("{about} {reporter}"),
+            count: 1,
+            kind: "Deployment".to_owned(),
+            about: about.to_owned(),
+            reason: "Balanced".to_owned(),
+            reporter: reporter.to_owned(),
+            message: "web-0 sheds 7, web-1 becomes active: web-0 has 20, fair are 12".to_owned(),
+            is_warning: false,
+            last: None,
+        }))
+    };
+    for (about, reporter) in [("web", "playctl/balancer"), ("other", "playctl/balancer"), ("web", "another")]
+    {
+        world.take(at(SETTLED_MS), &Stream::Events, said(about, reporter));
+    }
+    let (service, pod) = ("web".to_owned(), "web-0".to_owned());
+    let changed = |traffic| {
+        let (service, pod) = (service.clone(), pod.clone());
+        EventKind::TrafficChanged { service, pod, traffic }
+    };
+    let orders = ["web-0 sheds 7", "web-1 becomes active"].map(ToOwned::to_owned).to_vec();
+    let reason = "web-0 has 20, fair are 12".to_owned();
+    let balanced = EventKind::Balanced { service: service.clone(), orders, reason };
+    let told: Vec<_> = told(&mut world, SETTLED_MS * 2).into_iter().map(|(_, event)| event).collect();
+    assert_eq!(told, [changed(Traffic::Inactive), changed(Traffic::Active), balanced]);
 }
 
 #[test]

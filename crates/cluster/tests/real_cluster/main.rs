@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod argocd;
+mod balance;
 mod cut;
 mod load;
 mod metrics;

@@ -14,6 +14,7 @@ use cluster::{ClusterTarget, Options};
 use k8s_openapi::api::{
     authentication::v1::{TokenRequest, TokenRequestSpec},
     core::v1::{Event as Said, Pod, Service, ServiceAccount},
+    discovery::v1::EndpointSlice,
 };
 use kube::{
     Api, Client, Config,
@@ -116,7 +117,7 @@ impl Admin {
 }
 
 /// Waits until it is so.
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let began = clock::now();
     loop {
         if let Some(found) = look() {
@@ -175,6 +176,52 @@ impl Namespace {
         );
         self.replicas(name, replicas);
         self.settled(name, replicas);
+    }
+
+    /// The same with an admin port and the label by which its Service selects.
+    pub(crate) fn application_with(&self, name: &str, replicas: i32, admin: u16) {
+        let (labels, own) = (json!({"app": name, "traffic": "active"}), json!({"app": name}));
+        let container = json!({"name": "app", "image": "somebody/else:1",
+            "ports": [{"containerPort": 7000}, {"name": "admin", "containerPort": admin}]});
+        let objects = [
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
+                "spec": {"replicas": replicas, "selector": {"matchLabels": own},
+                    "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}}}}),
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+                "spec": {"selector": labels, "ports": [{"port": 7000}]}}),
+        ];
+        for object in &objects {
+            self.admin.create(Some(&self.name), object);
+        }
+        self.settled(name, replicas);
+    }
+
+    /// The pods to which a Service leads new connections.
+    pub(crate) fn endpoints(&self, service: &str) -> Vec<String> {
+        let slices: Api<EndpointSlice> = Api::namespaced(self.admin.client.clone(), &self.name);
+        let of_service = ListParams::default().labels(&format!("kubernetes.io/service-name={service}"));
+        let slices = self.admin.wait(async { slices.list(&of_service).await });
+        let endpoints = slices.into_iter().flat_map(|slices| slices.items).flat_map(|slice| slice.endpoints);
+        let ready = endpoints.filter(|one| one.conditions.as_ref().is_some_and(|is| is.ready == Some(true)));
+        ready.filter_map(|one| one.target_ref?.name).collect()
+    }
+
+    pub(crate) fn pod_version(&self, pod: &str) -> String {
+        self.object("v1", "Pod", pod).unwrap().metadata.resource_version.unwrap()
+    }
+
+    /// Says that a pod has this address.
+    pub(crate) fn set_ip(&self, pod: &str, ip: &str) {
+        let pods: Api<Pod> = Api::namespaced(self.admin.client.clone(), &self.name);
+        let patch = Patch::Merge(json!({"status": {"podIP": ip, "podIPs": [{"ip": ip}]}}));
+        self.admin.wait(async { pods.patch_status(pod, &PatchParams::default(), &patch).await }).unwrap();
+    }
+
+    pub(crate) fn delete(&self, version: &str, kind: &str, name: &str) {
+        let (group, version) = version.split_once('/').unwrap_or(("", version));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        let api: Api<DynamicObject> = Api::namespaced_with(self.admin.client.clone(), &self.name, &resource);
+        self.admin.wait(async { api.delete(name, &DeleteParams::default()).await }).unwrap();
     }
 
     pub(crate) fn name(&self) -> &str {

@@ -88,10 +88,6 @@ fn what_this_target_cannot_do_is_said_before_anything_is_touched() {
     assert_eq!(bench.apply(SMALL, 0), Err("0 nodes: expected 1 to 5".to_owned()));
     assert_eq!(bench.apply(SMALL, 6), Err("6 nodes: expected 1 to 5".to_owned()));
     assert!(bench.apply(SMALL, 5).is_ok());
-    let error = bench.apply(&[SMALL[0], "stream.enabled=true"], 1).unwrap_err();
-    let why = "service stream is not possible here: this version runs tcp, udp, ws, logger, ws-client, balancer, profiles, page only; set \
-               stream.enabled=false";
-    assert_eq!(error, why);
     assert_eq!(bench.snapshot().nodes, 5);
 }
 

@@ -69,6 +69,9 @@ fn what_runs_on_java_is_found_by_its_launcher_or_in_the_testbed() {
     let found = finder.find(Program::Kafka).unwrap();
     assert_eq!((found.version.as_str(), found.home), ("3.9.1", home.canonicalize().unwrap()));
     assert_eq!(found.executable, bin.join("java"));
+
+    jar(&testbed.join("cassandra-5.0.5"), "lib", "cassandra-all-5.0.5.jar");
+    assert_eq!(finder.find(Program::Cassandra).unwrap().version, "5.0.5");
 }
 
 #[test]
@@ -99,5 +102,7 @@ fn values_say_what_is_wanted() {
         wanted(&["elasticsearch.enabled=true", "elasticsearch.real=true", "prometheus.enabled=true"]),
         [Program::Elasticsearch, Program::Prometheus]
     );
+    assert_eq!(wanted(&["cassandra.enabled=true"]), [Program::Cassandra]);
+    assert_eq!(wanted(&["cassandra.enabled=true", "cassandra.contactPoints=there:9042"]), []);
     assert_eq!(wanted(&["gateway.kind=haproxy"]), [Program::Haproxy]);
 }

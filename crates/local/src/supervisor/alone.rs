@@ -61,9 +61,10 @@ impl LoneGateway {
         replicas: Vec<Endpoint>,
     ) -> io::Result<Self> {
         let mut listeners = values.gateway.listeners.iter();
-        let listener = listeners.find(|listener| listener.protocol == protocol).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::NotFound, format!("gateway.listeners: none for {protocol}"))
-        })?;
+        let listener =
+            listeners.find(|listener| listener.protocol == protocol && listener.http.is_none()).ok_or_else(
+                || io::Error::new(io::ErrorKind::NotFound, format!("gateway.listeners: none for {protocol}")),
+            )?;
         let own = PlatformPaths {
             state: folder.to_owned(),
             socket: folder.join("control.sock"),
@@ -95,7 +96,7 @@ impl LoneGateway {
                 name,
                 ip,
                 clients: vec![address],
-                cluster: listener.service.clone(),
+                clusters: vec![listener.service.clone()],
                 folder: folder.to_owned(),
                 endpoints: own.endpoints(),
             };

@@ -145,7 +145,8 @@ impl Wanted<'_> {
             | PartKind::Etcd
             | PartKind::Etcd01
             | PartKind::Etcd02
-            | PartKind::Etcd03 => return Err(format!("there is no embedded {}", self.kind.program())),
+            | PartKind::Etcd03
+            | PartKind::Cassandra => return Err(format!("there is no embedded {}", self.kind.program())),
         })
     }
 

@@ -73,6 +73,9 @@ pub(crate) fn of_replica(
     if let Some(endpoints) = &backends.etcd {
         set("ETCD_ENDPOINTS", endpoints);
     }
+    if let Some(nodes) = &backends.cassandra {
+        set("CASSANDRA_CONTACT_POINTS", nodes);
+    }
     if let Some(port) = backends.ws_port {
         set("WS_SERVER_HOST", &addresses.clients().to_string());
         set("WS_SERVER_PORT", &port.to_string());
@@ -110,7 +113,7 @@ pub(crate) fn of_gateway(
         &listener.rules;
     let own = [
         ("LISTENERS", "stdin".to_owned()),
-        ("PROTOCOL", listener.protocol.as_str().to_owned()),
+        ("PROTOCOL", listener.spoken().to_owned()),
         ("CLUSTER", listener.service.clone()),
         ("ENDPOINTS_FILE", paths.endpoints().display().to_string()),
         ("POLICY", policy.as_str().to_owned()),
@@ -129,6 +132,14 @@ pub(crate) fn of_gateway(
     if listener.protocol == Protocol::Udp {
         let sessions = paths.sessions(listener.port).display().to_string();
         environment.insert("SESSIONS_FILE".to_owned(), sessions);
+    }
+    if let Some(http) = &listener.http {
+        let routes = http.routes.iter().map(|route| format!("{}={},", route.path, route.service));
+        let routes = routes.chain([format!("/={}", listener.service)]).collect();
+        environment.insert("ROUTES".to_owned(), routes);
+        // An empty variable would count as not set.
+        let cookie = http.sticky_cookie.as_deref().unwrap_or("none");
+        environment.insert("STICKY_COOKIE".to_owned(), cookie.to_owned());
     }
     if let Some(kafka) = &template.kafka {
         environment.insert("KAFKA_BROKERS".to_owned(), kafka.brokers.clone());

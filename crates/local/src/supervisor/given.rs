@@ -16,6 +16,7 @@ use tokio::{
     time::timeout,
 };
 
+use super::servers;
 use crate::http;
 
 /// One that takes longer counts as one that does not answer.
@@ -57,6 +58,12 @@ impl Given {
             ),
             given(prometheus.enabled, "prometheus", "prometheus.url", prometheus.url.clone()),
             given(values.has_redis(), "redis", "redis.address", redis),
+            given(
+                values.cassandra.enabled,
+                "cassandra",
+                "cassandra.contactPoints",
+                values.cassandra.contact_points.clone(),
+            ),
             given(values.etcd.enabled, "etcd", "etcd.endpoints", values.etcd.endpoints.clone()),
         ];
         all.into_iter().flatten().collect()
@@ -123,6 +130,7 @@ async fn version(name: &str, address: &str, patience: Duration) -> io::Result<To
     let told = async {
         match name {
             "redis" => redis(address).await,
+            "cassandra" => cassandra(address).await,
             "etcd" => etcd(address, patience).await,
             "memcached" => memcached(address).await.map(Told::Version),
             "elasticsearch" => document(address, "/", "/version/number", patience).await,
@@ -147,6 +155,18 @@ async fn kafka(brokers: &str) -> io::Result<Told> {
     while let Some(answer) = asked.join_next().await {
         match answer.map_err(io::Error::other)? {
             Ok(_) => return Ok(Told::Nothing("its protocol tells no version")),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+/// Any of its nodes will do.
+async fn cassandra(nodes: &str) -> io::Result<Told> {
+    let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no node is named");
+    for node in nodes.split(',') {
+        match servers::cassandra::options(node.trim()).await {
+            Ok(()) => return Ok(Told::Nothing("its version is not asked for")),
             Err(error) => failure = error,
         }
     }

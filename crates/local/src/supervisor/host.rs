@@ -350,7 +350,7 @@ impl Host {
                     name: name.clone(),
                     ip,
                     clients: entrance.addresses().collect(),
-                    cluster: listener.service.clone(),
+                    clusters: listener.services().into_iter().map(str::to_owned).collect(),
                     folder: self.own.gateways_directory().join(ordinal.to_string()),
                     endpoints: self.endpoints.path().to_owned(),
                 },

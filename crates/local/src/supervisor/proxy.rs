@@ -21,7 +21,7 @@ use std::{
 
 use ::platform::{
     endpoints::Endpoints,
-    values::{Gateway, GatewayKind, Values},
+    values::{Gateway, GatewayKind, Http, Values},
 };
 use rustix::process::{Resource, getrlimit};
 use tokio::{
@@ -51,6 +51,16 @@ pub(crate) struct Proxy {
     kind: Kind,
     found: Found,
     settings: Gateway,
+    /// `None`: it carries connections as they are.
+    http: Option<Http>,
+}
+
+/// How requests come to a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Way<'a> {
+    /// `None`: what no other way has.
+    path: Option<&'a str>,
+    cookie: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,8 +77,8 @@ pub(crate) struct Site {
     pub(crate) ip: IpAddr,
     /// Where clients come in.
     pub(crate) clients: Vec<SocketAddr>,
-    /// The service behind it.
-    pub(crate) cluster: String,
+    /// The services behind it; the first is the one without a route.
+    pub(crate) clusters: Vec<String>,
     /// Its own files.
     pub(crate) folder: PathBuf,
     /// What all gateways are told; see [`Endpoints`].
@@ -101,7 +111,7 @@ impl Proxy {
         };
         let found = programs.get(&program).cloned()?;
         let settings = Gateway { rules: template.listener.rules.clone(), ..template.settings.clone() };
-        Some(Self { kind, found, settings })
+        Some(Self { kind, found, settings, http: template.listener.http.clone() })
     }
 
     /// Whether it is lent the supervisor's listeners.
@@ -116,6 +126,24 @@ impl Proxy {
             Kind::Envoy => envoy::prepare(self, site, endpoints),
             Kind::Haproxy => haproxy::prepare(self, site, endpoints),
         }
+    }
+
+    /// The path that leads to a service and is not shown to it, and its cookie, as far as there are any. Cookies of these
+    /// programs have room for one replica, so each service has one of its own.
+    fn way_to<'a>(&'a self, cluster: &str, site: &Site) -> Vec<Way<'a>> {
+        let Some(http) = &self.http else { return Vec::new() };
+        let cookie = |is_rest: bool| {
+            let name = http.sticky_cookie.as_deref()?;
+            Some(if is_rest { name.to_owned() } else { format!("{name}-{cluster}") })
+        };
+        let is_rest = site.clusters.first().is_some_and(|first| first == cluster);
+        let to = http.routes.iter().filter(|route| route.service == cluster);
+        let mut ways: Vec<Way<'a>> =
+            to.map(|route| Way { path: Some(route.path.as_str()), cookie: cookie(is_rest) }).collect();
+        if is_rest {
+            ways.push(Way { path: None, cookie: cookie(true) });
+        }
+        ways
     }
 
     fn admin(&self, site: &Site) -> SocketAddr {
@@ -217,10 +245,11 @@ impl Proxied {
         match self.proxy.kind {
             Kind::Haproxy => process.stop_softly(),
             Kind::Envoy => {
-                let (admin, cluster) = (self.proxy.admin(&self.site), self.site.cluster.clone());
+                let (admin, clusters) = (self.proxy.admin(&self.site), self.site.clusters.clone());
+                let counts = envoy::counts_of_use(self.proxy.http.is_some(), &clusters);
                 let process = process.clone();
                 tokio::task::spawn_local(async move {
-                    envoy::drain(admin, &cluster).await;
+                    envoy::drain(admin, &counts).await;
                     process.terminate();
                 });
             }

@@ -3,6 +3,7 @@
 //! A server is a process of a program that is not ours ([`crate::programs`]), on a loopback address of the platform's
 //! own and with its files in the platform's state folder, which outlive a restart.
 
+pub(crate) mod cassandra;
 mod elasticsearch;
 mod etcd;
 mod kafka;
@@ -80,6 +81,7 @@ fn place(kind: PartKind) -> (Program, u8, u16) {
         PartKind::Etcd | PartKind::Etcd01 => (Program::Etcd, 15, etcd::PORT),
         PartKind::Etcd02 => (Program::Etcd, 16, etcd::PORT),
         PartKind::Etcd03 => (Program::Etcd, 17, etcd::PORT),
+        PartKind::Cassandra => (Program::Cassandra, 18, 9042),
     }
 }
 
@@ -116,6 +118,7 @@ impl Spec {
             Program::Kafka => Some(kafka::CONTROLLER_PORT),
             Program::Elasticsearch => Some(elasticsearch::TRANSPORT_PORT),
             Program::Etcd => Some(etcd::PEER_PORT),
+            Program::Cassandra => Some(cassandra::STORAGE_PORT),
             _ => None,
         };
         let ip = self.ip;
@@ -148,6 +151,7 @@ impl Spec {
             Program::Prometheus => prometheus::prepare(self, folder),
             Program::Redis => redis::prepare(self, folder),
             Program::Etcd => Ok(etcd::launch(self, folder)),
+            Program::Cassandra => cassandra::prepare(self, folder),
             Program::Envoy | Program::Haproxy => {
                 Err(io::Error::new(io::ErrorKind::Unsupported, "a gateway is no server"))
             }
@@ -176,6 +180,7 @@ impl Spec {
                 Program::Elasticsearch => elasticsearch::ask(self).await,
                 Program::Redis => redis::ask(self).await,
                 Program::Etcd => etcd::ask(self).await,
+                Program::Cassandra => cassandra::ask(self).await,
                 _ => prometheus::ask(self).await,
             }
         };

@@ -6,7 +6,7 @@ use ::platform::{ServiceKind, TargetError, target::Snapshot};
 
 /// Whether replicas of this kind obey orders to shed.
 pub(crate) fn obeys(kind: ServiceKind) -> bool {
-    matches!(kind, ServiceKind::Tcp | ServiceKind::Ws)
+    matches!(kind, ServiceKind::Tcp | ServiceKind::Ws | ServiceKind::Stream)
 }
 
 /// The admin port of a replica.

@@ -68,6 +68,11 @@ pub(super) fn kafka(values: &mut Reader<'_>) {
     server(values);
 }
 
+pub(super) fn cassandra(values: &mut Reader<'_>) {
+    existing_secret(values);
+    server(values);
+}
+
 pub(super) fn elasticsearch(values: &mut Reader<'_>) {
     values.bool("operator", false);
     existing_secret(values);
@@ -76,6 +81,16 @@ pub(super) fn elasticsearch(values: &mut Reader<'_>) {
         kibana.bool("enabled", false);
         image(kibana);
         resources(kibana);
+    });
+}
+
+pub(super) fn etcd(values: &mut Reader<'_>) {
+    values.optional("members", members());
+    image(values);
+    resources(values);
+    inside(values, "storage", |storage| {
+        storage.optional("size", rule::quantity());
+        storage.optional("storageClass", rule::text());
     });
 }
 
@@ -133,6 +148,14 @@ fn size() -> Rule<()> {
         json!({"anyOf": [{"const": ""}, {"type": "null"}, quantity.schema], "type": ["string", "number"]});
     Rule::new("a size such as 8Gi, or nothing", schema, move |value| {
         (value.as_str() == Some("") || (quantity.read)(value).is_some()).then_some(())
+    })
+}
+
+/// How many members an etcd has: an even number survives no more losses than one less.
+fn members() -> Rule<()> {
+    let schema = json!({"type": "integer", "enum": [1, 3, 5]});
+    Rule::new("1, 3 or 5", schema, |value| {
+        value.as_f64().is_some_and(|number| [1.0, 3.0, 5.0].contains(&number)).then_some(())
     })
 }
 

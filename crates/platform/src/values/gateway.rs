@@ -7,6 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::{chart, reader::Reader, rule, service::variable};
 use crate::services::ServiceKind;
 
+/// What every program that can be the gateway reads as the path that it is: nothing encoded, nothing that a pattern
+/// would read as more than itself.
+const ROUTE: &str = "^(/[A-Za-z0-9_~-]+)+$";
+const COOKIE: &str = "^[A-Za-z0-9_-]{0,64}$";
+
 /// `gateway:`; one gateway runs per node, as a DaemonSet does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gateway {
@@ -48,10 +53,58 @@ pub enum Policy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
     pub name: String,
+    /// What its port takes; HTTP comes over TCP.
     pub protocol: Protocol,
     pub port: u16,
+    /// With [`Listener::http`], the one that gets what no route has.
     pub service: String,
+    /// `None`: connections and packets are carried as they are.
+    pub http: Option<Http>,
     pub rules: Rules,
+}
+
+/// How a listener treats HTTP requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// Paths differ.
+    pub routes: Vec<Route>,
+    /// The cookie that keeps a client with its replicas.
+    pub sticky_cookie: Option<String>,
+}
+
+/// What goes to a service of its own, which does not see the path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    pub path: String,
+    pub service: String,
+}
+
+/// What a listener speaks, as values have it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Spoken {
+    #[default]
+    Tcp,
+    Udp,
+    Http,
+}
+
+impl Spoken {
+    const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Http];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Http => "HTTP",
+        }
+    }
+
+    fn transport(self) -> Protocol {
+        match self {
+            Self::Tcp | Self::Http => Protocol::Tcp,
+            Self::Udp => Protocol::Udp,
+        }
+    }
 }
 
 /// How a listener treats its clients and replicas.
@@ -198,17 +251,82 @@ impl Gateway {
 
 impl Listener {
     fn read(mut values: Reader<'_>, rules: &Rules) -> Self {
-        let services = rule::choice(&ServiceKind::ALL, ServiceKind::name);
+        let spoken = values.required("protocol", rule::choice(&Spoken::ALL, Spoken::as_str));
         let listener = Self {
             name: values.required("name", rule::name("a name")),
-            protocol: values.required("protocol", rule::choice(&Protocol::ALL, Protocol::as_str)),
+            protocol: spoken.transport(),
             port: values.port("port"),
-            service: values.required("service", services.map(|kind| kind.name().to_owned())),
+            service: values.required("service", service()),
+            http: Http::read(&mut values, spoken == Spoken::Http),
             rules: Rules::read(&mut values, Some(rules)),
         };
         values.finish();
         listener
     }
+
+    /// As values and the gateway's environment call it.
+    pub fn spoken(&self) -> &'static str {
+        if self.http.is_some() { Spoken::Http.as_str() } else { self.protocol.as_str() }
+    }
+
+    /// The services behind it, each once; the first is the one without a route.
+    pub fn services(&self) -> Vec<&str> {
+        let mut services = vec![self.service.as_str()];
+        for route in self.http.iter().flat_map(|http| &http.routes) {
+            if !services.contains(&route.service.as_str()) {
+                services.push(&route.service);
+            }
+        }
+        services
+    }
+}
+
+impl Http {
+    /// `None` if the listener does not speak HTTP; then its keys are problems.
+    fn read(values: &mut Reader<'_>, is_spoken: bool) -> Option<Self> {
+        let path = values.path_of("routes");
+        let routes: Vec<Route> = values.tables("routes").into_iter().map(Route::read).collect();
+        let cookie = values.optional("stickyCookie", rule::matching("a cookie's name, or nothing", COOKIE));
+        if !is_spoken {
+            let expected = "protocol HTTP beside it";
+            if !routes.is_empty() {
+                values.problems().add(path, None, expected);
+            }
+            if let Some(cookie) = cookie {
+                values.problems().add(values.path_of("stickyCookie"), Some(&cookie.into()), expected);
+            }
+            return None;
+        }
+        for (index, route) in routes.iter().enumerate() {
+            // No path stands in for one that was reported already.
+            if !route.path.is_empty() && routes[..index].iter().any(|other| other.path == route.path) {
+                let key = format!("{path}[{index}].path");
+                values.problems().add(
+                    key,
+                    Some(&route.path.clone().into()),
+                    "a path that no other route has",
+                );
+            }
+        }
+        let sticky_cookie = Some(cookie.unwrap_or_else(|| "route".to_owned()));
+        Some(Self { routes, sticky_cookie: sticky_cookie.filter(|cookie| !cookie.is_empty()) })
+    }
+}
+
+impl Route {
+    fn read(mut values: Reader<'_>) -> Self {
+        let expected = "a path such as /main, without a / at its end";
+        let route = Self {
+            path: values.required("path", rule::matching(expected, ROUTE)),
+            service: values.required("service", service()),
+        };
+        values.finish();
+        route
+    }
+}
+
+fn service() -> rule::Rule<String> {
+    rule::choice(&ServiceKind::ALL, ServiceKind::name).map(|kind| kind.name().to_owned())
 }
 
 impl Rules {

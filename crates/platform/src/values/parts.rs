@@ -70,6 +70,14 @@ pub struct Etcd {
     pub endpoints: Option<String>,
 }
 
+/// `cassandra:`; there is no embedded one, and a chart from before there was one has none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cassandra {
+    pub enabled: bool,
+    /// `host:port,…` of nodes of an existing one; absent: the platform starts one.
+    pub contact_points: Option<String>,
+}
+
 /// Where the autoscaler's custom metrics come from; CPU and memory always come from the kernel, as metrics-server gets
 /// them from the kubelet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -185,9 +193,30 @@ impl Etcd {
     pub(super) fn read(mut values: Reader<'_>) -> Self {
         let endpoints = values.optional("endpoints", endpoints()).filter(|text| !text.is_empty());
         let etcd = Self { enabled: values.bool("enabled", false), endpoints };
+        chart::etcd(&mut values);
         values.finish();
         etcd
     }
+}
+
+impl Cassandra {
+    pub(super) fn read(mut values: Reader<'_>) -> Self {
+        let contact_points =
+            values.optional("contactPoints", contact_points()).filter(|points| !points.is_empty());
+        let cassandra = Self { enabled: values.bool("enabled", false), contact_points };
+        values.integer("replicas", 1..=REPLICAS_MAX);
+        chart::cassandra(&mut values);
+        values.finish();
+        cassandra
+    }
+}
+
+/// Neither user nor password: others can read command lines.
+fn contact_points() -> Rule<String> {
+    rule::matching(
+        "host:port of a node, or several with commas between them",
+        r"^$|^([^\[\]:@/, ]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}(,([^\[\]:@/, ]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5})*$",
+    )
 }
 
 fn endpoints() -> Rule<String> {

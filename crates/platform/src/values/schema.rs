@@ -5,7 +5,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Values, reader, service::REPLICAS_MAX, source::Origins};
+use super::{Protocol, Values, reader, service::REPLICAS_MAX, source::Origins};
+
 use crate::services::ServiceKind;
 
 /// A schema that grows with every key that is read.
@@ -67,13 +68,25 @@ pub fn schema() -> Value {
 
 fn between_parts(description: &mut Description) {
     let protocols = ServiceKind::ALL.map(|kind| {
-        let protocol = kind.row().transport.as_str();
+        let spoken = match kind.row().transport {
+            Protocol::Tcp => json!(["TCP", "HTTP"]),
+            Protocol::Udp => json!(["UDP"]),
+        };
         json!({
             "if": {"required": ["service"], "properties": {"service": {"const": kind.name()}}},
-            "then": {"properties": {"protocol": {"const": protocol}}},
+            "then": {"properties": {"protocol": {"enum": spoken}}},
         })
     });
-    description.add("gateway.listeners[0]", json!({"allOf": protocols}));
+    let is_no_http = json!({"required": ["protocol"], "properties": {"protocol": {"enum": ["TCP", "UDP"]}}});
+    let has_no_routes = json!({"properties": {"routes": {"maxItems": 0}, "stickyCookie": {"type": "null"}}});
+    let rules = protocols.into_iter().chain([json!({"if": is_no_http, "then": has_no_routes})]);
+    description.add("gateway.listeners[0]", json!({"allOf": rules.collect::<Vec<_>>()}));
+    let over_udp = ServiceKind::ALL.into_iter().filter(|kind| kind.row().transport == Protocol::Udp);
+    let over_udp: Vec<_> = over_udp.map(ServiceKind::name).collect();
+    description.add(
+        "gateway.listeners[0].routes[0]",
+        json!({"allOf": [{"properties": {"service": {"not": {"enum": over_udp}}}}]}),
+    );
     let asks_prometheus = json!({"properties": {"metrics": {"properties": {"source": {"const": "prometheus"}}, "required": ["source"]}}, "required": ["metrics"]});
     let has_prometheus = json!({"properties": {"prometheus": {"properties": {"enabled": {"const": true}}, "required": ["enabled"]}}});
     description.add("", json!({"allOf": [{"if": asks_prometheus, "then": has_prometheus}]}));

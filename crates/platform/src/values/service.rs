@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use autoscale::{quantity::Quantity, spec::HpaSpec};
 
 use super::{
-    Protocol, autoscaling,
+    Protocol, autoscaling, chart,
     reader::Reader,
     rule::{self, Rule},
 };
@@ -96,6 +96,9 @@ impl Service {
         {
             let key = format!("{}.maxReplicas", values.path_of("autoscaling"));
             problems.add(key, Some(&spec.max_replicas.into()), &format!("at most {REPLICAS_MAX}"));
+        }
+        if kind == ServiceKind::Balancer {
+            chart::existing_secret(&mut values);
         }
         let admin_port = values.port("adminPort");
         let port = if has_clients { values.port("port") } else { admin_port };

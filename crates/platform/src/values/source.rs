@@ -24,7 +24,7 @@ use super::{
 const BUILTIN: &str = include_str!("../../../../helm-chart/values.yaml");
 
 /// The top-level keys that do not belong to a service.
-const PARTS: [&str; 10] = [
+const PARTS: [&str; 11] = [
     "gateway",
     "kafka",
     "memcached",
@@ -32,6 +32,7 @@ const PARTS: [&str; 10] = [
     "prometheus",
     "redis",
     "etcd",
+    "cassandra",
     "metrics",
     "cadvisor",
     "envoy",

@@ -156,6 +156,51 @@ fn a_listener_speaks_what_its_service_speaks() {
 }
 
 #[test]
+fn a_listener_for_http_has_routes_and_a_cookie() {
+    let listener = "gateway.listeners[0].name=a,gateway.listeners[0].protocol=HTTP,gateway.listeners[0].port=8090,\
+                    gateway.listeners[0].service=ws";
+    let of = |more: &[&str]| {
+        let set = [&[listener], more].concat().into_iter().map(str::to_owned).collect();
+        let values = Values::load(&ValuesSource { set, ..ValuesSource::default() }).unwrap();
+        values.gateway.listeners[0].clone()
+    };
+    let plain = of(&[]);
+    assert_eq!((plain.protocol, plain.spoken(), plain.services()), (Protocol::Tcp, "HTTP", vec!["ws"]));
+    assert_eq!(plain.http, Some(Http { routes: Vec::new(), sticky_cookie: Some("route".to_owned()) }));
+
+    let routes = "gateway.listeners[0].routes[0].path=/main,gateway.listeners[0].routes[0].service=tcp,\
+                  gateway.listeners[0].routes[1].path=/a/b,gateway.listeners[0].routes[1].service=tcp";
+    let routed = of(&[routes, "gateway.listeners[0].stickyCookie="]);
+    let http = routed.http.as_ref().unwrap();
+    let route = |path: &str| Route { path: path.to_owned(), service: "tcp".to_owned() };
+    assert_eq!((&http.routes, &http.sticky_cookie), (&vec![route("/main"), route("/a/b")], &None));
+    assert_eq!(routed.services(), ["ws", "tcp"]);
+
+    for (wrong, words) in [
+        (
+            "gateway.listeners[0].routes[1].path=/main",
+            "gateway.listeners[0].routes[1].path: expected a path that no other route has",
+        ),
+        (
+            "gateway.listeners[0].routes[1].service=udp",
+            "routes[1].service: expected a service over TCP, which udp is not",
+        ),
+        ("gateway.listeners[0].routes[1].service=tpc", "routes[1].service: expected one of tcp, udp"),
+        (
+            "gateway.listeners[0].protocol=TCP",
+            "gateway.listeners[0].routes: expected protocol HTTP beside it",
+        ),
+        (
+            "gateway.listeners[0].service=udp",
+            "gateway.listeners[0].protocol: expected UDP, as udp speaks, got \"HTTP\"",
+        ),
+    ] {
+        let text = problems(&[listener, routes, wrong]);
+        assert!(text.contains(words), "{words:?} is not in:\n{text}");
+    }
+}
+
+#[test]
 fn an_autoscaling_spec_is_checked_as_the_api_server_would() {
     let text = problems(&["tcp.autoscaling.minReplicas=9"]);
     assert!(

@@ -49,6 +49,34 @@ pub(crate) const MISTAKES: &[(&[&str], &str)] = &[
     (&[LISTENER, "gateway.listeners[0].service=tpc"], "gateway.listeners.0.service"),
     (&[LISTENER, "gateway.listeners[0].service=udp"], "gateway.listeners.0.protocol"),
     (&[LISTENER, "gateway.listeners[0].protocol=tcp"], "gateway.listeners.0.protocol"),
+    (&[LISTENER, "gateway.listeners[0].stickyCookie=route"], "gateway.listeners.0.stickyCookie"),
+    (&[LISTENER, ROUTE], "gateway.listeners.0.routes"),
+    (&[HTTP, "gateway.listeners[0].service=udp"], "gateway.listeners.0.protocol"),
+    (&[HTTP, "gateway.listeners[0].routes[0].path=/a"], "gateway.listeners.0.routes.0"),
+    (
+        &[HTTP, "gateway.listeners[0].routes[0].path=/,gateway.listeners[0].routes[0].service=tcp"],
+        "gateway.listeners.0.routes.0.path",
+    ),
+    (
+        &[HTTP, "gateway.listeners[0].routes[0].path=/main/,gateway.listeners[0].routes[0].service=tcp"],
+        "gateway.listeners.0.routes.0.path",
+    ),
+    (
+        &[HTTP, "gateway.listeners[0].routes[0].path=/a.b,gateway.listeners[0].routes[0].service=tcp"],
+        "gateway.listeners.0.routes.0.path",
+    ),
+    (
+        &[HTTP, "gateway.listeners[0].routes[0].path=/a,gateway.listeners[0].routes[0].service=udp"],
+        "gateway.listeners.0.routes.0.service",
+    ),
+    (
+        &[
+            HTTP,
+            "gateway.listeners[0].routes[0].path=/a,gateway.listeners[0].routes[0].service=tcp,gateway.listeners[0].routes[0].prefix=/b",
+        ],
+        "gateway.listeners.0.routes.0",
+    ),
+    (&[HTTP, "gateway.listeners[0].stickyCookie=a b"], "gateway.listeners.0.stickyCookie"),
     (&[LISTENER, "gateway.listeners[0].healh.fall=1"], "gateway.listeners.0"),
     (&[LISTENER, "gateway.listeners[0].health.fall=0"], "gateway.listeners.0.health.fall"),
     (&["kafka.broadcastTopic=a b"], "kafka.broadcastTopic"),
@@ -62,7 +90,15 @@ pub(crate) const MISTAKES: &[(&[&str], &str)] = &[
     (&["redis.password=x"], "redis"),
     (&["etcd.endpoints=e:2379"], "etcd.endpoints"),
     (&["etcd.endpoints=https://e:2379"], "etcd.endpoints"),
-    (&["etcd.members=5"], "etcd"),
+    (&["cassandra.contactPoints=there"], "cassandra.contactPoints"),
+    (&["cassandra.contactPoints=user@there:9042"], "cassandra.contactPoints"),
+    (&["cassandra.replicas=0"], "cassandra.replicas"),
+    (&["cassandra.password=x"], "cassandra"),
+    (&["etcd.member=5"], "etcd"),
+    (&["etcd.members=2"], "etcd.members"),
+    (&["etcd.storage.size="], "etcd.storage.size"),
+    (&["balancer.existingSecret=A B"], "balancer.existingSecret"),
+    (&["ws.existingSecret=mine"], "ws"),
     (&["ws-client.replicas=-1"], "ws-client.replicas"),
     (&["balancer.replicas=-1"], "balancer.replicas"),
     (&["profiles.replicas=-1"], "profiles.replicas"),
@@ -95,6 +131,10 @@ pub(crate) const MISTAKES: &[(&[&str], &str)] = &[
 const LISTENER: &str = "gateway.listeners[0].name=a,gateway.listeners[0].protocol=TCP,gateway.listeners[0].port=1,\
                         gateway.listeners[0].service=tcp";
 
+const HTTP: &str = "gateway.listeners[0].name=a,gateway.listeners[0].protocol=HTTP,gateway.listeners[0].port=1,\
+                    gateway.listeners[0].service=ws";
+const ROUTE: &str = "gateway.listeners[0].routes[0].path=/main,gateway.listeners[0].routes[0].service=tcp";
+
 /// Rules between values that a schema cannot express; the chart's templates have them.
 pub(crate) const BETWEEN: &[(&[&str], &str)] = &[
     (
@@ -106,7 +146,19 @@ pub(crate) const BETWEEN: &[(&[&str], &str)] = &[
         &["tcp.autoscaling.minReplicas=6"],
         "tcp.autoscaling.maxReplicas: must be greater than or equal to `minReplicas`",
     ),
+    (&["balancer.enabled=true"], "balancer.env.KUBERNETES_APP_LABEL: expected a service that runs"),
     (&["metrics.window=5s"], "metrics.window: expected at least the scrape interval"),
+    (
+        &[HTTP, ROUTE, "gateway.listeners[0].routes[1].path=/main,gateway.listeners[0].routes[1].service=ws"],
+        "gateway.listeners[0].routes[1].path: expected a path that no other route has",
+    ),
+    (
+        &[
+            LISTENER,
+            "gateway.listeners[1].name=b,gateway.listeners[1].protocol=HTTP,gateway.listeners[1].port=1,gateway.listeners[1].service=ws",
+        ],
+        "gateway.listeners[1].port: expected a TCP port that no other listener has",
+    ),
     (
         &[
             LISTENER,
@@ -126,6 +178,7 @@ pub(crate) const RIGHT: &[&[&str]] = &[
     &["tcp.global.x=2", "global.anything=1", "tags.some=true"],
     &["gateway.stallTimeout=0s", "gateway.idleTimeout=1h30m", "metrics.scrapeInterval=0.5s"],
     &[LISTENER, "gateway.listeners[0].policy=random", "gateway.listeners[0].health.rise=2"],
+    &[HTTP, ROUTE, "gateway.listeners[0].stickyCookie="],
     &["kafka.brokers=a:9092", "elasticsearch.url=http://es:9200", "memcached.host=cache"],
     &["metrics.source=prometheus", "prometheus.enabled=true", "prometheus.retention=1d12h"],
     &["prometheus.operator=true", "prometheus.url=http://prometheus:9090"],
@@ -135,6 +188,8 @@ pub(crate) const RIGHT: &[&[&str]] = &[
         "imagePullSecrets[0]=pull",
     ],
     &["kafka.image=registry.example.org:5000/apache/kafka:4.1.0", "kafka.storage.size=", "kafka.heap=2g"],
+    &["balancer.enabled=true,balancer.env.KUBERNETES_APP_LABEL=chat", "etcd.members=5"],
+    &["balancer.env=null", "balancer.enabled=true", "ws.enabled=true"],
     &["scheduling.tolerations[0].key=gpu,scheduling.tolerations[0].operator=Exists"],
     &["envoy.externalIPs[0]=192.168.49.2", "envoy.host=::"],
 ];

@@ -1,4 +1,71 @@
 {{- define "balancer.objects" }}
-{{- fail "balancer.enabled: in a cluster this version has no balancer to run; on this machine it has (playctl up -f balancer)" }}
+{{- include "service.objects" . }}
+{{- include "balancer.rights" . }}
+{{- include "balancer.turn" . }}
 {{- end }}
-{{- define "balancer.needs" }}redis{{ end }}
+
+{{/* Redis only where sessions are listed there: without one there is no password either. */}}
+{{- define "balancer.needs" }}{{ if include "redis.isWanted" . }}redis {{ end }}shed{{ end }}
+
+{{/* What it balances: a Deployment of this namespace. */}}
+{{- define "balancer.service" }}{{ (.root.Values.balancer.env | default dict).KUBERNETES_APP_LABEL | default "ws" }}{{ end }}
+
+{{- define "balancer.lease" }}{{ (.root.Values.balancer.env | default dict).BALANCER_LEASE | default (printf "balancer-%s" (include "balancer.service" .)) }}{{ end }}
+
+{{/* Whether it may set the number of replicas: "true", or nothing. Beside an autoscaler it never does. */}}
+{{- define "balancer.scales" }}
+{{- $policy := (.values.env | default dict).POLICY | default "auto" }}
+{{- $balanced := get .root.Values (include "balancer.service" .) | default dict }}
+{{- if or (eq $policy "utilization") (and (eq $policy "auto") (not $balanced.autoscaling)) }}true{{ end }}
+{{- end }}
+
+{{/* By which one of several acts. Made here, so that it goes with the release, and nobody needs the right to make any. */}}
+{{- define "balancer.turn" }}
+---
+apiVersion: coordination.k8s.io/v1
+kind: Lease
+metadata:
+  {{- include "metadata" (merge (dict "object" (include "balancer.lease" .)) .) | nindent 2 }}
+{{- end }}
+
+{{/* In this namespace alone, and nothing that could run a program or read a Secret. */}}
+{{- define "balancer.rights" }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  {{- include "metadata" . | nindent 2 }}
+rules:
+  # The label `traffic` and the deletion cost.
+  - apiGroups: [""]
+    resources: [pods]
+    verbs: [get, list, patch]
+  - apiGroups: [apps]
+    resources: [deployments/scale]
+    resourceNames: [{{ include "balancer.service" . }}]
+    verbs: [get{{ if include "balancer.scales" . }}, patch{{ end }}]
+  - apiGroups: [autoscaling]
+    resources: [horizontalpodautoscalers]
+    verbs: [list]
+  - apiGroups: [coordination.k8s.io]
+    resources: [leases]
+    resourceNames: [{{ include "balancer.lease" . }}]
+    verbs: [get, update]
+  # What it decided.
+  - apiGroups: [events.k8s.io]
+    resources: [events]
+    verbs: [create]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  {{- include "metadata" . | nindent 2 }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: Role
+  name: {{ .name }}
+subjects:
+  - kind: ServiceAccount
+    name: {{ .name }}
+    namespace: {{ .root.Release.Namespace }}
+{{- end }}

@@ -50,7 +50,7 @@ spec:
             {{- range $listeners }}
             - name: {{ .name }}
               containerPort: {{ .port }}
-              protocol: {{ .protocol }}
+              protocol: {{ .transport }}
             {{- end }}
             - name: metrics
               containerPort: {{ include "envoy.metrics" . }}
@@ -93,7 +93,7 @@ spec:
 # Clients come from anywhere.
 - ports:
     {{- range .listeners }}
-    - {port: {{ .port }}, protocol: {{ .protocol }}}
+    - {port: {{ .port }}, protocol: {{ .transport }}}
     {{- end }}
 {{- include "policy.scraped" (dict "root" .root "port" (include "envoy.metrics" .)) }}
 {{- end }}
@@ -114,8 +114,8 @@ static_resources:
   listeners:
     {{- range .listeners }}
     - name: {{ .name }}
-      address: {socket_address: {protocol: {{ .protocol }}, address: "{{ $host }}"{{ if contains ":" $host }}, ipv4_compat: true{{ end }}, port_value: {{ .port }}}}
-      {{- if eq .protocol "TCP" }}
+      address: {socket_address: {protocol: {{ .transport }}, address: "{{ $host }}"{{ if contains ":" $host }}, ipv4_compat: true{{ end }}, port_value: {{ .port }}}}
+      {{- if eq .transport "TCP" }}
       enable_reuse_port: true
       {{- $stall := include "seconds" .stallTimeout | float64 }}
       {{- if $stall }}
@@ -124,6 +124,9 @@ static_resources:
       {{- end }}
       filter_chains:
         - filters:
+            {{- if eq .protocol "HTTP" }}
+            {{- include "envoy.requests" . | nindent 12 }}
+            {{- else }}
             - name: envoy.filters.network.tcp_proxy
               typed_config:
                 "@type": {{ $types }}.extensions.filters.network.tcp_proxy.v3.TcpProxy
@@ -132,6 +135,7 @@ static_resources:
                 # 0: how long a client may be silent is the service's business.
                 idle_timeout: {{ include "seconds" .tunnelTimeout }}s
                 max_connect_attempts: 3
+            {{- end }}
       {{- else }}
       listener_filters:
         - name: envoy.filters.udp_listener.udp_proxy
@@ -172,8 +176,9 @@ static_resources:
       load_assignment:
         cluster_name: admin
         endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: {{ .root.Values.gateway.adminPort }}}}}}]}]
-    {{- range .listeners }}
+    {{- range $listener := .listeners }}
     {{- $interval := printf "%ss" (include "seconds" .health.interval) }}
+    {{- range .clusters }}
     - name: {{ .name }}
       # Every address of the headless Service is a replica (STRICT_DNS, as it used to be called). It has those that are
       # ready; a drained one is gone from it at once.
@@ -190,26 +195,115 @@ static_resources:
         endpoints:
           - lb_endpoints:
               - endpoint:
-                  address: {socket_address: {protocol: {{ .protocol }}, address: "{{ .service }}.{{ $.root.Release.Namespace }}.svc", port_value: {{ .servicePort }}}}
+                  address: {socket_address: {protocol: {{ $listener.transport }}, address: "{{ include "service.exposed" (dict "name" .service) }}.{{ $.root.Release.Namespace }}.svc", port_value: {{ .port }}}}
                   # Not the clients' port: a bare connect there would be a client.
                   health_check_config: {port_value: {{ .adminPort }}}
       load_balancing_policy:
         policies:
           - typed_extension_config:
-              {{- include "envoy.policy" .policy | nindent 14 }}
-      connect_timeout: {{ include "seconds" .connectTimeout }}s
-      circuit_breakers: {thresholds: [{max_connections: {{ $most }}, max_pending_requests: {{ $most }}}]}
+              {{- include "envoy.policy" $listener.policy | nindent 14 }}
+      connect_timeout: {{ include "seconds" $listener.connectTimeout }}s
+      circuit_breakers: {thresholds: [{max_connections: {{ $most }}, max_pending_requests: {{ $most }}{{ if eq $listener.protocol "HTTP" }}, max_requests: {{ $most }}{{ end }}}]}
+      {{- if eq $listener.protocol "HTTP" }}
+      # Less than replicas keep a connection open, so that they seldom close one that is about to be used.
+      typed_extension_protocol_options:
+        envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+          "@type": {{ $types }}.extensions.upstreams.http.v3.HttpProtocolOptions
+          explicit_http_config: {http_protocol_options: {}}
+          common_http_protocol_options: {idle_timeout: 5s}
+      {{- end }}
       # Rather none than one that is not ready.
       common_lb_config: {healthy_panic_threshold: {value: 0}}
       ignore_health_on_host_removal: true
       health_checks:
-        - timeout: {{ include "seconds" .health.timeout }}s
+        - timeout: {{ include "seconds" $listener.health.timeout }}s
           interval: {{ $interval }}
           no_traffic_interval: {{ $interval }}
-          unhealthy_threshold: {{ .health.fall }}
-          healthy_threshold: {{ .health.rise }}
-          http_health_check: {path: {{ .health.path }}, host: {{ .service }}}
+          unhealthy_threshold: {{ $listener.health.fall }}
+          healthy_threshold: {{ $listener.health.rise }}
+          http_health_check: {path: {{ $listener.health.path }}, host: {{ .service }}}
     {{- end }}
+    {{- end }}
+{{- end }}
+
+{{/* The filter that reads requests: routes by path, sticky by a cookie for each service. The one that playctl writes for an
+Envoy on one machine is the same (crates/local/src/supervisor/proxy/envoy/http_listener.rs). */}}
+{{- define "envoy.requests" }}
+{{- $types := "type.googleapis.com/envoy" }}
+{{- $cookie := include "gateway.cookie" . }}
+{{- $listener := . }}
+{{- /* Longest path first: the first that fits is taken. */}}
+{{- $sorted := dict }}
+{{- range .routes }}{{ $_ := set $sorted (printf "%05d %s" (sub 99999 (len .path)) .path) . }}{{ end }}
+- name: envoy.filters.network.http_connection_manager
+  typed_config:
+    "@type": {{ $types }}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+    stat_prefix: {{ .name }}
+    codec_type: HTTP1
+    server_header_transformation: PASS_THROUGH
+    generate_request_id: false
+    # What clients say about who they are is removed, and the address of their connection takes its place.
+    use_remote_address: true
+    early_header_mutation_extensions:
+      - name: envoy.http.early_header_mutation.header_mutation
+        typed_config:
+          "@type": {{ $types }}.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation
+          mutations: [{remove: forwarded}, {remove: x-forwarded-for}, {remove: x-forwarded-host}, {remove: x-forwarded-proto}, {remove: x-forwarded-prefix}, {remove: x-real-ip}]
+    request_headers_timeout: 10s
+    common_http_protocol_options: {idle_timeout: 10s}
+    max_request_headers_kb: 32
+    # 0: how long a client may be silent is the service's business.
+    stream_idle_timeout: {{ include "seconds" .tunnelTimeout }}s
+    upgrade_configs: [{upgrade_type: websocket}]
+    http_filters:
+      {{- if $cookie }}
+      - name: envoy.filters.http.stateful_session
+        typed_config: {"@type": {{ $types }}.extensions.filters.http.stateful_session.v3.StatefulSession}
+      {{- end }}
+      - name: envoy.filters.http.router
+        typed_config: {"@type": {{ $types }}.extensions.filters.http.router.v3.Router, suppress_envoy_headers: true}
+    route_config:
+      name: routes
+      request_headers_to_add:
+        - {header: {key: x-forwarded-host, value: "%REQ(:AUTHORITY)%"}, append_action: OVERWRITE_IF_EXISTS_OR_ADD}
+      virtual_hosts:
+        - name: all
+          domains: ["*"]
+          routes:
+            {{- range $key := keys $sorted | sortAlpha }}
+            {{- $route := get $sorted $key }}
+            - match: {path_separated_prefix: {{ $route.path }}}
+              route:
+                cluster: {{ $listener.name }}-{{ $route.service }}
+                # A stream has no end.
+                timeout: 0s
+                retry_policy: {retry_on: connect-failure, num_retries: 1}
+                regex_rewrite: {pattern: {regex: "^{{ $route.path }}/?"}, substitution: /}
+              {{- if $cookie }}
+              {{- include "envoy.session" (ternary $cookie (printf "%s-%s" $cookie $route.service) (eq $route.service $listener.service)) | nindent 14 }}
+              {{- end }}
+            {{- end }}
+            - match: {prefix: /}
+              route:
+                cluster: {{ .name }}-{{ .service }}
+                timeout: 0s
+                retry_policy: {retry_on: connect-failure, num_retries: 1}
+              {{- if $cookie }}
+              {{- include "envoy.session" $cookie | nindent 14 }}
+              {{- end }}
+{{- end }}
+
+{{- define "envoy.session" }}
+{{- $types := "type.googleapis.com/envoy" }}
+typed_per_filter_config:
+  envoy.filters.http.stateful_session:
+    "@type": {{ $types }}.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute
+    stateful_session:
+      session_state:
+        name: envoy.http.stateful_session.cookie
+        typed_config:
+          "@type": {{ $types }}.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState
+          cookie: {name: {{ . }}, path: /, attributes: [{name: SameSite, value: Lax}]}
 {{- end }}
 
 {{- define "envoy.policy" }}

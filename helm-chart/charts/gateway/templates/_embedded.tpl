@@ -32,7 +32,7 @@ spec:
           ports:
             - name: {{ .name }}
               containerPort: {{ .port }}
-              protocol: {{ .protocol }}
+              protocol: {{ .transport }}
             - name: {{ include "gateway.admin.name" $index }}
               containerPort: {{ add $.values.adminPort $index }}
           env:
@@ -58,6 +58,9 @@ spec:
 {{- include "policy" (merge (dict "ingress" (include "gateway.ingress" (merge (dict "listeners" $listeners) .)) "egress" (include "gateway.egress" (merge (dict "listeners" $listeners) .))) .) }}
 {{- end }}
 
+{{/* The cookie of a listener for HTTP; nothing if it has none. */}}
+{{- define "gateway.cookie" }}{{ ternary .stickyCookie "route" (hasKey . "stickyCookie") | default "" }}{{ end }}
+
 {{/* Admin ports of a pod have different names: services and probes go by them. */}}
 {{- define "gateway.admin.name" }}admin{{ if . }}-{{ . }}{{ end }}{{ end }}
 
@@ -73,7 +76,18 @@ spec:
 {{- with .gateway }}
 {{- $env := dict "PROTOCOL" $listener.protocol "HOST" .root.Values.envoy.host "PORT" $listener.port }}
 {{- $_ := set $env "ADMIN_PORT" (add .values.adminPort $.index) }}
-{{- $_ := set $env "ENDPOINTS_DNS" (printf "%s.%s.svc:%d" $listener.service .root.Release.Namespace (int $listener.servicePort)) }}
+{{- $names := list }}
+{{- range $listener.clusters }}
+{{- $name := printf "%s.%s.svc:%d" (include "service.exposed" (dict "name" .service)) $.gateway.root.Release.Namespace (int .port) }}
+{{- $names = append $names (ternary (printf "%s=%s" .service $name) $name (eq $listener.protocol "HTTP")) }}
+{{- end }}
+{{- $_ := set $env "ENDPOINTS_DNS" (join "," $names) }}
+{{- if eq $listener.protocol "HTTP" }}
+{{- $routes := list }}
+{{- range $listener.routes }}{{ $routes = append $routes (printf "%s=%s" .path .service) }}{{ end }}
+{{- $_ := set $env "ROUTES" (append $routes (printf "/=%s" $listener.service) | join ",") }}
+{{- $_ := set $env "STICKY_COOKIE" (include "gateway.cookie" $listener | default "none") }}
+{{- end }}
 {{- $_ := set $env "HEALTH_PORT" $listener.adminPort }}
 {{- $_ := set $env "HEALTH_INTERVAL" $listener.health.interval }}
 {{- $_ := set $env "HEALTH_TIMEOUT" $listener.health.timeout }}
@@ -102,7 +116,7 @@ spec:
 # Clients come from anywhere.
 - ports:
     {{- range .listeners }}
-    - {port: {{ .port }}, protocol: {{ .protocol }}}
+    - {port: {{ .port }}, protocol: {{ .transport }}}
     {{- end }}
 {{- range $index, $listener := .listeners }}
 {{- include "policy.scraped" (dict "root" $.root "port" (add $.values.adminPort $index)) }}
@@ -113,7 +127,10 @@ spec:
 {{- define "gateway.egress" }}
 {{- include "policy.dns" . }}
 {{- range .listeners }}
-{{- include "policy.part" (dict "root" $.root "part" .service "port" .servicePort "protocol" .protocol "direction" "to") }}
+{{- $transport := .transport }}
+{{- range .clusters }}
+{{- include "policy.part" (dict "root" $.root "part" .service "port" .port "protocol" $transport "direction" "to") }}
 {{- include "policy.part" (dict "root" $.root "part" .service "port" .adminPort "direction" "to") }}
+{{- end }}
 {{- end }}
 {{- end }}

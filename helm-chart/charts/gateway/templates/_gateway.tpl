@@ -26,12 +26,12 @@ spec:
     - name: {{ .name }}
       port: {{ .port }}
       targetPort: {{ .name }}
-      protocol: {{ .protocol }}
+      protocol: {{ .transport }}
     {{- end }}
 {{- end }}
 
-{{/* The listeners whose service runs, each with the rules that count for it and its service's ports. Profiles are for
-     services of the cluster, which need no gateway. */}}
+{{/* The listeners whose service runs, each with the rules that count for it and, as `clusters`, the services behind it.
+     Profiles are for services of the cluster, which need no gateway. */}}
 {{- define "gateway.listeners" }}
 {{- $gateway := .root.Values.gateway }}
 {{- $rules := pick $gateway "policy" "health" "connectTimeout" "stallTimeout" "idleTimeout" "tunnelTimeout" }}
@@ -40,7 +40,19 @@ spec:
 {{- if . }}
 {{- $service := get $.root.Values .service | default dict }}
 {{- if and $service.enabled (ne .service "profiles") }}
-{{- $listeners = append $listeners (mergeOverwrite (deepCopy $rules) (deepCopy .) (dict "protocol" (upper .protocol) "servicePort" $service.port "adminPort" $service.adminPort)) }}
+{{- $listener := mergeOverwrite (deepCopy $rules) (deepCopy .) (dict "protocol" (upper .protocol) "transport" (upper .protocol | replace "HTTP" "TCP")) }}
+{{- $names := list .service }}
+{{- range .routes }}{{ $names = append $names .service }}{{ end }}
+{{- $clusters := list }}
+{{- range uniq $names }}
+{{- $one := get $.root.Values . | default dict }}
+{{- $name := ternary (printf "%s-%s" $listener.name .) $listener.name (eq $listener.protocol "HTTP") }}
+{{- $clusters = append $clusters (dict "name" $name "service" . "port" $one.port "adminPort" $one.adminPort) }}
+{{- if ne (int $one.adminPort) (int $service.adminPort) }}
+{{- fail (printf "%s.adminPort: expected %d, which %s behind the same gateway port has, got %d" . (int $service.adminPort) $listener.service (int $one.adminPort)) }}
+{{- end }}
+{{- end }}
+{{- $listeners = append $listeners (merge (dict "clusters" $clusters "adminPort" $service.adminPort) $listener) }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -1,2 +1,2 @@
 {{- define "profiles.objects" }}{{ include "service.objects" . }}{{ end }}
-{{- define "profiles.needs" }}kafka{{ end }}
+{{- define "profiles.needs" }}kafka cassandra{{ end }}

@@ -76,9 +76,11 @@ spec:
         - name: tmp
           emptyDir:
             sizeLimit: 16Mi
-{{- $from := "" }}
-{{- range list "ws" "stream" }}
-{{- $from = printf "%s%s" $from (include "policy.part" (dict "root" $.root "part" . "port" 6379 "direction" "from")) }}
+{{- include "policy" (merge (dict "ingress" (include "redis.ingress" .)) .) }}
 {{- end }}
-{{- include "policy" (merge (dict "ingress" $from) .) }}
+
+{{- define "redis.ingress" }}
+{{- range list "ws" "balancer" "directory" "stream" }}
+{{- include "policy.part" (dict "root" $.root "part" . "port" 6379 "direction" "from") }}
+{{- end }}
 {{- end }}

@@ -1,2 +1,2 @@
 {{- define "stream.objects" }}{{ include "service.objects" . }}{{ end }}
-{{- define "stream.needs" }}kafka redis profiles{{ end }}
+{{- define "stream.needs" }}kafka redis profiles shed{{ end }}

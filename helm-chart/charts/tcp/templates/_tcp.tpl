@@ -1,2 +1,2 @@
 {{- define "tcp.objects" }}{{ include "service.objects" . }}{{ end }}
-{{- define "tcp.needs" }}kafka memcached etcd{{ end }}
+{{- define "tcp.needs" }}kafka memcached etcd shed{{ end }}

@@ -1,2 +1,2 @@
 {{- define "ws.objects" }}{{ include "service.objects" . }}{{ end }}
-{{- define "ws.needs" }}kafka redis{{ end }}
+{{- define "ws.needs" }}kafka redis shed{{ end }}

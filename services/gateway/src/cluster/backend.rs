@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use ring::digest::{SHA256, digest};
 use serde::Serialize;
 
 use crate::stats::Counter;
@@ -14,6 +15,8 @@ use crate::stats::Counter;
 pub(crate) struct Backend {
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
+    /// What cookies call it: the same in every gateway, and another one for a successor at another address.
+    pub(crate) key: String,
     counters: Counters,
     /// Connects that failed since the last success; passive ejection uses it.
     failures_in_a_row: AtomicU32,
@@ -60,7 +63,8 @@ pub struct BackendCounts {
 
 impl Backend {
     pub(crate) fn new(name: String, address: SocketAddr) -> Self {
-        Self { name, address, counters: Counters::default(), failures_in_a_row: AtomicU32::new(0) }
+        let key = key(&name, address);
+        Self { name, address, key, counters: Counters::default(), failures_in_a_row: AtomicU32::new(0) }
     }
 
     /// Sessions it has through this process: the load that least-request compares.
@@ -145,4 +149,17 @@ impl Backend {
             packets_dropped: self.counters.packets_dropped.get(),
         }
     }
+}
+
+/// Bytes of a digest that tell replicas apart; they are written as hexadecimal digits.
+pub(crate) const KEY_BYTES: usize = 8;
+
+fn key(name: &str, address: SocketAddr) -> String {
+    use std::fmt::Write as _;
+    let digest = digest(&SHA256, format!("{name} {address}").as_bytes());
+    digest.as_ref()[..KEY_BYTES].iter().fold(String::new(), |mut key, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(key, "{byte:02x}");
+        key
+    })
 }

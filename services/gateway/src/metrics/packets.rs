@@ -34,7 +34,7 @@ impl Collector for Metrics {
         self.sessions(&mut encoder)?;
         self.packets(&mut encoder)?;
         let view = self.cluster.view();
-        endpoints(&mut encoder, &view, &self.stats, &self.cluster)?;
+        endpoints(&mut encoder, &view, &self.stats, self.cluster.ejections())?;
         backends(&mut encoder, &view.endpoints)?;
         let counters: [(&str, &str, Read); 4] = [
             (

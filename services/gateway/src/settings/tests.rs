@@ -5,9 +5,9 @@ fn env(pairs: &[(&str, &str)]) -> Env {
 }
 
 fn cluster(settings: &Settings) -> &str {
-    match &settings.source {
-        Source::File { cluster, .. } => cluster,
-        Source::Dns(dns) => panic!("no file but {dns:?}"),
+    match &settings.services[..] {
+        [Service { name, source: Source::File(_) }] => name,
+        other => panic!("no file but {other:?}"),
     }
 }
 
@@ -87,7 +87,8 @@ fn the_endpoints_come_from_a_file_or_a_name() {
         refresh: Duration::from_secs(1),
         server: Some("[::1]:53".parse().unwrap()),
     };
-    assert_eq!(settings.unwrap().source, Source::Dns(dns));
+    let service = Service { name: "tcp".into(), source: Source::Dns(dns) };
+    assert_eq!(settings.unwrap().services, [service]);
 }
 
 #[test]
@@ -122,4 +123,61 @@ fn udp_has_defaults_of_its_own() {
     assert_eq!(settings.sessions_max(10), 1);
     let settings = Settings::from_env(&env(&[("MAX_SESSIONS", "7")])).unwrap();
     assert_eq!(settings.sessions_max(20_000), 7);
+}
+
+#[test]
+fn http_has_routes_and_a_cookie() {
+    let of = |pairs: &[(&str, &str)]| {
+        let file = [("ENDPOINTS_FILE", "/f"), ("PROTOCOL", "http")];
+        Settings::from_env(&file.iter().chain(pairs).copied().collect())
+    };
+    let settings = of(&[("ROUTES", "/main=directory, /=stream,/a/b=directory")]).unwrap();
+    assert_eq!(settings.listeners, Listeners::Bind { host: Host::LOOPBACK, port: 8_090 });
+    let names: Vec<_> = settings.services.iter().map(|service| service.name.as_str()).collect();
+    assert_eq!(names, ["directory", "stream"], "each is followed once");
+    assert_eq!(settings.http.routes[1], Route { path: "/".into(), service: "stream".into() });
+    assert_eq!(settings.http.cookie.as_deref(), Some("route"));
+    assert_eq!(of(&[("ROUTES", "/=a"), ("STICKY_COOKIE", "none")]).unwrap().http.cookie, None);
+
+    let refused = |pairs: &[(&str, &str)]| {
+        let Invalid(problems) = of(pairs).unwrap_err();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        (problems[0].variable, problems[0].expected.clone())
+    };
+    assert_eq!(refused(&[]).0, "ROUTES");
+    for text in ["stream", "main=a", "/main/=a", "//=a", "/a b=a", "/a?b=a", "/=A", "/=", "/=a,", "/=a,/=b"] {
+        assert_eq!(refused(&[("ROUTES", text)]).0, "ROUTES", "{text}");
+    }
+    assert!(refused(&[("ROUTES", "/x=a,/x=b")]).1.contains("/x is there more than once"));
+    for text in ["a b", "a;b", "a=b"] {
+        assert_eq!(refused(&[("ROUTES", "/=a"), ("STICKY_COOKIE", text)]).0, "STICKY_COOKIE", "{text}");
+    }
+}
+
+#[test]
+fn with_http_each_service_has_a_name_of_its_own() {
+    let of = |names: &str| {
+        let pairs = [("PROTOCOL", "HTTP"), ("ROUTES", "/main=directory,/=stream"), ("ENDPOINTS_DNS", names)];
+        Settings::from_env(&pairs.into_iter().collect())
+    };
+    let settings = of("stream=stream.play:8080,directory=base.play:8081").unwrap();
+    let found: Vec<_> = settings
+        .services
+        .iter()
+        .map(|service| match &service.source {
+            Source::Dns(dns) => (service.name.as_str(), dns.name.as_str(), dns.port),
+            Source::File(path) => panic!("{}", path.display()),
+        })
+        .collect();
+    assert_eq!(found, [("directory", "base.play", 8081), ("stream", "stream.play", 8080)]);
+    for names in [
+        "stream.play:8080",
+        "stream=stream.play:8080",
+        "stream=stream.play:8080,directory=d:1,other=o:1",
+        "stream=stream.play:8080,stream=d:1",
+        "stream=stream.play,directory=d:1",
+    ] {
+        let Invalid(problems) = of(names).unwrap_err();
+        assert!(problems.iter().all(|problem| problem.variable == "ENDPOINTS_DNS"), "{names}: {problems:?}");
+    }
 }

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
 
-use super::pace::Pace;
 use super::sessions::Sessions;
-use super::upstream::lacks_resources;
+use crate::pace::Pace;
 use crate::shortages::Shortage;
+use crate::upstream::lacks_resources;
 
 /// Connections taken in one go before sessions get their turn.
 const BATCH: usize = 64;

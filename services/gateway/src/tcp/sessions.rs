@@ -12,13 +12,13 @@ use slab::Slab;
 
 use super::connects::{Connects, Pending};
 use super::flow::Shared;
-use super::router::Router;
 use super::session::{Direction, Session, Side, Step, Turn, from_token};
-use super::upstream::{self, Follows};
 use crate::cluster::Cluster;
 use crate::cluster::backend::Backend;
+use crate::router::Router;
 use crate::shortages::Shortage;
 use crate::stats::Stats;
+use crate::upstream::{self, Follows};
 
 /// Settings for the sessions of all workers.
 #[derive(Debug, Clone)]
@@ -146,7 +146,7 @@ impl Sessions {
     fn try_open(&mut self, client: TcpStream, taken: usize, now: Instant) -> Result<(), Shortage> {
         let mut backend = self.router.choose(None)?;
         let follows = Follows::of(taken > 0);
-        let upstream = match upstream::connect(backend.address, self.limits.source, follows) {
+        let upstream = match self.connect(&backend, follows) {
             Ok(upstream) => upstream,
             Err(error) => {
                 let shortage = self.connect_failed(&backend, &error, now);
@@ -194,10 +194,14 @@ impl Sessions {
         let chosen = self.router.choose(Some(failed));
         let backend = chosen.map_err(|none| if none == Shortage::ConnectFailed { shortage } else { none })?;
         self.stats.retried.increment();
-        match upstream::connect(backend.address, self.limits.source, follows) {
+        match self.connect(&backend, follows) {
             Ok(upstream) => Ok((backend, upstream)),
             Err(error) => Err(self.connect_failed(&backend, &error, now)),
         }
+    }
+
+    fn connect(&self, backend: &Backend, follows: Follows) -> io::Result<TcpStream> {
+        upstream::connect(backend.address, self.limits.source, follows, None).map(TcpStream::from_std)
     }
 
     fn connect_failed(&mut self, backend: &Arc<Backend>, error: &io::Error, now: Instant) -> Shortage {

@@ -14,10 +14,10 @@ use mio::{Events, Poll, Token, Waker};
 use service::{Phase, Shutdown};
 
 use super::accept::Acceptor;
-use super::pace::Pace;
-use super::router::Router;
 use super::sessions::{Limits, Sessions};
 use crate::cluster::Cluster;
+use crate::pace::Pace;
+use crate::router::Router;
 use crate::stats::Stats;
 
 const WAKER: Token = Token(usize::MAX);

@@ -71,7 +71,7 @@ fn what_keeps_clients_out_is_said_in_readyz_and_counted_by_its_reason() {
         let _first = running.connect();
         let second = running.connect();
         assert!(is_closed(&second));
-        running.expect_degraded(&format!("{reason}: clients are closed"));
+        running.expect_degraded(&format!("{reason}: clients are turned away"));
         running.expect_degraded(&words);
         // Counted before it was said.
         assert!(running.metric(&format!("gateway_connections_refused_total{{reason=\"{reason}\"}}")) > 0);

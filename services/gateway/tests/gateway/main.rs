@@ -10,6 +10,7 @@ mod drain;
 mod ends;
 mod handover;
 mod health;
+mod http;
 mod limits;
 mod memory;
 mod process;

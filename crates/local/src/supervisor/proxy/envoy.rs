@@ -3,6 +3,8 @@
 //! The file is renamed into a folder that Envoy watches. Its version is the platform's, and Envoy says in its statistics
 //! which one it has taken over.
 
+mod http_listener;
+
 use std::{
     fs, io,
     net::SocketAddr,
@@ -38,8 +40,8 @@ fn watched(folder: &Path) -> PathBuf {
     folder.join("endpoints")
 }
 
-fn endpoints_file(site: &Site) -> PathBuf {
-    watched(&site.folder).join(format!("{}.json", site.cluster))
+fn endpoints_file(site: &Site, cluster: &str) -> PathBuf {
+    watched(&site.folder).join(format!("{cluster}.json"))
 }
 
 pub(super) fn prepare(proxy: &Proxy, site: &Site, endpoints: &Endpoints) -> io::Result<Launch> {
@@ -67,8 +69,8 @@ pub(super) fn prepare(proxy: &Proxy, site: &Site, endpoints: &Endpoints) -> io::
 
 pub(super) fn bootstrap(proxy: &Proxy, site: &Site) -> Value {
     let most = proxy.connections_max();
-    let listeners: Vec<Value> =
-        site.clients.iter().map(|address| listener(*address, proxy, &site.cluster)).collect();
+    let listeners: Vec<Value> = site.clients.iter().map(|address| listener(*address, proxy, site)).collect();
+    let clusters: Vec<Value> = site.clusters.iter().map(|name| cluster(proxy, site, name)).collect();
     json!({
         "node": { "id": site.name, "cluster": "playctl" },
         "admin": { "address": socket_address(proxy.admin(site)) },
@@ -79,11 +81,11 @@ pub(super) fn bootstrap(proxy: &Proxy, site: &Site) -> Value {
                 "max_active_downstream_connections": most,
             },
         }] },
-        "static_resources": { "listeners": listeners, "clusters": [cluster(proxy, site)] },
+        "static_resources": { "listeners": listeners, "clusters": clusters },
     })
 }
 
-fn listener(address: SocketAddr, proxy: &Proxy, cluster: &str) -> Value {
+fn listener(address: SocketAddr, proxy: &Proxy, site: &Site) -> Value {
     // A level and a name are the kernel's numbers: IPPROTO_TCP and TCP_USER_TIMEOUT, which connections inherit.
     let stall =
         |timeout: Duration| json!([{ "level": 6, "name": 18, "int_value": timeout.as_millis() as u64 }]);
@@ -92,31 +94,42 @@ fn listener(address: SocketAddr, proxy: &Proxy, cluster: &str) -> Value {
         "address": socket_address(address),
         "enable_reuse_port": true,
         "socket_options": proxy.settings.rules.stall_timeout.map_or(json!([]), stall),
-        "filter_chains": [{ "filters": [{
-            "name": "envoy.filters.network.tcp_proxy",
-            "typed_config": {
-                "@type": format!("{TYPES}.extensions.filters.network.tcp_proxy.v3.TcpProxy"),
-                "stat_prefix": cluster,
-                "cluster": cluster,
-                // 0: how long a client may be silent is the service's business.
-                "idle_timeout": duration(proxy.settings.rules.tunnel_timeout.unwrap_or_default()),
-                "max_connect_attempts": 3,
-            },
+        "filter_chains": [{ "filters": [match &proxy.http {
+            Some(_) => http_listener::manager(proxy, site),
+            None => tcp_proxy(proxy, &site.clusters[0]),
         }] }],
     })
 }
 
-fn cluster(proxy: &Proxy, site: &Site) -> Value {
+fn tcp_proxy(proxy: &Proxy, cluster: &str) -> Value {
+    json!({
+        "name": "envoy.filters.network.tcp_proxy",
+        "typed_config": {
+            "@type": format!("{TYPES}.extensions.filters.network.tcp_proxy.v3.TcpProxy"),
+            "stat_prefix": cluster,
+            "cluster": cluster,
+            "idle_timeout": silence(proxy),
+            "max_connect_attempts": 3,
+        },
+    })
+}
+
+/// 0: how long a client may be silent is the service's business.
+fn silence(proxy: &Proxy) -> String {
+    duration(proxy.settings.rules.tunnel_timeout.unwrap_or_default())
+}
+
+fn cluster(proxy: &Proxy, site: &Site, name: &str) -> Value {
     let (settings, rules) = (&proxy.settings, &proxy.settings.rules);
     let health = &rules.health;
     let interval = duration(health.interval);
-    json!({
-        "name": site.cluster,
+    let mut cluster = json!({
+        "name": name,
         "type": "EDS",
         "eds_cluster_config": { "eds_config": {
             "resource_api_version": "V3",
             "path_config_source": {
-                "path": endpoints_file(site),
+                "path": endpoints_file(site, name),
                 "watched_directory": { "path": watched(&site.folder) },
             },
         } },
@@ -137,9 +150,13 @@ fn cluster(proxy: &Proxy, site: &Site) -> Value {
             "no_traffic_interval": interval,
             "unhealthy_threshold": health.fall,
             "healthy_threshold": health.rise,
-            "http_health_check": { "path": health.path, "host": site.cluster },
+            "http_health_check": { "path": health.path, "host": name },
         }],
-    })
+    });
+    if proxy.http.is_some() {
+        http_listener::adapt(&mut cluster, settings.max_connections);
+    }
+    cluster
 }
 
 fn policy(policy: Policy) -> Value {
@@ -163,15 +180,15 @@ fn capitalised(word: &str) -> String {
     first.to_uppercase() + rest
 }
 
-/// The replicas of the site's cluster as Envoy reads them.
-pub(super) fn discovery(site: &Site, endpoints: &Endpoints) -> Value {
-    let replicas = endpoints.clusters.iter().filter(|cluster| cluster.name == site.cluster);
+/// The replicas of a cluster as Envoy reads them.
+pub(super) fn discovery(cluster: &str, endpoints: &Endpoints) -> Value {
+    let replicas = endpoints.clusters.iter().filter(|one| one.name == cluster);
     let replicas: Vec<Value> = replicas.flat_map(|cluster| &cluster.endpoints).map(replica).collect();
     json!({
         "version_info": endpoints.version.to_string(),
         "resources": [{
             "@type": format!("{TYPES}.config.endpoint.v3.ClusterLoadAssignment"),
-            "cluster_name": site.cluster,
+            "cluster_name": cluster,
             "endpoints": [{ "lb_endpoints": replicas }],
         }],
     })
@@ -188,24 +205,35 @@ fn replica(endpoint: &Endpoint) -> Value {
 }
 
 fn write_endpoints(site: &Site, endpoints: &Endpoints) -> io::Result<()> {
-    let path = endpoints_file(site);
+    site.clusters.iter().try_for_each(|cluster| write_cluster(site, cluster, endpoints))
+}
+
+fn write_cluster(site: &Site, cluster: &str, endpoints: &Endpoints) -> io::Result<()> {
     // Written beside the folder and moved into it: a file made in it would be read half written.
     let new = site.folder.join("endpoints.new");
-    write_private(&new, format!("{:#}\n", discovery(site, endpoints)))?;
-    fs::rename(new, path)
+    write_private(&new, format!("{:#}\n", discovery(cluster, endpoints)))?;
+    fs::rename(new, endpoints_file(site, cluster))
 }
 
 /// Writes the endpoints if they are not written yet; returns their version once Envoy has taken them over.
 pub(super) async fn tell(admin: SocketAddr, site: &Site, endpoints: &Endpoints) -> io::Result<Option<u64>> {
-    // Whatever is there and cannot be read is replaced.
-    let written = read_regular(&endpoints_file(site)).ok();
-    let written = written.and_then(|text| serde_json::from_slice::<Value>(&text).ok()).unwrap_or_default();
-    if written["version_info"].as_str() != Some(endpoints.version.to_string().as_str()) {
-        write_endpoints(site, endpoints)?;
+    let mut least = None;
+    for cluster in &site.clusters {
+        // Whatever is there and cannot be read is replaced.
+        let written = read_regular(&endpoints_file(site, cluster)).ok();
+        let written =
+            written.and_then(|text| serde_json::from_slice::<Value>(&text).ok()).unwrap_or_default();
+        if written["version_info"].as_str() != Some(endpoints.version.to_string().as_str()) {
+            write_cluster(site, cluster, endpoints)?;
+        }
+        let name = format!("cluster.{cluster}.version_text");
+        let taken = statistic(admin, &name).await?.and_then(|text| text.trim_matches('"').parse().ok());
+        let Some(taken) = taken.filter(|version: &u64| *version >= endpoints.version) else {
+            return Ok(None);
+        };
+        least = Some(least.map_or(taken, |least: u64| least.min(taken)));
     }
-    let name = format!("cluster.{}.version_text", site.cluster);
-    let taken = statistic(admin, &name).await?.and_then(|text| text.trim_matches('"').parse().ok());
-    Ok(taken.filter(|version| *version >= endpoints.version))
+    Ok(least)
 }
 
 /// One of its statistics, such as `cluster.tcp.version_text: "7"`.
@@ -215,17 +243,24 @@ async fn statistic(admin: SocketAddr, name: &str) -> io::Result<Option<String>> 
     Ok(value.map(|value| value.trim().to_owned()))
 }
 
+/// The statistics that are 0 when nobody uses these clusters any more. Connections to replicas outlive requests.
+pub(super) fn counts_of_use(is_http: bool, clusters: &[String]) -> Vec<String> {
+    let count = if is_http { "upstream_rq_active" } else { "upstream_cx_active" };
+    clusters.iter().map(|cluster| format!("cluster.{cluster}.{count}")).collect()
+}
+
 /// Closes its listeners and waits until its connections have ended, or nobody answers any more.
-pub(super) async fn drain(admin: SocketAddr, cluster: &str) {
+pub(super) async fn drain(admin: SocketAddr, counts: &[String]) {
     if let Err(error) = http::post(admin, "/drain_listeners", TIMEOUT).await {
         tracing::warn!(%admin, %error, "Envoy does not drain");
         return;
     }
-    let active = format!("cluster.{cluster}.upstream_cx_active");
-    while let Ok(Some(count)) = statistic(admin, &active).await
-        && count != "0"
-    {
-        sleep(DRAIN_LOOK).await;
+    for name in counts {
+        while let Ok(Some(count)) = statistic(admin, name).await
+            && count != "0"
+        {
+            sleep(DRAIN_LOOK).await;
+        }
     }
 }
 

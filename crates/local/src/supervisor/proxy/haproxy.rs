@@ -6,6 +6,7 @@
 //! It inherits the supervisor's listeners as `fd@N`, so one that drains or dies closes none. Its admin port has
 //! `/readyz`, `/metrics` for Prometheus, and the statistics page behind a password that was generated.
 
+mod requests;
 mod runtime;
 
 use std::{
@@ -31,6 +32,8 @@ pub(super) const READY: &str = "/readyz";
 /// Who may see the statistics.
 pub(super) const USER: &str = "playctl";
 const CONFIG: &str = "haproxy.cfg";
+/// For the cookies of all gateways of the platform.
+const COOKIE_KEY: &str = "haproxy-cookie-key";
 const SOCKET: &str = "runtime.sock";
 /// Servers can be added while it runs, with health checks, since this version.
 const OLDEST: (u32, u32) = (2, 6);
@@ -60,7 +63,9 @@ pub(super) fn password_file(folder: &Path) -> PathBuf {
 
 pub(super) fn prepare(proxy: &Proxy, site: &Site, endpoints: &Endpoints) -> io::Result<Launch> {
     let password = password::kept(&password_file(&site.folder))?;
-    write_private(&site.folder.join(CONFIG), config(proxy, site, endpoints, &password))?;
+    let cookies = password::kept(&password_file(&site.folder).with_file_name(COOKIE_KEY))?;
+    let secrets = Secrets { password: &password, cookies: &cookies };
+    write_private(&site.folder.join(CONFIG), config(proxy, site, endpoints, secrets))?;
     // A predecessor that was killed has left its socket.
     match fs::remove_file(site.folder.join(SOCKET)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -75,7 +80,16 @@ pub(super) fn prepare(proxy: &Proxy, site: &Site, endpoints: &Endpoints) -> io::
     })
 }
 
-pub(super) fn config(proxy: &Proxy, site: &Site, endpoints: &Endpoints, password: &str) -> String {
+/// What the processes of a platform share and nobody else knows.
+#[derive(Clone, Copy)]
+pub(super) struct Secrets<'a> {
+    /// Of the statistics.
+    pub(super) password: &'a str,
+    /// Cookies are made of it.
+    pub(super) cookies: &'a str,
+}
+
+pub(super) fn config(proxy: &Proxy, site: &Site, endpoints: &Endpoints, secrets: Secrets<'_>) -> String {
     let settings = &proxy.settings;
     let most = proxy.connections_max();
     let rules = &settings.rules;
@@ -83,16 +97,17 @@ pub(super) fn config(proxy: &Proxy, site: &Site, endpoints: &Endpoints, password
         rules.stall_timeout.map_or_else(String::new, |timeout| format!(" tcp-ut {}", milliseconds(timeout)));
     let bind = |index| format!("    bind \"fd@${{{LISTENER_VARIABLE}{index}}}\"{stall}\n");
     let binds = (0..site.clients.len()).map(bind).collect::<Vec<_>>().concat();
-    let (cluster, ip, admin, path) = (&site.cluster, site.ip, proxy.admin(site), &rules.health.path);
+    let (cluster, admin, password) = (&site.clusters[0], proxy.admin(site), secrets.password);
     let (connect, check) = (milliseconds(rules.connect_timeout), milliseconds(rules.health.timeout));
     // Without a time-out, how long a client may be silent is the service's business.
     let silent = milliseconds(rules.tunnel_timeout.map_or(NEVER, |timeout| timeout.min(LONGEST)));
-    let balance = balance(rules.policy);
-    // One that drains gets no new connections, so HAProxy hears about it later.
-    let of_site = endpoints.clusters.iter().filter(|cluster| cluster.name == site.cluster);
-    let taking = of_site.flat_map(|cluster| &cluster.endpoints).filter(|endpoint| !endpoint.draining);
-    let server = |endpoint: &Endpoint| format!("    server {}\n", runtime::described(endpoint, settings));
-    let servers = taking.map(server).collect::<Vec<_>>().concat();
+    let (mode, requests, routes) = if proxy.http.is_some() {
+        ("http", requests::timeouts(&silent), requests::routes(proxy, site))
+    } else {
+        ("tcp", String::new(), String::new())
+    };
+    let backend = |cluster: &String| backend(proxy, site, cluster, endpoints, secrets);
+    let backends = site.clusters.iter().map(backend).collect::<Vec<_>>().concat();
     format!(
         "\
 global
@@ -102,7 +117,7 @@ global
     hard-stop-after 90s
 
 defaults
-    mode tcp
+    mode {mode}
     maxconn {most}
     retries 2
     option redispatch 1
@@ -112,19 +127,11 @@ defaults
     timeout server {silent}
     timeout client-fin 1m
     timeout server-fin 1m
-
+{requests}
 frontend clients
-{binds}    default_backend {cluster}
+{binds}{routes}    default_backend {cluster}
 
-# Others come and go while it runs.
-backend {cluster}
-    balance {balance}
-    source {ip}
-    option httpchk
-    http-check send meth GET uri {path}
-    http-check expect status 200
-{servers}
-userlist readers
+{backends}userlist readers
     user {USER} insecure-password {password}
 
 frontend admin
@@ -137,6 +144,29 @@ frontend admin
     stats enable
     stats uri /stats
     timeout client 10s
+"
+    )
+}
+
+fn backend(proxy: &Proxy, site: &Site, cluster: &str, endpoints: &Endpoints, secrets: Secrets<'_>) -> String {
+    let (settings, ip) = (&proxy.settings, site.ip);
+    let (balance, path) = (balance(settings.rules.policy), &settings.rules.health.path);
+    // One that drains gets no new connections, so HAProxy hears about it later.
+    let of_site = endpoints.clusters.iter().filter(|known| known.name == cluster);
+    let taking = of_site.flat_map(|cluster| &cluster.endpoints).filter(|endpoint| !endpoint.draining);
+    let server = |endpoint: &Endpoint| format!("    server {}\n", runtime::described(endpoint, settings));
+    let servers = taking.map(server).collect::<Vec<_>>().concat();
+    let requests = requests::of_backend(&proxy.way_to(cluster, site), secrets.cookies);
+    format!(
+        "\
+# Others come and go while it runs.
+backend {cluster}
+    balance {balance}
+    source {ip}
+{requests}    option httpchk
+    http-check send meth GET uri {path}
+    http-check expect status 200
+{servers}
 "
     )
 }
@@ -154,12 +184,17 @@ fn balance(policy: Policy) -> &'static str {
 /// Makes its servers what the endpoints say; returns their version once they are.
 pub(super) async fn tell(proxy: &Proxy, site: &Site, endpoints: &Endpoints) -> io::Result<Option<u64>> {
     let socket = site.folder.join(SOCKET);
-    let none = Cluster { name: site.cluster.clone(), endpoints: Vec::new() };
-    let wanted = endpoints.clusters.iter().find(|cluster| cluster.name == site.cluster).unwrap_or(&none);
-    let there = runtime::servers(&socket, &site.cluster).await?;
-    let steps = runtime::plan(&there, wanted, &proxy.settings);
-    for step in &steps {
-        step.carry_out(&socket).await?;
+    let has_cookie = proxy.http.as_ref().is_some_and(|http| http.sticky_cookie.is_some());
+    for cluster in &site.clusters {
+        let none = Cluster { name: cluster.clone(), endpoints: Vec::new() };
+        let wanted = endpoints.clusters.iter().find(|known| known.name == *cluster).unwrap_or(&none);
+        let there = runtime::servers(&socket, cluster).await?;
+        for step in &runtime::plan(&there, wanted, &proxy.settings) {
+            step.carry_out(&socket).await?;
+            if step.adds() && has_cookie {
+                runtime::make_cookies(cluster).carry_out(&socket).await?;
+            }
+        }
     }
     Ok(Some(endpoints.version))
 }

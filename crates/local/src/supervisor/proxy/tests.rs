@@ -27,7 +27,7 @@ pub(super) fn site(folder: &Path) -> Site {
         name: "gateway-node-0".to_owned(),
         ip: "127.77.1.1".parse().unwrap(),
         clients: vec!["127.77.0.1:10000".parse().unwrap(), "127.0.0.1:10000".parse().unwrap()],
-        cluster: "tcp".to_owned(),
+        clusters: vec!["tcp".to_owned()],
         folder: folder.to_owned(),
         endpoints: folder.join("endpoints.json"),
     }
@@ -72,7 +72,7 @@ fn envoy_is_told_what_the_values_say() {
 
 #[test]
 fn envoy_learns_the_replicas_of_its_own_service() {
-    let told = envoy::discovery(&site(Path::new("/state/gateways/0")), &endpoints());
+    let told = envoy::discovery("tcp", &endpoints());
     insta::assert_snapshot!(format!("{told:#}"));
 }
 
@@ -83,8 +83,39 @@ fn haproxy_is_told_what_the_values_say() {
         &proxy,
         &site(Path::new("/state/gateways/0")),
         &endpoints(),
-        "generated"
+        haproxy::Secrets { password: "generated", cookies: "of its own" }
     ));
+}
+
+/// A listener for HTTP, with `tcp` in place of a service that speaks it.
+fn http_proxy(kind: &str) -> (Proxy, Site) {
+    let listener = "gateway.listeners[0].name=streams,gateway.listeners[0].protocol=HTTP,gateway.listeners[0].port=8090,\
+                    gateway.listeners[0].service=tcp,gateway.listeners[0].stallTimeout=0s";
+    let route = "gateway.listeners[0].routes[0].path=/main,gateway.listeners[0].routes[0].service=ws";
+    let deeper =
+        "gateway.listeners[0].routes[1].path=/main/deeper,gateway.listeners[0].routes[1].service=tcp";
+    let site =
+        Site { clusters: vec!["tcp".to_owned(), "ws".to_owned()], ..site(Path::new("/state/gateways/0")) };
+    (proxy(kind, &[listener, route, deeper, "gateway.maxConnections=300"]), site)
+}
+
+#[test]
+fn envoy_routes_requests_as_the_values_say() {
+    let (proxy, site) = http_proxy("envoy");
+    let bootstrap = envoy::bootstrap(&proxy, &site);
+    let resources = &bootstrap["static_resources"];
+    let filter = &resources["listeners"][0]["filter_chains"][0]["filters"][0];
+    let names: Vec<&str> =
+        resources["clusters"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["tcp", "ws"]);
+    insta::assert_snapshot!(format!("{filter:#}"));
+}
+
+#[test]
+fn haproxy_routes_requests_as_the_values_say() {
+    let (proxy, site) = http_proxy("haproxy");
+    let secrets = haproxy::Secrets { password: "generated", cookies: "another" };
+    insta::assert_snapshot!(haproxy::config(&proxy, &site, &endpoints(), secrets));
 }
 
 #[test]

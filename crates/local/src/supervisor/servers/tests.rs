@@ -3,18 +3,19 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 use super::*;
 use crate::paths::write_private;
 
-const SERVERS: [Program; 6] = [
+const SERVERS: [Program; 7] = [
     Program::Kafka,
     Program::Memcached,
     Program::Elasticsearch,
     Program::Prometheus,
     Program::Redis,
     Program::Etcd,
+    Program::Cassandra,
 ];
 
 fn spec(program: Program, home: &Path) -> Spec {
     let executable = match program {
-        Program::Kafka | Program::Elasticsearch => PathBuf::from("/bin/sh"),
+        Program::Kafka | Program::Elasticsearch | Program::Cassandra => PathBuf::from("/bin/sh"),
         other => PathBuf::from("/usr/bin").join(other.name()),
     };
     Spec {
@@ -36,11 +37,13 @@ fn words(launch: &Launch) -> String {
 #[test]
 fn every_server_listens_on_its_own_address_alone() {
     let base = tempfile::tempdir().unwrap();
+    fs::create_dir(base.path().join("lib")).unwrap();
+    fs::write(base.path().join("lib/jamm-0.4.0.jar"), "").unwrap();
     for program in SERVERS {
         let folder = base.path().join(program.name());
         let launch = spec(program, base.path()).prepare(uuid::Uuid::nil()).unwrap();
         let mut said = words(&launch);
-        for name in ["server.properties", "config/elasticsearch.yml", "redis.conf"] {
+        for name in ["server.properties", "config/elasticsearch.yml", "redis.conf", "cassandra.yaml"] {
             said += &fs::read_to_string(folder.join(name)).unwrap_or_default();
         }
         assert!(said.contains("127.77.250.11"), "{program:?}: {said}");
@@ -98,6 +101,14 @@ fn a_member_of_etcd_knows_its_name_and_the_others() {
     }
     let ports: Vec<String> = spec.addresses().map(|address| address.to_string()).collect();
     assert_eq!(ports, ["127.77.250.11:2379", "127.77.250.11:2380"]);
+}
+
+#[test]
+fn cassandra_without_its_agent_is_not_started() {
+    let base = tempfile::tempdir().unwrap();
+    fs::create_dir(base.path().join("lib")).unwrap();
+    let error = spec(Program::Cassandra, base.path()).prepare(uuid::Uuid::nil()).unwrap_err();
+    assert!(error.to_string().contains("no jamm-….jar"), "{error}");
 }
 
 #[test]

@@ -31,6 +31,9 @@ const ANSWER_MAX: u64 = 1024 * 1024;
 const MAINTENANCE: u32 = 0x01 | 0x02 | 0x04 | 0x20 | 0x40;
 const DRAINING: u32 = 0x08 | 0x10;
 
+/// How the answer begins when a server was added.
+const ADDED: &str = "New server registered";
+
 /// A server as HAProxy has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Server {
@@ -54,6 +57,11 @@ impl Step {
         Self { command, done: "", optional: false }
     }
 
+    /// Whether there is a server more afterwards.
+    pub(super) fn adds(&self) -> bool {
+        self.done == ADDED
+    }
+
     pub(super) async fn carry_out(&self, socket: &Path) -> io::Result<()> {
         let answer = say(socket, &self.command).await?;
         let answer = answer.trim();
@@ -63,6 +71,11 @@ impl Step {
         }
         Err(io::Error::other(format!("HAProxy answered {answer:?} to {:?}", self.command)))
     }
+}
+
+/// Gives every server of a backend the value of its cookie: one that is added has none.
+pub(super) fn make_cookies(backend: &str) -> Step {
+    Step::silent(format!("enable dynamic-cookie backend {backend}"))
 }
 
 /// The servers of a backend.
@@ -157,7 +170,7 @@ pub(super) fn described(endpoint: &Endpoint, settings: &Gateway) -> String {
 fn add(backend: &str, endpoint: &Endpoint, settings: &Gateway) -> Vec<Step> {
     let name = &endpoint.name;
     let command = format!("add server {backend}/{}", described(endpoint, settings));
-    let mut steps = vec![Step { command, done: "New server registered", optional: false }];
+    let mut steps = vec![Step { command, done: ADDED, optional: false }];
     if endpoint.health.is_some() {
         steps.push(Step::silent(format!("enable health {backend}/{name}")));
     }

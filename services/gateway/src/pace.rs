@@ -11,23 +11,23 @@ const CATCH_UP: Duration = Duration::from_millis(10);
 
 /// Turns at equal distances.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     interval: Duration,
     next: Option<Instant>,
 }
 
 impl Pace {
-    pub(super) fn new(interval: Duration) -> Self {
+    pub(crate) fn new(interval: Duration) -> Self {
         Self { interval, next: None }
     }
 
     /// When the next turn is, if not yet.
-    pub(super) fn wait_until(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn wait_until(&self, now: Instant) -> Option<Instant> {
         self.next.filter(|next| *next > now)
     }
 
     /// Somebody took the turn.
-    pub(super) fn took(&mut self, now: Instant) {
+    pub(crate) fn took(&mut self, now: Instant) {
         let earliest = now.checked_sub(CATCH_UP).unwrap_or(now);
         self.next = Some(self.next.unwrap_or(now).max(earliest) + self.interval);
     }

@@ -12,9 +12,9 @@ use crate::cluster::backend::Backend;
 use crate::published::View;
 use crate::shortages::Shortage;
 
-/// A worker's choice among the backends of its cluster.
+/// A choice among the backends of its cluster.
 #[derive(Debug)]
-pub(super) struct Router {
+pub(crate) struct Router {
     cluster: Arc<Cluster>,
     view: View<Routing>,
     selector: Selector,
@@ -24,15 +24,28 @@ pub(super) struct Router {
 }
 
 impl Router {
-    pub(super) fn new(cluster: Arc<Cluster>, policy: Policy, sessions_max: u64) -> Self {
+    pub(crate) fn new(cluster: Arc<Cluster>, policy: Policy, sessions_max: u64) -> Self {
         let view = cluster.routing_view();
         let (selector, random) = (Selector::new(policy), Pcg32::seed_from_u64(rand::random()));
         Self { cluster, view, selector, random, sessions_max }
     }
 
+    /// One of `keys` that may take a session, for a client that was with it before; it counts as its load from now on.
+    pub(crate) fn choose_known(&mut self, keys: &[&str]) -> Option<Arc<Backend>> {
+        let routing = self.view.refresh(self.cluster.routing());
+        let backend = routing.known(keys).find(|backend| backend.active() < self.sessions_max)?;
+        backend.session_opened();
+        Some(Arc::clone(backend))
+    }
+
+    /// Whether one of its backends has this key and may take sessions.
+    pub(crate) fn knows(&mut self, key: &str) -> bool {
+        self.view.refresh(self.cluster.routing()).known(&[key]).next().is_some()
+    }
+
     /// The backend for a new session, which counts as its load from now on. A retry names the one that failed (`but`):
     /// it goes to another one and does not use up a turn of round robin.
-    pub(super) fn choose(&mut self, but: Option<&Arc<Backend>>) -> Result<Arc<Backend>, Shortage> {
+    pub(crate) fn choose(&mut self, but: Option<&Arc<Backend>>) -> Result<Arc<Backend>, Shortage> {
         let eligible = &self.view.refresh(self.cluster.routing()).eligible;
         let load = |index: usize| eligible[index].active();
         let failed = |index: usize| but.is_some_and(|but| Arc::ptr_eq(but, &eligible[index]));
@@ -104,6 +117,18 @@ mod tests {
         let mut single = router(1, 100);
         let only = single.choose(None).unwrap();
         assert_eq!(single.choose(Some(&only)).unwrap_err(), Shortage::ConnectFailed);
+    }
+
+    #[test]
+    fn who_was_with_a_backend_gets_it_again_unless_it_is_full_or_gone() {
+        let mut router = router(3, 2);
+        let key = router.choose(None).unwrap().key.clone();
+        assert!(router.knows(&key));
+        assert_eq!(router.choose_known(&["0123456789abcdef", &key]).unwrap().key, key);
+        assert!(router.choose_known(&[&key]).is_none(), "it is full");
+        router.cluster.take_over(2, &[]);
+        assert!(router.choose_known(&[&key]).is_none());
+        assert!(!router.knows(&key));
     }
 
     #[test]

@@ -1,9 +1,8 @@
 //! Opening a connection to a backend without waiting for it.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 
-use mio::net::TcpStream;
 use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use rustix::io::Errno;
 use rustix::net::sockopt;
@@ -13,24 +12,26 @@ use crate::shortages::Shortage;
 
 /// What is sent as soon as there is a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Follows {
+pub(crate) enum Follows {
     /// Nothing yet: the backend may be the one that speaks first.
     Nothing,
     Bytes,
 }
 
 impl Follows {
-    pub(super) fn of(bytes: bool) -> Self {
+    pub(crate) fn of(bytes: bool) -> Self {
         if bytes { Self::Bytes } else { Self::Nothing }
     }
 }
 
-/// Starts to connect to `address`, from `source` if one is given. Whether it succeeds is seen by using the stream:
+/// Starts to connect to `address`, from `source` if one is given. `unread_max`: about half of what may wait unread;
+/// `None` leaves that to the kernel. Whether it succeeds is seen by using the stream:
 /// on loopback it is connected when this returns, so waiting for an event first would cost a turn of the loop.
-pub(super) fn connect(
+pub(crate) fn connect(
     address: SocketAddr,
     source: Option<IpAddr>,
     follows: Follows,
+    unread_max: Option<usize>,
 ) -> io::Result<TcpStream> {
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
@@ -39,6 +40,10 @@ pub(super) fn connect(
         // range of ports towards each backend, not one range for all of them.
         setsockopt(&socket, IpBindAddressNoPort, &true)?;
         socket.bind(&SocketAddr::new(source, 0).into())?;
+    }
+    if let Some(bytes) = unread_max {
+        // Before the connect, which tells the backend how much it may send.
+        socket.set_recv_buffer_size(bytes)?;
     }
     if follows == Follows::Bytes {
         // The handshake's last packet then carries the bytes instead of going out alone before them (tcp(7)). Without
@@ -50,11 +55,11 @@ pub(super) fn connect(
         Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => {}
         Err(error) => return Err(error),
     }
-    Ok(TcpStream::from_std(socket.into()))
+    Ok(socket.into())
 }
 
 /// What a failed connect reveals: a fault of the backend, or a shortage in this process.
-pub(super) fn shortage(error: &io::Error) -> Shortage {
+pub(crate) fn shortage(error: &io::Error) -> Shortage {
     if lacks_resources(error) {
         Shortage::Resources
     } else if is_any(error, &[Errno::ADDRNOTAVAIL, Errno::ADDRINUSE]) {
@@ -65,7 +70,7 @@ pub(super) fn shortage(error: &io::Error) -> Shortage {
 }
 
 /// True if there was no room for another socket.
-pub(super) fn lacks_resources(error: &io::Error) -> bool {
+pub(crate) fn lacks_resources(error: &io::Error) -> bool {
     is_any(error, &[Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::NOSPC])
 }
 

@@ -1,0 +1,50 @@
+//! What a balancer writes to the API, bounded: every write goes to everybody who watches, and KEP 2255 asks for deletion
+//! costs to be written seldom.
+
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use platform::TargetError;
+
+/// Writes in a [`WINDOW`]. A foreseen scale-down takes two for each replica, and a service has at most 250.
+const MOST: u32 = 600;
+const WINDOW: Duration = Duration::from_mins(1);
+
+/// The writes of one balancer.
+#[derive(Debug, Default)]
+pub(super) struct Writes {
+    window: Mutex<Option<(Instant, u32)>>,
+}
+
+impl Writes {
+    /// One more.
+    pub(super) fn one(&self, now: Instant) -> Result<(), TargetError> {
+        let mut window = self.window.lock();
+        let (began, count) =
+            window.filter(|(began, _)| now.duration_since(*began) < WINDOW).unwrap_or((now, 0));
+        if count >= MOST {
+            let message = format!(
+                "{MOST} changes within a minute are the most that a balancer makes; what is left waits for the next \
+                 minute"
+            );
+            return Err(TargetError::Other { message });
+        }
+        *window = Some((began, count + 1));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_minute_has_its_bound_and_the_next_one_its_own() {
+        let (writes, began) = (Writes::default(), clock::now());
+        assert!((0..MOST).all(|_| writes.one(began).is_ok()));
+        let error = writes.one(began + Duration::from_secs(59)).unwrap_err().to_string();
+        assert!(error.contains("600 changes within a minute"), "{error}");
+        assert!((0..MOST).all(|_| writes.one(began + WINDOW).is_ok()));
+        assert!(writes.one(began + WINDOW).is_err());
+    }
+}

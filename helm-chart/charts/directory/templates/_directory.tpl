@@ -1,0 +1,2 @@
+{{- define "directory.objects" }}{{ include "service.objects" . }}{{ end }}
+{{- define "directory.needs" }}kafka redis profiles{{ end }}

@@ -1,0 +1,41 @@
+//! Names for test data.
+
+use rand::seq::IndexedRandom as _;
+
+const FIRST: [&str; 24] = [
+    "Amber", "Bold", "Calm", "Dusty", "Early", "Fuzzy", "Gentle", "Happy", "Icy", "Jolly", "Keen", "Lucky",
+    "Merry", "Noble", "Odd", "Proud", "Quiet", "Rapid", "Sunny", "Tidy", "Usual", "Vivid", "Witty", "Young",
+];
+const LAST: [&str; 24] = [
+    "Albatross",
+    "Badger",
+    "Curlew",
+    "Dormouse",
+    "Egret",
+    "Ferret",
+    "Gecko",
+    "Heron",
+    "Ibex",
+    "Jackdaw",
+    "Kestrel",
+    "Lynx",
+    "Marten",
+    "Newt",
+    "Otter",
+    "Puffin",
+    "Quail",
+    "Raven",
+    "Stoat",
+    "Tern",
+    "Urchin",
+    "Vole",
+    "Weasel",
+    "Yaffle",
+];
+
+/// One of several hundred; users may share a name.
+pub(crate) fn name() -> String {
+    let mut random = rand::rng();
+    let mut one_of = |words: &[&'static str]| *words.choose(&mut random).unwrap_or(&"Somebody");
+    format!("{} {}", one_of(&FIRST), one_of(&LAST))
+}

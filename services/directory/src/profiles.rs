@@ -1,0 +1,237 @@
+//! The client of `profiles`.
+
+use std::fmt::Display;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::CONTENT_TYPE;
+use reqwest::redirect::Policy;
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use service::Readiness;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use crate::elements::Elements;
+use crate::metrics::Metrics;
+
+/// The part that `/readyz` calls degraded while `profiles` is away.
+const PART: &str = "profiles";
+/// Calls at a time, and lists among them; the others wait for their turn.
+const CALLS_AT_A_TIME: usize = 64;
+const LISTS_AT_A_TIME: usize = 16;
+/// How long a call may wait for its turn, and for a connection.
+const TURN_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Idle connections that are kept. What they lead to may be gone: then they are gone as well.
+const IDLE_CONNECTIONS: usize = 16;
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often it is asked whether it is there.
+const CHECK_EVERY: Duration = Duration::from_secs(2);
+/// The longest answer to anything but a list.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct User {
+    pub(crate) id: Uuid,
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Profile {
+    pub(crate) id: Uuid,
+    pub(crate) users: Vec<Uuid>,
+}
+
+/// Why a call gave nothing.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("{0}")]
+    Away(String),
+    #[error("profiles refuses it: {0}")]
+    Refused(String),
+}
+
+#[derive(Debug)]
+pub(crate) struct Profiles {
+    client: Client,
+    /// Without a slash at its end.
+    url: String,
+    calls: Arc<Semaphore>,
+    lists: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+}
+
+impl Profiles {
+    /// `timeout`: how long an answer, or the next piece of one, may take.
+    ///
+    /// # Errors
+    /// The client cannot be made.
+    pub(crate) fn new(
+        url: &str,
+        timeout: Duration,
+        metrics: Arc<Metrics>,
+        readiness: Readiness,
+    ) -> Result<Self, reqwest::Error> {
+        let client = Client::builder()
+            .no_proxy()
+            .redirect(Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(timeout)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .build()?;
+        Ok(Self {
+            client,
+            url: url.trim_end_matches('/').to_owned(),
+            calls: Arc::new(Semaphore::new(CALLS_AT_A_TIME)),
+            lists: Arc::new(Semaphore::new(LISTS_AT_A_TIME)),
+            metrics,
+            readiness,
+        })
+    }
+
+    /// Asks again and again whether it is there, for ever.
+    pub(crate) async fn watch(&self) {
+        loop {
+            // The outcome is noted on the way.
+            let _ = self.answer(self.request(Method::GET, "/health")).await;
+            tokio::time::sleep(CHECK_EVERY).await;
+        }
+    }
+
+    pub(crate) async fn users(&self) -> Result<List<User>, Failure> {
+        self.list("/users").await
+    }
+
+    pub(crate) async fn profiles(&self) -> Result<List<Profile>, Failure> {
+        self.list("/profiles").await
+    }
+
+    pub(crate) async fn profiles_of(&self, user: Uuid) -> Result<List<Profile>, Failure> {
+        self.list(&format!("/profiles/user/{user}")).await
+    }
+
+    /// Stores a user; the id.
+    pub(crate) async fn create_user(&self, name: &str) -> Result<Uuid, Failure> {
+        let user: User = self.create("/users", &json!({ "name": name })).await?;
+        Ok(user.id)
+    }
+
+    /// Stores a profile; the id.
+    pub(crate) async fn create_profile(&self, users: &[Uuid]) -> Result<Uuid, Failure> {
+        let profile: Profile = self.create("/profiles", &json!({ "users": users })).await?;
+        Ok(profile.id)
+    }
+
+    /// Removes all profiles and then all users, so that at no time a profile has users that are not there.
+    pub(crate) async fn drop_all(&self) -> Result<(), Failure> {
+        for path in ["/profiles/drop", "/users/drop"] {
+            let _turn = turn(&self.calls).await?;
+            self.answer(self.request(Method::DELETE, path)).await?;
+        }
+        Ok(())
+    }
+
+    async fn create<T: DeserializeOwned>(&self, path: &str, body: &serde_json::Value) -> Result<T, Failure> {
+        let _turn = turn(&self.calls).await?;
+        let request = self.request(Method::POST, path).header(CONTENT_TYPE, "application/json");
+        let mut response = self.answer(request.body(body.to_string())).await?;
+        let mut bytes = Vec::new();
+        while let Some(piece) = response.chunk().await.map_err(|error| self.away(&error))? {
+            if bytes.len() + piece.len() > ANSWER_BYTES_MAX {
+                return Err(self.away(&format!("the answer is longer than {ANSWER_BYTES_MAX} bytes")));
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        serde_json::from_slice(&bytes).map_err(|error| self.away(&error))
+    }
+
+    async fn list<T>(&self, path: &str) -> Result<List<T>, Failure> {
+        let turn = turn(&self.lists).await?;
+        let response = self.answer(self.request(Method::GET, path)).await?;
+        Ok(List { response, elements: Elements::default(), _turn: turn, _of: PhantomData })
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.url))
+    }
+
+    /// The answer, if it is 200.
+    async fn answer(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let response = request.send().await.map_err(|error| self.away(&innermost(&error)))?;
+        match response.status() {
+            StatusCode::OK => {
+                if self.readiness.restore(PART) {
+                    info!(profiles = self.url, "profiles is there again");
+                }
+                Ok(response)
+            }
+            StatusCode::FORBIDDEN => {
+                Err(Failure::Refused("it is switched off there (ALLOW_DROP)".to_owned()))
+            }
+            // Whatever else it says, it has nothing to give: an empty 404 is how older ones say that they are not well.
+            other => Err(self.away(&format!("it answers {other}"))),
+        }
+    }
+
+    fn away(&self, reason: &dyn Display) -> Failure {
+        self.metrics.profiles_failures.inc();
+        let reason = format!("profiles at {}: {reason}", self.url);
+        if self.readiness.degrade(PART, &reason) {
+            warn!(%reason, "profiles is away");
+        }
+        Failure::Away(reason)
+    }
+}
+
+/// A list that arrives piece by piece.
+#[derive(Debug)]
+pub(crate) struct List<T> {
+    response: Response,
+    elements: Elements,
+    _turn: OwnedSemaphorePermit,
+    _of: PhantomData<fn() -> T>,
+}
+
+impl<T: DeserializeOwned> List<T> {
+    /// The next elements; `None`: there are no more.
+    ///
+    /// # Errors
+    /// The rest does not arrive, or is no list.
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<T>>, Failure> {
+        let broken = |reason: &dyn Display| Failure::Away(format!("a list of profiles breaks off: {reason}"));
+        loop {
+            let piece = self.response.chunk().await.map_err(|error| broken(&innermost(&error)))?;
+            let Some(piece) = piece else {
+                self.elements.finish().map_err(|error| broken(&error))?;
+                return Ok(None);
+            };
+            let mut found = Vec::new();
+            self.elements.add(&piece, |element| found.push(element)).map_err(|error| broken(&error))?;
+            if !found.is_empty() {
+                return Ok(Some(found));
+            }
+        }
+    }
+}
+
+async fn turn(of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Failure> {
+    // Fails only if it was closed, which nobody does.
+    let turn = tokio::time::timeout(TURN_TIMEOUT, Arc::clone(of).acquire_owned()).await;
+    turn.ok().and_then(Result::ok).ok_or_else(|| Failure::Away("too many requests at a time".to_owned()))
+}
+
+/// What says what went wrong; what wraps it repeats the URL.
+fn innermost(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}

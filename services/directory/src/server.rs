@@ -1,0 +1,143 @@
+//! Bringing the service up and running it.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::registry::Registry;
+use service::admin::{Admin, Pages};
+use service::kafka::{Producer, Watch};
+use service::web::{self, Port};
+use service::{Phase, Readiness, Shutdown, listen, logs};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::metrics::Metrics;
+use crate::opened::Opened;
+use crate::profiles::Profiles;
+use crate::routes::{self, App};
+use crate::testdata::Testdata;
+use crate::{Error, Settings};
+
+/// Connections at a time.
+const CONNECTIONS_MAX: usize = 1024;
+/// How long shipping the last log lines may take.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// A server that is bound: requests wait to be served by [`Server::run`].
+pub struct Server {
+    address: SocketAddr,
+    admin: Admin,
+    readiness: Readiness,
+    runtime: Runtime,
+    listener: TcpListener,
+    app: Arc<App>,
+    settings: Settings,
+    pod: String,
+    lines: Option<Producer>,
+    shutdown: Shutdown,
+}
+
+impl Server {
+    /// Binds the service's port and the admin port. Neither `profiles` nor Redis needs to be there.
+    ///
+    /// # Errors
+    /// What kept it from starting: see [`Error`].
+    pub fn bind(settings: Settings, shutdown: Shutdown) -> Result<Self, Error> {
+        let listener = listen::tcp(settings.host, settings.port).map_err(Error::Listen)?;
+        let address = listener.local_addr().map_err(Error::Listen)?;
+        let admin_listener = listen::tcp(settings.admin_host, settings.admin_port).map_err(Error::Listen)?;
+        let readiness = Readiness::new();
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let pod = logs::pod_name(settings.pod_name.as_deref());
+        let pages = Pages::new(readiness.clone(), registry).with_info("directory", &pod, None);
+        let admin = Admin::start(admin_listener, pages).map_err(Error::Admin)?;
+        let runtime = web::runtime(settings.workers.get()).map_err(Error::Start)?;
+        let lines = match &settings.kafka {
+            Some(kafka) => Some(Producer::new(kafka, Watch::default())?),
+            None => None,
+        };
+        let url = &settings.profiles_url;
+        let profiles = Profiles::new(url, settings.profiles_timeout, Arc::clone(&metrics), readiness.clone())
+            .map_err(|error| Error::Start(std::io::Error::other(error)))?;
+        let profiles = Arc::new(profiles);
+        let opened = Opened::new(settings.redis.clone(), Arc::clone(&metrics), readiness.clone());
+        let testdata = Testdata::new(Arc::clone(&profiles), Arc::clone(&metrics));
+        info!(%pod, %address, admin = %admin.address(), profiles = %url, redis = %settings.redis, "started");
+        let app = Arc::new(App {
+            profiles,
+            opened: Arc::new(opened),
+            testdata: Arc::new(testdata),
+            metrics,
+            host_name: pod.clone(),
+            destructive_gets: settings.destructive_gets,
+        });
+        Ok(Self { address, admin, readiness, runtime, listener, app, settings, pod, lines, shutdown })
+    }
+
+    /// Where requests go, with the real port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where the admin port is, with the real port.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin.address()
+    }
+
+    /// What `/readyz` says.
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
+    /// Serves until the shutdown is complete. Test data that are being made are cut off.
+    ///
+    /// # Errors
+    /// The listener cannot be used.
+    pub fn run(self) -> Result<(), Error> {
+        let Self { admin, readiness, runtime, listener, app, settings, pod, lines, shutdown, .. } = self;
+        let listener = {
+            let _inside = runtime.enter();
+            tokio::net::TcpListener::from_std(listener).map_err(Error::Start)?
+        };
+        runtime.block_on(async {
+            let (end, ended) = watch::channel(false);
+            let lines = lines.zip(settings.kafka.clone()).map(|(producer, kafka)| {
+                tokio::spawn(logs::ship(producer, kafka.logging_topic, pod, until(ended)))
+            });
+            let port = Port::open(listener, routes::router(Arc::clone(&app)), CONNECTIONS_MAX);
+            let profiles = Arc::clone(&app.profiles);
+            tokio::spawn(async move { profiles.watch().await });
+            let opened = Arc::clone(&app.opened);
+            tokio::spawn(async move { opened.watch().await });
+            readiness.ready();
+            info!("ready");
+
+            shutdown.reached(Phase::Draining).await;
+            readiness.draining();
+            info!("draining");
+            let all_answered = port.close(settings.sigterm_timeout, settings.drain_grace, &shutdown).await;
+            if all_answered {
+                info!("ended");
+            } else {
+                warn!("ended with requests that are broken off");
+            }
+            // Nobody waits for the news that it has ended if all waiters are gone.
+            let _ = end.send(true);
+            if let Some(lines) = lines {
+                // Late lines are lost: shutdown does not wait for a broker.
+                let _ = tokio::time::timeout(LAST_LINES, lines).await;
+            }
+        });
+        runtime.shutdown_background();
+        drop(admin);
+        Ok(())
+    }
+}
+
+async fn until(mut ended: watch::Receiver<bool>) {
+    // The sender's end means the same.
+    let _ = ended.wait_for(|ended| *ended).await;
+}
