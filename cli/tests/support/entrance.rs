@@ -1,4 +1,4 @@
-//! A gateway's port for HTTP on a whole platform: paths, cookies, WebSockets, replicas that come and go. `ws` and
+//! A gateway's port for HTTP on a whole platform: paths, cookies, `WebSocket` sessions, replicas that come and go. `ws` and
 //! `ws-client`, which answer over HTTP, are the services behind it.
 
 use std::{
