@@ -37,7 +37,7 @@ fn help_has_every_variable_with_its_default_and_meaning() {
 #[test]
 fn a_service_that_does_not_exist_is_named_with_the_nearest() {
     let lab = Lab::new("serve-unknown");
-    for unknown in ["tpc", "stream"] {
+    for unknown in ["tpc", "streams"] {
         let output = lab.run(&["serve", unknown]);
         assert_eq!(output.status.code(), Some(2));
         assert!(lossy(&output.stderr).contains(unknown), "{}", lossy(&output.stderr));
