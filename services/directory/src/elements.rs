@@ -61,7 +61,7 @@ impl Elements {
                     b' ' | b'\t' | b'\r' | b'\n' => {}
                     other => return Err(Broken::Unexpected(other.into())),
                 },
-                Place::Begin if byte.is_ascii_whitespace() => begin = self.seen,
+                Place::Begin | Place::After if byte.is_ascii_whitespace() => begin = self.seen,
                 Place::Begin if byte == b']' => (self.place, begin) = (Place::After, self.seen),
                 Place::Begin | Place::Within => {
                     self.place = Place::Within;
@@ -72,7 +72,6 @@ impl Elements {
                         self.place = if byte == b']' { Place::After } else { Place::Begin };
                     }
                 }
-                Place::After if byte.is_ascii_whitespace() => begin = self.seen,
                 Place::After => return Err(Broken::Unexpected(byte.into())),
             }
         }

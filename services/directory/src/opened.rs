@@ -70,12 +70,11 @@ impl Opened {
     ) -> Result<T, String> {
         let answer = async {
             let present = self.connection.lock().clone();
-            let connection = match present {
-                Some(connection) => connection,
-                None => {
-                    let made = redis::connect(&self.settings).await?;
-                    self.connection.lock().insert(made).clone()
-                }
+            let connection = if let Some(connection) = present {
+                connection
+            } else {
+                let made = redis::connect(&self.settings).await?;
+                self.connection.lock().insert(made).clone()
             };
             question(connection).await
         };

@@ -1,7 +1,7 @@
 use std::{fs, time::Duration};
 
 use super::*;
-use crate::{Every, LoadDuration};
+use crate::{Every, LoadDuration, Protocol};
 
 #[test]
 fn every_built_in_scenario_is_valid() {
@@ -11,8 +11,12 @@ fn every_built_in_scenario_is_valid() {
         assert!(!scenario.about.is_empty());
         // A server that never answers, or answers nonsense, must not pass.
         let texts: Vec<String> = scenario.expectations.iter().map(ToString::to_string).collect();
-        assert!(texts.iter().any(|text| text.starts_with("answered >= ")), "{name}: {texts:?}");
-        assert!(texts.iter().any(|text| text == "wrong = 0"), "{name}: {texts:?}");
+        let (came, exact) = match scenario.protocol {
+            Protocol::Sse => ("events >= ", "events-missed = 0"),
+            _ => ("answered >= ", "wrong = 0"),
+        };
+        assert!(texts.iter().any(|text| text.starts_with(came)), "{name}: {texts:?}");
+        assert!(texts.iter().any(|text| text == exact), "{name}: {texts:?}");
     }
     assert_eq!(names().count(), EMBEDDED.len());
 }

@@ -88,9 +88,10 @@ pub(super) fn prepare(spec: &Spec, folder: &Path) -> io::Result<Launch> {
 
 fn agent(lib: &Path) -> io::Result<String> {
     for entry in std::fs::read_dir(lib)? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        if name.starts_with("jamm-") && name.ends_with(".jar") {
-            return Ok(lib.join(name).display().to_string());
+        let path = entry?.path();
+        let is_jamm = path.file_stem().is_some_and(|stem| stem.to_string_lossy().starts_with("jamm-"));
+        if is_jamm && path.extension().is_some_and(|extension| extension == "jar") {
+            return Ok(path.display().to_string());
         }
     }
     let message = format!("{} has no jamm-….jar, which Cassandra needs", lib.display());
