@@ -40,7 +40,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
              use: playctl load tcp-10k, or: playctl --platform demo demo"
         )));
     }
-    args.outputs.check()?;
+    args.outputs.check(args.shape.payload_file.as_deref())?;
     let (target, applied) = up::bring_up(context, &args.bring_up)?;
     context.printer.note(&format!("up after {:.2} s", applied.took.as_secs_f64()));
     let mut shape = args.shape;

@@ -200,7 +200,9 @@ pub(crate) struct Shape {
 }
 
 pub(crate) fn run(context: &Context, args: Args) -> Outcome {
-    args.outputs.check()?;
+    // A name of a built-in scenario is no file, or one that is not read.
+    let inputs = args.what.iter().map(Path::new).chain(args.shape.payload_file.as_deref());
+    args.outputs.check(inputs)?;
     let mut addresses = Vec::new();
     let mut named: Option<Scenario> = None;
     for what in args.what {
@@ -378,8 +380,8 @@ impl Inside {
 
 impl Outputs {
     /// Whether they can be written, before a run whose result could not be kept.
-    pub(crate) fn check(&self) -> Result<(), Failure> {
-        output_files::check([&self.svg, &self.junit].into_iter().flatten().map(PathBuf::as_path))
+    pub(crate) fn check<'a>(&'a self, inputs: impl IntoIterator<Item = &'a Path>) -> Result<(), Failure> {
+        output_files::check(inputs, [&self.svg, &self.junit].into_iter().flatten().map(PathBuf::as_path))
     }
 }
 

@@ -41,6 +41,10 @@ pub(crate) struct Args {
 }
 
 impl Args {
+    fn inputs(&self) -> impl Iterator<Item = &Path> {
+        [Some(&self.run), self.compare.as_ref()].into_iter().flatten().map(PathBuf::as_path)
+    }
+
     fn outputs(&self) -> impl Iterator<Item = &Path> {
         [&self.html, &self.svg, &self.junit].into_iter().flatten().map(PathBuf::as_path)
     }
@@ -58,7 +62,7 @@ struct Run {
 const NOT_DONE_MAX: usize = 1_000;
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    output_files::check(args.outputs())?;
+    output_files::check(args.inputs(), args.outputs())?;
     // For people the run is printed, unless they want files of it; for programs it always is.
     let prints = args.outputs().next().is_none() && context.printer.output() == Output::Human;
     let mut timeline = prints.then(|| platform_source::timeline(context));

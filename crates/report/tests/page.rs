@@ -15,11 +15,16 @@ use uuid::Uuid;
 
 const PAGE_BYTES_MAX: usize = 5 * 1024 * 1024;
 
-fn recorded() -> Story {
+fn events() -> Vec<Event> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tcp-10k.jsonl");
+    let lines = fs::read_to_string(path).unwrap();
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn recorded() -> Story {
     let mut story = Story::new("tcp-10k.jsonl");
-    for line in fs::read_to_string(path).unwrap().lines() {
-        story.push(&serde_json::from_str::<Event>(line).unwrap());
+    for event in &events() {
+        story.push(event);
     }
     story
 }
@@ -32,6 +37,21 @@ fn data(page: &str) -> Value {
 
 fn times(column: &Value) -> Vec<u64> {
     column.as_array().unwrap().iter().map(|entry| entry[0].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn a_run_that_was_cut_off_is_not_one_of_which_nothing_was_expected() {
+    let is_end = |event: &&Event| {
+        matches!(event.kind, EventKind::LoadFinished { .. } | EventKind::ExpectationChecked(_))
+    };
+    let mut story = Story::new("cut.jsonl");
+    for event in events().iter().filter(|event| !is_end(event)) {
+        story.push(event);
+    }
+    for (story, is_unfinished) in [(story, true), (recorded(), false), (Story::new("empty"), false)] {
+        let run = &data(&html(&story, None).unwrap())["runs"][0];
+        assert_eq!(run["is_unfinished"], is_unfinished, "{}", run["name"]);
+    }
 }
 
 #[test]

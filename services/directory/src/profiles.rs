@@ -100,9 +100,14 @@ impl Profiles {
     pub(crate) async fn watch(&self) {
         loop {
             // The outcome is noted on the way.
-            let _ = self.answer(self.request(Method::GET, "/health")).await;
+            let _ = self.check().await;
             tokio::time::sleep(CHECK_EVERY).await;
         }
+    }
+
+    /// Whether it is there.
+    pub(crate) async fn check(&self) -> Result<(), Failure> {
+        self.answer(self.request(Method::GET, "/health")).await.map(drop)
     }
 
     pub(crate) async fn users(&self) -> Result<List<User>, Failure> {

@@ -17,6 +17,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
+use axum::handler::Handler;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::map_response_with_state;
 use axum::response::{IntoResponse, Response};
@@ -84,10 +85,10 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         ("/profiles", get(|State(app): Shared| async move { answered(profiles(&app).await) })),
         ("/suggested", get(|State(app): Shared| async move { answered(suggested(&app).await) })),
         ("/login/{id}", get(|State(app): Shared, id: Named| async move { answered(login(&app, id).await) })),
-        ("/testdata", get(|State(app): Shared| async move { answered(testdata(&app)) })),
+        ("/testdata", get_alone(|State(app): Shared| async move { answered(testdata(&app).await) })),
         (
             "/i-swear-i-want-drop-everything",
-            get(|State(app): Shared| async move { answered(drop_everything(&app).await) }),
+            get_alone(|State(app): Shared| async move { answered(drop_everything(&app).await) }),
         ),
     ];
     let host_name = get(|State(app): Shared| async move { answered(Ok(app.host_name.clone().into())) });
@@ -97,6 +98,16 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         router = router.route(path, methods.clone()).route(&format!("{path}/"), methods);
     }
     router.layer(map_response_with_state(Arc::clone(&app), counted)).with_state(app)
+}
+
+/// GET without HEAD, for what changes data: nobody who only looks does that.
+fn get_alone<H, T>(handler: H) -> MethodRouter<Arc<App>>
+where
+    H: Handler<T, Arc<App>>,
+    T: 'static,
+{
+    let refused = || async { (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET")]) };
+    get(handler).head(refused)
 }
 
 type Named = Result<Path<String>, PathRejection>;
@@ -215,8 +226,9 @@ async fn login(app: &App, id: Named) -> Answer {
     Ok(with_commas(&open).into())
 }
 
-fn testdata(app: &App) -> Answer {
+async fn testdata(app: &App) -> Answer {
     allowed(app)?;
+    app.profiles.check().await?;
     app.testdata.start();
     Ok("Generating testdata".into())
 }

@@ -213,7 +213,16 @@ fn what_changes_data_can_be_switched_off_here_and_there() {
         let (status, _, said) = ask(directory.address, "GET", path, "");
         assert!(status == 403 && said.contains("DESTRUCTIVE_GETS"), "{path}: {status} {said}");
     }
+    let directory = start(open.address, &redis, &[]);
+    for path in ["/testdata", "/i-swear-i-want-drop-everything", "/i-swear-i-want-drop-everything/"] {
+        let (status, head, _) = ask(directory.address, "HEAD", path, "");
+        assert!(
+            status == 405 && head.contains("allow: get"),
+            "who only looks changes nothing: {path}: {head}"
+        );
+    }
     assert_eq!(list(&open, "/users").len(), 1);
+    assert_eq!(directory.metric("directory_testdata_profiles_wanted"), 0);
     let directory = start(guarded.address, &redis, &[]);
     let (status, _, said) = ask(directory.address, "GET", "/i-swear-i-want-drop-everything", "");
     assert!(status == 403 && said.contains("ALLOW_DROP"), "{status} {said}");
@@ -240,16 +249,12 @@ fn backends_that_are_away_are_told_from_empty_ones() {
     profiles.shutdown.drain();
     profiles.join();
     directory.expect_degraded("profiles: profiles at ");
-    for path in ["/users", "/profiles", "/suggested", &login, "/i-swear-i-want-drop-everything"] {
+    for path in ["/users", "/profiles", "/suggested", &login, "/testdata", "/i-swear-i-want-drop-everything"]
+    {
         let (status, head, said) = ask(directory.address, "GET", path, "");
         assert!(status == 503 && head.contains("retry-after: "), "{path}: {status} {head} {said}");
     }
-    // It gives up by itself.
-    assert_eq!(text(&directory, "/testdata"), "Generating testdata");
-    eventually("the run is over", || {
-        directory.metric("directory_testdata_failures_total") > 0
-            && directory.metric("directory_testdata_running") == 0
-    });
+    assert_eq!(directory.metric("directory_testdata_profiles_wanted"), 0, "no run was begun");
     let port = address.port().to_string();
     let _again = start_profiles(&[("PORT", &port)]);
     directory.expect_all_well();

@@ -30,11 +30,15 @@ pub(crate) struct App {
 
 pub(crate) fn router(app: Arc<App>) -> Router {
     let host = app.host.clone();
+    let ping = get(move || std::future::ready(host.clone()));
     Router::new()
         .route("/", get(|| async { "Use /index/userId/profileId/" }))
-        .route("/ping", get(move || std::future::ready(host.clone())))
+        .route("/ping", ping.clone())
+        .route("/ping/", ping)
         .route("/health", get(|| async {}))
+        .route("/health/", get(|| async {}))
         .route("/metrics", get(metrics))
+        .route("/metrics/", get(metrics))
         .route("/stream/{user}/{profile}", get(open))
         .route("/stream/{user}/{profile}/", get(open))
         .with_state(app)
@@ -109,12 +113,13 @@ impl App {
         match self.profiles.are_bound(pair.0, pair.1).await {
             Ok(true) => {}
             Ok(false) => return Err((Refused::NotBound, "the profile does not have this user".into())),
-            Err(error) => return Err((Refused::Profiles, error)),
+            // The log and `/readyz` say why, and where it is.
+            Err(_) => return Err((Refused::Profiles, "profiles does not answer as it should".into())),
         }
         match self.parts.locks.acquire(pair, place, reset).await {
             Ok(Some(held)) => Ok(Events::new(self.parts.clone(), held)),
             Ok(None) => Err((Refused::Locked, "the pair is open, or was a moment ago".into())),
-            Err(error) => Err((Refused::Redis, error)),
+            Err(_) => Err((Refused::Redis, "Redis does not answer".into())),
         }
     }
 }

@@ -229,13 +229,12 @@ async fn drain(streams: &Streams, settings: &Settings, accepting: tokio::task::A
     accepting.abort();
     let mut staying = streams.all();
     staying.shuffle(&mut rand::rng());
-    let steps = (settings.drain_spread.as_millis() / DRAIN_STEP.as_millis()).max(1) as usize;
-    let step_size = staying.len().div_ceil(steps).max(1);
+    let (step_size, step) = pace(staying.len(), settings.drain_spread);
     for group in staying.chunks(step_size) {
         for stream in group {
             stream.end(Order::ShutDown, clock::runtime_now());
         }
-        tokio::time::sleep(DRAIN_STEP).await;
+        tokio::time::sleep(step).await;
     }
     let gone = async {
         loop {
@@ -251,4 +250,30 @@ async fn drain(streams: &Streams, settings: &Settings, accepting: tokio::task::A
     };
     // Those who do not read are cut off after the grace; a look more for that.
     let _ = tokio::time::timeout(settings.drain_grace + 2 * SWEEP_EVERY, gone).await;
+}
+
+/// How many streams end at a time, and the time between: however few or many there are, they take the whole window.
+fn pace(streams: usize, window: Duration) -> (usize, Duration) {
+    let steps_most = (window.as_millis() / DRAIN_STEP.as_millis()).max(1) as usize;
+    let size = streams.div_ceil(steps_most).max(1);
+    (size, window / u32::try_from(streams.div_ceil(size).max(1)).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_streams_and_many_end_over_the_whole_window() {
+        let window = Duration::from_secs(10);
+        for streams in [1, 3, 12, 99, 100, 101, 10_000] {
+            let (size, step) = pace(streams, window);
+            let steps = streams.div_ceil(size) as u32;
+            let took = step * steps;
+            assert!(took <= window && took > window * 99 / 100, "{streams}: {steps} of {step:?}");
+            assert!(step >= DRAIN_STEP, "{streams}: {step:?}");
+        }
+        assert_eq!(pace(0, window).0, 1);
+        assert_eq!(pace(50, Duration::ZERO), (50, Duration::ZERO));
+    }
 }

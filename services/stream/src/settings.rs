@@ -178,11 +178,14 @@ impl Settings {
 
 fn lock_times(reader: &mut Reader<'_>) -> (Duration, Duration) {
     let (life, refresh) = (reader.duration(&LOCK_TTL), reader.duration(&LOCK_REFRESH));
-    if life > LOCK_TTL_MOST {
-        reader.refuse(&LOCK_TTL, format!("{life:?}"), "an hour at most");
+    let given = |reader: &mut Reader<'_>, variable| reader.optional::<String>(variable).unwrap_or_default();
+    if life > LOCK_TTL_MOST || life < LOCK_REFRESH_LEAST * 3 {
+        let given = given(reader, &LOCK_TTL);
+        reader.refuse(&LOCK_TTL, given, "300ms at least, and an hour at most");
     } else if refresh < LOCK_REFRESH_LEAST || refresh > life / 3 {
         let expected = format!("100ms at least, and a third of LOCK_TTL={life:?} at most");
-        reader.refuse(&LOCK_REFRESH, format!("{refresh:?}"), expected);
+        let given = given(reader, &LOCK_REFRESH);
+        reader.refuse(&LOCK_REFRESH, if given.is_empty() { format!("{refresh:?}") } else { given }, expected);
     }
     (life, refresh)
 }
@@ -223,15 +226,18 @@ mod tests {
         let text = Settings::from_env(&env).unwrap_err().to_string();
         for part in [
             r#"MAX_STREAMS="0": expected a whole number above 0"#,
-            r#"LOCK_REFRESH="21s": expected 100ms at least, and a third of LOCK_TTL=60s at most"#,
+            r#"LOCK_REFRESH="21": expected 100ms at least, and a third of LOCK_TTL=60s at most"#,
             r#"PROFILES_URL="profiles:8080": expected http://HOST[:PORT][/PATH]"#,
             r#"PROFILES_TIMEOUT="0": expected a duration above 0"#,
             r#"LOCK_RELEASE="perhaps": expected true or false"#,
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
-        let long: Env = [("LOCK_TTL", "2h")].into_iter().collect();
-        let text = Settings::from_env(&long).unwrap_err().to_string();
-        assert!(text.contains("an hour at most"), "{text}");
+        for bad in ["2h", "0", "200ms"] {
+            let env: Env = [("LOCK_TTL", bad)].into_iter().collect();
+            let text = Settings::from_env(&env).unwrap_err().to_string();
+            let told = format!(r#"LOCK_TTL="{bad}": expected 300ms at least, and an hour at most"#);
+            assert!(text.contains(&told), "{text}");
+        }
     }
 }

@@ -63,6 +63,8 @@ export interface Run {
   notes: string[];
   end_ms: number;
   verdicts: Verdict[];
+  /** A load had begun, and its end is not there. */
+  is_unfinished: boolean;
   figures: Figure[];
   services: Service[];
   replicas: Replica[];

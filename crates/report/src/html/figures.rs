@@ -36,7 +36,7 @@ pub(super) fn of(summary: &LoadSummary) -> Vec<Figure> {
     let mut count = |name: &str, value: u64, better| {
         figures.push(Figure { name: name.to_owned(), value: value as f64, unit: Unit::Count, better });
     };
-    count("connections of the plan", summary.plan.connections, None);
+    count("connections of the plan", summary.plan.users(), None);
     count("connected", totals.connected_first, Some(Better::More));
     count("open at once, at most", summary.open_max, None);
     for (name, value) in unwanted(totals) {

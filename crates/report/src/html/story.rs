@@ -75,6 +75,8 @@ pub(super) struct Drawn<'a> {
     notes: &'a [String],
     end_ms: u64,
     verdicts: Vec<Verdict>,
+    /// A load had begun, and its end is not there.
+    is_unfinished: bool,
     figures: Vec<Figure>,
     services: Vec<services::Drawn>,
     #[serde(flatten)]
@@ -122,7 +124,7 @@ impl Story {
             EventKind::LoadStarted { plan } => {
                 let what = if plan.is_udp() { "peers" } else { "connections" };
                 self.load = Some(Load {
-                    title: text(&format!("{}: {} {what}", plan.name, thousands(plan.connections))),
+                    title: text(&format!("{}: {} {what}", plan.name, thousands(plan.users()))),
                     target: text(&plan.target),
                 });
             }
@@ -179,6 +181,7 @@ impl Story {
             notes: &self.notes,
             end_ms: self.end_ms,
             verdicts,
+            is_unfinished: self.load.is_some() && summary.is_none(),
             figures: summary.map(figures::of).unwrap_or_default(),
             services: self.services.finish(&self.replicas),
             replicas: self.replicas.finish(),

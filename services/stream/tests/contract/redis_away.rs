@@ -11,7 +11,7 @@ fn streams_go_on_while_redis_is_away_and_end_when_it_is_back_without_their_locks
     replica.expect_degraded("redis");
     assert!(client.next().unwrap().id.is_some());
     let (event, _) = replica.refused(&ground.pair());
-    assert!(event.comment.unwrap().contains("Redis at"), "nobody new");
+    assert!(event.comment.unwrap().contains("Redis does not answer"), "nobody new");
     ground.redis.up();
     replica.expect_all_well();
     // It is empty, so the pair is anybody's.
