@@ -16,6 +16,13 @@ pub(crate) fn nobody_there(summary: &LoadSummary) -> Option<String> {
             totals.messages_sent, plan.target
         ));
     }
+    if totals.streams_refused > 0 {
+        return Some(format!(
+            "{} answers and refused all {} streams: somebody has their lock, or the user and the profile of --path are \
+             not bound; curl -N shows the reason as a comment",
+            plan.target, totals.streams_refused
+        ));
+    }
     let first = first_error.as_ref().map(|error| format!("; the first: {error}")).unwrap_or_default();
     // Somebody took the connections, and did not answer as was asked.
     let was_there = totals.connects_cut_off > 0 || !summary.endings.is_empty();

@@ -288,6 +288,44 @@ fn nobody_listening_is_a_failure_with_the_address() {
 }
 
 #[test]
+fn a_server_that_refuses_all_streams_is_told_apart_from_none() {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    let lab = Lab::new("streams-refused");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let head =
+                BufReader::new(&client).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+            let _ = head.count();
+            let event =
+                "data:{\"host\":\"h\",\"message\":\"Unable to acquire lock\",\"timestamp\":\"t\"}\n\n";
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: {}\r\n\r\n{event}",
+                event.len()
+            );
+            let _ = (&client).write_all(answer.as_bytes());
+        }
+    });
+    let output = lab.run(&[
+        "load",
+        "--protocol",
+        "sse",
+        "--conns",
+        "3",
+        "--rate",
+        "1ms",
+        "--for",
+        "1s",
+        "--no-reconnect",
+        &address,
+    ]);
+    assert_eq!(output.status.code(), Some(1), "{}", both(&output));
+    let said = lossy(&output.stderr);
+    assert!(said.contains(&format!("{address} answers and refused all 3 streams")), "{said}");
+}
+
+#[test]
 fn a_server_that_upgrades_nothing_is_told_apart_from_none() {
     let lab = Lab::new("upgrades-nothing");
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
