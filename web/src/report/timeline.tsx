@@ -47,9 +47,11 @@ export function TimeLine({ run, letter, end }: { run: Run; letter: string; end: 
   );
 }
 
-/** The service whose replicas changed most. */
+/** Of the services that the load reached, if any, the one whose replicas changed most. */
 function busiest(run: Run): Service | undefined {
-  const weight = (service: Service) => service.desired.length * 1e6 + service.syncs.length;
+  const loaded = new Set(run.replicas.filter(({ connections }) => connections.some((count) => (count ?? 0) > 0)).map(({ service }) => service));
+  const weight = (service: Service) =>
+    (loaded.has(service.name) ? 1e12 : 0) + service.desired.length * 1e6 + service.syncs.length;
   return run.services.reduce<Service | undefined>(
     (best, service) => (best && weight(best) >= weight(service) ? best : service),
     undefined,
