@@ -89,6 +89,9 @@ fn streams_scale_their_service_and_a_killed_replica_frees_its_pairs() {
     let (_open, words) = first_words(gateway, &pair).expect("a stream");
     assert!(!is_refused(&words), "{words}");
     assert!(is_refused(&first_words(gateway, &pair).expect("an answer").1));
+    // By the same port one learns what is open.
+    let open = ask(gateway, "GET", &format!("/main/login/{}", pair.0), "").expect("directory answers");
+    assert_eq!(open, (200, pair.1.clone()));
     lab.ok(&["kill", "stream/fullest"]);
     eventually(SOON, || match first_words(gateway, &pair) {
         Ok((_, words)) if !is_refused(&words) => Ok(()),

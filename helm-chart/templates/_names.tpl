@@ -43,10 +43,7 @@ annotations:
 
 {{/* A service's Service and autoscaler, by the names under which they have always been known. */}}
 {{- define "service.exposed" }}{{ get (dict "profiles" "base-service" "directory" "main-service") .name | default .name }}{{ end }}
-{{- define "service.autoscaler" }}{{ get (dict "directory" "main-hpa") .name | default .name }}{{ end }}
-
-{{/* A service's autoscaler, likewise. */}}
-{{- define "service.autoscaler" }}{{ get (dict "stream" "stream-hpa") .name | default .name }}{{ end }}
+{{- define "service.autoscaler" }}{{ get (dict "directory" "main-hpa" "stream" "stream-hpa") .name | default .name }}{{ end }}
 
 {{- define "kafka.name" }}{{ .root.Release.Name }}-kafka{{ end }}
 {{- define "kafka.secret" }}{{ .root.Values.kafka.sasl.existingSecret | default (printf "%s-kafka-user-passwords" .root.Release.Name) }}{{ end }}
