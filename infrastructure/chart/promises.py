@@ -211,7 +211,7 @@ def main():
             service_keeps_its_word(name, VALUES[name], found)
     gateway = next(one for one in found["Service"] if one["metadata"]["name"] == "envoy-gateway-tcp")
     check(gateway["spec"]["type"] == "LoadBalancer", "envoy-gateway-tcp is no LoadBalancer")
-    listeners = {(one["port"], one["protocol"]) for one in VALUES["gateway"]["listeners"] if VALUES[one["service"]]["enabled"] and one["service"] != "profiles"}
+    listeners = {(one["port"], one["protocol"].replace("HTTP", "TCP")) for one in VALUES["gateway"]["listeners"] if VALUES[one["service"]]["enabled"] and one["service"] != "profiles"}
     check({(port["port"], port["protocol"]) for port in gateway["spec"]["ports"]} == listeners, "envoy-gateway-tcp has other ports than the listeners")
     for problem in broken:
         print(f"    broken: {problem}", file=sys.stderr)
