@@ -21,6 +21,9 @@ fn bare_chart() -> tempfile::TempDir {
     for file in ["values.yaml", "templates/rules.yaml"] {
         fs::copy(chart.join(file), bare.path().join(file)).unwrap();
     }
+    // The rules ask it which service is balanced.
+    let balancer = "charts/balancer/templates/_balancer.tpl";
+    fs::copy(chart.join(balancer), bare.path().join("templates/_balancer.tpl")).unwrap();
     bare
 }
 
