@@ -7,6 +7,7 @@
 
 mod counts;
 mod layer;
+mod lines;
 mod shipping;
 mod stderr;
 
@@ -18,6 +19,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 pub use self::counts::register;
 use self::layer::ShippingLayer;
+pub use self::lines::LogLines;
 use self::shipping::Queue;
 pub use self::shipping::{dropped, ship};
 pub use self::stderr::Stderr;

@@ -2,15 +2,13 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use service::admin::{Admin, Pages};
-use service::kafka::{Producer, Watch};
+use service::logs::{self, LogLines};
 use service::web::{self, Port};
-use service::{Phase, Readiness, Shutdown, listen, logs};
+use service::{Phase, Readiness, Shutdown, listen};
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::metrics::Metrics;
@@ -22,8 +20,6 @@ use crate::{Error, Settings};
 
 /// Connections at a time.
 const CONNECTIONS_MAX: usize = 1024;
-/// How long shipping the last log lines may take.
-const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// A server that is bound: requests wait to be served by [`Server::run`].
 pub struct Server {
@@ -34,8 +30,7 @@ pub struct Server {
     listener: TcpListener,
     app: Arc<App>,
     settings: Settings,
-    pod: String,
-    lines: Option<Producer>,
+    lines: LogLines,
     shutdown: Shutdown,
 }
 
@@ -55,10 +50,7 @@ impl Server {
         let pages = Pages::new(readiness.clone(), registry).with_info("directory", &pod, None);
         let admin = Admin::start(admin_listener, pages).map_err(Error::Admin)?;
         let runtime = web::runtime(settings.workers.get()).map_err(Error::Start)?;
-        let lines = match &settings.kafka {
-            Some(kafka) => Some(Producer::new(kafka, Watch::default())?),
-            None => None,
-        };
+        let lines = LogLines::new(settings.kafka.as_ref(), &pod)?;
         let url = &settings.profiles_url;
         let profiles = Profiles::new(url, settings.profiles_timeout, Arc::clone(&metrics), readiness.clone())
             .map_err(|error| Error::Start(std::io::Error::other(error)))?;
@@ -71,10 +63,10 @@ impl Server {
             opened: Arc::new(opened),
             testdata: Arc::new(testdata),
             metrics,
-            host_name: pod.clone(),
+            host_name: pod,
             destructive_gets: settings.destructive_gets,
         });
-        Ok(Self { address, admin, readiness, runtime, listener, app, settings, pod, lines, shutdown })
+        Ok(Self { address, admin, readiness, runtime, listener, app, settings, lines, shutdown })
     }
 
     /// Where requests go, with the real port.
@@ -97,16 +89,12 @@ impl Server {
     /// # Errors
     /// The listener cannot be used.
     pub fn run(self) -> Result<(), Error> {
-        let Self { admin, readiness, runtime, listener, app, settings, pod, lines, shutdown, .. } = self;
+        let Self { admin, readiness, runtime, listener, app, settings, lines, shutdown, .. } = self;
         let listener = {
             let _inside = runtime.enter();
             tokio::net::TcpListener::from_std(listener).map_err(Error::Start)?
         };
-        runtime.block_on(async {
-            let (end, ended) = watch::channel(false);
-            let lines = lines.zip(settings.kafka.clone()).map(|(producer, kafka)| {
-                tokio::spawn(logs::ship(producer, kafka.logging_topic, pod, until(ended)))
-            });
+        let work = async {
             let port = Port::open(listener, routes::router(Arc::clone(&app)), CONNECTIONS_MAX);
             let profiles = Arc::clone(&app.profiles);
             tokio::spawn(async move { profiles.watch().await });
@@ -124,20 +112,10 @@ impl Server {
             } else {
                 warn!("ended with requests that are broken off");
             }
-            // Nobody waits for the news that it has ended if all waiters are gone.
-            let _ = end.send(true);
-            if let Some(lines) = lines {
-                // Late lines are lost: shutdown does not wait for a broker.
-                let _ = tokio::time::timeout(LAST_LINES, lines).await;
-            }
-        });
+        };
+        runtime.block_on(lines.shipped_during(work));
         runtime.shutdown_background();
         drop(admin);
         Ok(())
     }
-}
-
-async fn until(mut ended: watch::Receiver<bool>) {
-    // The sender's end means the same.
-    let _ = ended.wait_for(|ended| *ended).await;
 }

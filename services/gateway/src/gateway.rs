@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use service::admin::{Admin, Pages};
+use service::logs::{self, LogLines};
 use service::{Phase, Readiness, Shutdown};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
@@ -18,7 +19,6 @@ use crate::cluster::{Cluster, Clusters, Ejection};
 use crate::control::{Control, Followed, Source};
 use crate::endpoints::dns::{self, Lookup};
 use crate::endpoints::watch::Watch;
-use crate::log_lines::LogLines;
 use crate::metrics;
 use crate::settings::{self, Protocol, Settings};
 use crate::stats::Stats;
@@ -121,7 +121,7 @@ pub struct Gateway {
     threads: usize,
     control: Control,
     first_endpoints: oneshot::Receiver<()>,
-    log_lines: Option<LogLines>,
+    log_lines: LogLines,
 }
 
 impl Gateway {
@@ -153,7 +153,8 @@ impl Gateway {
             Bound::Udp(bound) => Plane::Loops(udp_workers(&settings, bound, &context(), open_files)?),
         };
 
-        let log_lines = LogLines::new(&settings)?;
+        let pod = logs::pod_name(settings.pod_name.as_deref());
+        let log_lines = LogLines::new(settings.kafka.as_ref(), &pod)?;
         let readiness = Readiness::new();
         let admin = admin(&settings, &stats, &clusters, &bound, readiness.clone()).map_err(Error::Admin)?;
         info!(?addresses, admin = %admin.address(), policy = ?settings.policy, "listening");
@@ -213,12 +214,7 @@ impl Gateway {
                 error = control_failed => Err(error),
             }
         };
-        let result = runtime.block_on(async {
-            match log_lines {
-                Some(lines) => lines.shipped_during(work).await,
-                None => work.await,
-            }
-        });
+        let result = runtime.block_on(log_lines.shipped_during(work));
         // After a failure the other workers must not hold up the end.
         shutdown.force();
         drop(runtime);

@@ -25,7 +25,6 @@ mod gateway;
 mod health;
 mod http;
 mod listeners;
-mod log_lines;
 mod metrics;
 mod pace;
 mod published;

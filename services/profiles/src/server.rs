@@ -2,16 +2,15 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use prometheus_client::registry::Registry;
 use service::admin::{Admin, Pages};
-use service::kafka::{Producer, Watch};
+use service::logs::{self, LogLines};
 use service::web::{self, Port};
-use service::{Phase, Readiness, Shutdown, listen, logs};
+use service::{Phase, Readiness, Shutdown, listen};
 use tokio::runtime::Runtime;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use crate::cassandra::{self, Cassandra};
@@ -22,8 +21,6 @@ use crate::{Error, Settings};
 
 /// Connections at a time.
 const CONNECTIONS_MAX: usize = 1024;
-/// How long shipping the last log lines may take.
-const LAST_LINES: Duration = Duration::from_secs(1);
 /// The part that `/readyz` calls degraded where the data are not kept.
 const MEMORY: &str = "memory";
 
@@ -37,8 +34,7 @@ pub struct Server {
     router: Router,
     cassandra: Option<Arc<Cassandra>>,
     settings: Settings,
-    pod: String,
-    lines: Option<Producer>,
+    lines: LogLines,
     shutdown: Shutdown,
 }
 
@@ -58,10 +54,7 @@ impl Server {
         let pages = Pages::new(readiness.clone(), registry).with_info("profiles", &pod, None);
         let admin = Admin::start(admin_listener, pages).map_err(Error::Admin)?;
         let runtime = web::runtime(settings.workers.get()).map_err(Error::Start)?;
-        let lines = match &settings.kafka {
-            Some(kafka) => Some(Producer::new(kafka, Watch::default())?),
-            None => None,
-        };
+        let lines = LogLines::new(settings.kafka.as_ref(), &pod)?;
         let rules = Rules { allow_drop: settings.allow_drop, compat_404: settings.compat_404 };
         let cassandra = settings
             .cassandra
@@ -86,7 +79,6 @@ impl Server {
             router,
             cassandra,
             settings,
-            pod,
             lines,
             shutdown,
         })
@@ -113,27 +105,13 @@ impl Server {
     /// The listener cannot be used.
     pub fn run(self) -> Result<(), Error> {
         let Self {
-            admin,
-            readiness,
-            runtime,
-            listener,
-            router,
-            cassandra,
-            settings,
-            pod,
-            lines,
-            shutdown,
-            ..
+            admin, readiness, runtime, listener, router, cassandra, settings, lines, shutdown, ..
         } = self;
         let listener = {
             let _inside = runtime.enter();
             tokio::net::TcpListener::from_std(listener).map_err(Error::Start)?
         };
-        runtime.block_on(async {
-            let (end, ended) = watch::channel(false);
-            let lines = lines.zip(settings.kafka.clone()).map(|(producer, kafka)| {
-                tokio::spawn(logs::ship(producer, kafka.logging_topic, pod, until(ended)))
-            });
+        let work = async {
             let port = Port::open(listener, router, CONNECTIONS_MAX);
             let mut awaited = Vec::new();
             if let Some(cassandra) = cassandra {
@@ -141,9 +119,10 @@ impl Server {
                 awaited.push((cassandra::PART, told));
                 tokio::spawn(async move { cassandra.keep(tell).await });
             }
-            readiness.ready_after(awaited).await;
-
-            shutdown.reached(Phase::Draining).await;
+            tokio::select! {
+                () = readiness.ready_after(awaited) => shutdown.reached(Phase::Draining).await,
+                () = shutdown.reached(Phase::Draining) => {}
+            }
             readiness.draining();
             info!("draining");
             let all_answered = port.close(settings.sigterm_timeout, settings.drain_grace, &shutdown).await;
@@ -152,20 +131,10 @@ impl Server {
             } else {
                 warn!("ended with requests that are broken off");
             }
-            // Nobody waits for the news that it has ended if all waiters are gone.
-            let _ = end.send(true);
-            if let Some(lines) = lines {
-                // Late lines are lost: shutdown does not wait for a broker.
-                let _ = tokio::time::timeout(LAST_LINES, lines).await;
-            }
-        });
+        };
+        runtime.block_on(lines.shipped_during(work));
         runtime.shutdown_background();
         drop(admin);
         Ok(())
     }
-}
-
-async fn until(mut ended: watch::Receiver<bool>) {
-    // The sender's end means the same.
-    let _ = ended.wait_for(|ended| *ended).await;
 }

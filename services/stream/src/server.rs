@@ -8,9 +8,9 @@ use jiff::tz::TimeZone;
 use prometheus_client::registry::Registry;
 use rand::seq::SliceRandom;
 use service::admin::{Admin, Pages};
-use service::kafka::{Producer, Watch};
+use service::logs::{self, LogLines};
 use service::sessions::{host_id, orders};
-use service::{Phase, Readiness, Shutdown, limits, listen, logs, web};
+use service::{Phase, Readiness, Shutdown, limits, listen, web};
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, oneshot};
 use tracing::{info, warn};
@@ -37,8 +37,6 @@ const CHANNEL: &str = "drop-persistent-sse-sessions";
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Steps in which a drain asks its streams to leave.
 const DRAIN_STEP: Duration = Duration::from_millis(50);
-/// How long shipping the last log lines may take.
-const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// A server that is bound: clients can connect and wait to be served by [`Server::run`].
 pub struct Server {
@@ -50,7 +48,7 @@ pub struct Server {
     app: Arc<App>,
     host_id: String,
     settings: Settings,
-    lines: Option<Producer>,
+    lines: LogLines,
     shutdown: Shutdown,
 }
 
@@ -83,10 +81,7 @@ impl Server {
         let runtime = web::runtime(settings.workers.get()).map_err(Error::Start)?;
         let host_id = host_id::resolve(settings.host_id.as_deref(), settings.host, &settings.redis);
         let inside = runtime.enter();
-        let lines = match &settings.kafka {
-            Some(kafka) => Some(Producer::new(kafka, Watch::default())?),
-            None => None,
-        };
+        let lines = LogLines::new(settings.kafka.as_ref(), &pod)?;
         drop(inside);
         let terms = Terms {
             life: settings.lock_life,
@@ -143,12 +138,8 @@ impl Server {
             let _inside = runtime.enter();
             tokio::net::TcpListener::from_std(listener).map_err(Error::Start)?
         };
-        runtime.block_on(async {
+        let work = async {
             let (end, ended) = tokio::sync::watch::channel(false);
-            let lines = lines.zip(settings.kafka.clone()).map(|(producer, kafka)| {
-                let (ended, pod) = (ended.clone(), app.host.clone());
-                tokio::spawn(logs::ship(producer, kafka.logging_topic, pod, until(ended)))
-            });
             let connections_max = settings.streams_max.get().saturating_add(OTHER_CONNECTIONS_MAX);
             let accepting =
                 tokio::spawn(web::serve(listener, routes::router(Arc::clone(&app)), connections_max));
@@ -189,11 +180,8 @@ impl Server {
             // Nobody waits for the news that it has ended if all waiters are gone.
             let _ = end.send(true);
             let _ = keeper.await;
-            if let Some(lines) = lines {
-                // Late lines are lost: shutdown does not wait for a broker.
-                let _ = tokio::time::timeout(LAST_LINES, lines).await;
-            }
-        });
+        };
+        runtime.block_on(lines.shipped_during(work));
         runtime.shutdown_background();
         drop(admin);
         Ok(())

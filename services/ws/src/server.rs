@@ -7,9 +7,9 @@ use std::time::Duration;
 use prometheus_client::registry::Registry;
 use rand::seq::SliceRandom;
 use service::admin::{Admin, Pages};
-use service::kafka::{Producer, Watch};
+use service::logs::{self, LogLines};
 use service::sessions::{host_id, orders};
-use service::{Phase, Readiness, Shutdown, listen, logs, web};
+use service::{Phase, Readiness, Shutdown, listen, web};
 use tokio::runtime::Runtime;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -32,8 +32,6 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 const CHANNEL: &str = "drop-persistent-sessions";
 /// Steps in which a drain asks its sessions to leave.
 const DRAIN_STEP: Duration = Duration::from_millis(50);
-/// How long shipping the last log lines may take.
-const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// A server that is bound: clients can connect and wait to be served by [`Server::run`].
 pub struct Server {
@@ -44,8 +42,7 @@ pub struct Server {
     listener: TcpListener,
     app: Arc<App>,
     settings: Settings,
-    pod: String,
-    lines: Option<Producer>,
+    lines: LogLines,
     shutdown: Shutdown,
 }
 
@@ -76,10 +73,7 @@ impl Server {
         let runtime = web::runtime(settings.workers.get()).map_err(Error::Start)?;
         let inside = runtime.enter();
         let host_id = host_id::resolve(settings.host_id.as_deref(), settings.host, &settings.redis);
-        let lines = match &settings.kafka {
-            Some(kafka) => Some(Producer::new(kafka, Watch::default())?),
-            None => None,
-        };
+        let lines = LogLines::new(settings.kafka.as_ref(), &pod)?;
         let store = Arc::new(Store::new(
             settings.redis.clone(),
             host_id.clone(),
@@ -101,7 +95,7 @@ impl Server {
             metrics,
         });
         drop(inside);
-        Ok(Self { address, admin, readiness, runtime, listener, app, settings, pod, lines, shutdown })
+        Ok(Self { address, admin, readiness, runtime, listener, app, settings, lines, shutdown })
     }
 
     /// Where clients connect, with the real port.
@@ -124,18 +118,14 @@ impl Server {
     /// # Errors
     /// The listener cannot be used.
     pub fn run(self) -> Result<(), Error> {
-        let Self { admin, readiness, runtime, listener, app, settings, pod, lines, shutdown, .. } = self;
+        let Self { admin, readiness, runtime, listener, app, settings, lines, shutdown, .. } = self;
         let listener = {
             let _inside = runtime.enter();
             tokio::net::TcpListener::from_std(listener).map_err(Error::Start)?
         };
         let connections_max = settings.sessions_max.get().saturating_add(OTHER_CONNECTIONS_MAX);
-        runtime.block_on(async {
+        let work = async {
             let (end, ended) = tokio::sync::watch::channel(false);
-            let lines = lines.zip(settings.kafka.clone()).map(|(producer, kafka)| {
-                let ended = ended.clone();
-                tokio::spawn(logs::ship(producer, kafka.logging_topic, pod, until(ended)))
-            });
             let accepting =
                 tokio::spawn(web::serve(listener, routes::router(Arc::clone(&app)), connections_max));
             let mirror = tokio::spawn({
@@ -170,11 +160,8 @@ impl Server {
             // Nobody waits for the news that it has ended if all waiters are gone.
             let _ = end.send(true);
             let _ = mirror.await;
-            if let Some(lines) = lines {
-                // Late lines are lost: shutdown does not wait for a broker.
-                let _ = tokio::time::timeout(LAST_LINES, lines).await;
-            }
-        });
+        };
+        runtime.block_on(lines.shipped_during(work));
         runtime.shutdown_background();
         drop(admin);
         Ok(())
