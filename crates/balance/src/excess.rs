@@ -120,7 +120,7 @@ impl Excess {
 
     /// What is to be done now.
     pub fn look(&mut self, now_ms: u64, fleet: &Fleet) -> Vec<Decision> {
-        let total = self.moving.count(now_ms, fleet.connections());
+        let total = self.moving.count(now_ms, fleet, 0);
         let mut decisions = self.attend_victims(now_ms, fleet);
         let sharing: Vec<&Server> = fleet
             .servers

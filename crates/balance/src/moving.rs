@@ -1,18 +1,55 @@
 //! Connections between two servers: shed here, not back yet there.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::Fleet;
 
 /// A connection that was shed counts until it is back, and for this long at most.
 pub const AWAY_MAX_MS: u64 = 15_000;
 
 /// Counts connections as they will be once all that were shed are back.
 ///
-/// Whether a connection is one of them is not known, only how the sum changes: after an order to shed, the sum falls by
-/// those that left and rises by those that came.
+/// Whether a connection is one of them is not known, only how many each server has: after an order to shed, those who
+/// leave make some server emptier, and those who come make some server fuller. The sum alone would hide a return
+/// behind somebody else's end.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Moving {
     orders: VecDeque<Batch>,
-    last_sum: Option<u64>,
+    last: Option<Last>,
+}
+
+/// The previous look.
+#[derive(Debug, Clone)]
+struct Last {
+    servers: BTreeMap<String, u64>,
+    elsewhere: u64,
+    waiting: u64,
+}
+
+impl Last {
+    fn of(fleet: &Fleet, waiting: u64) -> Self {
+        let servers = fleet.servers.iter().map(|server| (server.name.clone(), server.connections)).collect();
+        Self { servers, elsewhere: fleet.elsewhere, waiting }
+    }
+
+    /// How many left since, and how many came.
+    fn changed(mut self, now: &Self) -> (u64, u64) {
+        let (mut left, mut came) = (0_u64, 0_u64);
+        let mut change = |before: u64, after: u64| {
+            left = left.saturating_add(before.saturating_sub(after));
+            came = came.saturating_add(after.saturating_sub(before));
+        };
+        for (name, count) in &now.servers {
+            change(self.servers.remove(name).unwrap_or(0), *count);
+        }
+        // Sessions of a server that is gone are listed elsewhere until they expire.
+        let gone = self.servers.into_values().fold(self.elsewhere, u64::saturating_add);
+        change(gone, now.elsewhere);
+        // Who waits and gets in is none of those that were shed; who was shed and has to wait is known again.
+        let got_in = self.waiting.saturating_sub(now.waiting);
+        let turned_away = now.waiting.saturating_sub(self.waiting);
+        (left, came.saturating_sub(got_in).saturating_add(turned_away))
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -31,12 +68,12 @@ impl Moving {
         }
     }
 
-    /// The connections that there are, `sum`, and those that are away.
-    pub(crate) fn count(&mut self, now_ms: u64, sum: u64) -> u64 {
+    /// The connections that there are, those that were turned away for lack of room (`waiting`), and those that are away.
+    pub(crate) fn count(&mut self, now_ms: u64, fleet: &Fleet, waiting: u64) -> u64 {
         self.orders.retain(|batch| batch.until_ms > now_ms);
-        let last_sum = self.last_sum.replace(sum).unwrap_or(sum);
-        let mut left = last_sum.saturating_sub(sum);
-        let mut back = sum.saturating_sub(last_sum);
+        let now = Last::of(fleet, waiting);
+        let (mut left, mut back) = self.last.take().map_or((0, 0), |last| last.changed(&now));
+        self.last = Some(now);
         for batch in &mut self.orders {
             let leaves = left.min(batch.leaving);
             batch.leaving -= leaves;
@@ -46,40 +83,84 @@ impl Moving {
             batch.away -= returns;
             back -= returns;
         }
-        self.orders.iter().fold(sum, |sum, batch| sum.saturating_add(batch.away))
+        let there = fleet.connections().saturating_add(waiting);
+        self.orders.iter().fold(there, |sum, batch| sum.saturating_add(batch.away))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Server, Traffic};
+
+    /// Servers with so many connections, and sessions of servers that are gone.
+    fn fleet(connections: &[u64], elsewhere: u64) -> Fleet {
+        let servers = connections.iter().enumerate().map(|(index, &connections)| Server {
+            name: format!("ws-{index}"),
+            connections,
+            capacity: 10,
+            traffic: Traffic::Active,
+            ready: true,
+            deletion_cost: 0,
+        });
+        Fleet { servers: servers.collect(), elsewhere, ..Fleet::default() }
+    }
+
+    /// What is counted at each look, after four connections were shed at the first.
+    fn counted(looks: &[(u64, Fleet, u64)]) -> Vec<u64> {
+        let mut moving = Moving::default();
+        let mut counts = Vec::new();
+        for (index, (now_ms, fleet, waiting)) in looks.iter().enumerate() {
+            counts.push(moving.count(*now_ms, fleet, *waiting));
+            if index == 0 {
+                moving.shed(*now_ms, 4);
+            }
+        }
+        counts
+    }
 
     #[test]
     fn what_was_shed_counts_until_it_is_back() {
-        let mut moving = Moving::default();
-        assert_eq!(moving.count(0, 9), 9);
-        moving.shed(0, 4);
-        assert_eq!(moving.count(1_000, 9), 9, "nobody has left yet");
-        assert_eq!(moving.count(2_000, 5), 9);
-        assert_eq!(moving.count(6_000, 8), 9);
-        assert_eq!(moving.count(7_000, 9), 9);
-        assert_eq!(moving.count(8_000, 10), 10, "all are back, and one came");
+        let of = |at_s: u64, first, second| (at_s * 1_000, fleet(&[first, second], 0), 0);
+        let looks = [of(0, 9, 0), of(1, 9, 0), of(2, 5, 0), of(6, 5, 3), of(7, 5, 4), of(8, 5, 5)];
+        assert_eq!(counted(&looks), [9, 9, 9, 9, 9, 10], "nobody left yet; away; back; and one more came");
     }
 
     #[test]
     fn it_counts_for_15_seconds_at_most() {
-        let mut moving = Moving::default();
-        moving.count(0, 9);
-        moving.shed(0, 4);
-        assert_eq!(moving.count(14_999, 5), 9);
-        assert_eq!(moving.count(15_000, 5), 5);
+        let of = |at_ms: u64, first| (at_ms, fleet(&[first, 0], 0), 0);
+        assert_eq!(counted(&[of(0, 9), of(14_999, 5), of(15_000, 5)]), [9, 9, 5]);
     }
 
     #[test]
     fn those_who_leave_of_themselves_do_not_count() {
-        let mut moving = Moving::default();
-        moving.count(0, 20);
-        moving.shed(0, 4);
-        assert_eq!(moving.count(1_000, 10), 14);
+        assert_eq!(counted(&[(0, fleet(&[20], 0), 0), (1_000, fleet(&[10], 0), 0)]), [20, 14]);
+    }
+
+    #[test]
+    fn a_return_is_seen_although_others_leave_at_the_same_time() {
+        let looks =
+            [(0, fleet(&[11, 7], 0), 0), (1_000, fleet(&[7, 10], 0), 0), (2_000, fleet(&[1, 11], 0), 0)];
+        assert_eq!(counted(&looks), [18, 18, 12]);
+    }
+
+    #[test]
+    fn sessions_of_a_server_that_is_gone_are_no_returns() {
+        let looks = [
+            (0, fleet(&[9, 0, 7], 0), 0),
+            (1_000, fleet(&[5, 0, 7], 0), 0),
+            (2_000, fleet(&[5, 0], 7), 0),
+            (3_000, fleet(&[5, 0], 0), 0),
+        ];
+        assert_eq!(counted(&looks), [16, 16, 16, 9]);
+    }
+
+    #[test]
+    fn who_waited_and_gets_in_is_no_return_and_who_has_to_wait_is_known_again() {
+        let gets_in =
+            [(0, fleet(&[9, 0], 0), 2), (1_000, fleet(&[5, 0], 0), 2), (2_000, fleet(&[5, 2], 0), 0)];
+        assert_eq!(counted(&gets_in), [11, 11, 11]);
+        let turned_away = [(0, fleet(&[9], 0), 0), (1_000, fleet(&[5], 0), 0), (2_000, fleet(&[5], 0), 4)];
+        assert_eq!(counted(&turned_away), [9, 9, 9]);
     }
 }

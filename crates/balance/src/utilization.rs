@@ -113,8 +113,7 @@ impl Utilization {
 
     /// Rules 1 and 7: all sessions, also on inactive servers and on the move.
     fn sessions(&mut self, now_ms: u64, fleet: &Fleet) -> u64 {
-        // Who waits and gets in is none of those that were shed.
-        self.moving.count(now_ms, fleet.connections().saturating_add(fleet.waiting))
+        self.moving.count(now_ms, fleet, fleet.waiting)
     }
 
     /// Rule 1.
