@@ -66,7 +66,7 @@ spread 7/7/6, tcp 1 → 2, tcp above target, tcp below target, tcp/tcp-1 ready
 kafka stopped, kafka started.
 Built in: tcp-10k, udp-burst, broadcast, drain, broker-down, kill-server,
 rebalance-10k, node-add, ws-hard-limit, ws-scale-out, ws-scale-in,
-ws-swiss-cheese, ws-storm, stream-6.
+ws-swiss-cheese, ws-storm, stream-6, stream-churn.
 docs/scenarios.md describes the files.
 
 Expectations that fail make the exit status 3. A load that expects answers and

@@ -31,7 +31,7 @@ pub use profile::{Profile, Stage};
 pub use protocol::Protocol;
 pub use rate::Rate;
 pub use reconnect::{Plan, Policy, Reconnect};
-pub use scenario::{Every, Expect, Hold, LoadDuration, Messages, Phases, Ramp, Scenario, Wait};
+pub use scenario::{Every, Expect, Hold, LoadDuration, Messages, Phases, Ramp, Scenario, Stay, Wait};
 
 /// The name of a value in a table of all values.
 fn name_of<T: PartialEq>(names: &[(&'static str, T)], value: &T) -> &'static str {

@@ -36,6 +36,8 @@ pub struct Scenario {
     /// SSE: so many users and profiles there are; further connections begin with the first again. Without it each
     /// connection has its own.
     pub pairs: Option<u64>,
+    /// SSE: how long a client keeps a stream. Without it, until the load or the server ends it.
+    pub stay: Option<Stay>,
     pub phases: Phases,
     pub messages: Messages,
     pub reconnect: Reconnect,
@@ -44,6 +46,16 @@ pub struct Scenario {
     pub connect_timeout: Duration,
     pub actions: Vec<Action>,
     pub expectations: Vec<Expectation>,
+}
+
+/// A random time between these two; then the client goes, and comes back by `reconnect`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Stay {
+    #[serde(with = "platform::duration::text")]
+    pub at_least: Duration,
+    #[serde(with = "platform::duration::text")]
+    pub at_most: Duration,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -150,6 +162,7 @@ impl Default for Scenario {
             protocol: Protocol::Tcp,
             path: None,
             pairs: None,
+            stay: None,
             phases: Phases::default(),
             messages: Messages::default(),
             reconnect: Reconnect::default(),
@@ -198,6 +211,16 @@ impl Scenario {
         self.pairs.unwrap_or(self.phases.ramp.connections).max(1)
     }
 
+    /// SSE: the pair of connection `number`, both counted from 0.
+    pub fn pair_of(&self, number: u64) -> u64 {
+        number % self.pairs()
+    }
+
+    /// SSE: several connections want the same pair.
+    pub fn shares_pairs(&self) -> bool {
+        self.protocol == Protocol::Sse && self.pairs() < self.users()
+    }
+
     /// SSE: the user and the profile of pair `number`, counted from 0.
     pub fn pair(number: u64) -> (String, String) {
         let id = |variant: char| format!("00000000-0000-4000-{variant}000-{:012x}", number + 1);
@@ -208,7 +231,7 @@ impl Scenario {
     pub fn path_of(&self, number: u64) -> String {
         if self.protocol == Protocol::Sse {
             let template = self.path.as_deref().unwrap_or(SSE_PATH_DEFAULT);
-            let (user, profile) = Self::pair(number % self.pairs());
+            let (user, profile) = Self::pair(self.pair_of(number));
             let number = (number + 1).to_string();
             return template.replace("{user}", &user).replace("{profile}", &profile).replace("{n}", &number);
         }

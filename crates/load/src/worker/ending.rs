@@ -50,6 +50,7 @@ impl Worker<Stream> {
         if connection.lasted_ms(now_ns) > self.spec.come_back_after_ms() {
             connection.failures = 0;
         }
+        self.let_go(index, matches!(end, End::Planned | End::GivenUp));
         if self.transport.websocket.is_some() && matches!(end, End::Eof | End::Reset) {
             self.tally.ended_by_code(close::ABNORMAL, "no close before the end");
         }

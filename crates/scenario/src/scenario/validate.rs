@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use platform::duration::{self, LONGEST};
 
-use super::{Every, Expect, Scenario};
+use super::{Every, Expect, Scenario, Stay};
 use crate::{Payload, Policy, Profile, Protocol, ScenarioError, action::Place, fit::is_plain};
 
 const CONNECTIONS_MAX: u64 = 10_000_000;
@@ -128,10 +128,15 @@ impl Scenario {
     /// What only streams of events have, and what they do not.
     fn validate_streams(&self) -> Valid {
         if self.protocol != Protocol::Sse {
-            return match self.pairs {
-                Some(pairs) => value("pairs", pairs.to_string(), "protocol sse: others have none"),
-                None => Ok(()),
+            return match (self.pairs, self.stay) {
+                (Some(pairs), _) => value("pairs", pairs.to_string(), "protocol sse: others have none"),
+                (_, Some(_)) => value("stay", "of connections", "protocol sse: others stay"),
+                (None, None) => Ok(()),
             };
+        }
+        if let Some(Stay { at_least, at_most }) = self.stay {
+            between("stay.at-least", at_least, MILLISECOND, TIMEOUT_MAX)?;
+            between("stay.at-most", at_most, at_least, TIMEOUT_MAX)?;
         }
         match (self.pairs, &self.messages.every) {
             (Some(pairs), _) if !(1..=CONNECTIONS_MAX).contains(&pairs) => {
@@ -261,7 +266,7 @@ mod tests {
     fn impossible_values_are_named() {
         let stage = Stage::steady("5/s".parse().unwrap(), Duration::from_secs(1));
         let profile = Profile::new(vec![stage]);
-        let cases: [(&str, Change); 20] = [
+        let cases: [(&str, Change); 23] = [
             ("phases.ramp.connections 0", Box::new(|s| s.phases.ramp.connections = 0)),
             (
                 "messages.every 10us",
@@ -326,6 +331,18 @@ mod tests {
                 Box::new(|s| (s.reconnect.never, s.reconnect.policy) = (true, Some(Policy::Jitter))),
             ),
             ("connect-timeout 2h", Box::new(|s| s.connect_timeout = Duration::from_hours(2))),
+            ("pairs 3: expected protocol sse", Box::new(|s| s.pairs = Some(3))),
+            (
+                "stay of connections: expected protocol sse",
+                Box::new(|s| s.stay = Some(Stay { at_least: MILLISECOND, at_most: MILLISECOND })),
+            ),
+            (
+                "stay.at-most 1s: expected between 2s and 1h",
+                Box::new(|s| {
+                    let (at_least, at_most) = (Duration::from_secs(2), Duration::from_secs(1));
+                    (s.protocol, s.stay) = (Protocol::Sse, Some(Stay { at_least, at_most }));
+                }),
+            ),
             ("preset `a b`: expected the name", Box::new(|s| s.preset = Some("a b".to_owned()))),
         ];
         for (expected, change) in cases {
