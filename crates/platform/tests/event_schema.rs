@@ -184,6 +184,7 @@ fn samples() -> Vec<EventKind> {
             connecting: 1,
             totals: Counters::default(),
             connect: LatencySummary::default(),
+            first_byte: LatencySummary::default(),
             message: LatencySummary::default(),
             by_replica: [(pod(), 10)].into(),
             skew: Skew::of([10]),

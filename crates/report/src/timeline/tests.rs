@@ -18,6 +18,7 @@ fn tick(open: u64, change: impl FnOnce(&mut Counters)) -> EventKind {
         connecting: 0,
         totals,
         connect: LatencySummary::default(),
+        first_byte: LatencySummary::default(),
         message: LatencySummary::default(),
         by_replica: [("tcp-0".to_owned(), open)].into(),
         skew: None,
