@@ -292,6 +292,12 @@ spec:
 {{- $service := include "balancer.service" . }}
 {{- with get .root.Values $service }}
 {{- include "policy.part" (dict "root" $.root "part" $service "port" .adminPort "direction" "to") }}
+{{- else }}
+# A service that is not of this chart: the port that it calls admin.
+- to:
+    - podSelector: {}
+  ports:
+    - {port: admin, protocol: TCP}
 {{- end }}
 {{- end }}
 {{- with .root.Values.etcd }}

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use platform::{
     ServiceKind, exit,
     target::{
-        AutoscalerSnapshot, PartOrigin, PartSnapshot, ReplicaPhase, ReplicaSnapshot, ServiceSnapshot,
-        Snapshot,
+        AutoscalerSnapshot, Decided, PartOrigin, PartSnapshot, ReplicaPhase, ReplicaSnapshot,
+        ServiceSnapshot, Snapshot,
     },
     values::Protocol,
 };
@@ -130,6 +130,10 @@ fn service_lines(
         for metric in &autoscaler.metrics {
             lines.extend(wrapped(&format!("    {metric}"), width));
         }
+    }
+    if let Some(Decided { at, orders, reason }) = &service.balanced {
+        let text = format!("  balancer, {} ago: {}: {reason}", age(*at, now), orders.join(", "));
+        lines.extend(wrapped(&text, width));
     }
     if service.replicas.is_empty() {
         return;
@@ -284,6 +288,7 @@ mod tests {
                 set_by_hand: true,
                 pending: 2,
                 remark: None,
+                balanced: None,
                 replicas: vec![replica],
                 autoscaler: Some(AutoscalerSnapshot {
                     min: 1,
@@ -335,6 +340,19 @@ mod tests {
         snapshot.services.push(balancer);
         let text = render(&snapshot, "", now, 200).join("\n");
         assert!(text.contains("tcp: ") && text.contains("(set by the balancer, or by hand)"), "{text}");
+    }
+
+    #[test]
+    fn what_a_balancer_last_ordered_is_told_with_its_reason() {
+        let mut snapshot = snapshot();
+        snapshot.services[0].balanced = Some(Decided {
+            at: Timestamp::from_second(99_988).unwrap(),
+            orders: vec!["tcp-0 sheds 3".to_owned(), "1 → 2".to_owned()],
+            reason: "9 of 10 sessions = 90 % > 80 %".to_owned(),
+        });
+        let text = render(&snapshot, "", Timestamp::from_second(100_000).unwrap(), 200).join("\n");
+        let told = "balancer, 12 s ago: tcp-0 sheds 3, 1 → 2: 9 of 10 sessions = 90 % > 80 %\n";
+        assert!(text.contains(told), "{text}");
     }
 
     #[test]

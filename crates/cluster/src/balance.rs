@@ -187,6 +187,7 @@ impl Balancer {
             set_by_hand: false,
             pending: u32::try_from(waiting).unwrap_or(u32::MAX),
             remark: None,
+            balanced: None,
             replicas,
             autoscaler: hpa.map(|hpa| snapshot::of_hpa(&hpa, wanted, now)),
         };

@@ -102,6 +102,7 @@ fn of_service(
         }),
         pending: u32::try_from(waiting).unwrap_or(u32::MAX),
         remark: None,
+        balanced: world.balanced(service).cloned(),
         replicas,
         autoscaler: hpa.map(|hpa| of_hpa(hpa, desired, now)),
     }

@@ -95,6 +95,7 @@ impl Controller {
             set_by_hand: service.set_by_hand,
             pending: service.without_place,
             remark: self.is_in_memory(service.kind).then(|| in_memory::REMARK.to_owned()),
+            balanced: service.balanced.clone(),
             replicas: self
                 .replicas(service.kind)
                 .filter_map(|one| self.replica_snapshot(one, places))

@@ -15,7 +15,7 @@ pub use autoscale::explain::Case;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use balancing::{Balanced, Shed, Traffic};
+pub use balancing::{Balanced, Decided, Shed, Traffic};
 pub use subject::{Pick, Subject, SubjectError};
 
 use crate::{
@@ -290,6 +290,9 @@ pub struct ServiceSnapshot {
     /// What is to be known of how it runs, in words.
     #[serde(default)]
     pub remark: Option<String>,
+    /// What a balancer last ordered, if it has ordered anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub balanced: Option<Decided>,
     pub replicas: Vec<ReplicaSnapshot>,
     pub autoscaler: Option<AutoscalerSnapshot>,
 }

@@ -123,6 +123,7 @@ fn samples() -> Vec<EventKind> {
                 endpoint: Some("lb.example.org:10000".parse().unwrap()),
                 autoscaled: Some([1, 5]),
                 targets_milli: [("tcp_state_established".to_owned(), 5_000_000)].into(),
+                policy: Some("least request of all".to_owned()),
             }],
         },
         EventKind::PartReady { part: "kafka".to_owned(), detail: "embedded".to_owned(), after_ms: 12 },

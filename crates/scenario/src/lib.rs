@@ -25,7 +25,7 @@ mod text;
 pub use action::{Action, Schedule, Step, Trigger, Verb};
 pub use expect::{Evaluator, Expectation};
 pub use file::{ScenarioError, find, names};
-pub use number::parse_count;
+pub use number::{Share, parse_count};
 pub use payload::{Payload, escape};
 pub use profile::{Profile, Stage};
 pub use protocol::Protocol;

@@ -1,5 +1,6 @@
 //! What a load is: one type, one set of defaults, and what cannot be.
 
+mod never;
 mod validate;
 
 use std::{fmt, str::FromStr, time::Duration};
@@ -11,8 +12,8 @@ use platform::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Action, Expectation, Payload, Profile, Protocol, Rate, Reconnect, Verb, fit::Requirement, name_of, named,
-    number,
+    Action, Expectation, Payload, Profile, Protocol, Rate, Reconnect, Verb, fit::Requirement, hint, name_of,
+    named, number,
 };
 
 /// A load, as a scenario file describes it. The fields are the keys of the file, and [`Scenario::default`] is what a file
@@ -352,10 +353,12 @@ impl FromStr for Every {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text == "never" {
+        const NEVER: &str = "never";
+        if text == NEVER {
             return Ok(Self::Never);
         }
-        duration::parse(text).map(Self::Interval).map_err(|error| format!("{error}, or never"))
+        let wrong = |error| format!("{error}, or never{}", hint(text, [NEVER]));
+        duration::parse(text).map(Self::Interval).map_err(wrong)
     }
 }
 
@@ -382,7 +385,9 @@ impl FromStr for Expect {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        named(&Self::NAMES, text).ok_or_else(|| format!("`{text}` is none of echo, any, none"))
+        let names = Self::NAMES.map(|(name, _)| name);
+        named(&Self::NAMES, text)
+            .ok_or_else(|| format!("`{text}` is none of {}{}", names.join(", "), hint(text, names)))
     }
 }
 

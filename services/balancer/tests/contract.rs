@@ -115,6 +115,7 @@ impl Target for Noted {
             set_by_hand: false,
             pending: 0,
             remark: None,
+            balanced: None,
             replicas: replicas.collect(),
             autoscaler,
         };

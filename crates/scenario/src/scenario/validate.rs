@@ -2,10 +2,18 @@
 
 use std::time::Duration;
 
-use platform::duration::{self, LONGEST};
+use platform::{
+    duration::{self, LONGEST},
+    values::presets,
+};
 
-use super::{Every, Expect, Scenario, Stay};
-use crate::{Payload, Policy, Profile, Protocol, ScenarioError, action::Place, fit::is_plain};
+use super::{Every, Expect, Scenario, Stay, never};
+use crate::{
+    Expectation, Payload, Policy, Profile, Protocol, ScenarioError,
+    action::{Place, Trigger, known},
+    fit::is_plain,
+    hint,
+};
 
 const CONNECTIONS_MAX: u64 = 10_000_000;
 const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
@@ -51,6 +59,14 @@ impl Scenario {
         {
             let expected = "the name of a preset: letters, digits, - and _";
             return value("preset", format!("`{}`", preset.escape_debug()), expected);
+        }
+        if let Some(preset) = &self.preset
+            && !presets().any(|known| known == preset)
+        {
+            let all: Vec<&str> = presets().collect();
+            let expected =
+                format!("a preset of the chart{} (there are: {})", hint(preset, presets()), all.join(", "));
+            return value("preset", format!("`{preset}`"), expected);
         }
         if messages.payload.bytes().is_empty() && self.sends() {
             return value("messages.payload", "``", "at least one byte");
@@ -110,6 +126,12 @@ impl Scenario {
             ("reconnect.at-most", reconnect.at_most),
         ] {
             between(key, given.unwrap_or_default(), Duration::ZERO, TIMEOUT_MAX)?;
+        }
+        if let Some(share) = reconnect.at_once
+            && (reconnect.is_never() || self.protocol == Protocol::Udp)
+        {
+            let expected = "connections that come back, over tcp, ws or sse";
+            return value("reconnect.at-once", share.to_string(), expected);
         }
         match reconnect.policy {
             Some(policy) if reconnect.never && policy != Policy::None => {
@@ -216,6 +238,24 @@ impl Scenario {
                 value: wrong.value,
                 expected: wrong.expected,
             })?;
+            if let (Some(expected), Trigger::When { event, .. }) =
+                (never::missing(self, action), &action.trigger)
+            {
+                return value(
+                    &format!("actions[{index}].when"),
+                    format!("`{event}` never happens"),
+                    expected,
+                );
+            }
+        }
+        for (index, expectation) in self.expectations.iter().enumerate() {
+            if let Expectation::Scale { service, .. } = expectation
+                && *service != self.service
+                && let Err(reason) = known::service(service)
+            {
+                let expected = format!("a service: {reason}");
+                return value(&format!("expectations[{index}]"), format!("`{expectation}`"), expected);
+            }
         }
         if self.messages.sequence
             && let Some(text) = self.broadcasts().find(|text| looks_numbered(text))

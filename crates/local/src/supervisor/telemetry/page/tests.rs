@@ -44,6 +44,7 @@ fn service(
         set_by_hand: false,
         pending: 0,
         remark: None,
+        balanced: None,
         replicas,
         autoscaler,
     }
