@@ -28,6 +28,7 @@ spec:
       targetPort: {{ .name }}
       protocol: {{ .transport }}
     {{- end }}
+{{- include "gateway.controller" . }}
 {{- end }}
 
 {{/* The listeners whose service runs, each with the rules that count for it and, as `clusters`, the services behind it.
