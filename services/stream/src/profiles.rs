@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use service::Readiness;
-use service::http::{self, Url};
+use service::http::{self, Origin};
 use tokio::sync::{Semaphore, oneshot};
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -22,7 +22,7 @@ const CHECK_EVERY: Duration = Duration::from_secs(10);
 /// Where to ask, and how.
 #[derive(Debug)]
 pub(crate) struct Profiles {
-    base: Url,
+    base: Origin,
     timeout: Duration,
     turns: Semaphore,
     metrics: Arc<Metrics>,
@@ -37,7 +37,7 @@ struct Profile {
 }
 
 impl Profiles {
-    pub(crate) fn new(base: Url, timeout: Duration, metrics: Arc<Metrics>, readiness: Readiness) -> Self {
+    pub(crate) fn new(base: Origin, timeout: Duration, metrics: Arc<Metrics>, readiness: Readiness) -> Self {
         Self { base, timeout, turns: Semaphore::new(AT_A_TIME), metrics, readiness }
     }
 
@@ -69,8 +69,7 @@ impl Profiles {
     async fn ask(&self, user: Uuid, profile: Uuid) -> Result<bool, String> {
         // Fails only if it was closed, which nobody does.
         let _turn = self.turns.acquire().await.map_err(|error| error.to_string())?;
-        let base = self.base.as_str().trim_end_matches('/');
-        let url = http::url(format_args!("{base}/profiles/{profile}")).map_err(|error| error.to_string())?;
+        let url = self.base.at(format_args!("/profiles/{profile}")).map_err(|error| error.to_string())?;
         let answer = http::get(url.clone(), self.timeout).await.map_err(|error| error.to_string())?;
         match answer.status {
             200 => match serde_json::from_str::<Profile>(&answer.body) {

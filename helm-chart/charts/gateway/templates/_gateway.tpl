@@ -29,6 +29,7 @@ spec:
       targetPort: {{ .name }}
       protocol: {{ .transport }}
     {{- end }}
+{{- include "gateway.controller" . }}
 {{- end }}
 {{- end }}
 
