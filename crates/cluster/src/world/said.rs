@@ -40,7 +40,7 @@ impl World {
         if !self.said.is_new(event) {
             return;
         }
-        // Those of before belong to the present state.
+        // Earlier ones belong to the present state.
         self.last_balanced(event);
         if !self.live {
             return;

@@ -1,4 +1,4 @@
-//! Events that a scenario waits for in vain, whatever the platform does: they are its own, and it does not bring them about.
+//! Events that never happen, whatever the platform does: they are the scenario's own, and none of its actions brings them about.
 
 use super::Scenario;
 use crate::{
