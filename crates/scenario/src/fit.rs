@@ -312,6 +312,7 @@ mod tests {
             remark: None,
             name: "tcp".to_owned(),
             endpoint: None,
+            route: None,
             desired: replicas,
             replicas: Vec::new(),
             autoscaler,
