@@ -108,10 +108,8 @@ fn service_lines(
     now: Timestamp,
     width: usize,
 ) {
-    let listens = service
-        .endpoint
-        .as_ref()
-        .map_or(String::new(), |endpoint| format!(", clients connect to {endpoint}"));
+    let at = service.endpoint.as_ref().map(ToString::to_string).or_else(|| service.route.clone());
+    let listens = at.map_or(String::new(), |at| format!(", clients connect to {at}"));
     let head = format!(
         "{}: {} of {} replicas ready{}{listens}",
         service.name,
@@ -283,6 +281,7 @@ mod tests {
             services: vec![ServiceSnapshot {
                 name: "tcp".to_owned(),
                 endpoint: Some("127.77.0.1:10000".parse().unwrap()),
+                route: None,
                 desired: 3,
                 stopped: true,
                 set_by_hand: true,

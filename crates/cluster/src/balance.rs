@@ -182,6 +182,7 @@ impl Balancer {
         let service = ServiceSnapshot {
             name: self.own.service.clone(),
             endpoint: None,
+            route: None,
             desired: wanted,
             stopped: false,
             set_by_hand: false,

@@ -95,6 +95,7 @@ fn of_service(
     ServiceSnapshot {
         name: name.to_owned(),
         endpoint: None,
+        route: None,
         desired,
         stopped: false,
         set_by_hand: workload.is_some_and(|workload| {

@@ -277,6 +277,9 @@ pub struct ServiceSnapshot {
     pub name: String,
     /// Where clients connect (the gateway), if the service is exposed and has an address by now.
     pub endpoint: Option<HostPort>,
+    /// Where clients reach it behind the port of another service: host, port and path, such as `127.77.0.1:8090/main`.
+    #[serde(default)]
+    pub route: Option<String>,
     pub desired: u32,
     /// Stopped by hand: none runs until it is started again, whatever is desired.
     #[serde(default)]

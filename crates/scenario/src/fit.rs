@@ -329,6 +329,7 @@ mod tests {
             balanced: None,
             name: "tcp".to_owned(),
             endpoint: None,
+            route: None,
             desired: replicas,
             replicas: Vec::new(),
             autoscaler,

@@ -39,6 +39,7 @@ fn service(
     ServiceSnapshot {
         name: name.to_owned(),
         endpoint: None,
+        route: None,
         desired,
         stopped: false,
         set_by_hand: false,
