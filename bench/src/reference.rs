@@ -8,6 +8,7 @@ mod client;
 mod datagram_relay;
 mod datagrams;
 mod echo;
+mod events;
 mod health;
 mod relay;
 mod sink;
@@ -44,6 +45,8 @@ pub(crate) enum Program {
     },
     /// Echoes text over web sockets
     Websocket(Serve),
+    /// Sends an event of a megabyte to all clients each second
+    Events(Serve),
     /// Connections that each send a message once a second
     Client(client::Arguments),
 }
@@ -71,6 +74,7 @@ pub(crate) fn run(program: Program) -> Result<()> {
         Program::DatagramRelay(arguments) => datagram_relay::run(&arguments),
         Program::Broadcast { listen } => broadcast::serve(listen),
         Program::Websocket(serve) => serve.on_threads(websocket::serve),
+        Program::Events(serve) => serve.on_threads(events::serve),
         Program::Client(arguments) => client::run(&arguments),
     }
 }

@@ -10,6 +10,7 @@ mod load_many;
 mod never_reading;
 mod slow_reader;
 mod steps;
+mod streams;
 mod tcp;
 mod tcp_drain;
 mod tcp_idle;
@@ -68,6 +69,8 @@ pub(crate) fn all() -> Vec<Work> {
         never_reading::through_gateway(),
         ws::idle(),
         ws::ping_pong(),
+        streams::bytes(),
+        streams::memory(),
         udp::echo(),
         udp::through_gateway(udp::FEW),
         udp::through_gateway(udp::MANY),

@@ -455,6 +455,7 @@ impl Shape {
             scenario.phases.send = Profile::new(vec![Stage::steady(rate, length)]);
         }
         if let Some(whole) = &whole {
+            scenario.scale_pairs(whole);
             scenario.scale_expectations(whole);
         }
         let expectations = [

@@ -462,7 +462,7 @@ pub enum TargetError {
     /// There is no such platform, or it is not running.
     #[error("platform {platform} is not running; start it with: playctl up")]
     NotRunning { platform: String },
-    #[error("there is no {service} on this platform; it has: {}", known.join(", "))]
+    #[error("there is no {service} on this platform{}; it has: {}", written_in_full(service, known), known.join(", "))]
     UnknownService { service: String, known: Vec<String> },
     #[error("{service} has no replica {replica}; it has: {}", known.join(", "))]
     UnknownReplica { service: String, replica: String, known: Vec<String> },
@@ -502,9 +502,44 @@ impl TargetError {
     }
 }
 
+/// How a replica's name is written where one of its service alone was given.
+fn written_in_full(name: &str, known: &[String]) -> String {
+    let is_of =
+        |service: &&String| name.strip_prefix(service.as_str()).is_some_and(|rest| rest.starts_with('-'));
+    let service = known.iter().filter(is_of).max_by_key(|service| service.len());
+    service.map(|service| format!("; the replica is written {service}/{name}")).unwrap_or_default()
+}
+
 fn left_message(left: &[String]) -> String {
     format!("taken down, but this is left: {}", left.join("; "))
 }
 
 /// Values by replica name.
 pub type ByReplica<T> = BTreeMap<String, T>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replica_without_its_service_is_told_how_it_is_written() {
+        let known: Vec<String> = ["ws", "ws-client", "stream", "gateway"].map(String::from).to_vec();
+        let told = |name: &str| {
+            TargetError::UnknownService { service: name.to_owned(), known: known.clone() }.to_string()
+        };
+        let all = "it has: ws, ws-client, stream, gateway";
+        for (name, full) in [
+            ("stream-0", "stream/stream-0"),
+            ("ws-client-1", "ws-client/ws-client-1"),
+            ("ws-7d9f-x2x1p", "ws/ws-7d9f-x2x1p"),
+            ("gateway-node-0", "gateway/gateway-node-0"),
+        ] {
+            let expected =
+                format!("there is no {name} on this platform; the replica is written {full}; {all}");
+            assert_eq!(told(name), expected);
+        }
+        for name in ["streams", "strea", "-0", ""] {
+            assert_eq!(told(name), format!("there is no {name} on this platform; {all}"));
+        }
+    }
+}

@@ -315,6 +315,16 @@ impl Scenario {
         self.expectations.push(expectation);
     }
 
+    /// If this load is smaller than `whole`, so are its pairs, and as many clients want each of them as before.
+    pub fn scale_pairs(&mut self, whole: &Self) {
+        if let Some(pairs) = self.pairs
+            && self.users() < whole.users()
+        {
+            let share = u128::from(pairs) * u128::from(self.users()) / u128::from(whole.users());
+            self.pairs = Some(u64::try_from(share).unwrap_or(pairs).max(1));
+        }
+    }
+
     /// Expectations that ask for a number of things ask for fewer of them if this load is smaller than `whole`, the
     /// scenario before the command line's flags were laid over it.
     pub fn scale_expectations(&mut self, whole: &Self) {
@@ -472,5 +482,17 @@ actions: [{ at: 1s, do: join, users: 2 }, { at: 2s, do: leave, users: 1 }, { at:
         larger.phases.ramp.connections = 20_000;
         larger.scale_expectations(&whole);
         assert_eq!(larger.expectations, whole.expectations, "a larger load is not asked for more");
+    }
+
+    #[test]
+    fn a_smaller_load_has_fewer_pairs_and_as_many_clients_for_each() {
+        let whole = crate::find("stream-churn").unwrap();
+        let pairs = |connections: u64| {
+            let mut other = whole.clone();
+            other.phases.ramp.connections = connections;
+            other.scale_pairs(&whole);
+            other.pairs
+        };
+        assert_eq!([80, 3, 1, 1000, 4000].map(pairs), [40, 1, 1, 500, 500].map(Some));
     }
 }

@@ -11,7 +11,6 @@ use std::{
 use ::platform::{
     EventKind, TargetError,
     endpoints::{self, Endpoints},
-    target::{Pick, Subject},
     values::{Protocol, Values},
 };
 use controller::{
@@ -188,13 +187,10 @@ impl Host {
         }
     }
 
-    /// How loaded replicas are at this moment, where a subject asks for that.
-    pub(crate) fn loads(&self, what: &Subject) -> Vec<(RunId, u64)> {
-        if !matches!(what.replica, Pick::Fullest | Pick::Emptiest) {
-            return Vec::new();
-        }
+    /// How loaded the replicas of a service are at this moment.
+    pub(crate) fn loads(&self, name: &str) -> Vec<(RunId, u64)> {
         let of_service =
-            |run: &Run| matches!(&run.what, What::Replica { service, .. } if service.name() == what.name);
+            |run: &Run| matches!(&run.what, What::Replica { service, .. } if service.name() == name);
         let counted: Vec<(RunId, SocketAddr)> = self
             .runs
             .iter()
