@@ -136,3 +136,16 @@ fn with_cassandra_replicas_share_data_that_stay() {
     })
     .expect("the data are still there");
 }
+
+#[cfg(feature = "real-servers")]
+#[test]
+fn a_cassandra_of_somebody_else_tells_its_version() {
+    let nodes = std::env::var("CASSANDRA_CONTACT_POINTS").expect("`testbed env cassandra` sets it");
+    let lab = Lab::new("profiles-given");
+    up(&lab, &["--with", &format!("cassandra={nodes}")]);
+    let status = lab.status();
+    let parts = status["parts"].as_array().expect("parts");
+    let cassandra = parts.iter().find(|part| part["name"] == "cassandra").expect("a Cassandra");
+    assert_eq!((&cassandra["origin"], &cassandra["healthy"]), (&json!("given"), &json!(true)), "{cassandra}");
+    assert!(cassandra["version"].as_str().is_some_and(|version| version.starts_with("5.")), "{cassandra}");
+}

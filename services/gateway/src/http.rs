@@ -22,8 +22,6 @@ mod body;
 mod client;
 mod cookies;
 mod entrance;
-#[cfg(feature = "fuzzing")]
-pub mod fuzzing;
 mod headers;
 mod problem;
 mod replicas;

@@ -18,8 +18,11 @@ const STARTUP_OPTIONS: &[u8] = b"\x00\x01\x00\x0bCQL_VERSION\x00\x053.0.0";
 const QUESTION: &str = "SELECT release_version FROM system.local";
 /// Consistency ONE, and the answer without a description of its columns.
 const QUESTION_OPTIONS: [u8; 3] = [0, 1, 2];
-/// How the rows of such an answer begin: their kind, that they are not described, one column, one row.
-const ONE_VALUE: [u8; 16] = [0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0, 1];
+/// How rows begin that are not described: their kind, flags, one column, one row. The flag for one table of all columns,
+/// which Cassandra sets beside, means nothing without them.
+const ROWS: [u8; 4] = [0, 0, 0, 2];
+const UNDESCRIBED: [[u8; 4]; 2] = [[0, 0, 0, 4], [0, 0, 0, 5]];
+const ONE: [u8; 4] = [0, 0, 0, 1];
 /// The longest answer that is read.
 const BODY_MAX: u32 = 4096;
 
@@ -35,10 +38,17 @@ pub(super) async fn version(address: &str) -> io::Result<Option<String>> {
     question.extend_from_slice(QUESTION.as_bytes());
     question.extend_from_slice(&QUESTION_OPTIONS);
     let (opcode, body) = ask(&mut stream, QUERY, &question).await?;
-    let value = body.strip_prefix(&ONE_VALUE).filter(|_| opcode == RESULT);
-    // The value's length stands before it.
-    let text = value.and_then(|value| std::str::from_utf8(value.get(4..)?).ok());
+    let text = one_value(&body).filter(|_| opcode == RESULT);
     text.map(|text| Some(text.to_owned())).ok_or_else(|| unexpected(opcode, &body))
+}
+
+/// The text that is the only value of the only row.
+fn one_value(body: &[u8]) -> Option<&str> {
+    let rest = body.strip_prefix(&ROWS)?;
+    let rest = UNDESCRIBED.iter().find_map(|flags| rest.strip_prefix(flags))?;
+    let (length, value) = rest.strip_prefix(&ONE)?.strip_prefix(&ONE)?.split_first_chunk()?;
+    let value = value.get(..u32::from_be_bytes(*length) as usize)?;
+    std::str::from_utf8(value).ok()
 }
 
 /// The kind of the answer, and its body.
@@ -90,9 +100,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_node_tells_its_version_unless_it_wants_a_login() {
-        let told = b"\0\0\0\x02\0\0\0\x04\0\0\0\x01\0\0\0\x01\0\0\0\x055.0.5";
-        let open = node([(READY, b""), (RESULT, told)]).await;
-        assert_eq!(version(&open).await.unwrap().as_deref(), Some("5.0.5"));
+        // As Cassandra 5 answers, and without the flag that means nothing.
+        for told in [
+            b"\0\0\0\x02\0\0\0\x05\0\0\0\x01\0\0\0\x01\0\0\0\x055.0.5",
+            b"\0\0\0\x02\0\0\0\x04\0\0\0\x01\0\0\0\x01\0\0\0\x055.0.5",
+        ] {
+            let open = node([(READY, b""), (RESULT, told)]).await;
+            assert_eq!(version(&open).await.unwrap().as_deref(), Some("5.0.5"));
+        }
         let closed = node([(AUTHENTICATE, b"\0\x05login")]).await;
         assert_eq!(version(&closed).await.unwrap(), None);
     }
