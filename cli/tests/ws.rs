@@ -308,13 +308,9 @@ mod real {
     fn under_load_a_killed_haproxy_loses_its_own_connections_alone_and_they_come_back() {
         const USERS: usize = 60;
         let lab = Lab::new("ws-load-haproxy");
-        let own = [
-            "--gateway",
-            "haproxy",
-            "--set",
-            "ws.autoscaling=null,ws.replicas=2,ws.env.SESSION_REFRESH=3600",
-        ];
-        lab.up(&[&WS[..], &own].concat());
+        // No refresh comes while this lasts: nothing becomes right because time passes.
+        let own = ["--set", "ws.autoscaling=null,ws.replicas=2,ws.env.SESSION_REFRESH=3600"];
+        lab.ok(&[&["up", "--nodes", "2", "--gateway", "haproxy"], &WS[..], &own].concat());
         let file = lab.home().join("users.yaml");
         let scenario = format!(
             "name: users\nservice: ws\nprotocol: ws\n\
@@ -326,7 +322,7 @@ mod real {
         let users = Users::of(&lab);
         users.expect(USERS);
         // One of two, which has some of the users.
-        let gateways = ["gateway-node-0", "gateway-node-1"].map(|name| {
+        let gateways = ["gateway-ws-node-0", "gateway-ws-node-1"].map(|name| {
             let pid = part(&lab, name)["pid"].as_i64().expect("a process");
             (name, i32::try_from(pid).expect("a pid"))
         });

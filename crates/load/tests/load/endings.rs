@@ -27,16 +27,30 @@ fn a_notice_in_the_packet_of_a_reply_moves_the_connection_and_loses_nothing() {
 
 #[test]
 fn some_know_no_delay_and_those_are_back_while_the_others_wait() {
-    let server = Server::start(|mut stream, number| {
+    // Nobody is told to come back before all are there, so that the first ten are everybody's first.
+    let all = Arc::new(std::sync::Barrier::new(10));
+    let server = Server::start(move |mut stream, number| {
         while receive(&mut stream).is_some() {
+            if number < 10 {
+                all.wait();
+            }
             send(&mut stream, if number < 10 { b"12345reconnect" } else { b"12345" });
         }
     });
-    let (summary, _) = run(request(server.address(), 10).with(|scenario| {
-        // Nobody else comes back within the run.
-        let delay = Some(Duration::from_secs(3600));
+    let load = request(server.address(), 10).with(|scenario| {
+        // Nobody else comes back within the run, which ends when all who know no delay are back.
+        let delay = Some(Duration::from_hours(1));
         scenario.reconnect = Reconnect { delay, at_once: "20%".parse().ok(), ..Reconnect::default() };
-    }));
+        scenario.phases.hold.after_ramp = Some(Duration::from_mins(1));
+    });
+    let control = Control::new();
+    let (summary, _) = run_under(&load, &control, |event| {
+        if let EventKind::LoadTick(tick) = event
+            && (tick.totals.notices, tick.totals.reconnected) == (10, 2)
+        {
+            control.stop();
+        }
+    });
     let totals = summary.totals;
     assert_eq!((totals.notices, totals.reconnected, totals.stayed_away), (10, 2, 8), "{totals:?}");
     assert_eq!(server.accepted(), 12);

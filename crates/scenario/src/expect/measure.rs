@@ -24,6 +24,8 @@ enum Whole {
     None,
     Connections,
     Sent,
+    /// Each message once, however often it was sent: one that crossed the server's word to come back is sent again.
+    Messages,
     Due,
     Deliveries,
 }
@@ -71,7 +73,7 @@ static COUNTS: [Row; 43] = [
     row("turned-away", Whole::None, Grows::WithClients, |totals| totals.turned_away),
     row("refused-without-hint", Whole::None, Grows::No, |totals| totals.refused_without_hint),
     row("protocol-errors", Whole::None, Grows::No, |totals| totals.protocol_errors),
-    row("answered", Whole::Sent, Grows::WithTime, |totals| totals.messages_answered),
+    row("answered", Whole::Messages, Grows::WithTime, |totals| totals.messages_answered),
     row("unanswered", Whole::Sent, Grows::No, |totals| totals.messages_unanswered),
     row("wrong", Whole::Sent, Grows::No, |totals| totals.messages_wrong),
     row("timeouts", Whole::Sent, Grows::No, |totals| totals.message_timeouts),
@@ -139,6 +141,10 @@ impl Count {
             }
             Whole::Connections => Some(summary.plan.users()),
             Whole::Sent => Some(summary.totals.messages_sent),
+            Whole::Messages => {
+                let totals = &summary.totals;
+                Some(totals.messages_sent.saturating_sub(totals.messages_resumed))
+            }
             Whole::Due => Some(summary.totals.messages_due),
             Whole::Deliveries => Some(summary.totals.broadcasts_due),
         }
