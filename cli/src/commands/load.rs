@@ -341,13 +341,21 @@ fn carry_out(
     });
     let left_out = scenario.drop_unreachable(services);
     options.worker = Some(super::load_worker::command()?);
-    let run = Session::new(context, &scenario, &options).run(&scenario, options, platform, left_out)?;
+    let run = match Session::new(context, &scenario, &options).run(&scenario, options, platform, left_out) {
+        Ok(run) => run,
+        Err(failure) => {
+            if let Some(path) = &outputs.junit {
+                output_files::write(path, &session::junit_of_failure(&scenario, &failure)?)?;
+            }
+            return Err(failure);
+        }
+    };
     if let Some(path) = &outputs.svg {
         output_files::write(path, &run.svg())?;
         context.printer.note(&format!("picture: {}", path.display()));
     }
     if let Some(path) = &outputs.junit {
-        output_files::write(path, &run.junit()?)?;
+        output_files::write(path, &run.junit(&scenario)?)?;
     }
     run.outcome(context, &scenario)
 }

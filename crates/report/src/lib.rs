@@ -24,7 +24,7 @@ pub use delays::{Delays, delays};
 pub use escape::visible;
 pub use html::{Story, data, html};
 pub use json::{Document, json};
-pub use junit::{junit, not_done};
+pub use junit::{NotDone, Suite, junit, troubles};
 pub use recording::Recording;
 pub use style::Style;
 pub use svg::svg;

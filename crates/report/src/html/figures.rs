@@ -79,7 +79,7 @@ impl Figures {
         self.0.push(Figure { name: name.to_owned(), value: value as f64, unit: Unit::Count, better });
     }
 
-    /// What should not have happened, if it did. In two runs of which one has it, the other one shows none.
+    /// What should not have happened, if it did. Beside a run that has it, another one shows none.
     fn unwanted<'a>(&mut self, counts: impl IntoIterator<Item = (&'a str, u64)>) {
         for (name, value) in counts.into_iter().filter(|(_, value)| *value > 0) {
             self.count(name, value, Some(Better::Less));
