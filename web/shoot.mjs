@@ -4,7 +4,7 @@ import { close, root, view } from "./test/browser.mjs";
 
 for (const argument of process.argv.slice(2)) {
   const [name, url] = argument.split(/=(.*)/s);
-  const { page, end } = await view(url, { width: 1120, height: name === "page" ? 600 : 760, expected: () => true });
+  const { page, end } = await view(url, { width: 1120, height: { page: 600, live: 1500 }[name] ?? 760, expected: () => true });
   await page.locator(".bubble, .mark").first().waitFor();
   // What explains itself is shown doing so.
   const mark = page.getByRole("button", { name: /1 → 2/ }).first();

@@ -8,6 +8,7 @@ use std::{
 };
 
 use load::{Control, Director, LoadError, Options};
+use local::Voice;
 use parking_lot::Mutex;
 use platform::{
     Event, EventKind, Source, Target, TargetError,
@@ -22,7 +23,7 @@ use uuid::Uuid;
 
 use crate::{
     args::Output,
-    commands::{Context, Failure, Outcome},
+    commands::{Context, Failure, Outcome, dashboard::hearsay_key},
     failed_load, log_lines,
     platform_source::{Timeline, spawn},
     waiting::Waiting,
@@ -55,6 +56,8 @@ pub(crate) struct Session<'a> {
     waiting: Waiting,
     /// Actions that could not be done, or never were, in words.
     not_done: Vec<String>,
+    /// Tells the platform's pages, if it is one of ours.
+    voice: Option<Voice>,
 }
 
 enum Incoming {
@@ -85,6 +88,7 @@ impl<'a> Session<'a> {
             evaluator: Evaluator::new(&scenario.expectations, &scenario.service),
             waiting: Waiting::new(scenario.describe(options.target()), scenario.phases.wait.at_most),
             not_done: Vec::new(),
+            voice: None,
         }
     }
 
@@ -104,6 +108,7 @@ impl<'a> Session<'a> {
         let elapsed = Elapsed(self.began);
         let mut target = None;
         if let Some(platform) = platform {
+            self.voice = Some(Voice::new(&hearsay_key(&self.context.global.selection())));
             if let Some(first) = platform.first {
                 let event = self.stamper.adopt(elapsed.ms(), first);
                 self.take(&event);
@@ -220,6 +225,10 @@ impl<'a> Session<'a> {
     }
 
     fn take(&mut self, event: &Event) {
+        // The pages hear of the platform from the platform.
+        if let Some(voice) = self.voice.as_mut().filter(|_| event.source == Source::Load) {
+            voice.tell(event);
+        }
         self.evaluator.observe(event);
         self.waiting.observe(event);
         self.recording.push(event);

@@ -164,6 +164,7 @@ mod tests {
 
     fn tick(sent: u64, timeouts: u64) -> EventKind {
         EventKind::LoadTick(LoadTick {
+            first_byte: LatencySummary::default(),
             open: 64,
             connecting: 0,
             totals: Counters {

@@ -180,6 +180,7 @@ fn samples() -> Vec<EventKind> {
         EventKind::LoadStarted { plan: plan() },
         EventKind::PhaseStarted { phase: "ramp".to_owned(), detail: "10,000 connections".to_owned() },
         EventKind::LoadTick(LoadTick {
+            first_byte: LatencySummary::default(),
             open: 10,
             connecting: 1,
             totals: Counters::default(),

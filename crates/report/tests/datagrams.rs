@@ -67,6 +67,7 @@ fn totals() -> Counters {
 
 fn tick(second: u64) -> EventKind {
     EventKind::LoadTick(LoadTick {
+        first_byte: LatencySummary::default(),
         open: 64,
         connecting: 0,
         // 1,000 a second, then 7,000, then 13,000: the second of them passes 5,500.

@@ -325,6 +325,8 @@ mod tests {
             detail: String::new(),
             healthy: true,
             pid: None,
+            connects_from: None,
+            connections: None,
         };
         Snapshot {
             next_sync: None,

@@ -18,6 +18,10 @@ export interface Service {
   /** When the autoscaler looked, what it saw, how many replicas it wanted, and why. */
   syncs: [number, number | null, number, string][];
   scraped: [number, number][];
+  /** When a window held a scale-down back, until when, what was recommended and what was kept. */
+  holds: [number, number, number, number][];
+  /** What limited the autoscaler from each of these moments on; null: nothing. */
+  limits: [number, string | null][];
 }
 
 export type State = "starting" | "ready" | "unready" | "inactive" | "draining" | "gone" | "crashed";
@@ -61,6 +65,8 @@ export interface Run {
   title: string;
   about: string[];
   notes: string[];
+  /** By the wall clock, ms since 1970. */
+  began_ms: number | null;
   end_ms: number;
   verdicts: Verdict[];
   /** A load had begun, and its end is not there. */
@@ -71,6 +77,7 @@ export interface Run {
   moments: number[];
   open: [number, number][];
   connect: Band[];
+  first_byte: Band[];
   message: Band[];
   events: Line[];
   left_out: number;

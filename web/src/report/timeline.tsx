@@ -2,11 +2,17 @@ import { useMemo, useState } from "preact/hooks";
 import { clock, number } from "../shared/words";
 import { type Axis, Chart, type Curve } from "./chart";
 import { before, type Line, type Run, type Service } from "./data";
+import { Lanes } from "./lanes";
 import { Marks } from "./marks";
+
+/** More scrapes than this would make their dots a bar. */
+const DOTS_MAX = 150;
 
 /** Replicas, desired, metric and target of one service over time, with what was decided and why. */
 export function TimeLine({ run, letter, end }: { run: Run; letter: string; end: number }) {
-  const [name, setName] = useState(() => busiest(run)?.name ?? "");
+  // Null: the one that is busiest, which may change while a run is watched.
+  const [chosen, setName] = useState<string | null>(null);
+  const name = chosen ?? busiest(run)?.name ?? "";
   const service = run.services.find((service) => service.name === name);
   const curves = useMemo(() => (service ? curvesOf(service, run.end_ms) : []), [service, run]);
   const axes = useMemo(() => (service ? axesOf(service) : []), [service]);
@@ -40,7 +46,12 @@ export function TimeLine({ run, letter, end }: { run: Run; letter: string; end: 
         axes={axes}
         end={end}
         about={(ms) => <Reason service={service} ms={ms} />}
-        over={(view) => <Marks marks={marks} view={view} />}
+        over={(view) => (
+          <>
+            <Marks marks={marks} view={view} />
+            <Lanes service={service} view={view} end={run.end_ms} />
+          </>
+        )}
       />
       <Decisions marks={marks} />
     </div>
@@ -51,7 +62,7 @@ export function TimeLine({ run, letter, end }: { run: Run; letter: string; end: 
 function busiest(run: Run): Service | undefined {
   const loaded = new Set(run.replicas.filter(({ connections }) => connections.some((count) => (count ?? 0) > 0)).map(({ service }) => service));
   const weight = (service: Service) =>
-    (loaded.has(service.name) ? 1e12 : 0) + service.desired.length * 1e6 + service.syncs.length;
+    (loaded.has(service.name) ? 1e12 : 0) + (service.bounds ? 1e9 : 0) + service.desired.length * 1e6 + service.syncs.length;
   return run.services.reduce<Service | undefined>(
     (best, service) => (best && weight(best) >= weight(service) ? best : service),
     undefined,
@@ -70,7 +81,7 @@ function curvesOf(service: Service, end: number): Curve[] {
     const target = metric.target_milli / 1000;
     const seen = service.syncs.map(([ms, value]) => [ms, value] as const).filter(([, value]) => value !== null);
     curves.push(
-      { label: `${metric.name}, scraped`, points: service.scraped, color: "blue", axis: "metric", width: 1, words },
+      { label: `${metric.name}, scraped`, points: service.scraped, color: "blue", axis: "metric", width: 1, dots: service.scraped.length <= DOTS_MAX, words },
       { label: `${metric.name}, as the autoscaler saw it`, points: seen, color: "blue", axis: "metric", stepped: true, dots: true, words },
       { label: "target", points: [[0, target], [end, target]], color: "orange", axis: "metric", dash: [2, 4], words },
     );

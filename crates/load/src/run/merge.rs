@@ -88,6 +88,7 @@ impl Merge {
             connecting: self.latest.iter().map(|measured| measured.connecting).sum(),
             totals: self.totals(),
             connect: self.tick.connect.summary(),
+            first_byte: self.tick.first_byte.summary(),
             message: self.tick.message.summary(),
             skew: skew(&by_replica),
             by_replica,

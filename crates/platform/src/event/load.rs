@@ -362,6 +362,9 @@ pub struct LoadTick {
     pub totals: Counters,
     /// In this tick alone.
     pub connect: LatencySummary,
+    /// In this tick alone, from the start of the connect.
+    #[serde(default)]
+    pub first_byte: LatencySummary,
     /// In this tick alone, from the due time.
     pub message: LatencySummary,
     /// Open connections by the replica that serves them; `unknown` where the target does not say.

@@ -13,6 +13,7 @@ fn at(t_ms: u64, kind: EventKind) -> Event {
 
 fn tick(open: u64) -> EventKind {
     EventKind::LoadTick(LoadTick {
+        first_byte: LatencySummary::default(),
         open,
         connecting: 0,
         totals: Counters::default(),

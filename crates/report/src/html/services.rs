@@ -34,7 +34,14 @@ struct Service {
     syncs: Envelope<Sync>,
     /// The average over the replicas, as scraped.
     scraped: Envelope<()>,
+    /// When a window held a scale-down back, until when, what was recommended and what was kept.
+    holds: Vec<Hold>,
+    /// What limited the autoscaler from each of these moments on: a reason of the condition `ScalingLimited`; nothing,
+    /// where it was free.
+    limits: Vec<(u64, Option<String>)>,
 }
+
+type Hold = (u64, u64, u32, u32);
 
 /// The metric that is drawn: a custom one where there is one.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -64,6 +71,8 @@ pub(super) struct Drawn {
     ready: Steps,
     syncs: Vec<DrawnSync>,
     scraped: Vec<(u64, f64)>,
+    holds: Vec<Hold>,
+    limits: Vec<(u64, Option<String>)>,
 }
 
 /// When, what was seen, how many replicas it asked for, why.
@@ -79,10 +88,11 @@ impl Services {
                     }
                 }
             }
-            EventKind::HpaSynced { service, current, desired, metrics, reason, .. } => {
+            EventKind::HpaSynced { service, current, desired, metrics, reason, conditions } => {
                 if let Some(service) = self.service(service) {
                     service.learn(metrics);
                     service.set(t_ms, None, *current);
+                    service.limit(t_ms, conditions.get("ScalingLimited"));
                     let value_milli = service.seen(metrics);
                     let sync = Sync { value_milli, desired: *desired, reason: reason.clone() };
                     service.syncs.push(t_ms, value_milli.unwrap_or(0) as f64, sync);
@@ -92,6 +102,13 @@ impl Services {
                 if let Some(service) = self.service(service) {
                     service.learn(metrics);
                     service.set(t_ms, Some(*from), *to);
+                }
+            }
+            EventKind::ScaleDownHeld { service, recommended, held_at, until_ms } => {
+                if let Some(service) = self.service(service)
+                    && service.holds.len() < STEPS_MAX
+                {
+                    service.holds.push((t_ms, *until_ms, *recommended, *held_at));
                 }
             }
             EventKind::ReplicasSet { service, from, to } => {
@@ -168,6 +185,17 @@ impl Service {
         }
     }
 
+    fn limit(&mut self, t_ms: u64, condition: Option<&[String; 2]>) {
+        let reason = match condition {
+            Some([status, reason]) if status == "True" => Some(text(reason)),
+            _ => None,
+        };
+        let known = self.limits.last().and_then(|(_, reason)| reason.as_ref());
+        if known != reason.as_ref() && self.limits.len() < STEPS_MAX {
+            self.limits.push((t_ms, reason));
+        }
+    }
+
     fn drawn(&self, name: &str, mut room: usize, replicas: &Replicas) -> Drawn {
         let mut reason = |reason: &str| {
             let reason = text(reason);
@@ -193,6 +221,8 @@ impl Service {
                 .iter()
                 .map(|sample| (sample.t_ms, round(sample.key / 1e3)))
                 .collect(),
+            holds: self.holds.clone(),
+            limits: self.limits.clone(),
         }
     }
 }

@@ -14,6 +14,7 @@ fn tick(open: u64, change: impl FnOnce(&mut Counters)) -> EventKind {
     let mut totals = Counters::default();
     change(&mut totals);
     EventKind::LoadTick(LoadTick {
+        first_byte: LatencySummary::default(),
         open,
         connecting: 0,
         totals,

@@ -174,6 +174,7 @@ fn the_emptiest_replica_is_judged_when_the_close_begins() {
     evaluator.observe(&event(
         1,
         EventKind::LoadTick(LoadTick {
+            first_byte: LatencySummary::default(),
             open: 10_000,
             connecting: 0,
             totals: Counters::default(),
@@ -216,6 +217,7 @@ fn what_a_balancer_did_is_judged_by_its_words_and_the_state_at_the_close() {
         },
         EventKind::PodReady { service: "tcp".to_owned(), pod: "tcp-1".to_owned(), after_ms: 1 },
         EventKind::LoadTick(LoadTick {
+            first_byte: LatencySummary::default(),
             open: 9,
             connecting: 0,
             totals: Counters::default(),

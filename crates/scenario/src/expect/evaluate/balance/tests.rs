@@ -4,6 +4,7 @@ use super::*;
 
 fn tick(counts: &[(&str, u64)]) -> EventKind {
     EventKind::LoadTick(LoadTick {
+        first_byte: LatencySummary::default(),
         open: counts.iter().map(|(_, count)| count).sum(),
         connecting: 0,
         totals: Counters::default(),
