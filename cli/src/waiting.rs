@@ -164,7 +164,6 @@ mod tests {
 
     fn tick(sent: u64, timeouts: u64) -> EventKind {
         EventKind::LoadTick(LoadTick {
-            first_byte: LatencySummary::default(),
             open: 64,
             connecting: 0,
             totals: Counters {
@@ -174,6 +173,7 @@ mod tests {
                 ..Counters::default()
             },
             connect: LatencySummary::default(),
+            first_byte: LatencySummary::default(),
             message: LatencySummary::default(),
             by_replica: [].into(),
             skew: None,

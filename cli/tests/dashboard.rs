@@ -73,7 +73,8 @@ fn a_page_is_served_while_its_platform_is_up_acts_with_the_token_alone_and_hears
     assert_eq!(lab.status()["services"][0]["desired"], 1);
     let (status, said) = page.act(&page.token, &scale);
     assert!(status == "200" && said.starts_with("tcp 1 → 2"), "{status} {said}");
-    let (status, said) = page.act(&page.token, &json!({ "do": "kill", "service": "tcp", "replica": "tcp-9" }));
+    let (status, said) =
+        page.act(&page.token, &json!({ "do": "kill", "service": "tcp", "replica": "tcp-9" }));
     assert!(status == "409" && said.contains("tcp has no replica tcp-9"), "{status} {said}");
     let file = json!({ "do": "start_load", "scenario": "/etc/passwd", "connections": null, "hold_s": null });
     let (status, said) = page.act(&page.token, &file);
@@ -83,7 +84,8 @@ fn a_page_is_served_while_its_platform_is_up_acts_with_the_token_alone_and_hears
     let load = lab.spawn(&["load", "--conns", "20", "--rate", "100/s", "--hold", "5m", "--quiet"]);
     let heard = || {
         let run = page.story()["runs"][0].clone();
-        let measured = ["connect", "first_byte", "message"].map(|what| run[what].as_array().map_or(0, Vec::len));
+        let measured =
+            ["connect", "first_byte", "message"].map(|what| run[what].as_array().map_or(0, Vec::len));
         if measured.iter().all(|rows| *rows > 0) && run["open"].to_string().contains(",20.0]") {
             Ok(())
         } else {

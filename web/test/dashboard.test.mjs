@@ -147,6 +147,8 @@ test("WebSocket users are connected, listed, moved by the balancer and disconnec
   for (const [scheme, width] of [["light", 1280], ["dark", 360]]) {
     await page.emulateMedia({ colorScheme: scheme });
     await page.setViewportSize({ width, height: 900 });
+    // The curves are drawn anew for the width.
+    await page.waitForFunction(() => document.documentElement.scrollWidth <= document.documentElement.clientWidth);
     await fits(page, `${scheme}, ${width} px`);
     await accessible(page, `${scheme}, ${width} px`);
   }

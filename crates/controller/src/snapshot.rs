@@ -25,6 +25,8 @@ use crate::{
 pub trait Places {
     /// Where clients of a service connect, if it is exposed.
     fn endpoint(&self, service: ServiceKind) -> Option<HostPort>;
+    /// Where clients reach a service behind the port of another one, and below which path.
+    fn route(&self, service: ServiceKind) -> Option<(HostPort, String)>;
     fn replica(&self, template: &ServiceTemplate, ordinal: u16, run: Option<RunId>) -> ReplicaPlace;
     fn gateway(&self, template: &GatewayTemplate, ordinal: u16, run: Option<RunId>) -> PartPlace;
     fn part(&self, template: &PartTemplate, run: Option<RunId>) -> PartPlace;
@@ -92,11 +94,13 @@ impl Controller {
         ServiceSnapshot {
             name: service.kind.name().to_owned(),
             endpoint: places.endpoint(service.kind),
+            route: places.route(service.kind).map(|(at, path)| format!("{at}{path}")),
             desired: service.desired,
             stopped: service.stopped,
             set_by_hand: service.set_by_hand,
             pending: service.without_place,
             remark: self.is_in_memory(service.kind).then(|| in_memory::REMARK.to_owned()),
+            balanced: service.balanced.clone(),
             replicas: self
                 .replicas(service.kind)
                 .filter_map(|one| self.replica_snapshot(one, places))

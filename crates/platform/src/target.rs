@@ -21,7 +21,7 @@ pub use autoscale::explain::Case;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use balancing::{Balanced, Shed, Traffic};
+pub use balancing::{Balanced, Decided, Shed, Traffic};
 pub use subject::{Pick, Subject, SubjectError};
 
 use crate::{
@@ -283,6 +283,9 @@ pub struct ServiceSnapshot {
     pub name: String,
     /// Where clients connect (the gateway), if the service is exposed and has an address by now.
     pub endpoint: Option<HostPort>,
+    /// Where clients reach it behind the port of another service: host, port and path, such as `127.77.0.1:8090/main`.
+    #[serde(default)]
+    pub route: Option<String>,
     pub desired: u32,
     /// Stopped by hand: none runs until it is started again, whatever is desired.
     #[serde(default)]
@@ -296,6 +299,9 @@ pub struct ServiceSnapshot {
     /// What is to be known of how it runs, in words.
     #[serde(default)]
     pub remark: Option<String>,
+    /// What a balancer last ordered, if it has ordered anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub balanced: Option<Decided>,
     pub replicas: Vec<ReplicaSnapshot>,
     pub autoscaler: Option<AutoscalerSnapshot>,
 }

@@ -6,6 +6,7 @@
 
 mod envelope;
 mod figures;
+mod holds;
 mod lines;
 mod replicas;
 mod services;
@@ -44,7 +45,7 @@ pub fn html(run: &Story, other: Option<&Story>) -> Result<String, serde_json::Er
          <style>{style}</style>\n\
          </head>\n\
          <body>\n\
-         <div id=\"app\"></div>\n\
+         <div id=\"app\"><header><h1 class=\"title\">{}</h1></header></div>\n\
          <noscript>This report is drawn by a script. \
          <code>playctl report RUN.jsonl</code> prints the same run as text.</noscript>\n\
          <script type=\"application/json\" id=\"data\">{data}</script>\n\
@@ -53,6 +54,7 @@ pub fn html(run: &Story, other: Option<&Story>) -> Result<String, serde_json::Er
          </html>\n",
         hash(script),
         hash(style),
+        escape(&title),
         escape(&title),
     ))
 }

@@ -67,12 +67,12 @@ fn totals() -> Counters {
 
 fn tick(second: u64) -> EventKind {
     EventKind::LoadTick(LoadTick {
-        first_byte: LatencySummary::default(),
         open: 64,
         connecting: 0,
         // 1,000 a second, then 7,000, then 13,000: the second of them passes 5,500.
         totals: Counters { messages_sent: [0, 1_000, 8_000, 21_000][second as usize], ..totals() },
         connect: LatencySummary::default(),
+        first_byte: LatencySummary::default(),
         message: latency(),
         by_replica: [].into(),
         skew: None,

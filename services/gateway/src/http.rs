@@ -22,6 +22,8 @@ mod body;
 mod client;
 mod cookies;
 mod entrance;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod headers;
 mod problem;
 mod replicas;

@@ -42,6 +42,10 @@ pub use cluster::{ClusterView, EndpointView};
 pub use gateway::{Error, Gateway};
 pub use settings::Settings;
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use http::fuzzing;
+
 /// Binds everything and carries connections until the drain that `shutdown` asks for is over. Blocks.
 ///
 /// # Errors

@@ -20,7 +20,8 @@ export interface Curve {
   stepped?: boolean;
   dash?: number[];
   width?: number;
-  dots?: boolean;
+  /** The size of a dot at each point, px. */
+  dots?: number;
   words: (value: number) => string;
 }
 
@@ -145,7 +146,7 @@ export function Chart({ label, curves, axes, end, band, about, over }: Props) {
             stroke: color(curve.color),
             width: curve.width ?? 2,
             spanGaps: true,
-            points: { show: curve.dots ?? false, size: 5 },
+            points: { show: curve.dots !== undefined, size: curve.dots ?? 0 },
             ...(curve.dash ? { dash: curve.dash } : {}),
             ...(curve.stepped && uPlot.paths.stepped ? { paths: uPlot.paths.stepped({ align: 1 }) } : {}),
           })),
@@ -247,7 +248,7 @@ function Sample({ curve }: { curve: Curve }) {
         stroke-width={curve.width ?? 2}
         {...(curve.dash ? { "stroke-dasharray": curve.dash.join(" ") } : {})}
       />
-      {curve.dots && <circle cx="14" cy="5" r="3" class={`dot-${curve.color}`} />}
+      {curve.dots && <circle cx="14" cy="5" r={curve.dots / 2} class={`dot-${curve.color}`} />}
     </svg>
   );
 }

@@ -18,10 +18,20 @@ export interface Service {
   /** When the autoscaler looked, what it saw, how many replicas it wanted, and why. */
   syncs: [number, number | null, number, string][];
   scraped: [number, number][];
-  /** When a window held a scale-down back, until when, what was recommended and what was kept. */
-  holds: [number, number, number, number][];
-  /** What limited the autoscaler from each of these moments on; null: nothing. */
-  limits: [number, string | null][];
+  holds: Hold[];
+}
+
+/** A time in which something held the number of replicas. */
+export interface Hold {
+  from_ms: number;
+  /** Absent: it still does. */
+  to_ms?: number;
+  kind: "window" | "policy" | "maximum" | "blind";
+  at: number;
+  wanted?: number;
+  until_ms?: number;
+  /** As the autoscaler's conditions name it. */
+  reason?: string;
 }
 
 export type State = "starting" | "ready" | "unready" | "inactive" | "draining" | "gone" | "crashed";
@@ -65,8 +75,8 @@ export interface Run {
   title: string;
   about: string[];
   notes: string[];
-  /** By the wall clock, ms since 1970. */
-  began_ms: number | null;
+  /** When the run's time began, by the Unix clock. */
+  began_ms?: number;
   end_ms: number;
   verdicts: Verdict[];
   /** A load had begun, and its end is not there. */

@@ -9,4 +9,6 @@ import { Report } from "./report";
 // A report has its data in it; without them this is the live page, whose server has them.
 const data = document.getElementById("data")?.textContent;
 const root = document.getElementById("app");
+// What stands there is what is painted before this runs.
+root?.replaceChildren();
 if (root) render(data ? <Report data={JSON.parse(data) as Data} /> : <Live />, root);

@@ -1,52 +1,56 @@
-import { useContext, useEffect, useState } from "preact/hooks";
-import { number, plural } from "../shared/words";
-import type { Run } from "./data";
-import { limitWords } from "./lanes";
-import { LiveContext } from "./present";
+import { clock, number, plural } from "../shared/words";
+import { at, before, type Run, type Service, stateAt } from "./data";
+import { explained } from "./holds";
 
-/** What happens next, by the wall clock: when the autoscalers look, what they may do then, and what holds them back. */
-export function Next({ run }: { run: Run }) {
-  const live = useContext(LiveContext);
-  const [now, setNow] = useState(() => Date.now());
-  useEffect(() => {
-    const timer = setInterval(() => setNow(Date.now()), 1_000);
-    return () => clearInterval(timer);
-  }, []);
-  const platform = live?.present?.platform;
-  if (!platform) return live?.present?.trouble ? <p class="bad">{live.present.trouble}</p> : null;
-  const lines: string[] = [];
-  const sync = platform.next_sync ? Date.parse(platform.next_sync) : null;
-  const wait = sync === null ? 0 : Math.max(0, Math.ceil((sync - now) / 1_000));
-  if (sync !== null) lines.push(`The autoscalers look again at ${time(sync)}, ${wait === 0 ? "now" : `in ${plural(wait, "second")}`}.`);
-  for (const { name, pending, stopped, autoscaler, desired, replicas } of platform.services) {
-    if (stopped) lines.push(`${name} is stopped until somebody starts it.`);
-    if (pending > 0) lines.push(`${name}: ${plural(pending, "replica")} pending, without a place.`);
-    const starting = replicas.filter(({ phase }) => phase === "starting").length;
-    if (starting > 0) lines.push(`${name}: ${plural(starting, "replica")} starting.`);
-    if (!autoscaler) continue;
-    const drawn = run.services.find((service) => service.name === name);
-    const [, until, recommended, kept] = drawn?.holds.at(-1) ?? [];
-    const from = run.began_ms ?? 0;
-    if (until !== undefined && from + until > now && recommended !== undefined && recommended < desired) {
-      lines.push(`${name} may scale down to ${number(recommended)} at ${time(from + until)}, when its window lets go of ${number(kept ?? desired)}.`);
+/**
+ * What happens next, as it could be known at a moment: what holds the number of replicas and until when, which replicas
+ * come and go, when the autoscaler looks again. Of a moment that has passed, also what then came.
+ */
+export function next(run: Run, service: Service, ms: number): string[] {
+  const told: string[] = [];
+  const hold = service.holds.find((hold) => hold.from_ms <= ms && ms < (hold.to_ms ?? Infinity));
+  if (hold) {
+    // However little the metrics ask for, the minimum stays.
+    const wanted = Math.max(hold.wanted ?? hold.at, service.bounds?.[0] ?? 0);
+    const until = hold.until_ms !== undefined && hold.until_ms > ms ? hold.until_ms : undefined;
+    if (hold.kind === "window" && until !== undefined && wanted < hold.at) {
+      told.push(`may scale down to ${number(wanted)} at ${moment(run, until)}: until then ${explained(hold)}`);
+    } else {
+      told.push(explained(hold));
     }
-    const limit = drawn?.limits.at(-1)?.[1];
-    if (limit) lines.push(`${name}: ${limitWords(limit)}.`);
-    if (desired === 0) lines.push(`${name} has 0 replicas, so its autoscaler does nothing.`);
   }
-  lines.push(...platform.problems);
-  return (
-    <div class="next">
-      <h3>What happens next</h3>
-      {lines.length === 0 ? <p class="faint">Nothing is due.</p> : (
-        <ul>
-          {lines.map((line) => (
-            <li key={line}>{line}</li>
-          ))}
-        </ul>
-      )}
-    </div>
-  );
+  const [coming, going] = [names(run, service, ms, "starting"), names(run, service, ms, "draining")];
+  if (coming.length > 0) told.push(`${listed(coming)} ${coming.length === 1 ? "is" : "are"} starting`);
+  if (going.length > 0) told.push(`${listed(going)} ${going.length === 1 ? "drains and goes" : "drain and go"}`);
+  const look = nextLook(service, ms);
+  if (look !== null) told.push(`the autoscaler looks again at ${moment(run, look)}`);
+  const change = service.desired.find(([when]) => when > ms);
+  if (change) told.push(`then came ${number(at(service.desired, ms) ?? change[1])} → ${number(change[1])}, at ${moment(run, change[0])}`);
+  return told;
 }
 
-const time = (ms: number): string => new Date(ms).toLocaleTimeString("en-GB");
+/** As the autoscaler's looks follow one another; null: it has not looked twice, or its next one is long overdue. */
+function nextLook(service: Service, ms: number): number | null {
+  const index = before(service.syncs, ms);
+  const known = service.syncs[index + 1]?.[0];
+  if (known !== undefined) return known;
+  const [earlier, last] = [service.syncs[index - 1]?.[0], service.syncs[index]?.[0]];
+  if (earlier === undefined || last === undefined) return null;
+  const look = last + (last - earlier);
+  return look > ms ? look : null;
+}
+
+function names(run: Run, service: Service, ms: number, state: string): string[] {
+  return run.replicas.filter((replica) => replica.service === service.name && stateAt(replica, ms) === state).map(({ name }) => name);
+}
+
+function listed(names: string[]): string {
+  return names.length > 3 ? plural(names.length, "replica") : names.join(", ");
+}
+
+/** `14:03:20 (1:30.0)`: by the reader's clock, and of the run. */
+export function moment(run: Run, ms: number): string {
+  if (run.began_ms === undefined) return clock(ms);
+  const wall = new Date(run.began_ms + ms);
+  return Number.isNaN(wall.getTime()) ? clock(ms) : `${wall.toLocaleTimeString("en-GB")} (${clock(ms)})`;
+}

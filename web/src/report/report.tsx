@@ -4,7 +4,7 @@ import type { Data, Run } from "./data";
 import { Events } from "./events";
 import { Figures } from "./figures";
 import { Latency } from "./latency";
-import { Next } from "./next";
+import { Due } from "./due";
 import { Servers } from "./servers";
 import { TimeLine } from "./timeline";
 import { Verdicts } from "./verdicts";
@@ -44,7 +44,7 @@ export function Report({ data, live = false }: { data: Data; live?: boolean }) {
           </div>
         </Section>
         <Section title="Time line">
-          {live && <Next run={run} />}
+          {live && <Due run={run} />}
           {runs.map((run, index) => (
             <TimeLine key={index} run={run} letter={letter(runs, index)} end={Math.max(...runs.map((run) => run.end_ms))} />
           ))}

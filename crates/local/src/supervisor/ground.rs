@@ -108,6 +108,17 @@ impl Ground {
     pub(crate) fn endpoint(&self, service: ServiceKind) -> Option<SocketAddr> {
         self.entrances.iter().find(|entrance| entrance.listener.service == service.name())?.address()
     }
+
+    /// The port of another service behind which clients reach this one, and the path.
+    pub(crate) fn route(&self, service: ServiceKind) -> Option<(SocketAddr, &str)> {
+        self.entrances.iter().find_map(|entrance| {
+            let listener = &entrance.listener;
+            let mut routes = listener.http.iter().flat_map(|http| &http.routes);
+            let route =
+                routes.find(|route| route.service == service.name() && route.service != listener.service)?;
+            Some((entrance.address()?, route.path.as_str()))
+        })
+    }
 }
 
 fn is_same_port(a: &values::Listener, b: &values::Listener) -> bool {

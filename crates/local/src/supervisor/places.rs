@@ -27,6 +27,11 @@ impl Places for Host {
         self.ground.as_ref()?.endpoint(service).map(HostPort::from)
     }
 
+    fn route(&self, service: ServiceKind) -> Option<(HostPort, String)> {
+        let (at, path) = self.ground.as_ref()?.route(service)?;
+        Some((at.into(), path.to_owned()))
+    }
+
     fn replica(&self, template: &ServiceTemplate, ordinal: u16, run: Option<RunId>) -> ReplicaPlace {
         let ip = self.ground.as_ref().map(|ground| ground.addresses().replica(template.kind, ordinal));
         let address = ip.map(|ip| SocketAddr::new(ip, template.port).into());

@@ -13,11 +13,11 @@ fn at(t_ms: u64, kind: EventKind) -> Event {
 
 fn tick(open: u64) -> EventKind {
     EventKind::LoadTick(LoadTick {
-        first_byte: LatencySummary::default(),
         open,
         connecting: 0,
         totals: Counters::default(),
         connect: LatencySummary::default(),
+        first_byte: LatencySummary::default(),
         message: LatencySummary::default(),
         by_replica: [].into(),
         skew: None,

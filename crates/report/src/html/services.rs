@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::{
     envelope::Envelope,
+    holds::{Hold, Holds},
     lines::text,
     replicas::{Replicas, Steps},
 };
@@ -34,14 +35,8 @@ struct Service {
     syncs: Envelope<Sync>,
     /// The average over the replicas, as scraped.
     scraped: Envelope<()>,
-    /// When a window held a scale-down back, until when, what was recommended and what was kept.
-    holds: Vec<Hold>,
-    /// What limited the autoscaler from each of these moments on: a reason of the condition `ScalingLimited`; nothing,
-    /// where it was free.
-    limits: Vec<(u64, Option<String>)>,
+    holds: Holds,
 }
-
-type Hold = (u64, u64, u32, u32);
 
 /// The metric that is drawn: a custom one where there is one.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -71,8 +66,8 @@ pub(super) struct Drawn {
     ready: Steps,
     syncs: Vec<DrawnSync>,
     scraped: Vec<(u64, f64)>,
+    /// When something held the number of replicas where it was.
     holds: Vec<Hold>,
-    limits: Vec<(u64, Option<String>)>,
 }
 
 /// When, what was seen, how many replicas it asked for, why.
@@ -90,9 +85,9 @@ impl Services {
             }
             EventKind::HpaSynced { service, current, desired, metrics, reason, conditions } => {
                 if let Some(service) = self.service(service) {
+                    service.holds.synced(t_ms, *desired, metrics, conditions);
                     service.learn(metrics);
                     service.set(t_ms, None, *current);
-                    service.limit(t_ms, conditions.get("ScalingLimited"));
                     let value_milli = service.seen(metrics);
                     let sync = Sync { value_milli, desired: *desired, reason: reason.clone() };
                     service.syncs.push(t_ms, value_milli.unwrap_or(0) as f64, sync);
@@ -105,10 +100,8 @@ impl Services {
                 }
             }
             EventKind::ScaleDownHeld { service, recommended, held_at, until_ms } => {
-                if let Some(service) = self.service(service)
-                    && service.holds.len() < STEPS_MAX
-                {
-                    service.holds.push((t_ms, *until_ms, *recommended, *held_at));
+                if let Some(service) = self.service(service) {
+                    service.holds.until(t_ms, *recommended, *held_at, *until_ms);
                 }
             }
             EventKind::ReplicasSet { service, from, to } => {
@@ -185,17 +178,6 @@ impl Service {
         }
     }
 
-    fn limit(&mut self, t_ms: u64, condition: Option<&[String; 2]>) {
-        let reason = match condition {
-            Some([status, reason]) if status == "True" => Some(text(reason)),
-            _ => None,
-        };
-        let known = self.limits.last().and_then(|(_, reason)| reason.as_ref());
-        if known != reason.as_ref() && self.limits.len() < STEPS_MAX {
-            self.limits.push((t_ms, reason));
-        }
-    }
-
     fn drawn(&self, name: &str, mut room: usize, replicas: &Replicas) -> Drawn {
         let mut reason = |reason: &str| {
             let reason = text(reason);
@@ -215,14 +197,13 @@ impl Service {
             desired: self.desired.clone(),
             ready: replicas.ready(name),
             syncs: syncs.collect(),
+            holds: self.holds.finish(),
             scraped: self
                 .scraped
                 .samples()
                 .iter()
                 .map(|sample| (sample.t_ms, round(sample.key / 1e3)))
                 .collect(),
-            holds: self.holds.clone(),
-            limits: self.limits.clone(),
         }
     }
 }

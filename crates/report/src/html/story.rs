@@ -86,7 +86,8 @@ pub(super) struct Drawn<'a> {
     /// More about it, in single phrases.
     about: Vec<String>,
     notes: &'a [String],
-    /// The wall clock's time at the beginning, ms since 1970.
+    /// When the run's time began, in milliseconds of the Unix clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
     began_ms: Option<i64>,
     end_ms: u64,
     verdicts: Vec<Verdict>,
@@ -122,8 +123,8 @@ impl Story {
     /// Takes the next event.
     pub fn push(&mut self, event: &Event) {
         if self.began.is_none() {
-            let passed = SignedDuration::from_millis(event.t_ms.cast_signed());
-            self.began = Some(event.wall.saturating_sub(passed).unwrap_or(event.wall));
+            let since = SignedDuration::from_millis(i64::try_from(event.t_ms).unwrap_or(i64::MAX));
+            self.began = Some(event.wall.checked_sub(since).unwrap_or(event.wall));
         }
         self.end_ms = self.end_ms.max(event.t_ms);
         self.lines.push(event);
@@ -170,12 +171,11 @@ impl Story {
 
     fn tick(&mut self, t_ms: u64, tick: &LoadTick) {
         self.open.push(t_ms, tick.open as f64, ());
-        let latencies = [
+        for (bands, latency) in [
             (&mut self.connect, &tick.connect),
             (&mut self.first_byte, &tick.first_byte),
             (&mut self.message, &tick.message),
-        ];
-        for (bands, latency) in latencies {
+        ] {
             let LatencySummary { count, p50_us: p50, p90_us: p90, p99_us: p99, max_us, .. } = *latency;
             if count > 0 {
                 bands.push(t_ms, max_us as f64, Band { p50, p90, p99 });

@@ -138,7 +138,10 @@ fn events(summary: &LoadSummary, block: &mut Block) {
         format!("{} received", thousands(totals.events)),
         format!("{} missed", thousands(totals.events_missed)),
     ];
-    parts.extend(seen(&[(totals.streams_refused, "streams refused without the lock")]));
+    parts.extend(seen(&[
+        (totals.streams_refused, "streams refused without the lock"),
+        (totals.pairs_held_twice, "times a pair was held by two"),
+    ]));
     block.row("events", &parts.join(" · "), Tone::Plain);
 }
 

@@ -42,7 +42,7 @@ const fn row(name: &'static str, whole: Whole, grows: Grows, of: fn(&Counters) -
 }
 
 /// The rows of [`Count`]'s constants come first.
-static COUNTS: [Row; 42] = [
+static COUNTS: [Row; 43] = [
     // Of the load's connections, those that were open at least once.
     row("connected", Whole::Connections, Grows::WithClients, |totals| totals.connected_first),
     // Connections; over UDP, messages, except what this side's own sockets had no room for.
@@ -94,6 +94,7 @@ static COUNTS: [Row; 42] = [
     row("events", Whole::None, Grows::WithTime, |totals| totals.events),
     row("events-missed", Whole::None, Grows::No, |totals| totals.events_missed),
     row("streams-refused", Whole::None, Grows::WithClients, |totals| totals.streams_refused),
+    row("pairs-held-twice", Whole::None, Grows::No, |totals| totals.pairs_held_twice),
 ];
 
 impl Count {

@@ -174,11 +174,11 @@ fn the_emptiest_replica_is_judged_when_the_close_begins() {
     evaluator.observe(&event(
         1,
         EventKind::LoadTick(LoadTick {
-            first_byte: LatencySummary::default(),
             open: 10_000,
             connecting: 0,
             totals: Counters::default(),
             connect: LatencySummary::default(),
+            first_byte: LatencySummary::default(),
             message: LatencySummary::default(),
             by_replica: [("tcp-0".to_owned(), 5_380), ("tcp-1".to_owned(), 4_620)].into(),
             skew: None,
@@ -217,11 +217,11 @@ fn what_a_balancer_did_is_judged_by_its_words_and_the_state_at_the_close() {
         },
         EventKind::PodReady { service: "tcp".to_owned(), pod: "tcp-1".to_owned(), after_ms: 1 },
         EventKind::LoadTick(LoadTick {
-            first_byte: LatencySummary::default(),
             open: 9,
             connecting: 0,
             totals: Counters::default(),
             connect: LatencySummary::default(),
+            first_byte: LatencySummary::default(),
             message: LatencySummary::default(),
             by_replica: [("tcp-0".to_owned(), 4), ("tcp-1".to_owned(), 5)].into(),
             skew: None,

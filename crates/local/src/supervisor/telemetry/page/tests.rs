@@ -39,11 +39,13 @@ fn service(
     ServiceSnapshot {
         name: name.to_owned(),
         endpoint: None,
+        route: None,
         desired,
         stopped: false,
         set_by_hand: false,
         pending: 0,
         remark: None,
+        balanced: None,
         replicas,
         autoscaler,
     }

@@ -4,11 +4,11 @@ use super::*;
 
 fn tick(counts: &[(&str, u64)]) -> EventKind {
     EventKind::LoadTick(LoadTick {
-        first_byte: LatencySummary::default(),
         open: counts.iter().map(|(_, count)| count).sum(),
         connecting: 0,
         totals: Counters::default(),
         connect: LatencySummary::default(),
+        first_byte: LatencySummary::default(),
         message: LatencySummary::default(),
         by_replica: counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
         skew: None,
