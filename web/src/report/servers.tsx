@@ -91,7 +91,7 @@ export function Servers({ run, live }: { run: Run; live: boolean }) {
           {playing ? "Stop" : "Play"}
         </button>
       </div>
-      <MovesText moves={moved} />
+      {(live || moved.length > 0) && <MovesText moves={moved} />}
       {gateways.length > 0 && <Gateways gateways={gateways} />}
       <div class="ground">
       <ul ref={list} class={`bubbles ${bubbles.length > 24 ? "small" : ""}`}>
