@@ -85,15 +85,15 @@ impl Holds {
 
     /// It is known how long the window holds.
     pub(super) fn until(&mut self, t_ms: u64, wanted: u32, at: u32, until_ms: u64) {
-        match self.0.last_mut().filter(|hold| hold.to_ms.is_none() && hold.kind == Kind::Window) {
-            Some(open) => (open.until_ms, open.wanted) = (Some(until_ms), Some(wanted)),
-            None => {
-                self.close(t_ms);
-                let (wanted, until_ms) = (Some(wanted), Some(until_ms));
-                let (kind, reason) = (Kind::Window, String::new());
-                self.begin(Hold { from_ms: t_ms, to_ms: None, kind, at, wanted, until_ms, reason });
-            }
+        if let Some(open) = self.0.last_mut().filter(|hold| hold.to_ms.is_none() && hold.kind == Kind::Window)
+        {
+            (open.until_ms, open.wanted) = (Some(until_ms), Some(wanted));
+            return;
         }
+        self.close(t_ms);
+        let (wanted, until_ms) = (Some(wanted), Some(until_ms));
+        let (kind, reason) = (Kind::Window, String::new());
+        self.begin(Hold { from_ms: t_ms, to_ms: None, kind, at, wanted, until_ms, reason });
     }
 
     pub(super) fn finish(&self) -> Vec<Hold> {

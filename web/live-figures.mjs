@@ -1,4 +1,4 @@
-// The figures of the live page, on a platform under load that web/figures has brought up.
+// The figures of the live page, on a platform under load that web/live-figures has brought up.
 import { readdirSync, readFileSync } from "node:fs";
 import { get } from "node:http";
 import { setTimeout as pause } from "node:timers/promises";
