@@ -2,7 +2,7 @@
 // web/pictures has the whole way.
 import { close, root, view } from "./test/browser.mjs";
 
-const [report, compared, served] = process.argv.slice(2);
+const [report, compared, served, live] = process.argv.slice(2);
 
 async function shoot(name, url, { width = 1120, height = 760, part, prepare }) {
   const { page, end } = await view(url, { width, height, steady: true, expected: () => true });
@@ -29,5 +29,12 @@ await shoot("report-compared", compared, { part: "#figures" });
 await shoot("page", served, {
   height: 600,
   prepare: (page) => page.getByRole("button", { name: /^Server / }).first().click(),
+});
+await shoot("live", live, {
+  height: 1500,
+  prepare: async (page) => {
+    await page.getByRole("button", { name: /1 → 2/ }).first().hover();
+    await page.getByRole("button", { name: /^Server / }).first().click();
+  },
 });
 await close();

@@ -9,6 +9,7 @@ use std::{
 
 use jiff::Timestamp;
 use load::{Control, Director, LoadError, Options};
+use local::Voice;
 use parking_lot::Mutex;
 use platform::{
     Event, EventKind, Source, Target, TargetError,
@@ -23,7 +24,7 @@ use uuid::Uuid;
 
 use crate::{
     args::Output,
-    commands::{Context, Failure, Outcome},
+    commands::{Context, Failure, Outcome, dashboard::hearsay_key},
     failed_load, log_lines,
     platform_source::{Timeline, spawn},
     waiting::Waiting,
@@ -57,6 +58,8 @@ pub(crate) struct Session<'a> {
     /// Actions that could not be done, or never were.
     not_done: Vec<NotDone>,
     is_unread: bool,
+    /// Tells the platform's pages, if it is one of ours.
+    voice: Option<Voice>,
 }
 
 enum Incoming {
@@ -88,6 +91,7 @@ impl<'a> Session<'a> {
             waiting: Waiting::new(scenario.describe(options.target()), scenario.phases.wait.at_most),
             not_done: Vec::new(),
             is_unread: false,
+            voice: None,
         }
     }
 
@@ -107,6 +111,7 @@ impl<'a> Session<'a> {
         let elapsed = Elapsed(self.began);
         let mut target = None;
         if let Some(platform) = platform {
+            self.voice = Some(Voice::new(&hearsay_key(&self.context.global.selection())));
             if let Some(first) = platform.first {
                 let event = self.stamper.adopt(elapsed.ms(), first);
                 self.take(&event);
@@ -231,6 +236,10 @@ impl<'a> Session<'a> {
     }
 
     fn take(&mut self, event: &Event) {
+        // The pages hear of the platform from the platform.
+        if let Some(voice) = self.voice.as_mut().filter(|_| event.source == Source::Load) {
+            voice.tell(event);
+        }
         self.evaluator.observe(event);
         self.waiting.observe(event);
         self.recording.push(event);

@@ -203,6 +203,8 @@ pub(crate) struct Shape {
 }
 
 pub(crate) fn run(context: &Context, args: Args) -> Outcome {
+    // One that a page started ends with the page's server.
+    local::child::bind_to_parent().map_err(Failure::failed)?;
     // A name of a built-in scenario is no file, or one that is not read.
     let inputs = args.what.iter().map(Path::new).chain(args.shape.payload_file.as_deref());
     args.outputs.check(inputs)?;

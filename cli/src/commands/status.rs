@@ -271,6 +271,8 @@ mod tests {
             healthy: false,
             restarts: 1,
             pid: Some(1),
+            connects_from: None,
+            connections: None,
         };
         Snapshot {
             platform: "blue".to_owned(),

@@ -47,6 +47,8 @@ pub struct PartPlace {
     pub version: Option<String>,
     pub address: Option<String>,
     pub pid: Option<u32>,
+    /// Of a gateway: from which address it connects to replicas.
+    pub connects_from: Option<std::net::IpAddr>,
 }
 
 impl Controller {
@@ -151,6 +153,8 @@ impl Controller {
                 healthy: true,
                 restarts: 0,
                 pid: None,
+                connects_from: None,
+                connections: None,
             }];
         }
         let instances: Vec<&Instance> = self.instances_of(Workload::Part(kind)).collect();
@@ -185,9 +189,19 @@ fn part_snapshot(name: &str, template: &PartTemplate, place: PartPlace) -> PartS
         Source::Embedded => PartOrigin::Embedded,
         Source::Server { .. } => PartOrigin::Found,
     };
-    let PartPlace { version, address, pid } = place;
-    let (name, detail) = (name.to_owned(), String::new());
-    PartSnapshot { name, origin, version, address, detail, healthy: false, restarts: 0, pid }
+    let PartPlace { version, address, pid, connects_from } = place;
+    PartSnapshot {
+        name: name.to_owned(),
+        origin,
+        version,
+        address,
+        detail: String::new(),
+        healthy: false,
+        restarts: 0,
+        pid,
+        connects_from,
+        connections: None,
+    }
 }
 
 fn gateway_snapshot(gateway: &Instance, places: &dyn Places) -> Option<PartSnapshot> {
@@ -202,6 +216,8 @@ fn gateway_snapshot(gateway: &Instance, places: &dyn Places) -> Option<PartSnaps
         healthy: gateway.is_ready(),
         restarts: gateway.restarts,
         pid: place.pid,
+        connects_from: place.connects_from,
+        connections: None,
     })
 }
 

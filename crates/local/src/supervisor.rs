@@ -19,6 +19,7 @@ mod ground;
 mod host;
 mod metrics;
 mod output;
+mod page;
 mod password;
 mod places;
 mod probe;

@@ -7,7 +7,13 @@ mod balancing;
 mod subject;
 
 use std::{
-    collections::BTreeMap, fmt, net::SocketAddr, ops::ControlFlow, path::Path, sync::Arc, time::Duration,
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    ops::ControlFlow,
+    path::Path,
+    sync::Arc,
+    time::Duration,
 };
 
 /// An autoscaler with everything that its next decision depends on.
@@ -415,6 +421,12 @@ pub struct PartSnapshot {
     #[serde(default)]
     pub restarts: u32,
     pub pid: Option<u32>,
+    /// Of a gateway: from which address it connects to replicas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connects_from: Option<IpAddr>,
+    /// Of a gateway: established connections to replicas, as the kernel counts them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -343,6 +343,8 @@ mod tests {
             detail: String::new(),
             healthy: true,
             pid: None,
+            connects_from: None,
+            connections: None,
         };
         let gateway = PartSnapshot { name: "gateway-node-0".to_owned(), ..kafka.clone() };
         Snapshot {

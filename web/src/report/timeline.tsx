@@ -8,7 +8,9 @@ import { next } from "./next";
 
 /** Replicas, desired, metric and target of one service over time, with what was decided and why. */
 export function TimeLine({ run, letter, end }: { run: Run; letter: string; end: number }) {
-  const [name, setName] = useState(() => busiest(run)?.name ?? "");
+  // Null: the one that is busiest, which may change while a run is watched.
+  const [chosen, setName] = useState<string | null>(null);
+  const name = chosen ?? busiest(run)?.name ?? "";
   const service = run.services.find((service) => service.name === name);
   const curves = useMemo(() => (service ? curvesOf(run, service) : []), [service, run]);
   const axes = useMemo(() => (service ? axesOf(service, curves) : []), [service, curves]);
@@ -67,7 +69,7 @@ export function TimeLine({ run, letter, end }: { run: Run; letter: string; end: 
 function busiest(run: Run): Service | undefined {
   const loaded = new Set(run.replicas.filter(({ connections }) => connections.some((count) => (count ?? 0) > 0)).map(({ service }) => service));
   const weight = (service: Service) =>
-    (loaded.has(service.name) ? 1e12 : 0) + service.desired.length * 1e6 + service.syncs.length;
+    (loaded.has(service.name) ? 1e12 : 0) + (service.bounds ? 1e9 : 0) + service.desired.length * 1e6 + service.syncs.length;
   return run.services.reduce<Service | undefined>(
     (best, service) => (best && weight(best) >= weight(service) ? best : service),
     undefined,

@@ -407,7 +407,7 @@ impl Places for Nowhere {
     }
 
     fn gateway(&self, _: &GatewayTemplate, _: u16, run: Option<RunId>) -> PartPlace {
-        PartPlace { version: None, address: None, pid: run.map(|run| run.0 as u32) }
+        PartPlace { pid: run.map(|run| run.0 as u32), ..PartPlace::default() }
     }
 
     fn part(&self, _: &PartTemplate, _: Option<RunId>) -> PartPlace {

@@ -273,6 +273,8 @@ mod tests {
             healthy: true,
             restarts: 0,
             pid: None,
+            connects_from: None,
+            connections: None,
         }
     }
 

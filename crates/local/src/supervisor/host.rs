@@ -5,6 +5,7 @@ use std::{
     io,
     net::SocketAddr,
     os::{fd::OwnedFd, unix::net::UnixStream},
+    rc::Rc,
     sync::Arc,
 };
 
@@ -62,7 +63,7 @@ pub(crate) struct Host {
     pub(super) recorder: Recorder,
     pub(super) output: Output,
     pub(super) messages: mpsc::Sender<Message>,
-    starter: Starter,
+    starter: Rc<Starter>,
     pub(super) clock: Clock,
     /// `None` until the first `apply`.
     pub(super) ground: Option<Ground>,
@@ -111,7 +112,7 @@ impl Host {
             recorder: Recorder::new(run, clock, events),
             output,
             messages,
-            starter,
+            starter: Rc::new(starter),
             clock,
             ground: None,
             runs: BTreeMap::new(),
@@ -165,7 +166,9 @@ impl Host {
         self.programs = programs;
         match &mut self.ground {
             None => {
-                let ground = Ground::take(&self.name, &self.paths, &self.own, values, nodes)?;
+                let mut ground = Ground::take(&self.name, &self.paths, &self.own, values, nodes)?;
+                let starter = Rc::clone(&self.starter);
+                ground.page.serve_by(move |listener| starter.page(listener));
                 self.ground = Some(ground);
             }
             Some(ground) => {

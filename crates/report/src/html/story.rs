@@ -1,5 +1,7 @@
 //! A run as a page shows it.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use platform::{
     Event, EventKind,
@@ -41,6 +43,15 @@ pub struct Story {
     connect: Envelope<Band>,
     first_byte: Envelope<Band>,
     message: Envelope<Band>,
+}
+
+/// What changes all the time, in short.
+#[derive(Debug, Serialize)]
+pub struct Pulse<'a> {
+    t_ms: u64,
+    /// Connections by replica; absent: nobody has counted yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connections: Option<BTreeMap<&'a str, u64>>,
 }
 
 #[derive(Debug, Clone)]
@@ -129,6 +140,10 @@ impl Story {
                 self.platform = Some(text(&format!("{platform} on {target}{gateway}")));
             }
             EventKind::LoadStarted { plan } => {
+                // What is known of one before.
+                self.summary = None;
+                self.checked.clear();
+                self.not_done.clear();
                 let what = if plan.is_udp() { "peers" } else { "connections" };
                 self.load = Some(Load {
                     title: text(&format!("{}: {} {what}", plan.name, thousands(plan.users()))),
@@ -166,6 +181,11 @@ impl Story {
                 bands.push(t_ms, max_us as f64, Band { p50, p90, p99 });
             }
         }
+    }
+
+    /// What changes all the time.
+    pub fn pulse(&self) -> Pulse<'_> {
+        Pulse { t_ms: self.end_ms, connections: self.replicas.latest() }
     }
 
     pub(super) fn title(&self) -> String {

@@ -116,6 +116,8 @@ fn a_platform_is_told_under_the_names_of_a_cluster() {
         healthy: true,
         restarts: 0,
         pid: None,
+        connects_from: None,
+        connections: None,
     };
     let view = platform("playground", service("tcp", 2, replicas, Some(autoscaler)), vec![gateway]);
     let text = rendered(view);
