@@ -137,6 +137,8 @@ test("latency has bands of connect, first byte and message", async () => {
   const latency = page.locator("#latency");
   for (const name of ["Connect", "First byte", "Message"]) await latency.getByRole("heading", { name, exact: true }).waitFor();
   assert.equal(await latency.locator("canvas").count(), 3);
+  // They show the whole run, as the time line does, though connects end early.
+  assert.equal(await page.getByRole("button", { name: "Show the whole run" }).count(), 0);
   await end();
 });
 

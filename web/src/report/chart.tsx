@@ -167,6 +167,8 @@ export function Chart({ label, curves, axes, end, band, about, over }: Props) {
       aligned(now.current.curves, now.current.end),
       host.current,
     );
+    // All of the run, also where there is nothing to draw: charts below one another show the same time.
+    drawn.setScale("x", { min: 0, max: now.current.end });
     plot.current = drawn;
     return () => {
       plot.current = null;
@@ -181,8 +183,8 @@ export function Chart({ label, curves, axes, end, band, about, over }: Props) {
     const { min, max } = u.scales.x ?? {};
     const zoomed = min !== undefined && max !== undefined && (min > 0 || max < drawnEnd.current);
     drawnEnd.current = end;
-    u.setData(aligned(curves, end), !zoomed);
-    if (zoomed) u.setScale("x", { min, max });
+    u.setData(aligned(curves, end), false);
+    u.setScale("x", zoomed ? { min, max } : { min: 0, max: end });
   }, [curves, end]);
 
   const values = curves.map((curve) => {
