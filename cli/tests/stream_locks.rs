@@ -50,10 +50,11 @@ impl Service {
             .stderr(Stdio::null())
             .spawn()
             .expect("playctl starts, and faketime is installed");
+        let service = Self { child, address, admin };
         within_a_minute("it is ready", || {
             TcpStream::connect(admin).is_ok() && page(admin, "/readyz").0 == 200
         });
-        Self { child, address, admin }
+        service
     }
 
     fn open(&self) -> u64 {
