@@ -7,6 +7,7 @@ mod broadcast;
 mod client;
 mod datagram_relay;
 mod datagrams;
+mod driver;
 mod echo;
 mod health;
 mod relay;
@@ -44,6 +45,8 @@ pub(crate) enum Program {
     },
     /// Echoes text over web sockets
     Websocket(Serve),
+    /// Asks Cassandra for one row again and again, and prints how often for each line of its input
+    Driver(driver::Arguments),
     /// Connections that each send a message once a second
     Client(client::Arguments),
 }
@@ -71,6 +74,7 @@ pub(crate) fn run(program: Program) -> Result<()> {
         Program::DatagramRelay(arguments) => datagram_relay::run(&arguments),
         Program::Broadcast { listen } => broadcast::serve(listen),
         Program::Websocket(serve) => serve.on_threads(websocket::serve),
+        Program::Driver(arguments) => driver::run(arguments),
         Program::Client(arguments) => client::run(&arguments),
     }
 }
