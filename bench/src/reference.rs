@@ -74,7 +74,7 @@ pub(crate) fn run(program: Program) -> Result<()> {
         Program::DatagramRelay(arguments) => datagram_relay::run(&arguments),
         Program::Broadcast { listen } => broadcast::serve(listen),
         Program::Websocket(serve) => serve.on_threads(websocket::serve),
-        Program::Driver(arguments) => driver::run(arguments),
+        Program::Driver(arguments) => driver::run(&arguments),
         Program::Client(arguments) => client::run(&arguments),
     }
 }

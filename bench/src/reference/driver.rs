@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
     at_a_time: NonZeroUsize,
 }
 
-pub(super) fn run(arguments: Arguments) -> Result<()> {
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let answered = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&answered);
     std::thread::spawn(move || -> io::Result<()> {

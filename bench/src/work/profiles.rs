@@ -23,7 +23,7 @@ const REQUEST: &[u8] = b"GET /users/8a377bc6-c2e7-42db-bf80-36301e21f25e HTTP/1.
 const FEW: u64 = 10_000;
 const MANY: u64 = 1_000_000;
 /// How long a server may be silent within an answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(super) fn get() -> Work {
     Work {
@@ -153,7 +153,7 @@ fn read_list(address: SocketAddr) -> Result<u64> {
         first = first.or(text.first().copied());
         last = text.last().copied().or(last);
         // An object has no other in it, and nothing in it has braces.
-        objects += text.iter().filter(|&&byte| byte == b'{').count() as u64;
+        objects += (text.split(|&byte| byte == b'{').count() - 1) as u64;
     }
     ensure!((first, last) == (Some(b'['), Some(b']')), "the list is not one whole array");
     Ok(objects)
