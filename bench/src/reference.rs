@@ -7,6 +7,7 @@ mod broadcast;
 mod client;
 mod datagram_relay;
 mod datagrams;
+mod driver;
 mod echo;
 mod events;
 mod health;
@@ -47,6 +48,8 @@ pub(crate) enum Program {
     Websocket(Serve),
     /// Sends an event of a megabyte to all clients each second
     Events(Serve),
+    /// Asks Cassandra for one row again and again, and prints how often for each line of its input
+    Driver(driver::Arguments),
     /// Connections that each send a message once a second
     Client(client::Arguments),
 }
@@ -75,6 +78,7 @@ pub(crate) fn run(program: Program) -> Result<()> {
         Program::Broadcast { listen } => broadcast::serve(listen),
         Program::Websocket(serve) => serve.on_threads(websocket::serve),
         Program::Events(serve) => serve.on_threads(events::serve),
+        Program::Driver(arguments) => driver::run(&arguments),
         Program::Client(arguments) => client::run(&arguments),
     }
 }

@@ -65,7 +65,7 @@ pub(super) fn memory() -> Work {
         name: "stream-memory",
         about: format!(
             "{MANY} streams of one `stream` service, {NOT_READING} of which nobody reads: the most resident memory \
-             within the time, minus that without streams; and the mean of the last quarter minus that of the first"
+             within the time, minus the memory without streams; and the mean of the last quarter minus the mean of the first"
         ),
         contestants: vec![Contestant::Playctl],
         once: true,
