@@ -220,7 +220,9 @@ fn under_load_the_count_is_right_as_soon_as_a_killed_etcd_is_back() {
 
     // Without etcd each server speaks for itself, and all of them together for everybody.
     etcd.down();
-    servers.iter().for_each(|server| expect_degraded(server.admin, "WHO speaks for this server alone"));
+    for server in &servers {
+        expect_degraded(server.admin, "WHO speaks for this server alone");
+    }
     let mut all_are = |count: usize| {
         eventually(&format!("the servers have {count} clients"), || {
             clients.iter_mut().map(|own| who(&mut own[0]).1).sum::<usize>() == count
