@@ -13,7 +13,7 @@ pub(crate) use direct::{Direct, MESSAGE};
 pub(crate) use proxy::{Backend, Proxy, Setup, gateways};
 use serde::{Deserialize, Serialize};
 
-use crate::{install, playctl};
+use crate::{cassandra::Cassandra, install, playctl};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -45,29 +45,35 @@ pub(crate) struct Programs {
     histories: OnceCell<PathBuf>,
     haproxy: OnceCell<PathBuf>,
     envoy: OnceCell<PathBuf>,
+    cassandra: OnceCell<Cassandra>,
 }
 
 impl Programs {
     /// `build` brings ours up to date first.
     pub(crate) fn new(build: bool) -> Self {
         let [playctl, histories, haproxy, envoy] = [const { OnceCell::new() }; 4];
-        Self { build, playctl, histories, haproxy, envoy }
+        Self { build, playctl, histories, haproxy, envoy, cassandra: OnceCell::new() }
     }
 
     pub(crate) fn playctl(&self) -> Result<&Path> {
-        once(&self.playctl, || playctl::program(self.build))
+        once(&self.playctl, || playctl::program(self.build)).map(PathBuf::as_path)
     }
 
     pub(crate) fn histories(&self) -> Result<&Path> {
-        once(&self.histories, || playctl::histories(self.build))
+        once(&self.histories, || playctl::histories(self.build)).map(PathBuf::as_path)
+    }
+
+    /// Started when it is first asked for; it ends with the programs.
+    pub(crate) fn cassandra(&self) -> Result<&Cassandra> {
+        once(&self.cassandra, Cassandra::start)
     }
 
     fn haproxy(&self) -> Result<&Path> {
-        once(&self.haproxy, || install::program("haproxy"))
+        once(&self.haproxy, || install::program("haproxy")).map(PathBuf::as_path)
     }
 
     fn envoy(&self) -> Result<&Path> {
-        once(&self.envoy, || install::program("envoy"))
+        once(&self.envoy, || install::program("envoy")).map(PathBuf::as_path)
     }
 
     /// The version of each program used, by the contestant's name.
@@ -86,10 +92,10 @@ impl Programs {
     }
 }
 
-fn once(cell: &OnceCell<PathBuf>, find: impl FnOnce() -> Result<PathBuf>) -> Result<&Path> {
-    if let Some(path) = cell.get() {
-        return Ok(path);
+fn once<T>(cell: &OnceCell<T>, find: impl FnOnce() -> Result<T>) -> Result<&T> {
+    if let Some(found) = cell.get() {
+        return Ok(found);
     }
-    let path = find()?;
-    Ok(cell.get_or_init(|| path))
+    let found = find()?;
+    Ok(cell.get_or_init(|| found))
 }

@@ -9,6 +9,7 @@
 //! small machine the load shares the CPUs with what it loads.
 
 mod args;
+mod cassandra;
 mod contestant;
 mod document;
 mod figures;

@@ -30,7 +30,14 @@ fn running_time(schedstat: &str) -> Option<Duration> {
 pub(crate) fn resident(process: u32) -> Result<u64> {
     let path = format!("/proc/{process}/smaps_rollup");
     let text = fs::read_to_string(Path::new(&path)).with_context(|| path.clone())?;
-    resident_bytes(&text).with_context(|| format!("{path} has no line Rss"))
+    bytes_of(&text, "Rss:").with_context(|| format!("{path} has no line Rss"))
+}
+
+/// The most memory that a process has had resident so far, in bytes.
+pub(crate) fn most_resident(process: u32) -> Result<u64> {
+    let path = format!("/proc/{process}/status");
+    let text = fs::read_to_string(&path).with_context(|| path.clone())?;
+    bytes_of(&text, "VmHWM:").with_context(|| format!("{path} has no line VmHWM"))
 }
 
 /// A process and all its descendants.
@@ -48,8 +55,9 @@ pub(crate) fn family(process: u32) -> Result<Vec<u32>> {
     Ok(family)
 }
 
-fn resident_bytes(smaps: &str) -> Option<u64> {
-    let line = smaps.lines().find_map(|line| line.strip_prefix("Rss:"))?;
+/// The value of a line such as `Rss: 1234 kB`.
+fn bytes_of(text: &str, key: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
 }
@@ -72,8 +80,8 @@ mod tests {
     #[test]
     fn rss_is_found_and_turned_into_bytes() {
         let text = "55d0-7ffe ---p 00000000 00:00 0    [rollup]\nRss:                1234 kB\nPss:   99 kB\n";
-        assert_eq!(resident_bytes(text), Some(1234 * 1024));
-        assert_eq!(resident_bytes("Pss: 1 kB"), None);
+        assert_eq!(bytes_of(text, "Rss:"), Some(1234 * 1024));
+        assert_eq!(bytes_of("Pss: 1 kB", "Rss:"), None);
     }
 
     #[test]
@@ -89,6 +97,7 @@ mod tests {
     fn own_process_has_memory_and_has_used_cpu() {
         let process = std::process::id();
         assert!(resident(process).unwrap() > 4096);
+        assert!(most_resident(process).unwrap() > 4096);
         assert!(cpu_time(process).unwrap() > Duration::ZERO);
     }
 }

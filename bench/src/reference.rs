@@ -7,7 +7,9 @@ mod broadcast;
 mod client;
 mod datagram_relay;
 mod datagrams;
+mod driver;
 mod echo;
+mod events;
 mod health;
 mod relay;
 mod sink;
@@ -44,6 +46,10 @@ pub(crate) enum Program {
     },
     /// Echoes text over web sockets
     Websocket(Serve),
+    /// Sends an event of a megabyte to all clients each second
+    Events(Serve),
+    /// Asks Cassandra for one row again and again, and prints how often for each line of its input
+    Driver(driver::Arguments),
     /// Connections that each send a message once a second
     Client(client::Arguments),
 }
@@ -71,6 +77,8 @@ pub(crate) fn run(program: Program) -> Result<()> {
         Program::DatagramRelay(arguments) => datagram_relay::run(&arguments),
         Program::Broadcast { listen } => broadcast::serve(listen),
         Program::Websocket(serve) => serve.on_threads(websocket::serve),
+        Program::Events(serve) => serve.on_threads(events::serve),
+        Program::Driver(arguments) => driver::run(&arguments),
         Program::Client(arguments) => client::run(&arguments),
     }
 }

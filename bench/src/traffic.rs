@@ -4,6 +4,7 @@ pub(crate) mod blocks;
 pub(crate) mod connects;
 pub(crate) mod datagrams;
 pub(crate) mod dial;
+pub(crate) mod events;
 pub(crate) mod held;
 pub(crate) mod ping_pong;
 pub(crate) mod stamped;

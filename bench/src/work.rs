@@ -8,8 +8,10 @@ mod kafka;
 mod load;
 mod load_many;
 mod never_reading;
+mod profiles;
 mod slow_reader;
 mod steps;
+mod streams;
 mod tcp;
 mod tcp_drain;
 mod tcp_idle;
@@ -18,15 +20,17 @@ mod ws;
 
 use std::{
     any::Any,
+    cell::RefCell,
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::{
     contestant::{Contestant, Programs},
     figures::Figure,
     measure,
+    process::Dialogue,
     traffic::Traffic,
 };
 
@@ -68,6 +72,8 @@ pub(crate) fn all() -> Vec<Work> {
         never_reading::through_gateway(),
         ws::idle(),
         ws::ping_pong(),
+        streams::bytes(),
+        streams::memory(),
         udp::echo(),
         udp::through_gateway(udp::FEW),
         udp::through_gateway(udp::MANY),
@@ -76,6 +82,9 @@ pub(crate) fn all() -> Vec<Work> {
         load_many::through_gateways(),
         steps::work(),
         histories::work(),
+        // Last: the Cassandra that they start runs until the end.
+        profiles::get(),
+        profiles::list(),
     ]
 }
 
@@ -92,6 +101,8 @@ pub(crate) struct Scene {
 /// How much has been done.
 enum Progress {
     Counted(Traffic),
+    /// The contestant is the load and counts itself.
+    Asked(RefCell<Dialogue>),
     /// The contestant is the load, so its schedule says.
     Scheduled {
         since: Instant,
@@ -102,6 +113,11 @@ enum Progress {
 impl Scene {
     fn new(traffic: Traffic, process: u32, props: impl Any) -> Self {
         Self { progress: Progress::Counted(traffic), process, _props: Box::new(props) }
+    }
+
+    /// Each line that the contestant prints when it is asked is how much it has done so far.
+    fn asked(dialogue: Dialogue, process: u32, props: impl Any) -> Self {
+        Self { progress: Progress::Asked(RefCell::new(dialogue)), process, _props: Box::new(props) }
     }
 
     /// From now on this much is done each second.
@@ -116,6 +132,10 @@ impl Scene {
             Progress::Counted(traffic) => {
                 traffic.check()?;
                 Ok(traffic.units() as f64)
+            }
+            Progress::Asked(dialogue) => {
+                let told = dialogue.borrow_mut().ask("")?;
+                told.parse().with_context(|| format!("a contestant says {told:?}, which is no number"))
             }
             Progress::Scheduled { since, per_second } => Ok(since.elapsed().as_secs_f64() * per_second),
         }

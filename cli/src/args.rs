@@ -121,6 +121,28 @@ impl Global {
         self.profile.as_deref().unwrap_or(&self.platform)
     }
 
+    /// The same as [`Self::selection`], word by word, for a command that is started.
+    #[cfg(feature = "local")]
+    pub(crate) fn selection_words(&self) -> Vec<String> {
+        let ClusterArgs { kubeconfig, context, namespace, hpa } = &self.cluster;
+        let kubeconfig = kubeconfig.as_ref().map(|path| path.display().to_string());
+        let target = match self.target {
+            TargetKind::Local => "local",
+            TargetKind::Cluster => "cluster",
+            TargetKind::Minikube => "minikube",
+        };
+        let all = [
+            ("--platform", Some(self.platform.clone())),
+            ("--target", Some(target.to_owned())),
+            ("--profile", self.profile.clone()),
+            ("--kubeconfig", kubeconfig),
+            ("--context", context.clone()),
+            ("--namespace", namespace.clone()),
+            ("--hpa", hpa.clone()),
+        ];
+        all.into_iter().filter_map(|(flag, value)| Some(format!("{flag}={}", value?))).collect()
+    }
+
     /// The options that name the platform which this invocation is about, ready to be put before a command; empty where
     /// that is the default one.
     pub(crate) fn selection(&self) -> String {

@@ -161,6 +161,11 @@ impl Printer {
         }
     }
 
+    /// A whole file that was asked for on stdout, as it is.
+    pub(crate) fn file(&self, text: &str) {
+        self.write_out(text);
+    }
+
     /// For people who wait: to stderr, unless `--quiet`.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet {

@@ -47,6 +47,9 @@ impl Failure {
 pub(crate) struct Up {
     pub applied: Applied,
     pub snapshot: Snapshot,
+    /// The address of the platform's page, with the token that acting takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page: Option<String>,
 }
 
 /// `playctl up --argocd`

@@ -26,6 +26,9 @@ pub(crate) struct Read {
     pub cut_off: bool,
     /// Events of other runs than the first one's.
     pub of_other_runs: u64,
+    /// Events that stand after a later one, and the line of the first of them.
+    pub out_of_order: u64,
+    pub first_out_of_order: Option<u64>,
     /// How the command that recorded the run failed, in its own words.
     pub failure: Option<String>,
 }
@@ -47,15 +50,26 @@ struct Version {
     v: u32,
 }
 
-/// Hands the events of the file's first run to `take`, one by one.
+/// What stands for standard input.
+const STDIN: &str = "-";
+/// What some programs put before the first byte of a text in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Hands the events of the file's first run to `take`, one by one; `-` is standard input.
 ///
 /// # Errors
 /// The file cannot be read, none of its lines is an event, or it is of another version.
 pub(crate) fn read(path: &Path, mut take: impl FnMut(&Event)) -> Result<Read, Failure> {
     let name = path.display();
     let broken = |error: std::io::Error| Failure::usage(format!("cannot read {name}: {error}"));
-    let mut reader = BufReader::new(File::open(path).map_err(broken)?);
+    let is_stdin = path == Path::new(STDIN);
+    let mut reader: Box<dyn BufRead> = if is_stdin {
+        Box::new(std::io::stdin().lock())
+    } else {
+        Box::new(BufReader::new(File::open(path).map_err(broken)?))
+    };
     let (mut read, mut run, mut line) = (Read::default(), None::<Uuid>, Vec::new());
+    let mut latest = None::<u64>;
     for number in 1_u64.. {
         line.clear();
         if reader.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line).map_err(broken)? == 0 {
@@ -67,6 +81,17 @@ pub(crate) fn read(path: &Path, mut take: impl FnMut(&Event)) -> Result<Read, Fa
             read.refuse(number, &format!("it is longer than {} MiB", LINE_BYTES_MAX / 1024 / 1024));
             continue;
         }
+        if number == 1 {
+            if line.starts_with(b"\xff\xfe") || line.starts_with(b"\xfe\xff") {
+                return Err(Failure::usage(format!(
+                    "{name} is in UTF-16; expected UTF-8, as playctl writes it (in PowerShell: … | Out-File -Encoding \
+                     utf8 FILE)"
+                )));
+            }
+            if line.starts_with(BYTE_ORDER_MARK) {
+                line.drain(..BYTE_ORDER_MARK.len());
+            }
+        }
         if line.trim_ascii().is_empty() {
             continue;
         }
@@ -76,6 +101,10 @@ pub(crate) fn read(path: &Path, mut take: impl FnMut(&Event)) -> Result<Read, Fa
             }
             Ok(event) if *run.get_or_insert(event.run) != event.run => read.of_other_runs += 1,
             Ok(event) => {
+                if latest.replace(event.seq).is_some_and(|before| before >= event.seq) {
+                    read.out_of_order += 1;
+                    read.first_out_of_order.get_or_insert(number);
+                }
                 read.events += 1;
                 take(&event);
             }
@@ -132,8 +161,18 @@ impl Read {
         }
         if self.of_other_runs > 0 {
             notes.push(format!(
-                "left out: what the same file has of other runs ({} events)",
-                self.of_other_runs
+                "left out: what the same file has of other runs ({}); put each run into a file of its own",
+                events(self.of_other_runs)
+            ));
+        }
+        if let Some(line) = self.first_out_of_order {
+            notes.push(format!(
+                "{} not in the order of the run, the first in line {line}: was the file sorted, or put together of \
+                 parts? What is told here may be wrong",
+                match self.out_of_order {
+                    1 => "1 event is".to_owned(),
+                    more => format!("{more} events are"),
+                }
             ));
         }
         if let Some(failure) = &self.failure {
@@ -141,6 +180,10 @@ impl Read {
         }
         notes
     }
+}
+
+fn events(count: u64) -> String {
+    if count == 1 { "1 event".to_owned() } else { format!("{count} events") }
 }
 
 #[cfg(test)]
@@ -151,9 +194,11 @@ mod tests {
 
     const RUN: &str = "01a1fcd8-620f-75ca-9a05-f87039aa7a7d";
 
+    /// `message` tells where it stands: `a` is the first.
     fn event(run: &str, message: &str) -> String {
+        let seq = message.as_bytes()[0];
         format!(
-            r#"{{"v":1,"seq":0,"run":"{run}","source":"load","t_ms":0,"wall":"2026-11-21T06:43:21Z","type":"Warning","message":"{message}"}}"#
+            r#"{{"v":1,"seq":{seq},"run":"{run}","source":"load","t_ms":0,"wall":"2026-11-21T06:43:21Z","type":"Warning","message":"{message}"}}"#
         )
     }
 
@@ -192,12 +237,39 @@ mod tests {
             read.first_unreadable.as_deref().unwrap().starts_with("line 2 is no event: expected"),
             "{read:?}"
         );
-        assert_eq!(read.notes().len(), 4, "{:?}", read.notes());
+        assert_eq!((read.out_of_order, read.notes().len()), (0, 4), "{:?}", read.notes());
         // Bytes that are no text, and a last line that is whole but has no end.
         bytes.extend(b"\n\xff\xfe\n");
         bytes.extend(event(RUN, "c").as_bytes());
         let read = read_text(&bytes).0.unwrap();
         assert_eq!((read.events, read.unreadable, read.cut_off), (3, 5, false));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_event() {
+        let marked = format!("\u{feff}{}\n", event(RUN, "a"));
+        let read = read_text(marked.as_bytes()).0.unwrap();
+        assert_eq!((read.events, read.notes()), (1, Vec::new()));
+        let utf16 = marked.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+        let failure = read_text(&utf16).0.unwrap_err();
+        assert!(failure.message.contains("is in UTF-16; expected UTF-8"), "{}", failure.message);
+    }
+
+    #[test]
+    fn events_that_stand_out_of_order_or_twice_are_counted_and_said() {
+        let lines =
+            |messages: &[&str]| messages.iter().map(|one| event(RUN, one)).collect::<Vec<_>>().join("\n");
+        for (messages, out_of_order, first) in [
+            (&["a", "b", "d"][..], 0, None),
+            (&["a", "c", "b", "d"], 1, Some(3)),
+            (&["a", "b", "a", "b"], 1, Some(3)),
+            (&["c", "b", "a"], 2, Some(2)),
+            (&["a", "a"], 1, Some(2)),
+        ] {
+            let read = read_text(lines(messages).as_bytes()).0.unwrap();
+            assert_eq!((read.out_of_order, read.first_out_of_order), (out_of_order, first), "{messages:?}");
+            assert_eq!(read.notes().iter().any(|note| note.contains("not in the order")), out_of_order > 0);
+        }
     }
 
     #[test]

@@ -7,7 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use load::{Control, Director, LoadError, Options};
+use local::Voice;
 use parking_lot::Mutex;
 use platform::{
     Event, EventKind, Source, Target, TargetError,
@@ -16,13 +18,13 @@ use platform::{
     exit,
     target::{EventStream, ReplicaPhase, Snapshot},
 };
-use report::Recording;
+use report::{NotDone, Recording, Suite};
 use scenario::{Evaluator, Scenario};
 use uuid::Uuid;
 
 use crate::{
     args::Output,
-    commands::{Context, Failure, Outcome},
+    commands::{Context, Failure, Outcome, dashboard::hearsay_key},
     failed_load, log_lines,
     platform_source::{Timeline, spawn},
     waiting::Waiting,
@@ -53,8 +55,11 @@ pub(crate) struct Session<'a> {
     recording: Recording,
     evaluator: Evaluator,
     waiting: Waiting,
-    /// Actions that could not be done, or never were, in words.
-    not_done: Vec<String>,
+    /// Actions that could not be done, or never were.
+    not_done: Vec<NotDone>,
+    is_unread: bool,
+    /// Tells the platform's pages, if it is one of ours.
+    voice: Option<Voice>,
 }
 
 enum Incoming {
@@ -85,6 +90,8 @@ impl<'a> Session<'a> {
             evaluator: Evaluator::new(&scenario.expectations, &scenario.service),
             waiting: Waiting::new(scenario.describe(options.target()), scenario.phases.wait.at_most),
             not_done: Vec::new(),
+            is_unread: false,
+            voice: None,
         }
     }
 
@@ -104,6 +111,7 @@ impl<'a> Session<'a> {
         let elapsed = Elapsed(self.began);
         let mut target = None;
         if let Some(platform) = platform {
+            self.voice = Some(Voice::new(&hearsay_key(&self.context.global.selection())));
             if let Some(first) = platform.first {
                 let event = self.stamper.adopt(elapsed.ms(), first);
                 self.take(&event);
@@ -173,7 +181,9 @@ impl<'a> Session<'a> {
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
             }
             director.act(elapsed.ms());
-            if self.context.printer.closed() {
+            let is_pending = ended.is_none() || !self.evaluator.pending().is_empty();
+            if is_pending && self.context.printer.closed() && !self.context.interrupt.is_set() {
+                self.is_unread = true;
                 control.stop();
             }
             let is_over = |at: &Instant| {
@@ -211,7 +221,13 @@ impl<'a> Session<'a> {
         if self.context.printer.output() == Output::Json {
             self.context.printer.document(&report::json(&self.recording, &summary));
         }
-        Run { summary, recording: self.recording, not_done: self.not_done }
+        Run {
+            summary,
+            recording: self.recording,
+            not_done: self.not_done,
+            began: self.stamper.began(),
+            is_unread: self.is_unread,
+        }
     }
 
     fn stamp(&mut self, kind: EventKind) {
@@ -220,10 +236,14 @@ impl<'a> Session<'a> {
     }
 
     fn take(&mut self, event: &Event) {
+        // The pages hear of the platform from the platform.
+        if let Some(voice) = self.voice.as_mut().filter(|_| event.source == Source::Load) {
+            voice.tell(event);
+        }
         self.evaluator.observe(event);
         self.waiting.observe(event);
         self.recording.push(event);
-        self.not_done.extend(report::not_done(&event.kind));
+        self.not_done.extend(NotDone::of(&event.kind));
         match self.context.printer.output() {
             Output::Human => {
                 for line in self.timeline.feed(event) {
@@ -269,7 +289,10 @@ impl Inbox {
 pub(crate) struct Run {
     pub summary: LoadSummary,
     recording: Recording,
-    not_done: Vec<String>,
+    not_done: Vec<NotDone>,
+    began: Timestamp,
+    /// It was ended because nobody reads what it prints.
+    is_unread: bool,
 }
 
 impl Run {
@@ -277,20 +300,42 @@ impl Run {
         report::svg(&self.recording)
     }
 
-    pub(crate) fn junit(&self) -> Result<String, Failure> {
-        report::junit(&self.summary, &self.not_done).map_err(Failure::failed)
+    /// The test cases. What makes the command fail is among them.
+    pub(crate) fn junit(&self, scenario: &Scenario) -> Result<String, Failure> {
+        let mut troubles = if self.is_unread {
+            vec!["the run was ended before its time: nobody read what it printed any more".to_owned()]
+        } else {
+            report::troubles(&self.summary)
+        };
+        troubles.extend(
+            failed_load::nobody_there(&self.summary)
+                .or_else(|| failed_load::no_answers(&self.summary, scenario)),
+        );
+        let LoadSummary { plan, took_ms, expectations, .. } = &self.summary;
+        report::junit(&Suite {
+            name: &plan.name,
+            began: Some(self.began),
+            took_ms: *took_ms,
+            expectations,
+            not_done: &self.not_done,
+            troubles: &troubles,
+        })
+        .map_err(Failure::failed)
     }
 
-    /// The exit code of the run. An expectation that is not met comes before what else was wrong, which is then told
+    /// The exit code of the run. Who does not read it to its end wants no verdict, as with every command that prints. An expectation that is not met comes before what else was wrong, which is then told
     /// beside it.
     pub(crate) fn outcome(&self, context: &Context, scenario: &Scenario) -> Outcome {
+        if self.is_unread {
+            return Ok(exit::DONE);
+        }
         if self.summary.interrupted {
             return Err(Failure::interrupted());
         }
         if let Some(nobody) = failed_load::nobody_there(&self.summary) {
             return Err(Failure::failed(nobody));
         }
-        let mut wrong = self.not_done.clone();
+        let mut wrong: Vec<String> = self.not_done.iter().map(NotDone::to_string).collect();
         wrong.extend(failed_load::no_answers(&self.summary, scenario));
         // A part of it is missing.
         wrong.extend(self.summary.ended_early.clone());
@@ -306,6 +351,14 @@ impl Run {
             }
         }
     }
+}
+
+/// The test cases of a run that could not be made.
+pub(crate) fn junit_of_failure(scenario: &Scenario, failure: &Failure) -> Result<String, Failure> {
+    let troubles = [failure.message.clone()];
+    let (name, began) = (scenario.name.as_str(), Some(clock::wall()));
+    let suite = Suite { name, began, took_ms: 0, expectations: &[], not_done: &[], troubles: &troubles };
+    report::junit(&suite).map_err(Failure::failed)
 }
 
 fn forward_platform(

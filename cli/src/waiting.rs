@@ -173,6 +173,7 @@ mod tests {
                 ..Counters::default()
             },
             connect: LatencySummary::default(),
+            first_byte: LatencySummary::default(),
             message: LatencySummary::default(),
             by_replica: [].into(),
             skew: None,

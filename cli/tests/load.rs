@@ -3,6 +3,7 @@
 mod support;
 
 use std::{
+    fs,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     time::Duration,
@@ -68,6 +69,35 @@ fn expectations_decide_the_exit_status() {
     assert!(lossy(&unmet.stdout).contains('✗'), "{}", both(&unmet));
 }
 
+/// `load | head -1`: who wants no more than the first lines wants no verdict and no words about it.
+#[test]
+fn a_load_that_nobody_reads_any_more_ends_quietly_and_its_test_cases_say_why() {
+    let lab = Lab::new("unread");
+    let address = foreign(|request| Some(request.to_vec())).to_string();
+    let xml = lab.home().join("unread.xml");
+    let xml_path = xml.to_str().expect("UTF-8");
+    for format in ["human", "jsonl"] {
+        let words = ["load", &address, "--conns", "3", "--for", "10m", "--expect-connected", "4", "--quiet"];
+        let mut command = lab.command(&[&words[..], &["--junit", xml_path, "--output", format]].concat());
+        let command = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let mut child = command.spawn().expect("starts");
+        let mut out = std::io::BufReader::new(child.stdout.take().expect("piped"));
+        std::io::BufRead::read_line(&mut out, &mut String::new()).expect("a line");
+        drop(out);
+        let ended = eventually(SOON, || child.try_wait().expect("can be waited for").ok_or(()));
+        if ended.is_err() {
+            child.kill().expect("can be killed");
+        }
+        let output = child.wait_with_output().expect("ends");
+        assert_eq!((output.status.code(), lossy(&output.stderr).as_str()), (Some(0), ""), "{format}");
+        let xml = fs::read_to_string(&xml).expect("written");
+        assert!(
+            xml.contains("nobody read what it printed any more") && xml.contains(r#"errors="1""#),
+            "{xml}"
+        );
+    }
+}
+
 /// A server on a port of its own that answers with what `answer` makes of a request, or not at all.
 fn foreign(answer: fn(&[u8]) -> Option<Vec<u8>>) -> SocketAddr {
     serve(move |mut stream| {
@@ -106,7 +136,7 @@ phases:
 messages: { every: 500ms, payload: \"msg:12345\", expect: echo, timeout: 1s }
 reconnect: { delay: 1s }
 expectations: [connected >= 50, refused = 0, lost = 0";
-    let scenario = |more: &str| std::fs::write(&file, format!("{text}{more}]\n")).expect("written");
+    let scenario = |more: &str| fs::write(&file, format!("{text}{more}]\n")).expect("written");
     let file = file.to_str().expect("UTF-8");
     let silent = foreign(|_| None).to_string();
     let capitals = foreign(|request| Some(request.to_ascii_uppercase())).to_string();
@@ -171,7 +201,7 @@ fn what_a_server_did_instead_of_answering_is_said() {
 fn mistakes_are_named_before_the_run() {
     let lab = Lab::new("mistakes");
     let file = lab.home().join("mine.yaml");
-    let scenario = |text: &str| std::fs::write(&file, text).expect("written");
+    let scenario = |text: &str| fs::write(&file, text).expect("written");
     let path = file.to_str().expect("UTF-8");
     scenario("name: x\nphases: { hold: { for: 10s } }\nactions: [{ at: 11s, do: stop, what: kafka }]");
     let late = lab.run(&["load", path]);
@@ -218,7 +248,7 @@ fn broadcasts_reach_everybody_once() {
         "{totals}"
     );
     assert_eq!(of_type(&events, "ActionTaken").len(), 3);
-    let xml = std::fs::read_to_string(junit).expect("written");
+    let xml = fs::read_to_string(junit).expect("written");
     assert!(
         xml.contains("name=\"broadcasts-received &gt;= 270\">") && xml.contains("failures=\"0\""),
         "{xml}"
@@ -245,7 +275,7 @@ actions:
   - { at: 1s, do: kill, what: tcp/fullest }
   - { when: tcp/any crashed, after: 1s, do: scale, what: tcp, to: 3 }
 expectations: [connected >= 20, stayed-away = 0";
-    std::fs::write(&file, format!("{text}]\n")).expect("written");
+    fs::write(&file, format!("{text}]\n")).expect("written");
     let output = lab.run(&["load", file.to_str().expect("UTF-8"), "--output", "jsonl"]);
     assert_eq!(output.status.code(), Some(0), "{}", both(&output));
     let events = events(&output.stdout);
@@ -259,7 +289,7 @@ expectations: [connected >= 20, stayed-away = 0";
     let text = "name: never
 phases: { ramp: { connections: 1 }, hold: { for: 1s } }
 actions: [{ when: tcp/any draining, do: kill, what: tcp }]";
-    std::fs::write(&file, text).expect("written");
+    fs::write(&file, text).expect("written");
     let [run, now, later] = ["run.jsonl", "now.xml", "later.xml"].map(|name| lab.home().join(name));
     let [scenario, run_path, now_path, later_path] =
         [&file, &run, &now, &later].map(|path| path.to_str().expect("UTF-8"));
@@ -267,9 +297,9 @@ actions: [{ when: tcp/any draining, do: kill, what: tcp }]";
     assert_eq!(output.status.code(), Some(1), "{}", both(&output));
     assert!(lossy(&output.stderr).contains("never happened"), "{}", both(&output));
     // The recording knows it, too.
-    std::fs::write(&run, &output.stdout).expect("written");
+    fs::write(&run, &output.stdout).expect("written");
     lab.ok(&["report", run_path, "--junit", later_path]);
-    let [now, later] = [now, later].map(|file| std::fs::read_to_string(file).expect("written"));
+    let [now, later] = [now, later].map(|file| fs::read_to_string(file).expect("written"));
     assert!(now.contains("never happened") && now == later, "{now}\n{later}");
 }
 

@@ -1,5 +1,5 @@
 //! Ten thousand clients of three servers whose presence is kept in an etcd of three members: how much that writes, and what
-//! becomes of the count when servers and members are killed.
+//! becomes of the count when servers and members are killed, also under load.
 //!
 //! Needs etcd: `infrastructure/testbed/test presence`. This tier measures times, as the promise is one of times.
 
@@ -13,7 +13,9 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use fixtures::{DEADLINE, Etcd, eventually, expect_all_well, expect_degraded, metric, page};
-use support::Lab;
+use rustix::process::Signal;
+use serde_json::Value;
+use support::{Lab, Running, both};
 
 const CLIENTS: usize = 10_000;
 const LEASE: Duration = Duration::from_secs(4);
@@ -87,8 +89,13 @@ fn who(client: &mut TcpStream) -> (usize, usize) {
 
 /// Waits until `WHO` of every server that lives and the total are right, and returns how long that took.
 fn right_after(etcd: &Etcd, servers: &[Server], clients: &mut [Vec<TcpStream>]) -> Duration {
+    right_with(etcd, servers, clients, 0)
+}
+
+/// The same with so many clients of others.
+fn right_with(etcd: &Etcd, servers: &[Server], clients: &mut [Vec<TcpStream>], others: usize) -> Duration {
     let began = clock::now();
-    let all = clients.iter().map(Vec::len).sum();
+    let all = clients.iter().map(Vec::len).sum::<usize>() + others;
     for (server, clients) in servers.iter().zip(clients) {
         let one = clients.first_mut().expect("every server has a client");
         eventually(&format!("WHO of {} has {all} clients", server.address), || who(one) == (all, all));
@@ -172,4 +179,85 @@ fn the_count_is_exact_after_every_kill() {
     // Nobody counts any more when the last one was killed.
     servers.clear();
     eventually("nothing is left", || etcd.list("/sockets/").is_empty());
+}
+
+/// A load of so many clients over all servers, each of which talks all the time, until it is ended.
+fn load(lab: &Lab, servers: &[Server], clients: usize) -> Running {
+    let addresses: Vec<String> = servers.iter().map(|server| server.address.to_string()).collect();
+    let clients = clients.to_string();
+    let flags = [
+        "load", "--conns", &clients, "--rate", "1ms", "--every", "100ms", "--for", "10m", "--output", "json",
+    ];
+    let arguments: Vec<&str> = flags.into_iter().chain(addresses.iter().map(String::as_str)).collect();
+    lab.spawn(&arguments)
+}
+
+/// Ends it; nobody lost anything.
+fn end(load: Running) {
+    load.signal(Signal::INT);
+    let output = load.finish(DEADLINE);
+    let report: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", both(&output)));
+    let totals = &report["summary"]["totals"];
+    for never in ["lost", "refused", "connect_errors", "messages_wrong", "message_timeouts", "reset", "eof"] {
+        assert_eq!(totals[never], 0, "{never}: {totals}");
+    }
+    assert!(totals["messages_answered"].as_u64().unwrap() > 0, "{totals}");
+}
+
+#[test]
+fn under_load_the_count_is_right_as_soon_as_a_killed_etcd_is_back() {
+    const STEADY: usize = 300;
+    const PASSING: usize = 60;
+    const STAYING: usize = 50;
+    let lab = Lab::new("presence-load");
+    let mut etcd = Etcd::start(3);
+    let servers: Vec<Server> = (0..3).map(|_| Server::start(&lab, &etcd)).collect();
+    let mut clients: Vec<Vec<TcpStream>> = servers.iter().map(|server| vec![server.client()]).collect();
+    let asking = clients.len();
+    let steady = load(&lab, &servers, STEADY);
+    right_with(&etcd, &servers, &mut clients, STEADY);
+
+    // Without etcd each server speaks for itself, and all of them together for everybody.
+    etcd.down();
+    for server in &servers {
+        expect_degraded(server.admin, "WHO speaks for this server alone");
+    }
+    let mut all_are = |count: usize| {
+        eventually(&format!("the servers have {count} clients"), || {
+            clients.iter_mut().map(|own| who(&mut own[0]).1).sum::<usize>() == count
+        });
+    };
+    all_are(asking + STEADY);
+    // Some come and go meanwhile, and some come and stay.
+    let passing = load(&lab, &servers, PASSING);
+    all_are(asking + STEADY + PASSING);
+    let staying = load(&lab, &servers, STAYING);
+    all_are(asking + STEADY + PASSING + STAYING);
+    end(passing);
+    all_are(asking + STEADY + STAYING);
+    etcd.up();
+    let took = right_with(&etcd, &servers, &mut clients, STEADY + STAYING);
+    println!("etcd killed and back under load: exact after {took:?}");
+    end(staying);
+    end(steady);
+    right_after(&etcd, &servers, &mut clients);
+}
+
+/// At the same time, since both mostly wait.
+#[test]
+fn kill_server_ends_as_promised_behind_our_gateway_and_behind_haproxy() {
+    std::thread::scope(|scope| {
+        for gateway in ["playctl", "haproxy"] {
+            scope.spawn(move || {
+                let lab = Lab::new(&format!("kill-server-{gateway}"));
+                let alone = "kafka.enabled=false,memcached.enabled=false";
+                lab.up(&["-f", "socketz", "--with", "etcd", "--gateway", gateway, "--set", alone]);
+                let output = lab.run(&["load", "kill-server"]);
+                let seen = both(&output);
+                assert_eq!(output.status.code(), Some(0), "{gateway}: {seen}");
+                assert!(seen.contains('✓') && !seen.contains('✗'), "{gateway}: {seen}");
+            });
+        }
+    });
 }

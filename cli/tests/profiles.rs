@@ -79,27 +79,29 @@ fn without_cassandra_there_is_one_replica_and_its_data_end_with_it() {
     .expect("another replica, without the data of the first");
 }
 
-/// Test data go from `directory` through the gateway's port to `profiles`, and what is open is read from Redis.
+/// Everything that users of the original call, as they call it: through port 8090, and `profiles` at a port of its own.
 #[test]
-fn the_directory_finds_profiles_and_redis() {
-    let lab = Lab::new("directory");
-    up(&lab, &[]);
-    let directory = address(&ready(&lab, "directory")[0]["address"]);
-    let text = |path: &str| -> Result<String, String> {
-        match ask(directory, "GET", path, "").map_err(|error| error.to_string())? {
-            (200, body) => Ok(body),
-            (status, body) => Err(format!("{status} {body}")),
-        }
-    };
-    assert_eq!(text("/"), Ok("directory-0".to_owned()));
-    assert_eq!(text("/testdata"), Ok("Generating testdata".to_owned()));
-    let suggested = eventually(SOON, || match text("/suggested") {
-        Ok(users) if users != "Suggested users: " => Ok(users),
-        other => Err(other),
-    })
-    .expect("two profiles at least");
-    let user = suggested.trim_start_matches("Suggested users: ").split(',').next().unwrap_or_default();
-    assert_eq!(text(&format!("/login/{user}")), Ok(String::new()), "none is open, and Redis says so");
+fn every_url_of_the_original_answers_as_it_did() {
+    let lab = Lab::new("urls");
+    up(&lab, &["--set", "stream.env.SIGTERM_TIMEOUT=0,stream.env.DRAIN_SPREAD=0"]);
+    let entrance = address(&service(&lab, "stream")["endpoint"]);
+    let urls = concat!(env!("CARGO_MANIFEST_DIR"), "/../infrastructure/local-dev/urls");
+    let mut command = std::process::Command::new(urls);
+    command.args([format!("http://{entrance}"), format!("http://{}", profiles(&lab))]);
+    let output = command.output().expect("bash runs it");
+    assert!(output.status.success(), "{}", both(&output));
+    // Where a service that has no port of its own is found.
+    assert_eq!(service(&lab, "directory")["route"], format!("{entrance}/main"));
+    let text = lab.ok(&["status"]);
+    let told = format!("directory: 1 of 1 replicas ready, clients connect to {entrance}/main");
+    assert!(text.contains(&told), "{told}: {text}");
+    // While all of them started, nobody called another one away.
+    for service in ["directory", "stream"] {
+        let log = lab.ok(&["logs", service]);
+        let (starting, _) = log.split_once("\"ready\"").expect("it was ready");
+        let words = ["profiles is away", "profiles does not answer"];
+        assert!(!words.iter().any(|away| starting.contains(away)), "{log}");
+    }
 }
 
 /// With Cassandra on the platform: several replicas share the data, which outlive replicas and Cassandra's own end.
@@ -133,4 +135,17 @@ fn with_cassandra_replicas_share_data_that_stay() {
         other => Err(format!("{other:?}")),
     })
     .expect("the data are still there");
+}
+
+#[cfg(feature = "real-servers")]
+#[test]
+fn a_cassandra_of_somebody_else_tells_its_version() {
+    let nodes = std::env::var("CASSANDRA_CONTACT_POINTS").expect("`testbed env cassandra` sets it");
+    let lab = Lab::new("profiles-given");
+    up(&lab, &["--with", &format!("cassandra={nodes}")]);
+    let status = lab.status();
+    let parts = status["parts"].as_array().expect("parts");
+    let cassandra = parts.iter().find(|part| part["name"] == "cassandra").expect("a Cassandra");
+    assert_eq!((&cassandra["origin"], &cassandra["healthy"]), (&json!("given"), &json!(true)), "{cassandra}");
+    assert!(cassandra["version"].as_str().is_some_and(|version| version.starts_with("5.")), "{cassandra}");
 }

@@ -53,7 +53,8 @@ fn a_recording_that_is_cut_off_or_has_other_lines_says_so_on_stderr_and_in_the_p
     let page = lab.home().join("broken.html");
     let [broken_path, page_path] = [&broken, &page].map(|path| path.to_str().expect("UTF-8"));
     fs::write(&broken, format!("not an event\n{}", &text[..half])).expect("written");
-    let output = lab.run(&["report", broken_path, "--html", page_path]);
+    // A warning is no progress, so it is told with --quiet, too.
+    let output = lab.run(&["report", broken_path, "--html", page_path, "--quiet"]);
     assert_eq!(output.status.code(), Some(0), "{}", both(&output));
     let page = data(&fs::read_to_string(&page).expect("written"));
     let notes = page["runs"][0]["notes"].to_string();
@@ -64,11 +65,90 @@ fn a_recording_that_is_cut_off_or_has_other_lines_says_so_on_stderr_and_in_the_p
             both(&output)
         );
     }
-    // Nothing is known of its expectations.
-    for wants_result in [&["--junit", page_path][..], &["--output", "json"]] {
-        let output = lab.run(&[&["report", broken_path], wants_result].concat());
-        assert_eq!(output.status.code(), Some(1), "{}", both(&output));
-        assert!(lossy(&output.stderr).contains("has no result"), "{}", both(&output));
+    let output = lab.run(&["report", broken_path, "--output", "json"]);
+    assert_eq!(output.status.code(), Some(1), "{}", both(&output));
+    assert!(lossy(&output.stderr).contains("has no result"), "{}", both(&output));
+}
+
+#[test]
+fn the_test_cases_of_a_run_that_was_cut_off_are_those_that_are_known_and_one_that_says_so() {
+    let lab = Lab::new("report-cut-off");
+    let text = fs::read_to_string(RECORDED).expect("it is there");
+    let lines: Vec<&str> = text.lines().collect();
+    let [run, xml] = ["run.jsonl", "run.xml"].map(|name| lab.home().join(name));
+    let [run_path, xml_path] = [&run, &xml].map(|path| path.to_str().expect("UTF-8"));
+    // Before its verdicts, and between two of them.
+    for (kept, cases) in [(lines.len() / 2, 1), (lines.len() - 3, 4)] {
+        fs::write(&run, lines[..kept].join("\n")).expect("written");
+        let output = lab.run(&["report", run_path, "--junit", xml_path]);
+        assert_eq!(output.status.code(), Some(0), "{}", both(&output));
+        let xml = fs::read_to_string(&xml).expect("written");
+        assert!(xml.contains(&format!(r#"tests="{cases}" failures="0" errors="1""#)), "{xml}");
+        assert!(
+            xml.contains(r#"name="tcp-10k""#) && xml.contains("the recording ends before the load did"),
+            "{xml}"
+        );
+    }
+    // Without a load nothing was expected.
+    fs::write(&run, lines[0]).expect("written");
+    let output = lab.run(&["report", run_path, "--junit", xml_path]);
+    assert_eq!(output.status.code(), Some(1), "{}", both(&output));
+    assert!(lossy(&output.stderr).contains("has no load"), "{}", both(&output));
+}
+
+#[test]
+fn files_that_are_no_single_run_in_order_say_so_in_the_page_and_on_stderr() {
+    let lab = Lab::new("report-disorder");
+    let text = fs::read_to_string(RECORDED).expect("it is there");
+    let mut lines: Vec<&str> = text.lines().collect();
+    let id = lines[0].split(r#""run":""#).nth(1).expect("an id").split('"').next().expect("an id");
+    let another = text.replace(id, "01a1fcd8-620f-75ca-9a05-f87039aa7a7e");
+    let twice = format!("{text}{text}");
+    let two = format!("{text}{another}");
+    lines.reverse();
+    let marked = format!("\u{feff}{text}");
+    let [run, page] = ["run.jsonl", "run.html"].map(|name| lab.home().join(name));
+    let [run_path, page_path] = [&run, &page].map(|path| path.to_str().expect("UTF-8"));
+    for (text, says) in [
+        (&marked, ""),
+        (&lines.join("\n"), "events are not in the order of the run, the first in line 2"),
+        (&twice, "1 event is not in the order of the run, the first in line 189"),
+        (&two, "left out: what the same file has of other runs (188 events)"),
+    ] {
+        fs::write(&run, text).expect("written");
+        let output = lab.run(&["report", run_path, "--html", page_path, "--quiet"]);
+        assert_eq!(output.status.code(), Some(0), "{}", both(&output));
+        let notes = data(&fs::read_to_string(&page).expect("written"))["runs"][0]["notes"].to_string();
+        assert!(
+            lossy(&output.stderr).contains(says) && notes.contains(says),
+            "{says}: {notes} {}",
+            both(&output)
+        );
+        assert_eq!(says.is_empty(), output.stderr.is_empty(), "{}", both(&output));
+    }
+}
+
+#[test]
+fn a_dash_is_standard_input_and_output() {
+    let lab = Lab::new("report-dash");
+    for option in ["--html", "--svg", "--junit"] {
+        let input = fs::File::open(RECORDED).expect("it is there");
+        let output = lab.command(&["report", "-", option, "-"]).stdin(input).output().expect("runs");
+        assert_eq!(output.status.code(), Some(0), "{}", both(&output));
+        let begins = if option == "--html" { "<!doctype html>" } else { "<" };
+        assert!(lossy(&output.stdout).starts_with(begins) && output.stderr.is_empty(), "{}", both(&output));
+        assert!(!lab.home().join("-").exists());
+    }
+    let page = data(&lab.ok(&["report", RECORDED, "--html", "-"]));
+    assert_eq!(page["runs"][0]["name"], "tcp-10k.jsonl");
+    for (words, says) in [
+        (&["report", RECORDED, "--html", "-", "--svg", "-"][..], "name a file"),
+        (&["report", RECORDED, "--html", "-", "--output", "json"], "--output writes"),
+        (&["report", "-", "--compare", "-", "--html", "-"], "only one of the two runs"),
+    ] {
+        let output = lab.run(words);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {}", both(&output));
+        assert!(lossy(&output.stderr).contains(says), "{words:?}: {}", both(&output));
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::Value;
 use services::{address, ask, ready, service};
-use support::{Lab, eventually};
+use support::{Lab, eventually, lossy};
 
 /// Far longer than anything here takes; reached only when something is wrong.
 const SOON: Duration = Duration::from_mins(1);
@@ -29,6 +29,30 @@ const STREAMS: [&str; 9] = [
     "--set",
     "stream.env.LOCK_TTL=6,stream.env.LOCK_REFRESH=1,metrics.scrapeInterval=1s,metrics.syncPeriod=2s",
     "--set=metrics.window=5s",
+];
+
+/// The same, quick, with two replicas as the scenario wants them.
+const CHURN: [&str; 7] = [
+    "-f",
+    "streams",
+    "--set",
+    "tcp.enabled=false,kafka.enabled=false,memcached.enabled=false,directory.enabled=false",
+    "--set",
+    "stream.autoscaling=null,stream.replicas=2,stream.env.LOCK_TTL=6,stream.env.LOCK_REFRESH=1",
+    "--set=stream.env.SIGTERM_TIMEOUT=0,stream.env.DRAIN_SPREAD=0,stream.terminationGracePeriodSeconds=20",
+];
+
+/// The balancer owns the number of replicas, looks every second, and evens out every three.
+const BALANCED: [&str; 9] = [
+    "-f",
+    "streams",
+    "--set",
+    "tcp.enabled=false,kafka.enabled=false,memcached.enabled=false,directory.enabled=false",
+    "--set",
+    "stream.autoscaling=null,stream.env.RETRY_AFTER=1,stream.env.SIGTERM_TIMEOUT=0,stream.env.DRAIN_SPREAD=0",
+    "--set=stream.terminationGracePeriodSeconds=20",
+    "--set",
+    "balancer.enabled=true,balancer.env.KUBERNETES_APP_LABEL=stream,balancer.env.UTILIZATION_INTERVAL=1,balancer.env.BALANCE_INTERVAL=3",
 ];
 
 /// A user and a profile that are bound.
@@ -92,6 +116,13 @@ fn streams_scale_their_service_and_a_killed_replica_frees_its_pairs() {
     // By the same port one learns what is open.
     let open = ask(gateway, "GET", &format!("/main/login/{}", pair.0), "").expect("directory answers");
     assert_eq!(open, (200, pair.1.clone()));
+    let short = lab.run(&["drain", "stream-0"]);
+    assert_eq!(short.status.code(), Some(2));
+    assert!(
+        lossy(&short.stderr).contains("the replica is written stream/stream-0"),
+        "{}",
+        lossy(&short.stderr)
+    );
     lab.ok(&["kill", "stream/fullest"]);
     eventually(SOON, || match first_words(gateway, &pair) {
         Ok((_, words)) if !is_refused(&words) => Ok(()),
@@ -102,4 +133,65 @@ fn streams_scale_their_service_and_a_killed_replica_frees_its_pairs() {
     let status = lab.status();
     let redis = status["parts"].as_array().expect("parts").iter().find(|part| part["name"] == "redis");
     assert_eq!(redis.expect("a Redis")["origin"], "embedded");
+}
+
+#[test]
+fn pairs_that_open_and_close_at_random_are_never_held_by_two() {
+    let lab = Lab::new("stream-churn");
+    lab.up(&CHURN);
+    eventually(SOON, || match ready(&lab, "stream").len() {
+        2 => Ok(()),
+        other => Err(other),
+    })
+    .expect("two replicas");
+    let result = lab.json(&["load", "stream-churn", "--conns", "80", "--hold", "30s"]);
+    let run = &result["summary"];
+    let judged = run["expectations"].as_array().expect("expectations");
+    assert!(judged.iter().all(|one| one["met"] == true), "{judged:#?}");
+    assert!(judged.iter().any(|one| one["expectation"] == "pairs-held-twice = 0"), "{judged:#?}");
+    // Forty pairs, each of which was had at once and again.
+    assert!(run["totals"]["connected"].as_u64() > Some(60), "{run}");
+    for replica in ready(&lab, "stream") {
+        let port = u16::try_from(replica["admin_port"].as_u64().expect("a port")).expect("a port");
+        let admin = SocketAddr::new(address(&replica["address"]).ip(), port);
+        assert!(fixtures::metric(admin, "stream_opened_total") > 0, "both take part: {replica}");
+    }
+}
+
+#[test]
+fn the_balancer_brings_a_second_replica_and_moves_streams_to_it() {
+    let lab = Lab::new("stream-balancer");
+    lab.up(&BALANCED);
+    let watch = lab.spawn(&["watch"]);
+    let file = lab.home().join("nine.yaml");
+    // Those who are sent away come back when they are told to.
+    let scenario = "name: nine\nservice: stream\nprotocol: sse\n\
+                    phases: { ramp: { connections: 9, rate: 1ms }, hold: { for: 10m } }\n";
+    std::fs::write(&file, scenario).expect("written");
+    let load = lab.spawn(&["load", file.to_str().expect("UTF-8")]);
+    let open = || -> Result<Vec<u64>, String> {
+        let of = |replica: &Value| {
+            let (_, text) = ask(address(&replica["address"]), "GET", "/metrics", "")
+                .map_err(|error| error.to_string())?;
+            let users = text.trim().strip_prefix("users ").and_then(|users| users.parse().ok());
+            users.ok_or(text)
+        };
+        let mut users = ready(&lab, "stream").iter().map(of).collect::<Result<Vec<u64>, String>>()?;
+        users.sort_unstable();
+        Ok(users)
+    };
+    // 9 of 10 are 90 %: a second one. Then 9 of 20 are 45 %, and who has more than 55 % sheds down to 5.
+    eventually(2 * SOON, || match open()? {
+        users if users == [4, 5] => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .expect("two replicas have four and five");
+    load.signal(rustix::process::Signal::INT);
+    let _ = load.finish(SOON);
+    watch.signal(rustix::process::Signal::INT);
+    let seen = lossy(&watch.finish(SOON).stdout);
+    for part in ["9 of 10 sessions = 90 % > 80 %: wants ⌈9 ÷ 7⌉ = 2 servers", "% overall + 10 %: sheds"]
+    {
+        assert!(seen.contains(part), "{part}: {seen}");
+    }
 }

@@ -284,6 +284,75 @@ mod real {
         users.expect(6);
     }
 
+    /// How many connections of clients of ws a process has: sockets of its own, established, with the gateway's port here.
+    fn connections_of(pid: i32, gateway: SocketAddr) -> usize {
+        let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").flatten();
+        let links = descriptors.filter_map(|entry| fs::read_link(entry.path()).ok());
+        let own: Vec<String> = links
+            .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+            .collect();
+        let port = format!(":{:04X}", gateway.port());
+        let table = fs::read_to_string("/proc/net/tcp").expect("Linux");
+        let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        // Number, local, remote, state, two queues, timer, retransmits, user, time-out, inode.
+        rows.filter(|row| {
+            row.len() > 9
+                && row[1].ends_with(&port)
+                && row[3] == "01"
+                && own.iter().any(|inode| inode == row[9])
+        })
+        .count()
+    }
+
+    #[test]
+    fn under_load_a_killed_haproxy_loses_its_own_connections_alone_and_they_come_back() {
+        const USERS: usize = 60;
+        let lab = Lab::new("ws-load-haproxy");
+        // No refresh comes while this lasts: nothing becomes right because time passes.
+        let own = ["--set", "ws.autoscaling=null,ws.replicas=2,ws.env.SESSION_REFRESH=3600"];
+        lab.ok(&[&["up", "--nodes", "2", "--gateway", "haproxy"], &WS[..], &own].concat());
+        let file = lab.home().join("users.yaml");
+        let scenario = format!(
+            "name: users\nservice: ws\nprotocol: ws\n\
+             phases: {{ ramp: {{ connections: {USERS}, rate: 5ms }}, hold: {{ for: 10m }} }}\n\
+             messages: {{ every: 100ms, timeout: 30s }}\nconnect-timeout: 1m\nreconnect: {{ delay: 200ms }}\n"
+        );
+        fs::write(&file, scenario).expect("written");
+        let load = lab.spawn(&["load", file.to_str().expect("UTF-8"), "--output", "json"]);
+        let users = Users::of(&lab);
+        users.expect(USERS);
+        // One of two, which has some of the users.
+        let gateways = ["gateway-ws-node-0", "gateway-ws-node-1"].map(|name| {
+            let pid = part(&lab, name)["pid"].as_i64().expect("a process");
+            (name, i32::try_from(pid).expect("a pid"))
+        });
+        // Requests for the list of sessions are over.
+        let held = eventually(SOON, || {
+            let held = gateways.map(|(name, pid)| (name, pid, connections_of(pid, users.gateway)));
+            if held.iter().map(|(.., count)| count).sum::<usize>() == USERS { Ok(held) } else { Err(held) }
+        })
+        .expect("the users' connections alone");
+        let (name, pid, count) = held.into_iter().max_by_key(|(.., count)| *count).expect("two");
+        kill_process(Pid::from_raw(pid).expect("a pid"), Signal::KILL).expect("killed");
+        eventually(SOON, || {
+            let part = part(&lab, name);
+            if part["restarts"] == 1 && part["healthy"] == true { Ok(()) } else { Err(part) }
+        })
+        .expect("it is back");
+        users.expect(USERS);
+        load.signal(Signal::INT);
+        let output = load.finish(SOON);
+        let report: Value =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", support::both(&output)));
+        let totals = &report["summary"]["totals"];
+        let total = |name: &str| totals[name].as_u64().unwrap_or_else(|| panic!("{name}: {totals}"));
+        assert_eq!(total("lost"), count as u64, "what the killed one held, and nothing else: {totals}");
+        for (name, wanted) in [("stayed_away", 0), ("messages_wrong", 0), ("message_timeouts", 0)] {
+            assert_eq!(total(name), wanted, "{name}: {totals}");
+        }
+        assert!(total("reconnected") >= count as u64, "{totals}");
+    }
+
     #[test]
     fn under_load_sessions_are_right_as_soon_as_a_killed_redis_is_back() {
         let lab = Lab::new("ws-load-redis");

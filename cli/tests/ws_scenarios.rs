@@ -11,7 +11,7 @@ use support::{Lab, both, eventually};
 const SOON: Duration = Duration::from_mins(1);
 
 /// The preset of the scenarios. Users who are sent away come back after 1 to 1.5 s, the balancer looks every second and evens
-/// out every eight: as in full length, everybody is back long before it evens out again.
+/// out every six: as in full length, everybody is back long before it evens out again.
 const BALANCER: [&str; 8] = [
     "-f",
     "balancer",
@@ -20,7 +20,7 @@ const BALANCER: [&str; 8] = [
     "--set",
     "ws.env.RETRY_AFTER=1,ws.env.SIGTERM_TIMEOUT=1,ws.env.DRAIN_SPREAD=1,ws.terminationGracePeriodSeconds=20",
     "--set",
-    "balancer.env.UTILIZATION_INTERVAL=1,balancer.env.BALANCE_INTERVAL=8",
+    "balancer.env.UTILIZATION_INTERVAL=1,balancer.env.BALANCE_INTERVAL=6",
 ];
 
 /// Runs a load and demands that all its expectations are met.
@@ -38,7 +38,7 @@ fn all_four_end_as_the_rules_of_the_balancer_say() {
     let runs = [
         ["ws-hard-limit", "--for", "30s"],
         ["ws-scale-out", "--hold", "30s"],
-        ["ws-scale-in", "--hold", "40s"],
+        ["ws-scale-in", "--hold", "50s"],
         ["ws-swiss-cheese", "--hold", "40s"],
     ];
     thread::scope(|scope| {

@@ -254,6 +254,15 @@ spec:
 # The gateway's health checks.
 {{- include "policy.part" (dict "root" .root "part" "gateway" "port" .values.adminPort "direction" "from") }}
 {{- end }}
+{{- if has .name (include "gateway.controller.services" . | splitList " ") }}
+# The controller of the Ingress.
+- from:
+    - namespaceSelector:
+        matchLabels:
+          kubernetes.io/metadata.name: {{ .root.Values.gateway.ingress.namespace }}
+  ports:
+    - {port: {{ .values.port }}, protocol: TCP}
+{{- end }}
 {{- include "policy.scraped" (dict "root" .root "port" .values.adminPort) }}
 {{- if and .root.Values.balancer.enabled (eq .name (include "balancer.service" .)) }}
 # Its connections are counted, and it gets orders to shed some.
@@ -292,6 +301,12 @@ spec:
 {{- $service := include "balancer.service" . }}
 {{- with get .root.Values $service }}
 {{- include "policy.part" (dict "root" $.root "part" $service "port" .adminPort "direction" "to") }}
+{{- else }}
+# A service that is not of this chart: the port that it calls admin.
+- to:
+    - podSelector: {}
+  ports:
+    - {port: admin, protocol: TCP}
 {{- end }}
 {{- end }}
 {{- with .root.Values.etcd }}

@@ -136,6 +136,27 @@ def service_keeps_its_word(name, values, found):
         check(len(written) == 1 and not re.search(r"^  replicas:", written[0], re.M), f"{name}: the chart sets the replicas, which the autoscaler owns")
 
 
+def ingresses_keep_their_word(found):
+    """Each path of a listener for HTTP leads to a port that its Service has, without the path, by a cookie."""
+    wanted = {}
+    for listener in VALUES["gateway"]["listeners"] if VALUES["gateway"]["ingress"]["enabled"] else []:
+        if listener["protocol"] == "HTTP" and VALUES[listener["service"]]["enabled"]:
+            wanted |= {"/": listener["service"]} | {f"{route['path']}(/|$)(.*)": route["service"] for route in listener.get("routes", [])}
+    ports = {(one["metadata"]["name"], port["name"]) for one in found["Service"] for port in one["spec"]["ports"]}
+    paths, cookies = {}, set()
+    for item in found.get("Ingress", []):
+        annotations = {key.partition("/")[2]: value for key, value in item["metadata"]["annotations"].items()}
+        cookies.add(annotations.get("session-cookie-name"))
+        for path in item["spec"]["rules"][0]["http"]["paths"]:
+            service = path["backend"]["service"]
+            paths[path["path"]] = service["port"]["name"]
+            check((service["name"], service["port"]["name"]) in ports, f"Ingress {item['metadata']['name']}: there is no {service}")
+            check((annotations.get("rewrite-target") == "/$2") == (path["path"] != "/"), f"Ingress {item['metadata']['name']}: {path['path']} arrives as {annotations.get('rewrite-target')}")
+        check(annotations.get("affinity") == "cookie", f"Ingress {item['metadata']['name']} is not sticky")
+    check(paths == wanted, f"Ingress: {paths}, not {wanted}")
+    check(len(cookies) == len(found.get("Ingress", [])), f"Ingress: services share a cookie: {cookies}")
+
+
 def contained(where, wanted, found):
     """Whether the API server has what the values say; it adds its defaults."""
     if isinstance(wanted, dict):
@@ -213,6 +234,7 @@ def main():
     check(gateway["spec"]["type"] == "LoadBalancer", "envoy-gateway-tcp is no LoadBalancer")
     listeners = {(one["port"], one["protocol"].replace("HTTP", "TCP")) for one in VALUES["gateway"]["listeners"] if VALUES[one["service"]]["enabled"] and one["service"] != "profiles"}
     check({(port["port"], port["protocol"]) for port in gateway["spec"]["ports"]} == listeners, "envoy-gateway-tcp has other ports than the listeners")
+    ingresses_keep_their_word(found)
     for problem in broken:
         print(f"    broken: {problem}", file=sys.stderr)
     sys.exit(bool(broken))

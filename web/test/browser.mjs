@@ -28,8 +28,15 @@ export async function close() {
  * A page of its own, and everything that went wrong on it: messages of the console, errors, refusals by its policy (the
  * console has them), and requests that were neither for the page itself nor expected.
  */
-export async function view(url, { scheme = "light", width = 1280, height = 900, expected = () => false } = {}) {
-  const context = await (await open()).newContext({ colorScheme: scheme, viewport: { width, height }, reducedMotion: "reduce" });
+export async function view(url, { scheme = "light", width = 1280, height = 900, motion = "reduce", steady = false, expected = () => false } = {}) {
+  const context = await (await open()).newContext({
+    colorScheme: scheme,
+    viewport: { width, height },
+    reducedMotion: motion,
+    timezoneId: "UTC",
+    locale: "en-US",
+  });
+  if (steady) await context.addInitScript(useFont, font);
   const page = await context.newPage();
   page.setDefaultTimeout(SOON);
   const troubles = [];
@@ -42,6 +49,25 @@ export async function view(url, { scheme = "light", width = 1280, height = 900, 
   });
   await page.goto(url);
   return { page, troubles, end: () => context.close() };
+}
+
+/** The same font on every machine, put into a page so that its policy need not allow it. */
+const font = Object.fromEntries(
+  [["normal", "DejaVuSans.ttf"], ["bold", "DejaVuSans-Bold.ttf"]].map(([weight, file]) => [
+    weight,
+    readFileSync(createRequire(import.meta.url).resolve(`dejavu-fonts-ttf/ttf/${file}`)).toString("base64"),
+  ]),
+);
+
+function useFont(font) {
+  for (const [weight, base64] of Object.entries(font)) {
+    const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+    document.fonts.add(new FontFace("Steady", bytes.buffer, { weight }));
+  }
+  const style = new CSSStyleSheet();
+  // A bar to scroll with would come and go with the size of the window that a picture needs.
+  style.replaceSync(":root { font-family: Steady !important; scrollbar-width: none; } input, select, button { font-family: inherit !important; }");
+  document.adoptedStyleSheets.push(style);
 }
 
 /** axe-core's rules, all of them but those of taste. */

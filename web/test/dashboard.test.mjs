@@ -1,23 +1,34 @@
-// The live page in Chromium: a recorded run, and a platform of this machine while it changes.
+// The live page in Chromium: a recorded run, and a platform of this machine while it changes and is acted upon.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { accessible, close, fits, playctl, program, root, view } from "./browser.mjs";
+import { accessible, close, fits, playctl, program, root, SOON, view } from "./browser.mjs";
 
 const RECORDED = `${root}crates/report/tests/fixtures/tcp-10k.jsonl`;
+/** As the presets have it, but quick; what is scaled by hand stays. */
+const SETTINGS = [
+  "metrics.scrapeInterval=1s,metrics.window=5s,metrics.syncPeriod=2s,kafka.enabled=false,memcached.enabled=false",
+  "tcp.autoscaling.behavior.scaleDown.selectPolicy=Disabled,tcp.env.SIGTERM_TIMEOUT=1",
+  "ws.env.SIGTERM_TIMEOUT=1,ws.env.DRAIN_SPREAD=1,ws.terminationGracePeriodSeconds=20",
+  "ws.env.SESSION_REFRESH=1,ws-client.env.RETURN_AFTER=1,ws-client.env.CONNECT_EVERY=5ms",
+  "balancer.env.UTILIZATION_INTERVAL=1,balancer.env.BALANCE_INTERVAL=3",
+];
 
-let home, env;
+let home, env, link, base;
 before(() => {
   home = mkdtempSync(join(tmpdir(), "dashboard-"));
   env = { ...process.env, HOME: home, XDG_STATE_HOME: `${home}/state`, XDG_RUNTIME_DIR: `${home}/run`, PLAYCTL_PLATFORM: "dashboard-test" };
-  const quick = "metrics.scrapeInterval=1s,metrics.window=5s,metrics.syncPeriod=2s,kafka.enabled=false,memcached.enabled=false";
-  // What is scaled by hand stays.
-  const stays = "tcp.autoscaling.behavior.scaleDown.selectPolicy=Disabled";
-  playctl(["up", "--set", quick, "--set", stays, "--quiet"], { env });
+  const told = playctl(["up", "-f", "balancer", ...SETTINGS.flatMap((set) => ["--set", set]), "--quiet"], { env });
+  // The address is printed, and the command of its own says the same.
+  link = told.match(/^ +page +(http:\S+#[0-9a-f]{32})$/m)?.[1];
+  assert.ok(link, told);
+  assert.equal(playctl(["dashboard"], { env }).trim(), link);
+  base = link.split("#")[0];
 });
 after(async () => {
   await close();
@@ -25,7 +36,9 @@ after(async () => {
   rmSync(home, { recursive: true });
 });
 
-/** Starts it and waits for its address. */
+const expected = (request) => request.startsWith(base);
+
+/** Starts one that serves by itself, and waits for its address. */
 async function dashboard(context, ...args) {
   const child = spawn(program, ["dashboard", ...args], { env, stdio: ["ignore", "pipe", "inherit"] });
   // Whatever becomes of the test.
@@ -39,6 +52,18 @@ async function dashboard(context, ...args) {
     },
   };
 }
+
+const server = (page, name) => page.locator("#servers").getByRole("button", { name });
+const outcome = (page) => page.getByRole("status", { name: "Outcome" });
+const confirm = (page) => page.getByRole("dialog").getByRole("button", { name: "Do it" }).click();
+
+async function scale(page, service, replicas) {
+  const form = page.locator("#actions form", { has: page.getByRole("button", { name: `Scale ${service}`, exact: true }) });
+  await form.getByRole("spinbutton").fill(String(replicas));
+  await form.getByRole("button", { name: "Scale" }).click();
+}
+
+const replicas = (service) => JSON.parse(playctl(["status", "--output", "json"], { env })).services.find(({ name }) => name === service).desired;
 
 test("a recorded run is shown by a server, under its policy, and axe finds nothing", async (context) => {
   const { url, end } = await dashboard(context, "--run", RECORDED);
@@ -55,28 +80,156 @@ test("a recorded run is shown by a server, under its policy, and axe finds nothi
   await end();
 });
 
-test("replicas, connections and decisions appear while they happen, and a page that lost its server catches up", async (context) => {
-  let served = await dashboard(context);
-  const { url } = served;
-  const { page, end } = await view(url, { expected: (request) => request.startsWith(url) });
-  const servers = page.locator("#servers");
-  await servers.getByRole("button", { name: /tcp-0/ }).waitFor();
-  playctl(["scale", "tcp", "2", "--quiet"], { env });
-  await servers.getByRole("button", { name: /tcp-1\s.*ready/ }).waitFor();
-  await page.locator("#events").getByText("set by hand").first().waitFor();
+test("a platform is scaled, drained, killed and loaded from its page, and each outcome is said in words", async () => {
+  const { page, troubles, end } = await view(link, { expected });
+  await server(page, /tcp-0/).waitFor();
+  assert.equal(new URL(page.url()).hash, "", "the token cannot be seen or copied by chance");
+  await scale(page, "tcp", 2);
+  await outcome(page).getByText("tcp 1 → 2").waitFor();
+  await server(page, /tcp-1\s.*ready/).waitFor();
 
-  const load = spawn(program, ["load", "--conns", "200", "--rate", "1k/s", "--for", "20s", "--quiet"], { env, stdio: "ignore" });
-  context.after(() => load.kill("SIGKILL"));
-  await servers.locator("output", { hasText: /: 200 connections on 2 replicas/ }).waitFor();
+  // A load of the page itself; one of a terminal is heard in the same way.
+  const actions = page.locator("#actions");
+  await actions.getByRole("spinbutton", { name: "Connections" }).fill("200");
+  await actions.getByRole("spinbutton", { name: "Hold, s" }).fill("600");
+  await actions.getByRole("button", { name: "Start" }).click();
+  await outcome(page).getByText("tcp-10k runs").waitFor();
+  await page.locator("#servers output", { hasText: /: 200 connections on / }).waitFor();
+  for (const title of ["Connect", "First byte", "Message"]) await page.locator("#latency").getByRole("heading", { name: title, exact: true }).waitFor();
+  await page.getByRole("list", { name: "Gateways" }).getByText("gateway-node-0").first().waitFor();
+  await page.locator("#time-line").getByText(/The autoscalers look again at \d\d:\d\d:\d\d/).waitFor();
 
-  // The server goes and comes back at the same address; what happened meanwhile is there without a reload.
+  // With the keyboard alone: a server is chosen, drained, and the question answered.
+  await server(page, /tcp-1\s/).focus();
+  await page.keyboard.press("Enter");
+  const details = page.getByRole("region", { name: "Server tcp-1" });
+  await details.getByText(/127\.\d+\.2\.2:40000/).waitFor();
+  await details.getByRole("button", { name: "Drain tcp-1" }).focus();
+  await page.keyboard.press("Enter");
+  await accessible(page, "the question");
+  await page.keyboard.press("Escape");
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  await details.getByRole("button", { name: "Drain tcp-1" }).click();
+  await confirm(page);
+  await outcome(page).getByText(/tcp-1 drains with .* another replica takes its place/).waitFor();
+  // Its clients come back to the other one: they move, in words.
+  await page.locator(".moves-text", { hasText: /moved within 10 seconds: .*tcp-1 → tcp-/ }).waitFor();
+
+  await server(page, /tcp-0\s/).click();
+  await page.getByRole("button", { name: "Kill tcp-0" }).click();
+  await confirm(page);
+  await outcome(page).getByText(/killed tcp-0 .*it is started again/).waitFor();
+  await page.locator("#events").getByText(/tcp-0 .*killed|tcp-0 crashed|tcp-0 .*SIGKILL/).first().waitFor();
+
+  await actions.getByRole("button", { name: "Stop the load" }).click();
+  await actions.getByText("tcp-10k: was stopped.").waitFor();
+  assert.deepEqual(troubles, []);
+  // What cannot be done is said as the command line says it.
+  await actions.getByRole("combobox", { name: "Scenario" }).selectOption("udp-burst");
+  await actions.getByRole("button", { name: "Start" }).click();
+  await outcome(page).getByText(/Not done: .*udp/).waitFor();
+  await end();
+});
+
+test("WebSocket users are connected, listed, moved by the balancer and disconnected", async () => {
+  const { page, troubles, end } = await view(link, { expected });
+  const actions = page.locator("#actions");
+  await actions.getByRole("spinbutton", { name: "Number of users" }).fill("9");
+  await actions.getByRole("button", { name: "Connect", exact: true }).click();
+  await outcome(page).getByText("9 users are told to connect").waitFor();
+  // More than 80 % of what one server is meant to have: the balancer adds one and moves users there.
+  await server(page, /ws-1\s/).waitFor();
+  await page.locator(".moves-text", { hasText: /ws-0 → ws-1/ }).waitFor();
+  await server(page, /ws-1\s/).click();
+  const details = page.getByRole("region", { name: "Server ws-1" });
+  await details.getByRole("button", { name: /^Disconnect user-/ }).first().waitFor();
+  const name = await details.getByRole("button", { name: /^Disconnect user-/ }).first().getAttribute("aria-label");
+  for (const [scheme, width] of [["light", 1280], ["dark", 360]]) {
+    await page.emulateMedia({ colorScheme: scheme });
+    await page.setViewportSize({ width, height: 900 });
+    // The curves are drawn anew for the width.
+    await page.waitForFunction(() => document.documentElement.scrollWidth <= document.documentElement.clientWidth);
+    await fits(page, `${scheme}, ${width} px`);
+    await accessible(page, `${scheme}, ${width} px`);
+  }
+  await details.getByRole("button", { name, exact: true }).click();
+  await confirm(page);
+  await outcome(page).getByText(`${name.replace("Disconnect ", "")} is told to disconnect`).waitFor();
+  await details.getByRole("button", { name, exact: true }).waitFor({ state: "detached" });
+  await details.getByRole("button", { name: "Select all" }).click();
+  await details.getByRole("button", { name: /^Disconnect the selection \([1-9]/ }).click();
+  await confirm(page);
+  await details.getByRole("heading", { name: "0 users" }).waitFor();
+  assert.deepEqual(troubles, []);
+  await end();
+});
+
+test("who has no token only sees, and so does everybody where nothing may be changed", async (context) => {
+  const served = await dashboard(context, "--read-only");
+  const token = link.split("#")[1];
+  for (const [url, why] of [[base, /To act, open the whole address/], [`${served.url}#${token}`, /served with --read-only/]]) {
+    const { page, end } = await view(url, { expected: (request) => request.startsWith(url.split("#")[0]) });
+    await server(page, /tcp-0/).waitFor();
+    await page.locator("#actions").getByText(why).waitFor();
+    await server(page, /tcp-0/).click();
+    await page.getByRole("region", { name: "Server tcp-0" }).waitFor();
+    assert.equal(await page.getByRole("button", { name: /^(Kill|Drain|Scale|Start|Connect)\b/ }).count(), 0);
+    await end();
+  }
+  const refused = await fetch(`${served.url}act`, {
+    method: "POST",
+    headers: { Origin: served.url.slice(0, -1), "Content-Type": "application/json", "X-Playctl-Token": token },
+    body: JSON.stringify({ do: "scale", service: "tcp", replicas: 1 }),
+  });
+  assert.equal(refused.status, 403);
+  await served.end();
+});
+
+test("a page of somebody else's in the same browser can neither read nor act, even if it knows the token", async (context) => {
+  const stranger = createServer((_, response) => response.setHeader("Content-Type", "text/html").end("<!doctype html><title>stranger</title>"));
+  context.after(() => stranger.close());
+  await new Promise((listening) => stranger.listen(0, "127.0.0.1", listening));
+  const { page, end } = await view(`http://127.0.0.1:${stranger.address().port}/`, { expected: () => true });
+  const before = replicas("tcp");
+  const token = link.split("#")[1];
+  const got = await page.evaluate(
+    async ([base, token]) => {
+      const body = JSON.stringify({ do: "scale", service: "tcp", replicas: 5 });
+      const attempt = (path, options) => fetch(base + path, options).then((response) => response.type, (error) => error.name);
+      const told = (source) => new Promise((resolve) => Object.assign(source, { onmessage: () => resolve("told"), onerror: () => resolve("refused") }));
+      const script = new Promise((resolve) => {
+        const element = Object.assign(document.createElement("script"), { src: `${base}run.json`, onload: () => resolve("loaded"), onerror: () => resolve("refused") });
+        document.body.append(element);
+      });
+      return [
+        await attempt("run.json", {}),
+        await attempt("act", { method: "POST", headers: { "Content-Type": "application/json", "X-Playctl-Token": token }, body }),
+        await attempt("act", { method: "POST", mode: "no-cors", body }),
+        await told(new EventSource(`${base}news`)),
+        await script,
+      ];
+    },
+    [base, token],
+  );
+  assert.deepEqual(got, ["TypeError", "TypeError", "opaque", "refused", "refused"]);
+  assert.equal(replicas("tcp"), before);
+  await end();
+});
+
+test("a page that lost its server catches up", async (context) => {
+  let served = await dashboard(context, "--port", "0");
+  const own = served.url.split("#")[0];
+  const { page, end } = await view(served.url, { expected: (request) => request.startsWith(own) });
+  await server(page, /tcp-0/).waitFor();
   await served.end();
   await page.getByRole("status").getByText("The connection to playctl is lost").waitFor();
-  playctl(["scale", "tcp", "3", "--quiet"], { env });
-  served = await dashboard(context, "--port", new URL(url).port);
+  const more = replicas("tcp") + 1;
+  playctl(["scale", "tcp", String(more), "--quiet"], { env });
+  served = await dashboard(context, "--port", new URL(own).port);
   await page.getByRole("status").getByText("Live", { exact: true }).waitFor();
-  await servers.getByRole("button", { name: /tcp-2\s.*ready/ }).waitFor();
-  await once(load, "exit");
+  await page.locator("#events").getByText(`tcp ${more - 1} → ${more}`).first().waitFor({ timeout: SOON });
+  // It has the token of the one before.
+  await page.locator("#actions").getByText(/To act, open the whole address/).waitFor();
   await served.end();
   await end();
 });

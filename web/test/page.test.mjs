@@ -54,9 +54,6 @@ test("the original's walk: a host, 7 users, 2 more, a second server, one user le
   assert.equal(await page.title(), "Server-User Network");
   await page.getByRole("heading", { name: "Server-User Network", level: 1 }).waitFor();
 
-  const painted = await page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime);
-  console.log(`the page: first painted after ${Math.round(painted)} ms`);
-
   // A host that is none is refused; Enter applies one that is.
   const field = page.getByRole("textbox", { name: "Host" });
   assert.equal(await field.inputValue(), host, "the one that the page is from");

@@ -5,8 +5,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { accessible, close, fits, playctl, root, view } from "./browser.mjs";
+import { hour } from "./hour.mjs";
+import { changed as looksChanged, same } from "./pictures.mjs";
 
 const RECORDED = `${root}crates/report/tests/fixtures/tcp-10k.jsonl`;
+/** A short run with a policy that holds replicas back, a window, and a replica that drains: see its first lines. */
+const HELD = `${root}web/test/fixtures/held.jsonl`;
 let folder;
 before(() => {
   folder = mkdtempSync(join(tmpdir(), "report-"));
@@ -68,6 +72,99 @@ test("a decision explains itself on hover and on focus, and Escape takes the exp
   await end();
 });
 
+test("a mark that stands for several says so and tells each, and the trouble among them gives it its sign", async () => {
+  const { page, end } = await view(report("several.html", RECORDED), { width: 360 });
+  const several = page.locator(".mark.several").first();
+  await several.waitFor();
+  assert.match(await several.innerText(), /^\D×\d+$/);
+  const count = Number((await several.innerText()).split("×")[1]);
+  await several.focus();
+  assert.equal(await page.getByRole("tooltip").locator("p").count(), Math.min(8, count));
+  assert.match(await several.getAttribute("aria-label"), new RegExp(`^${count} from `));
+  await end();
+});
+
+test("what holds replicas back is seen for as long as it does, and explains itself on hover and on focus", async () => {
+  const { page, troubles, end } = await view(report("held.html", HELD));
+  const line = page.locator("#time-line");
+  for (const [kind, words] of [["policy", /A policy lets it go no further than \d at once, and the metrics ask for \d/], ["window", /The stabilization window holds \d, and the metrics ask for \d/]]) {
+    const hold = line.getByRole("button", { name: new RegExp(`^${kind}, `) }).first();
+    await hold.hover();
+    await page.getByRole("tooltip").getByText(words).waitFor();
+    await page.mouse.move(0, 0);
+    await page.getByRole("tooltip").waitFor({ state: "detached" });
+    await hold.focus();
+    await page.getByRole("tooltip").getByText(words).waitFor();
+    await page.keyboard.press("Escape");
+    await page.getByRole("tooltip").waitFor({ state: "detached" });
+  }
+  assert.deepEqual(troubles, []);
+  await end();
+});
+
+test("at each moment the page tells what happens next, by the reader's clock", async () => {
+  const { page, end } = await view(report("next.html", RECORDED));
+  const line = page.locator("#time-line");
+  const slider = line.getByRole("slider");
+  const at = (ms) => slider.evaluate((slider, ms) => { slider.value = String(ms); slider.dispatchEvent(new Event("input", { bubbles: true })); }, ms);
+  await at(160_000);
+  await line.getByText("may scale down to 1 at 06:46:21 (3:00.0): until then the stabilization window holds 2, and the metrics ask for 1").waitFor();
+  await at(24_000);
+  await line.getByText(/the autoscaler looks again at 06:\d\d:\d\d \(/).waitFor();
+  await line.getByText(/then came 1 → 2, at 06:/).waitFor();
+  await end();
+});
+
+test("a service without an autoscaler has its connections on the time line", async () => {
+  const by_hand = changed("by-hand.jsonl", (line) => {
+    const event = JSON.parse(line);
+    if (event.type === "PlatformStarted") for (const service of event.services) Object.assign(service, { autoscaled: null, targets_milli: {} });
+    if (/^(HpaSynced|Metric|DesiredChanged|ScaleDown)/.test(event.type)) Object.assign(event, { type: "Warning", message: "left out" });
+    return JSON.stringify(event);
+  });
+  const { page, end } = await view(report("by-hand.html", by_hand));
+  const line = page.locator("#time-line");
+  const connections = line.locator(".values li", { hasText: "connections" });
+  await line.getByRole("slider").focus();
+  await page.keyboard.press("Home");
+  for (let press = 0; press < 4; press += 1) await page.keyboard.press("PageUp");
+  assert.match(await connections.innerText(), /connections [\d,]{5,}/);
+  await end();
+});
+
+test("latency has bands of connect, first byte and message", async () => {
+  const { page, end } = await view(report("bands.html", HELD));
+  const latency = page.locator("#latency");
+  for (const name of ["Connect", "First byte", "Message"]) await latency.getByRole("heading", { name, exact: true }).waitFor();
+  assert.equal(await latency.locator("canvas").count(), 3);
+  // They show the whole run, as the time line does, though connects end early.
+  assert.equal(await page.getByRole("button", { name: "Show the whole run" }).count(), 0);
+  await end();
+});
+
+test("everything is reached with the keyboard, and nothing moves for those who ask for that", async () => {
+  const { page, end } = await view(report("keys.html", RECORDED));
+  await page.locator(".mark").first().waitFor();
+  const reached = new Set();
+  // Far more often than there are stops.
+  for (let press = 0; press < 400; press += 1) {
+    await page.keyboard.press("Tab");
+    const stop = await page.evaluate(() => {
+      const element = document.activeElement;
+      if (!element || element === document.body) return null;
+      const part = element.closest("section")?.id ?? element.closest("nav")?.tagName ?? "";
+      return `${part} ${element.tagName}${element.type ? `:${element.type}` : ""}${element.classList.contains("mark") ? ".mark" : element.classList.contains("hold") ? ".hold" : ""}`;
+    });
+    if (stop === null) break;
+    reached.add(stop);
+  }
+  for (const stop of ["NAV A", "time-line BUTTON:button.mark", "time-line BUTTON:button.hold", "time-line INPUT:range", "time-line SUMMARY", "servers INPUT:range", "servers BUTTON:button", "latency INPUT:range", "figures DIV", "events INPUT:search", "events INPUT:checkbox"]) {
+    assert.ok(reached.has(stop), `${stop}: ${[...reached].join(", ")}`);
+  }
+  assert.equal(await page.locator(".bubble").first().evaluate((bubble) => getComputedStyle(bubble).transitionDuration), "0s");
+  await end();
+});
+
 test("a moment is chosen with the keyboard, and its values and the autoscaler's reason are text", async () => {
   const { page, end } = await view(report("moment.html", RECORDED));
   const line = page.locator("#time-line");
@@ -124,7 +221,7 @@ test("two runs are compared figure by figure", async () => {
 });
 
 test("whatever a run has in its texts stays text", async () => {
-  const hostile = '</script><img src=x onerror="globalThis.taken=1"><script>globalThis.taken=1</script>';
+  const hostile = '</script><img src=x onerror="globalThis.taken=1"><script>globalThis.taken=1</script> javascript:globalThis.taken=1 \u202e';
   const file = changed("hostile.jsonl", (line) => {
     const event = JSON.parse(line);
     const poison = (value, key) => {
@@ -140,6 +237,9 @@ test("whatever a run has in its texts stays text", async () => {
   assert.equal(await page.evaluate(() => globalThis.taken), undefined);
   assert.equal(await page.locator("img").count(), 0);
   assert.equal(await page.locator("script").count(), 2);
+  const links = await page.locator("[href], [src], [action], [formaction]").evaluateAll((all) => all.map((one) => one.getAttribute("href") ?? one.outerHTML));
+  assert.ok(links.length > 0 && links.every((link) => /^#[a-z-]+$/.test(link)), links.join(" "));
+  assert.ok(!(await page.locator("body").innerText()).includes("\u202e"), "marks of direction are written out");
   assert.deepEqual(troubles, []);
   await end();
 });
@@ -158,28 +258,44 @@ test("a run with times that no run has is shown, too", async () => {
 
 test("a run of an hour with a hundred replicas is at most 5 MiB", async () => {
   const file = join(folder, "hour.jsonl");
-  const latency = (max_us) => ({ count: 9, min_us: 90, mean_us: 300, p50_us: 300, p90_us: 500, p99_us: 800, p999_us: max_us, max_us });
-  const totals = JSON.parse(readFileSync(RECORDED, "utf8").split("\n").find((line) => line.includes('"LoadTick"'))).totals;
-  const names = Array.from({ length: 100 }, (_, index) => `service-${index}`);
-  const lines = [];
-  const push = (second, type, fields) => {
-    const wall = new Date(second * 1000).toISOString();
-    lines.push(JSON.stringify({ v: 1, seq: lines.length, run: "01a1fcd8-620f-75ca-9a05-f87039aa7a7d", source: "load", t_ms: second * 1000, wall, type, ...fields }));
-  };
-  for (let second = 0; second < 3600; second += 1) {
-    const by_replica = Object.fromEntries(names.map((name, index) => [name, 50 + ((second * 7 + index) % 97)]));
-    const message = latency(900 + (second % 50));
-    push(second, "LoadTick", { open: 10_000, connecting: 0, totals, connect: message, message, by_replica, skew: null });
-    if (second % 15 === 0) push(second, "ReplicasSet", { service: "service", from: 1 + (second % 2), to: 2 - (second % 2) });
-  }
-  writeFileSync(file, lines.join("\n") + "\n");
+  hour(file);
   const url = report("hour.html", file);
   const size = statSync(url.slice("file://".length)).size;
   assert.ok(size <= 5 * 1024 * 1024, `${size} bytes`);
   const { page, troubles, end } = await view(url);
   await page.locator("#servers .bubble").nth(99).waitFor();
-  const ready = await page.evaluate(() => Math.round(performance.getEntriesByType("navigation")[0].domContentLoadedEventEnd));
-  console.log(`an hour: ${Math.round(size / 1024)} KiB, drawn ${ready} ms after it was opened`);
   assert.deepEqual(troubles, []);
+  await end();
+});
+
+const VIEWS = ["verdicts", "time-line", "servers", "latency", "figures", "events"];
+
+test("each view of a report looks as it did, light and dark, wide and narrow, and a changed one does not", async () => {
+  const url = report("look.html", HELD);
+  const two = report("look-two.html", HELD, "--compare", HELD);
+  for (const scheme of ["light", "dark"]) {
+    for (const width of [1280, 360]) {
+      const { page, end } = await view(url, { scheme, width, steady: true });
+      await page.locator(".mark").first().waitFor();
+      await page.evaluate(() => document.fonts.ready);
+      for (const part of VIEWS) await same(page, page.locator(`#${part}`), `${part}-${scheme}-${width}`);
+      await end();
+    }
+    const compared = await view(two, { scheme, steady: true });
+    await compared.page.locator(".mark").first().waitFor();
+    await same(compared.page, compared.page.locator("#figures"), `figures-two-${scheme}-1280`);
+    await compared.end();
+  }
+  if (process.env.UPDATE_PICTURES) return;
+  const { page, end } = await view(url, { steady: true });
+  await page.locator(".mark").first().waitFor();
+  const change = (part, how) => page.locator(`#${part}`).evaluate(how);
+  await change("verdicts", (part) => part.querySelector("li").remove());
+  await change("time-line", (part) => part.querySelector("canvas").style.setProperty("visibility", "hidden"));
+  await change("servers", (part) => part.querySelector(".bubble").style.setProperty("scale", "0.3"));
+  await change("latency", (part) => part.querySelector("canvas").style.setProperty("opacity", "0.2"));
+  await change("figures", (part) => part.querySelector("tbody tr").remove());
+  await change("events", (part) => { for (const kind of part.querySelectorAll(".kind")) kind.style.setProperty("visibility", "hidden"); });
+  for (const part of VIEWS) await looksChanged(page, page.locator(`#${part}`), `${part}-light-1280`);
   await end();
 });

@@ -17,6 +17,7 @@ pub(crate) const MESSAGE: &[u8] = b"msg:12345";
 const TCP: SocketAddr = loopback(1, 1, 40_000);
 const UDP: SocketAddr = loopback(1, 1, 50_000);
 const WS: SocketAddr = loopback(1, 1, 8088);
+const PROFILES: SocketAddr = loopback(1, 1, 8080);
 /// Of the Redis that `ws` lists its sessions in, a thread of this process.
 const REDIS: SocketAddr = loopback(1, 100, 6379);
 const ADMIN_PORT: u16 = 9100;
@@ -92,6 +93,16 @@ impl Direct {
             Contestant::HaProxy | Contestant::Envoy => bail!("{} is not a server", contestant.name()),
         };
         Ok(Self { process, address: WS, contestant, _redis: redis })
+    }
+
+    /// The `profiles` service with a keyspace of Cassandra.
+    pub(crate) fn profiles(programs: &Programs, keyspace: &str) -> Result<Self> {
+        let process = service("profiles", programs, PROFILES)?
+            .env("CASSANDRA_CONTACT_POINTS", programs.cassandra()?.contact_points())
+            .env("CASSANDRA_KEYSPACE", keyspace)
+            .env("CASSANDRA_TIMEOUT", "30s")
+            .answering(admin(PROFILES), "/readyz")?;
+        Ok(Self { process, address: PROFILES, contestant: Contestant::Playctl, _redis: None })
     }
 
     /// Several `tcp` services, each at an address of its own.

@@ -58,7 +58,7 @@ const NONE: [(&str, &str); 4] = [
 pub(super) fn explain(error: &mut Error, words: &[String]) {
     match error.kind() {
         ErrorKind::UnknownArgument => {}
-        ErrorKind::InvalidSubcommand => return leave_out_hidden(error),
+        ErrorKind::InvalidSubcommand => return suggest_command(error, words),
         _ => return,
     }
     let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return };
@@ -75,12 +75,26 @@ pub(super) fn explain(error: &mut Error, words: &[String]) {
     }
 }
 
-/// Commands for playctl's own processes are no suggestions.
-fn leave_out_hidden(error: &mut Error) {
-    let Some(ContextValue::Strings(names)) = error.remove(ContextKind::SuggestedSubcommand) else { return };
+/// Of the names that are near an unknown one, commands for playctl's own processes are no suggestions; and clap does not
+/// see that two letters changed places.
+fn suggest_command(error: &mut Error, words: &[String]) {
+    let found = match error.remove(ContextKind::SuggestedSubcommand) {
+        Some(ContextValue::Strings(names)) => names,
+        Some(ContextValue::String(name)) => vec![name],
+        _ => Vec::new(),
+    };
     let cli = Cli::command();
-    let is_shown = |name: &String| cli.find_subcommand(name).is_some_and(|command| !command.is_hide_set());
-    let names: Vec<String> = names.into_iter().filter(is_shown).collect();
+    // `serve pag` is about what can be served: the words before the unknown one lead there.
+    let command =
+        words.iter().skip(1).fold(&cli, |command, word| command.find_subcommand(word).unwrap_or(command));
+    let shown: Vec<&str> =
+        command.get_subcommands().filter(|known| !known.is_hide_set()).map(Command::get_name).collect();
+    let mut names: Vec<String> = found.into_iter().filter(|name| shown.contains(&name.as_str())).collect();
+    if let (true, Some(ContextValue::String(typed))) =
+        (names.is_empty(), error.get(ContextKind::InvalidSubcommand))
+    {
+        names.extend(yaml::nearest(typed, shown).map(str::to_owned));
+    }
     if !names.is_empty() {
         error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(names));
     }
@@ -117,6 +131,25 @@ mod tests {
             let text = error.to_string();
             assert!(!text.contains("load-worker") && !text.contains("'supervisor'"), "{text}");
             assert!(suggested.is_none_or(|name| text.contains(name)), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_name_is_suggested_at_every_level() {
+        for (words, suggested) in [
+            (&["serve", "pag"][..], "'page'"),
+            (&["serve", "balancr"], "'balancer'"),
+            (&["--output", "json", "serve", "tpc"], "'tcp'"),
+            (&["image", "biuld"], "'build'"),
+            (&["node", "ad"], "'add'"),
+            (&["satus"], "'status'"),
+        ] {
+            let words: Vec<String> =
+                std::iter::once("playctl").chain(words.iter().copied()).map(str::to_owned).collect();
+            let mut error = Cli::command().try_get_matches_from(&words).unwrap_err();
+            explain(&mut error, &words);
+            let text = error.to_string();
+            assert!(text.contains(suggested), "{words:?}: {text}");
         }
     }
 

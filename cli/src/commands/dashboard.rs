@@ -1,75 +1,169 @@
 //! `playctl dashboard`
 
-use std::{path::PathBuf, sync::mpsc};
+mod browser;
+mod hands;
+mod present;
+mod started;
 
-use dashboard::{Server, Stage};
-use platform::target::EventsFrom;
+use std::{
+    net::TcpListener,
+    os::fd::AsFd as _,
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use dashboard::{Acting, Server, Stage};
+use platform::{Target, exit, target::EventsFrom};
 use report::Story;
+use uuid::Uuid;
 
+pub(crate) use self::present::hearsay_key;
+use self::{hands::OwnHands, present::Present, started::StartedLoad};
 use super::{Context, Failure, Outcome};
-use crate::{platform_source, results, run_file};
+use crate::{args::TargetKind, hint, platform_source, results, run_file};
 
-/// Show a platform as it lives, in a browser
+/// How often it is looked whether anybody still wants the page.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The process that a platform's supervisor started ends when no page has been open for this long.
+const UNSEEN_MAX: Duration = Duration::from_mins(1);
+
+/// Open a page that shows a platform as it lives, and acts on it
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  playctl dashboard                 the platform of this machine; the address is
-                                    printed, Ctrl-C ends it
-  playctl dashboard --port 8490     at an address that stays the same
-  playctl dashboard --run run.jsonl             a recorded run
-  playctl dashboard --target cluster -n chat    autoscalers of a cluster
+  playctl dashboard                 the page of this machine's platform, which
+                                    playctl up serves: prints and opens it
+  playctl dashboard --no-open       prints the address alone
+  playctl dashboard --target cluster -n chat    a page of autoscalers of a
+                                    cluster, served until Ctrl-C
+  playctl dashboard --run run.jsonl             of a recorded run
+  playctl dashboard --read-only     one that shows and changes nothing, served
+                                    until Ctrl-C
 
-The page can be opened on this machine alone, and only shows: it changes
-nothing.")]
+The address can be opened on this machine alone. What follows # in it is the
+token that acting takes: who has the address without it sees the platform and
+changes nothing.")]
 pub(crate) struct Args {
     /// A recorded run in place of a platform
     #[arg(long, value_name = "RUN.jsonl")]
     run: Option<PathBuf>,
-    /// The port of the page; default: any free one
-    #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
-    port: u16,
+    /// Serve a page of its own here, until Ctrl-C; default: any free one
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
+    /// Serve a page that changes nothing
+    #[arg(long)]
+    read_only: bool,
+    /// Print the address alone; without a terminal or a screen nothing is opened either
+    #[arg(long)]
+    no_open: bool,
+    /// Serve the platform's page at the listener that is standard input; used by the supervisor
+    #[arg(long, hide = true, conflicts_with_all = ["run", "port", "read_only"])]
+    inherited: bool,
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let (stop, stopped) = mpsc::channel();
-    context.interrupt.on_interrupt(move || {
-        // A send fails only when nobody waits any more.
-        let _ = stop.send(());
-    });
+    if args.inherited {
+        return for_platform(context);
+    }
     if let Some(path) = &args.run {
         let mut story = Story::new(&path.to_string_lossy());
         for note in run_file::read(path, |event| story.push(event))?.notes() {
             story.note(&note);
         }
-        let _server = serve(context, args.port, &Stage::new(story))?;
-        let _ = stopped.recv();
+        let server = start(listen(args.port)?, &Stage::new(story), None)?;
+        announce(context, args, format!("http://{}/", server.address()), None);
+        while_wanted(context, || true);
         return context.ended();
     }
     let target = platform_source::target(context)?;
-    let events = target.events(EventsFrom::Start)?;
-    let stage = Stage::new(Story::new("live"));
-    let _server = serve(context, args.port, &stage)?;
-    for event in platform_source::while_wanted(context, events) {
-        match event {
-            Ok(event) => stage.push(&event),
-            Err(error) => {
-                context.printer.error(&format!("playctl: the platform's events ended: {error}"));
-                stage.note(&format!("the platform's events ended: {error}"));
-            }
-        }
+    let is_own = args.port.is_some() || args.read_only || context.global.target != TargetKind::Local;
+    if !is_own && target.is_up()? {
+        let page = local::LocalTarget::new(&context.global.platform)?.page().ok_or_else(|| {
+            let again = hint::complete("playctl down, playctl up", &context.global.selection());
+            Failure::failed(format!(
+                "the platform has no page; it was brought up by another version: {again}"
+            ))
+        })?;
+        announce(context, args, page.link(), Some(&page.opener));
+        return Ok(exit::DONE);
     }
-    if !context.interrupt.is_set() && !context.printer.closed() {
-        stage.note("The platform is gone; this is what was seen of it.");
-        let _ = stopped.recv();
-    }
+    let token = (!args.read_only).then(|| Uuid::new_v4().simple().to_string());
+    let show = Show::begin(context, target, listen(args.port)?, token.clone())?;
+    let fragment = token.map_or(String::new(), |token| format!("#{token}"));
+    announce(context, args, format!("http://{}/{fragment}", show.server.address()), None);
+    while_wanted(context, || true);
     context.ended()
 }
 
-fn serve(context: &Context, port: u16, stage: &Stage) -> Result<Server, Failure> {
-    let server = Server::start(port, stage)
-        .map_err(|error| Failure::failed(format!("cannot serve the page on 127.0.0.1:{port}: {error}")))?;
-    let url = format!("http://{}/", server.address());
+/// The process behind the page of a platform on this machine.
+fn for_platform(context: &Context) -> Outcome {
+    local::child::bind_to_parent().map_err(Failure::failed)?;
+    let stdin = std::io::stdin().as_fd().try_clone_to_owned();
+    let listener = TcpListener::from(stdin.map_err(Failure::failed)?);
+    let page = local::LocalTarget::new(&context.global.platform)?.page();
+    let target = platform_source::target(context)?;
+    let show = Show::begin(context, target, listener, page.map(|page| page.token))?;
+    while_wanted(context, || show.stage.unseen_for() < UNSEEN_MAX || show.load.is_running());
+    context.ended()
+}
+
+/// A platform that is shown.
+struct Show {
+    server: Server,
+    stage: Stage,
+    load: StartedLoad,
+}
+
+impl Show {
+    /// `token`: what it takes to act; `None`: nobody may.
+    fn begin(
+        context: &Context,
+        target: Arc<dyn Target>,
+        listener: TcpListener,
+        token: Option<String>,
+    ) -> Result<Self, Failure> {
+        let events = target.events(EventsFrom::Start)?;
+        let stage = Stage::new(Story::new("live"));
+        let load = StartedLoad::new(context.global.selection_words());
+        let present = Present::keep(&stage, Arc::clone(&target), load.clone(), token.is_some())?;
+        let own = OwnHands::new(target, context.global.selection(), load.clone(), present.clone());
+        let server = start(listener, &stage, Some(Acting { hands: Arc::new(own), token }))?;
+        present::tell(&stage, &context.global.selection(), events)?;
+        Ok(Self { server, stage, load })
+    }
+}
+
+fn listen(port: Option<u16>) -> Result<TcpListener, Failure> {
+    let port = port.unwrap_or(0);
+    // Of this machine alone: the address has no password that protects what it shows.
+    TcpListener::bind(("127.0.0.1", port))
+        .map_err(|error| Failure::failed(format!("cannot serve the page on 127.0.0.1:{port}: {error}")))
+}
+
+fn start(listener: TcpListener, stage: &Stage, acting: Option<Acting>) -> Result<Server, Failure> {
+    Server::start(listener, stage, acting)
+        .map_err(|error| Failure::failed(format!("cannot serve the page: {error}")))
+}
+
+/// `opener`: a file that leads to the page.
+fn announce(context: &Context, args: &Args, url: String, opener: Option<&Path>) {
     context.printer.line(&url);
+    if !args.no_open {
+        browser::open(&url, opener);
+    }
     context.printer.document(&results::Dashboard { url });
-    Ok(server)
+}
+
+/// Until Ctrl-C, until nobody reads what is printed, or until it is not wanted any more.
+fn while_wanted(context: &Context, is_wanted: impl Fn() -> bool) {
+    let (stop, stopped) = mpsc::channel();
+    context.interrupt.on_interrupt(move || {
+        // A send fails only when nobody waits any more.
+        let _ = stop.send(());
+    });
+    while stopped.recv_timeout(LOOK_EVERY) == Err(mpsc::RecvTimeoutError::Timeout)
+        && !context.printer.closed()
+        && is_wanted()
+    {}
 }

@@ -34,7 +34,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     Ok(exit::DONE)
 }
 
-fn in_words(service: &str, killed: &Killed) -> String {
+pub(crate) fn in_words(service: &str, killed: &Killed) -> String {
     let Killed { replica, pid, draining, replaced, restart_in } = killed;
     let pid = pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
     if *draining {

@@ -17,7 +17,7 @@ use platform::{
 };
 use scenario::{
     Every, Expect, Expectation, Hold, LoadDuration, Payload, Policy, Profile, Protocol, Rate, Scenario,
-    Stage, fit::Unfit, parse_count,
+    Share, Stage, fit::Unfit, parse_count,
 };
 
 use super::{Context, Failure, Outcome};
@@ -66,7 +66,7 @@ spread 7/7/6, tcp 1 → 2, tcp above target, tcp below target, tcp/tcp-1 ready
 kafka stopped, kafka started.
 Built in: tcp-10k, udp-burst, broadcast, drain, broker-down, kill-server,
 rebalance-10k, node-add, ws-hard-limit, ws-scale-out, ws-scale-in,
-ws-swiss-cheese, ws-storm, stream-6.
+ws-swiss-cheese, ws-storm, stream-6, stream-churn.
 docs/scenarios.md describes the files.
 
 Expectations that fail make the exit status 3. A load that expects answers and
@@ -172,8 +172,11 @@ pub(crate) struct Shape {
     /// Random time on top of the delay
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub reconnect_jitter: Option<Duration>,
+    /// So many of the connections come back in the moment of their end, without delay, jitter or what the server says: 20%
+    #[arg(long, value_name = "SHARE")]
+    pub reconnect_at_once: Option<Share>,
     /// Connections that end stay away
-    #[arg(long, conflicts_with_all = ["reconnect", "reconnect_delay", "reconnect_jitter"])]
+    #[arg(long, conflicts_with_all = ["reconnect", "reconnect_delay", "reconnect_jitter", "reconnect_at_once"])]
     pub no_reconnect: bool,
     /// Ask each connection's server who it is (WHERE): auto, always, never; by default auto where the platform
     /// serves, never elsewhere
@@ -200,6 +203,8 @@ pub(crate) struct Shape {
 }
 
 pub(crate) fn run(context: &Context, args: Args) -> Outcome {
+    // One that a page started ends with the page's server.
+    local::child::bind_to_parent().map_err(Failure::failed)?;
     // A name of a built-in scenario is no file, or one that is not read.
     let inputs = args.what.iter().map(Path::new).chain(args.shape.payload_file.as_deref());
     args.outputs.check(inputs)?;
@@ -338,13 +343,21 @@ fn carry_out(
     });
     let left_out = scenario.drop_unreachable(services);
     options.worker = Some(super::load_worker::command()?);
-    let run = Session::new(context, &scenario, &options).run(&scenario, options, platform, left_out)?;
+    let run = match Session::new(context, &scenario, &options).run(&scenario, options, platform, left_out) {
+        Ok(run) => run,
+        Err(failure) => {
+            if let Some(path) = &outputs.junit {
+                output_files::write(path, &session::junit_of_failure(&scenario, &failure)?)?;
+            }
+            return Err(failure);
+        }
+    };
     if let Some(path) = &outputs.svg {
         output_files::write(path, &run.svg())?;
         context.printer.note(&format!("picture: {}", path.display()));
     }
     if let Some(path) = &outputs.junit {
-        output_files::write(path, &run.junit()?)?;
+        output_files::write(path, &run.junit(&scenario)?)?;
     }
     run.outcome(context, &scenario)
 }
@@ -396,6 +409,16 @@ impl Shape {
                 protocol.service().clone_into(&mut scenario.service);
             }
         }
+        if let (Some(conns), Some(whole)) = (self.conns, &whole)
+            && conns != whole.phases.ramp.connections
+            && let Some(counts) = whole.counts_on()
+        {
+            return Err(Failure::usage(format!(
+                "--conns {conns}: {name} tells of numbers of users (`{counts}`), which another number would make \
+                 untrue; leave the flag out, or change them together in a file of your own",
+                name = whole.name
+            )));
+        }
         let (phases, messages) = (&mut scenario.phases, &mut scenario.messages);
         set(&mut phases.ramp.connections, self.conns);
         set(&mut phases.ramp.rate, self.rate);
@@ -430,6 +453,10 @@ impl Shape {
         }
         reconnect.delay = self.reconnect_delay.or(reconnect.delay);
         reconnect.jitter = self.reconnect_jitter.or(reconnect.jitter);
+        reconnect.at_once = self.reconnect_at_once.or(reconnect.at_once);
+        if self.no_reconnect {
+            reconnect.at_once = None;
+        }
         scenario.path = self.path.clone().or_else(|| scenario.path.take());
         if let Some(rate) = self.send {
             scenario.messages.every = None;
@@ -438,6 +465,7 @@ impl Shape {
             scenario.phases.send = Profile::new(vec![Stage::steady(rate, length)]);
         }
         if let Some(whole) = &whole {
+            scenario.scale_pairs(whole);
             scenario.scale_expectations(whole);
         }
         let expectations = [
@@ -517,6 +545,21 @@ mod tests {
     }
 
     #[test]
+    fn a_scenario_that_tells_of_numbers_of_users_keeps_its_connections() {
+        for (name, _) in scenario::names() {
+            let whole = scenario::find(name).unwrap();
+            let with =
+                |conns| Shape { conns: Some(conns), ..Shape::default() }.lay_over(Some(whole.clone()), None);
+            let refused = with(whole.users() + 1).err().map(|failure| failure.message);
+            assert_eq!(refused.is_some(), whole.counts_on().is_some(), "{name}: {refused:?}");
+            if let Some(message) = refused {
+                assert!(message.starts_with("--conns ") && message.contains(name), "{message}");
+            }
+            assert!(with(whole.phases.ramp.connections).is_ok(), "{name}: the same number changes nothing");
+        }
+    }
+
+    #[test]
     fn how_connections_come_back_is_one_thing() {
         let mut whole = Scenario::default();
         whole.reconnect.never = true;
@@ -527,6 +570,12 @@ mod tests {
         let delay = Some(Duration::from_secs(3));
         assert_eq!(reconnect(Shape { reconnect_delay: delay, ..Shape::default() }).delay, delay);
         assert!(reconnect(Shape { no_reconnect: true, ..Shape::default() }).is_never());
+        let at_once = Some("20%".parse().unwrap());
+        assert_eq!(
+            reconnect(Shape { reconnect_at_once: at_once, reconnect_delay: delay, ..Shape::default() })
+                .at_once,
+            at_once
+        );
         let ws = Shape { path: Some("/{n}".to_owned()), ..Shape::default() };
         let ws = ws.lay_over(None, Some(Protocol::Ws)).unwrap();
         assert_eq!((ws.service.as_str(), ws.path_of(0).as_str()), ("ws", "/1"));

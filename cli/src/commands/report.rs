@@ -2,8 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use platform::{Event, EventKind, event::LoadSummary, exit};
-use report::{Recording, Story};
+use jiff::Timestamp;
+use platform::{
+    Event, EventKind,
+    event::{ExpectationResult, LoadSummary},
+    exit,
+};
+use report::{NotDone, Recording, Story, Suite};
 
 use super::{Context, Failure, Outcome};
 use crate::{args::Output, output_files, platform_source, run_file};
@@ -17,16 +22,19 @@ Examples:
   playctl report run.jsonl --html run.html     one file that needs no network
   playctl report run.jsonl --compare before.jsonl --html both.html
   playctl report run.jsonl --junit junit.xml --svg run.svg
+  playctl load tcp-10k --output jsonl | playctl report - --html - > run.html
+                                               `-` is standard input or output
   playctl watch --from-start --output jsonl > watched.jsonl
                                                a platform's life is a run, too
 
-Lines that are no events are left out, counted and said. The exit status is 0 if
-the report could be made, whatever the run came to.")]
+Lines that are no events are left out, counted and said. Of a run that was cut
+off, the test cases are those that are known, and one more with an error. The
+exit status is 0 if the report could be made, whatever the run came to.")]
 pub(crate) struct Args {
-    /// The run: what `--output jsonl` of load, demo or watch printed
+    /// The run: what `--output jsonl` of load, demo or watch printed; `-` reads standard input
     #[arg(value_name = "RUN.jsonl")]
     run: PathBuf,
-    /// Write it as a page: one file, with everything in it
+    /// Write it as a page: one file, with everything in it; `-` is standard output, here and below
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
     /// A second run, shown beside the first
@@ -54,18 +62,38 @@ impl Args {
 struct Run {
     recording: Recording,
     story: Story,
-    not_done: Vec<String>,
+    began: Option<Timestamp>,
+    /// The scenario, once its load has begun.
+    load: Option<String>,
+    checked: Vec<ExpectationResult>,
+    not_done: Vec<NotDone>,
     summary: Option<Box<LoadSummary>>,
+    end_ms: u64,
+    /// How the command that recorded the run failed.
+    failure: Option<String>,
 }
 
-/// The most actions that are told as not done.
+/// The most actions that are told as not done, and the most expectations of a run without a summary.
 const NOT_DONE_MAX: usize = 1_000;
 
+const CUT_OFF: &str = "the recording ends before the load did: what was expected of the rest is not known";
+
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    output_files::check(args.inputs(), args.outputs())?;
+    let is_file = |path: &&Path| !is_standard(path);
+    output_files::check(args.inputs().filter(is_file), args.outputs().filter(is_file))?;
+    let mut prints = context.printer.output() != Output::Human;
+    let to_stdout = args.outputs().filter(|path| is_standard(path)).count();
+    if to_stdout > 1 || (to_stdout > 0 && prints) {
+        let other = if prints { "--output" } else { "another of these options" };
+        return Err(Failure::usage(format!("`-` is standard output, to which {other} writes; name a file")));
+    }
+    if args.inputs().filter(|path| is_standard(path)).count() > 1 {
+        return Err(Failure::usage("only one of the two runs can be read from standard input (`-`)"));
+    }
     // For people the run is printed, unless they want files of it; for programs it always is.
-    let prints = args.outputs().next().is_none() && context.printer.output() == Output::Human;
-    let mut timeline = prints.then(|| platform_source::timeline(context));
+    prints |= args.outputs().next().is_none();
+    let mut timeline =
+        (prints && context.printer.output() == Output::Human).then(|| platform_source::timeline(context));
     let run = read(context, &args.run, |event| {
         if let Some(timeline) = &mut timeline {
             timeline.feed(event).iter().for_each(|line| context.printer.painted(line));
@@ -85,8 +113,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         keep(context, path, &report::svg(&run.recording))?;
     }
     if let Some(path) = &args.junit {
-        let summary = run.summary(&args.run)?;
-        keep(context, path, &report::junit(summary, &run.not_done).map_err(Failure::failed)?)?;
+        keep(context, path, &run.junit(&args.run)?)?;
     }
     if context.printer.output() == Output::Json {
         context.printer.document(&report::json(&run.recording, run.summary(&args.run)?));
@@ -95,28 +122,54 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
 }
 
 fn read(context: &Context, path: &Path, mut also: impl FnMut(&Event)) -> Result<Run, Failure> {
-    let name = path.file_name().map_or_else(|| path.to_string_lossy(), |name| name.to_string_lossy());
-    let (story, recording) = (Story::new(&name), Recording::default());
-    let mut run = Run { recording, story, not_done: Vec::new(), summary: None };
+    let name = match path.file_name() {
+        _ if is_standard(path) => "standard input".into(),
+        Some(name) => name.to_string_lossy(),
+        None => path.to_string_lossy(),
+    };
+    let mut run = Run {
+        recording: Recording::default(),
+        story: Story::new(&name),
+        began: None,
+        load: None,
+        checked: Vec::new(),
+        not_done: Vec::new(),
+        summary: None,
+        end_ms: 0,
+        failure: None,
+    };
     let read = run_file::read(path, |event| {
-        run.recording.push(event);
-        run.story.push(event);
-        if run.not_done.len() < NOT_DONE_MAX {
-            run.not_done.extend(report::not_done(&event.kind));
-        }
-        if let EventKind::LoadFinished { summary } = &event.kind {
-            run.summary = Some(summary.clone());
-        }
+        run.observe(event);
         also(event);
     })?;
     for note in read.notes() {
         run.story.note(&note);
-        context.printer.note(&format!("{}: {note}", path.display()));
+        // Not progress, which --quiet leaves out: what is shown is not all that there was.
+        context.printer.error(&format!("playctl: {}: {note}", path.display()));
     }
+    run.failure = read.failure;
     Ok(run)
 }
 
 impl Run {
+    fn observe(&mut self, event: &Event) {
+        self.recording.push(event);
+        self.story.push(event);
+        self.began.get_or_insert(event.wall);
+        self.end_ms = self.end_ms.max(event.t_ms);
+        if self.not_done.len() < NOT_DONE_MAX {
+            self.not_done.extend(NotDone::of(&event.kind));
+        }
+        match &event.kind {
+            EventKind::LoadStarted { plan } => self.load = Some(plan.name.clone()),
+            EventKind::ExpectationChecked(result) if self.checked.len() < NOT_DONE_MAX => {
+                self.checked.push(result.clone());
+            }
+            EventKind::LoadFinished { summary } => self.summary = Some(summary.clone()),
+            _ => {}
+        }
+    }
+
     fn summary(&self, path: &Path) -> Result<&LoadSummary, Failure> {
         self.summary.as_deref().ok_or_else(|| {
             Failure::failed(format!(
@@ -125,9 +178,36 @@ impl Run {
             ))
         })
     }
+
+    /// The test cases that are known. A run that was cut off has one that says so.
+    fn junit(&self, path: &Path) -> Result<String, Failure> {
+        let Some(name) = self.summary.as_ref().map(|summary| &summary.plan.name).or(self.load.as_ref())
+        else {
+            return Err(Failure::failed(format!(
+                "{} has no load, so nothing was expected of it that could be a test case",
+                path.display()
+            )));
+        };
+        let (took_ms, expectations, mut troubles) = match &self.summary {
+            Some(summary) => (summary.took_ms, &summary.expectations, report::troubles(summary)),
+            None => (self.end_ms, &self.checked, vec![CUT_OFF.to_owned()]),
+        };
+        troubles.extend(self.failure.clone());
+        let (began, not_done) = (self.began, &self.not_done);
+        let suite = Suite { name, began, took_ms, expectations, not_done, troubles: &troubles };
+        report::junit(&suite).map_err(Failure::failed)
+    }
+}
+
+fn is_standard(path: &Path) -> bool {
+    path == Path::new("-")
 }
 
 fn keep(context: &Context, path: &Path, text: &str) -> Result<(), Failure> {
+    if is_standard(path) {
+        context.printer.file(text);
+        return Ok(());
+    }
     output_files::write(path, text)?;
     context.printer.note(&format!("wrote {} ({} KiB)", path.display(), text.len().div_ceil(1024)));
     Ok(())

@@ -1,7 +1,7 @@
 //! `playctl scale SERVICE N`
 
 use jiff::Timestamp;
-use platform::{exit, target::Scaled};
+use platform::{Target, TargetError, exit, target::Scaled};
 
 use super::{Context, Outcome};
 use crate::{platform_source, results};
@@ -25,27 +25,35 @@ pub(crate) struct Args {
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let target = platform_source::target(context)?;
-    let scaled = target.scale(&args.service, args.replicas)?;
-    let snapshot = target.snapshot()?;
-    let of_service = snapshot.services.iter().find(|service| service.name == args.service);
-    let is_autoscaled = scaled.autoscaled.is_some() && scaled.to > 0;
-    let next_sync = snapshot.next_sync.filter(|_| is_autoscaled);
-    let result = results::Scale {
-        service: args.service.clone(),
-        next_sync_in_ms: next_sync.map(|at| until(at, clock::wall())),
-        pending: of_service.map_or(0, |service| service.pending),
-        scaled,
-    };
+    let result = scale(&*target, &args.service, args.replicas)?;
     context.printer.lines(in_words(&result));
     context.printer.document(&result);
     Ok(exit::DONE)
+}
+
+pub(crate) fn scale(
+    target: &dyn Target,
+    service: &str,
+    replicas: u32,
+) -> Result<results::Scale, TargetError> {
+    let scaled = target.scale(service, replicas)?;
+    let snapshot = target.snapshot()?;
+    let of_service = snapshot.services.iter().find(|known| known.name == service);
+    let is_autoscaled = scaled.autoscaled.is_some() && scaled.to > 0;
+    let next_sync = snapshot.next_sync.filter(|_| is_autoscaled);
+    Ok(results::Scale {
+        service: service.to_owned(),
+        next_sync_in_ms: next_sync.map(|at| until(at, clock::wall())),
+        pending: of_service.map_or(0, |service| service.pending),
+        scaled,
+    })
 }
 
 fn until(at: Timestamp, now: Timestamp) -> u64 {
     u64::try_from(at.duration_since(now).as_millis()).unwrap_or(0)
 }
 
-fn in_words(result: &results::Scale) -> Vec<String> {
+pub(crate) fn in_words(result: &results::Scale) -> Vec<String> {
     let results::Scale { service, scaled, next_sync_in_ms, pending } = result;
     let Scaled { from, to, autoscaled } = *scaled;
     let done =

@@ -34,6 +34,8 @@ struct Program {
     name: &'static str,
     about: &'static str,
     variables: &'static [&'static Variable],
+    /// Command lines that can be copied.
+    examples: &'static str,
     /// Whether HOST and PORT have flags of their own.
     listens: bool,
     run: fn(&Env) -> Outcome,
@@ -43,6 +45,7 @@ const GATEWAY: Program = Program {
     name: "gateway",
     about: "The gateway",
     variables: &gateway::settings::variables::ALL,
+    examples: "  ENDPOINTS_FILE=endpoints.json playctl serve gateway",
     listens: true,
     run: |env| {
         let settings = gateway::Settings::from_env(env).map_err(Failure::usage)?;
@@ -105,7 +108,55 @@ fn program(kind: ServiceKind) -> Program {
             ended(page::run(settings, shutdown()?))
         }),
     };
-    Program { name: kind.name(), about, variables, listens: kind.row().has_clients, run }
+    Program {
+        name: kind.name(),
+        about,
+        variables,
+        examples: examples(kind),
+        listens: kind.row().has_clients,
+        run,
+    }
+}
+
+/// With addresses as the parts have them by themselves: `infrastructure/testbed/testbed up redis` and the like.
+fn examples(kind: ServiceKind) -> &'static str {
+    match kind {
+        ServiceKind::Tcp => {
+            "  playctl serve tcp                  then: nc 127.0.0.1 40000
+  PORT=5151 DIALECT=socketz playctl serve tcp
+  KAFKA_BROKERS=127.0.0.1:9092 MEMCACHED_SERVICE=127.0.0.1 \\
+    playctl serve tcp -H 127.0.0.1"
+        }
+        ServiceKind::Udp => "  MEMCACHED_SERVICE=127.0.0.1 playctl serve udp -p 50000    with tcp's tokens",
+        ServiceKind::Logger => {
+            "  KAFKA_BROKERS=127.0.0.1:9092 \\
+    ELASTICSEARCH_ENDPOINT=http://127.0.0.1:9200 playctl serve logger"
+        }
+        ServiceKind::Ws => {
+            "  REDIS_HOST=127.0.0.1 playctl serve ws
+                   then: playctl load ws://127.0.0.1:8088/api/v1/websocket/user1"
+        }
+        ServiceKind::WsClient => {
+            "  WS_SERVER_HOST=127.0.0.1 WS_SERVER_PORT=8088 playctl serve ws-client
+  curl -d '{\"userIds\": [\"user1\"]}' -H 'Content-Type: application/json' \\
+    127.0.0.1:8089/route/kickstart/ws/batch/connect"
+        }
+        ServiceKind::Balancer => "  REDIS_HOST=127.0.0.1 playctl serve balancer",
+        ServiceKind::Stream => {
+            "  REDIS_HOST=127.0.0.1 PROFILES_URL=http://127.0.0.1:8081 playctl serve stream"
+        }
+        ServiceKind::Profiles => {
+            "  playctl serve profiles             keeps its data in memory
+  CASSANDRA_CONTACT_POINTS=127.0.0.1 playctl serve profiles"
+        }
+        ServiceKind::Directory => "  PROFILES_URL=http://127.0.0.1:8080 playctl serve directory -p 8081",
+        ServiceKind::Page => {
+            "  playctl serve page                 then open http://127.0.0.1:8489/
+  CONNECTION_LIMIT_PER_HOST=30 playctl serve page -H 127.0.0.1 -p 9000
+Any host that has sessions can be typed into the page: a balancer (8488), a
+gateway (8000) or a server (8088), with ws-client on 8089 beside it."
+        }
+    }
 }
 
 fn programs() -> impl Iterator<Item = Program> {
@@ -134,11 +185,14 @@ const FLAGS: [(&str, char, &str, &str); 2] =
 
 impl Subcommand for Request {
     fn augment_subcommands(command: Command) -> Command {
-        let subcommand = |Program { name, about, variables, listens, .. }| {
+        let subcommand = |Program { name, about, variables, examples, listens, .. }| {
             let flags = FLAGS.iter().filter(|_| listens).map(|(long, short, _, about)| {
                 Arg::new(*long).long(*long).short(*short).value_name(long.to_uppercase()).help(*about)
             });
-            Command::new(name).about(about).args(flags).after_help(table::help(variables))
+            Command::new(name)
+                .about(about)
+                .args(flags)
+                .after_help(format!("Examples:\n{examples}\n\n{}", table::help(variables)))
         };
         command.subcommand_required(true).arg_required_else_help(true).subcommands(programs().map(subcommand))
     }
@@ -185,6 +239,28 @@ mod tests {
     use std::fmt::Write as _;
 
     use super::*;
+
+    /// What an example sets is what its service reads, and what follows can be typed.
+    #[test]
+    fn examples_say_what_there_is() {
+        for Program { name, variables, examples, .. } in programs() {
+            let text = examples.replace("\\\n", " ");
+            let commands: Vec<&str> = text.lines().filter(|line| line.contains("playctl serve")).collect();
+            assert!(!commands.is_empty(), "{name}");
+            for line in commands {
+                let (set, words) = line.trim().split_once("playctl").unwrap();
+                for set in set.split_whitespace() {
+                    let (variable, _) = set.split_once('=').unwrap_or((set, ""));
+                    assert!(variables.iter().any(|known| known.name == variable), "{name}: {variable}");
+                }
+                // What is explained beside it follows two blanks at least.
+                let words = words.trim().split("  ").next().unwrap().split_whitespace();
+                let words: Vec<&str> = std::iter::once("playctl").chain(words).collect();
+                let parsed = <crate::args::Cli as clap::Parser>::try_parse_from(&words);
+                assert!(parsed.is_ok() && words[2] == name, "{line}: {:?}", parsed.err());
+            }
+        }
+    }
 
     /// `PLAYCTL_WRITE_DOCS=1 cargo test -p playctl --bin playctl serve` regenerates the page.
     #[test]

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use platform::{
     ServiceKind, exit,
     target::{
-        AutoscalerSnapshot, PartOrigin, PartSnapshot, ReplicaPhase, ReplicaSnapshot, ServiceSnapshot,
-        Snapshot,
+        AutoscalerSnapshot, Decided, PartOrigin, PartSnapshot, ReplicaPhase, ReplicaSnapshot,
+        ServiceSnapshot, Snapshot,
     },
     values::Protocol,
 };
@@ -108,10 +108,8 @@ fn service_lines(
     now: Timestamp,
     width: usize,
 ) {
-    let listens = service
-        .endpoint
-        .as_ref()
-        .map_or(String::new(), |endpoint| format!(", clients connect to {endpoint}"));
+    let at = service.endpoint.as_ref().map(ToString::to_string).or_else(|| service.route.clone());
+    let listens = at.map_or(String::new(), |at| format!(", clients connect to {at}"));
     let head = format!(
         "{}: {} of {} replicas ready{}{listens}",
         service.name,
@@ -130,6 +128,10 @@ fn service_lines(
         for metric in &autoscaler.metrics {
             lines.extend(wrapped(&format!("    {metric}"), width));
         }
+    }
+    if let Some(Decided { at, orders, reason }) = &service.balanced {
+        let text = format!("  balancer, {} ago: {}: {reason}", age(*at, now), orders.join(", "));
+        lines.extend(wrapped(&text, width));
     }
     if service.replicas.is_empty() {
         return;
@@ -269,6 +271,8 @@ mod tests {
             healthy: false,
             restarts: 1,
             pid: Some(1),
+            connects_from: None,
+            connections: None,
         };
         Snapshot {
             platform: "blue".to_owned(),
@@ -279,11 +283,13 @@ mod tests {
             services: vec![ServiceSnapshot {
                 name: "tcp".to_owned(),
                 endpoint: Some("127.77.0.1:10000".parse().unwrap()),
+                route: None,
                 desired: 3,
                 stopped: true,
                 set_by_hand: true,
                 pending: 2,
                 remark: None,
+                balanced: None,
                 replicas: vec![replica],
                 autoscaler: Some(AutoscalerSnapshot {
                     min: 1,
@@ -335,6 +341,19 @@ mod tests {
         snapshot.services.push(balancer);
         let text = render(&snapshot, "", now, 200).join("\n");
         assert!(text.contains("tcp: ") && text.contains("(set by the balancer, or by hand)"), "{text}");
+    }
+
+    #[test]
+    fn what_a_balancer_last_ordered_is_told_with_its_reason() {
+        let mut snapshot = snapshot();
+        snapshot.services[0].balanced = Some(Decided {
+            at: Timestamp::from_second(99_988).unwrap(),
+            orders: vec!["tcp-0 sheds 3".to_owned(), "1 → 2".to_owned()],
+            reason: "9 of 10 sessions = 90 % > 80 %".to_owned(),
+        });
+        let text = render(&snapshot, "", Timestamp::from_second(100_000).unwrap(), 200).join("\n");
+        let told = "balancer, 12 s ago: tcp-0 sheds 3, 1 → 2: 9 of 10 sessions = 90 % > 80 %\n";
+        assert!(text.contains(told), "{text}");
     }
 
     #[test]

@@ -78,13 +78,17 @@ pub(crate) fn start(context: &Context, args: &StartArgs) -> Outcome {
 
 pub(crate) fn drain(context: &Context, args: &DrainArgs) -> Outcome {
     let drained = platform_source::target(context)?.drain(&args.what)?;
-    let Drained { replica, connections, grace } = &drained;
+    context.printer.line(&drained_in_words(&drained));
+    context.printer.document(&drained);
+    Ok(exit::DONE)
+}
+
+pub(crate) fn drained_in_words(drained: &Drained) -> String {
+    let Drained { replica, connections, grace } = drained;
     let holds = match connections {
         None => String::new(),
         Some(1) => " with 1 connection".to_owned(),
         Some(many) => format!(" with {many} connections"),
     };
-    context.printer.line(&format!("{replica} drains{holds}; it has {} s", grace.as_secs()));
-    context.printer.document(&drained);
-    Ok(exit::DONE)
+    format!("{replica} drains{holds}; it has {} s", grace.as_secs())
 }

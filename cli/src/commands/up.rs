@@ -165,10 +165,17 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     for line in in_words(&snapshot, &applied, was_up, &changes_in_words(&applied, &chart, &stated)).lines() {
         context.printer.line(&table::wrapped(line, width).join("\n"));
     }
+    #[cfg(feature = "local")]
+    let page = local::LocalTarget::new(&context.global.platform)?.page().map(|page| page.link());
+    #[cfg(not(feature = "local"))]
+    let page: Option<String> = None;
+    if let Some(page) = &page {
+        context.printer.line(&format!("  {:<10} {page}", "page"));
+    }
     let has_tcp = snapshot.services.iter().any(|service| service.name == "tcp");
     context.printer.line(&next_steps(&context.global.selection(), has_tcp, width));
     if context.printer.output() == Output::Json {
-        context.printer.document(&results::Up { applied, snapshot });
+        context.printer.document(&results::Up { applied, snapshot, page });
     }
     Ok(exit::DONE)
 }

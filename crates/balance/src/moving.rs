@@ -93,7 +93,7 @@ mod tests {
     use super::*;
     use crate::{Server, Traffic};
 
-    /// Servers with so many connections, and sessions of servers that are gone.
+    /// Servers with these connections, and sessions of servers that are gone.
     fn fleet(connections: &[u64], elsewhere: u64) -> Fleet {
         let servers = connections.iter().enumerate().map(|(index, &connections)| Server {
             name: format!("ws-{index}"),

@@ -182,11 +182,13 @@ impl Balancer {
         let service = ServiceSnapshot {
             name: self.own.service.clone(),
             endpoint: None,
+            route: None,
             desired: wanted,
             stopped: false,
             set_by_hand: false,
             pending: u32::try_from(waiting).unwrap_or(u32::MAX),
             remark: None,
+            balanced: None,
             replicas,
             autoscaler: hpa.map(|hpa| snapshot::of_hpa(&hpa, wanted, now)),
         };

@@ -95,6 +95,7 @@ fn of_service(
     ServiceSnapshot {
         name: name.to_owned(),
         endpoint: None,
+        route: None,
         desired,
         stopped: false,
         set_by_hand: workload.is_some_and(|workload| {
@@ -102,6 +103,7 @@ fn of_service(
         }),
         pending: u32::try_from(waiting).unwrap_or(u32::MAX),
         remark: None,
+        balanced: world.balanced(service).cloned(),
         replicas,
         autoscaler: hpa.map(|hpa| of_hpa(hpa, desired, now)),
     }

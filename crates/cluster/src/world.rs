@@ -15,7 +15,7 @@ mod services;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use platform::{EventKind, event::ServiceInfo};
+use platform::{EventKind, event::ServiceInfo, target::Decided};
 
 use crate::facts::{HpaFacts, NodeFacts, Object, PodFacts, SliceFacts, WorkloadFacts};
 use autoscaling::Watched;
@@ -87,6 +87,8 @@ pub(crate) struct World {
     /// Ready and draining, by service, as last told.
     endpoints: BTreeMap<String, (Vec<String>, Vec<String>)>,
     said: Said,
+    /// What balancers last ordered, by kind and name of the workload. Bounded as [`Said`] is.
+    balanced: BTreeMap<(String, String), Decided>,
     /// What has been listed since the stream's list began.
     listing: BTreeMap<Stream, BTreeSet<String>>,
     broken: BTreeSet<Stream>,
@@ -114,6 +116,7 @@ impl World {
             desired: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             said: Said::default(),
+            balanced: BTreeMap::new(),
             listing: BTreeMap::new(),
             broken: BTreeSet::new(),
             mended_ms: 0,
@@ -282,9 +285,15 @@ impl World {
                 endpoint: None,
                 autoscaled: watched.map(|watched| [watched.facts.min, watched.facts.max]),
                 targets_milli: watched.map(Watched::targets_milli).unwrap_or_default(),
+                policy: None,
             }
         };
         self.services.iter().map(info).collect()
+    }
+
+    /// What a balancer last ordered, as far as the API server still has it.
+    pub(crate) fn balanced(&self, service: &Service) -> Option<&Decided> {
+        self.balanced.get(&service.workload)
     }
 
     /// How many replicas are wanted.

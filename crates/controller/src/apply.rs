@@ -187,6 +187,12 @@ impl Controller {
     }
 
     fn platform_started(&self, values: &Values, nodes: u32) -> EventKind {
+        let usual = values.gateway.rules.policy;
+        let policy_of = |service: &str| {
+            let listener = values.gateway.listeners.iter().find(|listener| listener.service == service)?;
+            let policy = listener.rules.policy;
+            (policy != usual).then(|| policy.words().to_owned())
+        };
         let services = self
             .services
             .values()
@@ -197,6 +203,7 @@ impl Controller {
                 endpoint: None,
                 autoscaled: service.hpa.as_ref().map(|hpa| [hpa.bounds().0, hpa.bounds().1]),
                 targets_milli: service.hpa.as_ref().map(Hpa::targets_milli).unwrap_or_default(),
+                policy: policy_of(service.kind.name()),
             })
             .collect();
         EventKind::PlatformStarted {

@@ -2,10 +2,10 @@
 
 use platform::{
     EventKind, TargetError,
-    target::{Balanced, Pick, Traffic},
+    target::{Balanced, Decided, Pick, Traffic},
 };
 
-use crate::{Controller, Reply, instance::Instance, requests::Answer};
+use crate::{Controller, Reply, Time, instance::Instance, requests::Answer};
 
 /// Lines and bytes of a decision that are told.
 const ORDERS_MAX: usize = 64;
@@ -27,7 +27,7 @@ impl Controller {
         Ok(Reply::Marked)
     }
 
-    pub(crate) fn balanced(&mut self, service: &str, balanced: Balanced) -> Answer {
+    pub(crate) fn balanced(&mut self, service: &str, balanced: Balanced, now: Time) -> Answer {
         let kind = self.known_service(service)?;
         let Balanced { orders, reason } = balanced;
         let fits = |text: &String| text.len() <= TEXT_BYTES_MAX;
@@ -36,6 +36,10 @@ impl Controller {
                 "a decision of more than {ORDERS_MAX} orders, or with a text of more than {TEXT_BYTES_MAX} bytes"
             );
             return Err(TargetError::Invalid { message });
+        }
+        let decided = Decided { at: self.wall(now), orders: orders.clone(), reason: reason.clone() };
+        if let Some(service) = self.services.get_mut(&kind) {
+            service.balanced = Some(decided);
         }
         self.event(EventKind::Balanced { service: kind.name().to_owned(), orders, reason });
         Ok(Reply::Marked)

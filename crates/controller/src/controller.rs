@@ -426,7 +426,7 @@ impl Controller {
             Request::SetDeletionCost { service, replica, cost } => {
                 self.set_deletion_cost(&service, &replica, cost)
             }
-            Request::Balanced { service, balanced } => self.balanced(&service, balanced),
+            Request::Balanced { service, balanced } => self.balanced(&service, balanced, now),
         };
         self.dirty();
         self.reply(id, reply.map_err(Failure::from));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use platform::{
     EventKind, ServiceKind,
-    target::ReplicaPhase,
+    target::{Decided, ReplicaPhase},
     values::{self, Values},
 };
 
@@ -35,6 +35,8 @@ pub(crate) struct Service {
     /// The number of replicas that have no place.
     pub(crate) without_place: u32,
     pub(crate) hpa: Option<Hpa>,
+    /// What a balancer last ordered.
+    pub(crate) balanced: Option<Decided>,
 }
 
 impl Service {
@@ -174,6 +176,7 @@ impl Controller {
             set_by_hand: false,
             without_place: 0,
             hpa,
+            balanced: None,
         };
         self.services.insert(wanted.kind, service);
     }

@@ -25,6 +25,8 @@ use crate::{
 pub trait Places {
     /// Where clients of a service connect, if it is exposed.
     fn endpoint(&self, service: ServiceKind) -> Option<HostPort>;
+    /// Where clients reach a service behind the port of another one, and below which path.
+    fn route(&self, service: ServiceKind) -> Option<(HostPort, String)>;
     fn replica(&self, template: &ServiceTemplate, ordinal: u16, run: Option<RunId>) -> ReplicaPlace;
     fn gateway(&self, template: &GatewayTemplate, ordinal: u16, run: Option<RunId>) -> PartPlace;
     fn part(&self, template: &PartTemplate, run: Option<RunId>) -> PartPlace;
@@ -45,6 +47,8 @@ pub struct PartPlace {
     pub version: Option<String>,
     pub address: Option<String>,
     pub pid: Option<u32>,
+    /// Of a gateway: from which address it connects to replicas.
+    pub connects_from: Option<std::net::IpAddr>,
 }
 
 impl Controller {
@@ -90,11 +94,13 @@ impl Controller {
         ServiceSnapshot {
             name: service.kind.name().to_owned(),
             endpoint: places.endpoint(service.kind),
+            route: places.route(service.kind).map(|(at, path)| format!("{at}{path}")),
             desired: service.desired,
             stopped: service.stopped,
             set_by_hand: service.set_by_hand,
             pending: service.without_place,
             remark: self.is_in_memory(service.kind).then(|| in_memory::REMARK.to_owned()),
+            balanced: service.balanced.clone(),
             replicas: self
                 .replicas(service.kind)
                 .filter_map(|one| self.replica_snapshot(one, places))
@@ -147,6 +153,8 @@ impl Controller {
                 healthy: true,
                 restarts: 0,
                 pid: None,
+                connects_from: None,
+                connections: None,
             }];
         }
         let instances: Vec<&Instance> = self.instances_of(Workload::Part(kind)).collect();
@@ -181,9 +189,19 @@ fn part_snapshot(name: &str, template: &PartTemplate, place: PartPlace) -> PartS
         Source::Embedded => PartOrigin::Embedded,
         Source::Server { .. } => PartOrigin::Found,
     };
-    let PartPlace { version, address, pid } = place;
-    let (name, detail) = (name.to_owned(), String::new());
-    PartSnapshot { name, origin, version, address, detail, healthy: false, restarts: 0, pid }
+    let PartPlace { version, address, pid, connects_from } = place;
+    PartSnapshot {
+        name: name.to_owned(),
+        origin,
+        version,
+        address,
+        detail: String::new(),
+        healthy: false,
+        restarts: 0,
+        pid,
+        connects_from,
+        connections: None,
+    }
 }
 
 fn gateway_snapshot(gateway: &Instance, places: &dyn Places) -> Option<PartSnapshot> {
@@ -198,6 +216,8 @@ fn gateway_snapshot(gateway: &Instance, places: &dyn Places) -> Option<PartSnaps
         healthy: gateway.is_ready(),
         restarts: gateway.restarts,
         pid: place.pid,
+        connects_from: place.connects_from,
+        connections: None,
     })
 }
 

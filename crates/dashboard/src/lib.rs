@@ -1,22 +1,36 @@
-//! The live page: what [`report::html`] shows of a recorded run, of one that still runs.
+//! The live page: what [`report::html`] shows of a recorded run, of one that still runs, and what can be done to it.
 //!
 //! Events go into a [`report::Story`], which is bounded however long the run lasts. Browsers are told by server-sent events
-//! that there is news, by number, and fetch the whole story then. So a page that was away or does not read misses
-//! nothing, holds up nobody and costs no memory, and many pages cost little more than one: the story is written out at
-//! most twice a second, however many ask.
+//! that there is news, by number and with the latest counts, and fetch the whole story every now and then. So a page that
+//! was away or does not read misses nothing, holds up nobody and costs no memory, and many pages cost little more than
+//! one: the story is written out at most once a second, however many ask.
+//!
+//! Acting is left to [`Hands`]; [`access`] decides who may.
 
+mod access;
+mod actions;
 mod routes;
 mod stage;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 
+pub use actions::{Action, Hands, USERS_MAX};
 use service::web;
 pub use stage::Stage;
 use tokio::runtime::Runtime;
 
 /// Requests and open pages at a time.
 const CONNECTIONS_MAX: usize = 256;
+
+/// What it takes to act from the page.
+#[derive(Clone)]
+pub struct Acting {
+    pub hands: Arc<dyn Hands>,
+    /// `None`: nobody may act, and the page only shows.
+    pub token: Option<String>,
+}
 
 /// Serves the page until it is dropped.
 pub struct Server {
@@ -28,12 +42,13 @@ impl Server {
     /// Serves what is on the stage, to this machine alone.
     ///
     /// # Errors
-    /// The port is taken, or a thread cannot be started.
-    pub fn start(port: u16, stage: &Stage) -> io::Result<Self> {
-        // Pages of other machines would be shown to anybody: there is no password.
-        let listener = TcpListener::bind(("127.0.0.1", port))?;
+    /// The listener is not one of this machine's own, or a thread cannot be started.
+    pub fn start(listener: TcpListener, stage: &Stage, acting: Option<Acting>) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
+        if !address.ip().is_loopback() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{address} is not loopback")));
+        }
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("dashboard")
@@ -43,7 +58,8 @@ impl Server {
             let _inside = runtime.enter();
             tokio::net::TcpListener::from_std(listener)?
         };
-        runtime.spawn(web::serve(listener, routes::router(stage.clone()), CONNECTIONS_MAX));
+        let router = routes::router(stage.clone(), acting);
+        runtime.spawn(web::serve(listener, router, CONNECTIONS_MAX));
         Ok(Self { address, runtime: Some(runtime) })
     }
 

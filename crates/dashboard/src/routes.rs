@@ -1,24 +1,33 @@
 //! What the port answers.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{DefaultBodyLimit, Query, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use futures_util::{Stream, stream};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::sync::Semaphore;
 
-use crate::Stage;
+use crate::access::{self, Refused};
+use crate::{Acting, Action, Hands, Stage, USERS_MAX};
 
 /// How often a page is told at most that there is news.
-const TELL_EVERY: Duration = Duration::from_millis(500);
+const TELL_EVERY: Duration = Duration::from_millis(250);
 /// How soon a page that lost its connection tries again.
 const RETRY: Duration = Duration::from_secs(1);
+/// The longest request to act: the most users, with names of the longest kind.
+const BODY_BYTES_MAX: usize = 160 * USERS_MAX;
+/// Actions under way, and looks for users. Each takes a thread while it waits for the platform.
+const UNDER_WAY_MAX: usize = 4;
 
 const PAGE: &str = "<!doctype html>\n\
     <html lang=\"en\">\n\
@@ -47,41 +56,57 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
 ];
 
-pub(crate) fn router(stage: Stage) -> Router {
+#[derive(Clone)]
+struct Shared {
+    stage: Stage,
+    acting: Option<Acting>,
+    /// Places for actions, and for looks for users.
+    places: Arc<[Semaphore; 2]>,
+}
+
+pub(crate) fn router(stage: Stage, acting: Option<Acting>) -> Router {
     let file = |content_type: &'static str, body: &'static str| {
         get(move || async move { ([(header::CONTENT_TYPE, content_type)], body) })
     };
+    let places = Arc::new([Semaphore::new(UNDER_WAY_MAX), Semaphore::new(UNDER_WAY_MAX)]);
+    let shared = Shared { stage: stage.clone(), acting, places };
     Router::new()
         .route("/", file("text/html; charset=utf-8", PAGE))
         .route("/report.js", file("text/javascript; charset=utf-8", web::REPORT_SCRIPT))
         .route("/report.css", file("text/css; charset=utf-8", web::REPORT_STYLE))
         .route("/run.json", get(run))
         .route("/news", get(news))
-        .with_state(stage)
+        .route("/users", get(users))
+        .route("/may-act", post(may_act))
+        .route("/act", post(act))
+        .with_state(shared)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(stage, from_here))
         .layer(middleware::map_response(with_headers))
-        .layer(middleware::from_fn(from_here))
 }
 
 async fn with_headers(response: Response) -> Response {
     (HEADERS, response).into_response()
 }
 
-/// A page of somebody else's whose name was made to lead to this machine must not read what is here.
-async fn from_here(request: Request, next: Next) -> Response {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    if is_here(host) {
-        return next.run(request).await;
+async fn from_here(State(stage): State<Stage>, request: Request, next: Next) -> Response {
+    match access::reads(request.method(), request.uri().path(), request.headers()) {
+        Ok(()) => {
+            stage.asked();
+            next.run(request).await
+        }
+        Err(refused) => refused.into_response(),
     }
-    (StatusCode::FORBIDDEN, "expected a request to 127.0.0.1 or localhost\n").into_response()
 }
 
-fn is_here(host: &str) -> bool {
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (StatusCode::FORBIDDEN, Json(json!({ "done": false, "words": self.words() }))).into_response()
+    }
 }
 
-async fn run(State(stage): State<Stage>) -> Response {
-    match stage.written().await {
+async fn run(State(shared): State<Shared>) -> Response {
+    match shared.stage.written().await {
         Ok((news, json)) => {
             let headers = [
                 (header::CONTENT_TYPE, "application/json".to_owned()),
@@ -93,34 +118,100 @@ async fn run(State(stage): State<Stage>) -> Response {
     }
 }
 
-/// The number of the latest news, whenever it has grown. A page that comes back gets the latest at once: what it missed
-/// is in the story.
-async fn news(State(stage): State<Stage>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let mut receiver = stage.news();
-    receiver.mark_changed();
-    let told = stream::unfold((receiver, false), |(mut receiver, told_before)| async move {
-        if told_before {
-            tokio::time::sleep(TELL_EVERY).await;
-        }
-        receiver.changed().await.ok()?;
-        let number = receiver.borrow_and_update().to_string();
-        Some((Ok(Event::default().id(&number).retry(RETRY).data(number)), (receiver, true)))
-    });
+/// The number of the latest news, whenever it has grown, with the latest counts. A page that comes back gets the latest
+/// at once, unless it has it: what it missed is in the story.
+async fn news(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let mut receiver = shared.stage.news();
+    let known = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    if known != Some(receiver.borrow().to_string().as_str()) {
+        receiver.mark_changed();
+    }
+    let told =
+        stream::unfold((receiver, shared.stage, false), |(mut receiver, stage, told_before)| async move {
+            if told_before {
+                tokio::time::sleep(TELL_EVERY).await;
+            }
+            receiver.changed().await.ok()?;
+            let number = receiver.borrow_and_update().to_string();
+            let event = Event::default().id(&number).retry(RETRY).data(stage.pulse().unwrap_or_default());
+            Some((Ok(event), (receiver, stage, true)))
+        });
     Sse::new(told).keep_alive(KeepAlive::default())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::is_here;
+#[derive(Deserialize)]
+struct Replica {
+    service: String,
+    replica: String,
+}
 
-    #[test]
-    fn only_names_of_this_machine_are_answered() {
-        for host in ["localhost", "localhost:80", "127.0.0.1:8080", "127.1.2.3"] {
-            assert!(is_here(host), "{host}");
-        }
-        for host in ["", "evil.example", "localhost.evil.example:80", "10.0.0.1:80", "127.0.0.1.evil.example"]
-        {
-            assert!(!is_here(host), "{host}");
-        }
+async fn users(State(shared): State<Shared>, Query(asked): Query<Replica>) -> Response {
+    let Some(acting) = shared.acting else { return answer(Err("nobody knows users here".to_owned())) };
+    let look = move |hands: &dyn Hands| hands.users(&asked.service, &asked.replica);
+    match with_hands(&shared.places[1], acting, look).await {
+        Some(Ok(users)) => Json(users).into_response(),
+        Some(Err(words)) => (StatusCode::CONFLICT, Json(json!({ "words": words }))).into_response(),
+        None => busy(),
     }
+}
+
+/// Whether the page has the right token; nothing is done.
+async fn may_act(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+    match access::acts(&headers, token(&shared)) {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(refused) => refused.into_response(),
+    }
+}
+
+async fn act(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    action: Result<Json<Action>, JsonRejection>,
+) -> Response {
+    if let Err(refused) = access::acts(&headers, token(&shared)) {
+        return refused.into_response();
+    }
+    let action = match action {
+        Ok(Json(action)) => action,
+        Err(error) => {
+            let words = format!("this is no action: {}", error.body_text());
+            return (error.status(), Json(json!({ "done": false, "words": words }))).into_response();
+        }
+    };
+    let Some(acting) = shared.acting else { return Refused::ReadOnly.into_response() };
+    match with_hands(&shared.places[0], acting, move |hands: &dyn Hands| hands.act(action)).await {
+        Some(outcome) => answer(outcome),
+        None => busy(),
+    }
+}
+
+fn token(shared: &Shared) -> Option<&str> {
+    shared.acting.as_ref()?.token.as_deref()
+}
+
+/// `None`: too much is under way.
+async fn with_hands<T: Send + 'static>(
+    places: &Semaphore,
+    acting: Acting,
+    body: impl FnOnce(&dyn Hands) -> Result<T, String> + Send + 'static,
+) -> Option<Result<T, String>> {
+    let _place = places.try_acquire().ok()?;
+    let done = tokio::task::spawn_blocking(move || body(&*acting.hands)).await;
+    Some(done.unwrap_or_else(|error| Err(format!("it broke off: {error}"))))
+}
+
+fn answer(outcome: Result<String, String>) -> Response {
+    let (status, done, words) = match outcome {
+        Ok(words) => (StatusCode::OK, true, words),
+        Err(words) => (StatusCode::CONFLICT, false, words),
+    };
+    (status, Json(json!({ "done": done, "words": words }))).into_response()
+}
+
+fn busy() -> Response {
+    let words = "too much is under way; wait for that first";
+    (StatusCode::TOO_MANY_REQUESTS, Json(json!({ "done": false, "words": words }))).into_response()
 }

@@ -1,4 +1,4 @@
-//! What is shown: the story so far, and the number of its latest news.
+//! What is shown: the story so far, the present, and the number of their latest news.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use report::Story;
 use tokio::sync::watch;
 
 /// How often the story is written out at most.
-const WRITE_EVERY: Duration = Duration::from_millis(500);
+const WRITE_EVERY: Duration = Duration::from_secs(1);
 
 /// See the module. Clones share the story.
 #[derive(Clone)]
@@ -20,9 +20,13 @@ pub struct Stage {
 
 struct Shared {
     story: Mutex<Story>,
+    /// What is known of the present beside the story, as JSON.
+    present: Mutex<Option<Box<serde_json::value::RawValue>>>,
     written: Mutex<Option<Written>>,
     /// Grows with every event.
     news: watch::Sender<u64>,
+    /// When a page last asked for something.
+    asked: Mutex<Instant>,
 }
 
 struct Written {
@@ -34,8 +38,13 @@ struct Written {
 impl Stage {
     /// `story`: what is known already.
     pub fn new(story: Story) -> Self {
-        let shared =
-            Shared { story: Mutex::new(story), written: Mutex::default(), news: watch::Sender::new(1) };
+        let shared = Shared {
+            story: Mutex::new(story),
+            present: Mutex::default(),
+            written: Mutex::default(),
+            news: watch::Sender::new(1),
+            asked: Mutex::new(clock::now()),
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -51,12 +60,41 @@ impl Stage {
         self.tell();
     }
 
+    /// What is known of the present, in place of what was known before.
+    ///
+    /// # Errors
+    /// It cannot be written as JSON.
+    pub fn set_present(&self, present: &impl serde::Serialize) -> serde_json::Result<()> {
+        *self.shared.present.lock() = Some(serde_json::value::to_raw_value(present)?);
+        self.tell();
+        Ok(())
+    }
+
+    /// For how long no page has been open and none has asked for anything.
+    pub fn unseen_for(&self) -> Duration {
+        if self.is_watched() { Duration::ZERO } else { self.shared.asked.lock().elapsed() }
+    }
+
+    /// Whether a page is open.
+    pub fn is_watched(&self) -> bool {
+        self.shared.news.receiver_count() > 0
+    }
+
+    pub(crate) fn asked(&self) {
+        *self.shared.asked.lock() = clock::now();
+    }
+
     fn tell(&self) {
         self.shared.news.send_modify(|news| *news += 1);
     }
 
     pub(crate) fn news(&self) -> watch::Receiver<u64> {
         self.shared.news.subscribe()
+    }
+
+    /// The latest counts, as JSON.
+    pub(crate) fn pulse(&self) -> serde_json::Result<String> {
+        serde_json::to_string(&self.shared.story.lock().pulse())
     }
 
     /// The story, with all that was known when it was asked for, and the number of its latest news. It is written out at
@@ -86,7 +124,8 @@ impl Stage {
         }
         // Before the story is read: it may have more than it is said to have, never less.
         let news = *self.shared.news.borrow();
-        let json = Bytes::from(report::data(&self.shared.story.lock(), None)?);
+        let present = self.shared.present.lock().clone();
+        let json = Bytes::from(report::live_data(&self.shared.story.lock(), present.as_deref())?);
         *written = Some(Written { at: clock::now(), news, json: json.clone() });
         Ok(Ok((news, json)))
     }

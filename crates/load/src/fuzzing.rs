@@ -1,9 +1,16 @@
 //! What a load reads of a server, for the fuzz targets.
 
-use crate::websocket::{
-    close::Close,
-    frames::{CONTROL_MAX, Kind, Reader},
-    upgrade,
+use crate::{
+    sse::{
+        body::{Body, Part},
+        events::{Reader as Events, Said},
+        head,
+    },
+    websocket::{
+        close::Close,
+        frames::{CONTROL_MAX, Kind, Reader},
+        upgrade,
+    },
 };
 
 /// What frames carried: the kinds of the parts by their place in [`Kind`], and their bytes, put together. `None`: they broke the
@@ -44,4 +51,58 @@ pub fn read_upgrade(head: &[u8]) {
         upgrade::Answer::Accepted { length, .. } => assert!(length <= head.len()),
         upgrade::Answer::Partial => {}
     }
+}
+
+/// What an answer to the request for a stream says, and the id of its last event: `None` if it is no stream.
+pub type Stream = Option<(Vec<String>, Option<Vec<u8>>)>;
+
+/// Reads an answer that comes in these pieces, as a connection does: the head, the body's chunks, and its events. What it says
+/// ends where the body is broken.
+pub fn read_stream(pieces: &[&[u8]]) -> Stream {
+    let (mut begun, mut body, mut events) = (Vec::new(), None::<Body>, Events::default());
+    let mut said = Vec::new();
+    'pieces: for piece in pieces {
+        let mut rest = *piece;
+        let body = if let Some(body) = &mut body {
+            body
+        } else {
+            let before = begun.len();
+            let taken = rest.len().min(head::HEAD_MAX + 1 - before);
+            begun.extend_from_slice(&rest[..taken]);
+            match head::read(&begun) {
+                head::Answer::Partial => continue,
+                head::Answer::Stream { length, body: found } => {
+                    rest = &rest[length - before..];
+                    body.insert(found)
+                }
+                head::Answer::Wrong(text) | head::Answer::Refused { line: text, .. } => {
+                    assert!(!text.chars().any(char::is_control), "{text:?}");
+                    return None;
+                }
+            }
+        };
+        loop {
+            match body.next(&mut rest) {
+                Ok(Part::Data(mut data)) => {
+                    while let Some(next) = events.next(&mut data) {
+                        if let Said::Host(host) = &next {
+                            assert!(host.bytes().all(|byte| byte.is_ascii_graphic()), "{host:?}");
+                        }
+                        said.push(format!("{next:?}"));
+                    }
+                    assert!(data.is_empty(), "all is taken");
+                }
+                Ok(Part::More) => {
+                    assert!(rest.is_empty(), "all is taken");
+                    break;
+                }
+                Ok(Part::Over) | Err(_) => break 'pieces,
+            }
+        }
+    }
+    body?;
+    // It goes into a header of the next request.
+    let id = events.last_id().map(<[u8]>::to_vec);
+    assert!(id.iter().flatten().all(u8::is_ascii_graphic));
+    Some((said, id))
 }

@@ -37,7 +37,8 @@
 //! # Server-sent events
 //! A connection is open once its request is answered by a stream of events, and sends nothing more. Events are counted,
 //! and so is what lies between two ids where these are numbers; the time between two events counts over all the
-//! connections that a client has, each of which begins where the last one ended (`Last-Event-ID`). An event that says that
+//! connections that a client has, each of which begins where the last one ended (`Last-Event-ID`). Where clients share users
+//! and profiles, it is noted who had which pair when, and compared over all workers. An event that says that
 //! there will be no others, as our service's does when it has no lock for a client, counts apart. Nothing is buffered: less
 //! than 250 bytes per connection know where it is.
 //!

@@ -1,6 +1,7 @@
 //! Runs a load: starts the workers, follows the phases, merges what they report into events and a summary.
 
 mod groups;
+mod holdings;
 mod merge;
 
 use std::{fmt, net::SocketAddr, sync::Arc};
@@ -276,6 +277,9 @@ impl Conductor<'_> {
             // What is left would be another load than the one that was asked for. What was measured is told.
             Report::Failed(message) if self.keeps_going => self.lost(worker, &message, commanders),
             Report::Failed(message) => return Err(LoadError::Worker { worker, message }),
+        }
+        if let Some(message) = self.merge.held_twice() {
+            (self.sink)(EventKind::Warning { message });
         }
         Ok(())
     }

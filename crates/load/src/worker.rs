@@ -33,7 +33,7 @@ pub(crate) use self::{
     commands::{Command, Commands, Join, Leave, Order, Task},
     datagram::Datagram,
     opening::{IDENTITY_BYTES, WHERE, parse_identity},
-    report::{Measured, Report},
+    report::{Held, Measured, Report},
     sending::Stream,
     spec::{Spec, at_least_one_ms},
 };

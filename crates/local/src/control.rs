@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub(crate) use client::{Connection, Incoming};
-pub(crate) use socket::{bind, connect};
+pub(crate) use socket::{bind, bind_datagram, connect, connect_datagram};
 
 /// Longest request, in bytes: values with room to spare.
 pub(crate) const REQUEST_MAX: usize = 4 * 1024 * 1024;

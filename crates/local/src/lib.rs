@@ -32,6 +32,7 @@ pub mod fuzzing {
 pub mod supervisor;
 
 mod control;
+mod hearsay;
 mod http;
 mod journal;
 mod kernel;
@@ -46,5 +47,6 @@ mod slot;
 mod target;
 mod turn;
 
-pub use target::LocalTarget;
+pub use hearsay::{Ear, Voice};
+pub use target::{LocalTarget, Page, opener};
 pub use turn::BalancerTurn;

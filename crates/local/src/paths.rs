@@ -65,6 +65,11 @@ impl Paths {
         self.runtime.join("slots")
     }
 
+    /// Where pages that are open listen to loads.
+    pub(crate) fn pages(&self) -> PathBuf {
+        self.runtime.join("pages")
+    }
+
     /// The files of one platform.
     pub(crate) fn platform(&self, name: &str) -> PlatformPaths {
         PlatformPaths {
@@ -145,6 +150,11 @@ impl PlatformPaths {
     /// The log lines of all replicas and parts.
     pub(crate) fn logs(&self) -> PathBuf {
         self.state.join("logs.jsonl")
+    }
+
+    /// Where the platform's page is, and what it takes to act from there.
+    pub(crate) fn page(&self) -> PathBuf {
+        self.state.join("page.json")
     }
 
     /// Who runs, for anybody who finds the files after a crash.

@@ -19,6 +19,7 @@ mod ground;
 mod host;
 mod metrics;
 mod output;
+mod page;
 mod password;
 mod places;
 mod probe;
@@ -366,9 +367,11 @@ impl Supervisor {
             },
             Ask::Act(mut request) => {
                 match &mut request {
-                    Request::Kill { what, loads, .. } | Request::Drain { what, loads } => {
-                        *loads = self.host.loads(what);
+                    Request::Kill { what, loads, .. } if what.replica.is_by_load() => {
+                        *loads = self.host.loads(&what.name);
                     }
+                    // It tells how many there are, whichever is meant.
+                    Request::Drain { what, loads } => *loads = self.host.loads(&what.name),
                     _ => {}
                 }
                 let id = self.host.expect(answer);

@@ -6,6 +6,8 @@ mod teardown;
 
 use std::{fmt, ops::ControlFlow, path::PathBuf, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use platform::{
     Target, TargetError,
     target::{
@@ -32,6 +34,31 @@ const CHANGE_OF_SUPERVISOR: Duration = Duration::from_secs(10);
 const ASK_EVERY: Duration = Duration::from_millis(100);
 /// A supervisor that does not answer within this is taken for one that hangs.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The live page of a platform, which is served while it is up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page {
+    /// Who has this address sees the platform.
+    pub url: String,
+    /// Who has this, too, acts on it.
+    pub token: String,
+    /// A file of the user's own that leads a browser to the address with the token.
+    pub opener: PathBuf,
+}
+
+impl Page {
+    /// The address to open. What follows `#` stays in the browser.
+    pub fn link(&self) -> String {
+        format!("{}#{}", self.url, self.token)
+    }
+}
+
+/// A page that leads to a page. The address has no character that means something to HTML.
+pub fn opener(link: &str) -> String {
+    format!(
+        "<!doctype html><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"0; url={link}\">\n"
+    )
+}
 
 /// One platform of this machine, running or not.
 #[derive(Clone)]
@@ -74,6 +101,12 @@ impl LocalTarget {
         // Names of services come from outside; what is no letter or digit is left out of the file's name.
         let name: String = service.chars().filter(char::is_ascii_alphanumeric).collect();
         self.own.state.join(format!("balancer-{name}.lock"))
+    }
+
+    /// Where the platform's page is; `None`: the platform does not run.
+    pub fn page(&self) -> Option<Page> {
+        let written = crate::paths::read_regular(&self.own.page()).ok()?;
+        serde_json::from_slice(&written).ok()
     }
 
     /// Names of the platforms that run.

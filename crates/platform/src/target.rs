@@ -7,7 +7,13 @@ mod balancing;
 mod subject;
 
 use std::{
-    collections::BTreeMap, fmt, net::SocketAddr, ops::ControlFlow, path::Path, sync::Arc, time::Duration,
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    ops::ControlFlow,
+    path::Path,
+    sync::Arc,
+    time::Duration,
 };
 
 /// An autoscaler with everything that its next decision depends on.
@@ -15,7 +21,7 @@ pub use autoscale::explain::Case;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use balancing::{Balanced, Shed, Traffic};
+pub use balancing::{Balanced, Decided, Shed, Traffic};
 pub use subject::{Pick, Subject, SubjectError};
 
 use crate::{
@@ -277,6 +283,9 @@ pub struct ServiceSnapshot {
     pub name: String,
     /// Where clients connect (the gateway), if the service is exposed and has an address by now.
     pub endpoint: Option<HostPort>,
+    /// Where clients reach it behind the port of another service: host, port and path, such as `127.77.0.1:8090/main`.
+    #[serde(default)]
+    pub route: Option<String>,
     pub desired: u32,
     /// Stopped by hand: none runs until it is started again, whatever is desired.
     #[serde(default)]
@@ -290,6 +299,9 @@ pub struct ServiceSnapshot {
     /// What is to be known of how it runs, in words.
     #[serde(default)]
     pub remark: Option<String>,
+    /// What a balancer last ordered, if it has ordered anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub balanced: Option<Decided>,
     pub replicas: Vec<ReplicaSnapshot>,
     pub autoscaler: Option<AutoscalerSnapshot>,
 }
@@ -409,6 +421,12 @@ pub struct PartSnapshot {
     #[serde(default)]
     pub restarts: u32,
     pub pid: Option<u32>,
+    /// Of a gateway: from which address it connects to replicas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connects_from: Option<IpAddr>,
+    /// Of a gateway: established connections to replicas, as the kernel counts them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -456,7 +474,7 @@ pub enum TargetError {
     /// There is no such platform, or it is not running.
     #[error("platform {platform} is not running; start it with: playctl up")]
     NotRunning { platform: String },
-    #[error("there is no {service} on this platform; it has: {}", known.join(", "))]
+    #[error("there is no {service} on this platform{}; it has: {}", written_in_full(service, known), known.join(", "))]
     UnknownService { service: String, known: Vec<String> },
     #[error("{service} has no replica {replica}; it has: {}", known.join(", "))]
     UnknownReplica { service: String, replica: String, known: Vec<String> },
@@ -496,9 +514,44 @@ impl TargetError {
     }
 }
 
+/// How a replica's name is written where one of its service alone was given.
+fn written_in_full(name: &str, known: &[String]) -> String {
+    let is_of =
+        |service: &&String| name.strip_prefix(service.as_str()).is_some_and(|rest| rest.starts_with('-'));
+    let service = known.iter().filter(is_of).max_by_key(|service| service.len());
+    service.map(|service| format!("; the replica is written {service}/{name}")).unwrap_or_default()
+}
+
 fn left_message(left: &[String]) -> String {
     format!("taken down, but this is left: {}", left.join("; "))
 }
 
 /// Values by replica name.
 pub type ByReplica<T> = BTreeMap<String, T>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replica_without_its_service_is_told_how_it_is_written() {
+        let known: Vec<String> = ["ws", "ws-client", "stream", "gateway"].map(String::from).to_vec();
+        let told = |name: &str| {
+            TargetError::UnknownService { service: name.to_owned(), known: known.clone() }.to_string()
+        };
+        let all = "it has: ws, ws-client, stream, gateway";
+        for (name, full) in [
+            ("stream-0", "stream/stream-0"),
+            ("ws-client-1", "ws-client/ws-client-1"),
+            ("ws-7d9f-x2x1p", "ws/ws-7d9f-x2x1p"),
+            ("gateway-node-0", "gateway/gateway-node-0"),
+        ] {
+            let expected =
+                format!("there is no {name} on this platform; the replica is written {full}; {all}");
+            assert_eq!(told(name), expected);
+        }
+        for name in ["streams", "strea", "-0", ""] {
+            assert_eq!(told(name), format!("there is no {name} on this platform; {all}"));
+        }
+    }
+}

@@ -29,6 +29,7 @@ pub use gateway::{Gateway, GatewayKind, Health, Http, Listener, Policy, Protocol
 pub use parts::{
     Cassandra, Elasticsearch, Etcd, Kafka, Memcached, Metrics, MetricsSource, Prometheus, Redis,
 };
+pub use presets::presets;
 pub use schema::schema;
 pub use service::{Probe, Resources, Service};
 pub use source::ValuesSource;

@@ -107,6 +107,17 @@ fn summary() -> LoadSummary {
     }
 }
 
+fn service() -> ServiceInfo {
+    ServiceInfo {
+        name: "tcp".to_owned(),
+        replicas: 1,
+        endpoint: Some("lb.example.org:10000".parse().unwrap()),
+        autoscaled: Some([1, 5]),
+        targets_milli: [("tcp_state_established".to_owned(), 5_000_000)].into(),
+        policy: Some("least request of all".to_owned()),
+    }
+}
+
 /// One of each kind. A kind that is missing here makes [`every_kind_has_a_sample`] fail.
 fn samples() -> Vec<EventKind> {
     let tcp = || "tcp".to_owned();
@@ -117,13 +128,7 @@ fn samples() -> Vec<EventKind> {
             target: "this machine".to_owned(),
             nodes: 2,
             gateway: GatewayInfo { kind: "playctl".to_owned(), policy: "least request".to_owned() },
-            services: vec![ServiceInfo {
-                name: tcp(),
-                replicas: 1,
-                endpoint: Some("lb.example.org:10000".parse().unwrap()),
-                autoscaled: Some([1, 5]),
-                targets_milli: [("tcp_state_established".to_owned(), 5_000_000)].into(),
-            }],
+            services: vec![service()],
         },
         EventKind::PartReady { part: "kafka".to_owned(), detail: "embedded".to_owned(), after_ms: 12 },
         EventKind::PartStopped { part: "kafka".to_owned(), after_ms: 3 },
@@ -184,6 +189,7 @@ fn samples() -> Vec<EventKind> {
             connecting: 1,
             totals: Counters::default(),
             connect: LatencySummary::default(),
+            first_byte: LatencySummary::default(),
             message: LatencySummary::default(),
             by_replica: [(pod(), 10)].into(),
             skew: Skew::of([10]),

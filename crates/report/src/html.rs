@@ -6,6 +6,7 @@
 
 mod envelope;
 mod figures;
+mod holds;
 mod lines;
 mod replicas;
 mod services;
@@ -14,7 +15,7 @@ mod story;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ring::digest;
 use serde::Serialize;
-pub use story::Story;
+pub use story::{Pulse, Story};
 
 /// What the script reads.
 #[derive(Serialize)]
@@ -44,7 +45,7 @@ pub fn html(run: &Story, other: Option<&Story>) -> Result<String, serde_json::Er
          <style>{style}</style>\n\
          </head>\n\
          <body>\n\
-         <div id=\"app\"></div>\n\
+         <div id=\"app\"><header><h1 class=\"title\">{}</h1></header></div>\n\
          <noscript>This report is drawn by a script. \
          <code>playctl report RUN.jsonl</code> prints the same run as text.</noscript>\n\
          <script type=\"application/json\" id=\"data\">{data}</script>\n\
@@ -53,6 +54,7 @@ pub fn html(run: &Story, other: Option<&Story>) -> Result<String, serde_json::Er
          </html>\n",
         hash(script),
         hash(style),
+        escape(&title),
         escape(&title),
     ))
 }
@@ -64,6 +66,22 @@ pub fn html(run: &Story, other: Option<&Story>) -> Result<String, serde_json::Er
 pub fn data(run: &Story, other: Option<&Story>) -> Result<String, serde_json::Error> {
     let runs = std::iter::once(run).chain(other).map(Story::finish).collect();
     serde_json::to_string(&Data { runs })
+}
+
+/// What the live page's script reads: a run that still runs, and what is known of the present beside it.
+///
+/// # Errors
+/// As of [`html`].
+pub fn live_data(
+    run: &Story,
+    present: Option<&(impl Serialize + ?Sized)>,
+) -> Result<String, serde_json::Error> {
+    #[derive(Serialize)]
+    struct Live<'a, P: ?Sized> {
+        runs: [story::Drawn<'a>; 1],
+        present: Option<&'a P>,
+    }
+    serde_json::to_string(&Live { runs: [run.finish()], present })
 }
 
 /// As a Content-Security-Policy names a script or style that stands in the page.

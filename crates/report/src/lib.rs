@@ -22,9 +22,9 @@ mod words;
 
 pub use delays::{Delays, delays};
 pub use escape::visible;
-pub use html::{Story, data, html};
+pub use html::{Pulse, Story, data, html, live_data};
 pub use json::{Document, json};
-pub use junit::{junit, not_done};
+pub use junit::{NotDone, Suite, junit, troubles};
 pub use recording::Recording;
 pub use style::Style;
 pub use svg::svg;

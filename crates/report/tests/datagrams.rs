@@ -72,6 +72,7 @@ fn tick(second: u64) -> EventKind {
         // 1,000 a second, then 7,000, then 13,000: the second of them passes 5,500.
         totals: Counters { messages_sent: [0, 1_000, 8_000, 21_000][second as usize], ..totals() },
         connect: LatencySummary::default(),
+        first_byte: LatencySummary::default(),
         message: latency(),
         by_replica: [].into(),
         skew: None,

@@ -7,9 +7,11 @@ use std::{collections::BTreeMap, fs, path::Path};
 use jiff::Timestamp;
 use platform::{
     Event, EventKind,
-    event::{ExpectationResult, LatencySummary, LoadTick, MetricProposal, Skew, Source, Stamper},
+    event::{
+        Counters, Ending, ExpectationResult, LatencySummary, LoadTick, MetricProposal, Skew, Source, Stamper,
+    },
 };
-use report::{Story, html};
+use report::{Story, Style, Timeline, html};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -124,6 +126,77 @@ fn nothing_from_outside_gets_out_of_its_text() {
     assert!(head.contains("default-src 'none'; script-src 'sha256-") && !head.contains("unsafe"));
 }
 
+/// Every count of the terminal's summary is among the figures, too, whatever was spoken.
+#[test]
+fn a_page_has_every_figure_that_the_terminal_has() {
+    let summary = events().into_iter().find_map(|event| match event.kind {
+        EventKind::LoadFinished { summary } => Some(*summary),
+        _ => None,
+    });
+    let mut totals = serde_json::to_value(Counters::default()).unwrap();
+    for (index, count) in totals.as_object_mut().unwrap().values_mut().enumerate() {
+        *count = (100_001 + 7_001 * index).into();
+    }
+    let latency = |ms: u64| LatencySummary {
+        count: 1,
+        p50_us: ms * 1_000,
+        p90_us: ms * 1_000,
+        p99_us: (ms + 1) * 1_000,
+        max_us: (ms + 2) * 1_000,
+        ..LatencySummary::default()
+    };
+    for (protocol, sequence, few) in
+        [("tcp", false, 15), ("ws", true, 25), ("sse", false, 17), ("udp", false, 12)]
+    {
+        let mut summary = summary.clone().unwrap();
+        (summary.plan.protocol, summary.plan.sequence) = (protocol.to_owned(), sequence);
+        summary.totals = serde_json::from_value(totals.clone()).unwrap();
+        summary.endings =
+            vec![Ending { code: 4001, reason: "Server Rebalancing".to_owned(), count: 987_654 }];
+        (summary.lateness, summary.reconnect, summary.gap) = (latency(1_100), latency(1_200), latency(1_300));
+        (summary.gap_without_delay, summary.event_gap) = (latency(1_400), latency(1_500));
+        let mut stamper = Stamper::new(Uuid::nil(), Source::Load, Timestamp::UNIX_EPOCH);
+        let finished = stamper.stamp(1, EventKind::LoadFinished { summary: Box::new(summary) });
+        let (mut story, mut timeline) =
+            (Story::new("run"), Timeline::new(Style { color: false, width: 4_000 }));
+        story.push(&finished);
+        timeline.feed(&finished);
+        let data = data(&html(&story, None).unwrap());
+        let figures = data["runs"][0]["figures"].as_array().unwrap();
+        let has = |value: f64| figures.iter().any(|figure| figure["value"] == value);
+        let text = timeline.finish();
+        let words = text.split(|character: char| !(character.is_ascii_digit() || character == ','));
+        let counts: Vec<u64> = words
+            .filter(|word| word.len() == 7)
+            .filter_map(|word| word.replace(',', "").parse().ok())
+            .filter(|count| *count > 100_000)
+            .collect();
+        assert!(counts.len() >= few, "{protocol}: {counts:?}\n{text}");
+        for count in counts {
+            assert!(has(count as f64), "{protocol}: {count} is not among {figures:#?}\n{text}");
+        }
+        for ms in [1_100, 1_200, 1_300, 1_400, 1_500] {
+            assert!([0, 1, 2].iter().all(|more| has(f64::from(ms + more))), "{protocol}: {ms} ms\n{text}");
+        }
+        let names: Vec<_> = figures.iter().map(|figure| figure["name"].as_str().unwrap()).collect();
+        let unique: std::collections::BTreeSet<_> = names.iter().collect();
+        assert_eq!(unique.len(), names.len(), "two runs are compared by name: {names:?}");
+    }
+}
+
+#[test]
+fn what_holds_replicas_back_is_in_the_page_for_as_long_as_it_did() {
+    let data = data(&html(&recorded(), None).unwrap());
+    let run = &data["runs"][0];
+    let holds = run["services"][0]["holds"].as_array().unwrap();
+    let [hold] = holds.as_slice() else { panic!("{holds:?}") };
+    assert_eq!((&hold["kind"], &hold["at"], &hold["wanted"]), (&"window".into(), &2.into(), &1.into()));
+    assert_eq!((&hold["from_ms"], &hold["until_ms"]), (&150_000.into(), &180_000.into()));
+    assert!(hold["to_ms"].as_u64().unwrap() >= 180_000, "{hold}");
+    // 06:43:21.701 by the clock of the machine.
+    assert_eq!(run["began_ms"], 1_795_243_401_701_i64, "{}", run["about"]);
+}
+
 /// A tick a second, scrapes and syncs as on the platform, 100 replicas, a warning every second: for an hour, twice.
 #[test]
 fn an_hour_of_a_hundred_replicas_stays_below_five_mebibytes_and_keeps_the_worst_moment() {
@@ -148,10 +221,12 @@ fn an_hour_of_a_hundred_replicas_stays_below_five_mebibytes_and_keeps_the_worst_
         let values_milli =
             by_replica.iter().map(|(name, count)| (name.clone(), *count as i64 * 1_000)).collect();
         let tick = LoadTick {
+            first_byte: LatencySummary::default(),
             open,
             connecting: 0,
-            totals: platform::event::Counters::default(),
+            totals: Counters::default(),
             connect: message,
+            first_byte: message,
             message,
             skew: Skew::of(by_replica.values().copied()),
             by_replica,

@@ -15,13 +15,14 @@
 //! ```
 
 mod form;
+pub(crate) mod known;
 mod schedule;
 mod trigger;
 mod users;
 
 use std::{fmt, time::Duration};
 
-use platform::{duration, services::ServiceKind, target::Subject};
+use platform::{duration, target::Subject};
 use serde::{Deserialize, Serialize};
 
 use self::form::Form;
@@ -30,7 +31,7 @@ pub use self::{
     trigger::{Happening, PodState, Trigger},
     users::Users,
 };
-use crate::{Protocol, Rate, hint};
+use crate::{Protocol, Rate};
 
 /// One thing that is done once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,16 +101,6 @@ const VERBS: [&str; 10] =
 /// Parts that actions can stop and start.
 const PARTS: [&str; 9] =
     ["kafka", "memcached", "elasticsearch", "prometheus", "redis", "etcd01", "etcd02", "etcd03", "gateway"];
-
-/// A name that some platform has: of a service, or of a part.
-fn known(name: &str) -> Result<(), String> {
-    let names = || ServiceKind::ALL.into_iter().map(ServiceKind::name).chain(PARTS);
-    if names().any(|known| known == name) {
-        return Ok(());
-    }
-    let all: Vec<&str> = names().collect();
-    Err(format!("`{name}` is no service or part{} (there are: {})", hint(name, names()), all.join(", ")))
-}
 
 /// What an action is checked against before a run.
 pub(crate) struct Place<'a> {

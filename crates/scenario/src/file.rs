@@ -7,7 +7,7 @@ use platform::{exit, file};
 use crate::{Scenario, hint};
 
 /// The scenarios that are built in, by name.
-const EMBEDDED: [(&str, &str); 14] = [
+const EMBEDDED: [(&str, &str); 15] = [
     ("tcp-10k", include_str!("../../../infrastructure/scenarios/tcp-10k.yaml")),
     ("udp-burst", include_str!("../../../infrastructure/scenarios/udp-burst.yaml")),
     ("broadcast", include_str!("../../../infrastructure/scenarios/broadcast.yaml")),
@@ -22,6 +22,7 @@ const EMBEDDED: [(&str, &str); 14] = [
     ("ws-swiss-cheese", include_str!("../../../infrastructure/scenarios/ws-swiss-cheese.yaml")),
     ("ws-storm", include_str!("../../../infrastructure/scenarios/ws-storm.yaml")),
     ("stream-6", include_str!("../../../infrastructure/scenarios/stream-6.yaml")),
+    ("stream-churn", include_str!("../../../infrastructure/scenarios/stream-churn.yaml")),
 ];
 /// A larger file is no scenario.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;

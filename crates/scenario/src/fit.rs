@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use platform::{
     event::ServiceInfo,
     services::PodsMetric,
-    target::{Pick, ServiceSnapshot, Snapshot},
+    target::{PartSnapshot, Pick, ServiceSnapshot, Snapshot},
 };
 
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
 };
 
 const BALANCER: &str = "balancer";
+const GATEWAY: &str = "gateway";
 /// Parts that a scenario can need, beside services.
 const PARTS: [&str; 1] = ["etcd"];
 
@@ -134,6 +135,9 @@ fn can_happen(event: &Happening, platform: &Snapshot) -> Result<(), String> {
             Err(no_service(platform, name))
         };
     };
+    if let Happening::Pod { pod: Some(pod), .. } = event {
+        is_replica(found, pod)?;
+    }
     match (event, &found.autoscaler) {
         // Without an autoscaler it may own the replicas.
         (Happening::Scale { .. }, None) if service(platform, BALANCER).is_some() => Ok(()),
@@ -162,23 +166,24 @@ fn can_happen(event: &Happening, platform: &Snapshot) -> Result<(), String> {
 fn is_there(verb: &Verb, platform: &Snapshot) -> Result<(), String> {
     let Some(what) = verb.subject() else { return Ok(()) };
     if let Some(found) = service(platform, &what.name) {
-        let names = || found.replicas.iter().map(|replica| replica.name.as_str());
         return match &what.replica {
-            // One that comes later is named by the autoscaler's counting: service-0, service-1, ….
-            Pick::Named(name) if !names().any(|known| known == name) && !is_a_replica(&what.name, name) => {
-                let all: Vec<&str> = names().collect();
-                Err(format!("{what} is no replica{}; there are: {}", hint(name, names()), all.join(", ")))
-            }
+            Pick::Named(name) => is_replica(found, name),
             _ => Ok(()),
         };
     }
-    // `gateway node-0` is one of the gateways.
-    let is_part = |name: &String| name.split(' ').next() == Some(what.name.as_str());
-    if platform.parts.iter().map(|part| &part.name).any(is_part) {
+    let of_part = |part: &PartSnapshot| -> bool {
+        match (part.name.strip_prefix(&what.name), &what.replica) {
+            // `gateway-node-0` is one of the gateways, named by its node or in full.
+            (Some(rest), Pick::Named(named)) => rest.strip_prefix('-') == Some(named) || part.name == *named,
+            (Some(rest), _) => rest.is_empty() || (what.name == GATEWAY && rest.starts_with('-')),
+            (None, _) => false,
+        }
+    };
+    if platform.parts.iter().any(of_part) {
         return Ok(());
     }
     let parts: Vec<&str> = platform.parts.iter().map(|part| part.name.as_str()).collect();
-    Err(format!("{}; and parts: {}", no_service(platform, &what.name), parts.join(", ")))
+    Err(format!("{}; and parts: {}", no_service(platform, &what.to_string()), parts.join(", ")))
 }
 
 fn is_a_node(name: &str, platform: &Snapshot) -> Result<(), String> {
@@ -190,9 +195,20 @@ fn is_a_node(name: &str, platform: &Snapshot) -> Result<(), String> {
     Err(format!("there is no node {name}{}; there are: {}", hint(name, names()), all.join(", ")))
 }
 
-fn is_a_replica(service: &str, name: &str) -> bool {
-    let ordinal = name.strip_prefix(service).and_then(|rest| rest.strip_prefix('-'));
-    ordinal.is_some_and(|ordinal| ordinal.parse::<u32>().is_ok())
+fn is_replica(service: &ServiceSnapshot, name: &str) -> Result<(), String> {
+    let names = || service.replicas.iter().map(|replica| replica.name.as_str());
+    // One that comes later is named by the autoscaler's counting: service-0, service-1, ….
+    let ordinal = name.strip_prefix(&service.name).and_then(|rest| rest.strip_prefix('-'));
+    if names().any(|known| known == name) || ordinal.is_some_and(|ordinal| ordinal.parse::<u32>().is_ok()) {
+        return Ok(());
+    }
+    let all: Vec<&str> = names().collect();
+    Err(format!(
+        "{}/{name} is no replica{}; there are: {}",
+        service.name,
+        hint(name, names()),
+        all.join(", ")
+    ))
 }
 
 impl Requirement {
@@ -310,8 +326,10 @@ mod tests {
             set_by_hand: false,
             pending: 0,
             remark: None,
+            balanced: None,
             name: "tcp".to_owned(),
             endpoint: None,
+            route: None,
             desired: replicas,
             replicas: Vec::new(),
             autoscaler,
@@ -325,7 +343,10 @@ mod tests {
             detail: String::new(),
             healthy: true,
             pid: None,
+            connects_from: None,
+            connections: None,
         };
+        let gateway = PartSnapshot { name: "gateway-node-0".to_owned(), ..kafka.clone() };
         Snapshot {
             next_sync: None,
             problems: Vec::new(),
@@ -335,7 +356,7 @@ mod tests {
             nodes: 2,
             node_list: ["node-0", "node-1"].map(node).to_vec(),
             services: vec![tcp],
-            parts: vec![kafka],
+            parts: vec![kafka, gateway],
         }
     }
 
@@ -421,10 +442,12 @@ mod tests {
             (
                 "{ at: 1s, do: kill, what: udp }",
                 true,
-                "there is no udp on this platform; it has: tcp; and parts: kafka",
+                "there is no udp on this platform; it has: tcp; and parts: kafka, gateway-node-0",
             ),
             ("{ at: 1s, do: stop, what: elasticsearch }", true, "there is no elasticsearch"),
-            ("{ at: 1s, do: drain, what: tcp/tpc-0 }", true, "tcp/tpc-0 is no replica"),
+            ("{ at: 1s, do: drain, what: tcp/tcp-x9 }", true, "tcp/tcp-x9 is no replica"),
+            ("{ when: tcp/tcp-x9 ready, do: drain, what: tcp }", true, "tcp/tcp-x9 is no replica"),
+            ("{ at: 1s, do: kill, what: gateway/node-7 }", true, "there is no gateway/node-7"),
             (
                 "{ at: 1s, do: remove-node, node: nod-1 }",
                 true,
@@ -437,7 +460,9 @@ mod tests {
         for text in [
             r#"{ when: "tcp 1 → 2", do: kill, what: tcp/tcp-1 }"#,
             "{ at: 1s, do: stop, what: kafka }",
-            "{ when: kafka started, do: drain, what: tcp/fullest }",
+            "{ at: 1s, do: kill, what: gateway/node-0 }",
+            "{ at: 1s, do: kill, what: gateway }",
+            "{ at: 1s, do: start, what: kafka }, { when: kafka started, do: drain, what: tcp/fullest }",
             "{ at: 1s, do: send, from: 1, payload: x }",
             "{ at: 1s, do: add-node }",
             "{ at: 1s, do: remove-node, node: node-1 }",
@@ -456,6 +481,7 @@ mod tests {
             endpoint: None,
             autoscaled: Some([1, 5]),
             targets_milli: [("tcp_state_established".to_owned(), 5_000_000)].into(),
+            policy: None,
         };
         let expectations = "expectations: [lost = 0, tcp 1 → 2, tcp 2 → 1 within 130s of close]";
         let mut small = scenario(expectations);

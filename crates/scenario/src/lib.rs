@@ -25,13 +25,13 @@ mod text;
 pub use action::{Action, Schedule, Step, Trigger, Verb};
 pub use expect::{Evaluator, Expectation};
 pub use file::{ScenarioError, find, names};
-pub use number::parse_count;
+pub use number::{Share, parse_count};
 pub use payload::{Payload, escape};
 pub use profile::{Profile, Stage};
 pub use protocol::Protocol;
 pub use rate::Rate;
 pub use reconnect::{Plan, Policy, Reconnect};
-pub use scenario::{Every, Expect, Hold, LoadDuration, Messages, Phases, Ramp, Scenario, Wait};
+pub use scenario::{Every, Expect, Hold, LoadDuration, Messages, Phases, Ramp, Scenario, Stay, Wait};
 
 /// The name of a value in a table of all values.
 fn name_of<T: PartialEq>(names: &[(&'static str, T)], value: &T) -> &'static str {

@@ -1,5 +1,7 @@
 //! Numbers as people type them: `10000`, `10k`, `1_000`, `2.5M`.
 
+use std::{fmt, str::FromStr};
+
 use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
 /// Reads a number with underscores between its digits and `k` or `M` behind it.
@@ -22,6 +24,41 @@ pub fn parse_count(text: &str) -> Result<u64, String> {
         .filter(|number| number.fract() == 0.0 && *number <= 1e15)
         .map(|number| number as u64)
         .ok_or_else(|| format!("`{text}` is not a whole number; expected one such as 10000, 10k or 1_000"))
+}
+
+/// A part of a whole, in hundredths of a per cent, as in `99.5%`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share(u64);
+
+impl Share {
+    const WHOLE: u64 = 10_000;
+
+    pub(crate) fn hundredths(self) -> u64 {
+        self.0
+    }
+
+    /// Whether number `number`, counted from 0, belongs to the share: its members are spread evenly over all.
+    pub fn has(self, number: u64) -> bool {
+        // The remainder keeps the products small.
+        let number = number % Self::WHOLE;
+        (number + 1) * self.0 / Self::WHOLE > number * self.0 / Self::WHOLE
+    }
+}
+
+impl FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let per_cent = text.trim().strip_suffix('%').and_then(parse).filter(|share| *share <= 100.0);
+        let per_cent = per_cent.ok_or_else(|| format!("`{text}` is no share; expected one such as 99.5%"))?;
+        Ok(Self((per_cent * 100.0).round() as u64))
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}%", self.0 as f64 / 100.0)
+    }
 }
 
 /// For serde: a number, or a text in this grammar.
@@ -57,6 +94,23 @@ mod tests {
         for text in ["", "k", "_1", "1_", "-1", "1.5", "1e3", "ten", "1 000", "99999999999999999999"] {
             let error = parse_count(text).expect_err(text);
             assert!(error.contains(&format!("`{text}`")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_share_has_its_part_of_any_hundred_in_a_row() {
+        for (text, of_hundred) in [("0%", 0), ("1%", 1), ("20%", 20), ("33%", 33), ("99%", 99), ("100%", 100)]
+        {
+            let share: Share = text.parse().unwrap();
+            assert_eq!(share.to_string(), text);
+            for first in [0_u64, 100, 9_900, 1_000_000] {
+                let members = (first..first + 100).filter(|number| share.has(*number)).count();
+                assert_eq!(members, of_hundred, "{text} of {first} and the next");
+            }
+        }
+        assert_eq!("99.5%".parse::<Share>().unwrap().to_string(), "99.5%");
+        for text in ["20", "101%", "-1%", "%", "many%", ""] {
+            assert!(text.parse::<Share>().unwrap_err().contains(&format!("`{text}`")), "{text}");
         }
     }
 }

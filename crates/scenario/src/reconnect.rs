@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Protocol, hint, name_of, named};
+use crate::{Protocol, Share, hint, name_of, named};
 
 /// When a connection that ended, though the load did not end it, comes back. What the server says (`Retry-After`, the
 /// hint in a close) comes before it. Where a default depends on the protocol the field is `None`, and
@@ -23,6 +23,9 @@ pub struct Reconnect {
     /// Of `backoff`: the longest delay.
     #[serde(with = "platform::duration::optional_text")]
     pub at_most: Option<Duration>,
+    /// So many of the connections know no delay, no jitter and no hint: what ended comes back in the same moment. If that
+    /// led to nothing that lasted, they come back like the others.
+    pub at_once: Option<Share>,
 }
 
 /// How delays are made.
@@ -76,6 +79,11 @@ impl Reconnect {
     /// Nobody comes back.
     pub fn is_never(&self) -> bool {
         self.never || self.policy == Some(Policy::None)
+    }
+
+    /// Whether connection `number`, counted from 0, comes back in the moment of its end.
+    pub fn is_at_once(&self, number: u64) -> bool {
+        self.at_once.is_some_and(|share| share.has(number))
     }
 
     /// The delays of a protocol's connections; `None`: they stay away.

@@ -1,5 +1,6 @@
 //! What a load is: one type, one set of defaults, and what cannot be.
 
+mod never;
 mod validate;
 
 use std::{fmt, str::FromStr, time::Duration};
@@ -11,8 +12,8 @@ use platform::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Action, Expectation, Payload, Profile, Protocol, Rate, Reconnect, Verb, fit::Requirement, name_of, named,
-    number,
+    Action, Expectation, Payload, Profile, Protocol, Rate, Reconnect, Verb, fit::Requirement, hint, name_of,
+    named, number,
 };
 
 /// A load, as a scenario file describes it. The fields are the keys of the file, and [`Scenario::default`] is what a file
@@ -36,6 +37,8 @@ pub struct Scenario {
     /// SSE: so many users and profiles there are; further connections begin with the first again. Without it each
     /// connection has its own.
     pub pairs: Option<u64>,
+    /// SSE: how long a client keeps a stream. Without it, until the load or the server ends it.
+    pub stay: Option<Stay>,
     pub phases: Phases,
     pub messages: Messages,
     pub reconnect: Reconnect,
@@ -44,6 +47,16 @@ pub struct Scenario {
     pub connect_timeout: Duration,
     pub actions: Vec<Action>,
     pub expectations: Vec<Expectation>,
+}
+
+/// A random time between these two; then the client goes, and comes back by `reconnect`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Stay {
+    #[serde(with = "platform::duration::text")]
+    pub at_least: Duration,
+    #[serde(with = "platform::duration::text")]
+    pub at_most: Duration,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -150,6 +163,7 @@ impl Default for Scenario {
             protocol: Protocol::Tcp,
             path: None,
             pairs: None,
+            stay: None,
             phases: Phases::default(),
             messages: Messages::default(),
             reconnect: Reconnect::default(),
@@ -198,6 +212,16 @@ impl Scenario {
         self.pairs.unwrap_or(self.phases.ramp.connections).max(1)
     }
 
+    /// SSE: the pair of connection `number`, both counted from 0.
+    pub fn pair_of(&self, number: u64) -> u64 {
+        number % self.pairs()
+    }
+
+    /// SSE: several connections want the same pair.
+    pub fn shares_pairs(&self) -> bool {
+        self.protocol == Protocol::Sse && self.pairs() < self.users()
+    }
+
     /// SSE: the user and the profile of pair `number`, counted from 0.
     pub fn pair(number: u64) -> (String, String) {
         let id = |variant: char| format!("00000000-0000-4000-{variant}000-{:012x}", number + 1);
@@ -208,7 +232,7 @@ impl Scenario {
     pub fn path_of(&self, number: u64) -> String {
         if self.protocol == Protocol::Sse {
             let template = self.path.as_deref().unwrap_or(SSE_PATH_DEFAULT);
-            let (user, profile) = Self::pair(number % self.pairs());
+            let (user, profile) = Self::pair(self.pair_of(number));
             let number = (number + 1).to_string();
             return template.replace("{user}", &user).replace("{profile}", &profile).replace("{n}", &number);
         }
@@ -291,6 +315,16 @@ impl Scenario {
         self.expectations.push(expectation);
     }
 
+    /// If this load is smaller than `whole`, so are its pairs, and as many clients want each of them as before.
+    pub fn scale_pairs(&mut self, whole: &Self) {
+        if let Some(pairs) = self.pairs
+            && self.users() < whole.users()
+        {
+            let share = u128::from(pairs) * u128::from(self.users()) / u128::from(whole.users());
+            self.pairs = Some(u64::try_from(share).unwrap_or(pairs).max(1));
+        }
+    }
+
     /// Expectations that ask for a number of things ask for fewer of them if this load is smaller than `whole`, the
     /// scenario before the command line's flags were laid over it.
     pub fn scale_expectations(&mut self, whole: &Self) {
@@ -329,10 +363,12 @@ impl FromStr for Every {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text == "never" {
+        const NEVER: &str = "never";
+        if text == NEVER {
             return Ok(Self::Never);
         }
-        duration::parse(text).map(Self::Interval).map_err(|error| format!("{error}, or never"))
+        let wrong = |error| format!("{error}, or never{}", hint(text, [NEVER]));
+        duration::parse(text).map(Self::Interval).map_err(wrong)
     }
 }
 
@@ -359,7 +395,9 @@ impl FromStr for Expect {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        named(&Self::NAMES, text).ok_or_else(|| format!("`{text}` is none of echo, any, none"))
+        let names = Self::NAMES.map(|(name, _)| name);
+        named(&Self::NAMES, text)
+            .ok_or_else(|| format!("`{text}` is none of {}{}", names.join(", "), hint(text, names)))
     }
 }
 
@@ -444,5 +482,17 @@ actions: [{ at: 1s, do: join, users: 2 }, { at: 2s, do: leave, users: 1 }, { at:
         larger.phases.ramp.connections = 20_000;
         larger.scale_expectations(&whole);
         assert_eq!(larger.expectations, whole.expectations, "a larger load is not asked for more");
+    }
+
+    #[test]
+    fn a_smaller_load_has_fewer_pairs_and_as_many_clients_for_each() {
+        let whole = crate::find("stream-churn").unwrap();
+        let pairs = |connections: u64| {
+            let mut other = whole.clone();
+            other.phases.ramp.connections = connections;
+            other.scale_pairs(&whole);
+            other.pairs
+        };
+        assert_eq!([80, 3, 1, 1000, 4000].map(pairs), [40, 1, 1, 500, 500].map(Some));
     }
 }

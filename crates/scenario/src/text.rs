@@ -42,6 +42,7 @@ written_as_text!(
     crate::Expectation: "an expectation such as `lost = 0` or `tcp 1 → 2`",
     crate::Payload: "text in quotes",
     crate::Policy: "backoff, jitter or none",
+    crate::Share: "a share such as 20%",
     crate::Rate: "an interval such as 5ms or a frequency such as 200/s",
     crate::action::Happening: "an event such as `ramp done` or `tcp 1 → 2`",
     crate::fit::Requirement: "a value such as tcp.replicas=3",

@@ -11,6 +11,8 @@ use reqwest::RequestBuilder;
 use reqwest::redirect::Policy;
 pub use reqwest::{Method, Url};
 
+use crate::settings::Setting;
+
 /// A longer body is an error.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 
@@ -68,6 +70,34 @@ pub fn url(text: impl std::fmt::Display) -> Result<Url, Error> {
         Ok(url)
     } else {
         Err(refused("expected http://HOST[:PORT][/PATH]".into()))
+    }
+}
+
+/// Where a server is, without a path: `http://HOST[:PORT]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin(Url);
+
+impl Origin {
+    /// The URL of a path there, which begins with `/`.
+    ///
+    /// # Errors
+    /// The path is none.
+    pub fn at(&self, path: impl std::fmt::Display) -> Result<Url, Error> {
+        url(format_args!("{self}{path}"))
+    }
+}
+
+/// Without a slash at its end.
+impl std::fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.0.as_str().trim_end_matches('/'))
+    }
+}
+
+impl Setting for Origin {
+    fn parse(text: &str) -> Result<Self, String> {
+        let url = url(text).ok().filter(|url| url.path() == "/" && url.query().is_none());
+        url.map(Self).ok_or_else(|| "http://HOST or http://HOST:PORT".into())
     }
 }
 

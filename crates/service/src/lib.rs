@@ -14,7 +14,7 @@
 //! * [`redis`]: connections to Redis that give up in time.
 //! * [`sessions`]: what services with sessions in Redis share.
 //! * [`etcd`]: leases, transactions and watches.
-//! * [`web`]: the port of a service that speaks HTTP.
+//! * [`web`]: the port of a service that speaks HTTP; [`problem`]: what it says of a request that it does not carry out.
 //! * [`http`]: the one HTTP client, for probes, scrapes and the APIs of neighbouring servers.
 //! * [`logs`]: structured lines on stderr, and to Kafka if it is configured.
 //!
@@ -37,6 +37,7 @@ pub mod listen;
 pub mod logs;
 pub mod mailbox;
 pub mod metrics;
+pub mod problem;
 pub mod readiness;
 pub mod redis;
 pub mod sessions;

@@ -12,13 +12,29 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         return None;
     }
     let lower = name.to_lowercase();
-    let likeness = |known: &str| strsim::normalized_damerau_levenshtein(&lower, &known.to_lowercase());
+    let likeness = |known: &str| {
+        let known = known.to_lowercase();
+        let likeness = strsim::normalized_damerau_levenshtein(&lower, &known);
+        // What is near comes before what is only shortened.
+        if likeness < ALIKE && is_shortened(&lower, &known) { ALIKE } else { likeness }
+    };
     known
         .into_iter()
         .map(|known| (likeness(known), known))
         .filter(|(likeness, _)| *likeness >= ALIKE)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, known)| known)
+}
+
+/// `usr` is short for `users`: letters were left out, but not the first one and at most half of them.
+fn is_shortened(name: &str, known: &str) -> bool {
+    let mut letters = known.chars();
+    let in_order = name.chars().all(|letter| letters.any(|known| known == letter));
+    let count = name.chars().count();
+    in_order
+        && count >= 3
+        && count * 2 >= known.chars().count()
+        && name.chars().next() == known.chars().next()
 }
 
 /// The message about a key that is not in `known`.
@@ -31,4 +47,29 @@ pub fn unknown_key(key: &str, known: &[&str]) -> String {
         },
         |near| format!("unknown key; did you mean {near}?"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn misspelled_and_shortened_names_are_found_and_others_are_not() {
+        let known = ["users", "rate", "of", "answer", "connections"];
+        for (name, expected) in [
+            ("usres", Some("users")),
+            ("USERS", Some("users")),
+            ("usr", Some("users")),
+            ("rte", Some("rate")),
+            ("cnnctns", Some("connections")),
+            ("us", None),
+            ("ser", None),
+            ("cns", None),
+            ("else", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(name, known), expected, "{name}");
+        }
+        assert_eq!(nearest(&"users".repeat(20), known), None);
+    }
 }

@@ -15,10 +15,10 @@ install_jars() {
 
 configure() {
     cat >"$CONF/cassandra.yaml" <<EOC
-cluster_name: testbed
+cluster_name: ${TESTBED_CASSANDRA_CLUSTER:-testbed}
 num_tokens: 1
 partitioner: org.apache.cassandra.dht.Murmur3Partitioner
-endpoint_snitch: SimpleSnitch
+endpoint_snitch: ${TESTBED_CASSANDRA_SNITCH:-SimpleSnitch}
 seed_provider: [{class_name: org.apache.cassandra.locator.SimpleSeedProvider, parameters: [{seeds: "$ADDRESS:${PORT[storage]}"}]}]
 listen_address: $ADDRESS
 storage_port: ${PORT[storage]}
@@ -48,6 +48,8 @@ concurrent_writes: 4
 concurrent_counter_writes: 2
 native_transport_max_threads: 8
 EOC
+    # For snitches that read where this node is.
+    printf '%s\n' dc=dc1 rack=rack1 >"$CONF/cassandra-rackdc.properties"
     cat >"$CONF/logback.xml" <<'EOC'
 <configuration>
   <appender name="stdout" class="ch.qos.logback.core.ConsoleAppender"><encoder><pattern>%d %-5level %logger{0} %msg%n</pattern></encoder></appender>

@@ -110,11 +110,13 @@ impl Target for Noted {
         let service = ServiceSnapshot {
             name: "ws".into(),
             endpoint: None,
+            route: None,
             desired: state.replicas.len() as u32,
             stopped: false,
             set_by_hand: false,
             pending: 0,
             remark: None,
+            balanced: None,
             replicas: replicas.collect(),
             autoscaler,
         };

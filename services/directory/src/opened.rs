@@ -5,18 +5,21 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use service::Readiness;
+use service::readiness::State;
 use service::redis::{self, Cmd, MultiplexedConnection, Pipeline, RedisResult, Settings};
+use tokio::sync::oneshot;
 use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::metrics::Metrics;
 
 /// The part that `/readyz` calls degraded while Redis is away.
-const PART: &str = "redis";
+pub(crate) const PART: &str = "redis";
 /// Locks asked for in one request.
 const BATCH: usize = 500;
-/// How often it is asked whether it is there.
+/// How often it is asked whether it is there, and until it has answered for the first time.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
+const FIRST_CHECK_EVERY: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(crate) struct Opened {
@@ -32,15 +35,22 @@ impl Opened {
         Self { settings, connection: Mutex::new(None), metrics, readiness }
     }
 
-    /// Asks again and again whether Redis is there, for ever.
-    pub(crate) async fn watch(&self) {
+    /// Asks again and again whether Redis is there, for ever. `answered` hears when it is for the first time.
+    pub(crate) async fn watch(&self, answered: oneshot::Sender<()>) {
+        let mut answered = Some(answered);
         loop {
             let ping = async |mut connection: MultiplexedConnection| {
                 Cmd::new().arg("PING").query_async::<()>(&mut connection).await
             };
-            // The outcome is noted on the way.
-            let _ = self.ask(ping).await;
-            tokio::time::sleep(CHECK_EVERY).await;
+            // A failure is noted on the way.
+            if self.ask(ping).await.is_ok()
+                && let Some(answered) = answered.take()
+            {
+                // Who does not wait any longer does not need to know.
+                let _ = answered.send(());
+            }
+            let is_first = answered.is_some();
+            tokio::time::sleep(if is_first { FIRST_CHECK_EVERY } else { CHECK_EVERY }).await;
         }
     }
 
@@ -90,7 +100,8 @@ impl Opened {
                 *self.connection.lock() = None;
                 self.metrics.redis_failures.inc();
                 let reason = format!("Redis at {}: {error}", self.settings);
-                if self.readiness.degrade(PART, &reason) {
+                // It may start later than this; who starts says how long it waits.
+                if self.readiness.state() != State::Starting && self.readiness.degrade(PART, &reason) {
                     warn!(%reason, "Redis is away");
                 }
                 Err(reason)

@@ -12,7 +12,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use service::Readiness;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use service::http::Origin;
+use service::readiness::State;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::{info, warn};
 use uuid::Uuid;
 
@@ -20,7 +22,7 @@ use crate::elements::Elements;
 use crate::metrics::Metrics;
 
 /// The part that `/readyz` calls degraded while `profiles` is away.
-const PART: &str = "profiles";
+pub(crate) const PART: &str = "profiles";
 /// Calls at a time, and lists among them; the others wait for their turn.
 const CALLS_AT_A_TIME: usize = 64;
 const LISTS_AT_A_TIME: usize = 16;
@@ -30,8 +32,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Idle connections that are kept. What they lead to may be gone: then they are gone as well.
 const IDLE_CONNECTIONS: usize = 16;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often it is asked whether it is there.
+/// How often it is asked whether it is there, and until it has answered for the first time.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
+const FIRST_CHECK_EVERY: Duration = Duration::from_millis(100);
 /// The longest answer to anything but a list.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
@@ -59,8 +62,7 @@ pub(crate) enum Failure {
 #[derive(Debug)]
 pub(crate) struct Profiles {
     client: Client,
-    /// Without a slash at its end.
-    url: String,
+    url: Origin,
     calls: Arc<Semaphore>,
     lists: Arc<Semaphore>,
     metrics: Arc<Metrics>,
@@ -73,7 +75,7 @@ impl Profiles {
     /// # Errors
     /// The client cannot be made.
     pub(crate) fn new(
-        url: &str,
+        url: Origin,
         timeout: Duration,
         metrics: Arc<Metrics>,
         readiness: Readiness,
@@ -88,7 +90,7 @@ impl Profiles {
             .build()?;
         Ok(Self {
             client,
-            url: url.trim_end_matches('/').to_owned(),
+            url,
             calls: Arc::new(Semaphore::new(CALLS_AT_A_TIME)),
             lists: Arc::new(Semaphore::new(LISTS_AT_A_TIME)),
             metrics,
@@ -96,12 +98,19 @@ impl Profiles {
         })
     }
 
-    /// Asks again and again whether it is there, for ever.
-    pub(crate) async fn watch(&self) {
+    /// Asks again and again whether it is there, for ever. `answered` hears when it is for the first time.
+    pub(crate) async fn watch(&self, answered: oneshot::Sender<()>) {
+        let mut answered = Some(answered);
         loop {
-            // The outcome is noted on the way.
-            let _ = self.check().await;
-            tokio::time::sleep(CHECK_EVERY).await;
+            // A failure is noted on the way.
+            if self.check().await.is_ok()
+                && let Some(answered) = answered.take()
+            {
+                // Who does not wait any longer does not need to know.
+                let _ = answered.send(());
+            }
+            let is_first = answered.is_some();
+            tokio::time::sleep(if is_first { FIRST_CHECK_EVERY } else { CHECK_EVERY }).await;
         }
     }
 
@@ -173,7 +182,7 @@ impl Profiles {
         match response.status() {
             StatusCode::OK => {
                 if self.readiness.restore(PART) {
-                    info!(profiles = self.url, "profiles is there again");
+                    info!(profiles = %self.url, "profiles is there again");
                 }
                 Ok(response)
             }
@@ -188,7 +197,8 @@ impl Profiles {
     fn away(&self, reason: &dyn Display) -> Failure {
         self.metrics.profiles_failures.inc();
         let reason = format!("profiles at {}: {reason}", self.url);
-        if self.readiness.degrade(PART, &reason) {
+        // It may start later than this; who starts says how long it waits.
+        if self.readiness.state() != State::Starting && self.readiness.degrade(PART, &reason) {
             warn!(%reason, "profiles is away");
         }
         Failure::Away(reason)
@@ -239,4 +249,51 @@ fn innermost(error: &reqwest::Error) -> String {
         cause = source;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::registry::Registry;
+    use service::settings::Setting as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Answers each connection's request with the next of these, the last one for ever.
+    async fn answering(statuses: &'static [&'static str]) -> Origin {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let origin = Origin::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        tokio::spawn(async move {
+            for status in statuses.iter().chain(std::iter::repeat(statuses.last().unwrap())) {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 4096]).await;
+                let answer = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        origin
+    }
+
+    #[tokio::test]
+    async fn while_all_start_nothing_is_called_away_and_the_first_answer_is_told() {
+        let origin = answering(&["503 Not Yet", "503 Not Yet", "200 OK"]).await;
+        let (readiness, metrics) = (Readiness::new(), Metrics::register(&mut Registry::default()));
+        let profiles =
+            Profiles::new(origin, Duration::from_secs(5), Arc::clone(&metrics), readiness.clone()).unwrap();
+        let (answered, word) = oneshot::channel();
+        tokio::spawn(async move { profiles.watch(answered).await });
+        word.await.unwrap();
+        assert_eq!((metrics.profiles_failures.get(), &*readiness.describe()), (2, "starting\n"));
+    }
+
+    #[tokio::test]
+    async fn who_is_away_after_the_start_is_called_so() {
+        let origin = answering(&["503 Away"]).await;
+        let (readiness, metrics) = (Readiness::new(), Metrics::register(&mut Registry::default()));
+        let profiles = Profiles::new(origin, Duration::from_secs(5), metrics, readiness.clone()).unwrap();
+        readiness.ready();
+        assert!(profiles.check().await.is_err());
+        assert!(readiness.describe().contains("degraded: profiles: profiles at http://127.0.0.1:"));
+    }
 }

@@ -18,13 +18,14 @@ use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::handler::Handler;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, StatusCode, header};
 use axum::middleware::map_response_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use serde::de::DeserializeOwned;
+use service::problem::Problem;
 use tracing::warn;
 use uuid::Uuid;
 
@@ -35,8 +36,8 @@ use crate::testdata::Testdata;
 
 /// Users that a search for suggestions can tell apart.
 const SUGGESTABLE_MAX: usize = 1_000_000;
-/// When a client should try again after 503, in seconds.
-const RETRY_AFTER: &str = "5";
+/// What a client that asks for another path is told.
+const PATHS: &str = "there are /users, /profiles, /suggested, /login/{userId}, /testdata, /health";
 /// Characters of a bad value that are shown.
 const SHOWN_CHARS_MAX: usize = 80;
 /// Names are written as they are, and browsers take the text for HTML: nothing in it may run or load anything.
@@ -54,28 +55,19 @@ pub(crate) struct App {
     pub(crate) destructive_gets: bool,
 }
 
-/// Why a request is not carried out.
-struct Refusal {
-    status: StatusCode,
-    text: String,
-}
-
-impl From<Failure> for Refusal {
+impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
-        let status = match failure {
-            Failure::Away(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Failure::Refused(_) => StatusCode::FORBIDDEN,
-        };
-        // Where it is, is nothing for clients; the log has it.
-        let text = match failure {
-            Failure::Away(_) => "profiles is away: try again later".to_owned(),
-            refused @ Failure::Refused(_) => refused.to_string(),
-        };
-        Self { status, text }
+        match failure {
+            // Where it is, is nothing for clients; the log has it.
+            Failure::Away(_) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "profiles is away: try again later")
+            }
+            refused @ Failure::Refused(_) => Self::new(StatusCode::FORBIDDEN, refused.to_string()),
+        }
     }
 }
 
-type Answer = Result<Body, Refusal>;
+type Answer = Result<Body, Problem>;
 type Shared = State<Arc<App>>;
 
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -97,7 +89,11 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         // With and without a slash at the end, as ever.
         router = router.route(path, methods.clone()).route(&format!("{path}/"), methods);
     }
-    router.layer(map_response_with_state(Arc::clone(&app), counted)).with_state(app)
+    router
+        .fallback(|| std::future::ready(Problem::not_found(PATHS)))
+        .method_not_allowed_fallback(|| std::future::ready(Problem::method_not_allowed()))
+        .layer(map_response_with_state(Arc::clone(&app), counted))
+        .with_state(app)
 }
 
 /// GET without HEAD, for what changes data: nobody who only looks does that.
@@ -106,7 +102,7 @@ where
     H: Handler<T, Arc<App>>,
     T: 'static,
 {
-    let refused = || async { (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET")]) };
+    let refused = || async { ([(header::ALLOW, "GET")], Problem::method_not_allowed()) };
     get(handler).head(refused)
 }
 
@@ -120,13 +116,7 @@ async fn counted(State(app): Shared, response: Response) -> Response {
 fn answered(answer: Answer) -> Response {
     match answer {
         Ok(text) => ([TEXT, POLICY], text).into_response(),
-        Err(Refusal { status, text }) => {
-            let mut response = (status, [TEXT, POLICY], text).into_response();
-            if status == StatusCode::SERVICE_UNAVAILABLE {
-                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
-            }
-            response
-        }
+        Err(problem) => problem.into_response(),
     }
 }
 
@@ -196,8 +186,8 @@ async fn suggested(app: &App) -> Answer {
             }
         }
         if once.len() > SUGGESTABLE_MAX {
-            let text = format!("there are more than {SUGGESTABLE_MAX} users: too many to suggest some");
-            return Err(Refusal { status: StatusCode::INSUFFICIENT_STORAGE, text });
+            let detail = format!("there are more than {SUGGESTABLE_MAX} users: too many to suggest some");
+            return Err(Problem::new(StatusCode::INSUFFICIENT_STORAGE, detail));
         }
     }
     let more: Vec<Uuid> = more.into_iter().collect();
@@ -207,19 +197,17 @@ async fn suggested(app: &App) -> Answer {
 async fn login(app: &App, id: Named) -> Answer {
     let text = id.map(|Path(text)| text).unwrap_or_default();
     let user = Uuid::try_parse(&text).ok().filter(|_| text.len() == 36).ok_or_else(|| {
-        let shown: String =
-            text.chars().filter(|char| !"<>&".contains(*char)).take(SHOWN_CHARS_MAX).collect();
-        let text =
+        let shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
+        let detail =
             format!("{shown:?} is no id: expected a UUID such as 8a377bc6-c2e7-42db-bf80-36301e21f25e");
-        Refusal { status: StatusCode::BAD_REQUEST, text }
+        Problem::new(StatusCode::BAD_REQUEST, detail)
     })?;
     let mut list = app.profiles.profiles_of(user).await?;
     let mut open = Vec::new();
     while let Some(profiles) = list.next().await? {
         let ids: Vec<Uuid> = profiles.into_iter().map(|profile: Profile| profile.id).collect();
         let some = app.opened.of(user, &ids).await.map_err(|_| {
-            let text = "what is open is not known now: try again later".to_owned();
-            Refusal { status: StatusCode::SERVICE_UNAVAILABLE, text }
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "what is open is not known now: try again later")
         })?;
         open.extend(some);
     }
@@ -239,11 +227,8 @@ async fn drop_everything(app: &App) -> Answer {
     Ok("DB content successfully dropped, no snapshots".into())
 }
 
-fn allowed(app: &App) -> Result<(), Refusal> {
-    let refusal = || Refusal {
-        status: StatusCode::FORBIDDEN,
-        text: "this is switched off (DESTRUCTIVE_GETS=false)".to_owned(),
-    };
+fn allowed(app: &App) -> Result<(), Problem> {
+    let refusal = || Problem::new(StatusCode::FORBIDDEN, "this is switched off (DESTRUCTIVE_GETS=false)");
     app.destructive_gets.then_some(()).ok_or_else(refusal)
 }
 

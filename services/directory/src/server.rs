@@ -9,11 +9,12 @@ use service::logs::{self, LogLines};
 use service::web::{self, Port};
 use service::{Phase, Readiness, Shutdown, listen};
 use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use crate::metrics::Metrics;
-use crate::opened::Opened;
-use crate::profiles::Profiles;
+use crate::opened::{self, Opened};
+use crate::profiles::{self, Profiles};
 use crate::routes::{self, App};
 use crate::testdata::Testdata;
 use crate::{Error, Settings};
@@ -52,8 +53,9 @@ impl Server {
         let runtime = web::runtime(settings.workers.get()).map_err(Error::Start)?;
         let lines = LogLines::new(settings.kafka.as_ref(), &pod)?;
         let url = &settings.profiles_url;
-        let profiles = Profiles::new(url, settings.profiles_timeout, Arc::clone(&metrics), readiness.clone())
-            .map_err(|error| Error::Start(std::io::Error::other(error)))?;
+        let profiles =
+            Profiles::new(url.clone(), settings.profiles_timeout, Arc::clone(&metrics), readiness.clone())
+                .map_err(|error| Error::Start(std::io::Error::other(error)))?;
         let profiles = Arc::new(profiles);
         let opened = Opened::new(settings.redis.clone(), Arc::clone(&metrics), readiness.clone());
         let testdata = Testdata::new(Arc::clone(&profiles), Arc::clone(&metrics));
@@ -96,14 +98,17 @@ impl Server {
         };
         let work = async {
             let port = Port::open(listener, routes::router(Arc::clone(&app)), CONNECTIONS_MAX);
+            let (profiles_answered, profiles_word) = oneshot::channel();
             let profiles = Arc::clone(&app.profiles);
-            tokio::spawn(async move { profiles.watch().await });
+            tokio::spawn(async move { profiles.watch(profiles_answered).await });
+            let (redis_answered, redis_word) = oneshot::channel();
             let opened = Arc::clone(&app.opened);
-            tokio::spawn(async move { opened.watch().await });
-            readiness.ready();
-            info!("ready");
-
-            shutdown.reached(Phase::Draining).await;
+            tokio::spawn(async move { opened.watch(redis_answered).await });
+            let awaited = vec![(profiles::PART, profiles_word), (opened::PART, redis_word)];
+            tokio::select! {
+                () = readiness.ready_after(awaited) => shutdown.reached(Phase::Draining).await,
+                () = shutdown.reached(Phase::Draining) => {}
+            }
             readiness.draining();
             info!("draining");
             let all_answered = port.close(settings.sigterm_timeout, settings.drain_grace, &shutdown).await;

@@ -3,13 +3,12 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use service::settings::common::{ADMIN_HOST, ADMIN_PORT, HOST, POD_NAME, WORKERS};
-use service::settings::{Env, Host, Invalid, Reader, Setting, Variable, Workers};
-use service::{http, kafka, logs, redis};
+use service::http::Origin;
+use service::settings::common::{ADMIN_HOST, ADMIN_PORT, HOST, POD_NAME, PROFILES_URL, WORKERS};
+use service::settings::{Env, Host, Invalid, Reader, Variable, Workers};
+use service::{kafka, logs, redis};
 
 const PORT: Variable = Variable::new("PORT", "8080", "TCP port of the service; 0 is any free one.");
-const PROFILES_URL: Variable =
-    Variable::new("PROFILES_URL", "http://base-service:8080", "Where `profiles` is: http://HOST[:PORT].");
 const PROFILES_TIMEOUT: Variable = Variable::new(
     "PROFILES_TIMEOUT",
     "5",
@@ -40,7 +39,7 @@ pub struct Settings {
     pub admin_port: u16,
     pub workers: NonZeroUsize,
     /// Where `profiles` is.
-    pub profiles_url: String,
+    pub profiles_url: Origin,
     /// How long it may take for an answer or for its next piece.
     pub profiles_timeout: Duration,
     /// Whether requests that only seem to read may change data.
@@ -54,15 +53,6 @@ pub struct Settings {
     pub redis: redis::Settings,
     /// Kafka; without it logs go to stderr alone.
     pub kafka: Option<kafka::Settings>,
-}
-
-struct ServiceUrl(String);
-
-impl Setting for ServiceUrl {
-    fn parse(text: &str) -> Result<Self, String> {
-        let fits = http::url(text).is_ok_and(|url| url.path() == "/" && url.query().is_none());
-        if fits { Ok(Self(text.to_owned())) } else { Err("http://HOST or http://HOST:PORT".into()) }
-    }
 }
 
 impl Settings {
@@ -106,7 +96,7 @@ impl Settings {
             admin_host: reader.get(&ADMIN_HOST),
             admin_port: reader.get(&ADMIN_PORT),
             workers: reader.get::<Workers>(&WORKERS).0,
-            profiles_url: reader.get::<ServiceUrl>(&PROFILES_URL).0,
+            profiles_url: reader.get(&PROFILES_URL),
             profiles_timeout,
             destructive_gets: reader.get(&DESTRUCTIVE_GETS),
             sigterm_timeout: reader.duration(&SIGTERM_TIMEOUT),
@@ -130,7 +120,10 @@ mod tests {
     #[test]
     fn the_defaults_are_those_of_the_original() {
         let settings = read(&[]).unwrap();
-        assert_eq!((settings.port, &*settings.profiles_url), (8080, "http://base-service:8080"));
+        assert_eq!(
+            (settings.port, settings.profiles_url.to_string()),
+            (8080, "http://base-service:8080".to_owned())
+        );
         assert!(settings.destructive_gets);
         assert_eq!(settings.redis.to_string(), "localhost:6379");
     }
@@ -141,6 +134,7 @@ mod tests {
             let text = read(&[("PROFILES_URL", bad), ("PROFILES_TIMEOUT", "1ms")]).unwrap_err().to_string();
             assert!(text.contains("PROFILES_URL=") && text.contains("PROFILES_TIMEOUT="), "{bad}: {text}");
         }
-        assert!(read(&[("PROFILES_URL", "http://127.77.0.1:8081/")]).is_ok());
+        let slash = read(&[("PROFILES_URL", "http://127.77.0.1:8081/")]).unwrap();
+        assert_eq!(slash.profiles_url.to_string(), "http://127.77.0.1:8081");
     }
 }

@@ -4,10 +4,10 @@ use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest as _, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use serde_json::{Map, Value};
+use service::problem::{Fault, Problem};
 use uuid::Uuid;
 
 use crate::object::{Content, Table};
-use crate::problem::{Fault, Problem};
 
 /// The longest body: a profile with as many users as it may have, written generously.
 pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;

@@ -15,7 +15,6 @@ mod listing;
 mod memory;
 mod metrics;
 mod object;
-mod problem;
 mod repository;
 mod routes;
 mod server;

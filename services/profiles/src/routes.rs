@@ -19,12 +19,12 @@ use axum::http::{StatusCode, header};
 use axum::middleware::map_response_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use service::problem::Problem;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use crate::metrics::Metrics;
 use crate::object::{Object, Table};
-use crate::problem::Problem;
 use crate::repository::{Failure, Repository, Select};
 use crate::{body, listing};
 
@@ -134,14 +134,8 @@ pub(crate) fn router<R: Repository>(app: Shared<R>) -> Router {
         answered(&app, list_of_user(&app, id).await)
     });
     both(router, "/profiles/user/{id}", of_user)
-        .fallback(|| {
-            let detail = "there is nothing here; /openapi.json describes what there is";
-            std::future::ready(Problem::new(StatusCode::NOT_FOUND, detail))
-        })
-        .method_not_allowed_fallback(|| {
-            let detail = "this path does not know the method; Allow names those it knows";
-            std::future::ready(Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail))
-        })
+        .fallback(|| std::future::ready(Problem::not_found("/openapi.json describes what there is")))
+        .method_not_allowed_fallback(|| std::future::ready(Problem::method_not_allowed()))
         .layer(DefaultBodyLimit::max(body::BODY_BYTES_MAX))
         .layer(map_response_with_state(Arc::clone(&app), counted))
         .with_state(app)

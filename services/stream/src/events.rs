@@ -112,7 +112,8 @@ impl Body for Events {
             Next::Event => match this.stream.order() {
                 Some(order) => this.farewell(order),
                 None => match this.poll_event(context) {
-                    Poll::Ready(event) => {
+                    Poll::Ready(Err(order)) => this.farewell(order),
+                    Poll::Ready(Ok(event)) => {
                         let head = event.head.clone();
                         this.next = Next::Message(event);
                         head
@@ -126,10 +127,16 @@ impl Body for Events {
 }
 
 impl Events {
-    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Event> {
+    /// The event that is due, or why there is none any more.
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, Order>> {
         loop {
             std::task::ready!(self.due.as_mut().poll(context));
-            let turn = self.stream.turn(clock::runtime_now());
+            let now = clock::runtime_now();
+            // Of a replica that stood still for long, this may be the first that runs again.
+            if let Some(order) = self.stream.order_at(now) {
+                return Poll::Ready(Err(order));
+            }
+            let turn = self.stream.turn(now);
             let next: Instant = self.stream.opened + EVERY * turn.saturating_add(1);
             self.due.as_mut().reset(next);
             // A timer may fire a moment early.
@@ -140,7 +147,7 @@ impl Events {
             let second = self.second(turn);
             let event = self.parts.feed.of(second);
             self.parts.metrics.sent(event.len());
-            return Poll::Ready(event);
+            return Poll::Ready(Ok(event));
         }
     }
 }

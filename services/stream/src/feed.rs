@@ -68,7 +68,8 @@ impl Feed {
         event
     }
 
-    /// The whole answer to a client that gets no stream. The reason is for people; `EventSource` does not show it.
+    /// The whole answer to a client that gets no stream. The reason is for people; `EventSource` does not show it. It has no
+    /// id: what the client says when it comes back (`Last-Event-ID`) stays the last event that it got.
     pub(crate) fn refusal(&self, reason: &str, second: i64) -> Bytes {
         let reason = reason.replace(['\r', '\n'], " ");
         format!(

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use service::Readiness;
-use service::http::{self, Url};
+use service::http::{self, Origin};
+use service::readiness::State;
 use tokio::sync::{Semaphore, oneshot};
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -16,13 +17,14 @@ use crate::metrics::Metrics;
 pub(crate) const PART: &str = "profiles";
 /// Questions at a time; the rest wait, within their own time.
 const AT_A_TIME: usize = 64;
-/// How often to see whether it is there.
+/// How often to see whether it is there, and until it has answered for the first time.
 const CHECK_EVERY: Duration = Duration::from_secs(10);
+const FIRST_CHECK_EVERY: Duration = Duration::from_millis(100);
 
 /// Where to ask, and how.
 #[derive(Debug)]
 pub(crate) struct Profiles {
-    base: Url,
+    base: Origin,
     timeout: Duration,
     turns: Semaphore,
     metrics: Arc<Metrics>,
@@ -37,7 +39,7 @@ struct Profile {
 }
 
 impl Profiles {
-    pub(crate) fn new(base: Url, timeout: Duration, metrics: Arc<Metrics>, readiness: Readiness) -> Self {
+    pub(crate) fn new(base: Origin, timeout: Duration, metrics: Arc<Metrics>, readiness: Readiness) -> Self {
         Self { base, timeout, turns: Semaphore::new(AT_A_TIME), metrics, readiness }
     }
 
@@ -58,7 +60,8 @@ impl Profiles {
             }
             Err(error) => {
                 self.metrics.profiles_failures.inc();
-                if self.readiness.degrade(PART, error) {
+                // It may start later than this; who starts says how long it waits.
+                if self.readiness.state() != State::Starting && self.readiness.degrade(PART, error) {
                     warn!(profiles = %self.base, %error, "no stream can be opened: profiles does not answer");
                 }
             }
@@ -69,8 +72,7 @@ impl Profiles {
     async fn ask(&self, user: Uuid, profile: Uuid) -> Result<bool, String> {
         // Fails only if it was closed, which nobody does.
         let _turn = self.turns.acquire().await.map_err(|error| error.to_string())?;
-        let base = self.base.as_str().trim_end_matches('/');
-        let url = http::url(format_args!("{base}/profiles/{profile}")).map_err(|error| error.to_string())?;
+        let url = self.base.at(format_args!("/profiles/{profile}")).map_err(|error| error.to_string())?;
         let answer = http::get(url.clone(), self.timeout).await.map_err(|error| error.to_string())?;
         match answer.status {
             200 => match serde_json::from_str::<Profile>(&answer.body) {
@@ -82,17 +84,19 @@ impl Profiles {
         }
     }
 
-    /// Sees for ever whether it answers, for people who look at `/readyz`. `tried` hears when that is known first.
-    pub(crate) async fn watch(&self, tried: oneshot::Sender<()>) {
-        let mut tried = Some(tried);
-        let mut check = tokio::time::interval(CHECK_EVERY);
-        check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    /// Sees for ever whether it answers, for people who look at `/readyz`. `answered` hears when it does for the first time.
+    pub(crate) async fn watch(&self, answered: oneshot::Sender<()>) {
+        let mut answered = Some(answered);
         loop {
-            check.tick().await;
             // Nobody has the nil UUID. What matters is whether that can be said.
-            let _ = self.are_bound(Uuid::nil(), Uuid::nil()).await;
-            // Who waited for it may be gone.
-            let _ = tried.take().map(|tried| tried.send(()));
+            if self.are_bound(Uuid::nil(), Uuid::nil()).await.is_ok()
+                && let Some(answered) = answered.take()
+            {
+                // Who waited for it may be gone.
+                let _ = answered.send(());
+            }
+            let is_first = answered.is_some();
+            tokio::time::sleep(if is_first { FIRST_CHECK_EVERY } else { CHECK_EVERY }).await;
         }
     }
 }

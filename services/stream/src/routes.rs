@@ -17,6 +17,9 @@ use crate::metrics::Refused;
 use crate::page;
 use crate::profiles::Profiles;
 
+const ELSEWHERE: &str = "There is nothing here. Use /index/userId/profileId/ or /stream/userId/profileId/\n";
+const ONLY_GET: &str = "Only GET and HEAD do something here.\n";
+
 /// What requests need.
 #[derive(Debug)]
 pub(crate) struct App {
@@ -43,6 +46,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/stream/{user}/{profile}/", get(open))
         .with_state(app)
         .merge(page::router())
+        .fallback(|| std::future::ready((StatusCode::NOT_FOUND, ELSEWHERE)))
+        .method_not_allowed_fallback(|| std::future::ready((StatusCode::METHOD_NOT_ALLOWED, ONLY_GET)))
 }
 
 /// The one number that the original's autoscaler reads here. Everything else is on the admin port.

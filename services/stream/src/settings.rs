@@ -3,16 +3,14 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use service::http::Url;
+use service::http::Origin;
 use service::sessions::host_id::HOST_ID;
-use service::settings::common::{ADMIN_HOST, ADMIN_PORT, HOST, POD_NAME, WORKERS};
+use service::settings::common::{ADMIN_HOST, ADMIN_PORT, HOST, POD_NAME, PROFILES_URL, WORKERS};
 use service::settings::{Env, Host, Invalid, Reader, Variable, Workers};
-use service::{http, kafka, logs, redis, shed};
+use service::{kafka, logs, redis, shed};
 use tokio::sync::Semaphore;
 
 const PORT: Variable = Variable::new("PORT", "8080", "TCP port of the service; 0 is any free one.");
-const PROFILES_URL: Variable =
-    Variable::new("PROFILES_URL", "http://base-service:8080", "Where `profiles` is.");
 const PROFILES_TIMEOUT: Variable = Variable::new(
     "PROFILES_TIMEOUT",
     "2",
@@ -70,7 +68,7 @@ pub struct Settings {
     pub admin_host: Host,
     pub admin_port: u16,
     pub workers: NonZeroUsize,
-    pub profiles: Url,
+    pub profiles: Origin,
     pub profiles_timeout: Duration,
     /// Streams at a time.
     pub streams_max: NonZeroUsize,
@@ -149,14 +147,13 @@ impl Settings {
                 format!("{} at most", Semaphore::MAX_PERMITS),
             );
         }
-        let profiles = url(&mut reader);
         let settings = Self {
             host: reader.get(&HOST),
             port: reader.get(&PORT),
             admin_host: reader.get(&ADMIN_HOST),
             admin_port: reader.get(&ADMIN_PORT),
             workers: reader.get::<Workers>(&WORKERS).0,
-            profiles,
+            profiles: reader.get(&PROFILES_URL),
             profiles_timeout,
             streams_max,
             lock_life,
@@ -190,15 +187,6 @@ fn lock_times(reader: &mut Reader<'_>) -> (Duration, Duration) {
     (life, refresh)
 }
 
-fn url(reader: &mut Reader<'_>) -> Url {
-    let text: String = reader.get(&PROFILES_URL);
-    let default = PROFILES_URL.default.unwrap_or_default();
-    http::url(&text).unwrap_or_else(|_| {
-        reader.refuse(&PROFILES_URL, text, "http://HOST[:PORT][/PATH]");
-        http::url(default).expect("the declared default is a URL")
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,7 +196,7 @@ mod tests {
         let settings = Settings::from_env(&Env::default()).unwrap();
         assert_eq!((settings.port, settings.lock_release), (8080, false));
         assert_eq!((settings.lock_life.as_secs(), settings.lock_refresh.as_secs()), (60, 10));
-        assert_eq!(settings.profiles.as_str(), "http://base-service:8080/");
+        assert_eq!(settings.profiles.to_string(), "http://base-service:8080");
         assert_eq!(settings.redis.to_string(), "localhost:6379");
     }
 
@@ -227,7 +215,7 @@ mod tests {
         for part in [
             r#"MAX_STREAMS="0": expected a whole number above 0"#,
             r#"LOCK_REFRESH="21": expected 100ms at least, and a third of LOCK_TTL=60s at most"#,
-            r#"PROFILES_URL="profiles:8080": expected http://HOST[:PORT][/PATH]"#,
+            r#"PROFILES_URL="profiles:8080": expected http://HOST or http://HOST:PORT"#,
             r#"PROFILES_TIMEOUT="0": expected a duration above 0"#,
             r#"LOCK_RELEASE="perhaps": expected true or false"#,
         ] {

@@ -145,6 +145,14 @@ impl Stream {
         }
     }
 
+    /// The order, or the one that the time gives: an event that begins must not be another holder's.
+    pub(crate) fn order_at(&self, now: Instant) -> Option<Order> {
+        if self.order().is_none() && !self.is_certain(now) {
+            self.end(Order::LockUnknown, now);
+        }
+        self.order()
+    }
+
     /// Orders the end. The first order stands.
     pub(crate) fn end(&self, order: Order, now: Instant) -> bool {
         if self.order().is_none() {
@@ -227,11 +235,8 @@ impl Streams {
     /// Ends streams whose locks are not certain any more, and cuts those off that were told to end longer ago than `grace`.
     pub(crate) fn sweep(&self, now: Instant, grace: Duration) {
         for stream in self.all() {
-            if stream.order().is_none() {
-                if !stream.is_certain(now) {
-                    stream.end(Order::LockUnknown, now);
-                }
-            } else {
+            let was_told = stream.order().is_some();
+            if stream.order_at(now).is_some() && was_told {
                 let ordered_ms = stream.ordered_ms.load(Ordering::Relaxed);
                 if stream.ms(now).saturating_sub(ordered_ms) >= grace.as_millis() as u64 {
                     stream.cut_off();
@@ -315,5 +320,18 @@ mod tests {
         sweep(90);
         assert_eq!(stream.order(), Some(Order::LockUnknown));
         assert!(!stream.end(Order::Shed, start), "the first order stands");
+    }
+
+    #[test]
+    fn no_event_begins_when_the_lock_is_not_certain_though_nobody_has_looked_since() {
+        let (streams, start) = (Streams::default(), clock::runtime_now());
+        let stream = open(&streams, "a", start);
+        let at = |seconds| stream.order_at(start + Duration::from_secs(seconds));
+        assert_eq!([at(1), at(59)], [None; 2]);
+        // All of it stood still meanwhile.
+        assert_eq!([at(60), at(1)], [Some(Order::LockUnknown); 2]);
+        let told = open(&streams, "b", start);
+        told.end(Order::Shed, start);
+        assert_eq!(told.order_at(start + LIFE), Some(Order::Shed), "the first order stands");
     }
 }

@@ -54,7 +54,8 @@ pub(crate) struct Store {
     settings: redis::Settings,
     host_id: String,
     refresh: Duration,
-    /// How long a user who was turned away counts: until he should be back, and as long again.
+    /// How long a user who was turned away counts: until one and a half times the delay, when he should be back, and as
+    /// long again.
     refused_for_ms: u64,
     sessions: Arc<Sessions>,
     metrics: Arc<Metrics>,
@@ -74,7 +75,7 @@ impl Store {
         readiness: Readiness,
     ) -> Self {
         let reads = Semaphore::new(READS_AT_A_TIME);
-        let refused_for_ms = (retry_after.as_millis() as u64).saturating_mul(2).max(1000);
+        let refused_for_ms = (retry_after.as_millis() as u64).saturating_mul(3).max(1000);
         Self {
             settings,
             host_id,

@@ -1,6 +1,8 @@
 // What the page asks of a host. Sessions: GET /{ws,sse}-session/all, which the balancer (8488), the gateway (8000) and a
 // server itself (8088) answer. Users: POST /route/kickstart/ws/batch/{connect,disconnect} on 8089.
 
+import { visible } from "../shared/words";
+
 export type Protocol = "ws" | "sse";
 
 export interface Session {
@@ -16,9 +18,8 @@ const SESSION_PORTS = [8488, 8000, 8088];
 const USERS_PORT = 8089;
 /** Connections that one server is meant to have, where nothing else is said. */
 const LIMIT = 10;
-/** The most sessions that are shown, and the longest name. */
+/** The most sessions that are shown. */
 const SESSIONS_MAX = 20_000;
-const NAME_MAX = 256;
 
 /** A host as it was typed, understood. */
 export interface Host {
@@ -32,16 +33,17 @@ export interface Host {
 /** `HOST`, `HOST:PORT` or `http://HOST:PORT`; a text: what is wrong with it. */
 export function parse(typed: string): Host | string {
   const text = typed.trim();
+  const shown = visible(text);
   if (text === "") return "Enter a host, such as localhost or http://localhost:8000.";
   const whole = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`;
   let url: URL;
   try {
     url = new URL(whole);
   } catch {
-    return `${text} is no host. Expected is HOST, HOST:PORT or http://HOST:PORT.`;
+    return `${shown} is no host. Expected is HOST, HOST:PORT or http://HOST:PORT.`;
   }
-  if (url.protocol !== "http:" && url.protocol !== "https:") return `${text}: expected http or https.`;
-  if (url.pathname !== "/" || url.search || url.hash || url.username) return `${text}: expected no more than a host and a port.`;
+  if (url.protocol !== "http:" && url.protocol !== "https:") return `${shown}: expected http or https.`;
+  if (url.pathname !== "/" || url.search || url.hash || url.username) return `${shown}: expected no more than a host and a port.`;
   // A port that is the scheme's own is not in `port`.
   const port = url.port || (/:(80|443)\/?$/.test(text) ? (text.match(/:(\d+)\/?$/)?.[1] ?? "") : "");
   return { base: `${url.protocol}//${url.hostname}`, port: port === "" ? null : Number(port), found: null };
@@ -105,7 +107,7 @@ async function answer(url: string, request: RequestInit): Promise<Response> {
     throw new Error(patience.aborted ? `${url} did not answer within ${PATIENCE / 1000} s.` : `${url} cannot be reached.`);
   }
   if (!response.ok) {
-    const text = (await response.text().catch(() => "")).trim().slice(0, 300);
+    const text = visible((await response.text().catch(() => "")).trim(), 300);
     throw new Error(`${url} answered ${response.status}${text && `: ${text}`}.`);
   }
   return response;
@@ -121,6 +123,7 @@ async function listed(response: Response, url: string): Promise<Session[]> {
   }));
 }
 
-const name = (text: unknown): string => String(text ?? "").slice(0, NAME_MAX);
+/** Whole, whatever it is: a user is disconnected by it. It is shown by `visible`. */
+const name = (text: unknown): string => (typeof text === "string" ? text : text === null || text === undefined ? "" : JSON.stringify(text));
 
 const words = (error: unknown): string => (error instanceof Error ? error.message : String(error));

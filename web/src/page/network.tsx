@@ -1,6 +1,6 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { natural, number, plural } from "../shared/words";
-import { change, type Host, parse, type Protocol, type Session, sessions, users } from "./api";
+import { natural, number, plural, visible } from "../shared/words";
+import { change, type Host, limit as askLimit, parse, type Protocol, type Session, sessions, users } from "./api";
 import { ConnectUsers } from "./connect";
 import { Server } from "./server";
 
@@ -13,7 +13,10 @@ interface Seen {
 }
 
 /** Servers and their users, of any host that tells of its sessions. */
-export function Network({ limit }: { limit: number }) {
+export function Network() {
+  // Null: not known yet.
+  const [limit, setLimit] = useState<number | null>(null);
+  useEffect(() => void askLimit().then(setLimit), []);
   const here = location.hostname || "localhost";
   const [protocol, setProtocol] = useState<Protocol>("ws");
   const [typed, setTyped] = useState(here);
@@ -40,7 +43,7 @@ export function Network({ limit }: { limit: number }) {
   const act = async (what: "connect" | "disconnect", names: string[]) => {
     try {
       await change(host, what, names);
-      setTold(what === "connect" ? `${plural(names.length, "user")} will connect.` : `${names.join(", ")} will leave.`);
+      setTold(what === "connect" ? `${plural(names.length, "user")} will connect.` : `${names.map((name) => visible(name)).join(", ")} will leave.`);
     } catch (error) {
       setTold(`That did not work: ${error instanceof Error ? error.message : error}`);
     }
@@ -49,9 +52,10 @@ export function Network({ limit }: { limit: number }) {
 
   const all = seen?.sessions ?? [];
   const servers = useMemo(() => byServer(all), [all]);
-  const capacity = servers.length * limit;
+  const capacity = servers.length * (limit ?? 0);
   const share = capacity > 0 ? (all.length / capacity) * 100 : 0;
-  const most = Math.max(limit, ...servers.map(([, sessions]) => sessions.length));
+  const known = seen !== null && limit !== null;
+  const most = Math.max(limit ?? 1, ...servers.map(([, sessions]) => sessions.length));
   const chosen = servers.find(([id]) => id === selected);
   return (
     <>
@@ -101,15 +105,17 @@ export function Network({ limit }: { limit: number }) {
         <dl class="totals">
           <div>
             <dt>Total Users Connected</dt>
-            <dd class="number">{number(all.length)}</dd>
+            <dd class="number">{seen ? number(all.length) : "…"}</dd>
           </div>
           <div>
             <dt>Overall Max Connection Utilization</dt>
             <dd class="number">
-              {share.toFixed(1)}%
-              <span class="of">
-                {all.length} / {capacity} (servers: {servers.length})
-              </span>
+              {known ? `${share.toFixed(1)}%` : "…"}
+              {known && (
+                <span class="of">
+                  {all.length} / {capacity} (servers: {servers.length})
+                </span>
+              )}
             </dd>
           </div>
         </dl>
@@ -137,7 +143,7 @@ export function Network({ limit }: { limit: number }) {
               >
                 <span class="name">
                   <span class="hidden">Server </span>
-                  {id}
+                  <bdi>{visible(id)}</bdi>
                 </span>
                 <span class="cell">
                   <span class="bubble" style={{ scale: String(Math.max(0.25, Math.sqrt(sessions.length / most))) }} />

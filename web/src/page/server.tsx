@@ -1,5 +1,5 @@
 import { useState } from "preact/hooks";
-import { natural, number, plural } from "../shared/words";
+import { natural, number, plural, visible } from "../shared/words";
 import type { Session } from "./api";
 
 /** So many users are listed at first, and so many more each time. */
@@ -12,14 +12,14 @@ export function Server({ id, sessions, disconnect }: { id: string; sessions: Ses
   return (
     <section class="server" aria-labelledby="server-title">
       <h2 id="server-title">
-        {id}: {plural(users.length, "user")}
+        <bdi>{visible(id)}</bdi>: {plural(users.length, "user")}
       </h2>
       <ul>
         {users.slice(0, shown).map(({ userId, sessionId }) => (
           <li key={sessionId}>
-            <span>{userId}</span>
+            <bdi>{visible(userId)}</bdi>
             {disconnect && (
-              <button type="button" aria-label={`Disconnect ${userId}`} onClick={() => disconnect(userId)}>
+              <button type="button" aria-label={`Disconnect ${visible(userId)}`} onClick={() => disconnect(userId)}>
                 Disconnect
               </button>
             )}

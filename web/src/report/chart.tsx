@@ -20,7 +20,8 @@ export interface Curve {
   stepped?: boolean;
   dash?: number[];
   width?: number;
-  dots?: boolean;
+  /** The size of a dot at each point, px. */
+  dots?: number;
   words: (value: number) => string;
 }
 
@@ -145,7 +146,7 @@ export function Chart({ label, curves, axes, end, band, about, over }: Props) {
             stroke: color(curve.color),
             width: curve.width ?? 2,
             spanGaps: true,
-            points: { show: curve.dots ?? false, size: 5 },
+            points: { show: curve.dots !== undefined, size: curve.dots ?? 0 },
             ...(curve.dash ? { dash: curve.dash } : {}),
             ...(curve.stepped && uPlot.paths.stepped ? { paths: uPlot.paths.stepped({ align: 1 }) } : {}),
           })),
@@ -166,6 +167,8 @@ export function Chart({ label, curves, axes, end, band, about, over }: Props) {
       aligned(now.current.curves, now.current.end),
       host.current,
     );
+    // All of the run, also where there is nothing to draw: charts below one another show the same time.
+    drawn.setScale("x", { min: 0, max: now.current.end });
     plot.current = drawn;
     return () => {
       plot.current = null;
@@ -180,8 +183,8 @@ export function Chart({ label, curves, axes, end, band, about, over }: Props) {
     const { min, max } = u.scales.x ?? {};
     const zoomed = min !== undefined && max !== undefined && (min > 0 || max < drawnEnd.current);
     drawnEnd.current = end;
-    u.setData(aligned(curves, end), !zoomed);
-    if (zoomed) u.setScale("x", { min, max });
+    u.setData(aligned(curves, end), false);
+    u.setScale("x", zoomed ? { min, max } : { min: 0, max: end });
   }, [curves, end]);
 
   const values = curves.map((curve) => {
@@ -247,7 +250,7 @@ function Sample({ curve }: { curve: Curve }) {
         stroke-width={curve.width ?? 2}
         {...(curve.dash ? { "stroke-dasharray": curve.dash.join(" ") } : {})}
       />
-      {curve.dots && <circle cx="14" cy="5" r="3" class={`dot-${curve.color}`} />}
+      {curve.dots && <circle cx="14" cy="5" r={curve.dots / 2} class={`dot-${curve.color}`} />}
     </svg>
   );
 }

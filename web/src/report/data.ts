@@ -18,6 +18,20 @@ export interface Service {
   /** When the autoscaler looked, what it saw, how many replicas it wanted, and why. */
   syncs: [number, number | null, number, string][];
   scraped: [number, number][];
+  holds: Hold[];
+}
+
+/** A time in which something held the number of replicas. */
+export interface Hold {
+  from_ms: number;
+  /** Absent: it still does. */
+  to_ms?: number;
+  kind: "window" | "policy" | "maximum" | "blind";
+  at: number;
+  wanted?: number;
+  until_ms?: number;
+  /** As the autoscaler's conditions name it. */
+  reason?: string;
 }
 
 export type State = "starting" | "ready" | "unready" | "inactive" | "draining" | "gone" | "crashed";
@@ -61,6 +75,8 @@ export interface Run {
   title: string;
   about: string[];
   notes: string[];
+  /** When the run's time began, by the Unix clock. */
+  began_ms?: number;
   end_ms: number;
   verdicts: Verdict[];
   /** A load had begun, and its end is not there. */
@@ -71,6 +87,7 @@ export interface Run {
   moments: number[];
   open: [number, number][];
   connect: Band[];
+  first_byte: Band[];
   message: Band[];
   events: Line[];
   left_out: number;

@@ -10,10 +10,11 @@ const ROWS = 20;
 
 /** Percentiles over time, of each tick alone: bands from p50 to p99. */
 export function Latency({ run }: { run: Run }) {
-  if (run.connect.length + run.message.length === 0) return <p class="faint">Nothing was measured.</p>;
+  if (run.connect.length + run.first_byte.length + run.message.length === 0) return <p class="faint">Nothing was measured.</p>;
   return (
     <div class="beside">
       <Percentiles title="Connect" bands={run.connect} end={run.end_ms} />
+      <Percentiles title="First byte" bands={run.first_byte} end={run.end_ms} />
       <Percentiles title="Message" bands={run.message} end={run.end_ms} />
     </div>
   );

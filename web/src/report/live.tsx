@@ -1,24 +1,45 @@
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { Confirm, type Question } from "./confirm";
 import type { Data } from "./data";
+import { type Action, act, type Live as LiveState, LiveContext, mayAct, type Outcome, type Present, type Pulse, takeToken } from "./present";
 import { Report } from "./report";
+
+/** The story is fetched at most this often, ms; what changes faster comes with the news. */
+const FETCH_EVERY = 1_000;
+
+interface LiveData extends Data {
+  present: Present | null;
+}
 
 /** What `playctl dashboard` serves: told by server-sent events that there is news, it fetches the story so far. */
 export function Live() {
-  const [data, setData] = useState<Data | null>(null);
+  const [data, setData] = useState<LiveData | null>(null);
+  const [pulse, setPulse] = useState<Pulse | null>(null);
   const [lost, setLost] = useState(false);
+  const [allowed, setAllowed] = useState(false);
+  const [question, ask] = useState<Question | null>(null);
+  const [outcome, setOutcome] = useState<(Outcome & { under_way?: boolean }) | null>(null);
+  const [token] = useState(takeToken);
+  const fetchNow = useRef(() => {});
   useEffect(() => {
-    let [asking, again, ended] = [false, false, false];
+    let [asking, again, ended, last] = [false, false, false, -FETCH_EVERY];
+    let timer: ReturnType<typeof setTimeout> | undefined;
     const fetchStory = async () => {
+      clearTimeout(timer);
       if (asking || document.hidden) {
         again = true;
         return;
       }
-      asking = true;
-      again = false;
+      const wait = last + FETCH_EVERY - performance.now();
+      if (wait > 0) {
+        timer = setTimeout(() => void fetchStory(), wait);
+        return;
+      }
+      [asking, again, last] = [true, false, performance.now()];
       try {
         const response = await fetch("run.json");
         if (!response.ok) throw new Error(String(response.status));
-        const story = (await response.json()) as Data;
+        const story = (await response.json()) as LiveData;
         if (!ended) {
           setData(story);
           setLost(false);
@@ -27,28 +48,75 @@ export function Live() {
         if (!ended) setLost(true);
       }
       asking = false;
-      if (again && !document.hidden) void fetchStory();
+      if (again && !ended && !document.hidden) void fetchStory();
     };
+    fetchNow.current = () => void fetchStory();
     const seenAgain = () => {
       if (again) void fetchStory();
     };
     const news = new EventSource("news");
-    news.onmessage = () => void fetchStory();
+    news.onopen = () => {
+      setLost(false);
+      // Another server at the same address may have another token.
+      mayAct(token).then(setAllowed, () => setAllowed(false));
+    };
+    news.onmessage = (event) => {
+      if (!document.hidden) setPulse(JSON.parse(String(event.data)) as Pulse);
+      void fetchStory();
+    };
     // It tries again by itself.
     news.onerror = () => setLost(true);
     document.addEventListener("visibilitychange", seenAgain);
     return () => {
       ended = true;
+      clearTimeout(timer);
       news.close();
       document.removeEventListener("visibilitychange", seenAgain);
     };
-  }, []);
+  }, [token]);
+
+  const present = data?.present ?? null;
+  const mayDo = allowed && present?.acts === true;
+  const live = useMemo((): LiveState => {
+    const carryOut = async (action: Action) => {
+      setOutcome({ done: true, words: "Under way…", under_way: true });
+      setOutcome(await act(token, action));
+      fetchNow.current();
+    };
+    return {
+      present,
+      pulse,
+      mayAct: mayDo,
+      act: (action, words) => {
+        if (words) ask({ words, yes: () => void carryOut(action) });
+        else void carryOut(action);
+      },
+    };
+  }, [present, pulse, mayDo, token]);
+  // The news come far more often than the story; only those who ask for them are drawn again.
+  const report = useMemo(() => data && <Report data={data} live />, [data]);
   return (
-    <>
+    <LiveContext.Provider value={live}>
       <p role="status" class={`live ${lost ? "bad" : ""}`}>
         {lost ? "The connection to playctl is lost; trying again." : data ? "Live" : "Waiting for the first news."}
       </p>
-      {data && <Report data={data} live />}
-    </>
+      {report}
+      {question && <Confirm question={question} close={() => ask(null)} />}
+      <div role="status" aria-label="Outcome" class="outcome">
+        {outcome && (
+          <p>
+            <span class={outcome.done ? "" : "bad"}>
+              {!outcome.done && <strong>Not done: </strong>}
+              {outcome.words}
+            </span>
+            {!outcome.under_way && (
+              <button type="button" onClick={() => setOutcome(null)}>
+                Close
+              </button>
+            )}
+          </p>
+        )}
+      </div>
+    </LiveContext.Provider>
   );
 }

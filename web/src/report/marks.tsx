@@ -3,8 +3,8 @@ import { clock } from "../shared/words";
 import type { View } from "./chart";
 import type { Line } from "./data";
 
-/** Marks that are closer than this become one. */
-const APART = 26;
+/** Marks that are closer than this become one, px: as wide as one that stands for several. */
+const APART = 42;
 /** The most lines in one explanation. */
 const LINES_MAX = 8;
 /** The width of an explanation, as in the style. */
@@ -33,7 +33,7 @@ export function Marks({ marks, view }: { marks: Line[]; view: View }) {
         <button
           key={index}
           type="button"
-          class={`mark tone-${tone(mark)}`}
+          class={`mark ${mark.lines.length > 1 ? "several" : ""} tone-${tone(mark)}`}
           style={{ left: `${mark.left}px` }}
           aria-label={spoken(mark)}
           aria-describedby={open === index ? id : undefined}
@@ -42,7 +42,10 @@ export function Marks({ marks, view }: { marks: Line[]; view: View }) {
           onBlur={() => setOpen(null)}
           onClick={() => setOpen(index)}
         >
-          <span aria-hidden="true">{mark.lines.length > 1 ? mark.lines.length : symbol(mark)}</span>
+          <span aria-hidden="true">
+            {symbol(mark)}
+            {mark.lines.length > 1 && `×${mark.lines.length}`}
+          </span>
         </button>
       ))}
       {shown && (

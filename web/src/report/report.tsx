@@ -1,8 +1,10 @@
 import { useState } from "preact/hooks";
+import { Actions } from "./actions";
 import type { Data, Run } from "./data";
 import { Events } from "./events";
 import { Figures } from "./figures";
 import { Latency } from "./latency";
+import { Due } from "./due";
 import { Servers } from "./servers";
 import { TimeLine } from "./timeline";
 import { Verdicts } from "./verdicts";
@@ -21,7 +23,7 @@ export function Report({ data, live = false }: { data: Data; live?: boolean }) {
           <Head key={index} run={run} letter={letter(runs, index)} />
         ))}
         <nav aria-label="Parts of the report">
-          {["Verdicts", "Time line", "Servers", "Latency", "Figures", "Events"].map((part) => (
+          {[...(live ? ["Actions"] : []), "Verdicts", "Time line", "Servers", "Latency", "Figures", "Events"].map((part) => (
             <a key={part} href={`#${id(part)}`}>
               {part}
             </a>
@@ -29,6 +31,11 @@ export function Report({ data, live = false }: { data: Data; live?: boolean }) {
         </nav>
       </header>
       <main>
+        {live && (
+          <Section title="Actions">
+            <Actions />
+          </Section>
+        )}
         <Section title="Verdicts">
           <div class="beside">
             {runs.map((run, index) => (
@@ -37,6 +44,7 @@ export function Report({ data, live = false }: { data: Data; live?: boolean }) {
           </div>
         </Section>
         <Section title="Time line">
+          {live && <Due run={run} />}
           {runs.map((run, index) => (
             <TimeLine key={index} run={run} letter={letter(runs, index)} end={Math.max(...runs.map((run) => run.end_ms))} />
           ))}

@@ -1,10 +1,17 @@
-import { useEffect, useId, useMemo, useState } from "preact/hooks";
+import { useContext, useEffect, useId, useMemo, useRef, useState } from "preact/hooks";
 import { clock, natural, number, plural } from "../shared/words";
 import { at, type Replica, type Run, type State, stateAt } from "./data";
+import { Details } from "./details";
+import { type Counts, moves, MovesPicture, MovesText } from "./moves";
+import { type Live, LiveContext, type Part } from "./present";
 
 /** How often the next moment is shown while it plays, ms, and how many steps it takes at most. */
 const PLAY_EVERY = 100;
 const PLAY_STEPS = 150;
+/** Moves are what changed since about so long before, ms: users of `ws` come back after 5 s and up to half as much. What
+ * lies further back is no longer told of. */
+const MOVED_SINCE = 10_000;
+const MOVED_MAX = 30_000;
 /** Bubbles of replicas that are wanted but not there yet. */
 const PENDING_MAX = 20;
 
@@ -24,6 +31,9 @@ export function Servers({ run, live }: { run: Run; live: boolean }) {
   const [playing, setPlaying] = useState(false);
   const [selected, select] = useState<string | null>(null);
   const id = useId();
+  const state = useContext(LiveContext);
+  const list = useRef<HTMLUListElement>(null);
+  const pulses = usePulses(state);
   const last = times.length - 1;
   const start = useMemo(() => (live ? last : fullest(run)), [live, last, run]);
   const index = chosenMs === null ? start : Math.max(0, times.findLastIndex((ms) => ms <= chosenMs));
@@ -37,16 +47,20 @@ export function Servers({ run, live }: { run: Run; live: boolean }) {
   useEffect(() => {
     if (index >= last) setPlaying(false);
   }, [index, last]);
+  const isNow = live && chosenMs === null;
+  const moved = useMoves(run, isNow ? pulses : null, index);
   if (last < 0) return <p class="faint">No replica is known.</p>;
 
-  const ms = times[index] ?? 0;
+  const ms = isNow ? Math.max(run.end_ms, times[index] ?? 0) : (times[index] ?? 0);
+  const latest = isNow ? pulses.at(-1)?.connections : undefined;
   const bubbles = run.replicas
-    .map((replica): Bubble => ({ replica, state: stateAt(replica, ms), connections: counted ? (replica.connections[index] ?? null) : null }))
+    .map((replica): Bubble => ({ replica, state: stateAt(replica, ms), connections: latest ? (latest[replica.name] ?? null) : counted ? (replica.connections[index] ?? null) : null }))
     .filter(isThere)
     .sort((one, other) => natural(one.replica.service, other.replica.service) || natural(one.replica.name, other.replica.name));
   const pending = Math.min(PENDING_MAX, missing(run, bubbles, ms));
   const total = bubbles.reduce((sum, bubble) => sum + (bubble.connections ?? 0), 0);
   const spoken = `${clock(ms)}: ${plural(total, "connection")} on ${plural(bubbles.length, "replica")}`;
+  const gateways = isNow ? (state?.present?.platform?.parts.filter(({ name }) => name.startsWith("gateway")) ?? []) : [];
   const details = bubbles.find((bubble) => bubble.replica.name === selected);
   return (
     <div class="servers">
@@ -77,9 +91,12 @@ export function Servers({ run, live }: { run: Run; live: boolean }) {
           {playing ? "Stop" : "Play"}
         </button>
       </div>
-      <ul class={`bubbles ${bubbles.length > 24 ? "small" : ""}`}>
+      {(live || moved.length > 0) && <MovesText moves={moved} />}
+      {gateways.length > 0 && <Gateways gateways={gateways} />}
+      <div class="ground">
+      <ul ref={list} class={`bubbles ${bubbles.length > 24 ? "small" : ""}`}>
         {bubbles.map(({ replica, state, connections }) => (
-          <li key={replica.name}>
+          <li key={replica.name} data-replica={replica.name}>
             <button type="button" aria-pressed={selected === replica.name} onClick={() => select(selected === replica.name ? null : replica.name)}>
               <span class="cell" aria-hidden="true">
                 <span class={`bubble state-${state ?? "unknown"}`} style={{ scale: String(size(connections, most)) }} />
@@ -99,34 +116,70 @@ export function Servers({ run, live }: { run: Run; live: boolean }) {
           </li>
         ))}
       </ul>
-      {details && <Details bubble={details} ms={ms} total={total} />}
+      <MovesPicture moves={moved} list={list} />
+      </div>
+      {details && <Details {...details} ms={ms} total={total} isNow={isNow} />}
     </div>
   );
 }
 
-function Details({ bubble: { replica, state, connections }, ms, total }: { bubble: Bubble; ms: number; total: number }) {
-  const states = replica.states.filter(([when]) => when <= ms).slice(-12);
+/** Where clients come in. */
+function Gateways({ gateways }: { gateways: Part[] }) {
   return (
-    <div class="details" role="status">
-      <h3>{replica.name}</h3>
-      <p>
-        {[
-          replica.service && `service ${replica.service}`,
-          state,
-          connections !== null && `${plural(connections, "connection")}${total > 0 ? `, ${Math.round((connections / total) * 100)} % of all` : ""}`,
-        ]
-          .filter(Boolean)
-          .join(" · ")}
-      </p>
-      <ol>
-        {states.map(([when, state], index) => (
-          <li key={index}>
-            <span class="number faint">{clock(when)}</span> {state}
-          </li>
-        ))}
-      </ol>
-    </div>
+    <ul class="gateways" aria-label="Gateways">
+      {gateways.map(({ name, healthy, connections, detail }) => (
+        <li key={name} title={detail}>
+          {name} {connections !== undefined && <strong class="number">{plural(connections, "connection")}</strong>}{" "}
+          <span class={healthy ? "faint" : "bad"}>{healthy ? "ready" : "not ready"}</span>
+        </li>
+      ))}
+    </ul>
   );
+}
+
+/** Connections by replica, when they arrived. */
+interface Pulse {
+  at: number;
+  connections: Counts;
+}
+
+/** The counts of the last seconds, the newest last: those of the load or the scrapes, and where there are none, the kernel's. */
+function usePulses(live: Live | null): Pulse[] {
+  const pulses = useRef<Pulse[]>([]);
+  const seen = useRef<Live | null>(null);
+  if (live && live !== seen.current) {
+    seen.current = live;
+    const counted: Counts = {};
+    for (const { replicas } of live.present?.platform?.services ?? []) {
+      for (const { name, connections } of replicas) if (connections !== null) counted[name] = connections;
+    }
+    const at = performance.now();
+    const connections = { ...counted, ...live.pulse?.connections };
+    if (Object.keys(connections).length > 0) pulses.current = [...pulses.current.filter((pulse) => pulse.at >= at - MOVED_MAX), { at, connections }];
+  }
+  return pulses.current;
+}
+
+/** What moved shortly before the moment that is shown. `pulses`: of the present. */
+function useMoves(run: Run, pulses: Pulse[] | null, index: number) {
+  const newest = pulses?.at(-1);
+  const services = useMemo(() => new Map(run.replicas.map(({ name, service }) => [name, service])), [run]);
+  return useMemo(() => {
+    let [before, now]: [Counts | undefined, Counts | undefined] = [undefined, undefined];
+    if (pulses) {
+      now = newest?.connections;
+      before = (pulses.findLast(({ at }) => at <= (newest?.at ?? 0) - MOVED_SINCE) ?? pulses[0])?.connections;
+    } else {
+      const ms = run.moments[index] ?? 0;
+      const earlier = run.moments.findLastIndex((when) => when <= ms - MOVED_SINCE);
+      if (earlier >= 0 && ms - (run.moments[earlier] ?? 0) <= MOVED_MAX) [before, now] = [countsAt(run, earlier), countsAt(run, index)];
+    }
+    return before && now ? moves(before, now, (replica) => services.get(replica) ?? "") : [];
+  }, [newest, run, index, pulses === null]);
+}
+
+function countsAt(run: Run, index: number): Counts {
+  return Object.fromEntries(run.replicas.flatMap(({ name, connections }) => (typeof connections[index] === "number" ? [[name, connections[index]]] : [])));
 }
 
 /** By area; an empty one can still be seen. */

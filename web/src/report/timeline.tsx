@@ -1,15 +1,19 @@
 import { useMemo, useState } from "preact/hooks";
 import { clock, number } from "../shared/words";
 import { type Axis, Chart, type Curve } from "./chart";
-import { before, type Line, type Run, type Service } from "./data";
+import { before, type Hold, type Line, type Run, type Service } from "./data";
+import { explained, Holds } from "./holds";
 import { Marks } from "./marks";
+import { next } from "./next";
 
 /** Replicas, desired, metric and target of one service over time, with what was decided and why. */
 export function TimeLine({ run, letter, end }: { run: Run; letter: string; end: number }) {
-  const [name, setName] = useState(() => busiest(run)?.name ?? "");
+  // Null: the one that is busiest, which may change while a run is watched.
+  const [chosen, setName] = useState<string | null>(null);
+  const name = chosen ?? busiest(run)?.name ?? "";
   const service = run.services.find((service) => service.name === name);
-  const curves = useMemo(() => (service ? curvesOf(service, run.end_ms) : []), [service, run]);
-  const axes = useMemo(() => (service ? axesOf(service) : []), [service]);
+  const curves = useMemo(() => (service ? curvesOf(run, service) : []), [service, run]);
+  const axes = useMemo(() => (service ? axesOf(service, curves) : []), [service, curves]);
   const marks = useMemo(
     () => run.events.filter((line) => line.mark && (line.service === undefined || line.service === name)),
     [run, name],
@@ -39,9 +43,23 @@ export function TimeLine({ run, letter, end }: { run: Run; letter: string; end: 
         curves={curves}
         axes={axes}
         end={end}
-        about={(ms) => <Reason service={service} ms={ms} />}
-        over={(view) => <Marks marks={marks} view={view} />}
+        about={(ms) => (
+          <>
+            <Reason service={service} ms={ms} />
+            <Next run={run} service={service} ms={ms} />
+          </>
+        )}
+        over={(view) => (
+          <>
+            <Marks marks={marks} view={view} />
+            <Holds holds={service.holds} run={run} view={view} />
+          </>
+        )}
       />
+      <p class="faint key">
+        On the picture: ↕ a decision, ~ a metric or a window, ! trouble, · something else; ×2 are two at one place.
+        {service.holds.length > 0 && " Below them: what held the replicas, for how long."}
+      </p>
       <Decisions marks={marks} />
     </div>
   );
@@ -51,14 +69,14 @@ export function TimeLine({ run, letter, end }: { run: Run; letter: string; end: 
 function busiest(run: Run): Service | undefined {
   const loaded = new Set(run.replicas.filter(({ connections }) => connections.some((count) => (count ?? 0) > 0)).map(({ service }) => service));
   const weight = (service: Service) =>
-    (loaded.has(service.name) ? 1e12 : 0) + service.desired.length * 1e6 + service.syncs.length;
+    (loaded.has(service.name) ? 1e12 : 0) + (service.bounds ? 1e9 : 0) + service.desired.length * 1e6 + service.syncs.length;
   return run.services.reduce<Service | undefined>(
     (best, service) => (best && weight(best) >= weight(service) ? best : service),
     undefined,
   );
 }
 
-function curvesOf(service: Service, end: number): Curve[] {
+function curvesOf(run: Run, service: Service): Curve[] {
   const { metric } = service;
   const whole = (value: number) => number(value);
   const curves: Curve[] = [
@@ -70,19 +88,36 @@ function curvesOf(service: Service, end: number): Curve[] {
     const target = metric.target_milli / 1000;
     const seen = service.syncs.map(([ms, value]) => [ms, value] as const).filter(([, value]) => value !== null);
     curves.push(
-      { label: `${metric.name}, scraped`, points: service.scraped, color: "blue", axis: "metric", width: 1, words },
-      { label: `${metric.name}, as the autoscaler saw it`, points: seen, color: "blue", axis: "metric", stepped: true, dots: true, words },
-      { label: "target", points: [[0, target], [end, target]], color: "orange", axis: "metric", dash: [2, 4], words },
+      { label: `${metric.name}, scraped`, points: service.scraped, color: "blue", axis: "metric", width: 1, dots: 3, words },
+      { label: `${metric.name}, as the autoscaler saw it`, points: seen, color: "blue", axis: "metric", stepped: true, dots: 6, words },
+      { label: "target", points: [[0, target], [run.end_ms, target]], color: "orange", axis: "metric", dash: [2, 4], words },
     );
+  } else {
+    // Nothing decides by them, but they are what the replicas are for.
+    curves.push({ label: "connections", points: connectionsOf(run, service), color: "blue", axis: "connections", words: whole });
   }
   return curves.filter((curve) => curve.points.length > 0);
 }
 
-function axesOf(service: Service): Axis[] {
+/** Connections of all replicas of a service together, at the moments at which they were counted. */
+function connectionsOf(run: Run, service: Service): [number, number][] {
+  const replicas = run.replicas.filter((replica) => replica.service === service.name);
+  const points: [number, number][] = [];
+  run.moments.forEach((ms, index) => {
+    const counts = replicas.map((replica) => replica.connections[index] ?? null).filter((count) => count !== null);
+    if (counts.length > 0) points.push([ms, counts.reduce((sum, count) => sum + count, 0)]);
+  });
+  return points;
+}
+
+function axesOf(service: Service, curves: Curve[]): Axis[] {
   const replicas: Axis = { name: "replicas", label: "replicas", words: number, whole: true };
-  if (!service.metric) return [replicas];
-  const label = service.metric.utilization ? `${service.metric.name} in % of the request` : `${service.metric.name} per replica`;
-  return [{ name: "metric", label, words: compact }, replicas];
+  if (service.metric) {
+    const label = service.metric.utilization ? `${service.metric.name} in % of the request` : `${service.metric.name} per replica`;
+    return [{ name: "metric", label, words: compact }, replicas];
+  }
+  const counted = curves.some((curve) => curve.axis === "connections");
+  return counted ? [{ name: "connections", label: "connections", words: compact, whole: true }, replicas] : [replicas];
 }
 
 const unit = (service: Service) => (value: number) => number(value) + (service.metric?.utilization ? " %" : "");
@@ -95,7 +130,8 @@ function summary(service: Service): string {
   const steps = service.desired.map(([, replicas]) => replicas);
   const shown = steps.length > 12 ? [...steps.slice(0, 12), "…"] : steps;
   const target = service.metric ? `; target ${unit(service)(service.metric.target_milli / 1000)} of ${service.metric.name}` : "";
-  return `desired replicas ${shown.join(" → ") || "not known"}${target}. The moments and reasons follow as text.`;
+  const held = service.holds.length > 0 ? ` ${number(service.holds.length)} times something held it, first: ${explained(service.holds[0] as Hold)}.` : "";
+  return `desired replicas ${shown.join(" → ") || "not known"}${target}.${held} The moments and reasons follow as text.`;
 }
 
 /** Why the autoscaler wanted what it wanted at a moment. */
@@ -108,6 +144,17 @@ function Reason({ service, ms }: { service: Service; ms: number }) {
       <span class="faint">The autoscaler at {clock(when)}:</span> wants {number(desired)}
       {reason && ` – ${reason}`}
     </>
+  );
+}
+
+/** What was to come, as it could be known at that moment. */
+function Next({ run, service, ms }: { run: Run; service: Service; ms: number }) {
+  const told = next(run, service, ms);
+  if (told.length === 0) return null;
+  return (
+    <p class="next">
+      <span class="faint">What happens next:</span> {told.join("; ")}.
+    </p>
   );
 }
 

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use platform::{EventKind, target::Balanced};
+use platform::{
+    EventKind,
+    target::{Balanced, Decided},
+};
 
 use super::{Now, World};
 use crate::{balance, facts::EventFacts};
@@ -34,7 +37,12 @@ impl Said {
 
 impl World {
     pub(super) fn said(&mut self, now: Now, event: &EventFacts) {
-        if !self.said.is_new(event) || !self.live {
+        if !self.said.is_new(event) {
+            return;
+        }
+        // Earlier ones belong to the present state.
+        self.last_balanced(event);
+        if !self.live {
             return;
         }
         if event.kind == "HorizontalPodAutoscaler" {
@@ -62,6 +70,15 @@ impl World {
             let EventFacts { kind, about, reason, message, .. } = event;
             let message = format!("{} {about}: {reason}: {}", kind.to_lowercase(), message.trim());
             self.tell(now, EventKind::Warning { message });
+        }
+    }
+
+    fn last_balanced(&mut self, event: &EventFacts) {
+        let Some((Balanced { orders, reason }, at)) = balance::told(event).zip(event.last) else { return };
+        // Its workload may not be known yet, and a list has no order.
+        let workload = (event.kind.clone(), event.about.clone());
+        if self.balanced.get(&workload).is_none_or(|last| last.at <= at) {
+            self.balanced.insert(workload, Decided { at, orders, reason });
         }
     }
 

@@ -1,6 +1,9 @@
 use std::collections::BTreeMap;
 
-use platform::{event::NodeState, target::Traffic};
+use platform::{
+    event::NodeState,
+    target::{Decided, Traffic},
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -324,7 +327,7 @@ fn what_a_balancer_does_to_pods_and_says_of_it_is_told() {
             reporter: reporter.to_owned(),
             message: "web-0 sheds 7, web-1 becomes active: web-0 has 20, fair are 12".to_owned(),
             is_warning: false,
-            last: None,
+            last: Some(Timestamp::UNIX_EPOCH),
         }))
     };
     for (about, reporter) in [("web", "playctl/balancer"), ("other", "playctl/balancer"), ("web", "another")]
@@ -338,6 +341,9 @@ fn what_a_balancer_does_to_pods_and_says_of_it_is_told() {
     };
     let orders = ["web-0 sheds 7", "web-1 becomes active"].map(ToOwned::to_owned).to_vec();
     let reason = "web-0 has 20, fair are 12".to_owned();
+    let last = Decided { at: Timestamp::UNIX_EPOCH, orders: orders.clone(), reason: reason.clone() };
+    let (_, web) = world.services().find(|(name, _)| *name == "web").unwrap();
+    assert_eq!(world.balanced(web), Some(&last));
     let balanced = EventKind::Balanced { service: service.clone(), orders, reason };
     let told: Vec<_> = told(&mut world, SETTLED_MS * 2).into_iter().map(|(_, event)| event).collect();
     assert_eq!(told, [changed(Traffic::Inactive), changed(Traffic::Active), balanced]);

@@ -96,6 +96,9 @@ fn a_pod_that_is_inactive_leaves_the_endpoints_and_stays_ready_and_the_cheapest_
         };
         events.contains(&said) && events.iter().any(is_inactive)
     });
+    // A later question gets the same.
+    let last = until("the last decision", || admin.snapshot().unwrap().services.remove(0).balanced);
+    assert_eq!((last.orders, last.reason), (balanced.orders, balanced.reason));
     let unknown = target.set_traffic("chat", "chat-x", Traffic::Inactive).unwrap_err();
     assert!(matches!(unknown, TargetError::UnknownReplica { .. }), "{unknown:?}");
     assert!(

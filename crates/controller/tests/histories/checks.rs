@@ -430,6 +430,10 @@ impl Places for Nowhere {
         None
     }
 
+    fn route(&self, _: ServiceKind) -> Option<(HostPort, String)> {
+        None
+    }
+
     fn replica(&self, _: &ServiceTemplate, _: u16, _: Option<RunId>) -> ReplicaPlace {
         ReplicaPlace::default()
     }

@@ -397,13 +397,17 @@ impl Places for Nowhere {
         (service == ServiceKind::Tcp).then(|| SocketAddr::from(([127, 0, 0, 1], 10_000)).into())
     }
 
+    fn route(&self, _: ServiceKind) -> Option<(HostPort, String)> {
+        None
+    }
+
     fn replica(&self, _: &ServiceTemplate, ordinal: u16, run: Option<RunId>) -> ReplicaPlace {
         let pid = run.map(|run| run.0 as u32);
         ReplicaPlace { address: Some(SocketAddr::from(([127, 0, 0, 1], ordinal)).into()), pid }
     }
 
     fn gateway(&self, _: &GatewayTemplate, _: u16, run: Option<RunId>) -> PartPlace {
-        PartPlace { version: None, address: None, pid: run.map(|run| run.0 as u32) }
+        PartPlace { pid: run.map(|run| run.0 as u32), ..PartPlace::default() }
     }
 
     fn part(&self, _: &PartTemplate, _: Option<RunId>) -> PartPlace {

@@ -101,7 +101,10 @@ fn a_decision_is_told_unless_it_is_too_long() {
         let balanced = Balanced { orders, reason };
         marked(bench.ask(Request::Balanced { service: "tcp".to_owned(), balanced }))
     };
+    tell(vec!["tcp-1 sheds 9".to_owned()], "fuller".to_owned()).unwrap();
     tell(vec!["tcp-0 sheds 2".to_owned()], "full".to_owned()).unwrap();
     assert!(tell(vec![String::new(); 65], String::new()).is_err());
     assert!(tell(Vec::new(), "x".repeat(1025)).is_err());
+    let last = bench.service("tcp").balanced.expect("the state shows what was ordered last");
+    assert_eq!((last.orders, last.reason.as_str()), (vec!["tcp-0 sheds 2".to_owned()], "full"));
 }

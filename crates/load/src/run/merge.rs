@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use platform::event::{Counters, Ending, EventKind, LoadPlan, LoadSummary, LoadTick, ReplicaShare, Skew};
 use uuid::Uuid;
 
-use super::ReplicaNames;
+use super::{ReplicaNames, holdings::Holdings};
 use crate::{histogram::Distributions, worker::Measured};
 
 /// How replicas are called that do not say who they are.
@@ -24,6 +24,7 @@ pub(super) struct Merge {
     took_ms: u32,
     tick: Distributions,
     run: Distributions,
+    holdings: Holdings,
     open_max: u64,
     /// When the most were open.
     fullest: BTreeMap<String, u64>,
@@ -58,8 +59,14 @@ impl Merge {
                 totals.broadcasts_due += if refused { broadcast.received } else { broadcast.due };
             }
         }
+        totals.pairs_held_twice = self.holdings.twice;
         totals.broadcasts_missed = totals.broadcasts_due.saturating_sub(totals.broadcasts_received);
         totals
+    }
+
+    /// That a pair was held by two at once, when it is heard of first.
+    pub(super) fn held_twice(&mut self) -> Option<String> {
+        self.holdings.first.take()
     }
 
     pub(super) fn open(&self) -> u64 {
@@ -88,6 +95,7 @@ impl Merge {
             connecting: self.latest.iter().map(|measured| measured.connecting).sum(),
             totals: self.totals(),
             connect: self.tick.connect.summary(),
+            first_byte: self.tick.first_byte.summary(),
             message: self.tick.message.summary(),
             skew: skew(&by_replica),
             by_replica,
@@ -118,7 +126,8 @@ impl Merge {
         (std::mem::take(&mut latest.open), self.latest.len())
     }
 
-    fn take(&mut self, worker: u32, measured: Measured) {
+    fn take(&mut self, worker: u32, mut measured: Measured) {
+        measured.held.drain(..).for_each(|held| self.holdings.add(held));
         self.tick.merge(&measured.distributions);
         self.run.merge(&measured.distributions);
         self.latest[worker as usize] = measured;

@@ -50,6 +50,7 @@ impl Worker<Stream> {
         if connection.lasted_ms(now_ns) > self.spec.come_back_after_ms() {
             connection.failures = 0;
         }
+        self.let_go(index, matches!(end, End::Planned | End::GivenUp));
         if self.transport.websocket.is_some() && matches!(end, End::Eof | End::Reset) {
             self.tally.ended_by_code(close::ABNORMAL, "no close before the end");
         }
@@ -136,7 +137,7 @@ impl Worker<Stream> {
         });
         let jittered = self
             .spec
-            .come_back_ms(connection.failures, hint)
+            .come_back_ms(index as usize, connection.failures, hint)
             .map(|(delay_ms, jitter_ms)| delay_ms.saturating_add(random.random_range(0..=jitter_ms)));
         connection.failures = connection.failures.saturating_add(1);
         let now_ms = ceil_ms(self.clock.now_ns());

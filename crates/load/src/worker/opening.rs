@@ -136,6 +136,10 @@ impl Worker<Stream> {
             let connection = &mut self.transport.connections[index as usize];
             connection.wake_ms = self.wheel.insert(index, connection.base_ms);
         }
+        if let Some(stay_ms) = self.stay_ms() {
+            let connection = &mut self.transport.connections[index as usize];
+            connection.wake_ms = self.wheel.insert(index, connection.base_ms.saturating_add(stay_ms));
+        }
         self.trace(|worker| worker.opened_event(index, now_ns));
     }
 

@@ -87,6 +87,21 @@ pub(crate) struct Measured {
     pub(crate) endings: Vec<Ending>,
     /// By the broadcasts' numbers.
     pub(crate) broadcasts: Vec<Broadcast>,
+    /// Since the last report: streams of pairs that several want.
+    #[serde(default)]
+    pub(crate) held: Vec<Held>,
+}
+
+/// From the first event of a stream to its end: to the moment at which its client closed it, or, if the server did, to the
+/// last event. Nobody else can have had the pair within.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Held {
+    pub(crate) pair: u64,
+    /// The number of the connection.
+    pub(crate) client: u64,
+    /// Since the run began.
+    pub(crate) from_ms: u32,
+    pub(crate) to_ms: u32,
 }
 
 /// What became of one broadcast at a worker's clients.
@@ -131,6 +146,7 @@ impl Outbox {
             self.reports.try_send((self.worker, Report::Progress { regular, measured }))
         {
             tally.distributions.merge(&measured.distributions);
+            tally.held = measured.held;
         }
     }
 }
@@ -142,6 +158,7 @@ pub(super) struct Tally {
     pub(super) distributions: Distributions,
     pub(super) connecting: u64,
     pub(super) broadcasts: Vec<Broadcast>,
+    pub(super) held: Vec<Held>,
     open: u64,
     open_max: u64,
     /// Open connections by index; index 0 is the unknown replica.
@@ -248,6 +265,7 @@ impl Tally {
             totals: self.totals,
             distributions: self.distributions.take(),
             broadcasts: self.broadcasts.clone(),
+            held: std::mem::take(&mut self.held),
             endings: self.endings.clone(),
             replicas: self.replicas.iter().filter(|(_, open)| *open > 0 && !self.peers).cloned().collect(),
             busiest: self

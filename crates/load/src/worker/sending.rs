@@ -18,6 +18,7 @@ use scenario::{
 use super::{
     NEVER, Order, Report, SHOWN_BYTES, Spec, Task, Transport, Worker,
     connection::{Connection, State},
+    ending::End,
     session::Session,
     sse::Sse,
     websocket::WebSocket,
@@ -141,6 +142,8 @@ impl Transport for Stream {
         connection.wake_ms = NEVER;
         match connection.state {
             State::Away if !is_closing => worker.connect(entry.connection),
+            // Nothing else is due on a stream of events.
+            State::Open if worker.transport.sse.is_some() => worker.end(entry.connection, End::Planned),
             State::Open => worker.advance(entry.connection, false),
             _ => {}
         }

@@ -103,8 +103,11 @@ impl Spec {
 
     /// Delay and jitter before an ended connection comes back; `None`: it does not. `before`: attempts in a row that led
     /// to nothing. `hint`: what the server said.
-    pub(super) fn come_back_ms(&self, before: u8, hint: Option<Hint>) -> Option<(u32, u32)> {
+    pub(super) fn come_back_ms(&self, index: usize, before: u8, hint: Option<Hint>) -> Option<(u32, u32)> {
         let (delay, jitter) = self.come_back()?.after(u32::from(before));
+        if before == 0 && self.scenario.reconnect.is_at_once(self.number(index)) {
+            return Some((0, 0));
+        }
         Some(match hint {
             None => (in_ms(delay), in_ms(jitter)),
             Some(Hint { after, is_for_all: true }) => (in_ms(after), in_ms(jitter)),

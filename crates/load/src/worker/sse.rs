@@ -2,17 +2,24 @@
 
 use std::collections::HashMap;
 
+use rand::RngExt as _;
 use rustix::{
     io::Errno,
     net::{SendFlags, send},
 };
 
-use super::{Spec, Stream, Worker, connection::State, ending::End, spec::Hint};
-use crate::sse::{
-    body::{Body, Part},
-    events::{Reader, Said},
-    head::{self, HEAD_MAX},
+use super::{Held, Report, Spec, Stream, Worker, connection::State, ending::End, spec::Hint};
+use crate::{
+    clock::MS,
+    sse::{
+        body::{Body, Part},
+        events::{Reader, Said},
+        head::{self, HEAD_MAX},
+    },
 };
+
+/// Ended streams that wait to be told of.
+const HELD_MAX: usize = 4096;
 
 /// What connections have beside their state.
 pub(super) struct Sse {
@@ -34,6 +41,8 @@ struct Events {
     number: Option<u64>,
     /// When the last event came; 0: none did.
     last_ns: u64,
+    /// When the first event of the present connection came; 0: none did.
+    first_ms: u32,
     /// The answer has a length, and so far says this.
     brief: Option<Brief>,
 }
@@ -48,7 +57,7 @@ struct Brief {
 impl Sse {
     pub(super) fn new(spec: &Spec) -> Self {
         let (body, reader) = (Body::until_the_end(), Reader::default());
-        let stream = Events { body, reader, number: None, last_ns: 0, brief: None };
+        let stream = Events { body, reader, number: None, last_ns: 0, first_ms: 0, brief: None };
         Self {
             streams: vec![stream; spec.share()],
             unsent: HashMap::new(),
@@ -77,6 +86,7 @@ impl Worker<Stream> {
         let Some(sse) = &mut self.transport.sse else { return };
         let stream = &mut sse.streams[at];
         stream.reader.begin();
+        stream.first_ms = 0;
         let path = self.spec.scenario.path_of(self.spec.number(at));
         let host = self.spec.target(at).to_string();
         let request = head::request(&host, &path, stream.reader.last_id());
@@ -161,6 +171,32 @@ impl Worker<Stream> {
         self.tally.totals.connect_errors += 1;
         self.say_error("the stream at", index, format_args!("the connection {how} before it was answered"));
         self.give_up_connecting(index);
+    }
+
+    /// When an open stream ends because its client has had enough.
+    pub(super) fn stay_ms(&mut self) -> Option<u32> {
+        let stay = self.spec.scenario.stay.filter(|_| self.transport.sse.is_some())?;
+        let ms = stay.at_least.as_millis() as u32..=stay.at_most.as_millis() as u32;
+        Some(self.transport.random.random_range(ms))
+    }
+
+    /// Notes from when to when a client had a pair that others want, too.
+    pub(super) fn let_go(&mut self, index: u32, by_client: bool) {
+        let Some(sse) = &mut self.transport.sse else { return };
+        let stream = &mut sse.streams[index as usize];
+        let from_ms = std::mem::take(&mut stream.first_ms);
+        if from_ms == 0 || !self.spec.scenario.shares_pairs() {
+            return;
+        }
+        // The server cannot have known before. If it ended the stream, it may have let others in before this was read.
+        let until_ns = if by_client { self.clock.now_ns() } else { stream.last_ns };
+        let client = self.spec.number(index as usize);
+        let pair = self.spec.scenario.pair_of(client);
+        self.tally.held.push(Held { pair, client, from_ms, to_ms: (until_ns / MS) as u32 });
+        if self.tally.held.len() >= HELD_MAX {
+            let measured = self.tally.take();
+            self.reports.send(Report::Progress { regular: false, measured });
+        }
     }
 
     /// Reads an answer of a known length: the word that there is no stream, or a stream that is over already.
@@ -256,6 +292,9 @@ impl Worker<Stream> {
             distributions.event_gap.record_ns(now_ns.saturating_sub(stream.last_ns));
         }
         stream.last_ns = now_ns.max(1);
+        if stream.first_ms == 0 {
+            stream.first_ms = ((now_ns / MS) as u32).max(1);
+        }
         let number = stream.reader.last_number();
         if let (Some(before), Some(number)) = (stream.number, number) {
             totals.events_missed += number.saturating_sub(before).saturating_sub(1);

@@ -5,6 +5,7 @@ use std::{net::TcpListener, sync::Arc, time::Duration};
 use load::Control;
 use parking_lot::Mutex;
 use platform::event::EventKind;
+use scenario::Reconnect;
 
 use crate::server::{SILENT, Server, receive, request, run, run_under, send, soon, wait_for_end};
 
@@ -22,6 +23,37 @@ fn a_notice_in_the_packet_of_a_reply_moves_the_connection_and_loses_nothing() {
     assert_eq!((totals.messages_unanswered, totals.messages_wrong), (0, 0));
     assert_eq!((summary.reconnect.count, server.accepted()), (10, 20));
     assert!(summary.reconnect.min_us >= 20_000, "not before the delay: {:?}", summary.reconnect);
+}
+
+#[test]
+fn some_know_no_delay_and_those_are_back_while_the_others_wait() {
+    // Nobody is told to come back before all are there, so that the first ten are everybody's first.
+    let all = Arc::new(std::sync::Barrier::new(10));
+    let server = Server::start(move |mut stream, number| {
+        while receive(&mut stream).is_some() {
+            if number < 10 {
+                all.wait();
+            }
+            send(&mut stream, if number < 10 { b"12345reconnect" } else { b"12345" });
+        }
+    });
+    let load = request(server.address(), 10).with(|scenario| {
+        // Nobody else comes back within the run, which ends when all who know no delay are back.
+        let delay = Some(Duration::from_hours(1));
+        scenario.reconnect = Reconnect { delay, at_once: "20%".parse().ok(), ..Reconnect::default() };
+        scenario.phases.hold.after_ramp = Some(Duration::from_mins(1));
+    });
+    let control = Control::new();
+    let (summary, _) = run_under(&load, &control, |event| {
+        if let EventKind::LoadTick(tick) = event
+            && (tick.totals.notices, tick.totals.reconnected) == (10, 2)
+        {
+            control.stop();
+        }
+    });
+    let totals = summary.totals;
+    assert_eq!((totals.notices, totals.reconnected, totals.stayed_away), (10, 2, 8), "{totals:?}");
+    assert_eq!(server.accepted(), 12);
 }
 
 #[test]

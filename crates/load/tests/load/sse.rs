@@ -9,7 +9,8 @@ use std::{
 
 use fixtures::{Redis, Running};
 use parking_lot::Mutex;
-use scenario::{Policy, Protocol, Reconnect};
+use platform::event::EventKind;
+use scenario::{Policy, Protocol, Reconnect, Stay};
 use service::{Shutdown, settings::Env};
 
 use crate::server::{Load, Server, after_ramp, receive, request, run, send, wait_for_end};
@@ -49,7 +50,7 @@ fn profiles() -> SocketAddr {
 }
 
 /// Our own service, one replica.
-fn service(redis: &Redis, name: &str) -> Running {
+fn service(redis: &Redis, name: &str, variables: &[(&str, &str)]) -> Running {
     let at = redis.settings();
     let env: Env = [
         ("HOST", "127.0.0.1".to_owned()),
@@ -63,6 +64,7 @@ fn service(redis: &Redis, name: &str) -> Running {
         ("DRAIN_SPREAD", "0".to_owned()),
     ]
     .into_iter()
+    .chain(variables.iter().map(|(name, value)| (*name, (*value).to_owned())))
     .collect();
     let shutdown = Shutdown::new();
     let server =
@@ -76,7 +78,7 @@ fn service(redis: &Redis, name: &str) -> Running {
 #[test]
 fn our_own_service_is_held_and_who_gets_no_lock_is_counted_apart() {
     let redis = Redis::start();
-    let replicas = ["stream-0", "stream-1"].map(|name| service(&redis, name));
+    let replicas = ["stream-0", "stream-1"].map(|name| service(&redis, name, &[]));
     let load = sse(replicas[0].address, 5, Duration::from_millis(3500))
         .with(|scenario| {
             // The fifth asks for the pair of the first.
@@ -99,6 +101,62 @@ fn our_own_service_is_held_and_who_gets_no_lock_is_counted_apart() {
     for replica in &replicas {
         replica.expect_metric("users", 0);
     }
+}
+
+#[test]
+fn pairs_that_change_hands_again_and_again_have_one_holder_at_a_time() {
+    let redis = Redis::start();
+    let terms = [("LOCK_TTL", "2"), ("LOCK_REFRESH", "200ms")];
+    let replicas = ["stream-0", "stream-1"].map(|name| service(&redis, name, &terms));
+    // Three clients for each pair, so that also the same client meets the one replica and the other.
+    let load = sse(replicas[0].address, 24, Duration::from_secs(8))
+        .with(|scenario| {
+            scenario.pairs = Some(8);
+            let (at_least, at_most) = (Duration::from_millis(1100), Duration::from_secs(3));
+            scenario.stay = Some(Stay { at_least, at_most });
+            let delay = Some(Duration::from_millis(50));
+            scenario.reconnect = Reconnect { delay, jitter: delay, ..Reconnect::default() };
+        })
+        .options(|options| {
+            options.targets = replicas.iter().map(|replica| replica.address).collect();
+            options.workers = Some(2);
+        });
+    let (summary, _) = run(load);
+    let totals = summary.totals;
+    assert_eq!(totals.pairs_held_twice, 0, "{totals:?}");
+    // Each pair is had twice at least: for three seconds at most, and two until it is free.
+    assert!(totals.connected >= 2 * 8 && totals.closed >= 8 && totals.streams_refused > 0, "{totals:?}");
+}
+
+#[test]
+fn a_pair_that_two_have_at_once_is_counted_and_told_whichever_workers_they_belong_to() {
+    let server = Server::start(|mut stream: TcpStream, number| {
+        receive(&mut stream);
+        send(&mut stream, HEAD);
+        send(&mut stream, b"id:1\ndata:a\n\n");
+        // The third client's stream ends as soon as it has begun, the others' lasts.
+        if number < 2 {
+            wait_for_end(&mut stream);
+        }
+    });
+    let load = sse(server.address(), 2, Duration::from_millis(500))
+        .with(|scenario| {
+            scenario.pairs = Some(1);
+            scenario.reconnect = Reconnect { policy: Some(Policy::None), ..Reconnect::default() };
+        })
+        .options(|options| options.workers = Some(2));
+    let (summary, events) = run(load);
+    assert_eq!((summary.totals.connected, summary.totals.pairs_held_twice), (2, 1));
+    let told = events.iter().filter_map(|event| match event {
+        EventKind::Warning { message } if message.contains("were held by two at once") => Some(message),
+        _ => None,
+    });
+    assert_eq!(told.count(), 1, "{events:?}");
+    // Alone, each has its own pair, and nothing is compared.
+    let (summary, _) = run(sse(server.address(), 2, Duration::from_millis(300)).with(|scenario| {
+        scenario.reconnect = Reconnect { policy: Some(Policy::None), ..Reconnect::default() };
+    }));
+    assert_eq!(summary.totals.pairs_held_twice, 0);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
     io,
     os::{
         fd::AsRawFd as _,
-        unix::net::{UnixListener, UnixStream},
+        unix::net::{UnixDatagram, UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
 };
@@ -22,6 +22,18 @@ pub(crate) fn bind(path: &Path) -> io::Result<UnixListener> {
 
 pub(crate) fn connect(path: &Path) -> io::Result<UnixStream> {
     by_short_path(path, |path| UnixStream::connect(path))
+}
+
+/// Receives datagrams at `path`, which must not exist.
+pub(crate) fn bind_datagram(path: &Path) -> io::Result<UnixDatagram> {
+    by_short_path(path, |path| UnixDatagram::bind(path))
+}
+
+/// For datagrams to the process that receives them at `path`.
+pub(crate) fn connect_datagram(path: &Path) -> io::Result<UnixDatagram> {
+    let socket = UnixDatagram::unbound()?;
+    by_short_path(path, |path| socket.connect(path))?;
+    Ok(socket)
 }
 
 fn by_short_path<T>(path: &Path, act: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {

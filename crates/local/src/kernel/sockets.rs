@@ -24,14 +24,14 @@ const BUFFER_BYTES: usize = 64 * 1024;
 pub(crate) struct Found {
     /// IPv4 addresses mapped into IPv6 (dual-stack listeners) are given as IPv4.
     pub(crate) local: SocketAddr,
+    /// The peer's address; unspecified where there is none.
+    pub(crate) remote: IpAddr,
     pub(crate) inode: u32,
 }
 
 /// Visits every established TCP socket whose local port is `port`, of both families.
-pub(crate) fn established(port: u16, mut visit: impl FnMut(IpAddr)) -> io::Result<()> {
-    dump(IPPROTO_TCP, &StateFlags::ESTABLISHED, port, &mut |found| {
-        visit(found.local.ip());
-    })
+pub(crate) fn established(port: u16, visit: &mut dyn FnMut(Found)) -> io::Result<()> {
+    dump(IPPROTO_TCP, &StateFlags::ESTABLISHED, port, visit)
 }
 
 /// Every listening TCP socket, of both families.
@@ -90,7 +90,8 @@ fn dump_family(request: InetRequest, visit: &mut dyn FnMut(Found)) -> io::Result
                 NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
                     let id = &response.header.socket_id;
                     let local = SocketAddr::new(id.source_address.to_canonical(), id.source_port);
-                    visit(Found { local, inode: response.header.inode });
+                    let remote = id.destination_address.to_canonical();
+                    visit(Found { local, remote, inode: response.header.inode });
                 }
                 _ => {}
             }
@@ -109,7 +110,7 @@ mod tests {
 
     fn count(address: SocketAddr) -> usize {
         let mut count = 0;
-        established(address.port(), |ip| count += usize::from(ip == address.ip())).unwrap();
+        established(address.port(), &mut |found| count += usize::from(found.local == address)).unwrap();
         count
     }
 

@@ -191,6 +191,9 @@ async fn fresh(mut snapshot: Snapshot) -> Snapshot {
             replica.connections =
                 replica.pid.and(replica.socket()).and_then(|address| scrape.connections(address));
         }
+        for gateway in &mut snapshot.parts {
+            gateway.connections = gateway.connects_from.map(|address| scrape.connections_from(address));
+        }
     }
     given::look(&mut snapshot.parts).await;
     snapshot

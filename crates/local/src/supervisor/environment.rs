@@ -21,7 +21,7 @@ const INHERITED: [&str; 9] =
     ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "RUST_LOG", "RUST_BACKTRACE", "LD_LIBRARY_PATH"];
 
 /// What the path of the control socket follows from, beside `HOME`.
-const TO_FIND_US: [&str; 2] = ["XDG_STATE_HOME", "XDG_RUNTIME_DIR"];
+pub(super) const TO_FIND_US: [&str; 2] = ["XDG_STATE_HOME", "XDG_RUNTIME_DIR"];
 
 /// What all processes of a run share.
 pub(crate) fn common(platform: &str, run: uuid::Uuid) -> BTreeMap<OsString, OsString> {

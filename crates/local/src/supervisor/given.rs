@@ -1,6 +1,8 @@
 //! Parts that somebody else runs: whether they answer, and which version they say they are. They are asked when somebody
 //! wants to know, and before a platform is made to lean on them.
 
+mod cql;
+
 use std::{io, time::Duration};
 
 use ::platform::{
@@ -16,7 +18,6 @@ use tokio::{
     time::timeout,
 };
 
-use super::servers;
 use crate::http;
 
 /// One that takes longer counts as one that does not answer.
@@ -165,8 +166,9 @@ async fn kafka(brokers: &str) -> io::Result<Told> {
 async fn cassandra(nodes: &str) -> io::Result<Told> {
     let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no node is named");
     for node in nodes.split(',') {
-        match servers::cassandra::options(node.trim()).await {
-            Ok(()) => return Ok(Told::Nothing("its version is not asked for")),
+        match cql::version(node.trim()).await {
+            Ok(Some(version)) => return Ok(Told::Version(version)),
+            Ok(None) => return Ok(Told::Nothing("it wants a login, so its version is not asked for")),
             Err(error) => failure = error,
         }
     }
@@ -271,6 +273,8 @@ mod tests {
             healthy: true,
             restarts: 0,
             pid: None,
+            connects_from: None,
+            connections: None,
         }
     }
 

@@ -10,6 +10,7 @@ use ::platform::{
 
 use super::{
     entrance::Entrance,
+    page::{self, Page},
     telemetry::{self, Telemetry},
 };
 use crate::{
@@ -25,6 +26,7 @@ pub(crate) struct Ground {
     slot: Slot,
     entrances: Vec<Entrance>,
     telemetry: Telemetry,
+    pub(crate) page: Page,
     prometheus: PathBuf,
     /// What Prometheus scrapes.
     pub(crate) targets: TargetFiles,
@@ -48,10 +50,11 @@ impl Ground {
             let unusable = Unusable::new(Protocol::Tcp, address, source);
             format!("the supervisor's metrics cannot be served: {unusable}")
         })?;
+        let page = Page::open(SocketAddr::new(addresses.supervisor(), page::PORT), &own.page())?;
         let prometheus = own.prometheus_directory();
         config::write(&prometheus, values.metrics.scrape_interval).map_err(|error| error.to_string())?;
         let targets = TargetFiles::new(&prometheus);
-        Ok(Self { platform: platform.to_owned(), slot, entrances, telemetry, prometheus, targets })
+        Ok(Self { platform: platform.to_owned(), slot, entrances, telemetry, page, prometheus, targets })
     }
 
     /// Makes it what other values need. Returns whether Prometheus has another configuration than before.
@@ -104,6 +107,17 @@ impl Ground {
     /// Where clients of a service connect.
     pub(crate) fn endpoint(&self, service: ServiceKind) -> Option<SocketAddr> {
         self.entrances.iter().find(|entrance| entrance.listener.service == service.name())?.address()
+    }
+
+    /// The port of another service behind which clients reach this one, and the path.
+    pub(crate) fn route(&self, service: ServiceKind) -> Option<(SocketAddr, &str)> {
+        self.entrances.iter().find_map(|entrance| {
+            let listener = &entrance.listener;
+            let mut routes = listener.http.iter().flat_map(|http| &http.routes);
+            let route =
+                routes.find(|route| route.service == service.name() && route.service != listener.service)?;
+            Some((entrance.address()?, route.path.as_str()))
+        })
     }
 }
 

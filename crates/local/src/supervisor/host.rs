@@ -5,13 +5,13 @@ use std::{
     io,
     net::SocketAddr,
     os::{fd::OwnedFd, unix::net::UnixStream},
+    rc::Rc,
     sync::Arc,
 };
 
 use ::platform::{
     EventKind, TargetError,
     endpoints::{self, Endpoints},
-    target::{Pick, Subject},
     values::{Protocol, Values},
 };
 use controller::{
@@ -63,7 +63,7 @@ pub(crate) struct Host {
     pub(super) recorder: Recorder,
     pub(super) output: Output,
     pub(super) messages: mpsc::Sender<Message>,
-    starter: Starter,
+    starter: Rc<Starter>,
     pub(super) clock: Clock,
     /// `None` until the first `apply`.
     pub(super) ground: Option<Ground>,
@@ -112,7 +112,7 @@ impl Host {
             recorder: Recorder::new(run, clock, events),
             output,
             messages,
-            starter,
+            starter: Rc::new(starter),
             clock,
             ground: None,
             runs: BTreeMap::new(),
@@ -166,7 +166,9 @@ impl Host {
         self.programs = programs;
         match &mut self.ground {
             None => {
-                let ground = Ground::take(&self.name, &self.paths, &self.own, values, nodes)?;
+                let mut ground = Ground::take(&self.name, &self.paths, &self.own, values, nodes)?;
+                let starter = Rc::clone(&self.starter);
+                ground.page.serve_by(move |listener| starter.page(listener));
                 self.ground = Some(ground);
             }
             Some(ground) => {
@@ -188,13 +190,10 @@ impl Host {
         }
     }
 
-    /// How loaded replicas are at this moment, where a subject asks for that.
-    pub(crate) fn loads(&self, what: &Subject) -> Vec<(RunId, u64)> {
-        if !matches!(what.replica, Pick::Fullest | Pick::Emptiest) {
-            return Vec::new();
-        }
+    /// How loaded the replicas of a service are at this moment.
+    pub(crate) fn loads(&self, name: &str) -> Vec<(RunId, u64)> {
         let of_service =
-            |run: &Run| matches!(&run.what, What::Replica { service, .. } if service.name() == what.name);
+            |run: &Run| matches!(&run.what, What::Replica { service, .. } if service.name() == name);
         let counted: Vec<(RunId, SocketAddr)> = self
             .runs
             .iter()

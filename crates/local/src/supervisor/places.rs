@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use ::platform::{
     HostPort, ServiceKind,
     target::{PartOrigin, PartSnapshot},
+    values::Protocol,
 };
 use controller::{
     GatewayTemplate, PartPlace, PartTemplate, Places, ReplicaPlace, RunId, ServiceTemplate, Source,
@@ -26,13 +27,18 @@ impl Places for Host {
         self.ground.as_ref()?.endpoint(service).map(HostPort::from)
     }
 
+    fn route(&self, service: ServiceKind) -> Option<(HostPort, String)> {
+        let (at, path) = self.ground.as_ref()?.route(service)?;
+        Some((at.into(), path.to_owned()))
+    }
+
     fn replica(&self, template: &ServiceTemplate, ordinal: u16, run: Option<RunId>) -> ReplicaPlace {
         let ip = self.ground.as_ref().map(|ground| ground.addresses().replica(template.kind, ordinal));
         let address = ip.map(|ip| SocketAddr::new(ip, template.port).into());
         ReplicaPlace { address, pid: self.pid(run) }
     }
 
-    fn gateway(&self, template: &GatewayTemplate, _: u16, run: Option<RunId>) -> PartPlace {
+    fn gateway(&self, template: &GatewayTemplate, ordinal: u16, run: Option<RunId>) -> PartPlace {
         let entrance = self.ground.as_ref().and_then(|ground| ground.entrance(&template.listener));
         let version = match run.and_then(|run| self.runs.get(&run)).map(|run| &run.what) {
             Some(What::Gateway { proxied: Some(proxied), .. }) => proxied.version().to_owned(),
@@ -42,6 +48,9 @@ impl Places for Host {
             version: Some(version),
             address: entrance.and_then(|entrance| Some(entrance.address()?.to_string())),
             pid: self.pid(run),
+            connects_from: (self.ground.as_ref())
+                .filter(|_| template.listener.protocol == Protocol::Tcp)
+                .map(|ground| ground.addresses().gateway(ordinal.into())),
         }
     }
 
@@ -54,7 +63,7 @@ impl Places for Host {
                 .and_then(|program| self.programs.get(&program))
                 .map(|found| found.version.clone()),
         };
-        PartPlace { version, address: None, pid: self.pid(run) }
+        PartPlace { version, address: None, pid: self.pid(run), connects_from: None }
     }
 
     fn others(&self) -> Vec<PartSnapshot> {
@@ -68,6 +77,8 @@ impl Places for Host {
             healthy: true,
             restarts: 0,
             pid: Some(std::process::id()),
+            connects_from: None,
+            connections: None,
         }]
     }
 

@@ -23,16 +23,19 @@ pub(crate) struct Scrape {
     ports: HashSet<u16>,
     /// Established connections by the server's address; none: not in here.
     connections: HashMap<SocketAddr, u64>,
+    /// The same connections by the client's address.
+    from: HashMap<IpAddr, u64>,
     usage: HashMap<u32, Usage>,
 }
 
 impl Scrape {
     /// Blocks for as long as the kernel takes to list the connections (some milliseconds for ten thousand).
     pub(crate) fn take(targets: &Targets) -> Self {
-        let mut connections = HashMap::new();
+        let (mut connections, mut from) = (HashMap::new(), HashMap::new());
         for port in &targets.ports {
-            let counted = sockets::established(*port, |ip: IpAddr| {
-                *connections.entry(SocketAddr::new(ip, *port)).or_default() += 1;
+            let counted = sockets::established(*port, &mut |found| {
+                *connections.entry(found.local).or_default() += 1;
+                *from.entry(found.remote).or_default() += 1;
             });
             if let Err(error) = counted {
                 tracing::error!(port, %error, "cannot count connections");
@@ -40,7 +43,7 @@ impl Scrape {
         }
         // A process that ended in the meantime has no usage.
         let usage = targets.pids.iter().filter_map(|pid| Some((*pid, proc::usage(*pid).ok()?))).collect();
-        Self { ports: targets.ports.clone(), connections, usage }
+        Self { ports: targets.ports.clone(), connections, from, usage }
     }
 
     /// The connections of one port alone, at this moment.
@@ -52,6 +55,11 @@ impl Scrape {
     pub(crate) fn connections(&self, address: SocketAddr) -> Option<u64> {
         let counted = self.ports.contains(&address.port());
         counted.then(|| self.connections.get(&address).copied().unwrap_or(0))
+    }
+
+    /// How many of all counted connections come from this address.
+    pub(crate) fn connections_from(&self, address: IpAddr) -> u64 {
+        self.from.get(&address).copied().unwrap_or(0)
     }
 
     /// `None`: there is no such process any more.

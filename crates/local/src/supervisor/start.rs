@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ffi::OsString, io, os::fd::OwnedFd, time::Durat
 use controller::{Exit, Input, RunId};
 use tokio::sync::mpsc;
 
-use super::{Message, output::Output, servers::Launch};
+use super::{Message, environment::TO_FIND_US, output::Output, servers::Launch};
 use crate::process::{self, Process, Spawner, Start};
 
 /// How long to wait for the output of an ended process.
@@ -48,6 +48,26 @@ impl Starter {
     ) -> io::Result<Process> {
         let arguments = vec!["serve".into(), of.service.into()];
         self.start(of, arguments, environment, stdin)
+    }
+
+    /// Starts `playctl dashboard`, which finds its listener on standard input; what is returned waits for its end.
+    pub(crate) fn page(&self, listener: OwnedFd) -> io::Result<impl Future<Output = ()> + use<>> {
+        let arguments = vec!["dashboard".into(), "--inherited".into()];
+        let own = TO_FIND_US.iter().filter_map(|name| Some(((*name).into(), std::env::var_os(name)?)));
+        let mut environment = self.common.clone();
+        environment.extend(own);
+        let start = Start { program: SELF.into(), arguments, environment, stdin: Some(listener) };
+        let started = self.spawner.start(start)?;
+        for pipe in [started.stdout, started.stderr].into_iter().flatten() {
+            self.output.collect("page", "page", pipe);
+        }
+        Ok(async move {
+            match started.ended.wait().await {
+                Ok(status) if status.success() => {}
+                Ok(status) => tracing::warn!(%status, "the process that serves the page has ended"),
+                Err(error) => tracing::warn!(%error, "cannot wait for the process that serves the page"),
+            }
+        })
     }
 
     /// Starts a program that is not ours, through the wrapper that binds it to this process. `stdin`: the listeners it

@@ -283,6 +283,9 @@ pub struct ServiceInfo {
     pub autoscaled: Option<[u32; 2]>,
     /// Metric name to target in milli-units (average per replica) or, for utilisation, per cent × 1000.
     pub targets_milli: BTreeMap<String, i64>,
+    /// How the gateway chooses its replicas, where its own port does that otherwise than the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
 }
 
 /// What a node can do.

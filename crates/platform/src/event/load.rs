@@ -195,6 +195,9 @@ pub struct Counters {
     /// They are among `refused`, unless the server left open whether more would come.
     #[serde(default)]
     pub streams_refused: u64,
+    /// SSE, where several clients share a user and a profile: how often two of them had a stream of it at the same time.
+    #[serde(default)]
+    pub pairs_held_twice: u64,
 }
 
 impl Counters {
@@ -259,6 +262,7 @@ impl AddAssign for Counters {
             events,
             events_missed,
             streams_refused,
+            pairs_held_twice,
         } = other;
         self.attempted += attempted;
         self.connected += connected;
@@ -311,6 +315,7 @@ impl AddAssign for Counters {
         self.events += events;
         self.events_missed += events_missed;
         self.streams_refused += streams_refused;
+        self.pairs_held_twice += pairs_held_twice;
     }
 }
 
@@ -362,6 +367,9 @@ pub struct LoadTick {
     pub totals: Counters,
     /// In this tick alone.
     pub connect: LatencySummary,
+    /// In this tick alone, from the start of the connect.
+    #[serde(default)]
+    pub first_byte: LatencySummary,
     /// In this tick alone, from the due time.
     pub message: LatencySummary,
     /// Open connections by the replica that serves them; `unknown` where the target does not say.

@@ -51,6 +51,16 @@ pub struct Balanced {
     pub reason: String,
 }
 
+/// What a balancer last ordered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Decided {
+    pub at: jiff::Timestamp,
+    /// One line each.
+    pub orders: Vec<String>,
+    /// Why, in words.
+    pub reason: String,
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 pub(super) fn is_zero(cost: &i32) -> bool {
     *cost == 0

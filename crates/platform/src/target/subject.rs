@@ -27,6 +27,13 @@ pub enum Pick {
     Named(String),
 }
 
+impl Pick {
+    /// Which one it is depends on how loaded they are.
+    pub fn is_by_load(&self) -> bool {
+        matches!(self, Self::Fullest | Self::Emptiest)
+    }
+}
+
 impl Subject {
     /// A service or part as a whole.
     pub fn whole(name: &str) -> Self {

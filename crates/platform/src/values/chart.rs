@@ -15,6 +15,8 @@ const REPOSITORY: &str = r"^[a-z0-9]+([._:/-]+[a-z0-9]+)*$";
 const TAG: &str = r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$";
 /// A name of DNS, as objects have.
 const OBJECT: &str = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$";
+/// As an Ingress has it: `*.` stands for any one label.
+const HOST: &str = r"^((\*\.)?[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$";
 /// Of Prometheus, whose units go up to years.
 const RETENTION: &str = r"^[0-9]+(ms|[smhdwy])([0-9]+(ms|[smhdwy]))*$";
 
@@ -56,6 +58,21 @@ pub(super) fn top(values: &mut Reader<'_>) {
         words(envoy, "serviceType", &["ClusterIP", "NodePort", "LoadBalancer"]);
         image(envoy);
         resources(envoy);
+    });
+}
+
+/// The way in over a controller of the cluster.
+pub(super) fn ingress(values: &mut Reader<'_>) {
+    inside(values, "ingress", |ingress| {
+        ingress.bool("enabled", false);
+        ingress.optional("className", object());
+        ingress.optional("namespace", object());
+        ingress.optional("host", rule::matching("the name of a host, or nothing", HOST));
+        ingress.optional(
+            "tlsSecret",
+            rule::matching("the name of a Secret, or nothing", &format!("^$|{OBJECT}")),
+        );
+        ingress.texts("annotations", &rule::name("an annotation"));
     });
 }
 
@@ -129,7 +146,7 @@ pub(super) fn resources(values: &mut Reader<'_>) {
     Resources::read(values.table("resources"));
 }
 
-fn storage(values: &mut Reader<'_>) {
+pub(super) fn storage(values: &mut Reader<'_>) {
     inside(values, "storage", |storage| {
         storage.optional("size", size());
         storage.optional("storageClass", rule::text());

@@ -233,6 +233,7 @@ impl Gateway {
             rules,
         };
         chart::resources(&mut values);
+        chart::ingress(&mut values);
         for (index, listener) in gateway.listeners.iter().enumerate() {
             // Port 0 stands in for one that was reported already.
             let same = |other: &Listener| {

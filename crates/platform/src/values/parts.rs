@@ -184,6 +184,7 @@ impl Redis {
         chart::existing_secret(&mut values);
         image(&mut values);
         resources(&mut values);
+        chart::storage(&mut values);
         values.finish();
         redis
     }

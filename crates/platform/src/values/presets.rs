@@ -24,6 +24,11 @@ const PRESETS: [(&str, &str); 16] = [
     ("ws-storm", include_str!("../../../../helm-chart/values-ws-storm.yaml")),
 ];
 
+/// The names of the built-in chart's presets.
+pub fn presets() -> impl Iterator<Item = &'static str> {
+    PRESETS.iter().map(|(name, _)| *name)
+}
+
 /// The name for messages and the text of a values file. A file that exists comes before a preset of its name.
 pub(super) fn text(file: &Path, chart: Option<&Path>) -> Result<(String, String), ChartError> {
     let from_file = |file: &Path| Ok((file.display().to_string(), read(file)?));
@@ -47,9 +52,8 @@ fn is_name(file: &Path) -> bool {
 
 fn unknown(name: &str, error: ChartError) -> ChartError {
     let ChartError::Read { path, source } = error else { return error };
-    let presets = PRESETS.map(|(preset, _)| preset);
-    let nearest = yaml::nearest(name, presets.iter().copied());
-    let hint = nearest.map_or_else(|| presets.join(", "), |nearest| format!("did you mean {nearest}?"));
+    let all = || presets().collect::<Vec<_>>().join(", ");
+    let hint = yaml::nearest(name, presets()).map_or_else(all, |nearest| format!("did you mean {nearest}?"));
     let message = format!("{source}, and the chart has no preset of that name ({hint})");
     ChartError::Read { path, source: std::io::Error::new(source.kind(), message) }
 }

@@ -17,6 +17,7 @@ fn tick(open: u64) -> EventKind {
         connecting: 0,
         totals: Counters::default(),
         connect: LatencySummary::default(),
+        first_byte: LatencySummary::default(),
         message: LatencySummary::default(),
         by_replica: [].into(),
         skew: None,

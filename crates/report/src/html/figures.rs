@@ -1,7 +1,10 @@
 //! The figures of a run, in a form that two runs can be compared by.
 
-use platform::event::{Counters, LatencySummary, LoadSummary, ScaleDelays};
+use platform::event::{Counters, Ending, LatencySummary, LoadSummary, ScaleDelays};
 use serde::Serialize;
+
+/// The most codes by which connections ended.
+const ENDINGS_MAX: usize = 32;
 
 /// One figure. Runs have the same figures in the same order, as far as they have them.
 #[derive(Debug, Clone, Serialize)]
@@ -29,66 +32,168 @@ enum Better {
     More,
 }
 
-/// Of a load that came to its end.
+/// Of a load that came to its end: all that the summary of the terminal has in numbers.
 pub(super) fn of(summary: &LoadSummary) -> Vec<Figure> {
     let totals = &summary.totals;
-    let mut figures = Vec::new();
-    let mut count = |name: &str, value: u64, better| {
-        figures.push(Figure { name: name.to_owned(), value: value as f64, unit: Unit::Count, better });
-    };
-    count("connections of the plan", summary.plan.users(), None);
-    count("connected", totals.connected_first, Some(Better::More));
-    count("open at once, at most", summary.open_max, None);
-    for (name, value) in unwanted(totals) {
-        // What never happened in either run says nothing, except that no connection was lost.
-        if value > 0 || name == "lost" {
-            count(name, value, Some(Better::Less));
-        }
-    }
-    if totals.messages_sent > 0 {
-        count("messages sent", totals.messages_sent, None);
-        count("messages answered", totals.messages_answered, Some(Better::More));
+    let mut figures = Figures::default();
+    if summary.plan.is_udp() {
+        peers(&mut figures, summary);
+    } else {
+        connections(&mut figures, summary);
+        messages(&mut figures, totals);
+        numbered(&mut figures, summary);
+        streamed(&mut figures, summary);
+        broadcasts(&mut figures, totals);
     }
     let latencies = [
         ("connect", &summary.connect),
         ("first byte", &summary.first_byte),
         ("message", &summary.message),
+        ("lateness", &summary.lateness),
         ("reconnect", &summary.reconnect),
         ("broadcast", &summary.broadcast),
         ("gap", &summary.gap),
+        ("gap without its own delay", &summary.gap_without_delay),
+        ("between two events", &summary.event_gap),
     ];
+    let mut figures = figures.0;
     for (name, latency) in latencies {
         figures.extend(percentiles(name, latency));
     }
     let delays = [("scale-up", &summary.scale_up), ("scale-down", &summary.scale_down)];
     figures.extend(delays.into_iter().flat_map(|(name, delays)| parts(name, delays.as_ref())));
     if let Some(skew) = summary.skew.filter(|_| summary.shares.len() > 1) {
-        figures.push(ratio("fullest replica over the mean", skew.max_over_mean, Better::Less));
-        figures.push(ratio("Jain's index", skew.jain, Better::More));
+        figures.push(ratio("fullest replica over the mean, at the peak", skew.max_over_mean, Better::Less));
+        figures.push(ratio("Jain's index, at the peak", skew.jain, Better::More));
     }
     figures.push(ms("took", summary.took_ms as f64, None));
     figures
 }
 
-fn unwanted(totals: &Counters) -> [(&'static str, u64); 16] {
-    [
-        ("lost", totals.lost),
-        ("refused", totals.refused),
+#[derive(Default)]
+struct Figures(Vec<Figure>);
+
+impl Figures {
+    /// One that says something even if it is 0.
+    fn count(&mut self, name: &str, value: u64, better: Option<Better>) {
+        self.0.push(Figure { name: name.to_owned(), value: value as f64, unit: Unit::Count, better });
+    }
+
+    /// What should not have happened, if it did. Beside a run that has it, another one shows none.
+    fn unwanted<'a>(&mut self, counts: impl IntoIterator<Item = (&'a str, u64)>) {
+        for (name, value) in counts.into_iter().filter(|(_, value)| *value > 0) {
+            self.count(name, value, Some(Better::Less));
+        }
+    }
+}
+
+fn connections(figures: &mut Figures, summary: &LoadSummary) {
+    let totals = &summary.totals;
+    figures.count("connections of the plan", summary.plan.users(), None);
+    figures.count("connected", totals.connected_first, Some(Better::More));
+    figures.count("open at once, at most", summary.open_max, None);
+    figures.count("lost", totals.lost, Some(Better::Less));
+    figures.count("refused", totals.refused, Some(Better::Less));
+    figures.unwanted([
         ("reset", totals.reset),
         ("timed out connecting", totals.connect_timeouts),
         ("could not connect", totals.connect_errors),
-        ("told to reconnect", totals.notices),
-        ("came back", totals.reconnected),
+        ("still connecting at the end", totals.connects_cut_off),
         ("ended by the server", totals.eof),
-        ("given up", totals.given_up),
+        ("given up without an answer", totals.given_up),
+        ("given up for breaking the protocol", totals.protocol_errors),
+        ("told to reconnect", totals.notices),
+        ("refused without a word when to come back", totals.refused_without_hint),
         ("away at the end", totals.stayed_away),
+    ]);
+    if totals.reconnected > 0 {
+        figures.count("came back", totals.reconnected, None);
+    }
+    // The codes of one server are few; another's reasons may be anything.
+    for Ending { code, reason, count } in summary.endings.iter().take(ENDINGS_MAX) {
+        let gap = if reason.is_empty() { "" } else { " " };
+        figures.count(&super::lines::text(&format!("ended by {code}{gap}{reason}")), *count, None);
+    }
+}
+
+fn messages(figures: &mut Figures, totals: &Counters) {
+    if totals.messages_sent == 0 {
+        return;
+    }
+    figures.count("messages sent", totals.messages_sent, None);
+    figures.count("messages answered", totals.messages_answered, Some(Better::More));
+    figures.count("messages late", totals.messages_late, Some(Better::Less));
+    figures.unwanted([
         ("messages not answered in time", totals.message_timeouts),
+        ("messages cut off", totals.messages_cut_off),
         ("messages answered wrongly", totals.messages_wrong),
-        ("messages late", totals.messages_late),
-        ("messages lost", totals.messages_lost),
-        ("messages doubled", totals.messages_duplicated),
-        ("messages reordered", totals.messages_reordered),
-    ]
+        ("messages due but never sent", totals.messages_never_sent),
+    ]);
+}
+
+fn numbered(figures: &mut Figures, summary: &LoadSummary) {
+    if !summary.plan.sequence {
+        return;
+    }
+    let totals = &summary.totals;
+    figures.count("numbered messages lost", totals.messages_lost, Some(Better::Less));
+    figures.count("numbered messages doubled", totals.messages_duplicated, Some(Better::Less));
+    figures.count("numbered messages reordered", totals.messages_reordered, Some(Better::Less));
+    figures.count("moves", totals.moves, None);
+    figures.count("moves to another replica", totals.moves_elsewhere, None);
+    figures.unwanted([
+        ("sent again after the server's word to come back", totals.messages_resumed),
+        ("answered too late", totals.messages_overdue),
+        ("answers to nothing", totals.messages_stray),
+    ]);
+}
+
+fn streamed(figures: &mut Figures, summary: &LoadSummary) {
+    if summary.plan.protocol != "sse" {
+        return;
+    }
+    figures.count("events received", summary.totals.events, Some(Better::More));
+    figures.count("events missed", summary.totals.events_missed, Some(Better::Less));
+    figures.unwanted([("streams refused without the lock", summary.totals.streams_refused)]);
+}
+
+fn broadcasts(figures: &mut Figures, totals: &Counters) {
+    if totals.broadcasts_sent == 0 {
+        return;
+    }
+    figures.count("broadcasts sent", totals.broadcasts_sent, None);
+    figures.count("broadcasts due", totals.broadcasts_due, None);
+    figures.count("broadcasts received", totals.broadcasts_received, Some(Better::More));
+    figures.count("broadcasts missed", totals.broadcasts_missed, Some(Better::Less));
+    figures.count("broadcasts doubled", totals.broadcasts_doubled, Some(Better::Less));
+    figures.unwanted([("broadcasts answered with an error", totals.broadcasts_refused)]);
+}
+
+fn peers(figures: &mut Figures, summary: &LoadSummary) {
+    let totals = &summary.totals;
+    figures.count("peers of the plan", summary.plan.connections, None);
+    figures.count("peers open", totals.connected_first, Some(Better::More));
+    figures.unwanted([
+        ("told that nobody listens there", totals.refused),
+        ("errors of the network", totals.connect_errors),
+    ]);
+    if totals.messages_sent == 0 {
+        return;
+    }
+    figures.count("datagrams sent", totals.messages_sent, None);
+    figures.count("datagrams answered", totals.messages_answered, Some(Better::More));
+    figures.count("datagrams lost", totals.datagrams_lost(), Some(Better::Less));
+    figures.count("datagrams duplicated", totals.messages_duplicated, Some(Better::Less));
+    figures.count("datagrams reordered", totals.messages_reordered, Some(Better::Less));
+    figures.count("datagrams late", totals.messages_late, Some(Better::Less));
+    figures.unwanted([
+        ("dropped at our own sockets", totals.receive_drops),
+        ("answers too late", totals.messages_overdue),
+        ("answers that were wrong", totals.messages_wrong),
+        ("datagrams that answer nothing", totals.messages_stray),
+        ("datagrams cut off", totals.messages_cut_off),
+        ("datagrams due but never sent", totals.messages_never_sent),
+    ]);
 }
 
 fn percentiles(name: &str, latency: &LatencySummary) -> Vec<Figure> {

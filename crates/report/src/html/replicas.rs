@@ -15,6 +15,11 @@ const STATES_MAX: usize = 200;
 const MOMENTS_MAX: usize = 600;
 const CELLS_MAX: usize = 150_000;
 
+/// A load that has not counted for this long has ended.
+const LOAD_ENDED_MS: u64 = 10_000;
+
+type Counts = Vec<(usize, u64)>;
+
 /// A number from each of these moments on.
 pub(super) type Steps = Vec<(u64, u32)>;
 
@@ -23,10 +28,10 @@ pub(super) type Steps = Vec<(u64, u32)>;
 pub(super) struct Replicas {
     names: BTreeMap<String, usize>,
     list: Vec<Replica>,
-    /// As the load counts them, by the replica's number.
-    ticks: Samples<Vec<(usize, u64)>>,
-    /// As they are scraped, where there is no load that counts.
-    scrapes: Samples<Vec<(usize, u64)>>,
+    /// Connections by the replica's number: as a load counts them, and where there is none, as they are scraped.
+    counts: Samples<Counts>,
+    latest: Option<Counts>,
+    counted_ms: Option<u64>,
     scraped: BTreeMap<usize, u64>,
 }
 
@@ -93,8 +98,11 @@ impl Replicas {
             EventKind::LoadTick(tick) => {
                 let counts = tick.by_replica.iter();
                 let counts = counts.filter_map(|(name, count)| Some((self.number("", name)?, *count)));
-                let counts = counts.collect();
-                self.ticks.push(t_ms, counts);
+                let counts: Counts = counts.collect();
+                if !counts.is_empty() || self.counted_ms.is_some() {
+                    self.counted_ms = Some(t_ms);
+                    self.count(t_ms, counts);
+                }
             }
             EventKind::MetricScraped { service, metric, values_milli }
                 if !matches!(metric.as_str(), "cpu" | "memory") =>
@@ -104,11 +112,29 @@ impl Replicas {
                         self.scraped.insert(number, u64::try_from(*milli).unwrap_or(0) / 1000);
                     }
                 }
-                let now = self.scraped.iter().map(|(number, count)| (*number, *count)).collect();
-                self.scrapes.push(t_ms, now);
+                if self.counted_ms.is_none_or(|counted| t_ms.saturating_sub(counted) > LOAD_ENDED_MS) {
+                    let now = self.scraped.iter().map(|(number, count)| (*number, *count)).collect();
+                    self.count(t_ms, now);
+                }
             }
             _ => {}
         }
+    }
+
+    fn count(&mut self, t_ms: u64, counts: Counts) {
+        self.latest = Some(counts.clone());
+        self.counts.push(t_ms, counts);
+    }
+
+    /// Connections by replica, as they were counted last.
+    pub(super) fn latest(&self) -> Option<BTreeMap<&str, u64>> {
+        let counts: BTreeMap<usize, u64> = self.latest.as_ref()?.iter().copied().collect();
+        Some(
+            self.names
+                .iter()
+                .filter_map(|(name, number)| Some((name.as_str(), *counts.get(number)?)))
+                .collect(),
+        )
     }
 
     fn number(&mut self, service: &str, name: &str) -> Option<usize> {
@@ -170,9 +196,7 @@ impl Replicas {
     }
 
     pub(super) fn finish(&self) -> Drawn<'_> {
-        let counted =
-            |samples: &Samples<Vec<(usize, u64)>>| samples.list().iter().any(|(_, all)| !all.is_empty());
-        let samples = if counted(&self.ticks) { &self.ticks } else { &self.scrapes }.list();
+        let samples = self.counts.list();
         let most = (CELLS_MAX / self.list.len().max(1)).clamp(1, MOMENTS_MAX);
         let every = samples.len().div_ceil(most).max(1);
         let samples: Vec<_> = samples.iter().step_by(every).collect();

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::{
     envelope::Envelope,
+    holds::{Hold, Holds},
     lines::text,
     replicas::{Replicas, Steps},
 };
@@ -34,6 +35,7 @@ struct Service {
     syncs: Envelope<Sync>,
     /// The average over the replicas, as scraped.
     scraped: Envelope<()>,
+    holds: Holds,
 }
 
 /// The metric that is drawn: a custom one where there is one.
@@ -64,6 +66,8 @@ pub(super) struct Drawn {
     ready: Steps,
     syncs: Vec<DrawnSync>,
     scraped: Vec<(u64, f64)>,
+    /// When something held the number of replicas where it was.
+    holds: Vec<Hold>,
 }
 
 /// When, what was seen, how many replicas it asked for, why.
@@ -79,8 +83,9 @@ impl Services {
                     }
                 }
             }
-            EventKind::HpaSynced { service, current, desired, metrics, reason, .. } => {
+            EventKind::HpaSynced { service, current, desired, metrics, reason, conditions } => {
                 if let Some(service) = self.service(service) {
+                    service.holds.synced(t_ms, *desired, metrics, conditions);
                     service.learn(metrics);
                     service.set(t_ms, None, *current);
                     let value_milli = service.seen(metrics);
@@ -92,6 +97,11 @@ impl Services {
                 if let Some(service) = self.service(service) {
                     service.learn(metrics);
                     service.set(t_ms, Some(*from), *to);
+                }
+            }
+            EventKind::ScaleDownHeld { service, recommended, held_at, until_ms } => {
+                if let Some(service) = self.service(service) {
+                    service.holds.until(t_ms, *recommended, *held_at, *until_ms);
                 }
             }
             EventKind::ReplicasSet { service, from, to } => {
@@ -187,6 +197,7 @@ impl Service {
             desired: self.desired.clone(),
             ready: replicas.ready(name),
             syncs: syncs.collect(),
+            holds: self.holds.finish(),
             scraped: self
                 .scraped
                 .samples()

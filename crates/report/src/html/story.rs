@@ -1,5 +1,8 @@
 //! A run as a page shows it.
 
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
 use platform::{
     Event, EventKind,
     event::{ExpectationResult, LatencySummary, LoadSummary, LoadTick},
@@ -25,7 +28,7 @@ pub struct Story {
     name: String,
     /// What a reader should know about the recording itself.
     notes: Vec<String>,
-    began: Option<String>,
+    began: Option<Timestamp>,
     end_ms: u64,
     platform: Option<String>,
     load: Option<Load>,
@@ -38,7 +41,17 @@ pub struct Story {
     replicas: Replicas,
     open: Envelope<()>,
     connect: Envelope<Band>,
+    first_byte: Envelope<Band>,
     message: Envelope<Band>,
+}
+
+/// What changes all the time, in short.
+#[derive(Debug, Serialize)]
+pub struct Pulse<'a> {
+    t_ms: u64,
+    /// Connections by replica; absent: nobody has counted yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connections: Option<BTreeMap<&'a str, u64>>,
 }
 
 #[derive(Debug, Clone)]
@@ -73,6 +86,9 @@ pub(super) struct Drawn<'a> {
     /// More about it, in single phrases.
     about: Vec<String>,
     notes: &'a [String],
+    /// When the run's time began, in milliseconds of the Unix clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    began_ms: Option<i64>,
     end_ms: u64,
     verdicts: Vec<Verdict>,
     /// A load had begun, and its end is not there.
@@ -84,6 +100,7 @@ pub(super) struct Drawn<'a> {
     /// Connections of the load.
     open: Vec<(u64, f64)>,
     connect: Vec<Row>,
+    first_byte: Vec<Row>,
     message: Vec<Row>,
     events: Vec<&'a Line>,
     /// Events for which there is no room.
@@ -106,7 +123,8 @@ impl Story {
     /// Takes the next event.
     pub fn push(&mut self, event: &Event) {
         if self.began.is_none() {
-            self.began = Some(format!("{:.0}", event.wall));
+            let since = SignedDuration::from_millis(i64::try_from(event.t_ms).unwrap_or(i64::MAX));
+            self.began = Some(event.wall.checked_sub(since).unwrap_or(event.wall));
         }
         self.end_ms = self.end_ms.max(event.t_ms);
         self.lines.push(event);
@@ -122,6 +140,10 @@ impl Story {
                 self.platform = Some(text(&format!("{platform} on {target}{gateway}")));
             }
             EventKind::LoadStarted { plan } => {
+                // What is known of one before.
+                self.summary = None;
+                self.checked.clear();
+                self.not_done.clear();
                 let what = if plan.is_udp() { "peers" } else { "connections" };
                 self.load = Some(Load {
                     title: text(&format!("{}: {} {what}", plan.name, thousands(plan.users()))),
@@ -149,12 +171,21 @@ impl Story {
 
     fn tick(&mut self, t_ms: u64, tick: &LoadTick) {
         self.open.push(t_ms, tick.open as f64, ());
-        for (bands, latency) in [(&mut self.connect, &tick.connect), (&mut self.message, &tick.message)] {
+        for (bands, latency) in [
+            (&mut self.connect, &tick.connect),
+            (&mut self.first_byte, &tick.first_byte),
+            (&mut self.message, &tick.message),
+        ] {
             let LatencySummary { count, p50_us: p50, p90_us: p90, p99_us: p99, max_us, .. } = *latency;
             if count > 0 {
                 bands.push(t_ms, max_us as f64, Band { p50, p90, p99 });
             }
         }
+    }
+
+    /// What changes all the time.
+    pub fn pulse(&self) -> Pulse<'_> {
+        Pulse { t_ms: self.end_ms, connections: self.replicas.latest() }
     }
 
     pub(super) fn title(&self) -> String {
@@ -179,6 +210,7 @@ impl Story {
             title: self.title(),
             about: self.about(),
             notes: &self.notes,
+            began_ms: self.began.map(Timestamp::as_millisecond),
             end_ms: self.end_ms,
             verdicts,
             is_unfinished: self.load.is_some() && summary.is_none(),
@@ -187,6 +219,7 @@ impl Story {
             replicas: self.replicas.finish(),
             open: self.open.samples().iter().map(|sample| (sample.t_ms, sample.key)).collect(),
             connect: bands(&self.connect),
+            first_byte: bands(&self.first_byte),
             message: bands(&self.message),
             events,
             left_out,
@@ -194,7 +227,7 @@ impl Story {
     }
 
     fn about(&self) -> Vec<String> {
-        let began = self.began.as_ref().map(|began| format!("began {began}"));
+        let began = self.began.map(|began| format!("began {began:.0}"));
         let load = self.load.as_ref();
         let ended = self.summary.as_ref().and_then(|summary| {
             let early = summary.ended_early.as_deref().map(|why| text(&format!("ended early: {why}")));

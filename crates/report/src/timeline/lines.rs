@@ -17,6 +17,8 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Context {
     gateway: Option<GatewayInfo>,
+    /// How services' own ports of the gateway choose replicas, where they do that in another way.
+    policies: BTreeMap<String, String>,
     /// The load consists of datagrams.
     udp: bool,
     tick: Option<LoadTick>,
@@ -29,7 +31,11 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn observe(&mut self, event: &Event) {
         match &event.kind {
-            EventKind::PlatformStarted { gateway, .. } => self.gateway = Some(gateway.clone()),
+            EventKind::PlatformStarted { gateway, services, .. } => {
+                self.gateway = Some(gateway.clone());
+                let own = services.iter().filter_map(|one| Some((one.name.clone(), one.policy.clone()?)));
+                self.policies = own.collect();
+            }
             EventKind::LoadStarted { plan } => self.udp = plan.is_udp(),
             EventKind::LoadTick(tick) => self.tick = Some(tick.clone()),
             EventKind::LoadClosed { .. } => self.tick = None,
@@ -44,17 +50,25 @@ impl Context {
         }
     }
 
-    /// The share that a newly ready replica will get if the gateway draws two and takes the emptier one.
+    /// The share that a newly ready replica will get: if the gateway draws two and takes the emptier one, or if it takes
+    /// the emptiest of all.
     fn share_of_a_new_one(&self, service: &str, pod: &str) -> Option<String> {
-        let draws_two = self.gateway.as_ref().is_some_and(|gateway| gateway.policy == "least request");
+        let usual = self.gateway.as_ref().map(|gateway| &gateway.policy);
+        let policy = self.policies.get(service).or(usual)?;
         let loaded = self.tick.as_ref().is_some_and(|tick| tick.open > 0);
         let ready = self.ready.get(service)?;
         // The gateways may know of it before or after.
         let replicas = ready.iter().filter(|name| *name != pod).count() + 1;
-        let of = replicas * replicas;
         let what = if self.udp { "sessions" } else { "connections" };
-        (draws_two && loaded && replicas > 1)
-            .then(|| format!("gets {} of {of} new {what} while it is emptier", 2 * replicas - 1))
+        let share = match policy.as_str() {
+            "least request" => format!("{} of {}", 2 * replicas - 1, replicas * replicas),
+            "least request of all" => {
+                return (loaded && replicas > 1)
+                    .then(|| format!("gets all new {what} while it is the emptiest"));
+            }
+            _ => return None,
+        };
+        (loaded && replicas > 1).then(|| format!("gets {share} new {what} while it is emptier"))
     }
 }
 

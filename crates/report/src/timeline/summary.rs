@@ -138,7 +138,10 @@ fn events(summary: &LoadSummary, block: &mut Block) {
         format!("{} received", thousands(totals.events)),
         format!("{} missed", thousands(totals.events_missed)),
     ];
-    parts.extend(seen(&[(totals.streams_refused, "streams refused without the lock")]));
+    parts.extend(seen(&[
+        (totals.streams_refused, "streams refused without the lock"),
+        (totals.pairs_held_twice, "times a pair was held by two"),
+    ]));
     block.row("events", &parts.join(" · "), Tone::Plain);
 }
 
@@ -270,13 +273,17 @@ fn percentiles(summary: &LatencySummary) -> String {
     format!("p50 {:<5} p99 {:<5} max {}", latency(p50_us), latency(p99_us), latency(max_us))
 }
 
-/// A bar for each replica, when the most connections were open.
+/// A bar for each replica, when the most connections were open. It says when, since all other figures are of the end.
 fn shares(summary: &LoadSummary, block: &mut Block) {
     const BAR: usize = 30;
     const SHOWN: usize = 12;
     let longest =
         summary.shares.iter().take(SHOWN).map(|share| share.replica.chars().count()).max().unwrap_or(0);
-    for (index, share) in summary.shares.iter().take(SHOWN).enumerate() {
+    if !summary.shares.is_empty() {
+        let open = thousands(summary.shares.iter().map(|share| share.connections).sum());
+        block.row("replicas", &format!("at the peak, with {open} open"), Tone::Plain);
+    }
+    for share in summary.shares.iter().take(SHOWN) {
         let text = format!(
             "{:<longest$}  {:<BAR$}  {} ({:.0} %)",
             share.replica,
@@ -284,7 +291,7 @@ fn shares(summary: &LoadSummary, block: &mut Block) {
             thousands(share.connections),
             share.share * 100.0,
         );
-        block.row(if index == 0 { "replicas" } else { "" }, &text, Tone::Plain);
+        block.row("", &text, Tone::Plain);
     }
     if summary.shares.len() > SHOWN {
         let more = plural((summary.shares.len() - SHOWN) as u64, "more replica", "more replicas");
@@ -292,7 +299,7 @@ fn shares(summary: &LoadSummary, block: &mut Block) {
     }
     if let Some(skew) = summary.skew.filter(|_| summary.shares.len() > 1) {
         let text = format!(
-            "the fullest holds {:.2} × the mean · Jain's index {:.2} (1 is even)",
+            "at the peak the fullest holds {:.2} × the mean · Jain's index {:.2} (1 is even)",
             skew.max_over_mean, skew.jain
         );
         block.row("skew", &text, Tone::Plain);

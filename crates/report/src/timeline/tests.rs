@@ -1,5 +1,7 @@
 use jiff::Timestamp;
-use platform::event::{Counters, GatewayInfo, LatencySummary, LoadTick, NodeState, Source, Stamper};
+use platform::event::{
+    Counters, GatewayInfo, LatencySummary, LoadTick, NodeState, ServiceInfo, Source, Stamper,
+};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -18,6 +20,7 @@ fn tick(open: u64, change: impl FnOnce(&mut Counters)) -> EventKind {
         connecting: 0,
         totals,
         connect: LatencySummary::default(),
+        first_byte: LatencySummary::default(),
         message: LatencySummary::default(),
         by_replica: [("tcp-0".to_owned(), open)].into(),
         skew: None,
@@ -111,8 +114,16 @@ fn a_life_of_a_pod() {
 #[test]
 fn a_new_replica_is_told_its_share_only_where_it_is_known() {
     let ready = || EventKind::PodReady { service: tcp(), pod: "tcp-2".to_owned(), after_ms: 300 };
-    let told = |policy: &str, open: u64| {
+    let told = |policy: &str, own: Option<&str>, open: u64| {
         let mut timeline = Timeline::new(Style::default());
+        let service = ServiceInfo {
+            name: tcp(),
+            replicas: 2,
+            endpoint: None,
+            autoscaled: None,
+            targets_milli: std::collections::BTreeMap::new(),
+            policy: own.map(str::to_owned),
+        };
         feed(
             &mut timeline,
             0,
@@ -121,7 +132,7 @@ fn a_new_replica_is_told_its_share_only_where_it_is_known() {
                 target: "this machine".to_owned(),
                 nodes: 1,
                 gateway: GatewayInfo { kind: "playctl".to_owned(), policy: policy.to_owned() },
-                services: Vec::new(),
+                services: vec![service],
             },
         );
         let names = vec!["tcp-0".to_owned(), "tcp-1".to_owned()];
@@ -131,11 +142,18 @@ fn a_new_replica_is_told_its_share_only_where_it_is_known() {
             EventKind::EndpointsChanged { service: tcp(), ready: names, draining: Vec::new() },
         );
         feed(&mut timeline, 0, tick(open, |_| ()));
-        feed(&mut timeline, 0, ready()).contains("gets 5 of 9 new connections")
+        let line = feed(&mut timeline, 0, ready());
+        line.split_once("gets ").map(|(_, share)| share.trim().to_owned())
     };
-    assert!(told("least request", 10));
-    assert!(!told("least request", 0));
-    assert!(!told("round robin", 10));
+    let drawn = Some("5 of 9 new connections while it is emptier".to_owned());
+    let all = Some("all new connections while it is the emptiest".to_owned());
+    assert_eq!(told("least request", None, 10), drawn);
+    assert_eq!(told("least request", None, 0), None);
+    assert_eq!(told("round robin", None, 10), None);
+    assert_eq!(told("round robin", Some("least request"), 10), drawn);
+    assert_eq!(told("least request", Some("least request of all"), 10), all);
+    assert_eq!(told("least request", Some("least request of all"), 0), None);
+    assert_eq!(told("least request", Some("round robin"), 10), None);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use platform::target::{Pick, Subject};
+use platform::target::Pick;
 use serde::{Deserialize, Serialize};
 
 use super::{Action, Happening, Trigger, Users, VERBS, Verb, known};
@@ -48,12 +48,10 @@ impl TryFrom<Form> for Action {
         };
         let verb = form.verb.clone();
         let missing = |key: &str| format!("do: {verb} needs `{key}`");
-        let read = |key: &str, text: String| -> Result<Subject, String> {
-            let subject: Subject = text.parse().map_err(|error| format!("{key}: {error}"))?;
-            known(&subject.name).map_err(|error| format!("{key}: {error}"))?;
-            Ok(subject)
+        let mut subject = || {
+            let what = form.what.take().ok_or_else(|| missing("what"))?;
+            known::subject(&what).map_err(|error| format!("what: {error}"))
         };
-        let mut subject = || read("what", form.what.take().ok_or_else(|| missing("what"))?);
         let verb = match verb.as_str() {
             "stop" => Verb::Stop { what: subject()?, length: form.length.take() },
             "start" => Verb::Start { what: subject()? },
@@ -80,7 +78,8 @@ impl TryFrom<Form> for Action {
             },
             "leave" => {
                 let users = form.users.take().ok_or_else(|| missing("users"))?;
-                Verb::Leave { users, of: form.of.take().map(|of| read("of", of)).transpose()? }
+                let of = form.of.take().map(|of| known::users_of(&of)).transpose();
+                Verb::Leave { users, of: of.map_err(|error| format!("of: {error}"))? }
             }
             other => {
                 let all = VERBS.join(", ");

@@ -76,6 +76,23 @@ fn mistakes_are_named() {
             "{ at: 1s, do: leave, users: 2, of: balncer/fullest }",
             "of: `balncer` is no service or part; did you mean `balancer`?",
         ),
+        ("{ at: 1s, do: leave, usr: 2 }", "did you mean users?"),
+        (
+            "{ at: 1s, do: leave, users: 2, of: ws/fulest }",
+            "of: `ws/fulest` is no replica; did you mean `fullest`?",
+        ),
+        (
+            "{ at: 1s, do: kill, what: tcp/emptyest }",
+            "what: `tcp/emptyest` is no replica; did you mean `emptiest`?",
+        ),
+        ("{ at: 1s, do: drain, what: tcp/tpc-3 }", "did you mean `tcp-3`?"),
+        (
+            "{ at: 1s, do: drain, what: tcp/x }",
+            "`tcp/x` is no replica (there are: tcp/tcp-0 and so on, tcp/fullest, tcp/emptiest)",
+        ),
+        ("{ at: 1s, do: stop, what: kafka/kafka-0 }", "kafka is a part and has no replicas"),
+        ("{ at: 1s, do: kill, what: gateway/fullest }", "as in gateway/node-0"),
+        ("{ when: users joind, do: leave, users: 2 }", "did you mean `users joined`?"),
         ("{ at: 1s, do: drain, what: tcp, users: 2 }", "do: drain has no use for `users`"),
     ] {
         let error = read(text).expect_err(text);

@@ -20,6 +20,10 @@ use platform::{Event, EventKind, duration, target::Subject};
 use super::{PARTS, known, users};
 use crate::{changes, hint, name_of, named, spread};
 
+/// Events that are always written so.
+const PHRASES: [&str; 4] = ["ramp done", "load closed", "users joined", "users left"];
+const SPREAD: &str = "spread";
+
 /// When an action is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trigger {
@@ -177,12 +181,7 @@ impl FromStr for Happening {
 fn parse(text: &str) -> Result<Happening, String> {
     let spaced = text.replace("->", "→").replace('→', " → ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
-    let subject = |what: &str| -> Result<Subject, String> {
-        let subject: Subject = what.parse().map_err(|error| format!("{error}"))?;
-        known(&subject.name)?;
-        Ok(subject)
-    };
-    let service = |name: &str| subject(name).map(|subject| subject.name);
+    let service = |name: &str| known::service(name).map(|()| name.to_owned());
     match words.as_slice() {
         ["ramp", "done"] => Ok(Happening::RampDone),
         ["load", "closed"] => Ok(Happening::LoadClosed),
@@ -199,8 +198,11 @@ fn parse(text: &str) -> Result<Happening, String> {
         }
         [name, "above", "target"] => Ok(Happening::Crossing { service: service(name)?, above: true }),
         [name, "below", "target"] => Ok(Happening::Crossing { service: service(name)?, above: false }),
-        [what, "stopped"] => Ok(Happening::Stopped(subject(what)?)),
-        [what, "started"] => Ok(Happening::Started(subject(what)?)),
+        [what, "stopped"] => Ok(Happening::Stopped(known::subject(what)?)),
+        [what, "started"] => Ok(Happening::Started(known::subject(what)?)),
+        [first, ..] if known::named(first.split('/').next().unwrap_or_default()).is_err() => {
+            Err(no_event(text, first))
+        }
         [what, state] => {
             let Some(state) = named(&PodState::NAMES, state) else {
                 let states = PodState::NAMES.map(|(name, _)| name).into_iter().chain(["stopped", "started"]);
@@ -212,11 +214,23 @@ fn parse(text: &str) -> Result<Happening, String> {
                     state = words[1]
                 )
             })?;
-            let pod = Some(pod).filter(|pod| *pod != "any").map(str::to_owned);
-            Ok(Happening::Pod { service: service(name)?, pod, state })
+            Ok(Happening::Pod { service: service(name)?, pod: known::pod(name, pod)?, state })
         }
         _ => Err("is no event of a run".to_owned()),
     }
+}
+
+/// About a text that begins with neither a service nor a part: what is near, as a whole or at its beginning.
+fn no_event(text: &str, first: &str) -> String {
+    let whole = hint(text, PHRASES);
+    if !whole.is_empty() {
+        return format!("is no event of a run{whole}");
+    }
+    let name = first.split('/').next().unwrap_or_default();
+    if !hint(name, [SPREAD]).is_empty() {
+        return format!("is no event of a run{}", hint(name, [SPREAD]));
+    }
+    known::named(name).err().unwrap_or_default()
 }
 
 impl fmt::Display for Happening {
@@ -289,6 +303,21 @@ mod tests {
     fn what_is_none_is_named() {
         for (text, reason) in [
             ("tpc 1 → 2", "did you mean `tcp`?"),
+            ("tpc above target", "did you mean `tcp`?"),
+            ("kafka 1 → 2", "`kafka` is a part of the platform"),
+            ("tcp/tcp-0 1 → 2", "`tcp/tcp-0` is no service"),
+            ("kafka/any ready", "`kafka` is a part of the platform"),
+            ("users joind", "did you mean `users joined`?"),
+            ("usrs left", "did you mean `users left`?"),
+            ("ramp doen", "did you mean `ramp done`?"),
+            ("laod closed", "did you mean `load closed`?"),
+            ("spraed 7/6", "did you mean `spread`?"),
+            ("tcp/tpc-1 ready", "`tcp/tpc-1` is no replica; did you mean `tcp-1`?"),
+            ("tcp/ayn ready", "did you mean `any`?"),
+            ("tcp/fullest ready", "`tcp/fullest` is no replica"),
+            ("tcp/tcp- ready", "`tcp/tcp-` is no replica"),
+            ("kafak stopped", "did you mean `kafka`?"),
+            ("kafka/fullest stopped", "kafka is a part and has no replicas"),
             ("tcp 2 → 2", "is no change"),
             ("tcp one → 2", "`one` is no number of replicas"),
             ("tcp/tcp-1 redy", "did you mean `ready`?"),
@@ -296,7 +325,8 @@ mod tests {
             ("spread 6/x", "`x` is not a whole number"),
             ("spread", "is no event"),
             ("tcp ready", "write tcp/tcp-0 ready, or tcp/any ready"),
-            ("the end", "is nothing that happens to it"),
+            ("the end", "`the` is no service or part"),
+            ("tcp ended", "is nothing that happens to it"),
             ("", "is no event"),
         ] {
             let error = text.parse::<Happening>().expect_err(text).to_string();

@@ -24,6 +24,8 @@ enum Whole {
     None,
     Connections,
     Sent,
+    /// Each message once, however often it was sent: one that crossed the server's word to come back is sent again.
+    Messages,
     Due,
     Deliveries,
 }
@@ -42,7 +44,7 @@ const fn row(name: &'static str, whole: Whole, grows: Grows, of: fn(&Counters) -
 }
 
 /// The rows of [`Count`]'s constants come first.
-static COUNTS: [Row; 42] = [
+static COUNTS: [Row; 43] = [
     // Of the load's connections, those that were open at least once.
     row("connected", Whole::Connections, Grows::WithClients, |totals| totals.connected_first),
     // Connections; over UDP, messages, except what this side's own sockets had no room for.
@@ -71,7 +73,7 @@ static COUNTS: [Row; 42] = [
     row("turned-away", Whole::None, Grows::WithClients, |totals| totals.turned_away),
     row("refused-without-hint", Whole::None, Grows::No, |totals| totals.refused_without_hint),
     row("protocol-errors", Whole::None, Grows::No, |totals| totals.protocol_errors),
-    row("answered", Whole::Sent, Grows::WithTime, |totals| totals.messages_answered),
+    row("answered", Whole::Messages, Grows::WithTime, |totals| totals.messages_answered),
     row("unanswered", Whole::Sent, Grows::No, |totals| totals.messages_unanswered),
     row("wrong", Whole::Sent, Grows::No, |totals| totals.messages_wrong),
     row("timeouts", Whole::Sent, Grows::No, |totals| totals.message_timeouts),
@@ -94,6 +96,7 @@ static COUNTS: [Row; 42] = [
     row("events", Whole::None, Grows::WithTime, |totals| totals.events),
     row("events-missed", Whole::None, Grows::No, |totals| totals.events_missed),
     row("streams-refused", Whole::None, Grows::WithClients, |totals| totals.streams_refused),
+    row("pairs-held-twice", Whole::None, Grows::No, |totals| totals.pairs_held_twice),
 ];
 
 impl Count {
@@ -138,6 +141,10 @@ impl Count {
             }
             Whole::Connections => Some(summary.plan.users()),
             Whole::Sent => Some(summary.totals.messages_sent),
+            Whole::Messages => {
+                let totals = &summary.totals;
+                Some(totals.messages_sent.saturating_sub(totals.messages_resumed))
+            }
             Whole::Due => Some(summary.totals.messages_due),
             Whole::Deliveries => Some(summary.totals.broadcasts_due),
         }

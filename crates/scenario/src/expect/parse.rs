@@ -5,7 +5,7 @@ use std::{str::FromStr, time::Duration};
 use platform::duration;
 
 use super::{Anchor, Bound, Count, Expectation, Latency, Limit, Within, measure};
-use crate::{hint, named, number, parse_count, spread};
+use crate::{Share, hint, named, parse_count, spread};
 
 pub(super) const SPREAD: &str = "spread";
 
@@ -49,8 +49,18 @@ fn decided(text: &str) -> Option<Result<Expectation, String>> {
 
 /// `lost = 0`, `connected >= 10000`, `connect p99 <= 1s`.
 fn measured(text: &str) -> Result<Expectation, String> {
-    let shape =
-        || "expected a name, <=, >= or =, and a limit, such as `lost = 0`; or a change such as `tcp 1 → 2`";
+    // Such as `decied sheds 3`.
+    const OF_DECISIONS: [&str; 2] = ["never", "decided"];
+    let of_decisions = || {
+        let mut words = text.split_whitespace().take(2).filter(|word| !OF_DECISIONS.contains(word));
+        words.find_map(|word| Some(hint(word, OF_DECISIONS)).filter(|hint| !hint.is_empty()))
+    };
+    let shape = || {
+        format!(
+            "expected a name, <=, >= or =, and a limit, such as `lost = 0`; or a change such as `tcp 1 → 2`{}",
+            of_decisions().unwrap_or_default()
+        )
+    };
     let (at, sign) = ["<=", ">=", "="]
         .iter()
         .filter_map(|sign| Some((text.find(sign)?, *sign)))
@@ -87,15 +97,13 @@ fn measured(text: &str) -> Result<Expectation, String> {
 
 /// `10000`, `10k`, or `99.9%` of all.
 fn limit(what: Count, text: &str) -> Result<Limit, String> {
-    let Some(share) = text.strip_suffix('%') else {
+    if !text.ends_with('%') {
         return parse_count(text).map(Limit::Number);
-    };
+    }
     if !what.can_be_a_share() {
         return Err(format!("{what} is no part of anything that is counted; give a number"));
     }
-    let per_cent = number::parse(share).filter(|share| *share <= 100.0);
-    let per_cent = per_cent.ok_or_else(|| format!("`{text}` is no share; expected one such as 99.5%"))?;
-    Ok(Limit::Share((per_cent * 100.0).round() as u64))
+    text.parse::<Share>().map(|share| Limit::Share(share.hundredths()))
 }
 
 /// `tcp 1 → 2`, `tcp 1 -> 2 within 30s of crossing`.
@@ -124,7 +132,9 @@ fn time(text: &str) -> Result<Duration, String> {
 }
 
 fn anchor(text: &str) -> Result<Anchor, String> {
-    named(&Anchor::NAMES, text).ok_or_else(|| format!("`{text}` is none of start, crossing, close"))
+    let names = Anchor::NAMES.map(|(name, _)| name);
+    named(&Anchor::NAMES, text)
+        .ok_or_else(|| format!("`{text}` is none of {}{}", names.join(", "), hint(text, names)))
 }
 
 #[cfg(test)]
@@ -183,6 +193,10 @@ mod tests {
             ("decided ", "expected words of a decision"),
             ("never decided", "expected words of a decision"),
             ("decidedly x", "such as `lost = 0`"),
+            ("decied sheds 3", "did you mean `decided`?"),
+            ("never decded becomes inactive", "did you mean `decided`?"),
+            ("nevr decided becomes inactive", "did you mean `never`?"),
+            ("conect p99 <= 1s", "did you mean `connect p99`?"),
             ("refused <= 1%", "refused is no part"),
             ("answered >= 101%", "`101%` is no share"),
             ("p99 >= 5ms", "use <="),
@@ -192,6 +206,7 @@ mod tests {
             ("tcp x → 2", "`x` is no number of replicas"),
             ("tcp 2 → 2", "is no change"),
             ("tcp 1 → 2 within 3s of noon", "`noon` is none of"),
+            ("tcp 1 → 2 within 3s of colse", "did you mean `close`?"),
         ] {
             let error = text.parse::<Expectation>().expect_err(text).to_string();
             assert!(error.contains(text) && error.contains(reason), "{error}");

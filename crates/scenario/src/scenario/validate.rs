@@ -2,10 +2,18 @@
 
 use std::time::Duration;
 
-use platform::duration::{self, LONGEST};
+use platform::{
+    duration::{self, LONGEST},
+    values::presets,
+};
 
-use super::{Every, Expect, Scenario};
-use crate::{Payload, Policy, Profile, Protocol, ScenarioError, action::Place, fit::is_plain};
+use super::{Every, Expect, Scenario, Stay, never};
+use crate::{
+    Expectation, Payload, Policy, Profile, Protocol, ScenarioError,
+    action::{Place, Trigger, known},
+    fit::is_plain,
+    hint,
+};
 
 const CONNECTIONS_MAX: u64 = 10_000_000;
 const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
@@ -51,6 +59,14 @@ impl Scenario {
         {
             let expected = "the name of a preset: letters, digits, - and _";
             return value("preset", format!("`{}`", preset.escape_debug()), expected);
+        }
+        if let Some(preset) = &self.preset
+            && !presets().any(|known| known == preset)
+        {
+            let all: Vec<&str> = presets().collect();
+            let expected =
+                format!("a preset of the chart{} (there are: {})", hint(preset, presets()), all.join(", "));
+            return value("preset", format!("`{preset}`"), expected);
         }
         if messages.payload.bytes().is_empty() && self.sends() {
             return value("messages.payload", "``", "at least one byte");
@@ -111,6 +127,12 @@ impl Scenario {
         ] {
             between(key, given.unwrap_or_default(), Duration::ZERO, TIMEOUT_MAX)?;
         }
+        if let Some(share) = reconnect.at_once
+            && (reconnect.is_never() || self.protocol == Protocol::Udp)
+        {
+            let expected = "connections that come back, over tcp, ws or sse";
+            return value("reconnect.at-once", share.to_string(), expected);
+        }
         match reconnect.policy {
             Some(policy) if reconnect.never && policy != Policy::None => {
                 value("reconnect.policy", policy.to_string(), "none, or without `never`")
@@ -128,10 +150,15 @@ impl Scenario {
     /// What only streams of events have, and what they do not.
     fn validate_streams(&self) -> Valid {
         if self.protocol != Protocol::Sse {
-            return match self.pairs {
-                Some(pairs) => value("pairs", pairs.to_string(), "protocol sse: others have none"),
-                None => Ok(()),
+            return match (self.pairs, self.stay) {
+                (Some(pairs), _) => value("pairs", pairs.to_string(), "protocol sse: others have none"),
+                (_, Some(_)) => value("stay", "of connections", "protocol sse: others stay"),
+                (None, None) => Ok(()),
             };
+        }
+        if let Some(Stay { at_least, at_most }) = self.stay {
+            between("stay.at-least", at_least, MILLISECOND, TIMEOUT_MAX)?;
+            between("stay.at-most", at_most, at_least, TIMEOUT_MAX)?;
         }
         match (self.pairs, &self.messages.every) {
             (Some(pairs), _) if !(1..=CONNECTIONS_MAX).contains(&pairs) => {
@@ -211,6 +238,24 @@ impl Scenario {
                 value: wrong.value,
                 expected: wrong.expected,
             })?;
+            if let (Some(expected), Trigger::When { event, .. }) =
+                (never::missing(self, action), &action.trigger)
+            {
+                return value(
+                    &format!("actions[{index}].when"),
+                    format!("`{event}` never happens"),
+                    expected,
+                );
+            }
+        }
+        for (index, expectation) in self.expectations.iter().enumerate() {
+            if let Expectation::Scale { service, .. } = expectation
+                && *service != self.service
+                && let Err(reason) = known::service(service)
+            {
+                let expected = format!("a service: {reason}");
+                return value(&format!("expectations[{index}]"), format!("`{expectation}`"), expected);
+            }
         }
         if self.messages.sequence
             && let Some(text) = self.broadcasts().find(|text| looks_numbered(text))
@@ -261,7 +306,7 @@ mod tests {
     fn impossible_values_are_named() {
         let stage = Stage::steady("5/s".parse().unwrap(), Duration::from_secs(1));
         let profile = Profile::new(vec![stage]);
-        let cases: [(&str, Change); 20] = [
+        let cases: [(&str, Change); 23] = [
             ("phases.ramp.connections 0", Box::new(|s| s.phases.ramp.connections = 0)),
             (
                 "messages.every 10us",
@@ -326,6 +371,18 @@ mod tests {
                 Box::new(|s| (s.reconnect.never, s.reconnect.policy) = (true, Some(Policy::Jitter))),
             ),
             ("connect-timeout 2h", Box::new(|s| s.connect_timeout = Duration::from_hours(2))),
+            ("pairs 3: expected protocol sse", Box::new(|s| s.pairs = Some(3))),
+            (
+                "stay of connections: expected protocol sse",
+                Box::new(|s| s.stay = Some(Stay { at_least: MILLISECOND, at_most: MILLISECOND })),
+            ),
+            (
+                "stay.at-most 1s: expected between 2s and 1h",
+                Box::new(|s| {
+                    let (at_least, at_most) = (Duration::from_secs(2), Duration::from_secs(1));
+                    (s.protocol, s.stay) = (Protocol::Sse, Some(Stay { at_least, at_most }));
+                }),
+            ),
             ("preset `a b`: expected the name", Box::new(|s| s.preset = Some("a b".to_owned()))),
         ];
         for (expected, change) in cases {

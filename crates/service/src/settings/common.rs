@@ -15,3 +15,5 @@ pub const WORKERS: Variable =
     Variable::new("WORKERS", "1", "I/O threads. More replicas are the better way to use more cores.");
 pub const POD_NAME: Variable =
     Variable::optional("POD_NAME", "Name of this replica in logs; the host's name if not set.");
+pub const PROFILES_URL: Variable =
+    Variable::new("PROFILES_URL", "http://base-service:8080", "Where `profiles` is: http://HOST[:PORT].");

@@ -1,6 +1,6 @@
 {{/* Envoy on every node, from a static bootstrap. */}}
 {{- define "envoy.objects" }}
-{{- if eq .root.Values.gateway.kind "envoy" }}
+{{- if and (eq .root.Values.gateway.kind "envoy") (include "gateway.listeners" . | fromYamlArray) }}
 {{- include "envoy.workload" (merge (dict "name" "gateway" "object" "envoy-gateway") .) }}
 {{- end }}
 {{- end }}

@@ -3,6 +3,7 @@
 {{- if eq .values.kind "haproxy" }}
 {{- fail "gateway.kind=haproxy: in a cluster the gateway is playctl or envoy; HAProxy learns replicas from playctl on one machine" }}
 {{- end }}
+{{- if include "gateway.listeners" . | fromYamlArray }}
 {{- if eq .values.kind "playctl" }}{{ include "gateway.embedded" . }}{{ end }}
 ---
 apiVersion: v1
@@ -28,10 +29,12 @@ spec:
       targetPort: {{ .name }}
       protocol: {{ .transport }}
     {{- end }}
+{{- include "gateway.controller" . }}
+{{- end }}
 {{- end }}
 
 {{/* The listeners whose service runs, each with the rules that count for it and, as `clusters`, the services behind it.
-     Profiles are for services of the cluster, which need no gateway. */}}
+     Profiles are for services of the cluster, which need no gateway. A balancer alone, beside somebody else's service, has none. */}}
 {{- define "gateway.listeners" }}
 {{- $gateway := .root.Values.gateway }}
 {{- $rules := pick $gateway "policy" "health" "connectTimeout" "stallTimeout" "idleTimeout" "tunnelTimeout" }}
@@ -56,7 +59,7 @@ spec:
 {{- end }}
 {{- end }}
 {{- end }}
-{{- if not $listeners }}{{ fail "gateway.listeners: no service that it leads to is enabled" }}{{ end }}
+{{- if not (or $listeners $.root.Values.balancer.enabled) }}{{ fail "gateway.listeners: no service that it leads to is enabled" }}{{ end }}
 {{- toYaml $listeners }}
 {{- end }}
 

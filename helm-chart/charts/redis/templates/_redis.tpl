@@ -29,6 +29,7 @@ metadata:
 spec:
   replicas: 1
   serviceName: {{ .object }}
+  {{- include "storage.claim" . | nindent 2 }}
   selector:
     matchLabels:
       {{- include "labels.selector" . | nindent 6 }}
@@ -42,14 +43,14 @@ spec:
       containers:
         - name: redis
           image: {{ include "image" (dict "root" .root "image" .values.image) }}
-          # The password in a file, since command lines are no secret. Nothing is kept on disk: services write their
-          # sessions again when Redis is back.
+          # The password in a file, since command lines are no secret. Every write goes to a file too: a lock that was given
+          # must be there when Redis is back.
           command: [sh, -ec]
           args:
             - |
               umask 077
               printf '%s\n' "requirepass $REDIS_PASSWORD" >/tmp/redis.conf
-              exec redis-server /tmp/redis.conf --save '' --appendonly no --maxclients 4096 \
+              exec redis-server /tmp/redis.conf --dir /data --save '' --appendonly yes --maxclients 4096 \
                 --maxmemory {{ .values.megabytes }}mb --maxmemory-policy noeviction
           env:
             - name: REDIS_PASSWORD
@@ -70,12 +71,12 @@ spec:
             {{- toYaml .values.resources | nindent 12 }}
           {{- include "container.security" . | nindent 10 }}
           volumeMounts:
+            - name: data
+              mountPath: /data
             - name: tmp
               mountPath: /tmp
       volumes:
-        - name: tmp
-          emptyDir:
-            sizeLimit: 16Mi
+        {{- include "storage.volume" . | trim | nindent 8 }}
 {{- include "policy" (merge (dict "ingress" (include "redis.ingress" .)) .) }}
 {{- end }}
 

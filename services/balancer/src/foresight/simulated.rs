@@ -262,7 +262,8 @@ fn run(left: [u64; REPLICAS], window_ms: u64, rules: ExcessRules, seed: u64) -> 
 
 fn twenty(window_ms: u64, rules: ExcessRules) {
     let mut random = Pcg32::seed_from_u64(20);
-    let mut foreseen = 0;
+    let (mut foreseen, mut worst) = (0, 0.0_f64);
+    let [mut moves, mut least_moves, mut writes, mut victims] = [0; 4];
     for seed in 0..20 {
         let left: [u64; REPLICAS] = std::array::from_fn(|_| random.random_range(100..1_500));
         let outcome = run(left, window_ms, rules, seed);
@@ -272,7 +273,18 @@ fn twenty(window_ms: u64, rules: ExcessRules) {
         assert!(outcome.moves * 10 <= outcome.least_moves * 12, "{told}");
         assert!(outcome.writes <= 2 * outcome.went.len() as u64, "{told}");
         foreseen += u64::from(outcome.unforeseen == 0 && outcome.foreseen > 0);
+        worst = worst.max(outcome.moves as f64 / outcome.least_moves as f64);
+        moves += outcome.moves;
+        least_moves += outcome.least_moves;
+        writes += outcome.writes;
+        victims += outcome.went.len() as u64;
     }
+    let average = moves as f64 / least_moves as f64;
+    println!(
+        "metric of {} s: {foreseen} of 20 foreseen; moves {average:.3} × the least, at most {worst:.3} ×; {writes} writes \
+         for {victims} victims",
+        window_ms / 1000
+    );
     assert_eq!(foreseen, 20);
 }
 

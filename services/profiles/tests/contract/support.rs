@@ -20,23 +20,27 @@ pub(crate) fn cassandra() -> Option<String> {
 
 /// A server with data of its own.
 pub(crate) fn start(variables: &[(&str, &str)]) -> Running {
+    let Some(nodes) = cassandra() else { return start_alone(variables) };
+    let keyspace = format!("test_{}", Uuid::new_v4().simple());
+    // Several keyspaces are made at a time.
+    let place = [
+        ("CASSANDRA_CONTACT_POINTS", &*nodes),
+        ("CASSANDRA_KEYSPACE", &keyspace),
+        ("CASSANDRA_TIMEOUT", "30"),
+    ];
+    let running = start_alone(&[variables, &place].concat());
+    running.expect_all_well();
+    running
+}
+
+/// A server that knows of no Cassandra but one in these variables.
+pub(crate) fn start_alone(variables: &[(&str, &str)]) -> Running {
     let common = [("HOST", "127.0.0.1"), ("PORT", "0"), ("ADMIN_PORT", "0"), ("SIGTERM_TIMEOUT", "0")];
-    let mut env: Env = common.into_iter().chain(variables.iter().copied()).collect();
-    let cassandra = cassandra();
-    if let Some(nodes) = &cassandra {
-        let keyspace = format!("test_{}", Uuid::new_v4().simple());
-        env = env.with("CASSANDRA_CONTACT_POINTS", nodes).with("CASSANDRA_KEYSPACE", keyspace);
-        // Several keyspaces are made at a time.
-        env = env.with("CASSANDRA_TIMEOUT", "30");
-    }
+    let env: Env = common.into_iter().chain(variables.iter().copied()).collect();
     let shutdown = Shutdown::new();
     let server = Server::bind(Settings::from_env(&env).unwrap(), shutdown.clone()).unwrap();
     let addresses = (server.address(), server.admin_address());
-    let running = Running::start(addresses, server.readiness().clone(), shutdown, move || server.run());
-    if cassandra.is_some() {
-        running.expect_all_well();
-    }
-    running
+    Running::start(addresses, server.readiness().clone(), shutdown, move || server.run())
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

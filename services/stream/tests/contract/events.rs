@@ -69,8 +69,20 @@ fn the_small_answers_are_those_of_the_original() {
     assert_eq!(replica.get("/"), (200, "Use /index/userId/profileId/".into()));
     assert_eq!(replica.get("/ping"), (200, "stream-0".into()));
     assert_eq!(replica.get("/health"), (200, String::new()));
-    assert_eq!(replica.get("/elsewhere").0, 404);
-    assert_eq!(ask(replica.address, "POST", "/health", "").0, 405);
+    for elsewhere in ["/elsewhere", "/stream", "/stream/", "/index/a/b/c"] {
+        let (status, body) = replica.get(elsewhere);
+        assert!(
+            status == 404 && body.contains("Use /index/userId/profileId/"),
+            "{elsewhere}: {status} {body}"
+        );
+    }
+    let pair = ground.pair();
+    for path in ["/health", "/metrics", &path(&pair)] {
+        let (status, head, body) = ask(replica.address, "POST", path, "");
+        assert!(status == 405 && body.contains("Only GET"), "{path}: {status} {body}");
+        assert!(head.contains("\r\nallow: get,head"), "{head}");
+    }
+    assert_eq!(ground.redis.say(&["DBSIZE"]), ["0"], "and nothing is locked");
 }
 
 #[test]

@@ -1,9 +1,9 @@
-use std::io::Write as _;
-use std::net::TcpStream;
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
 
 use fixtures::{Sockets, eventually, kernel_memory, settles};
 
-use crate::support::{Ground, Replica, ask_with};
+use crate::support::{Ground, Replica, ask_half_closed, ask_with};
 
 #[test]
 fn a_client_that_does_not_read_skips_whole_events_and_stays() {
@@ -64,6 +64,26 @@ fn one_that_is_told_to_go_and_does_not_read_that_is_cut_off_and_its_pair_is_free
     while let Ok(event) = client.try_next() {
         assert!(event.is_some(), "the answer is cut off");
     }
+}
+
+#[test]
+fn who_closes_its_side_is_gone_and_holds_nothing() {
+    let ground = Ground::new();
+    let replica = Replica::start(&ground, &[("LOCK_RELEASE", "true")]);
+    // At once, and after the stream was opened.
+    let (pair, other) = (ground.pair(), ground.pair());
+    let request = format!("GET {} HTTP/1.1\r\nHost: t\r\n\r\n", crate::support::path(&other));
+    let mut at_once = TcpStream::connect(replica.address).unwrap();
+    at_once.write_all(request.as_bytes()).unwrap();
+    at_once.shutdown(Shutdown::Write).unwrap();
+    assert!(at_once.read_to_end(&mut Vec::new()).is_ok(), "the other side is closed, too");
+    let client = replica.open(&pair);
+    client.close_sending();
+    replica.expect_metric("users", 0);
+    settles("nothing is left", ["0"].map(String::from).to_vec(), || ground.redis.say(&["DBSIZE"]));
+    // A short answer comes nevertheless.
+    let (status, _, body) = ask_half_closed(replica.address, "/ping");
+    assert_eq!((status, body.as_str()), (200, "stream-0"));
 }
 
 #[test]

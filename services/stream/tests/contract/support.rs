@@ -207,6 +207,11 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// Closes this side, and keeps the other one.
+    pub(crate) fn close_sending(&self) {
+        self.reader.get_ref().shutdown(std::net::Shutdown::Write).unwrap();
+    }
+
     /// The next event; `None`: the answer is complete.
     pub(crate) fn next(&mut self) -> Option<Event> {
         self.try_next().unwrap()
@@ -260,14 +265,31 @@ pub(crate) fn ask_with(
     headers: &str,
     body: &str,
 ) -> (u16, String, String) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut stream = connect(address);
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}",
         body.len()
     )
     .unwrap();
+    read_answer(stream)
+}
+
+/// The same for a client that closes its side behind the request.
+pub(crate) fn ask_half_closed(address: SocketAddr, path: &str) -> (u16, String, String) {
+    let mut stream = connect(address);
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    read_answer(stream)
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
+fn read_answer(mut stream: TcpStream) -> (u16, String, String) {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");

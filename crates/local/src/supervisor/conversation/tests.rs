@@ -119,6 +119,7 @@ async fn who_begins_now_is_told_what_there_is_not_what_there_was() {
             endpoint: None,
             autoscaled: Some([1, 5]),
             targets_milli: BTreeMap::new(),
+            policy: None,
         };
         stage.recorder.emit(
             Time::ZERO,

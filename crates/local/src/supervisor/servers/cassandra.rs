@@ -149,7 +149,7 @@ pub(super) async fn ask(spec: &Spec) -> Result<(), String> {
 }
 
 /// Asks a node for its options, which only a serving one tells, to anybody.
-pub(crate) async fn options(address: &str) -> io::Result<()> {
+async fn options(address: &str) -> io::Result<()> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(&OPTIONS).await?;
     let mut answer = [0; SUPPORTED.len()];

@@ -134,6 +134,20 @@ fn a_change_before_its_anchor_is_none() {
 }
 
 #[test]
+fn a_message_that_was_sent_again_after_a_move_is_one_message() {
+    let seen = |answered, resumed| {
+        let mut evaluator = evaluator(&["answered >= 99%"]);
+        let (messages_sent, messages_answered, messages_resumed) = (246, answered, resumed);
+        let totals = Counters { messages_sent, messages_answered, messages_resumed, ..Counters::default() };
+        evaluator.observe(&event(0, finished(&totals, LatencySummary::default())));
+        verdicts(&evaluator).remove(0)
+    };
+    assert_eq!(seen(242, 4), ("242 of 242".to_owned(), true));
+    assert_eq!(seen(242, 0), ("242 of 246".to_owned(), false));
+    assert_eq!(seen(238, 4), ("238 of 242".to_owned(), false));
+}
+
+#[test]
 fn shares_are_of_what_there_could_have_been() {
     let mut evaluator =
         evaluator(&["answered >= 99%", "wrong <= 1%", "connected >= 100%", "broadcasts-received >= 1%"]);
@@ -178,6 +192,7 @@ fn the_emptiest_replica_is_judged_when_the_close_begins() {
             connecting: 0,
             totals: Counters::default(),
             connect: LatencySummary::default(),
+            first_byte: LatencySummary::default(),
             message: LatencySummary::default(),
             by_replica: [("tcp-0".to_owned(), 5_380), ("tcp-1".to_owned(), 4_620)].into(),
             skew: None,
@@ -220,6 +235,7 @@ fn what_a_balancer_did_is_judged_by_its_words_and_the_state_at_the_close() {
             connecting: 0,
             totals: Counters::default(),
             connect: LatencySummary::default(),
+            first_byte: LatencySummary::default(),
             message: LatencySummary::default(),
             by_replica: [("tcp-0".to_owned(), 4), ("tcp-1".to_owned(), 5)].into(),
             skew: None,

@@ -39,11 +39,13 @@ fn service(
     ServiceSnapshot {
         name: name.to_owned(),
         endpoint: None,
+        route: None,
         desired,
         stopped: false,
         set_by_hand: false,
         pending: 0,
         remark: None,
+        balanced: None,
         replicas,
         autoscaler,
     }
@@ -114,6 +116,8 @@ fn a_platform_is_told_under_the_names_of_a_cluster() {
         healthy: true,
         restarts: 0,
         pid: None,
+        connects_from: None,
+        connections: None,
     };
     let view = platform("playground", service("tcp", 2, replicas, Some(autoscaler)), vec![gateway]);
     let text = rendered(view);

@@ -8,6 +8,7 @@ fn tick(counts: &[(&str, u64)]) -> EventKind {
         connecting: 0,
         totals: Counters::default(),
         connect: LatencySummary::default(),
+        first_byte: LatencySummary::default(),
         message: LatencySummary::default(),
         by_replica: counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
         skew: None,

@@ -9,7 +9,7 @@ const RETRY_AFTER_SECONDS: u32 = 5;
 
 /// Something that a client did wrong, or that cannot be done now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Problem {
+pub struct Problem {
     status: StatusCode,
     detail: String,
     faults: Vec<Fault>,
@@ -17,10 +17,10 @@ pub(crate) struct Problem {
 
 /// What is wrong with a part of a body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Fault {
+pub struct Fault {
     /// A JSON pointer (RFC 6901).
-    pub(crate) pointer: String,
-    pub(crate) detail: String,
+    pub pointer: String,
+    pub detail: String,
 }
 
 #[derive(Serialize)]
@@ -34,18 +34,27 @@ struct Details<'a> {
 }
 
 impl Problem {
-    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self { status, detail: detail.into(), faults: Vec::new() }
     }
 
     /// A body with faults; there is at least one.
-    pub(crate) fn invalid(faults: Vec<Fault>) -> Self {
+    pub fn invalid(faults: Vec<Fault>) -> Self {
         let detail = "the body cannot be stored: see errors".to_owned();
         Self { status: StatusCode::BAD_REQUEST, detail, faults }
     }
 
-    #[cfg(test)]
-    pub(crate) fn status(&self) -> StatusCode {
+    /// For a path that there is not. `known` says where one learns which there are.
+    pub fn not_found(known: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, format!("there is nothing here; {known}"))
+    }
+
+    pub fn method_not_allowed() -> Self {
+        let detail = "this path does not know the method; Allow names those it knows";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+    }
+
+    pub fn status(&self) -> StatusCode {
         self.status
     }
 }

@@ -1,0 +1,140 @@
+//! A real Cassandra, and what rows read from it.
+
+use std::{path::PathBuf, process::Command};
+
+use anyhow::{Context, Result, bail};
+use futures_util::{TryStreamExt as _, stream};
+use scylla::{
+    client::{session::Session, session_builder::SessionBuilder},
+    statement::batch::{Batch, BatchType},
+};
+use uuid::Uuid;
+
+use crate::{install::repository, printer, process::scratch};
+
+/// The user who is asked for.
+pub(crate) const USER: Uuid = Uuid::from_u128(0x8a37_7bc6_c2e7_42db_bf80_3630_1e21_f25e);
+/// Profiles that are written with one request: below the size of which Cassandra warns.
+const AT_ONCE: u64 = 30;
+/// Requests under way, and how often each is tried.
+const UNDER_WAY: usize = 32;
+const TRIES: u32 = 5;
+
+/// The one that `CASSANDRA_CONTACT_POINTS` names, or one of the testbed, which ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Cassandra {
+    contact_points: String,
+    testbed: Option<Testbed>,
+}
+
+/// A testbed of our own, on free ports.
+#[derive(Debug)]
+struct Testbed {
+    state: PathBuf,
+}
+
+impl Cassandra {
+    pub(crate) fn start() -> Result<Self> {
+        const VARIABLE: &str = "CASSANDRA_CONTACT_POINTS";
+        if let Ok(contact_points) = std::env::var(VARIABLE)
+            && !contact_points.is_empty()
+        {
+            return Ok(Self { contact_points, testbed: None });
+        }
+        printer::note("starting Cassandra");
+        let testbed = Testbed { state: scratch()?.join("testbed") };
+        testbed.run("up")?;
+        let said = testbed.run("env")?;
+        let contact_points = said
+            .split_whitespace()
+            .find_map(|word| word.strip_prefix(VARIABLE)?.strip_prefix('='))
+            .with_context(|| format!("the testbed does not say where Cassandra is: {said}"))?;
+        Ok(Self {
+            contact_points: contact_points.trim_matches(['\'', '"']).to_owned(),
+            testbed: Some(testbed),
+        })
+    }
+
+    pub(crate) fn contact_points(&self) -> &str {
+        &self.contact_points
+    }
+
+    /// A keyspace with so many profiles of two users each, and with [`USER`].
+    pub(crate) fn keyspace(&self, profiles: u64) -> Result<String> {
+        let name = format!("bench_{profiles}");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(self.fill(&name, profiles)).with_context(|| format!("cannot fill {name}"))?;
+        Ok(name)
+    }
+
+    async fn fill(&self, keyspace: &str, profiles: u64) -> Result<()> {
+        let session: Session = SessionBuilder::new().known_node(&self.contact_points).build().await?;
+        // The service's own tables; it makes its index when it starts.
+        for statement in [
+            format!("DROP KEYSPACE IF EXISTS {keyspace}"),
+            format!(
+                "CREATE KEYSPACE {keyspace} WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': 1}}"
+            ),
+            format!("CREATE TABLE {keyspace}.user (id uuid PRIMARY KEY, name text)"),
+            format!("CREATE TABLE {keyspace}.profile (id uuid PRIMARY KEY, users set<uuid>)"),
+        ] {
+            session.query_unpaged(statement, ()).await?;
+        }
+        let user = format!("INSERT INTO {keyspace}.user (id, name) VALUES (?, ?)");
+        session.query_unpaged(user, (USER, "a name as people have them")).await?;
+        let insert =
+            session.prepare(format!("INSERT INTO {keyspace}.profile (id, users) VALUES (?, ?)")).await?;
+        let begins = (0..profiles).step_by(AT_ONCE as usize);
+        stream::iter(begins.map(Ok::<_, anyhow::Error>))
+            .try_for_each_concurrent(UNDER_WAY, |begin| {
+                let (session, insert) = (&session, &insert);
+                async move {
+                    let end = (begin + AT_ONCE).min(profiles);
+                    let rows: Vec<_> =
+                        (begin..end).map(|_| (Uuid::new_v4(), [Uuid::new_v4(), Uuid::new_v4()])).collect();
+                    let mut batch = Batch::new(BatchType::Unlogged);
+                    for _ in &rows {
+                        batch.append_statement(insert.clone());
+                    }
+                    let rows: Vec<_> = rows.iter().map(|(id, users)| (*id, &users[..])).collect();
+                    // A busy node may be too late for its own time-out; the same rows again change nothing.
+                    for _ in 0..TRIES - 1 {
+                        if session.batch(&batch, &rows).await.is_ok() {
+                            return Ok(());
+                        }
+                    }
+                    session.batch(&batch, &rows).await?;
+                    Ok(())
+                }
+            })
+            .await
+    }
+}
+
+impl Testbed {
+    fn run(&self, command: &str) -> Result<String> {
+        let testbed = repository().join("infrastructure/testbed/testbed");
+        let output = Command::new(&testbed)
+            .args([command, "cassandra"])
+            .env("TESTBED_STATE", &self.state)
+            .env("TESTBED_CASSANDRA_CQL_PORT", "0")
+            .env("TESTBED_CASSANDRA_STORAGE_PORT", "0")
+            .stderr(std::process::Stdio::inherit())
+            .output()
+            .with_context(|| testbed.display().to_string())?;
+        if !output.status.success() {
+            bail!("testbed {command} cassandra: {}", output.status);
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+impl Drop for Cassandra {
+    fn drop(&mut self) {
+        if let Some(testbed) = &self.testbed
+            && let Err(error) = testbed.run("down")
+        {
+            printer::note(&format!("Cassandra is left: {error:#}"));
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! What pages are told: events of the platform and of loads, and what there is at present.
+
+use std::{
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use dashboard::Stage;
+use jiff::{SignedDuration, Timestamp};
+use local::Ear;
+use parking_lot::Mutex;
+use platform::{
+    Event, EventKind, Target, TargetError,
+    target::{EventStream, Snapshot},
+};
+use serde::Serialize;
+
+use super::{
+    Failure,
+    started::{StartedLoad, Told},
+};
+use crate::platform_source::spawn;
+
+/// How often it is looked what there is while a page is open, and whether one is.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+const IS_WATCHED_EVERY: Duration = Duration::from_millis(200);
+/// So many in a row of what loads say not being understood means that nothing will be.
+const NONSENSE_MAX: u32 = 1_000;
+
+/// Keeps the stage's present up to date. Clones share it.
+#[derive(Clone)]
+pub(super) struct Present(mpsc::SyncSender<()>);
+
+/// What pages have of it.
+#[derive(Serialize)]
+struct Seen<'a> {
+    /// Whether a page with the token may act.
+    acts: bool,
+    now_ms: i64,
+    scenarios: &'a [Known],
+    load: Option<Told>,
+    platform: Option<Snapshot>,
+    /// Why the platform is not seen.
+    trouble: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Known {
+    name: &'static str,
+    about: String,
+}
+
+impl Present {
+    /// Looks whenever a page is open, until the process ends.
+    pub(super) fn keep(
+        stage: &Stage,
+        target: Arc<dyn Target>,
+        load: StartedLoad,
+        acts: bool,
+    ) -> Result<Self, Failure> {
+        let (look, asked) = mpsc::sync_channel(1);
+        let stage = stage.clone();
+        let scenarios: Vec<Known> = scenario::names().map(|(name, about)| Known { name, about }).collect();
+        spawn("present", move || {
+            let mut wait = Duration::ZERO;
+            loop {
+                let was_asked = match asked.recv_timeout(wait) {
+                    Ok(()) => true,
+                    Err(mpsc::RecvTimeoutError::Timeout) => false,
+                    Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                };
+                if !stage.is_watched() && !was_asked {
+                    wait = IS_WATCHED_EVERY;
+                    continue;
+                }
+                wait = LOOK_EVERY;
+                let (platform, trouble) = match target.snapshot() {
+                    Ok(snapshot) => (Some(snapshot), None),
+                    Err(error) => (None, Some(error.to_string())),
+                };
+                let now_ms = clock::wall().as_millisecond();
+                let load = load.told();
+                let seen = Seen { acts, now_ms, scenarios: &scenarios, load, platform, trouble };
+                // It is made of maps with text as keys, and of numbers.
+                let _ = stage.set_present(&seen);
+            }
+        })?;
+        Ok(Self(look))
+    }
+
+    /// Something may have changed.
+    pub(super) fn look(&self) {
+        // One that is asked for already will see it.
+        let _ = self.0.try_send(());
+    }
+}
+
+/// Has the stage told of everything, by threads of their own. `selection`: by what loads of this platform go.
+pub(super) fn tell(stage: &Stage, selection: &str, events: EventStream) -> Result<(), Failure> {
+    let began: Arc<Mutex<Option<Timestamp>>> = Arc::default();
+    // Without it there are pages, which know no loads.
+    match Ear::open(&hearsay_key(selection)) {
+        Ok(ear) => {
+            let (stage, began) = (stage.clone(), Arc::clone(&began));
+            spawn("loads", move || hear(&ear, &stage, &began))?;
+        }
+        Err(error) => stage.note(&format!("loads are not shown: {error}")),
+    }
+    let stage = stage.clone();
+    spawn("platform", move || {
+        for event in events {
+            match event {
+                Ok(event) => {
+                    began.lock().get_or_insert_with(|| beginning(&event));
+                    stage.push(&event);
+                }
+                Err(TargetError::Interrupted) => return,
+                Err(error) => {
+                    stage.note(&format!("the platform's events ended: {error}"));
+                    return;
+                }
+            }
+        }
+        stage.note("The platform is gone; this is what was seen of it.");
+    })
+}
+
+fn hear(ear: &Ear, stage: &Stage, began: &Mutex<Option<Timestamp>>) {
+    let mut nonsense = 0;
+    while nonsense < NONSENSE_MAX {
+        match ear.next() {
+            Ok(event) => {
+                nonsense = 0;
+                let began = *began.lock().get_or_insert_with(|| beginning(&event));
+                if is_of_load(&event.kind) {
+                    stage.push(&dated(event, began));
+                }
+            }
+            Err(_) => nonsense += 1,
+        }
+    }
+}
+
+/// By the wall clock, which both are dated by.
+fn dated(event: Event, began: Timestamp) -> Event {
+    let t_ms = u64::try_from(event.wall.duration_since(began).as_millis()).unwrap_or(0);
+    Event { t_ms, ..event }
+}
+
+fn beginning(event: &Event) -> Timestamp {
+    let passed = SignedDuration::from_millis(event.t_ms.cast_signed());
+    event.wall.saturating_sub(passed).unwrap_or(event.wall)
+}
+
+/// What a load says of the platform, the platform says itself.
+fn is_of_load(kind: &EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::LoadStarted { .. }
+            | EventKind::PhaseStarted { .. }
+            | EventKind::LoadTick(_)
+            | EventKind::RampDone { .. }
+            | EventKind::LoadClosed { .. }
+            | EventKind::LoadFinished { .. }
+            | EventKind::ExpectationChecked(_)
+            | EventKind::ActionTaken { .. }
+    )
+}
+
+/// By what loads and pages of the same platform find each other: a file's name, whatever the options are.
+pub(crate) fn hearsay_key(selection: &str) -> String {
+    use std::hash::{DefaultHasher, Hasher as _};
+
+    let mut hasher = DefaultHasher::new();
+    hasher.write(selection.as_bytes());
+    format!("{:016x}", hasher.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use platform::event::{Source, Stamper};
+
+    use super::*;
+
+    #[test]
+    fn what_a_load_says_is_dated_by_the_platforms_beginning() {
+        let hour = SignedDuration::from_hours(1);
+        let mut platform = Stamper::new(Uuid::nil(), Source::Local, Timestamp::UNIX_EPOCH);
+        let mut load = Stamper::new(Uuid::max(), Source::Load, Timestamp::UNIX_EPOCH + hour);
+        let warning = || EventKind::Warning { message: String::new() };
+        let began = beginning(&platform.stamp(90_000, warning()));
+        assert_eq!(began, Timestamp::UNIX_EPOCH);
+        assert_eq!(dated(load.stamp(7, warning()), began).t_ms, 3_600_007);
+        // A clock that was set back.
+        assert_eq!(dated(load.stamp(0, warning()), began + hour + hour).t_ms, 0);
+    }
+
+    use uuid::Uuid;
+}

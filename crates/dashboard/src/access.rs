@@ -1,0 +1,143 @@
+//! Who may read and who may act.
+//!
+//! Pages of others may be open in the same browser. They cannot read what is here, for nothing allows them to (no CORS),
+//! and they must not act. A name of theirs that leads to this machine is refused by the `Host` header (DNS rebinding);
+//! what a page of another origin sends is refused by `Origin` and `Sec-Fetch-Site`; and an action needs a token in a
+//! header of its own, which a browser attaches to nothing by itself as it would a cookie.
+
+use std::net::IpAddr;
+
+use axum::http::{HeaderMap, Method, header};
+use ring::digest::{SHA256, digest};
+
+/// By which an action shows that its page was opened by the right address.
+pub(crate) const TOKEN: &str = "x-playctl-token";
+
+/// Why a request is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Host,
+    Origin,
+    Token,
+    ReadOnly,
+}
+
+impl Refused {
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::Host => "expected a request to 127.0.0.1 or localhost",
+            Self::Origin => "expected a request of this page, not of another one",
+            Self::Token => {
+                "this page was opened without the token, so it only shows; open the whole address that playctl up or \
+                 playctl dashboard prints, with what follows #"
+            }
+            Self::ReadOnly => "this page only shows: it is served with --read-only, or is of a recorded run",
+        }
+    }
+}
+
+/// Whether a request may be answered at all.
+pub(crate) fn reads(method: &Method, path: &str, headers: &HeaderMap) -> Result<(), Refused> {
+    if !is_here(text(headers, header::HOST.as_str())) {
+        return Err(Refused::Host);
+    }
+    // A link may lead here; everything else is asked for by the page.
+    let is_opened = method == Method::GET && path == "/";
+    match text(headers, "sec-fetch-site") {
+        "" | "same-origin" | "none" => Ok(()),
+        _ if is_opened => Ok(()),
+        _ => Err(Refused::Origin),
+    }
+}
+
+/// Whether a request that may be answered may act. `token`: what it takes; `None`: nobody may.
+pub(crate) fn acts(headers: &HeaderMap, token: Option<&str>) -> Result<(), Refused> {
+    let token = token.ok_or(Refused::ReadOnly)?;
+    let origin = text(headers, header::ORIGIN.as_str());
+    if origin.strip_prefix("http://") != Some(text(headers, header::HOST.as_str())) {
+        return Err(Refused::Origin);
+    }
+    // Of digests, so that the time it takes says nothing about the token.
+    let digest = |text: &str| digest(&SHA256, text.as_bytes());
+    if digest(text(headers, TOKEN)).as_ref() == digest(token).as_ref() { Ok(()) } else { Err(Refused::Token) }
+}
+
+/// Empty: it is not there, or more than once, or no text.
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    let mut all = headers.get_all(name).iter();
+    match (all.next(), all.next()) {
+        (Some(only), None) => only.to_str().unwrap_or("?"),
+        (None, _) => "",
+        _ => "?",
+    }
+}
+
+fn is_here(host: &str) -> bool {
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn headers(all: &[(&str, &str)]) -> HeaderMap {
+        let parsed = |(name, value): &(&str, &str)| {
+            (HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap())
+        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in all.iter().map(parsed) {
+            headers.append(name, value);
+        }
+        headers
+    }
+
+    #[test]
+    fn only_names_of_this_machine_are_answered() {
+        for host in ["localhost", "localhost:80", "127.0.0.1:8080", "127.1.2.3"] {
+            assert!(is_here(host), "{host}");
+        }
+        for host in ["", "evil.example", "localhost.evil.example:80", "10.0.0.1:80", "127.0.0.1.evil.example"]
+        {
+            assert!(!is_here(host), "{host}");
+        }
+        let twice = headers(&[("host", "localhost"), ("host", "evil.example")]);
+        assert_eq!(reads(&Method::GET, "/", &twice), Err(Refused::Host));
+    }
+
+    #[test]
+    fn what_another_page_asks_for_is_refused_but_a_link_may_lead_here() {
+        for site in ["cross-site", "same-site", "anything"] {
+            let asked = headers(&[("host", "localhost"), ("sec-fetch-site", site)]);
+            assert_eq!(reads(&Method::GET, "/", &asked), Ok(()));
+            for (method, path) in [(Method::GET, "/run.json"), (Method::GET, "/users"), (Method::POST, "/")] {
+                assert_eq!(reads(&method, path, &asked), Err(Refused::Origin), "{method} {path} {site}");
+            }
+        }
+        for site in ["same-origin", "none"] {
+            let asked = headers(&[("host", "localhost"), ("sec-fetch-site", site)]);
+            assert_eq!(reads(&Method::POST, "/act", &asked), Ok(()));
+        }
+    }
+
+    #[test]
+    fn to_act_takes_this_pages_origin_and_the_token_each_exactly_once() {
+        let (host, origin, token) =
+            (("host", "localhost:1"), ("origin", "http://localhost:1"), (TOKEN, "secret"));
+        assert_eq!(acts(&headers(&[host, origin, token]), Some("secret")), Ok(()));
+        assert_eq!(acts(&headers(&[host, origin, token]), None), Err(Refused::ReadOnly));
+        for origin in ["http://localhost:2", "https://localhost:1", "http://evil.example", "null", ""] {
+            let asked = headers(&[host, ("origin", origin), token]);
+            assert_eq!(acts(&asked, Some("secret")), Err(Refused::Origin), "{origin}");
+        }
+        assert_eq!(acts(&headers(&[host, token]), Some("secret")), Err(Refused::Origin));
+        assert_eq!(acts(&headers(&[host, origin, origin, token]), Some("secret")), Err(Refused::Origin));
+        for wrong in ["", "secre", "secrets", "Secret"] {
+            assert_eq!(acts(&headers(&[host, origin, (TOKEN, wrong)]), Some("secret")), Err(Refused::Token));
+        }
+        assert_eq!(acts(&headers(&[host, origin]), Some("secret")), Err(Refused::Token));
+        assert_eq!(acts(&headers(&[host, origin, token, token]), Some("secret")), Err(Refused::Token));
+    }
+}

@@ -1,0 +1,134 @@
+//! The platform's live page: a port that costs nothing until somebody connects to it.
+//!
+//! The listener is the supervisor's own. The first visitor has `playctl dashboard` started as a process of its own,
+//! which takes the listener over, acts on the platform as any other client does, and ends once nobody has looked for a
+//! while. Then the supervisor waits for the next visitor. So whatever a page asks for never runs in the supervisor.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    os::fd::OwnedFd,
+    path::Path,
+    time::Duration,
+};
+
+use ::platform::values::Protocol;
+use tokio::{io::unix::AsyncFd, task::AbortHandle};
+use uuid::Uuid;
+
+use crate::{kernel::port::Unusable, paths::write_private, target};
+
+/// Beside those of the balancer (8488) and of the page "Server-User Network" (8489).
+pub(crate) const PORT: u16 = 8490;
+/// Between the end of one process and the start of the next: one that cannot serve must not be started all the time.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Closed when it is dropped; a process that serves has the listener, too, until it ends.
+#[derive(Debug)]
+pub(crate) struct Page {
+    listener: Option<TcpListener>,
+    waiting: Option<AbortHandle>,
+}
+
+impl Page {
+    /// Takes the port, and writes down where it is, with a new token.
+    pub(crate) fn open(address: SocketAddr, file: &Path) -> Result<Self, String> {
+        let listen = || {
+            let listener = TcpListener::bind(address)?;
+            listener.set_nonblocking(true)?;
+            Ok((listener.local_addr()?, listener))
+        };
+        let (address, listener) = listen().map_err(|source| {
+            format!("the page cannot be served: {}", Unusable::new(Protocol::Tcp, address, source))
+        })?;
+        let token = Uuid::new_v4().simple().to_string();
+        let opener = file.with_extension("html");
+        let page = target::Page { url: format!("http://{address}/"), token, opener };
+        let write = |file: &Path, content: &[u8]| {
+            write_private(file, content).map_err(|error| format!("cannot write {}: {error}", file.display()))
+        };
+        write(&page.opener, target::opener(&page.link()).as_bytes())?;
+        write(file, &serde_json::to_vec(&page).map_err(|error| error.to_string())?)?;
+        Ok(Self { listener: Some(listener), waiting: None })
+    }
+
+    /// Whenever somebody connects and nobody serves, has `start` start a process that does; what that returns waits for
+    /// the process's end. To be called within a `LocalSet`.
+    pub(crate) fn serve_by<F, E>(&mut self, start: F)
+    where
+        F: Fn(OwnedFd) -> io::Result<E> + 'static,
+        E: Future<Output = ()>,
+    {
+        let Some(listener) = self.listener.take() else { return };
+        let waiting = tokio::task::spawn_local(async move {
+            if let Err(error) = serve(listener, start).await {
+                tracing::error!(%error, "the page is not served any more");
+            }
+        });
+        self.waiting = Some(waiting.abort_handle());
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        if let Some(waiting) = &self.waiting {
+            waiting.abort();
+        }
+    }
+}
+
+async fn serve<F, E>(listener: TcpListener, start: F) -> io::Result<()>
+where
+    F: Fn(OwnedFd) -> io::Result<E>,
+    E: Future<Output = ()>,
+{
+    loop {
+        // A connection that is there to be accepted is left to the process that serves.
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe; a listener stays what it is while it is registered"
+        )]
+        let visited = AsyncFd::with_interest(listener.try_clone()?, tokio::io::Interest::READABLE)?;
+        visited.readable().await?.retain_ready();
+        drop(visited);
+        match start(listener.try_clone()?.into()) {
+            Ok(ended) => ended.await,
+            Err(error) => tracing::error!(%error, "cannot start what serves the page"),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_visitor_starts_what_serves_and_so_does_the_first_after_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("page.json");
+        let mut page = Page::open("127.76.7.1:0".parse().unwrap(), &file).unwrap();
+        let address = page.listener.as_ref().unwrap().local_addr().unwrap();
+        let written: target::Page = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        assert_eq!(written.link(), format!("http://{address}/#{}", written.token));
+        let (started, mut starts) = tokio::sync::mpsc::unbounded_channel();
+        tokio::task::LocalSet::new()
+            .run_until(async {
+                page.serve_by(move |listener| {
+                    started.send(TcpListener::from(listener)).map_err(io::Error::other)?;
+                    Ok(std::future::ready(()))
+                });
+                for _ in 0..2 {
+                    let visitor = TcpStream::connect(address).unwrap();
+                    let serving = starts.recv().await.unwrap();
+                    assert_eq!(serving.accept().unwrap().1, visitor.local_addr().unwrap());
+                }
+                drop(page);
+                assert!(starts.recv().await.is_none());
+                assert_eq!(TcpStream::connect(address).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+            })
+            .await;
+    }
+}

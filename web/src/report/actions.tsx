@@ -1,0 +1,140 @@
+import { useContext, useId, useState } from "preact/hooks";
+import { number, plural } from "../shared/words";
+import { LiveContext, type PresentService } from "./present";
+
+/** Made by scenarios and their own, so it is told apart from what a page may ask for. */
+const CONNECTIONS_MAX = 1_000_000;
+const USERS_MAX = 1_000;
+
+/** What can be done to the platform as a whole; what is about one server is beside it. */
+export function Actions() {
+  const live = useContext(LiveContext);
+  const platform = live?.present?.platform;
+  if (!live?.present) return <p class="faint">Nothing is known of the platform yet.</p>;
+  if (!live.mayAct) {
+    return (
+      <p class="faint">
+        {live.present.acts
+          ? "This page only shows. To act, open the whole address that playctl up or playctl dashboard prints, with what follows #."
+          : "This page only shows: it is served with --read-only."}
+      </p>
+    );
+  }
+  const services = platform?.services ?? [];
+  const has = (name: string) => services.some((service) => service.name === name);
+  return (
+    <div class="actions">
+      <div>
+        <h3>Replicas</h3>
+        {services.map((service) => (
+          <Scale key={service.name} service={service} />
+        ))}
+      </div>
+      <Load />
+      {has("ws") && <Connect />}
+    </div>
+  );
+}
+
+function Scale({ service }: { service: PresentService }) {
+  const live = useContext(LiveContext);
+  // Null: as many as there should be.
+  const [wanted, want] = useState<number | null>(null);
+  const replicas = wanted ?? service.desired;
+  const { name, desired, autoscaler } = service;
+  const fewer = `Scale ${name} from ${number(desired)} to ${number(replicas)}? ${plural(desired - replicas, "replica")} will be drained; clients come back elsewhere${replicas === 0 ? ", if there is anywhere" : ""}.`;
+  return (
+    <form
+      class="line"
+      onSubmit={(event) => {
+        event.preventDefault();
+        live?.act({ do: "scale", service: name, replicas }, replicas < desired ? fewer : undefined);
+        want(null);
+      }}
+    >
+      <label>
+        {name} <input type="number" min={0} max={1000} required value={replicas} onInput={(event) => want(event.currentTarget.valueAsNumber || 0)} />
+      </label>
+      <button type="submit" disabled={replicas === desired} aria-label={`Scale ${name}`}>
+        Scale
+      </button>
+      {autoscaler && (
+        <span class="faint">
+          autoscaled {autoscaler.min} to {autoscaler.max}
+        </span>
+      )}
+    </form>
+  );
+}
+
+function Load() {
+  const live = useContext(LiveContext);
+  const [scenario, choose] = useState("tcp-10k");
+  const [connections, setConnections] = useState("");
+  const [hold, setHold] = useState("");
+  const id = useId();
+  const load = live?.present?.load;
+  const about = live?.present?.scenarios.find(({ name }) => name === scenario)?.about;
+  const count = (text: string) => (text === "" ? null : Number(text));
+  return (
+    <div>
+      <h3>Load</h3>
+      <form
+        class="line"
+        onSubmit={(event) => {
+          event.preventDefault();
+          live?.act({ do: "start_load", scenario, connections: count(connections), hold_s: count(hold) });
+        }}
+      >
+        <label>
+          Scenario{" "}
+          <select value={scenario} aria-describedby={id} onChange={(event) => choose(event.currentTarget.value)}>
+            {live?.present?.scenarios.map(({ name }) => (
+              <option key={name}>{name}</option>
+            ))}
+          </select>
+        </label>
+        <label>
+          Connections{" "}
+          <input type="number" min={1} max={CONNECTIONS_MAX} value={connections} placeholder="its own" onInput={(event) => setConnections(event.currentTarget.value)} />
+        </label>
+        <label>
+          Hold, s <input type="number" min={0} max={86400} value={hold} placeholder="its own" onInput={(event) => setHold(event.currentTarget.value)} />
+        </label>
+        <button type="submit" disabled={load?.running}>
+          Start
+        </button>
+        <button type="button" disabled={!load?.running} onClick={() => live?.act({ do: "stop_load" })}>
+          Stop the load
+        </button>
+      </form>
+      <p id={id} class="faint">
+        {about}
+      </p>
+      {load && <p>{load.running ? `${load.scenario} runs.` : `${load.scenario}: ${load.outcome}.`}</p>}
+    </div>
+  );
+}
+
+function Connect() {
+  const live = useContext(LiveContext);
+  const [users, setUsers] = useState(1);
+  return (
+    <div>
+      <h3>Users</h3>
+      <form
+        class="line"
+        onSubmit={(event) => {
+          event.preventDefault();
+          live?.act({ do: "connect", users });
+        }}
+      >
+        <label>
+          Number of users{" "}
+          <input type="number" min={1} max={USERS_MAX} required value={users} onInput={(event) => setUsers(event.currentTarget.valueAsNumber || 1)} />
+        </label>
+        <button type="submit">Connect</button>
+      </form>
+    </div>
+  );
+}

@@ -1,0 +1,128 @@
+// What the live page knows of the present, and how it acts: crates/dashboard.
+import { createContext } from "preact";
+
+export interface Present {
+  acts: boolean;
+  now_ms: number;
+  scenarios: { name: string; about: string }[];
+  /** The latest that a page started. */
+  load: { scenario: string; running: boolean; outcome: string } | null;
+  platform: Platform | null;
+  trouble: string | null;
+}
+
+export interface Platform {
+  services: PresentService[];
+  parts: Part[];
+  next_sync: string | null;
+  problems: string[];
+}
+
+export interface PresentService {
+  name: string;
+  desired: number;
+  stopped: boolean;
+  set_by_hand: boolean;
+  pending: number;
+  remark: string | null;
+  replicas: PresentReplica[];
+  autoscaler: { min: number; max: number; reason: string } | null;
+}
+
+export interface PresentReplica {
+  name: string;
+  node: string | null;
+  address: string | null;
+  server_id: string | null;
+  pid: number | null;
+  phase: string;
+  reason: string | null;
+  since: string;
+  restarts: number;
+  connections: number | null;
+}
+
+export interface Part {
+  name: string;
+  detail: string;
+  healthy: boolean;
+  connections?: number;
+}
+
+/** What changes all the time, told with the news. */
+export interface Pulse {
+  t_ms: number;
+  connections?: Record<string, number>;
+}
+
+export type Action =
+  | { do: "scale"; service: string; replicas: number }
+  | { do: "kill" | "drain"; service: string; replica: string }
+  | { do: "start_load"; scenario: string; connections: number | null; hold_s: number | null }
+  | { do: "stop_load" }
+  | { do: "connect"; users: number }
+  | { do: "disconnect"; users: string[] };
+
+export interface Outcome {
+  done: boolean;
+  words: string;
+}
+
+export interface Live {
+  present: Present | null;
+  pulse: Pulse | null;
+  /** The page was opened with the right token, and is not read-only. */
+  mayAct: boolean;
+  /** Does it, after `question` was answered with yes, if there is one. */
+  act: (action: Action, question?: string) => void;
+}
+
+/** Null: a report. */
+export const LiveContext = createContext<Live | null>(null);
+
+const TOKEN = "playctl-token";
+
+/** What follows # in the address, kept for as long as this tab is open and taken out of what can be seen and copied. */
+export function takeToken(): string {
+  const given = location.hash.slice(1);
+  try {
+    if (/^[0-9a-f]{32}$/.test(given)) {
+      sessionStorage.setItem(TOKEN, given);
+      history.replaceState(null, "", location.pathname);
+    }
+    return sessionStorage.getItem(TOKEN) ?? "";
+  } catch {
+    return given;
+  }
+}
+
+async function post(path: string, token: string, body?: unknown): Promise<Response> {
+  return fetch(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", "X-Playctl-Token": token },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+}
+
+export async function mayAct(token: string): Promise<boolean> {
+  return token !== "" && (await post("may-act", token)).ok;
+}
+
+/** Whatever goes wrong, in words. */
+export async function act(token: string, action: Action): Promise<Outcome> {
+  try {
+    const response = await post("act", token, action);
+    const told = (await response.json()) as Partial<Outcome>;
+    return { done: told.done === true, words: String(told.words ?? response.status) };
+  } catch {
+    return { done: false, words: "playctl does not answer; whether it was done is not known: see the events" };
+  }
+}
+
+/** The users of a replica; a text: why nobody can tell. */
+export async function users(service: string, replica: string, signal: AbortSignal): Promise<string[] | string> {
+  const response = await fetch(`users?${new URLSearchParams({ service, replica })}`, { signal });
+  const told: unknown = await response.json();
+  if (Array.isArray(told)) return told.map(String);
+  return String((told as { words?: unknown } | null)?.words ?? response.status);
+}
