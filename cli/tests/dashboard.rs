@@ -1,6 +1,8 @@
 //! The page of a platform on this machine: where it is said to be, what serves it and when, what acts from it, and who
 //! is heard there.
 
+#[path = "support/services.rs"]
+mod services;
 mod support;
 
 use std::{
@@ -10,7 +12,8 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use support::{Lab, eventually, lossy, services::ask};
+use services::ask;
+use support::{Lab, eventually, lossy};
 
 const SOON: Duration = Duration::from_mins(1);
 

@@ -221,7 +221,6 @@ fn an_hour_of_a_hundred_replicas_stays_below_five_mebibytes_and_keeps_the_worst_
         let values_milli =
             by_replica.iter().map(|(name, count)| (name.clone(), *count as i64 * 1_000)).collect();
         let tick = LoadTick {
-            first_byte: LatencySummary::default(),
             open,
             connecting: 0,
             totals: Counters::default(),
