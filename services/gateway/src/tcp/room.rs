@@ -5,17 +5,16 @@
 //! its sink has proved that it takes large amounts.
 //!
 //! Nothing is set before a direction's second read: a session of one message pays no system call here, and one read
-//! cannot fill much. Setting `SO_RCVBUF` also ends the kernel's own tuning: the window never grows beyond what was allowed
-//! then, unless `TCP_WINDOW_CLAMP` is raised with the buffer. `SO_RCVBUF` cannot exceed `net.core.rmem_max`, so a low limit
-//! there slows bulk transfers down.
+//! cannot fill much. Setting `SO_RCVBUF` also ends the kernel's own tuning: a window never grows beyond what was allowed
+//! until then, whatever is set later. So the first reads are large enough to open the window of a peer that sends in bulk;
+//! reads of 32 KiB there, or a size set beforehand, made bulk transfers two to four times as expensive. `SO_RCVBUF` cannot
+//! exceed `net.core.rmem_max`, so a low limit there slows bulk transfers down.
 
 use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use mio::net::TcpStream;
-use nix::sys::socket::setsockopt;
-use nix::{libc, setsockopt_impl, sockopt_impl};
 use socket2::SockRef;
 
 /// What each of the first two reads may take: the kernel opens the window according to how much is read at once.
@@ -23,18 +22,18 @@ const FIRST_READS: usize = 64 * 1024;
 
 /// Bytes that may wait unsent in the sink, and half of what may wait unread in the source. Most messages and all idle
 /// sessions need less.
-const SMALL_BYTES: u32 = 8 * 1024;
+const SMALL_BYTES: u32 = 32 * 1024;
 
 /// The same for a direction that moves in bulk. With a quarter of it, each byte costs up to twice the CPU: packets are
 /// smaller, and both ends sleep more often.
 const SOURCE_BYTES: usize = 1024 * 1024;
 const SINK_BYTES: u32 = 512 * 1024;
 
-/// A read of this size is a large one: half of what a direction with little room can hold unread…
-const LARGE_READ: usize = SMALL_BYTES as usize / 2;
+/// A read of this size is a large one…
+const LARGE_READ: usize = 16 * 1024;
 
-/// …and after this many, or half a MiB in larger ones, a direction moves in bulk: its sink has then taken them.
-const LARGE_READS: u8 = 128;
+/// …and after this many a direction moves in bulk: its sink has then taken half a MiB.
+const LARGE_READS: u8 = 32;
 
 /// The room of one direction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -68,13 +67,9 @@ impl Room {
         let (next, set) = match *self {
             Self::Untouched => (Self::ReadOnce, Ok(())),
             Self::ReadOnce => (Self::Small { large_reads: 0 }, small(source, sink, stall_timeout)),
-            Self::Small { large_reads } => {
-                let more = u8::try_from(bytes / LARGE_READ).unwrap_or(u8::MAX);
-                match large_reads.saturating_add(more) {
-                    LARGE_READS.. => (Self::Large, large(source, sink)),
-                    large_reads => (Self::Small { large_reads }, Ok(())),
-                }
-            }
+            Self::Small { large_reads } if bytes < LARGE_READ => (Self::Small { large_reads }, Ok(())),
+            Self::Small { large_reads: LARGE_READS } => (Self::Large, large(source, sink)),
+            Self::Small { large_reads } => (Self::Small { large_reads: large_reads + 1 }, Ok(())),
             Self::Large => return,
         };
         // Fails only on a socket that is closed; its own event says so.
@@ -91,18 +86,8 @@ fn small(source: &TcpStream, sink: &TcpStream, stall_timeout: Option<Duration>) 
 
 fn large(source: &TcpStream, sink: &TcpStream) -> io::Result<()> {
     SockRef::from(source).set_recv_buffer_size(SOURCE_BYTES)?;
-    setsockopt(source, WindowClamp, &SOURCE_BYTES)?;
     SockRef::from(sink).set_tcp_notsent_lowat(SINK_BYTES)
 }
-
-sockopt_impl!(
-    /// The largest window that is offered, whatever the receive buffer: Linux alone has it.
-    WindowClamp,
-    SetOnly,
-    libc::IPPROTO_TCP,
-    libc::TCP_WINDOW_CLAMP,
-    usize
-);
 
 /// Bounds what waits in `sink` and how long it may wait. Connections inherit it from their listener.
 ///

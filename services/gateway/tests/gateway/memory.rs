@@ -13,9 +13,12 @@ use crate::support::{PATIENCE, Running, endpoint, pause, wait_until};
 
 const CLIENTS: usize = 200;
 
-/// For each client, in all of the platform's sockets that serve it: one, or three behind a gateway. Without bounds it is
-/// some MiB.
+/// For each client, in the platform's sockets that serve it. Without bounds it is some MiB.
 const BYTES_MAX: u64 = 256 * 1024;
+
+/// The same behind a gateway, whose session has three such sockets. With buffers of the gateway small enough for 256 KiB in
+/// sum, bulk transfers cost five times as much CPU: the kernel never opens a window beyond a receive buffer that was set.
+const BYTES_MAX_BEHIND_A_GATEWAY: u64 = 384 * 1024;
 
 /// A `tcp` service that gives up on nobody.
 fn replica() -> fixtures::Running {
@@ -84,5 +87,5 @@ fn clients_behind_the_gateway_that_never_read_cost_little_kernel_memory() {
         ("gateway, replica's side", Sockets::ConnectedTo(replica.address)),
         ("replica", Sockets::AcceptedAt(replica.address)),
     ];
-    assert_bounded(BYTES_MAX, &kinds);
+    assert_bounded(BYTES_MAX_BEHIND_A_GATEWAY, &kinds);
 }
