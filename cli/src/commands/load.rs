@@ -14,10 +14,13 @@ use load::{Identify, Options};
 use platform::{
     Event, EventKind, HostPort, Target, duration,
     target::{Endpoint, EventsFrom},
+    values::{Values, ValuesSource},
 };
 use scenario::{
     Every, Expect, Expectation, Hold, LoadDuration, Payload, Policy, Profile, Protocol, Rate, Scenario,
-    Share, Stage, fit::Unfit, parse_count,
+    Share, Stage,
+    fit::{Requirement, Unfit},
+    parse_count,
 };
 
 use super::{Context, Failure, Outcome};
@@ -362,12 +365,18 @@ fn carry_out(
     run.outcome(context, &scenario)
 }
 
-/// The command that brings up a platform on which a scenario runs.
+/// The command that brings up a platform on which a scenario runs: with its preset, and with what that does not set.
 fn up_command(scenario: &Scenario) -> String {
-    let preset = scenario.preset.as_ref().map(|preset| format!(" -f {preset}"));
-    // A preset says all that can be said in values.
-    let needed = scenario.values.iter().filter(|needed| preset.is_none() || !needed.is_value());
+    let preset = scenario.preset.as_deref();
+    let with = |set: Vec<String>| {
+        let files = preset.iter().map(PathBuf::from).collect();
+        Values::load(&ValuesSource { files, set, ..ValuesSource::default() }).ok()
+    };
+    let of_preset = with(Vec::new());
+    let is_set = |needed: &Requirement| needed.is_value() && with(vec![needed.to_string()]) == of_preset;
+    let needed = scenario.values.iter().filter(|needed| !is_set(needed));
     let flags: Vec<String> = needed.map(|needed| format!(" {}", needed.flag())).collect();
+    let preset = preset.map(|preset| format!(" -f {preset}"));
     format!("playctl up{}{}", preset.unwrap_or_default(), flags.concat())
 }
 
@@ -521,6 +530,11 @@ mod tests {
         let up = |name: &str| up_command(&scenario::find(name).unwrap());
         assert_eq!(up("broadcast"), "playctl up --set tcp.autoscaling=null --set tcp.replicas=3");
         assert_eq!(up("ws-scale-out"), "playctl up -f balancer --nodes 1");
+        assert_eq!(
+            up("stream-churn"),
+            "playctl up -f streams --set stream.autoscaling=null --set stream.replicas=2 --set stream.env.LOCK_TTL=6 \
+             --set stream.env.LOCK_REFRESH=1"
+        );
     }
 
     #[test]
