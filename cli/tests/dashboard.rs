@@ -67,7 +67,11 @@ fn a_page_is_served_while_its_platform_is_up_acts_with_the_token_alone_and_hears
     let page = Page::of(&link);
 
     // The first visitor has it served.
-    assert_eq!(page.story()["runs"][0]["replicas"][0]["name"], "tcp-0");
+    eventually(SOON, || {
+        let story = page.story();
+        if story["runs"][0]["replicas"][0]["name"] == "tcp-0" { Ok(()) } else { Err(story.to_string()) }
+    })
+    .expect("the replica is on the page");
     assert_eq!(lab.processes().len(), without + 1);
 
     let scale = json!({ "do": "scale", "service": "tcp", "replicas": 2 });

@@ -192,8 +192,13 @@ impl Run {
             Some(summary) => (summary.took_ms, &summary.expectations, report::troubles(summary)),
             None => (self.end_ms, &self.checked, vec![CUT_OFF.to_owned()]),
         };
-        troubles.extend(self.failure.clone());
         let (began, not_done) = (self.began, &self.not_done);
+        troubles.extend(self.failure.as_deref().and_then(|failure| {
+            // What is a case of its own is told once.
+            let is_known = |part: &&str| not_done.iter().any(|action| action.to_string() == *part);
+            let other: Vec<&str> = failure.split("; ").filter(|part| !is_known(part)).collect();
+            (!other.is_empty()).then(|| other.join("; "))
+        }));
         let suite = Suite { name, began, took_ms, expectations, not_done, troubles: &troubles };
         report::junit(&suite).map_err(Failure::failed)
     }

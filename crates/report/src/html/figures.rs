@@ -154,7 +154,10 @@ fn streamed(figures: &mut Figures, summary: &LoadSummary) {
     }
     figures.count("events received", summary.totals.events, Some(Better::More));
     figures.count("events missed", summary.totals.events_missed, Some(Better::Less));
-    figures.unwanted([("streams refused without the lock", summary.totals.streams_refused)]);
+    figures.unwanted([
+        ("streams refused without the lock", summary.totals.streams_refused),
+        ("times a pair was held by two", summary.totals.pairs_held_twice),
+    ]);
 }
 
 fn broadcasts(figures: &mut Figures, totals: &Counters) {
