@@ -32,8 +32,8 @@ impl Last {
         Self { servers, elsewhere: fleet.elsewhere, waiting }
     }
 
-    /// How many left since, and how many came.
-    fn changed(mut self, now: &Self) -> (u64, u64) {
+    /// How many left since, how many came, and how many were on servers that are not among these any more.
+    fn changed(mut self, now: &Self) -> (u64, u64, u64) {
         let (mut left, mut came) = (0_u64, 0_u64);
         let mut change = |before: u64, after: u64| {
             left = left.saturating_add(before.saturating_sub(after));
@@ -42,13 +42,13 @@ impl Last {
         for (name, count) in &now.servers {
             change(self.servers.remove(name).unwrap_or(0), *count);
         }
-        // Sessions of a server that is gone are listed elsewhere until they expire.
-        let gone = self.servers.into_values().fold(self.elsewhere, u64::saturating_add);
-        change(gone, now.elsewhere);
+        // Sessions of a server that drains or is gone are listed elsewhere until they end or expire.
+        let gone = self.servers.into_values().fold(0, u64::saturating_add);
+        change(gone.saturating_add(self.elsewhere), now.elsewhere);
         // Who waits and gets in is none of those that were shed; who was shed and has to wait is known again.
         let got_in = self.waiting.saturating_sub(now.waiting);
         let turned_away = now.waiting.saturating_sub(self.waiting);
-        (left, came.saturating_sub(got_in).saturating_add(turned_away))
+        (left, came.saturating_sub(got_in).saturating_add(turned_away), gone)
     }
 }
 
@@ -72,8 +72,10 @@ impl Moving {
     pub(crate) fn count(&mut self, now_ms: u64, fleet: &Fleet, waiting: u64) -> u64 {
         self.orders.retain(|batch| batch.until_ms > now_ms);
         let now = Last::of(fleet, waiting);
-        let (mut left, mut back) = self.last.take().map_or((0, 0), |last| last.changed(&now));
+        let (mut left, mut back, gone) = self.last.take().map_or((0, 0, 0), |last| last.changed(&now));
         self.last = Some(now);
+        // A server that goes sends its clients to the others, like one that sheds.
+        self.shed(now_ms, gone);
         for batch in &mut self.orders {
             let leaves = left.min(batch.leaving);
             batch.leaving -= leaves;
@@ -145,14 +147,30 @@ mod tests {
     }
 
     #[test]
+    fn the_clients_of_a_server_that_goes_count_until_they_are_back() {
+        let looks = [
+            (0, fleet(&[9, 0, 7], 0), 0),
+            (1_000, fleet(&[5, 4], 7), 0),
+            (2_000, fleet(&[5, 4], 0), 0),
+            (3_000, fleet(&[9, 7], 0), 0),
+        ];
+        assert_eq!(counted(&looks), [16, 16, 16, 16]);
+        let of = |at_ms: u64, sizes: &[u64]| (at_ms, fleet(sizes, 0), 0);
+        assert_eq!(
+            counted(&[of(0, &[0, 2]), of(1_000, &[0]), of(2_000, &[1]), of(16_000, &[1])]),
+            [2, 2, 2, 1]
+        );
+    }
+
+    #[test]
     fn sessions_of_a_server_that_is_gone_are_no_returns() {
         let looks = [
             (0, fleet(&[9, 0, 7], 0), 0),
             (1_000, fleet(&[5, 0, 7], 0), 0),
             (2_000, fleet(&[5, 0], 7), 0),
-            (3_000, fleet(&[5, 0], 0), 0),
+            (17_000, fleet(&[5, 0], 0), 0),
         ];
-        assert_eq!(counted(&looks), [16, 16, 16, 9]);
+        assert_eq!(counted(&looks), [16, 16, 16, 5]);
     }
 
     #[test]

@@ -175,8 +175,8 @@ impl Action {
             Verb::Leave { of, .. } => of.as_ref(),
             _ => return Ok(()),
         };
-        if place.protocol == Protocol::Udp {
-            let expected = "protocol tcp or ws: datagrams have no users who come and go".to_owned();
+        if !matches!(place.protocol, Protocol::Tcp | Protocol::Ws) {
+            let expected = "protocol tcp or ws: others have no users who come and go".to_owned();
             return Err(Wrong { key: "do", value: self.verb.name().into(), expected });
         }
         match of {

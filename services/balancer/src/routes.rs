@@ -49,6 +49,10 @@ async fn command(State(shared): App, Path(host): Path<String>, kind: Kind) -> Re
             Err(error) => away(&format!("{error}\n")),
         };
     };
+    if kind == Kind::Ws && shared.settings.service == "stream" {
+        return (StatusCode::NOT_FOUND, "stream has no WebSocket sessions: use /sse-session\n")
+            .into_response();
+    }
     let replica = match actor.replica_of(&host).await {
         Ok(Some(replica)) => replica,
         Ok(None) => {

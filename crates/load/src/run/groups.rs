@@ -114,7 +114,7 @@ impl Groups {
         }
         let (outcome_words, failed) = match *wanted {
             Users::Number(wanted) if *left < wanted => {
-                (format!("only {left} of {wanted} users{of} were there"), true)
+                (format!("only {left} of {wanted} users{of} were there, and they left"), true)
             }
             _ => (format!("{left}{of} left"), *left == 0),
         };

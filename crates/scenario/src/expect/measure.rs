@@ -4,6 +4,8 @@ use std::fmt;
 
 use platform::event::{Counters, LatencySummary, LoadSummary};
 
+use crate::{Protocol, Scenario};
+
 /// A counter, by its place in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Count(usize);
@@ -112,6 +114,27 @@ impl Count {
 
     pub(super) fn by_name(name: &str) -> Option<Self> {
         COUNTS.iter().position(|row| row.name == name).map(Self)
+    }
+
+    /// What a load needs so that this is counted at all; it has it, or it would be nought whatever happens.
+    pub(crate) fn missing(self, scenario: &Scenario) -> Option<&'static str> {
+        let Scenario { protocol, messages, .. } = scenario;
+        let name = self.row().name;
+        let (is_counted, needs) = match name {
+            "sequence-lost" | "resumed" => (messages.sequence, "messages: { sequence: true }"),
+            "events-missed" | "streams-refused" => (*protocol == Protocol::Sse, "protocol sse"),
+            "pairs-held-twice" => (scenario.shares_pairs(), "protocol sse, and fewer pairs than connections"),
+            "duplicated" | "reordered" => (
+                messages.sequence || *protocol == Protocol::Udp,
+                "messages: { sequence: true }, or protocol udp",
+            ),
+            "receive-drops" | "overdue" | "stray" => (*protocol == Protocol::Udp, "protocol udp"),
+            "broadcasts-missed" | "broadcasts-doubled" | "broadcasts-refused" => {
+                (scenario.broadcasts().next().is_some(), "an action that sends a broadcast")
+            }
+            _ => (true, ""),
+        };
+        (!is_counted).then_some(needs)
     }
 
     fn row(self) -> &'static Row {

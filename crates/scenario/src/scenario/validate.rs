@@ -249,6 +249,12 @@ impl Scenario {
             }
         }
         for (index, expectation) in self.expectations.iter().enumerate() {
+            if let Expectation::Count { what, .. } = expectation
+                && let Some(needed) = what.missing(self)
+            {
+                let expected = format!("{needed}: nothing else counts it");
+                return value(&format!("expectations[{index}]"), format!("`{expectation}`"), expected);
+            }
             if let Expectation::Scale { service, .. } = expectation
                 && *service != self.service
                 && let Err(reason) = known::service(service)
@@ -306,7 +312,7 @@ mod tests {
     fn impossible_values_are_named() {
         let stage = Stage::steady("5/s".parse().unwrap(), Duration::from_secs(1));
         let profile = Profile::new(vec![stage]);
-        let cases: [(&str, Change); 23] = [
+        let cases: [(&str, Change); 26] = [
             ("phases.ramp.connections 0", Box::new(|s| s.phases.ramp.connections = 0)),
             (
                 "messages.every 10us",
@@ -371,6 +377,24 @@ mod tests {
                 Box::new(|s| (s.reconnect.never, s.reconnect.policy) = (true, Some(Policy::Jitter))),
             ),
             ("connect-timeout 2h", Box::new(|s| s.connect_timeout = Duration::from_hours(2))),
+            (
+                "expectations[0] `sequence-lost = 0`: expected messages: { sequence: true }: nothing else counts it",
+                Box::new(|s| s.expectations = vec!["sequence-lost = 0".parse().unwrap()]),
+            ),
+            (
+                "expectations[1] `broadcasts-missed = 0`: expected an action that sends a broadcast",
+                Box::new(|s| {
+                    s.expectations =
+                        ["lost = 0", "broadcasts-missed = 0"].map(|text| text.parse().unwrap()).into();
+                }),
+            ),
+            (
+                "expectations[0] `pairs-held-twice = 0`: expected protocol sse, and fewer pairs than connections",
+                Box::new(|s| {
+                    s.protocol = Protocol::Sse;
+                    s.expectations = vec!["pairs-held-twice = 0".parse().unwrap()];
+                }),
+            ),
             ("pairs 3: expected protocol sse", Box::new(|s| s.pairs = Some(3))),
             (
                 "stay of connections: expected protocol sse",
