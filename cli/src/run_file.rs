@@ -132,7 +132,7 @@ pub(crate) fn read(path: &Path, mut take: impl FnMut(&Event)) -> Result<Read, Fa
         (None, None) => "; it is empty".to_owned(),
     };
     Err(Failure::usage(format!(
-        "{name} has no event of a run{why}\nExpected is what this prints: playctl load tcp-10k --output jsonl"
+        "{name} has no event of a run{why}\nExpected: what this prints: playctl load tcp-10k --output jsonl"
     )))
 }
 
@@ -146,7 +146,7 @@ fn of_another_version(path: &Path, line: u64, version: u32) -> Failure {
 impl Read {
     fn refuse(&mut self, line: u64, why: &str) {
         self.unreadable += 1;
-        self.first_unreadable.get_or_insert_with(|| format!("line {line} is no event: {why}"));
+        self.first_unreadable.get_or_insert_with(|| format!("line {line} is not an event: {why}"));
     }
 
     /// What a reader of the run should know, in words.
@@ -234,7 +234,7 @@ mod tests {
         );
         assert_eq!(read.failure.as_deref(), Some("no room"));
         assert!(
-            read.first_unreadable.as_deref().unwrap().starts_with("line 2 is no event: expected"),
+            read.first_unreadable.as_deref().unwrap().starts_with("line 2 is not an event: expected"),
             "{read:?}"
         );
         assert_eq!((read.out_of_order, read.notes().len()), (0, 4), "{:?}", read.notes());
@@ -279,7 +279,7 @@ mod tests {
         bytes.extend(event(RUN, "a").as_bytes());
         let read = read_text(&bytes).0.unwrap();
         assert_eq!((read.events, read.unreadable), (1, 1));
-        assert_eq!(read.first_unreadable.as_deref(), Some("line 1 is no event: it is longer than 8 MiB"));
+        assert_eq!(read.first_unreadable.as_deref(), Some("line 1 is not an event: it is longer than 8 MiB"));
     }
 
     #[test]
@@ -289,7 +289,7 @@ mod tests {
             ("", "it is empty"),
             ("\n\n", "it is empty"),
             ("{\"v\"", "its only line is cut off"),
-            ("apiVersion: v1\n", "line 1 is no event"),
+            ("apiVersion: v1\n", "line 1 is not an event"),
             (r#"{"kind":"failed","message":"no room","hint":null}"#, "failed: no room"),
             (&newer, "line 1: an event of version 2; this playctl reads version 1"),
             (&newer.replace("Warning", "Wonder"), "an event of version 2"),

@@ -42,7 +42,7 @@ Examples:
                                     until Ctrl-C
 
 The address can be opened on this machine alone. What follows # in it is the
-token that acting takes: who has the address without it sees the platform and
+token that acting takes: anyone who has the address without it sees the platform and
 changes nothing.")]
 pub(crate) struct Args {
     /// A recorded run in place of a platform
@@ -93,6 +93,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let fragment = token.map_or(String::new(), |token| format!("#{token}"));
     announce(context, args, format!("http://{}/{fragment}", show.server.address()), None);
     while_wanted(context, || true);
+    local::deafen(&hearsay_key(&context.global.selection()));
     context.ended()
 }
 
@@ -105,6 +106,7 @@ fn for_platform(context: &Context) -> Outcome {
     let target = platform_source::target(context)?;
     let show = Show::begin(context, target, listener, page.map(|page| page.token))?;
     while_wanted(context, || show.stage.unseen_for() < UNSEEN_MAX || show.load.is_running());
+    local::deafen(&hearsay_key(&context.global.selection()));
     context.ended()
 }
 

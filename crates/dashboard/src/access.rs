@@ -18,6 +18,7 @@ pub(crate) const TOKEN: &str = "x-playctl-token";
 pub(crate) enum Refused {
     Host,
     Origin,
+    NoToken,
     Token,
     ReadOnly,
 }
@@ -26,8 +27,12 @@ impl Refused {
     pub(crate) fn words(self) -> &'static str {
         match self {
             Self::Host => "expected a request to 127.0.0.1 or localhost",
-            Self::Origin => "expected a request of this page, not of another one",
+            Self::Origin => "expected a request from this page, not from another site",
             Self::Token => {
+                "the token is of another platform, or of one that is gone; open the whole address that playctl up or \
+                 playctl dashboard prints now"
+            }
+            Self::NoToken => {
                 "this page was opened without the token, so it only shows; open the whole address that playctl up or \
                  playctl dashboard prints, with what follows #"
             }
@@ -56,6 +61,9 @@ pub(crate) fn acts(headers: &HeaderMap, token: Option<&str>) -> Result<(), Refus
     let origin = text(headers, header::ORIGIN.as_str());
     if origin.strip_prefix("http://") != Some(text(headers, header::HOST.as_str())) {
         return Err(Refused::Origin);
+    }
+    if text(headers, TOKEN).is_empty() {
+        return Err(Refused::NoToken);
     }
     // Of digests, so that the time it takes says nothing about the token.
     let digest = |text: &str| digest(&SHA256, text.as_bytes());
@@ -134,10 +142,12 @@ mod tests {
         }
         assert_eq!(acts(&headers(&[host, token]), Some("secret")), Err(Refused::Origin));
         assert_eq!(acts(&headers(&[host, origin, origin, token]), Some("secret")), Err(Refused::Origin));
-        for wrong in ["", "secre", "secrets", "Secret"] {
+        for wrong in ["secre", "secrets", "Secret"] {
             assert_eq!(acts(&headers(&[host, origin, (TOKEN, wrong)]), Some("secret")), Err(Refused::Token));
         }
-        assert_eq!(acts(&headers(&[host, origin]), Some("secret")), Err(Refused::Token));
+        for none in [headers(&[host, origin]), headers(&[host, origin, (TOKEN, "")])] {
+            assert_eq!(acts(&none, Some("secret")), Err(Refused::NoToken));
+        }
         assert_eq!(acts(&headers(&[host, origin, token, token]), Some("secret")), Err(Refused::Token));
     }
 }

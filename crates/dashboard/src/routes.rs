@@ -26,6 +26,8 @@ const TELL_EVERY: Duration = Duration::from_millis(250);
 const RETRY: Duration = Duration::from_secs(1);
 /// The longest request to act: the most users, with names of the longest kind.
 const BODY_BYTES_MAX: usize = 160 * USERS_MAX;
+/// Pages that hear news at a time: the rest of the connections stay for requests.
+const LISTENERS_MAX: usize = 128;
 /// Actions under way, and looks for users. Each takes a thread while it waits for the platform.
 const UNDER_WAY_MAX: usize = 4;
 
@@ -62,6 +64,7 @@ struct Shared {
     acting: Option<Acting>,
     /// Places for actions, and for looks for users.
     places: Arc<[Semaphore; 2]>,
+    listeners: Arc<Semaphore>,
 }
 
 pub(crate) fn router(stage: Stage, acting: Option<Acting>) -> Router {
@@ -69,7 +72,8 @@ pub(crate) fn router(stage: Stage, acting: Option<Acting>) -> Router {
         get(move || async move { ([(header::CONTENT_TYPE, content_type)], body) })
     };
     let places = Arc::new([Semaphore::new(UNDER_WAY_MAX), Semaphore::new(UNDER_WAY_MAX)]);
-    let shared = Shared { stage: stage.clone(), acting, places };
+    let listeners = Arc::new(Semaphore::new(LISTENERS_MAX));
+    let shared = Shared { stage: stage.clone(), acting, places, listeners };
     Router::new()
         .route("/", file("text/html; charset=utf-8", PAGE))
         .route("/report.js", file("text/javascript; charset=utf-8", web::REPORT_SCRIPT))
@@ -123,23 +127,26 @@ async fn run(State(shared): State<Shared>) -> Response {
 async fn news(
     State(shared): State<Shared>,
     headers: HeaderMap,
-) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Response> {
+    let Ok(place) = Arc::clone(&shared.listeners).try_acquire_owned() else { return Err(busy()) };
     let mut receiver = shared.stage.news();
     let known = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     if known != Some(receiver.borrow().to_string().as_str()) {
         receiver.mark_changed();
     }
-    let told =
-        stream::unfold((receiver, shared.stage, false), |(mut receiver, stage, told_before)| async move {
+    let told = stream::unfold(
+        (receiver, shared.stage, place, false),
+        |(mut receiver, stage, place, told_before)| async move {
             if told_before {
                 tokio::time::sleep(TELL_EVERY).await;
             }
             receiver.changed().await.ok()?;
             let number = receiver.borrow_and_update().to_string();
             let event = Event::default().id(&number).retry(RETRY).data(stage.pulse().unwrap_or_default());
-            Some((Ok(event), (receiver, stage, true)))
-        });
-    Sse::new(told).keep_alive(KeepAlive::default())
+            Some((Ok(event), (receiver, stage, place, true)))
+        },
+    );
+    Ok(Sse::new(told).keep_alive(KeepAlive::default()))
 }
 
 #[derive(Deserialize)]

@@ -68,6 +68,11 @@ impl Drop for Ear {
     }
 }
 
+/// Removes the socket of this process, whose ear may be waiting in another thread: to be called when it ends.
+pub fn deafen(key: &str) {
+    drop(fs::remove_file(Paths::from_env().pages().join(format!("{key}.{}", std::process::id()))));
+}
+
 /// A load's end.
 #[derive(Debug)]
 pub struct Voice {
@@ -88,6 +93,11 @@ impl Voice {
 
     fn to(folder: PathBuf, key: &str) -> Self {
         Self { folder, prefix: format!("{key}."), looked: None, pages: Vec::new(), began: None }
+    }
+
+    /// Removes what ended pages left: sockets that nobody listens at.
+    pub fn sweep(key: &str) {
+        Self::new(key).look();
     }
 
     /// Tells the next event. Never waits: a page that has not taken what was told before misses this.

@@ -47,6 +47,6 @@ mod slot;
 mod target;
 mod turn;
 
-pub use hearsay::{Ear, Voice};
+pub use hearsay::{Ear, Voice, deafen};
 pub use target::{LocalTarget, Page, opener};
 pub use turn::BalancerTurn;

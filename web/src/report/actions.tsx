@@ -53,9 +53,9 @@ function Scale({ service }: { service: PresentService }) {
       }}
     >
       <label>
-        {name} <input type="number" min={0} max={1000} required value={replicas} onInput={(event) => want(event.currentTarget.valueAsNumber || 0)} />
+        {name} <input type="number" min={0} max={200} required value={Number.isNaN(replicas) ? "" : replicas} onInput={(event) => want(event.currentTarget.valueAsNumber)} />
       </label>
-      <button type="submit" disabled={replicas === desired} aria-label={`Scale ${name}`}>
+      <button type="submit" disabled={replicas === desired || Number.isNaN(replicas)} aria-label={`Scale ${name}`}>
         Scale
       </button>
       {autoscaler && (

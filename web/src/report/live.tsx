@@ -1,7 +1,7 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Confirm, type Question } from "./confirm";
 import type { Data } from "./data";
-import { type Action, act, type Live as LiveState, LiveContext, mayAct, type Outcome, type Present, type Pulse, takeToken } from "./present";
+import { type Action, act, type Live as LiveState, LiveContext, mayAct, type Outcome, type Present, type Pulse, keepToken, keptToken, takeToken } from "./present";
 import { Report } from "./report";
 
 /** The story is fetched at most this often, ms; what changes faster comes with the news. */
@@ -19,7 +19,13 @@ export function Live() {
   const [allowed, setAllowed] = useState(false);
   const [question, ask] = useState<Question | null>(null);
   const [outcome, setOutcome] = useState<(Outcome & { under_way?: boolean }) | null>(null);
-  const [token] = useState(takeToken);
+  const [token, setToken] = useState(takeToken);
+  useEffect(() => {
+    // The address of a platform that came up again, put into a tab that shows the one before.
+    const changed = () => setToken(takeToken());
+    window.addEventListener("hashchange", changed);
+    return () => window.removeEventListener("hashchange", changed);
+  }, []);
   const fetchNow = useRef(() => {});
   useEffect(() => {
     let [asking, again, ended, last] = [false, false, false, -FETCH_EVERY];
@@ -58,7 +64,16 @@ export function Live() {
     news.onopen = () => {
       setLost(false);
       // Another server at the same address may have another token.
-      mayAct(token).then(setAllowed, () => setAllowed(false));
+      mayAct(token).then(
+        (allows) => {
+          if (ended) return;
+          setAllowed(allows);
+          if (allows) keepToken(token);
+          // A link with a wrong token takes the right one from nobody.
+          else if (keptToken() !== "") setToken(keptToken());
+        },
+        () => setAllowed(false),
+      );
     };
     news.onmessage = (event) => {
       if (!document.hidden) setPulse(JSON.parse(String(event.data)) as Pulse);
@@ -106,7 +121,7 @@ export function Live() {
         {outcome && (
           <p>
             <span class={outcome.done ? "" : "bad"}>
-              {!outcome.done && <strong>Not done: </strong>}
+              {!outcome.done && !outcome.unknown && <strong>Not done: </strong>}
               {outcome.words}
             </span>
             {!outcome.under_way && (

@@ -65,6 +65,8 @@ export type Action =
 
 export interface Outcome {
   done: boolean;
+  /** Nobody can tell whether it was. */
+  unknown?: boolean;
   words: string;
 }
 
@@ -82,17 +84,29 @@ export const LiveContext = createContext<Live | null>(null);
 
 const TOKEN = "playctl-token";
 
-/** What follows # in the address, kept for as long as this tab is open and taken out of what can be seen and copied. */
+/** What follows # in the address, taken out of what can be seen and copied; or else what this tab keeps. */
 export function takeToken(): string {
   const given = location.hash.slice(1);
+  if (!/^[0-9a-f]{32}$/.test(given)) return keptToken();
+  history.replaceState(null, "", location.pathname);
+  return given;
+}
+
+/** For as long as this tab is open. */
+export function keepToken(token: string) {
   try {
-    if (/^[0-9a-f]{32}$/.test(given)) {
-      sessionStorage.setItem(TOKEN, given);
-      history.replaceState(null, "", location.pathname);
-    }
+    sessionStorage.setItem(TOKEN, token);
+  } catch {
+    // Where nothing can be kept, the page forgets it when it is loaded again.
+  }
+}
+
+/** The last token that was right. */
+export function keptToken(): string {
+  try {
     return sessionStorage.getItem(TOKEN) ?? "";
   } catch {
-    return given;
+    return "";
   }
 }
 
@@ -115,7 +129,7 @@ export async function act(token: string, action: Action): Promise<Outcome> {
     const told = (await response.json()) as Partial<Outcome>;
     return { done: told.done === true, words: String(told.words ?? response.status) };
   } catch {
-    return { done: false, words: "playctl does not answer; whether it was done is not known: see the events" };
+    return { done: false, unknown: true, words: "playctl does not answer; whether it was done is not known: see the events" };
   }
 }
 

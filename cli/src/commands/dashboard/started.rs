@@ -127,7 +127,7 @@ impl StartedLoad {
                 Ok(format!("{scenario} is told to stop; it closes its connections"))
             }
             _ => {
-                Err("no load runs that was started here; one of a terminal ends there, with Ctrl-C"
+                Err("no load that was started here is running; a load in a terminal ends there, with Ctrl-C"
                     .to_owned())
             }
         }
