@@ -312,7 +312,7 @@ mod tests {
     fn impossible_values_are_named() {
         let stage = Stage::steady("5/s".parse().unwrap(), Duration::from_secs(1));
         let profile = Profile::new(vec![stage]);
-        let cases: [(&str, Change); 26] = [
+        let cases: [(&str, Change); 23] = [
             ("phases.ramp.connections 0", Box::new(|s| s.phases.ramp.connections = 0)),
             (
                 "messages.every 10us",
@@ -377,24 +377,6 @@ mod tests {
                 Box::new(|s| (s.reconnect.never, s.reconnect.policy) = (true, Some(Policy::Jitter))),
             ),
             ("connect-timeout 2h", Box::new(|s| s.connect_timeout = Duration::from_hours(2))),
-            (
-                "expectations[0] `sequence-lost = 0`: expected messages: { sequence: true }: nothing else counts it",
-                Box::new(|s| s.expectations = vec!["sequence-lost = 0".parse().unwrap()]),
-            ),
-            (
-                "expectations[1] `broadcasts-missed = 0`: expected an action that sends a broadcast",
-                Box::new(|s| {
-                    s.expectations =
-                        ["lost = 0", "broadcasts-missed = 0"].map(|text| text.parse().unwrap()).into();
-                }),
-            ),
-            (
-                "expectations[0] `pairs-held-twice = 0`: expected protocol sse, and fewer pairs than connections",
-                Box::new(|s| {
-                    s.protocol = Protocol::Sse;
-                    s.expectations = vec!["pairs-held-twice = 0".parse().unwrap()];
-                }),
-            ),
             ("pairs 3: expected protocol sse", Box::new(|s| s.pairs = Some(3))),
             (
                 "stay of connections: expected protocol sse",
@@ -431,6 +413,35 @@ mod tests {
         for text in ["DEAD", "dead or alive", "<dead>", "0123456789abcde and more", "msg:beef?"] {
             with(text, true).unwrap();
         }
+    }
+
+    #[test]
+    fn what_this_load_does_not_count_is_no_expectation_of_it() {
+        for (expectation, expected) in [
+            ("sequence-lost = 0", "messages: { sequence: true }"),
+            ("broadcasts-missed = 0", "an action that sends a broadcast"),
+            ("streams-refused >= 1", "protocol sse"),
+            ("stray = 0", "protocol udp"),
+            ("pairs-held-twice = 0", "protocol sse, and fewer pairs than connections"),
+        ] {
+            let message = error(|s| s.expectations = vec![expectation.parse().unwrap()]);
+            let wanted =
+                format!("expectations[0] `{expectation}`: expected {expected}: nothing else counts it");
+            assert_eq!(message, wanted);
+        }
+        let with_pairs = |pairs| {
+            error(|s| {
+                (s.protocol, s.pairs, s.phases.ramp.connections) = (Protocol::Sse, Some(pairs), 8);
+                s.messages.every = None;
+                s.expectations = vec!["pairs-held-twice = 0".parse().unwrap()];
+            })
+        };
+        assert!(with_pairs(8).contains("fewer pairs"));
+        let mut fine = Scenario { protocol: Protocol::Sse, pairs: Some(4), ..Scenario::default() };
+        fine.phases.ramp.connections = 8;
+        fine.expectations =
+            vec!["pairs-held-twice = 0".parse().unwrap(), "events-missed = 0".parse().unwrap()];
+        fine.validate().unwrap();
     }
 
     #[test]
