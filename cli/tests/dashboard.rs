@@ -76,7 +76,7 @@ fn a_page_is_served_while_its_platform_is_up_acts_with_the_token_alone_and_hears
 
     let scale = json!({ "do": "scale", "service": "tcp", "replicas": 2 });
     let (status, said) = page.act("0123456789abcdef0123456789abcdef", &scale);
-    assert!(status == "403" && said.contains("only shows"), "{status} {said}");
+    assert!(status == "403" && said.contains("another platform"), "{status} {said}");
     assert_eq!(lab.status()["services"][0]["desired"], 1);
     let (status, said) = page.act(&page.token, &scale);
     assert!(status == "200" && said.starts_with("tcp 1 → 2"), "{status} {said}");

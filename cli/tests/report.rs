@@ -58,7 +58,7 @@ fn a_recording_that_is_cut_off_or_has_other_lines_says_so_on_stderr_and_in_the_p
     assert_eq!(output.status.code(), Some(0), "{}", both(&output));
     let page = data(&fs::read_to_string(&page).expect("written"));
     let notes = page["runs"][0]["notes"].to_string();
-    for part in ["left out: 1 line that could not be read; line 1 is no event", "cut off in the middle"] {
+    for part in ["left out: 1 line that could not be read; line 1 is not an event", "cut off in the middle"] {
         assert!(
             lossy(&output.stderr).contains(part) && notes.contains(part),
             "{part}: {notes} {}",
@@ -166,7 +166,7 @@ fn two_runs_stand_in_one_page_and_mistakes_are_usage_errors() {
         (&["report", RECORDED, "--compare", "/nowhere.jsonl", "--html", page], "cannot read /nowhere.jsonl"),
         (
             &["report", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")],
-            "has no event of a run; line 1 is no event",
+            "has no event of a run; line 1 is not an event",
         ),
     ] {
         let output = lab.run(words);
