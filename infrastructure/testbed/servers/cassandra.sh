@@ -32,9 +32,9 @@ commitlog_directory: $DATA/commitlog
 hints_directory: $DATA/hints
 saved_caches_directory: $DATA/saved_caches
 cdc_raw_directory: $DATA/cdc_raw
-# Written at once, flushed to the disk every 10 s: a killed process loses nothing, a power cut might.
-commitlog_sync: periodic
-commitlog_sync_period: 10000ms
+# A write is answered when it is on the disk. With the default a killed process loses what it took in its last 100 ms, which
+# it had not marked as written.
+commitlog_sync: batch
 auto_snapshot: false
 # Sized for tests on two cores.
 commitlog_segment_size: 4MiB
