@@ -40,6 +40,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     context.printer.progress().show("down", detail);
     let was_up = target.is_up()?;
     target.teardown(args.graceful)?;
+    #[cfg(feature = "local")]
     local::Voice::sweep(&super::dashboard::hearsay_key(&context.global.selection()));
     context.printer.progress().clear();
     let platform = &context.global.platform;
