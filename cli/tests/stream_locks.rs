@@ -9,6 +9,7 @@ mod support;
 use std::{
     io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpStream},
+    os::unix::process::CommandExt as _,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -16,6 +17,7 @@ use std::{
 use fixtures::{Redis, eventually as within_a_minute, expect_all_well, metric, page};
 use load::{Control, Options, bind_pairs};
 use platform::event::{EventKind, LoadSummary};
+use rustix::process::{Pid, Signal, kill_process_group};
 use scenario::Scenario;
 use support::{BINARY, eventually};
 
@@ -48,6 +50,8 @@ impl Service {
             .envs(variables.iter().map(|(name, value)| (*name, value)))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
+            // faketime runs the program as a child of its own, which has to end with it.
+            .process_group(0)
             .spawn()
             .expect("playctl starts, and faketime is installed");
         let service = Self { child, address, admin };
@@ -63,16 +67,18 @@ impl Service {
 
     /// With SIGKILL.
     fn kill(&mut self) {
-        self.child.kill().unwrap();
+        kill_process_group(Pid::from_child(&self.child), Signal::KILL).unwrap();
         self.child.wait().unwrap();
     }
 }
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // It was killed already, and another group may have its number by now.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+            let _ = self.child.wait();
+        }
     }
 }
 

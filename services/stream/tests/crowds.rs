@@ -1,10 +1,10 @@
 //! Crowds that come and go. A test binary of its own: what is counted is the process's.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-#[allow(dead_code, reason = "of the contract's tests")]
+#[expect(dead_code, reason = "of the contract's tests")]
 #[path = "contract/profiles.rs"]
 mod profiles;
-#[allow(dead_code, reason = "of the contract's tests")]
+#[expect(dead_code, reason = "of the contract's tests")]
 #[path = "contract/support.rs"]
 mod support;
 
