@@ -1,6 +1,10 @@
 //! A real Cassandra, and what rows read from it.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
 
 use anyhow::{Context, Result, bail};
 use futures_util::{TryStreamExt as _, stream};
@@ -24,13 +28,15 @@ const TRIES: u32 = 5;
 #[derive(Debug)]
 pub(crate) struct Cassandra {
     contact_points: String,
-    testbed: Option<Testbed>,
+    _testbed: Option<Testbed>,
 }
 
 /// A testbed of our own, on free ports.
 #[derive(Debug)]
 struct Testbed {
     state: PathBuf,
+    /// Takes it down when its input ends: when this is dropped, or this program was ended in whatever way.
+    guard: Child,
 }
 
 impl Cassandra {
@@ -39,10 +45,10 @@ impl Cassandra {
         if let Ok(contact_points) = std::env::var(VARIABLE)
             && !contact_points.is_empty()
         {
-            return Ok(Self { contact_points, testbed: None });
+            return Ok(Self { contact_points, _testbed: None });
         }
         printer::note("starting Cassandra");
-        let testbed = Testbed { state: scratch()?.join("testbed") };
+        let testbed = Testbed::guarded(scratch()?.join("testbed"))?;
         testbed.run("up")?;
         let said = testbed.run("env")?;
         let contact_points = said
@@ -51,7 +57,7 @@ impl Cassandra {
             .with_context(|| format!("the testbed does not say where Cassandra is: {said}"))?;
         Ok(Self {
             contact_points: contact_points.trim_matches(['\'', '"']).to_owned(),
-            testbed: Some(testbed),
+            _testbed: Some(testbed),
         })
     }
 
@@ -111,30 +117,55 @@ impl Cassandra {
     }
 }
 
+fn testbed() -> PathBuf {
+    repository().join("infrastructure/testbed/testbed")
+}
+
+/// With what the testbed reads.
+fn command(program: &Path, state: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env("TESTBED_STATE", state)
+        .env("TESTBED_CASSANDRA_CQL_PORT", "0")
+        .env("TESTBED_CASSANDRA_STORAGE_PORT", "0");
+    command
+}
+
 impl Testbed {
-    fn run(&self, command: &str) -> Result<String> {
-        let testbed = repository().join("infrastructure/testbed/testbed");
-        let output = Command::new(&testbed)
-            .args([command, "cassandra"])
-            .env("TESTBED_STATE", &self.state)
-            .env("TESTBED_CASSANDRA_CQL_PORT", "0")
-            .env("TESTBED_CASSANDRA_STORAGE_PORT", "0")
-            .stderr(std::process::Stdio::inherit())
+    fn guarded(state: PathBuf) -> Result<Self> {
+        let guard = command(Path::new("/bin/sh"), &state)
+            .args(["-c", r#"cat >/dev/null; exec "$0" down cassandra"#])
+            .arg(testbed())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            // Ctrl-C is for this program.
+            .process_group(0)
+            .spawn()
+            .context("/bin/sh")?;
+        Ok(Self { state, guard })
+    }
+
+    fn run(&self, verb: &str) -> Result<String> {
+        let testbed = testbed();
+        let output = command(&testbed, &self.state)
+            .args([verb, "cassandra"])
+            .stderr(Stdio::inherit())
             .output()
             .with_context(|| testbed.display().to_string())?;
         if !output.status.success() {
-            bail!("testbed {command} cassandra: {}", output.status);
+            bail!("testbed {verb} cassandra: {}", output.status);
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 }
 
-impl Drop for Cassandra {
+impl Drop for Testbed {
     fn drop(&mut self) {
-        if let Some(testbed) = &self.testbed
-            && let Err(error) = testbed.run("down")
-        {
-            printer::note(&format!("Cassandra is left: {error:#}"));
+        drop(self.guard.stdin.take());
+        match self.guard.wait() {
+            Ok(status) if status.success() => {}
+            Ok(status) => printer::note(&format!("Cassandra is left: testbed down cassandra: {status}")),
+            Err(error) => printer::note(&format!("Cassandra is left: {error}")),
         }
     }
 }
