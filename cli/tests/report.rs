@@ -31,8 +31,16 @@ fn a_run_is_shown_as_it_was_printed_and_leaves_the_files_that_were_asked_for() {
         (1, &Value::Array(vec![]))
     );
     assert!(fs::read_to_string(svg).expect("written").starts_with("<svg"));
+    let recorded = fs::read_to_string(RECORDED).expect("it is there");
     let xml = fs::read_to_string(junit).expect("written");
     assert!(xml.contains(r#"tests="5" failures="0""#) && xml.contains("<system-out>seen: 10000<"), "{xml}");
+    // The run began when it began, however late its first event comes.
+    let late = lab.home().join("late.jsonl");
+    let kept: Vec<&str> = recorded.lines().skip_while(|line| line.contains("\"t_ms\":0,")).collect();
+    fs::write(&late, kept.join("\n")).expect("written");
+    let late_junit = path("late.xml");
+    lab.ok(&["report", late.to_str().expect("UTF-8"), "--junit", &late_junit]);
+    assert_eq!(fs::read_to_string(late_junit).expect("written"), xml);
     let document: Value =
         serde_json::from_str(&lab.ok(&["report", RECORDED, "--output", "json"])).expect("JSON");
     assert_eq!(document["plan"]["connections"], 10_000);
@@ -41,7 +49,7 @@ fn a_run_is_shown_as_it_was_printed_and_leaves_the_files_that_were_asked_for() {
         events.map(|mut event| (event["seq"].take(), event["type"].take())).collect()
     };
     let printed = kinds(&lab.ok(&["report", RECORDED, "--output", "jsonl"]));
-    assert!(printed == kinds(&fs::read_to_string(RECORDED).expect("it is there")), "the very events");
+    assert!(printed == kinds(&recorded), "the very events");
 }
 
 #[test]

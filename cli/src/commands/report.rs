@@ -155,7 +155,7 @@ impl Run {
     fn observe(&mut self, event: &Event) {
         self.recording.push(event);
         self.story.push(event);
-        self.began.get_or_insert(event.wall);
+        self.began.get_or_insert_with(|| event.run_began());
         self.end_ms = self.end_ms.max(event.t_ms);
         if self.not_done.len() < NOT_DONE_MAX {
             self.not_done.extend(NotDone::of(&event.kind));

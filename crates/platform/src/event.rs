@@ -41,6 +41,14 @@ pub struct Event {
     pub kind: EventKind,
 }
 
+impl Event {
+    /// The wall-clock time at which the event's run began. All events of a run agree.
+    pub fn run_began(&self) -> Timestamp {
+        let passed = jiff::SignedDuration::from_millis(i64::try_from(self.t_ms).unwrap_or(i64::MAX));
+        self.wall.checked_sub(passed).unwrap_or(self.wall)
+    }
+}
+
 /// Who saw the event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -129,6 +137,15 @@ mod tests {
 
     fn held(until_ms: u64) -> EventKind {
         EventKind::ScaleDownHeld { service: "tcp".to_owned(), recommended: 1, held_at: 2, until_ms }
+    }
+
+    #[test]
+    fn every_event_of_a_run_tells_when_the_run_began() {
+        let began: Timestamp = "2026-11-21T06:43:21.999999Z".parse().expect("a time");
+        let mut stamper = Stamper::new(Uuid::nil(), Source::Load, began);
+        for t_ms in [0, 1, 700, 86_400_000] {
+            assert_eq!(stamper.stamp(t_ms, held(0)).run_began(), began);
+        }
     }
 
     /// The streams' wall clocks are an hour apart: the clock was set between their beginnings.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use dashboard::Stage;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use local::Ear;
 use parking_lot::Mutex;
 use platform::{
@@ -111,7 +111,7 @@ pub(super) fn tell(stage: &Stage, selection: &str, events: EventStream) -> Resul
         for event in events {
             match event {
                 Ok(event) => {
-                    began.lock().get_or_insert_with(|| beginning(&event));
+                    began.lock().get_or_insert_with(|| event.run_began());
                     stage.push(&event);
                 }
                 Err(TargetError::Interrupted) => return,
@@ -131,7 +131,7 @@ fn hear(ear: &Ear, stage: &Stage, began: &Mutex<Option<Timestamp>>) {
         match ear.next() {
             Ok(event) => {
                 nonsense = 0;
-                let began = *began.lock().get_or_insert_with(|| beginning(&event));
+                let began = *began.lock().get_or_insert_with(|| event.run_began());
                 if is_of_load(&event.kind) {
                     stage.push(&dated(event, began));
                 }
@@ -145,11 +145,6 @@ fn hear(ear: &Ear, stage: &Stage, began: &Mutex<Option<Timestamp>>) {
 fn dated(event: Event, began: Timestamp) -> Event {
     let t_ms = u64::try_from(event.wall.duration_since(began).as_millis()).unwrap_or(0);
     Event { t_ms, ..event }
-}
-
-fn beginning(event: &Event) -> Timestamp {
-    let passed = SignedDuration::from_millis(event.t_ms.cast_signed());
-    event.wall.saturating_sub(passed).unwrap_or(event.wall)
 }
 
 /// What a load says of the platform, the platform says itself.
@@ -178,6 +173,7 @@ pub(crate) fn hearsay_key(selection: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
     use platform::event::{Source, Stamper};
 
     use super::*;
@@ -188,7 +184,7 @@ mod tests {
         let mut platform = Stamper::new(Uuid::nil(), Source::Local, Timestamp::UNIX_EPOCH);
         let mut load = Stamper::new(Uuid::max(), Source::Load, Timestamp::UNIX_EPOCH + hour);
         let warning = || EventKind::Warning { message: String::new() };
-        let began = beginning(&platform.stamp(90_000, warning()));
+        let began = platform.stamp(90_000, warning()).run_began();
         assert_eq!(began, Timestamp::UNIX_EPOCH);
         assert_eq!(dated(load.stamp(7, warning()), began).t_ms, 3_600_007);
         // A clock that was set back.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use platform::{
     Event, EventKind,
     event::{ExpectationResult, LatencySummary, LoadSummary, LoadTick},
@@ -122,10 +122,7 @@ impl Story {
 
     /// Takes the next event.
     pub fn push(&mut self, event: &Event) {
-        if self.began.is_none() {
-            let since = SignedDuration::from_millis(i64::try_from(event.t_ms).unwrap_or(i64::MAX));
-            self.began = Some(event.wall.checked_sub(since).unwrap_or(event.wall));
-        }
+        self.began.get_or_insert_with(|| event.run_began());
         self.end_ms = self.end_ms.max(event.t_ms);
         self.lines.push(event);
         self.services.observe(event.t_ms, &event.kind);
