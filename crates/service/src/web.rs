@@ -8,17 +8,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::{Extension, Router};
+use axum::Router;
+use axum::body::{Body, HttpBody as _};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Sleep;
-use tower_http::timeout::RequestBodyDeadlineLayer;
+use tower_http::timeout::DeadlineBody;
+use tower_service::Service as _;
 use tracing::{debug, warn};
 
 use crate::listen;
@@ -103,7 +106,6 @@ async fn serve_within(
     router: Router,
     connections_max: usize,
 ) {
-    let router = router.layer(RequestBodyDeadlineLayer::new(limits.body));
     let places = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
     let mut shortage_told = false;
     loop {
@@ -113,7 +115,7 @@ async fn serve_within(
                 shortage_told = false;
                 // The service's own time would be lost waiting for acknowledgements.
                 let _ = stream.set_nodelay(true);
-                tokio::spawn(answer(stream, place, limits.stall, router.clone(), connections.0.subscribe()));
+                tokio::spawn(answer(stream, place, limits, router.clone(), connections.0.subscribe()));
             }
             Err(error) => {
                 if !std::mem::replace(&mut shortage_told, true) {
@@ -128,14 +130,21 @@ async fn serve_within(
 async fn answer(
     stream: TcpStream,
     place: OwnedSemaphorePermit,
-    stall: Duration,
+    limits: Limits,
     router: Router,
     mut closing: watch::Receiver<bool>,
 ) {
     let (reset, reader) = (Reset::default(), SlowReader::default());
-    let router = router.layer(Extension(reset.clone())).layer(Extension(reader.clone()));
-    let stream = Connection { stream, reset, reader, stall, stalled: None, _place: place };
-    let service = TowerToHyperService::new(router);
+    // By hand: as layers of the router these would cost each request some allocations.
+    let service = service_fn({
+        let (reset, reader) = (reset.clone(), reader.clone());
+        move |mut request| {
+            request.extensions_mut().insert(reset.clone());
+            request.extensions_mut().insert(reader.clone());
+            router.clone().call(request.map(|body: Incoming| within(limits.body, body)))
+        }
+    });
+    let stream = Connection { stream, reset, reader, stall: limits.stall, stalled: None, _place: place };
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
@@ -153,6 +162,11 @@ async fn answer(
     if let Err(error) = served {
         debug!(%error, "a client is gone");
     }
+}
+
+/// A body that must arrive in time.
+fn within(deadline: Duration, body: Incoming) -> Body {
+    if body.is_end_stream() { Body::empty() } else { Body::new(DeadlineBody::new(deadline, body)) }
 }
 
 /// Whether a connection is reset when it is closed; clones speak of the same connection.
@@ -295,6 +309,7 @@ pub fn runtime(workers: usize) -> io::Result<Runtime> {
 
 #[cfg(test)]
 mod tests {
+    use axum::Extension;
     use axum::routing::{get, post};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::sync::Notify;
