@@ -104,7 +104,8 @@ pub(crate) fn directed(load: Load) -> (platform::event::LoadSummary, Vec<EventKi
             EventKind::LoadTick(_) if told == load.scenario.actions.len() => looks += 1,
             _ => {}
         }
-        if looks == LOOKS_AFTERWARDS {
+        // A second stop would cut off what is outstanding.
+        if looks == LOOKS_AFTERWARDS && !control.is_stopped() {
             control.stop();
         }
     })

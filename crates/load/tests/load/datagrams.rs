@@ -248,7 +248,10 @@ fn a_window_bounds_what_is_outstanding() {
     let received = server.received();
     only(&totals, &[("unanswered", received)]);
     let windows_max = summary.took_ms / 200 + 1;
-    assert!(received % 6 == 0 && (12..=6 * windows_max).contains(&received), "{received}, {summary:?}");
+    assert!(
+        received.is_multiple_of(6) && (12..=6 * windows_max).contains(&received),
+        "{received}, {summary:?}"
+    );
     assert!(totals.messages_late >= received - 6, "all but the first ones: {totals:?}");
 }
 
@@ -280,7 +283,8 @@ phases:
   send: [{ from: 100/s, to: 3900/s, for: 300ms }, { at: 2000/s, for: 200ms }]";
     let burst = Scenario::parse(text, "burst.yaml").unwrap();
     let (summary, events) = run(request(&server, 1).with(|scenario| *scenario = burst));
-    only(&summary.totals, &[]);
+    // What a busy machine has not answered when the load has closed is cut off.
+    only(&summary.totals, &[("unanswered", summary.totals.messages_cut_off)]);
     // The last of them are due in the millisecond in which the load closes.
     assert!((995..=1000).contains(&summary.totals.messages_due), "{:?}", summary.totals);
     let stages: Vec<_> = events
@@ -322,7 +326,8 @@ fn worker_processes_share_the_peers() {
             options.worker = Some(process(worker_program()));
         });
     let (summary, _) = run(load);
-    only(&summary.totals, &[]);
+    // What a busy machine has not answered when the load has closed is cut off.
+    only(&summary.totals, &[("unanswered", summary.totals.messages_cut_off)]);
     assert_eq!((summary.totals.connected_first, summary.totals.closed), (5, 5));
     assert!((490..=500).contains(&summary.totals.messages_due), "{:?}", summary.totals);
 }
