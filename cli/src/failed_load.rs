@@ -3,6 +3,18 @@
 use platform::event::{Counters, LoadSummary};
 use scenario::Scenario;
 
+/// Why streams of a pair that nobody has open are refused, and what to do.
+const OLD_LOCKS: &str = "a client that goes leaves its lock to expire in Redis, so for LOCK_TTL (60 s) after one load the \
+                         next one meets its locks: wait for a minute, or set stream.env.LOCK_RELEASE=true";
+
+/// What is to be known of a load that did not show what it should: some of its streams may have met the locks of a load
+/// before it.
+pub(crate) fn old_locks(summary: &LoadSummary) -> Option<String> {
+    let refused = summary.totals.streams_refused;
+    let as_expected = summary.expectations.iter().all(|result| result.met);
+    (refused > 0 && !as_expected).then(|| format!("{refused} streams were refused: {OLD_LOCKS}"))
+}
+
 /// No attempt to connect succeeded.
 pub(crate) fn nobody_there(summary: &LoadSummary) -> Option<String> {
     let LoadSummary { totals, plan, first_error, .. } = summary;
@@ -19,7 +31,7 @@ pub(crate) fn nobody_there(summary: &LoadSummary) -> Option<String> {
     if totals.streams_refused > 0 {
         return Some(format!(
             "{} answers and refused all {} streams: somebody has their lock, or the user and the profile of --path are \
-             not bound; curl -N shows the reason as a comment",
+             not bound; curl -N shows the reason as a comment; {OLD_LOCKS}",
             plan.target, totals.streams_refused
         ));
     }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::{
     commands::{
         self,
-        explain::{Explained, StateText},
+        explain::{Explained, Running, StateText},
     },
     hint,
     printer::Printer,
@@ -63,9 +63,11 @@ pub(crate) struct UpArgocd {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub(crate) enum Explain {
-    /// Every autoscaled service of a platform.
-    All(Vec<Explained>),
-    /// One service, or a manifest with a state.
+    /// Every service of a platform that is autoscaled or balanced.
+    All(Vec<Running>),
+    /// One service.
+    Service(Running),
+    /// A manifest with a state.
     One(Box<Explained>),
     /// `--print-state`
     State(StateText),

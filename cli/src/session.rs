@@ -337,6 +337,7 @@ impl Run {
         }
         let mut wrong: Vec<String> = self.not_done.iter().map(NotDone::to_string).collect();
         wrong.extend(failed_load::no_answers(&self.summary, scenario));
+        wrong.extend(failed_load::old_locks(&self.summary));
         // A part of it is missing.
         wrong.extend(self.summary.ended_early.clone());
         let all_met = self.summary.expectations.iter().all(|result| result.met);

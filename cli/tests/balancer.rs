@@ -115,6 +115,17 @@ fn forty_users_on_one_server_end_on_six_and_nobody_on_one() {
         if right { Ok(()) } else { Err(format!("{servers} servers: {by_host:?}")) }
     })
     .expect("all are in, on six servers, and none is too full");
+    // Nobody set the replicas but the balancer, and what it did last is explained.
+    assert_eq!(service(&lab, "ws")["set_by_hand"], false);
+    let explained = lab.ok(&["explain", "ws"]);
+    assert!(
+        explained.contains("ws has no autoscaler; the balancer looks after it; 6 replicas"),
+        "{explained}"
+    );
+    assert!(explained.contains("\n  balancer, "), "{explained}");
+    let (one, all) = (lab.json(&["explain", "ws"]), lab.json(&["explain"]));
+    assert!(one["balancer"]["orders"].is_array(), "{one}");
+    assert!(all.to_string().contains("\"replicas\":6"), "{all}");
 
     // Two balancers run. When the one that acts is killed the other one does, and empties the platform.
     let (acts, other) = eventually(SOON, || match acting(&lab) {
@@ -198,4 +209,6 @@ fn beside_an_autoscaler_connections_are_evened_out_behind_four_gateways_and_none
     assert!(!orders.is_empty() && last["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{last}");
     let told = lab.ok(&["status"]);
     assert!(told.contains("  balancer, "), "{told}");
+    let explained = lab.ok(&["explain", "tcp"]);
+    assert!(explained.contains("  balancer, "), "{explained}");
 }

@@ -108,3 +108,90 @@ fn outputs_that_take_nothing_hold_up_and_end_nothing() {
     }
     drop(unread);
 }
+
+#[test]
+fn a_port_that_is_taken_is_told_with_its_holder_and_the_variable() {
+    let lab = Lab::new("serve-taken");
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = taken.local_addr().unwrap();
+    let port = address.port().to_string();
+    let holder = format!("(pid {})", std::process::id());
+    let services = [
+        "tcp",
+        "ws",
+        "ws-client",
+        "balancer",
+        "profiles",
+        "directory",
+        "stream",
+        "page",
+        "gateway",
+        "logger",
+    ];
+    for service in services {
+        for variable in ["PORT", "ADMIN_PORT"] {
+            if (service, variable) == ("logger", "PORT") {
+                continue;
+            }
+            let other = if variable == "PORT" { "ADMIN_PORT" } else { "PORT" };
+            let mut command = lab.command(&["serve", service]);
+            command.env("HOST", "127.0.0.1").env(variable, &port).env(other, "0");
+            command.env("ENDPOINTS_FILE", lab.state().join("endpoints.json"));
+            command.env("KAFKA_BROKERS", "127.0.0.1:1").env("ELASTICSEARCH_ENDPOINT", "http://127.0.0.1:1");
+            let output = command.output().unwrap();
+            let said = lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{service}: {said}");
+            for words in [address.to_string(), format!("; {variable} takes another port"), holder.clone()] {
+                assert!(said.contains(&words), "{service}: {words} is missing in {said}");
+            }
+        }
+    }
+}
+
+/// What a service says on stderr until a line has all of `words`.
+fn says(mut command: std::process::Command, words: &[&str]) {
+    use std::io::BufRead as _;
+    let mut service = Service(command.stderr(Stdio::piped()).spawn().unwrap());
+    let stderr = io::BufReader::new(service.0.stderr.take().unwrap());
+    let (send, lines) = std::sync::mpsc::channel();
+    std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
+    let mut all = Vec::new();
+    while let Ok(line) = lines.recv_timeout(DEADLINE) {
+        all.push(line);
+        if all.last().is_some_and(|line| words.iter().all(|word| line.contains(word))) {
+            return;
+        }
+    }
+    panic!("{words:?} in {all:#?}");
+}
+
+#[test]
+fn a_balancer_on_its_own_says_at_once_what_it_sees_and_waits_for() {
+    let lab = Lab::new("serve-balancer");
+    let redis = fixtures::Redis::start();
+    let at = redis.settings();
+    let balancer = |variables: &[(&str, &str)]| {
+        let mut command = lab.command(&["serve", "balancer"]);
+        command.env("HOST", "127.0.0.1").env("PORT", "0").env("ADMIN_PORT", "0");
+        command.env("REDIS_HOST", &at.host).env("REDIS_PORT", at.port.to_string());
+        command.env_remove("PLAYCTL_PLATFORM");
+        // The first decision is far away.
+        command.env("UTILIZATION_INTERVAL", "1h").env("BALANCE_INTERVAL", "1h");
+        command.envs(variables.iter().copied());
+        command
+    };
+    says(balancer(&[("REDIS_PORT", "1")]), &["Redis at", "nothing is decided until Redis answers"]);
+    says(balancer(&[]), &["Redis lists no sessions", "waiting for servers that list theirs"]);
+    says(
+        balancer(&[("KUBERNETES_APP_LABEL", "tcp")]),
+        &["connections are counted by a platform", "PLAYCTL_PLATFORM", "SESSIONS_FROM=redis"],
+    );
+    says(
+        balancer(&[("PLAYCTL_PLATFORM", "nobody")]),
+        &["PLAYCTL_PLATFORM=nobody: no platform of this name runs here", "playctl --platform nobody up"],
+    );
+    redis.say(&["SET", "WsSession#1", r#"{"userId":"u","sessionId":"1","hostId":"10.0.0.1"}"#]);
+    redis.say(&["SET", "WsSession#2", "{"]);
+    says(balancer(&[]), &["sees the service", "\"servers\":1", "\"sessions\":1"]);
+    says(balancer(&[]), &["WsSession#2", "are no sessions", "\"count\":1"]);
+}

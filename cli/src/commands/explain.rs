@@ -16,7 +16,10 @@ use autoscale::{
     manifest::{self, Entry, Manifest, ManifestError},
 };
 use jiff::{Timestamp, tz::TimeZone};
-use platform::{Target, exit};
+use platform::{
+    ServiceKind, Target, exit,
+    target::{Decided, ServiceSnapshot},
+};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -30,11 +33,11 @@ use comparison::Comparison;
 /// No manifest comes near; it keeps a wrong file name from filling the memory.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Explain what the autoscaler does next, why, and what would change it
+/// Explain what the autoscaler does next, why, and what would change it; and what the balancer last ordered
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  playctl explain                           every autoscaled service
+  playctl explain                           every autoscaled or balanced service
   playctl explain tcp --output json
   kubectl get hpa tcp -o yaml > hpa.yaml
   playctl explain --hpa hpa.yaml --print-state > state.yaml    to be edited
@@ -44,7 +47,7 @@ Examples:
 The state file says what the autoscaler sees: the replicas, pods, metrics, and what it remembers. Its format is in
 docs/autoscaling.md.")]
 pub(crate) struct Args {
-    /// The service, such as tcp; default: every autoscaled one
+    /// The service, such as tcp; default: every one that is autoscaled or balanced
     service: Option<String>,
     /// What the autoscaler in --hpa FILE sees, as YAML or JSON; - for stdin
     #[arg(long, value_name = "FILE", group = "given")]
@@ -94,6 +97,26 @@ pub(crate) struct Explained {
     controller: Option<Comparison>,
 }
 
+/// A service of a running platform.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Running {
+    Autoscaled {
+        #[serde(flatten)]
+        explained: Box<Explained>,
+        /// What a balancer last ordered beside the autoscaler, as the moving of connections.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        balancer: Option<Decided>,
+    },
+    /// It has no autoscaler: a balancer sets its replicas, or only moves its connections.
+    Balanced {
+        name: String,
+        /// Replicas that are wanted.
+        replicas: u32,
+        balancer: Decided,
+    },
+}
+
 /// The result of `--print-state` as a document.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct StateText {
@@ -115,21 +138,20 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             context.printer.document(&results::Explain::One(Box::new(explained)));
         }
         (None, _, Some(service)) => {
-            let explained = running(&*platform_source::target(context)?, service)?;
-            print(context, &explained);
-            context.printer.document(&results::Explain::One(Box::new(explained)));
+            let running = running(&*platform_source::target(context)?, service)?;
+            print_running(context, &running);
+            context.printer.document(&results::Explain::Service(running));
         }
         (None, _, None) => {
             let target = platform_source::target(context)?;
             let services = target.snapshot()?.services;
-            let autoscaled = services.iter().filter(|service| service.autoscaler.is_some());
-            let all =
-                autoscaled.map(|service| running(&*target, &service.name)).collect::<Result<Vec<_>, _>>()?;
+            let told = services.iter().filter(|of| of.autoscaler.is_some() || of.balanced.is_some());
+            let all = told.map(|service| running(&*target, &service.name)).collect::<Result<Vec<_>, _>>()?;
             if all.is_empty() {
                 return Err(Failure::usage("no service of this platform is autoscaled"));
             }
-            for explained in &all {
-                print(context, explained);
+            for running in &all {
+                print_running(context, running);
             }
             context.printer.document(&results::Explain::All(all));
         }
@@ -137,12 +159,67 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     Ok(exit::DONE)
 }
 
-/// The autoscaler of a running service, beside what its controller says, if that is not ours.
-fn running(target: &dyn Target, service: &str) -> Result<Explained, Failure> {
-    let explained = explain(service, &target.autoscaler(service)?)?;
+/// The autoscaler of a running service, beside what its controller says, if that is not ours, and its balancer.
+fn running(target: &dyn Target, service: &str) -> Result<Running, Failure> {
+    let services = target.snapshot()?.services;
+    let (desired, balancer) = balanced(&services, service);
+    let case = match (target.autoscaler(service), balancer) {
+        (Ok(case), _) => case,
+        (Err(_), Some(balancer)) if !is_autoscaled(&services, service) => {
+            return Ok(Running::Balanced { name: service.to_owned(), replicas: desired, balancer });
+        }
+        (Err(error), _) => {
+            let failure = Failure::from(error);
+            let waits = has_balancer(&services) && !is_autoscaled(&services, service);
+            let hint =
+                "; the balancer of this platform has ordered nothing for it so far: playctl logs balancer";
+            let hint = if waits { hint } else { "" };
+            return Err(Failure { message: format!("{}{hint}", failure.message), ..failure });
+        }
+    };
+    let (_, balancer) = balanced(&services, service);
+    let explained = explain(service, &case)?;
     let reported = target.reported(service)?;
     let controller = reported.map(|reported| Comparison::of(&explained.explanation, reported));
-    Ok(Explained { controller, ..explained })
+    Ok(Running::Autoscaled { explained: Box::new(Explained { controller, ..explained }), balancer })
+}
+
+/// How many replicas a service is to have, and what a balancer last ordered.
+fn balanced(services: &[ServiceSnapshot], service: &str) -> (u32, Option<Decided>) {
+    let found = services.iter().find(|of| of.name == service);
+    found.map_or((0, None), |found| (found.desired, found.balanced.clone()))
+}
+
+fn is_autoscaled(services: &[ServiceSnapshot], service: &str) -> bool {
+    services.iter().any(|of| of.name == service && of.autoscaler.is_some())
+}
+
+fn has_balancer(services: &[ServiceSnapshot]) -> bool {
+    services.iter().any(|of| of.name == ServiceKind::Balancer.name() && of.desired > 0)
+}
+
+fn print_running(context: &Context, running: &Running) {
+    match running {
+        Running::Autoscaled { explained, balancer } => {
+            print(context, explained);
+            context.printer.lines(balancer.iter().map(|decided| decided_in_words(decided, clock::wall())));
+        }
+        Running::Balanced { name, replicas, balancer } => {
+            let replicas = counted(*replicas);
+            let head = format!("{name} has no autoscaler; the balancer looks after it; {replicas} wanted");
+            context.printer.lines([head, decided_in_words(balancer, clock::wall())]);
+        }
+    }
+}
+
+fn counted(replicas: u32) -> String {
+    format!("{replicas} replica{}", if replicas == 1 { " is" } else { "s are" })
+}
+
+/// What a balancer last ordered, and why.
+fn decided_in_words(Decided { at, orders, reason }: &Decided, now: Timestamp) -> String {
+    let ago = now.duration_since(*at).as_secs().max(0);
+    format!("  balancer, {ago} s ago: {}: {reason}", orders.join(", "))
 }
 
 fn print(context: &Context, explained: &Explained) {

@@ -19,7 +19,7 @@ use platform::{
 use scenario::{
     Every, Expect, Expectation, Hold, LoadDuration, Payload, Policy, Profile, Protocol, Rate, Scenario,
     Share, Stage,
-    fit::{Requirement, Unfit},
+    fit::{Needed, Requirement, Unfit},
     parse_count,
 };
 
@@ -224,6 +224,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     }
     let protocol = args.shape.protocol.or_else(|| addresses.iter().find_map(|text| load::protocol(text)));
     let scenario = context.interrupt.ending_at_once(|| args.shape.lay_over(named, protocol))?;
+    check_variables(&scenario)?;
     let mut options = args.shape.options();
     let is_cluster = context.global.target != TargetKind::Local;
     if is_cluster && (args.inside.in_cluster || addresses.is_empty()) {
@@ -286,6 +287,18 @@ pub(crate) fn scenario(
 ) -> Outcome {
     let scenario = shape.lay_over(Some(scenario_named(name)?), shape.protocol)?;
     against(context, target, scenario, shape.options(), outputs)
+}
+
+/// A platform does not show what variables its services were given, so a misspelt one would pass for ever.
+fn check_variables(scenario: &Scenario) -> Result<(), Failure> {
+    for needed in &scenario.values {
+        if let Requirement::Of { service, needed: Needed::Variable { name, .. } } = needed
+            && let Some(wrong) = super::serve::misspelt(service, name)
+        {
+            return Err(Failure::usage(format!("{}: values: {needed}: {wrong}", scenario.name)));
+        }
+    }
+    Ok(())
 }
 
 fn check_fit(scenario: &Scenario, target: &dyn Target) -> Result<(), Failure> {
@@ -535,6 +548,20 @@ mod tests {
             "playctl up -f streams --set stream.autoscaling=null --set stream.replicas=2 --set stream.env.LOCK_TTL=6 \
              --set stream.env.LOCK_REFRESH=1"
         );
+    }
+
+    #[test]
+    fn a_misspelt_variable_of_a_scenario_is_an_error_and_none_of_ours_has_one() {
+        let mut scenario = broadcast();
+        scenario.values.push("balancer.env.SHED_RAT=300".parse().unwrap());
+        let message = check_variables(&scenario).unwrap_err().message;
+        assert_eq!(
+            message,
+            "broadcast: values: balancer.env.SHED_RAT=300: balancer reads no variable SHED_RAT; did you mean SHED_RATE?"
+        );
+        for (name, _) in scenario::names() {
+            assert!(check_variables(&scenario::find(name).unwrap()).is_ok(), "{name}");
+        }
     }
 
     #[test]

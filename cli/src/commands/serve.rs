@@ -4,6 +4,7 @@ mod balanced;
 
 use clap::{Arg, ArgMatches, Command, FromArgMatches, Subcommand};
 use platform::{ServiceKind, exit};
+use service::listen::Refused;
 use service::settings::{Env, Variable, table};
 use service::{Shutdown, logs};
 
@@ -159,12 +160,29 @@ gateway (8000) or a server (8088), with ws-client on 8089 beside it."
     }
 }
 
+/// What is wrong with the name of a variable that a service is given: a service of ours does not read it. Where it runs,
+/// others may; so only a name that is close to one of its own is a mistake for certain.
+pub(crate) fn misspelt(service: &str, variable: &str) -> Option<String> {
+    let program = programs().find(|program| program.name == service)?;
+    let known = || program.variables.iter().map(|known| known.name);
+    if known().any(|name| name == variable) {
+        return None;
+    }
+    let nearest = yaml::nearest(variable, known())?;
+    Some(format!("{service} reads no variable {variable}; did you mean {nearest}?"))
+}
+
 fn programs() -> impl Iterator<Item = Program> {
     ServiceKind::ALL.into_iter().map(program).chain([GATEWAY])
 }
 
-fn ended<E: std::fmt::Display>(result: Result<(), E>) -> Outcome {
-    result.map(|()| exit::DONE).map_err(Failure::failed)
+fn ended<E: std::error::Error + 'static>(result: Result<(), E>) -> Outcome {
+    result.map(|()| exit::DONE).map_err(|error| {
+        let refused = Refused::within(&error).filter(|refused| refused.is_taken());
+        let holder = refused.and_then(|refused| local::holder(refused.protocol, refused.address));
+        let holder = holder.map(|holder| format!("; it is taken by {holder}")).unwrap_or_default();
+        Failure::failed(format!("{error}{holder}"))
+    })
 }
 
 fn shutdown() -> Result<Shutdown, Failure> {
@@ -259,6 +277,20 @@ mod tests {
                 let parsed = <crate::args::Cli as clap::Parser>::try_parse_from(&words);
                 assert!(parsed.is_ok() && words[2] == name, "{line}: {:?}", parsed.err());
             }
+        }
+    }
+
+    #[test]
+    fn a_variable_that_is_nearly_one_of_a_service_is_named() {
+        let told = |service, variable| misspelt(service, variable).unwrap_or_default();
+        assert_eq!(told("tcp", "BUF_SIZE"), "tcp reads no variable BUF_SIZE; did you mean BUFF_SIZE?");
+        assert_eq!(
+            told("balancer", "SHED_RAT"),
+            "balancer reads no variable SHED_RAT; did you mean SHED_RATE?"
+        );
+        assert!(told("gateway", "ACCEPT_RAT").ends_with("did you mean ACCEPT_RATE?"));
+        for (service, variable) in [("tcp", "BUFF_SIZE"), ("tcp", "RUST_BACKTRACE"), ("nginx", "PORTS")] {
+            assert_eq!(misspelt(service, variable), None, "{service} {variable}");
         }
     }
 

@@ -43,11 +43,9 @@ fn render(snapshot: &Snapshot, selection: &str, now: Timestamp, width: usize) ->
     for problem in &snapshot.problems {
         lines.extend(wrapped(&format!("PROBLEM: {problem}"), width));
     }
-    let has_balancer =
-        snapshot.services.iter().any(|service| service.name == "balancer" && ready(service) > 0);
     for service in &snapshot.services {
         lines.push(String::new());
-        let remarks = remarks(service, has_balancer);
+        let remarks = remarks(service);
         service_lines(&mut lines, selection, service, &remarks, now, width);
     }
     if snapshot.parts.is_empty() {
@@ -167,8 +165,8 @@ fn service_lines(
     }
 }
 
-/// What is special about its number of replicas. Where a balancer runs, it sets numbers as people do.
-fn remarks(service: &ServiceSnapshot, has_balancer: bool) -> String {
+/// What is special about its number of replicas.
+fn remarks(service: &ServiceSnapshot) -> String {
     let mut remarks = String::new();
     if service.stopped {
         let _ = write!(remarks, " (stopped; start it with: playctl start {})", service.name);
@@ -177,7 +175,6 @@ fn remarks(service: &ServiceSnapshot, has_balancer: bool) -> String {
         remarks.push_str(match &service.autoscaler {
             Some(_) if service.desired == 0 => " (set by hand; the autoscaler is off while it has 0)",
             Some(_) => " (set by hand; the autoscaler continues from there)",
-            None if has_balancer => " (set by the balancer, or by hand)",
             None => " (set by hand)",
         });
     }
@@ -327,20 +324,6 @@ mod tests {
         for word in ["4194304", "117.7Mi", "250m", "127.77.2.1:40000", "1 d 3 h", "0.1.0", "set by hand"] {
             assert!(wide.contains(word), "{word} is missing in {wide}");
         }
-    }
-
-    #[test]
-    fn a_number_that_a_balancer_may_have_set_is_not_said_to_be_set_by_hand() {
-        let now = Timestamp::from_second(100_000).unwrap();
-        let mut snapshot = snapshot();
-        snapshot.services[0].autoscaler = None;
-        assert!(render(&snapshot, "", now, 200).join("\n").contains("(set by hand)"));
-        let mut balancer = snapshot.services[0].clone();
-        "balancer".clone_into(&mut balancer.name);
-        balancer.replicas[0].phase = ReplicaPhase::Ready;
-        snapshot.services.push(balancer);
-        let text = render(&snapshot, "", now, 200).join("\n");
-        assert!(text.contains("tcp: ") && text.contains("(set by the balancer, or by hand)"), "{text}");
     }
 
     #[test]

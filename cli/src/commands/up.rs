@@ -180,10 +180,23 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     Ok(exit::DONE)
 }
 
+/// Names variables that no service reads and that look like one that it does.
+#[cfg(feature = "local")]
+fn tell_misspelt(context: &Context, values: &Values) {
+    let of_services = values.services().map(|service| (service.name.as_str(), &service.env));
+    for (name, env) in of_services.chain([("gateway", &values.gateway.env)]) {
+        for wrong in env.keys().filter_map(|variable| super::serve::misspelt(name, variable)) {
+            context.printer.note(&format!("{name}.env: {wrong}"));
+        }
+    }
+}
+
 /// Brings the platform up and shows how it goes. After an interruption, or a failure, nothing is left of a
 /// platform that was not up before.
 pub(crate) fn bring_up(context: &Context, what: &BringUp) -> Result<(Arc<dyn Target>, Applied), Failure> {
     let values = Values::load(&what.source()).map_err(Failure::usage)?;
+    #[cfg(feature = "local")]
+    tell_misspelt(context, &values);
     let target = platform_source::target(context)?;
     let wanted = Wanted { values: &values, chart: what.chart.as_deref(), nodes: what.nodes };
     let mut timeline = platform_source::timeline(context);

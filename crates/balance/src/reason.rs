@@ -141,15 +141,15 @@ impl fmt::Display for Reason {
             }
             Self::Within { share, min, max, gone } => {
                 if share.is_below(*min) {
-                    write!(f, "{share} < {min} %, but no server can be spared")?;
+                    write!(f, "{share} < {min} %, but no active server can be spared")?;
                 } else {
                     write!(f, "{share}, from {min} to {max} %")?;
                 }
                 if gone.is_empty() {
                     return f.write_str(": nothing to do");
                 }
-                let are = verb(gone, "is", "are");
-                write!(f, "; {} {are} inactive and without sessions: {are} removed", gone.join(", "))
+                let (are, go) = (verb(gone, "is", "are"), verb(gone, "goes", "go"));
+                write!(f, "; {} {are} inactive and without sessions, and so {go}", gone.join(", "))
             }
             Self::NobodyThere { kept, from } => {
                 write!(f, "no sessions on any of {}: only {kept} stays", counted(u64::from(*from), "server"))

@@ -30,7 +30,7 @@ pub(crate) struct Service {
     pub(crate) desired: u32,
     /// Stopped by hand: none runs, whatever is desired.
     pub(crate) stopped: bool,
-    /// The number was set by hand, and the autoscaler has not changed it since.
+    /// The number was set by hand, and neither the autoscaler nor a balancer has changed it since.
     pub(crate) set_by_hand: bool,
     /// The number of replicas that have no place.
     pub(crate) without_place: u32,
@@ -181,12 +181,14 @@ impl Controller {
         self.services.insert(wanted.kind, service);
     }
 
-    /// Sets how many replicas there should be, by hand.
+    /// Sets how many replicas there should be, by hand or as a balancer has just said that it does.
     pub(crate) fn set_desired(&mut self, kind: ServiceKind, replicas: u32) -> u32 {
         let Some(service) = self.services.get_mut(&kind) else { return replicas };
         let from = std::mem::replace(&mut service.desired, replicas);
-        service.set_by_hand = service.set_by_hand || from != replicas;
         if from != replicas {
+            let ordered = format!("{from} → {replicas}");
+            service.set_by_hand =
+                !service.balanced.as_ref().is_some_and(|balanced| balanced.orders.contains(&ordered));
             self.event(EventKind::ReplicasSet { service: kind.name().to_owned(), from, to: replicas });
         }
         from

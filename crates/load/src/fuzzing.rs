@@ -71,7 +71,7 @@ pub fn read_stream(pieces: &[&[u8]]) -> Stream {
             begun.extend_from_slice(&rest[..taken]);
             match head::read(&begun) {
                 head::Answer::Partial => continue,
-                head::Answer::Stream { length, body: found } => {
+                head::Answer::Stream { length, body: found, .. } => {
                     rest = &rest[length - before..];
                     body.insert(found)
                 }

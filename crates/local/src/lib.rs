@@ -47,6 +47,11 @@ mod slot;
 mod target;
 mod turn;
 
+/// Who listens at an address of this machine, in words; `None`: nobody that can be seen.
+pub fn holder(protocol: platform::values::Protocol, address: std::net::SocketAddr) -> Option<String> {
+    kernel::port::holder(protocol, address).map(|holder| holder.to_string())
+}
+
 pub use hearsay::{Ear, Voice, deafen};
 pub use target::{LocalTarget, Page, opener};
 pub use turn::BalancerTurn;

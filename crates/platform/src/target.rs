@@ -290,7 +290,7 @@ pub struct ServiceSnapshot {
     /// Stopped by hand: none runs until it is started again, whatever is desired.
     #[serde(default)]
     pub stopped: bool,
-    /// `desired` was set by hand, and the autoscaler has not changed it since.
+    /// `desired` was set by hand, and neither the autoscaler nor a balancer has changed it since.
     #[serde(default)]
     pub set_by_hand: bool,
     /// How many of the desired replicas have no place yet.

@@ -34,6 +34,7 @@ fn plan() -> LoadPlan {
     LoadPlan {
         name: "tcp-10k".to_owned(),
         protocol: "tcp".to_owned(),
+        service: None,
         target: "127.0.0.1:10000".to_owned(),
         connections: 10_000,
         joining: 0,

@@ -105,8 +105,9 @@ pub(crate) struct Series {
     /// For a datagram load: messages a second, by which its service is scaled.
     messages: Samples<f64>,
     rate: MessageRate,
-    /// The load's protocol, which is also the name of our service.
+    /// The load's protocol, and the service that it loads.
     protocol: String,
+    loaded: String,
     services: BTreeMap<String, Replicas>,
     /// Time of the last event.
     pub(crate) end_ms: u64,
@@ -166,6 +167,9 @@ impl Series {
             }
             EventKind::LoadStarted { plan } => {
                 self.protocol.clone_from(&plan.protocol);
+                // Records that do not say it are of a time when most services had their protocol's name.
+                let of_protocol = if plan.protocol == "sse" { "stream" } else { &plan.protocol };
+                plan.service.as_deref().unwrap_or(of_protocol).clone_into(&mut self.loaded);
                 self.rate = MessageRate::begun(t_ms);
             }
             EventKind::LoadTick(tick) => {
@@ -192,12 +196,12 @@ impl Series {
         self.protocol == "udp"
     }
 
-    /// The service to draw: the one whose replicas changed most, or that is loaded.
+    /// The service to draw: the one that is loaded, or else the one whose replicas changed most.
     pub(crate) fn busiest(&self) -> Option<(&str, &Replicas)> {
         let known = self.services.iter().filter(|(_, replicas)| !replicas.desired.is_empty());
         known
             .rev()
-            .max_by_key(|(name, replicas)| (replicas.changes, **name == self.protocol))
+            .max_by_key(|(name, replicas)| (**name == self.loaded, replicas.changes))
             .map(|(name, replicas)| (name.as_str(), replicas))
     }
 
@@ -247,6 +251,10 @@ pub(crate) fn total(values_milli: &BTreeMap<String, i64>) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+    use platform::event::{Source, Stamper};
+    use uuid::Uuid;
+
     use super::*;
 
     #[test]
@@ -261,6 +269,33 @@ mod tests {
         assert!(times.last().is_some_and(|last| *last > 998_000));
         let steps: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
         assert!(steps.iter().max() <= steps.iter().min().map(|step| step * 2).as_ref(), "evenly spaced");
+    }
+
+    /// What is drawn with a load, where four services have replicas and those of `directory` change most.
+    fn drawn(protocol: &str, service: Option<&str>) -> String {
+        let plan = serde_json::json!({
+            "name": "load", "protocol": protocol, "service": service, "target": "a:1", "connections": 1,
+            "connect_interval_us": 1, "message_interval_ms": null, "payload": "", "duration_ms": 1,
+            "duration_from_ramp": false,
+        });
+        let set = |service: &str, from, to| EventKind::ReplicasSet { service: service.to_owned(), from, to };
+        let mut kinds = vec![EventKind::LoadStarted { plan: serde_json::from_value(plan).unwrap() }];
+        kinds.extend(["balancer", "directory", "stream", "tcp"].map(|service| set(service, 0, 1)));
+        kinds.extend([2, 3, 4].map(|to| set("directory", to - 1, to)));
+        let mut stamper = Stamper::new(Uuid::nil(), Source::Local, Timestamp::UNIX_EPOCH);
+        let mut series = Series::default();
+        for kind in kinds {
+            series.observe(&stamper.stamp(0, kind));
+        }
+        series.busiest().unwrap().0.to_owned()
+    }
+
+    #[test]
+    fn the_service_that_is_loaded_is_drawn_though_another_one_scales() {
+        assert_eq!(drawn("sse", Some("stream")), "stream");
+        assert_eq!(drawn("tcp", Some("tcp")), "tcp");
+        assert_eq!(drawn("sse", None), "stream", "of a record that does not say it");
+        assert_eq!(drawn("ws", Some("ws")), "directory", "nothing is known of ws");
     }
 
     #[test]

@@ -17,6 +17,7 @@ fn plan() -> LoadPlan {
     LoadPlan {
         name: "udp-burst".to_owned(),
         protocol: "udp".to_owned(),
+        service: None,
         target: "127.0.0.1:10001".to_owned(),
         connections: 64,
         joining: 0,

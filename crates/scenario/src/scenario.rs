@@ -343,6 +343,7 @@ impl Scenario {
         LoadPlan {
             name: self.name.clone(),
             protocol: self.protocol.name().to_owned(),
+            service: Some(self.service.clone()),
             target,
             connections: self.phases.ramp.connections,
             joining: self.joining(),

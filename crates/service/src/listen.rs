@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use platform::values::Protocol;
+use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::settings::Host;
+use crate::settings::{Host, Variable, common};
 
 /// How many connections may wait to be accepted. The kernel lowers it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -20,7 +21,57 @@ const BACKLOG: i32 = 4096;
 /// # Errors
 /// What the kernel says, with the address.
 pub fn tcp(host: Host, port: u16) -> io::Result<TcpListener> {
-    on(host, port, bind_tcp)
+    on(Protocol::Tcp, CLIENTS, host, port, bind_tcp)
+}
+
+/// The same for the admin port.
+///
+/// # Errors
+/// What the kernel says, with the address.
+pub fn admin(host: Host, port: u16) -> io::Result<TcpListener> {
+    on(Protocol::Tcp, ADMIN, host, port, bind_tcp)
+}
+
+/// The variables of an address and a port.
+type Variables = (&'static Variable, &'static str);
+
+const CLIENTS: Variables = (&common::HOST, "PORT");
+const ADMIN: Variables = (&common::ADMIN_HOST, common::ADMIN_PORT.name);
+
+/// Why an address cannot be listened on: the inner error of what the functions of this module return.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}{}", self.remedy())]
+pub struct Refused {
+    pub protocol: Protocol,
+    pub address: SocketAddr,
+    variables: Variables,
+    source: io::Error,
+}
+
+impl Refused {
+    /// What an error, or one behind it, says of an address.
+    pub fn within<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
+        let refused = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        match refused.and_then(|inner| inner.downcast_ref()) {
+            Some(refused) => Some(refused),
+            None => Self::within(error.source()?),
+        }
+    }
+
+    /// Whether somebody else has it.
+    pub fn is_taken(&self) -> bool {
+        self.source.kind() == io::ErrorKind::AddrInUse
+    }
+
+    fn remedy(&self) -> String {
+        let (host, port) = self.variables;
+        match self.source.kind() {
+            io::ErrorKind::AddrInUse => format!("; {port} takes another port, {} another address", host.name),
+            io::ErrorKind::PermissionDenied => format!("; {port} takes another port"),
+            io::ErrorKind::AddrNotAvailable => format!("; {} takes an address of this machine", host.name),
+            _ => String::new(),
+        }
+    }
 }
 
 /// What the kernel may hold for each direction of an accepted connection. It doubles these numbers, counts its own
@@ -82,7 +133,7 @@ pub struct UdpOptions {
 /// # Errors
 /// What the kernel says, with the address.
 pub fn udp(host: Host, port: u16, options: UdpOptions) -> io::Result<Vec<UdpSocket>> {
-    on(host, port, |address| {
+    on(Protocol::Udp, CLIENTS, host, port, |address| {
         if options.sockets == 1 {
             return Ok(vec![bind_udp(address, false, options)?]);
         }
@@ -93,7 +144,7 @@ pub fn udp(host: Host, port: u16, options: UdpOptions) -> io::Result<Vec<UdpSock
 }
 
 fn bind_udp(address: SocketAddr, shared: bool, options: UdpOptions) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(socket2::Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
@@ -105,19 +156,28 @@ fn bind_udp(address: SocketAddr, shared: bool, options: UdpOptions) -> io::Resul
 }
 
 /// Binds `host`, and `0.0.0.0` instead of `::` where there is no IPv6.
-fn on<T>(host: Host, port: u16, bind: impl Fn(SocketAddr) -> io::Result<T>) -> io::Result<T> {
+fn on<T>(
+    protocol: Protocol,
+    variables: Variables,
+    host: Host,
+    port: u16,
+    bind: impl Fn(SocketAddr) -> io::Result<T>,
+) -> io::Result<T> {
+    let named = |address, source: io::Error| {
+        io::Error::new(source.kind(), Refused { protocol, address, variables, source })
+    };
     let address = SocketAddr::new(host.0, port);
     match bind(address) {
         Err(error) if host == Host::ANY && ipv6_is_off(&error) => {
             let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
-            bind(address).map_err(|error| named(address, &error))
+            bind(address).map_err(|error| named(address, error))
         }
-        other => other.map_err(|error| named(address, &error)),
+        other => other.map_err(|error| named(address, error)),
     }
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(socket2::Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
@@ -133,10 +193,6 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
 fn ipv6_is_off(error: &io::Error) -> bool {
     let off = [rustix::io::Errno::AFNOSUPPORT, rustix::io::Errno::ADDRNOTAVAIL];
     off.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
-}
-
-fn named(address: SocketAddr, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
 }
 
 #[cfg(test)]
@@ -158,7 +214,31 @@ mod tests {
         let address = first.local_addr().unwrap();
         let error = tcp(Host::LOOPBACK, address.port()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
-        assert!(error.to_string().contains(&address.to_string()), "{error}");
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("cannot listen on {address}: ")), "{text}");
+        assert!(text.ends_with("; PORT takes another port, HOST another address"), "{text}");
+        let admin_text = admin(Host::LOOPBACK, address.port()).unwrap_err().to_string();
+        assert!(
+            admin_text.ends_with("; ADMIN_PORT takes another port, ADMIN_HOST another address"),
+            "{text}"
+        );
+        let error = crate::Error::Listen(error);
+        let refused = Refused::within(&error).unwrap();
+        assert_eq!((refused.protocol, refused.address, refused.is_taken()), (Protocol::Tcp, address, true));
+        assert!(Refused::within(&crate::Error::Start(io::Error::other("no"))).is_none());
+    }
+
+    #[test]
+    fn an_address_of_another_machine_names_the_variable() {
+        let host = Host([192, 0, 2, 1].into());
+        for (error, variable) in [(tcp(host, 0), "HOST"), (admin(host, 0), "ADMIN_HOST")] {
+            let error = error.unwrap_err();
+            assert!(
+                error.to_string().ends_with(&format!("; {variable} takes an address of this machine")),
+                "{error}"
+            );
+            assert!(!Refused::within(&error).unwrap().is_taken());
+        }
     }
 
     const UDP: UdpOptions =

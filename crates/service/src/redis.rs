@@ -111,6 +111,11 @@ pub async fn keys_under(
     connection: &mut MultiplexedConnection,
     prefix: &str,
 ) -> RedisResult<BTreeSet<String>> {
+    let keys = scan(connection, prefix).await?;
+    Ok(keys.into_iter().filter_map(|key| String::from_utf8(key).ok()).collect())
+}
+
+async fn scan(connection: &mut MultiplexedConnection, prefix: &str) -> RedisResult<BTreeSet<Vec<u8>>> {
     // A scan may give a key twice.
     let mut all = BTreeSet::new();
     let mut cursor = 0_u64;
@@ -118,7 +123,7 @@ pub async fn keys_under(
         let mut scan = Cmd::new();
         scan.arg("SCAN").arg(cursor).arg("MATCH").arg(format!("{prefix}*")).arg("COUNT").arg(BATCH);
         let (next, keys): (u64, Vec<Vec<u8>>) = scan.query_async(connection).await?;
-        all.extend(keys.into_iter().filter_map(|key| String::from_utf8(key).ok()));
+        all.extend(keys);
         if next == 0 {
             return Ok(all);
         }
@@ -126,24 +131,44 @@ pub async fn keys_under(
     }
 }
 
-/// The values of the keys that begin with `prefix`. One that went meanwhile is left out, and so is one too long to be
-/// ours.
+/// Why a value cannot be one that services wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotOurs {
+    #[error("the key is not text")]
+    KeyNotText,
+    #[error("the value is longer than {VALUE_BYTES_MAX} bytes")]
+    TooLong,
+}
+
+/// The values of the keys that begin with `prefix`; a key that is not text is shown as far as it is. One that went
+/// meanwhile is left out.
 ///
 /// # Errors
 /// The connection is broken.
 pub async fn values_under(
     connection: &mut MultiplexedConnection,
     prefix: &str,
-) -> RedisResult<BTreeMap<String, Vec<u8>>> {
-    let keys: Vec<String> = keys_under(connection, prefix).await?.into_iter().collect();
+) -> RedisResult<BTreeMap<String, Result<Vec<u8>, NotOurs>>> {
     let mut all = BTreeMap::new();
+    let mut keys = Vec::new();
+    for key in scan(connection, prefix).await? {
+        match String::from_utf8(key) {
+            Ok(key) => keys.push(key),
+            Err(error) => {
+                let key = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                all.insert(key, Err(NotOurs::KeyNotText));
+            }
+        }
+    }
     for keys in keys.chunks(BATCH) {
         let mut get = Cmd::new();
         get.arg("MGET").arg(keys);
         let values: Vec<Option<Vec<u8>>> = get.query_async(connection).await?;
-        let values = keys.iter().zip(values).filter_map(|(key, value)| Some((key, value?)));
-        let values = values.filter(|(_, value)| value.len() <= VALUE_BYTES_MAX);
-        all.extend(values.map(|(key, value)| (key.clone(), value)));
+        for (key, value) in keys.iter().zip(values) {
+            let Some(value) = value else { continue };
+            let fits = value.len() <= VALUE_BYTES_MAX;
+            all.insert(key.clone(), if fits { Ok(value) } else { Err(NotOurs::TooLong) });
+        }
     }
     Ok(all)
 }

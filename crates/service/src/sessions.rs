@@ -1,4 +1,6 @@
-//! What services with sessions in Redis share: the name of an instance there, and the orders to move sessions.
+//! What services with sessions in Redis share: the name of an instance there, all
+//! sessions, and the orders to move some.
 
 pub mod host_id;
+pub mod listed;
 pub mod orders;

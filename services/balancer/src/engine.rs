@@ -5,11 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use balance::{Decision, Excess, Fleet, Order, Pace, Portion, Reason, Utilization};
+use platform::TargetError;
 use platform::target::{Balanced, ServiceSnapshot};
 use service::Readiness;
+use service::sessions::listed::Noticed;
 use tracing::{info, warn};
 
 use crate::actor::{Actor, Seen, words};
+use crate::ended::{Ended, Lives};
 use crate::foresight::{Foresight, ScaleDown};
 use crate::metrics::Metrics;
 use crate::sessions::{Listed, Store};
@@ -18,6 +21,9 @@ use crate::{Platform, Policy, Settings, fleet};
 /// The parts that `/readyz` calls degraded.
 const REDIS: &str = "redis";
 const PLATFORM: &str = "platform";
+/// Connections are counted by platforms.
+const NOTHING_TO_SEE: &str = "connections are counted by a platform, and there is none: PLAYCTL_PLATFORM or \
+                              BALANCER_KUBECONFIG names one; SESSIONS_FROM=redis takes sessions that servers list in Redis";
 
 /// What the loop and requests share.
 pub(crate) struct Shared {
@@ -37,7 +43,7 @@ impl Shared {
     pub(crate) fn new(
         settings: Settings,
         platform: Platform,
-        metrics: Arc<Metrics>,
+        (metrics, noticed): (Arc<Metrics>, [Noticed; 2]),
         readiness: Readiness,
     ) -> Self {
         let actor = match platform {
@@ -47,7 +53,7 @@ impl Shared {
                 None
             }
         };
-        let store = Store::new(settings.redis.clone());
+        let store = Store::new(settings.redis.clone(), noticed);
         let (orders, moved_by_hand) = (AtomicU64::new(0), AtomicU64::new(0));
         Self { settings, store, actor, metrics, readiness, orders, moved_by_hand }
     }
@@ -66,8 +72,13 @@ impl Shared {
         Ok(shed)
     }
 
-    fn platform_failed(&self, error: &platform::TargetError) -> String {
-        let reason = error.to_string();
+    fn platform_failed(&self, error: &TargetError) -> String {
+        let reason = match (error, &self.settings.local_platform) {
+            (TargetError::NotRunning { .. }, Some(name)) => format!(
+                "PLAYCTL_PLATFORM={name}: no platform of this name runs here; start it with: playctl --platform {name} up"
+            ),
+            _ => error.to_string(),
+        };
         self.platform_degraded(&reason);
         reason
     }
@@ -75,7 +86,7 @@ impl Shared {
     fn platform_degraded(&self, reason: &str) {
         self.metrics.platform_failures.inc();
         if self.readiness.degrade(PLATFORM, reason) {
-            warn!(error = %reason, "the platform does not do what it is asked for");
+            warn!(error = %reason, "the service cannot be looked after, and is tried again");
         }
     }
 
@@ -92,12 +103,16 @@ impl Shared {
                 Ok(Some(listed))
             }
             Err(reason) => {
-                self.metrics.redis_failures.inc();
-                if self.readiness.degrade(REDIS, &reason) {
-                    warn!(error = %reason, "sessions are not known, so nothing is decided");
-                }
+                self.redis_failed(&reason);
                 Err(())
             }
+        }
+    }
+
+    fn redis_failed(&self, reason: &str) {
+        self.metrics.redis_failures.inc();
+        if self.readiness.degrade(REDIS, reason) {
+            warn!(error = %reason, "sessions are not known, so nothing is decided until Redis answers");
         }
     }
 }
@@ -108,10 +123,13 @@ pub(crate) struct Engine {
     utilization: Utilization,
     excess: Excess,
     foresight: Foresight,
+    lives: Lives,
     pace: Pace,
     began: Instant,
     /// What was told last, so that "nothing to do" is not told again and again.
     told: Vec<Reason>,
+    /// Whether there was no server at the last look; absent: it has not looked yet.
+    saw_nothing: Option<bool>,
     /// Whether it was its turn at the last look; absent: it has not looked yet.
     acts: Option<bool>,
 }
@@ -124,9 +142,11 @@ impl Engine {
             utilization: Utilization::new(rules),
             excess: Excess::new(excess),
             foresight: Foresight::default(),
+            lives: Lives::default(),
             pace: Pace::default(),
             began: clock::now(),
             told: Vec::new(),
+            saw_nothing: None,
             acts: None,
         }
     }
@@ -147,6 +167,7 @@ impl Engine {
         self.utilization = Utilization::new(self.shared.settings.rules);
         self.excess = Excess::new(self.shared.settings.excess);
         self.foresight = Foresight::default();
+        self.lives = Lives::default();
         self.pace = Pace::default();
         self.told.clear();
         acts
@@ -166,6 +187,8 @@ impl Engine {
         };
         let mut utilize = interval(self.shared.settings.utilization_interval);
         let mut balance = interval(self.shared.settings.balance_interval);
+        // Until the first decision is due nobody would know what it sees, and what it waits for.
+        self.look(Look::See).await;
         loop {
             let portion_in = self.pace.next_due().map(|at_ms| at_ms.saturating_sub(self.now_ms()));
             let next_portion = async {
@@ -204,10 +227,11 @@ impl Engine {
     }
 
     async fn look(&mut self, look: Look) {
-        if !self.is_its_turn() {
-            return;
+        let only_sees = matches!(look, Look::See);
+        if !only_sees && !self.is_its_turn() {
+            return self.stand_by().await;
         }
-        let Ok(listed) = self.shared.listed().await else { return };
+        let Ok(mut listed) = self.shared.listed().await else { return };
         let service = match &self.shared.actor {
             None => None,
             Some(actor) => match actor.look().await {
@@ -232,18 +256,91 @@ impl Engine {
                 }
             },
         };
-        if let Some(service) = &service {
+        if let Some(service) = service.as_ref().filter(|_| !only_sees) {
             self.tell_scale_down(service);
+            if let Some(listed) = &mut listed
+                && self.remove_ended(service, listed).await.is_err()
+            {
+                return;
+            }
         }
         let settings = &self.shared.settings;
         let fleet = match (&service, &listed) {
             (Some(service), listed) => fleet::of_platform(service, listed.as_ref(), settings),
             (None, Some(listed)) => fleet::of_redis(listed, settings),
-            (None, None) => return,
+            (None, None) => {
+                self.shared.platform_degraded(NOTHING_TO_SEE);
+                return;
+            }
         };
+        self.tell_sight(&fleet, listed.is_some());
+        if only_sees {
+            return;
+        }
         self.shared.metrics.seen(&fleet);
         let decisions = self.decide(look, fleet, service.as_ref()).await;
         self.obey(decisions, service.as_ref()).await;
+    }
+
+    /// What it saw at its start is the other one's matter now. But on a platform of this machine that does not run nobody
+    /// has the turn, and all would stand by in silence.
+    async fn stand_by(&self) {
+        let Shared { readiness, settings, actor, .. } = &*self.shared;
+        readiness.restore(REDIS);
+        if settings.local_platform.is_some()
+            && let Some(actor) = actor
+            && let Err(error @ TargetError::NotRunning { .. }) = actor.look().await
+        {
+            self.shared.platform_failed(&error);
+        } else {
+            readiness.restore(PLATFORM);
+        }
+    }
+
+    /// Says how much there is to look after: at first, and when there is something after nothing or nothing after
+    /// something.
+    fn tell_sight(&mut self, fleet: &Fleet, in_redis: bool) {
+        let is_empty = fleet.servers.is_empty();
+        if self.saw_nothing.replace(is_empty) == Some(is_empty) {
+            return;
+        }
+        let Settings { service, redis, utilization_interval: every, .. } = &self.shared.settings;
+        match (is_empty, self.shared.actor.is_some()) {
+            (true, true) => info!(service, "it has no replica: waiting for one"),
+            (true, false) => info!(
+                %redis,
+                ?every,
+                "Redis lists no sessions under WsSession# or SseSession#: waiting for servers that list theirs there"
+            ),
+            (false, _) => info!(
+                service,
+                servers = fleet.servers.len(),
+                sessions = fleet.connections(),
+                in_redis,
+                ?every,
+                "sees the service"
+            ),
+        }
+    }
+
+    /// Removes the sessions that servers left which have ended.
+    async fn remove_ended(&mut self, service: &ServiceSnapshot, listed: &mut Listed) -> Result<(), ()> {
+        let Ended { keys, of_present } = self.lives.part(service, listed);
+        if keys.is_empty() {
+            return Ok(());
+        }
+        if let Err(reason) = self.shared.store.remove(&keys).await {
+            self.shared.redis_failed(&reason);
+            return Err(());
+        }
+        info!(
+            sessions = keys.len(),
+            "sessions of servers that have ended are removed: their users come back"
+        );
+        let now_ms = self.now_ms();
+        self.utilization.shed(now_ms, of_present);
+        self.excess.shed(now_ms, of_present);
+        Ok(())
     }
 
     /// Counts scale-downs by autoscalers, and whether they were foreseen.
@@ -280,6 +377,7 @@ impl Engine {
         let is_autoscaled = service.is_some_and(|service| service.autoscaler.is_some());
         let excess = self.is_excess(service);
         match look {
+            Look::See => Vec::new(),
             Look::Utilize if excess => {
                 if let Some(actor) = self.shared.actor.as_ref().filter(|_| is_autoscaled) {
                     fleet.foreseen = self.foresight.look(actor.autoscaler().await.as_ref());
@@ -358,6 +456,9 @@ impl Engine {
 /// What a look is for.
 #[derive(Debug, Clone, Copy)]
 enum Look {
+    /// To say what there is. Nothing is decided, and so it is nobody's turn: of a balancer that was killed, another one
+    /// takes over at its next look, and not the same again.
+    See,
     Utilize,
     Balance,
 }

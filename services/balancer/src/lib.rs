@@ -13,6 +13,7 @@
 //! counted.
 
 mod actor;
+mod ended;
 mod engine;
 mod fleet;
 mod foresight;

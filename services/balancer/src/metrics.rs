@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `balancer_servers{traffic}` | servers at the last look, `active` and `inactive` |
 //! | `balancer_sessions` | sessions, or connections, at the last look |
+//! | `balancer_sessions_left_out{key}` | values in Redis under `WsSession#` and `SseSession#` that were no sessions at the last look |
 //! | `balancer_decisions_total` | decisions that ordered something |
 //! | `balancer_orders_total{order}` | orders that were carried out: `activate`, `deactivate`, `deletion_cost`, `scale`, `shed` |
 //! | `balancer_acts` | 1: it is this balancer's turn to act; 0: another one acts |
@@ -22,6 +23,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use service::metrics::{by_label, counter};
+use service::sessions::listed::Noticed;
+
+use crate::sessions::Kind;
 
 /// See the module.
 #[derive(Debug)]
@@ -42,7 +46,8 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn register(registry: &mut Registry) -> Arc<Self> {
+    /// The metrics, and what counts values that are no sessions.
+    pub(crate) fn register(registry: &mut Registry) -> (Arc<Self>, [Noticed; 2]) {
         let registry = registry.sub_registry_with_prefix("balancer");
         service::logs::register(registry);
         let servers: Family<[(&'static str, &'static str); 1], Gauge> = Family::default();
@@ -62,7 +67,8 @@ impl Metrics {
             "foreseen",
             ["yes", "no"],
         );
-        Arc::new(Self {
+        let noticed = Noticed::register(registry, Kind::ALL.map(Kind::prefix));
+        let metrics = Arc::new(Self {
             active: servers.get_or_create_owned(&[("traffic", "active")]),
             inactive: servers.get_or_create_owned(&[("traffic", "inactive")]),
             sessions,
@@ -76,7 +82,8 @@ impl Metrics {
             moved: counter(registry, "moved", "Sessions that were asked to move"),
             redis_failures,
             platform_failures,
-        })
+        });
+        (metrics, noticed)
     }
 
     pub(crate) fn seen(&self, fleet: &Fleet) {

@@ -38,16 +38,17 @@ impl Server {
     pub fn bind(settings: Settings, platform: Platform, shutdown: Shutdown) -> Result<Self, Error> {
         let listener = listen::tcp(settings.host, settings.port).map_err(Error::Listen)?;
         let address = listener.local_addr().map_err(Error::Listen)?;
-        let admin_listener = listen::tcp(settings.admin_host, settings.admin_port).map_err(Error::Listen)?;
+        let admin_listener =
+            listen::admin(settings.admin_host, settings.admin_port).map_err(Error::Listen)?;
         let readiness = Readiness::new();
         let mut registry = Registry::default();
-        let metrics = Metrics::register(&mut registry);
+        let (metrics, noticed) = Metrics::register(&mut registry);
         let pod = logs::pod_name(settings.pod_name.as_deref());
         let pages = Pages::new(readiness.clone(), registry).with_info("balancer", &pod, None);
         let admin = Admin::start(admin_listener, pages).map_err(Error::Admin)?;
         let runtime = web::runtime(1).map_err(Error::Start)?;
         info!(%pod, %address, admin = %admin.address(), service = settings.service, "started");
-        let shared = Arc::new(Shared::new(settings, platform, metrics, readiness.clone()));
+        let shared = Arc::new(Shared::new(settings, platform, (metrics, noticed), readiness.clone()));
         Ok(Self { address, admin, readiness, runtime, listener, shared, shutdown })
     }
 

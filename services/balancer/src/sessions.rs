@@ -6,12 +6,15 @@ use std::fmt;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use service::redis::{self, Cmd, MultiplexedConnection, RedisResult};
+use service::sessions::listed::{self, Noticed};
 use tokio::sync::Semaphore;
 
 /// Beginning of the keys of clients that were turned away for lack of room.
 const REFUSED: &str = "WsRefused#";
 /// Requests for all sessions that are answered at a time; the rest wait. Each holds all of them.
 const READS_AT_A_TIME: usize = 4;
+/// Keys that one request removes.
+const KEYS_AT_A_TIME: usize = 500;
 
 /// What a session is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +24,10 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    fn prefix(self) -> &'static str {
+    pub(crate) const ALL: [Self; 2] = [Self::Ws, Self::Sse];
+
+    /// Beginning of the keys.
+    pub(crate) const fn prefix(self) -> &'static str {
         match self {
             Self::Ws => "WsSession#",
             Self::Sse => "SseSession#",
@@ -40,6 +46,9 @@ impl Kind {
 /// A session, as everybody reads it in Redis.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Session {
+    /// Under which it is in Redis.
+    #[serde(skip)]
+    pub(crate) key: String,
     #[serde(rename = "userId", default, skip_serializing_if = "Option::is_none")]
     pub(crate) user: Option<String>,
     #[serde(rename = "sessionId")]
@@ -61,6 +70,7 @@ pub(crate) struct Listed {
 pub(crate) struct Store {
     settings: redis::Settings,
     reads: Semaphore,
+    noticed: [Noticed; 2],
     connection: Mutex<Option<MultiplexedConnection>>,
 }
 
@@ -71,22 +81,23 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    pub(crate) fn new(settings: redis::Settings) -> Self {
-        Self { settings, reads: Semaphore::new(READS_AT_A_TIME), connection: Mutex::new(None) }
+    /// `noticed`: where what is no session is told, as [`Kind::ALL`] has them.
+    pub(crate) fn new(settings: redis::Settings, noticed: [Noticed; 2]) -> Self {
+        Self { settings, reads: Semaphore::new(READS_AT_A_TIME), noticed, connection: Mutex::new(None) }
     }
 
     /// # Errors
     /// Redis is away.
     pub(crate) async fn all(&self, kind: Kind) -> Result<Vec<Session>, String> {
-        self.with(async |connection| read(connection, kind).await).await
+        self.with(async |connection| self.read(connection, kind).await).await
     }
 
     /// # Errors
     /// Redis is away.
     pub(crate) async fn listed(&self) -> Result<Listed, String> {
         let read_all = async |connection: &mut MultiplexedConnection| {
-            let ws = read(connection, Kind::Ws).await?;
-            let sse = read(connection, Kind::Sse).await?;
+            let ws = self.read(connection, Kind::Ws).await?;
+            let sse = self.read(connection, Kind::Sse).await?;
             let here: BTreeSet<&str> = ws.iter().filter_map(|session| session.user.as_deref()).collect();
             let refused = redis::keys_under(connection, REFUSED).await?;
             let users = refused.iter().filter_map(|key| key.strip_prefix(REFUSED));
@@ -110,6 +121,29 @@ impl Store {
         self.with(publish).await.map(drop)
     }
 
+    /// Removes keys.
+    ///
+    /// # Errors
+    /// Redis is away.
+    pub(crate) async fn remove(&self, keys: &[String]) -> Result<(), String> {
+        let remove = async |connection: &mut MultiplexedConnection| {
+            for part in keys.chunks(KEYS_AT_A_TIME) {
+                let mut remove = Cmd::new();
+                remove.arg("DEL").arg(part);
+                remove.query_async::<()>(connection).await?;
+            }
+            Ok(())
+        };
+        self.with(remove).await
+    }
+
+    async fn read(&self, connection: &mut MultiplexedConnection, kind: Kind) -> RedisResult<Vec<Session>> {
+        let listed: listed::Listed<Session> = listed::read(connection, kind.prefix()).await?;
+        self.noticed[kind as usize].note(&listed.left_out);
+        let sessions = listed.sessions.into_iter();
+        Ok(sessions.map(|(key, session)| Session { key, ..session }).collect())
+    }
+
     /// A connection that failed is not used again, because what it was doing is not known.
     async fn with<T>(
         &self,
@@ -127,10 +161,4 @@ impl Store {
         *self.connection.lock() = outcome.is_ok().then_some(connection);
         outcome.map_err(told)
     }
-}
-
-async fn read(connection: &mut MultiplexedConnection, kind: Kind) -> RedisResult<Vec<Session>> {
-    let values = redis::values_under(connection, kind.prefix()).await?;
-    // What is no session is left out.
-    Ok(values.into_values().filter_map(|value| serde_json::from_slice(&value).ok()).collect())
 }

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -34,6 +34,9 @@ struct State {
     told: Vec<Balanced>,
     fails: bool,
     uncounted: bool,
+    restarts: BTreeMap<u8, u32>,
+    /// Replicas whose process was killed for good.
+    stopped: BTreeSet<u8>,
 }
 
 impl Noted {
@@ -85,12 +88,12 @@ impl Target for Noted {
             pid: None,
             started: None,
             server_id: None,
-            phase: ReplicaPhase::Ready,
+            phase: if state.stopped.contains(number) { ReplicaPhase::Stopped } else { ReplicaPhase::Ready },
             reason: None,
             since: Timestamp::UNIX_EPOCH,
             traffic: *traffic,
             deletion_cost: *cost,
-            restarts: 0,
+            restarts: state.restarts.get(number).copied().unwrap_or(0),
             connections: (!state.uncounted).then_some(1000),
             packets_per_second: None,
             packets_received: None,
@@ -284,6 +287,44 @@ fn what_others_write_under_the_same_names_hides_no_session() {
     let (status, listed) = ask(balancer.address, "GET", "/ws-session/all");
     assert_eq!((status, listed.matches("sessionId").count()), (200, 9));
     balancer.expect_all_well();
+    // Four values and a key that is not text.
+    balancer.expect_metric("balancer_sessions_left_out{key=\"WsSession#\"}", 5);
+    balancer.expect_metric("balancer_sessions_left_out{key=\"SseSession#\"}", 0);
+}
+
+/// What a killed server leaves in Redis would count for half a minute, and its users twice once they are back.
+#[test]
+fn sessions_of_a_server_that_was_killed_do_not_count_beside_those_of_users_who_are_back() {
+    type Kill = fn(&mut State);
+    let kills: [(&str, Kill); 3] = [
+        ("gone", |state| _ = state.replicas.remove(&1)),
+        ("stopped", |state| _ = state.stopped.insert(1)),
+        ("started again", |state| _ = state.restarts.insert(1, 1)),
+    ];
+    for (how, kill) in kills {
+        let (redis, platform) = (Redis::start(), Noted::with(3, false));
+        for host in 0..3 {
+            sessions(&redis, "WsSession", &format!("10.0.0.{host}"), 4);
+        }
+        let balancer = start(&redis, acts_on(&platform), &[]);
+        balancer.expect_metric("balancer_sessions", 12);
+        // Sessions of a host that is no replica count: all in Redis do.
+        sessions(&redis, "WsSession", "10.9.9.9", 1);
+        balancer.expect_metric("balancer_sessions", 13);
+        kill(&mut platform.state.lock());
+        for user in 0..4 {
+            let value =
+                format!(r#"{{"userId":"u-10.0.0.1-{user}","sessionId":"b-{user}","hostId":"10.0.0.0"}}"#);
+            redis.say(&["SET", &format!("WsSession#b-{user}"), &value]);
+        }
+        eventually(how, || {
+            let listed = ask(balancer.address, "GET", "/ws-session/all").1;
+            listed.matches("sessionId").count() == 13 && !listed.contains("\"10.0.0.1\"")
+        });
+        balancer.expect_metric("balancer_sessions", 13);
+        let calls = platform.calls();
+        assert!(calls.iter().all(|call| !call.starts_with("scale")), "{how}: {calls:?}");
+    }
 }
 
 #[test]

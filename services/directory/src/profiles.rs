@@ -23,7 +23,7 @@ use crate::metrics::Metrics;
 
 /// The part that `/readyz` calls degraded while `profiles` is away.
 pub(crate) const PART: &str = "profiles";
-/// Calls at a time, and lists among them; the others wait for their turn.
+/// Calls at a time, and lists of each [`Reader`]; the others wait for their turn.
 const CALLS_AT_A_TIME: usize = 64;
 const LISTS_AT_A_TIME: usize = 16;
 /// How long a call may wait for its turn, and for a connection.
@@ -50,6 +50,13 @@ pub(crate) struct Profile {
     pub(crate) users: Vec<Uuid>,
 }
 
+/// Who reads a list, and so how long it takes: clients may be slow, and must not hold up what needs no more than a moment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Reader {
+    Client,
+    Directory,
+}
+
 /// Why a call gave nothing.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Failure {
@@ -64,7 +71,8 @@ pub(crate) struct Profiles {
     client: Client,
     url: Origin,
     calls: Arc<Semaphore>,
-    lists: Arc<Semaphore>,
+    /// As [`Reader`] has them.
+    lists: [Arc<Semaphore>; 2],
     metrics: Arc<Metrics>,
     readiness: Readiness,
 }
@@ -92,7 +100,7 @@ impl Profiles {
             client,
             url,
             calls: Arc::new(Semaphore::new(CALLS_AT_A_TIME)),
-            lists: Arc::new(Semaphore::new(LISTS_AT_A_TIME)),
+            lists: [(); 2].map(|()| Arc::new(Semaphore::new(LISTS_AT_A_TIME))),
             metrics,
             readiness,
         })
@@ -120,15 +128,15 @@ impl Profiles {
     }
 
     pub(crate) async fn users(&self) -> Result<List<User>, Failure> {
-        self.list("/users").await
+        self.list("/users", Reader::Client).await
     }
 
-    pub(crate) async fn profiles(&self) -> Result<List<Profile>, Failure> {
-        self.list("/profiles").await
+    pub(crate) async fn profiles(&self, reader: Reader) -> Result<List<Profile>, Failure> {
+        self.list("/profiles", reader).await
     }
 
     pub(crate) async fn profiles_of(&self, user: Uuid) -> Result<List<Profile>, Failure> {
-        self.list(&format!("/profiles/user/{user}")).await
+        self.list(&format!("/profiles/user/{user}"), Reader::Directory).await
     }
 
     /// Stores a user; the id.
@@ -166,8 +174,8 @@ impl Profiles {
         serde_json::from_slice(&bytes).map_err(|error| self.away(&error))
     }
 
-    async fn list<T>(&self, path: &str) -> Result<List<T>, Failure> {
-        let turn = turn(&self.lists).await?;
+    async fn list<T>(&self, path: &str, reader: Reader) -> Result<List<T>, Failure> {
+        let turn = turn(&self.lists[reader as usize]).await?;
         let response = self.answer(self.request(Method::GET, path)).await?;
         Ok(List { response, elements: Elements::default(), _turn: turn, _of: PhantomData })
     }

@@ -31,7 +31,7 @@ use uuid::Uuid;
 
 use crate::metrics::Metrics;
 use crate::opened::Opened;
-use crate::profiles::{Failure, List, Profile, Profiles, User};
+use crate::profiles::{Failure, List, Profile, Profiles, Reader, User};
 use crate::testdata::Testdata;
 
 /// Users that a search for suggestions can tell apart.
@@ -130,7 +130,7 @@ async fn users(app: &App) -> Answer {
 }
 
 async fn profiles(app: &App) -> Answer {
-    lines(app.profiles.profiles().await?, |text, Profile { id, users }| {
+    lines(app.profiles.profiles(Reader::Client).await?, |text, Profile { id, users }| {
         let _ = write!(text, "Profile(id={id}, users=[");
         for (index, user) in users.iter().enumerate() {
             let _ = write!(text, "{}{user}", if index > 0 { ", " } else { "" });
@@ -177,7 +177,7 @@ where
 }
 
 async fn suggested(app: &App) -> Answer {
-    let mut list = app.profiles.profiles().await?;
+    let mut list = app.profiles.profiles(Reader::Directory).await?;
     let (mut once, mut more) = (BTreeSet::new(), BTreeSet::new());
     while let Some(profiles) = list.next().await? {
         for user in profiles.into_iter().flat_map(|profile: Profile| profile.users) {

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
-use fixtures::{DEADLINE, Redis, Running, eventually, half_requests, settles};
+use fixtures::{
+    DEADLINE, Redis, Running, eventually, half_requests, opens_and_aborts, settles, slow_clients,
+};
 use serde_json::{Value, json};
 use service::Shutdown;
 use service::settings::Env;
@@ -269,6 +271,41 @@ fn ten_thousand_half_requests_leave_nothing_behind() {
     half_requests(directory.address);
     assert_eq!(text(&directory, "/users"), format!("User(id={user}, name=x)"));
     directory.expect_all_well();
+}
+
+#[test]
+#[ignore = "takes long: .ci/run crowds"]
+fn ten_thousand_openings_and_aborts_leave_nothing_behind() {
+    let (profiles, redis) = (start_profiles(&[]), Redis::start());
+    let directory = start(profiles.address, &redis, &[]);
+    let user = create(&profiles, "/users", &json!({"name": "x"}));
+    create(&profiles, "/profiles", &json!({"users": [user]}));
+    let paths = ["/users", "/profiles", "/suggested", "/health", "/nothing"];
+    let requests = paths.map(|path| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
+    let login = format!("GET /login/{user} HTTP/1.1\r\nHost: x\r\n\r\n");
+    let requests: Vec<&str> = requests.iter().chain([&login]).map(String::as_str).collect();
+    opens_and_aborts(directory.address, &requests);
+    assert_eq!(text(&directory, "/users"), format!("User(id={user}, name=x)"));
+    directory.expect_all_well();
+}
+
+/// Each holds one of the lists that are read from `profiles` at a time.
+#[test]
+fn clients_that_read_nothing_hold_up_none_who_wants_no_list() {
+    let (profiles, redis) = (start_profiles(&[]), Redis::start());
+    // That many lists at a time take a while.
+    let directory = start(profiles.address, &redis, &[("PROFILES_TIMEOUT", "60")]);
+    // 4 MB in all, more than the kernel takes for a client.
+    let users: Vec<String> =
+        (0..10_000).map(|number| format!("8a377bc6-c2e7-42db-bf80-{number:012x}")).collect();
+    for _ in 0..11 {
+        create(&profiles, "/profiles", &json!({"users": users}));
+    }
+    slow_clients(directory.address, "GET /profiles HTTP/1.1\r\nHost: x\r\n\r\n", 20, || {
+        assert_eq!(text(&directory, &format!("/login/{ID}")), "");
+        assert!(text(&directory, "/suggested").starts_with("Suggested users: 8a377bc6"));
+        directory.expect_all_well();
+    });
 }
 
 /// Whatever is refused is refused in the same form, which no browser takes for a page.

@@ -1,7 +1,7 @@
 //! Bringing the gateway up, and its life until the end of its drain.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -340,9 +340,7 @@ fn admin(
     bound: &Bound,
     readiness: Readiness,
 ) -> io::Result<Admin> {
-    let address = SocketAddr::new(settings.admin_host.0, settings.admin_port);
-    let listener = TcpListener::bind(address)
-        .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?;
+    let listener = service::listen::admin(settings.admin_host, settings.admin_port)?;
     let stats = Arc::clone(stats);
     let registry = match bound {
         Bound::Tcp(_) => metrics::registry(stats, clusters.clone(), settings.protocol),

@@ -43,7 +43,7 @@ impl Server {
     /// # Errors
     /// What is unavailable: see [`Error`].
     pub fn bind(settings: Settings, shutdown: Shutdown) -> Result<Self, Error> {
-        let listener = listen::tcp(settings.host, settings.admin_port).map_err(Error::Listen)?;
+        let listener = listen::admin(settings.host, settings.admin_port).map_err(Error::Listen)?;
         let readiness = Readiness::new();
         let mut registry = Registry::default();
         let metrics = Arc::new(Metrics::register(&mut registry));

@@ -37,7 +37,7 @@ impl Server {
             settings;
         let listener = listen::tcp(host, port).map_err(Error::Listen)?;
         let address = listener.local_addr().map_err(Error::Listen)?;
-        let admin_listener = listen::tcp(admin_host, admin_port).map_err(Error::Listen)?;
+        let admin_listener = listen::admin(admin_host, admin_port).map_err(Error::Listen)?;
         let readiness = Readiness::new();
         let mut registry = Registry::default();
         let views = metrics::views(&mut registry);

@@ -46,7 +46,8 @@ impl Server {
     pub fn bind(settings: Settings, shutdown: Shutdown) -> Result<Self, Error> {
         let listener = listen::tcp(settings.host, settings.port).map_err(Error::Listen)?;
         let address = listener.local_addr().map_err(Error::Listen)?;
-        let admin_listener = listen::tcp(settings.admin_host, settings.admin_port).map_err(Error::Listen)?;
+        let admin_listener =
+            listen::admin(settings.admin_host, settings.admin_port).map_err(Error::Listen)?;
         let readiness = Readiness::new();
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);

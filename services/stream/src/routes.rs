@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
@@ -18,6 +18,8 @@ use crate::page;
 use crate::profiles::Profiles;
 
 const ELSEWHERE: &str = "There is nothing here. Use /index/userId/profileId/ or /stream/userId/profileId/\n";
+/// Which replica answers.
+const HOST_NAME: HeaderName = HeaderName::from_static("host-name");
 const ONLY_GET: &str = "Only GET and HEAD do something here.\n";
 
 /// What requests need.
@@ -94,23 +96,34 @@ async fn open(
     };
     // Who asks for the head alone wants no lock.
     if method == Method::HEAD {
-        return events(Body::empty());
+        return app.events(Body::empty());
     }
     match app.open(pair, reset).await {
         Ok(stream) => {
             // It skips events instead.
             reader.allow();
-            events(Body::new(stream))
+            app.events(Body::new(stream))
         }
         Err((refused, reason)) => {
             app.parts.metrics.refused(refused);
             let text = app.parts.feed.refusal(&reason, clock::wall().as_second());
-            events(Body::from(text))
+            app.events(Body::from(text))
         }
     }
 }
 
 impl App {
+    fn events(&self, body: Body) -> Response {
+        let headers =
+            [(header::CONTENT_TYPE, "text/event-stream;charset=UTF-8"), (header::CACHE_CONTROL, "no-cache")];
+        let mut response = (headers, body).into_response();
+        // The first event, which has it too, comes after a second.
+        if let Ok(host) = HeaderValue::from_str(&self.host) {
+            response.headers_mut().insert(HOST_NAME, host);
+        }
+        response
+    }
+
     async fn open(&self, pair: (Uuid, Uuid), reset: Reset) -> Result<Events, (Refused, String)> {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return Err((Refused::Full, "this replica has as many streams as it may have".into()));
@@ -127,10 +140,4 @@ impl App {
             Err(_) => Err((Refused::Redis, "Redis does not answer".into())),
         }
     }
-}
-
-fn events(body: Body) -> Response {
-    let headers =
-        [(header::CONTENT_TYPE, "text/event-stream;charset=UTF-8"), (header::CACHE_CONTROL, "no-cache")];
-    (headers, body).into_response()
 }

@@ -62,7 +62,8 @@ impl Server {
         let listener = listen::tcp(settings.host, settings.port).map_err(Error::Listen)?;
         listen::bound_buffers_at(&listener, SEND_BUFFER_BYTES).map_err(Error::Listen)?;
         let address = listener.local_addr().map_err(Error::Listen)?;
-        let admin_listener = listen::tcp(settings.admin_host, settings.admin_port).map_err(Error::Listen)?;
+        let admin_listener =
+            listen::admin(settings.admin_host, settings.admin_port).map_err(Error::Listen)?;
 
         let readiness = Readiness::new();
         let mut registry = Registry::default();

@@ -16,6 +16,7 @@
 //! | `tcp_presence_writes_total` | transactions with this server's clients that etcd has taken |
 //! | `tcp_presence_failures_total` | requests to etcd that failed |
 //! | `tcp_presence_servers` | servers whose clients `WHO` knows, this one included; 0 without etcd |
+//! | `tcp_presence_left_out_total{what}` | what was found in etcd among servers' clients and was none of theirs: `key`, `chunk` |
 //! | `tcp_log_lines_total`, `tcp_log_lines_shipped_total`, `tcp_log_lines_dropped_total` | log lines for Kafka, those it has taken, and those that did not reach it |
 //! | `tcp_log_lines_unwritten_total` | log lines that stderr did not take |
 //!
@@ -106,6 +107,8 @@ pub(crate) struct Metrics {
     pub(crate) presence_writes: Counter,
     pub(crate) presence_failures: Counter,
     pub(crate) presence_servers: Gauge,
+    /// Keys and chunks.
+    pub(crate) presence_left_out: [Counter; 2],
 }
 
 impl Metrics {
@@ -123,6 +126,8 @@ impl Metrics {
         let names = CommandName::ALL.map(|(_, name)| name);
         let commands = by_label(registry, "commands", "Commands, by name", "command", names);
         let [cache_failures, broadcast_failures] = backend_failures(registry, ["cache", "broadcast"]);
+        let help = "What was found in etcd among servers' clients and was none of theirs";
+        let presence_left_out = by_label(registry, "presence_left_out", help, "what", ["key", "chunk"]);
         let mut counter = |name, help| counter(registry, name, help);
         Self {
             opened: counter("connections_opened", "Connections accepted"),
@@ -136,6 +141,7 @@ impl Metrics {
             presence_writes: counter("presence_writes", "Transactions with clients that etcd has taken"),
             presence_failures: counter("presence_failures", "Requests to etcd that failed"),
             presence_servers,
+            presence_left_out,
             closed,
             commands,
             cache_failures,

@@ -106,7 +106,16 @@ pub(crate) fn start(
         readiness: readiness.clone(),
         lease: parking_lot::Mutex::new(None),
     };
-    let watcher = Watcher { client: client.clone(), lease_ttl, roster, others, wake, metrics, readiness };
+    let watcher = Watcher {
+        client: client.clone(),
+        lease_ttl,
+        roster,
+        others,
+        wake,
+        metrics,
+        readiness,
+        told: Default::default(),
+    };
     Background::start("presence", move |stopped| async move {
         tokio::select! {
             // A message and a dropped sender both mean: stop.

@@ -48,7 +48,8 @@ impl Server {
         let sockets = listen::udp(settings.host, settings.port, options).map_err(Error::Listen)?;
         // The settings have at least one worker.
         let address = sockets[0].local_addr().map_err(Error::Listen)?;
-        let admin_listener = listen::tcp(settings.admin_host, settings.admin_port).map_err(Error::Listen)?;
+        let admin_listener =
+            listen::admin(settings.admin_host, settings.admin_port).map_err(Error::Listen)?;
 
         let readiness = Readiness::new();
         let mut registry = Registry::default();

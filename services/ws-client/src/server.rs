@@ -37,7 +37,8 @@ impl Server {
         let Settings { host, port, server_host, server_port, .. } = settings;
         let listener = listen::tcp(host, port).map_err(Error::Listen)?;
         let address = listener.local_addr().map_err(Error::Listen)?;
-        let admin_listener = listen::tcp(settings.admin_host, settings.admin_port).map_err(Error::Listen)?;
+        let admin_listener =
+            listen::admin(settings.admin_host, settings.admin_port).map_err(Error::Listen)?;
         let readiness = Readiness::new();
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::HeaderValue;
 use axum::http::header::SEC_WEBSOCKET_PROTOCOL;
-use futures_util::StreamExt as _;
+use futures_util::{SinkExt as _, StreamExt as _};
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::net::TcpStream;
@@ -14,7 +14,8 @@ use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use tracing::info;
@@ -174,10 +175,28 @@ async fn stay(socket: &mut Socket) -> String {
         match message {
             Ok(Message::Close(Some(frame))) => reason = format!("{} {}", u16::from(frame.code), frame.reason),
             Ok(_) => {}
-            Err(error) => return error.to_string(),
+            Err(error) => {
+                if let Some(code) = fault(&error) {
+                    let frame = CloseFrame { code, reason: "".into() };
+                    // A server that breaks the protocol may not read it either.
+                    let _ = timeout(CLOSE_TIMEOUT, socket.send(Message::Close(Some(frame)))).await;
+                }
+                return error.to_string();
+            }
         }
     }
     reason
+}
+
+/// The code that tells a server what it did against the protocol (RFC 6455, section 7.4.1); `None`: it is gone.
+fn fault(error: &tungstenite::Error) -> Option<CloseCode> {
+    match error {
+        tungstenite::Error::Capacity(_) => Some(CloseCode::Size),
+        tungstenite::Error::Utf8(_) => Some(CloseCode::Invalid),
+        tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+        tungstenite::Error::Protocol(_) => Some(CloseCode::Protocol),
+        _ => None,
+    }
 }
 
 /// When to come back, if the reason says so.

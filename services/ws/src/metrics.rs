@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `ws_sessions` | sessions that are connected here |
 //! | `ws_sessions_opened_total` | sessions that were opened |
-//! | `ws_sessions_ended_total{by}` | sessions that ended: by the `client`, `rebalanced` (4001), by `shutdown` (1001), `lost` (no answer to a ping, or not reading), `refused` (a message that is too long or not text) |
+//! | `ws_sessions_ended_total{by}` | sessions that ended: by the `client`, `rebalanced` (4001), by `shutdown` (1001), `lost` (no answer to a ping, or not reading), `refused` (a message that is too long or not text, or frames against the protocol) |
+//! | `ws_sessions_left_out{key}` | values in Redis under `WsSession#` that were no sessions when all were last asked for |
 //! | `ws_refused_total{reason}` | clients without a session: `full` (1013), `rate` (503), `request` (400) |
 //! | `ws_messages_total` | text messages that were echoed |
 //! | `ws_redis_failures_total` | attempts to write to or read from Redis that failed |
@@ -19,8 +20,10 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use service::metrics::{by_label, counter};
+use service::sessions::listed::Noticed;
 
 use crate::sessions::Sessions;
+use crate::store::PREFIX;
 
 /// How a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +45,8 @@ pub(crate) struct Metrics {
     pub(crate) refused_request: Counter,
     pub(crate) messages: Counter<u64, AtomicU64>,
     pub(crate) redis_failures: Counter,
+    /// What is listed and is no session.
+    pub(crate) left_out: Noticed,
 }
 
 /// The table is the truth: a gauge beside it could drift.
@@ -74,7 +79,9 @@ impl Metrics {
             "reason",
             ["full", "rate", "request"],
         );
+        let [left_out] = Noticed::register(registry, [PREFIX]);
         Self {
+            left_out,
             opened: counter(registry, "sessions_opened", "Sessions that were opened"),
             ended: by_label(registry, "sessions_ended", "Sessions that ended, by cause", "by", ways),
             refused_full,

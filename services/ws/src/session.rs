@@ -1,13 +1,16 @@
 //! One session: echo what comes, answer and send pings, close when told to.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use service::web::Reset;
+use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
@@ -24,6 +27,8 @@ const REBALANCE_CODE: CloseCode = CloseCode::Library(4001);
 const REBALANCE_REASON: &str = "Server Rebalancing";
 const FULL_REASON: &str = "Maximum connections per host reached";
 
+/// A close has room for 123 bytes, and the hint when to come back takes at most 40 of them.
+const REASON_BYTES_MAX: usize = 80;
 /// How long a peer may take to answer a close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -80,15 +85,33 @@ pub(crate) async fn serve(
                 finish(&mut socket).await;
                 return Ended::Client;
             }
-            Some(Err(Error::Capacity(_))) => {
-                close(&mut socket, CloseCode::Size, "Message too long", &rules).await;
-                return Ended::Refused;
-            }
             // Raw frames are only written.
             Some(Ok(Message::Frame(_))) => {}
-            Some(Err(_)) | None => return Ended::Client,
+            Some(Err(error)) => {
+                let Some((code, reason)) = fault(&error) else { return Ended::Client };
+                fail(&mut socket, code, &reason, &rules).await;
+                return Ended::Refused;
+            }
+            None => return Ended::Client,
         }
     }
+}
+
+/// What the client did against the protocol (RFC 6455, section 7.4.1); `None`: it is gone.
+fn fault(error: &Error) -> Option<(CloseCode, Cow<'static, str>)> {
+    match error {
+        Error::Capacity(_) => Some((CloseCode::Size, "Message too long".into())),
+        Error::Utf8(_) => Some((CloseCode::Invalid, "Text that is not UTF-8".into())),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+        Error::Protocol(error) => Some((CloseCode::Protocol, clipped(error.to_string()).into())),
+        _ => None,
+    }
+}
+
+/// As much of a reason as fits into a close, beside the hint when to come back.
+fn clipped(mut reason: String) -> String {
+    reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+    reason
 }
 
 /// Tells a client that there is no room.
@@ -138,13 +161,33 @@ async fn send(socket: &mut WebSocket, message: Message, rules: &Rules) -> bool {
 
 /// Closes, and waits for the peer's answer.
 async fn close(socket: &mut WebSocket, code: CloseCode, reason: &str, rules: &Rules) {
+    if tell(socket, code, reason, rules).await {
+        finish(socket).await;
+    }
+}
+
+/// Whether the close could be written in time.
+async fn tell(socket: &mut WebSocket, code: CloseCode, reason: &str, rules: &Rules) -> bool {
     let reason = match rules.retry_after {
         Some(after) => format!("{reason}; retry in {} ms", after.as_millis()).into(),
         None => reason.into(),
     };
-    if send(socket, Message::Close(Some(CloseFrame { code, reason })), rules).await {
-        finish(socket).await;
+    send(socket, Message::Close(Some(CloseFrame { code, reason })), rules).await
+}
+
+/// Closes after what cannot be read any further. What the client sends meanwhile is taken and thrown away: with unread
+/// bytes the kernel would reset the connection, and the client might never see why.
+async fn fail(socket: &mut WebSocket, code: CloseCode, reason: &str, rules: &Rules) {
+    if !tell(socket, code, reason, rules).await {
+        return;
     }
+    let stream = socket.get_mut();
+    let rest = async {
+        stream.shutdown().await?;
+        tokio::io::copy(stream, &mut tokio::io::sink()).await
+    };
+    // A client that keeps sending is cut off.
+    let _ = timeout(CLOSE_TIMEOUT, rest).await;
 }
 
 /// Reads until the closing handshake is over.

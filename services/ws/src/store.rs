@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use service::backoff::Backoff;
 use service::redis::{self, Cmd, MultiplexedConnection, Pipeline, RedisResult};
+use service::sessions::listed::{self, Listed};
 use service::{Phase, Readiness, Shutdown};
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
@@ -21,7 +22,7 @@ use crate::metrics::Metrics;
 use crate::sessions::{Changes, Session, Sessions};
 
 /// Beginning of the keys. Other readers of Redis rely on it.
-const PREFIX: &str = "WsSession#";
+pub(crate) const PREFIX: &str = "WsSession#";
 /// Beginning of the keys of users who were turned away for lack of room; the balancer counts them as well.
 const REFUSED: &str = "WsRefused#";
 /// The part that `/readyz` calls degraded while Redis is away.
@@ -212,7 +213,7 @@ impl Store {
         serde_json::to_string(&stored).unwrap_or_default()
     }
 
-    /// The sessions of all instances, in no particular order. What is no session is left out.
+    /// The sessions of all instances, in no particular order.
     ///
     /// # Errors
     /// Redis is away.
@@ -223,21 +224,21 @@ impl Store {
         let Some(mut connection) = connection else {
             return Err(format!("Redis at {} is away", self.settings));
         };
-        read_all(&mut connection).await.map_err(|error| {
-            self.metrics.redis_failures.inc();
-            format!("Redis at {}: {error}", self.settings)
-        })
+        match listed::read(&mut connection, PREFIX).await {
+            Ok(Listed { sessions, left_out }) => {
+                self.metrics.left_out.note(&left_out);
+                Ok(sessions.into_values().collect())
+            }
+            Err(error) => {
+                self.metrics.redis_failures.inc();
+                Err(format!("Redis at {}: {error}", self.settings))
+            }
+        }
     }
 }
 
 fn key(id: &uuid::Uuid) -> String {
     format!("{PREFIX}{id}")
-}
-
-/// What is no session is left out.
-async fn read_all(connection: &mut MultiplexedConnection) -> RedisResult<Vec<Stored>> {
-    let values = redis::values_under(connection, PREFIX).await?;
-    Ok(values.into_values().filter_map(|value| serde_json::from_slice(&value).ok()).collect())
 }
 
 #[cfg(test)]

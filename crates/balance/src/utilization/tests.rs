@@ -149,7 +149,11 @@ fn rule_3_the_least_used_take_no_new_ones() {
              their own",
         ),
         // Never the last one.
-        (active(&[1]), "", "1 of 10 sessions = 10 % < 40 %, but no server can be spared: nothing to do"),
+        (
+            active(&[1]),
+            "",
+            "1 of 10 sessions = 10 % < 40 %, but no active server can be spared: nothing to do",
+        ),
     ]);
 }
 
@@ -170,25 +174,24 @@ fn rule_4_empty_inactive_servers_go() {
         (
             fleet(&[(7, true), (0, false)]),
             "ws-1 cost -100, 2 → 1",
-            "7 of 10 sessions = 70 %, from 40 to 80 %; ws-1 is inactive and without sessions: is removed",
+            "7 of 10 sessions = 70 %, from 40 to 80 %; ws-1 is inactive and without sessions, and so goes",
         ),
         (
             fleet(&[(5, true), (0, false), (1, false), (0, false)]),
             "ws-1 cost -100, ws-3 cost -100, 4 → 2",
-            "6 of 10 sessions = 60 %, from 40 to 80 %; ws-1, ws-3 are inactive and without sessions: are removed",
+            "6 of 10 sessions = 60 %, from 40 to 80 %; ws-1, ws-3 are inactive and without sessions, and so go",
         ),
         // Even below the fence, if no server can be spared.
         (
             fleet(&[(3, true), (0, false)]),
             "ws-1 cost -100, 2 → 1",
-            "3 of 10 sessions = 30 % < 40 %, but no server can be spared; ws-1 is inactive and without sessions: is \
-             removed",
+            "3 of 10 sessions = 30 % < 40 %, but no active server can be spared; ws-1 is inactive and without sessions, and so goes",
         ),
         // It was marked before, and its end has not come yet.
         (
             going,
             "",
-            "7 of 10 sessions = 70 %, from 40 to 80 %; ws-1 is inactive and without sessions: is removed",
+            "7 of 10 sessions = 70 %, from 40 to 80 %; ws-1 is inactive and without sessions, and so goes",
         ),
     ]);
 }
@@ -253,7 +256,11 @@ fn rule_6_without_sessions_one_server_stays() {
             "ws-0 active, ws-1 cost -100, 2 → 1",
             "no sessions on any of 2 servers: only ws-0 stays",
         ),
-        (active(&[0]), "", "0 of 10 sessions = 0 % < 40 %, but no server can be spared: nothing to do"),
+        (
+            active(&[0]),
+            "",
+            "0 of 10 sessions = 0 % < 40 %, but no active server can be spared: nothing to do",
+        ),
     ]);
 }
 

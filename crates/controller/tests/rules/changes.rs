@@ -1,7 +1,7 @@
 //! Bring-up, what an `apply` changes, and what goes wrong with either.
 
 use controller::{Apply, Exit, Input, Request};
-use platform::target::ReplicaPhase;
+use platform::target::{Balanced, ReplicaPhase};
 
 use crate::bench::{Bench, SMALL, Writes, strings, values};
 
@@ -64,6 +64,23 @@ fn a_number_that_was_set_by_hand_stays_until_the_values_change_it() {
     // The number is the same: nobody has set it.
     bench.scale("tcp", 3).unwrap();
     assert!(!bench.service("tcp").set_by_hand);
+}
+
+#[test]
+fn a_number_that_a_balancer_ordered_was_not_set_by_hand() {
+    let mut bench = Bench::up(SMALL);
+    let order = |bench: &mut Bench, order: &str| {
+        let balanced = Balanced { orders: vec![order.to_owned()], reason: "9 of 10 sessions".to_owned() };
+        bench.ask(Request::Balanced { service: "tcp".to_owned(), balanced }).unwrap();
+    };
+    order(&mut bench, "1 → 2");
+    bench.scale("tcp", 2).unwrap();
+    assert!(!bench.service("tcp").set_by_hand);
+    bench.scale("tcp", 4).unwrap();
+    assert!(bench.service("tcp").set_by_hand, "it ordered another number");
+    order(&mut bench, "4 → 1");
+    bench.scale("tcp", 1).unwrap();
+    assert!(!bench.service("tcp").set_by_hand, "it is the balancer's again");
 }
 
 #[test]

@@ -14,7 +14,7 @@ const ID_MAX: usize = 20;
 const REFUSAL: &[u8] = b"\"message\":\"Unable to acquire lock\"";
 const HOST: &[u8] = b"\"host\":\"";
 /// A longer name of a server counts as none.
-const HOST_MAX: usize = 80;
+pub(crate) const HOST_MAX: usize = 80;
 
 /// How far a stream has been read.
 #[derive(Debug, Clone, Copy)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use scenario::escape;
 
 use super::body::Body;
+use super::events::HOST_MAX;
 use crate::{recognise, websocket::close::HINT_MAX};
 
 /// A longer head is not read.
@@ -19,8 +20,8 @@ const HTTP: &[u8] = b"HTTP/1.";
 pub(crate) enum Answer {
     /// Not all of it has come.
     Partial,
-    /// What comes after `length` bytes is the stream.
-    Stream { length: usize, body: Body },
+    /// What comes after `length` bytes is the stream. `host`: who answers, escaped, if it says so.
+    Stream { length: usize, body: Body, host: Option<String> },
     /// With another status than 200. `line` is escaped.
     Refused { status: u16, line: String, retry: Option<Duration> },
     /// This is no stream of events. Why, in words.
@@ -91,7 +92,8 @@ pub(crate) fn read(head: &[u8]) -> Answer {
         }
         (None, None) => Body::until_the_end(),
     };
-    Answer::Stream { length, body }
+    let host = one("Host-Name").filter(|host| (1..=HOST_MAX).contains(&host.len())).map(escape);
+    Answer::Stream { length, body, host }
 }
 
 fn first_line(head: &[u8]) -> &[u8] {
@@ -117,12 +119,23 @@ mod tests {
         for end in 0..STREAM.len() {
             assert_eq!(read(&STREAM.as_bytes()[..end]), Answer::Partial, "{end}");
         }
-        let chunked = Answer::Stream { length: STREAM.len(), body: Body::chunked() };
+        let chunked = Answer::Stream { length: STREAM.len(), body: Body::chunked(), host: None };
         assert_eq!(read(format!("{STREAM}5\r\n").as_bytes()), chunked);
         let other = "HTTP/1.0 200 Fine\r\nContent-Type: text/event-stream\r\n";
         for (more, body) in [("", Body::until_the_end()), ("Content-Length: 7\r\n", Body::of_length(7))] {
             let head = format!("{other}{more}\r\n");
-            assert_eq!(read(head.as_bytes()), Answer::Stream { length: head.len(), body });
+            assert_eq!(read(head.as_bytes()), Answer::Stream { length: head.len(), body, host: None });
+        }
+    }
+
+    #[test]
+    fn who_answers_is_known_before_the_first_event() {
+        for (name, host) in [("stream-0", Some("stream-0")), ("", None), (&*"x".repeat(HOST_MAX + 1), None)] {
+            let head = STREAM.replacen("\r\n", &format!("\r\nHost-Name: {name}\r\n"), 1);
+            match read(head.as_bytes()) {
+                Answer::Stream { host: said, .. } => assert_eq!(said.as_deref(), host),
+                other => panic!("{other:?}"),
+            }
         }
     }
 

@@ -136,7 +136,7 @@ impl Worker<Stream> {
             head::Answer::Partial => {
                 sse.heads.insert(index, head);
             }
-            head::Answer::Stream { length, body } => {
+            head::Answer::Stream { length, body, host } => {
                 let stream = &mut sse.streams[index as usize];
                 stream.body = body;
                 let rest = &piece[length - before..];
@@ -145,6 +145,9 @@ impl Worker<Stream> {
                     return self.read_brief(index, rest);
                 }
                 self.opened(index);
+                if let Some(host) = host {
+                    self.transport.connections[index as usize].replica = self.tally.identified(&host);
+                }
                 self.ready(index);
                 self.read_events(index, rest);
             }

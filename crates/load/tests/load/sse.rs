@@ -253,3 +253,20 @@ fn what_is_no_stream_is_told() {
         assert!(error.contains(words), "{error}");
     }
 }
+
+/// Streams that stay for less than the time to the first event would otherwise never be known.
+#[test]
+fn the_replica_is_known_from_the_answer_on() {
+    let server = Server::start(|mut stream: TcpStream, _| {
+        receive(&mut stream);
+        send(
+            &mut stream,
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nHost-Name: stream-7\r\n\r\n",
+        );
+        wait_for_end(&mut stream);
+    });
+    let (summary, _) = run(sse(server.address(), 3, Duration::from_millis(300)));
+    let shares: Vec<_> =
+        summary.shares.iter().map(|share| (share.replica.as_str(), share.connections)).collect();
+    assert_eq!((shares, summary.totals.events), (vec![("stream-7", 3)], 0));
+}

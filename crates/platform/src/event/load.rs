@@ -13,6 +13,9 @@ pub struct LoadPlan {
     /// The scenario's name, or `load`.
     pub name: String,
     pub protocol: String,
+    /// The service that is loaded, if it is one of a platform's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
     pub target: String,
     /// Of the ramp.
     pub connections: u64,

@@ -34,6 +34,16 @@ fn value(what: &str, value: impl Into<String>, expected: impl Into<String>) -> V
     Err(ScenarioError::Value { what: what.to_owned(), value: value.into(), expected: expected.into() })
 }
 
+/// The words in braces.
+fn placeholders(path: &str) -> impl Iterator<Item = &str> {
+    let is_word = |name: &&str| {
+        !name.is_empty()
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+    };
+    let braced = path.split('{').skip(1).filter_map(|rest| rest.split_once('}'));
+    braced.map(|(name, _)| name).filter(is_word)
+}
+
 fn between(what: &str, given: Duration, low: Duration, high: Duration) -> Valid {
     if (low..=high).contains(&given) {
         return Ok(());
@@ -152,7 +162,10 @@ impl Scenario {
         if self.protocol != Protocol::Sse {
             return match (self.pairs, self.stay) {
                 (Some(pairs), _) => value("pairs", pairs.to_string(), "protocol sse: others have none"),
-                (_, Some(_)) => value("stay", "of connections", "protocol sse: others stay"),
+                (_, Some(Stay { at_least, at_most })) => {
+                    let given = [at_least, at_most].map(duration::format).join(" to ");
+                    value("stay", given, "protocol sse: connections of others stay to the end")
+                }
                 (None, None) => Ok(()),
             };
         }
@@ -182,6 +195,15 @@ impl Scenario {
         {
             let expected = "a path such as /api/v1/websocket/{user}, of at most 1024 printable bytes of ASCII without blanks";
             return value("path", format!("`{}`", path.escape_debug()), expected);
+        }
+        let known: &[&str] =
+            if self.protocol == Protocol::Sse { &["user", "profile", "n"] } else { &["user", "n"] };
+        if let Some(unknown) = placeholders(path).find(|name| !known.contains(name)) {
+            let all: Vec<String> = known.iter().map(|name| format!("{{{name}}}")).collect();
+            let nearest = yaml::nearest(unknown, known.iter().copied());
+            let hint = nearest.map(|name| format!("; did you mean {{{name}}}?")).unwrap_or_default();
+            let expected = format!("{} instead of {{{unknown}}}{hint}", all.join(", "));
+            return value("path", format!("`{path}`"), expected);
         }
         Ok(())
     }
@@ -312,7 +334,7 @@ mod tests {
     fn impossible_values_are_named() {
         let stage = Stage::steady("5/s".parse().unwrap(), Duration::from_secs(1));
         let profile = Profile::new(vec![stage]);
-        let cases: [(&str, Change); 23] = [
+        let cases: [(&str, Change); 26] = [
             ("phases.ramp.connections 0", Box::new(|s| s.phases.ramp.connections = 0)),
             (
                 "messages.every 10us",
@@ -371,6 +393,18 @@ mod tests {
                 r"path `/a\r\nb`: expected a path such as",
                 Box::new(|s| (s.protocol, s.path) = (Protocol::Ws, Some("/a\r\nb".to_owned()))),
             ),
+            (
+                "path `/chat/{usr}`: expected {user}, {n} instead of {usr}; did you mean {user}?",
+                Box::new(|s| (s.protocol, s.path) = (Protocol::Ws, Some("/chat/{usr}".to_owned()))),
+            ),
+            (
+                "path `/{user}/{profil}`: expected {user}, {profile}, {n} instead of {profil}; did you mean {profile}?",
+                Box::new(|s| (s.protocol, s.path) = (Protocol::Sse, Some("/{user}/{profil}".to_owned()))),
+            ),
+            (
+                "path `/{profile}?x={y}`: expected {user}, {n} instead of {profile}",
+                Box::new(|s| (s.protocol, s.path) = (Protocol::Ws, Some("/{profile}?x={y}".to_owned()))),
+            ),
             ("only with policy backoff", Box::new(|s| s.reconnect.at_most = Some(MILLISECOND))),
             (
                 "reconnect.policy jitter: expected none",
@@ -379,7 +413,7 @@ mod tests {
             ("connect-timeout 2h", Box::new(|s| s.connect_timeout = Duration::from_hours(2))),
             ("pairs 3: expected protocol sse", Box::new(|s| s.pairs = Some(3))),
             (
-                "stay of connections: expected protocol sse",
+                "stay 1ms to 1ms: expected protocol sse: connections of others stay to the end",
                 Box::new(|s| s.stay = Some(Stay { at_least: MILLISECOND, at_most: MILLISECOND })),
             ),
             (

@@ -11,6 +11,7 @@ fn events_come_as_the_contract_has_them() {
     let mut client = replica.open(&pair);
     assert!(client.head.contains("content-type: text/event-stream"), "{}", client.head);
     assert!(client.head.contains("cache-control: no-cache"), "{}", client.head);
+    assert!(client.head.contains("host-name: stream-0"), "{}", client.head);
     assert_eq!(replica.get("/metrics"), (200, "users 1\n".into()));
     assert_eq!(replica.metric("users"), 1);
 

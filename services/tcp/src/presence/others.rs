@@ -15,6 +15,8 @@ const CLIENTS_MAX: usize = 500_000;
 const KEYS_MAX: usize = 50_000;
 /// A longer name is none of a server.
 const SERVER_NAME_BYTES_MAX: usize = 64;
+/// Of a key that is shown.
+const EXAMPLE_CHARACTERS_MAX: usize = 200;
 
 /// The other servers, as far as they are known.
 pub(crate) struct Others {
@@ -62,6 +64,25 @@ struct Total {
 pub(crate) struct Consequences {
     /// This server's key is gone, though nobody revoked its lease.
     pub(crate) own_is_gone: bool,
+    pub(crate) left_out: LeftOut,
+}
+
+/// What somebody wrote where servers write, and no server writes like that.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct LeftOut {
+    /// Keys that are neither a server's nor a chunk's, and the first of them.
+    pub(crate) keys: (u64, Option<String>),
+    /// Chunks that are no packed clients, and the first of them.
+    pub(crate) chunks: (u64, Option<String>),
+}
+
+impl LeftOut {
+    fn add((count, first): &mut (u64, Option<String>), key: &[u8]) {
+        *count += 1;
+        first.get_or_insert_with(|| {
+            String::from_utf8_lossy(key).escape_debug().take(EXAMPLE_CHARACTERS_MAX).collect()
+        });
+    }
 }
 
 /// There are more clients or keys than are held.
@@ -120,28 +141,28 @@ impl Others {
 
     /// Takes a list in place of what was known.
     pub(crate) fn replace(&self, list: List) -> Result<Consequences, TooMany> {
-        let mut view = View::default();
+        let (mut view, mut left_out) = (View::default(), LeftOut::default());
         for entry in list.entries {
-            view.put(&self.own_id, entry);
+            view.put(&self.own_id, entry, &mut left_out);
             view.check()?;
         }
         let own_is_gone = view.own_created.is_none();
         let mut known = self.known.lock();
         known.view = Some(view);
         known.version += 1;
-        Ok(Consequences { own_is_gone })
+        Ok(Consequences { own_is_gone, left_out })
     }
 
     /// Takes changes in their order.
     pub(crate) fn apply(&self, changes: Vec<Change>) -> Result<Consequences, TooMany> {
         let mut known = self.known.lock();
         let Some(view) = &mut known.view else { return Ok(Consequences::default()) };
-        let mut own_is_gone = false;
+        let (mut own_is_gone, mut left_out) = (false, LeftOut::default());
         for change in changes {
             match change {
                 Change::Put(entry) => {
                     own_is_gone &= Key::read(&entry.key) != Key::Server(&self.own_id);
-                    view.put(&self.own_id, entry);
+                    view.put(&self.own_id, entry, &mut left_out);
                 }
                 Change::Deleted(key, revision) => {
                     own_is_gone |= Key::read(&key) == Key::Server(&self.own_id);
@@ -151,7 +172,7 @@ impl Others {
             view.check()?;
         }
         known.version += 1;
-        Ok(Consequences { own_is_gone })
+        Ok(Consequences { own_is_gone, left_out })
     }
 
     /// Nothing is known any more.
@@ -210,7 +231,7 @@ impl View {
         }
     }
 
-    fn put(&mut self, own_id: &str, entry: Entry) {
+    fn put(&mut self, own_id: &str, entry: Entry, left_out: &mut LeftOut) {
         match Key::read(&entry.key) {
             Key::Total => {
                 let value = std::str::from_utf8(&entry.value).ok().and_then(|text| text.parse().ok());
@@ -222,17 +243,22 @@ impl View {
                 self.keys += usize::from(server.created.replace(entry.created).is_none());
             }
             Key::Chunk(server, _) if server == own_id => {}
-            Key::Chunk(server, number) => match Packed::read(entry.value) {
-                Some(packed) => {
-                    self.keys += 1;
-                    self.clients += packed.len();
-                    let server = self.servers.entry(server.into()).or_default();
-                    let before = server.chunks.insert(number, packed);
-                    self.forget_chunk(before.as_ref());
-                }
-                // Of a server that packs in another way: better left out than wrong.
-                None => self.delete(own_id, &entry.key, entry.modified),
-            },
+            Key::Chunk(server, number) => {
+                let Some(packed) = Packed::read(entry.value) else {
+                    // Of a server that packs in another way: better left out than wrong.
+                    LeftOut::add(&mut left_out.chunks, &entry.key);
+                    return self.delete(own_id, &entry.key, entry.modified);
+                };
+                self.keys += 1;
+                self.clients += packed.len();
+                let server = self.servers.entry(server.into()).or_default();
+                let before = server.chunks.insert(number, packed);
+                self.forget_chunk(before.as_ref());
+            }
+            Key::Foreign if entry.key.starts_with(SERVERS.as_bytes()) => {
+                LeftOut::add(&mut left_out.keys, &entry.key);
+            }
+            // Of somebody else's use of `/sockets/`.
             Key::Foreign => {}
         }
     }
@@ -284,6 +310,10 @@ mod tests {
 
     fn deleted(key: &str, revision: i64) -> Change {
         Change::Deleted(key.as_bytes().into(), revision)
+    }
+
+    fn gone(own_is_gone: bool) -> Consequences {
+        Consequences { own_is_gone, ..Consequences::default() }
     }
 
     fn clients(others: &Others) -> Option<(usize, usize)> {
@@ -352,15 +382,12 @@ mod tests {
     fn a_server_learns_that_its_own_key_was_taken_away() {
         let others = others(vec![server(OWN, 5)]);
         let own = format!("{SERVERS}{OWN}");
-        let gone = others.apply(vec![deleted(&own, 11)]).unwrap();
-        assert_eq!(gone, Consequences { own_is_gone: true });
+        let taken = others.apply(vec![deleted(&own, 11)]).unwrap();
+        assert_eq!(taken, gone(true));
         assert_eq!(others.total_due(4), None);
         let back = others.apply(vec![deleted(&own, 12), Change::Put(server(OWN, 13))]).unwrap();
-        assert_eq!(back, Consequences { own_is_gone: false });
-        assert_eq!(
-            others.replace(List { revision: 14, entries: vec![] }),
-            Ok(Consequences { own_is_gone: true })
-        );
+        assert_eq!(back, gone(false));
+        assert_eq!(others.replace(List { revision: 14, entries: vec![] }), Ok(gone(true)));
     }
 
     #[test]
@@ -388,6 +415,32 @@ mod tests {
         // A chunk that cannot be read any more has no clients.
         others.apply(vec![Change::Put(entry(&format!("{SERVERS}a/0"), *b"rubbish", 23))]).unwrap();
         assert_eq!(clients(&others), Some((0, 0)));
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted_and_named() {
+        let chunk_key = format!("{SERVERS}a/0");
+        let foreign = format!("{SERVERS}a/b\u{1b}[2J");
+        let rubbish = || {
+            vec![
+                server("a", 1),
+                chunk("a", 1, 0..9),
+                entry(&chunk_key, *b"rubbish", 2),
+                entry(&foreign, *b"?", 3),
+                entry(&format!("{SERVERS}{}", "x".repeat(1000)), *b"1", 4),
+                entry("/sockets/other", *b"?", 5),
+            ]
+        };
+        let expected = LeftOut {
+            keys: (2, Some(foreign.escape_debug().to_string())),
+            chunks: (1, Some(chunk_key.clone())),
+        };
+        let others = Others::new(OWN);
+        let listed = others.replace(List { revision: 10, entries: rubbish() }).unwrap();
+        assert_eq!(listed.left_out, expected);
+        let changed = others.apply(rubbish().into_iter().map(Change::Put).collect()).unwrap();
+        assert_eq!(changed.left_out, expected);
+        assert_eq!(others.apply(vec![deleted(&foreign, 12)]).unwrap().left_out, LeftOut::default());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Keeps the view of the other servers up to date.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use service::Readiness;
@@ -10,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
-use super::others::{Consequences, TooMany};
+use super::others::{Consequences, LeftOut, TooMany};
 use super::{Others, ROOT, View, Wake};
 use crate::metrics::Metrics;
 use crate::roster::Roster;
@@ -29,6 +30,8 @@ pub(super) struct Watcher {
     pub(super) wake: Arc<Wake>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) readiness: Readiness,
+    /// Whether the log has said that keys, and that chunks, are left out.
+    pub(super) told: [AtomicBool; 2],
 }
 
 impl From<TooMany> for Error {
@@ -128,9 +131,27 @@ impl Watcher {
             self.roster.mark_all();
             self.wake.touch();
         }
+        self.note(&consequences.left_out);
         self.metrics.presence_servers.set(self.others.look(|view| view.map_or(0, View::servers)) as i64);
         if self.others.total_due(self.roster.len()).is_some() {
             self.wake.wake();
+        }
+    }
+
+    /// Counts what is left out; the log has the first of each kind.
+    fn note(&self, left_out: &LeftOut) {
+        let LeftOut { keys, chunks } = left_out;
+        let kinds = [
+            (keys, "a key in etcd is no server's: it is left out, as all others like it"),
+            (chunks, "clients in etcd are packed in another way: they are left out, as all others like them"),
+        ];
+        for (index, ((count, first), words)) in kinds.into_iter().enumerate() {
+            self.metrics.presence_left_out[index].inc_by(*count);
+            if let Some(key) = first
+                && !self.told[index].swap(true, Ordering::Relaxed)
+            {
+                warn!(key, "{words}");
+            }
         }
     }
 

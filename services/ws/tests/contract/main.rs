@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod drain;
+mod faults;
 mod http;
 mod limits;
 mod orders;

@@ -1,0 +1,154 @@
+//! Sessions that Redis still lists although their server has ended without removing them, as a killed one does.
+//!
+//! They would count until they expire, and their users a second time as soon as they are back elsewhere. All sessions in
+//! Redis count, so what is known to be over is removed there.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use jiff::Timestamp;
+use platform::target::{ReplicaPhase, ReplicaSnapshot, ServiceSnapshot};
+
+use crate::fleet::host_id;
+use crate::sessions::{Listed, Session};
+
+/// What tells that a replica is not the process that it was at the last look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Life {
+    host: String,
+    started: Option<Timestamp>,
+    restarts: u32,
+}
+
+impl Life {
+    fn of(replica: &ReplicaSnapshot, before: Option<&Self>) -> Option<Self> {
+        // While it waits for its next start it may have no address.
+        let host = host_id(replica).or_else(|| before.map(|before| before.host.clone()))?;
+        Some(Self { host, started: replica.started, restarts: replica.restarts })
+    }
+
+    fn is_another(&self, before: &Self) -> bool {
+        let started = self.started.zip(before.started).is_some_and(|(now, before)| now != before);
+        self.host == before.host && (started || self.restarts != before.restarts)
+    }
+}
+
+/// The last look.
+#[derive(Debug, Default)]
+pub(crate) struct Lives {
+    replicas: BTreeMap<String, Life>,
+    /// Their keys in Redis.
+    sessions: HashSet<String>,
+}
+
+/// Sessions that are over.
+#[derive(Debug, Default)]
+pub(crate) struct Ended {
+    /// Their keys in Redis.
+    pub(crate) keys: Vec<String>,
+    /// How many of them were those of replicas that are still there. The clients of these come back like those that were
+    /// shed; those of replicas that are gone are noticed by the policies themselves.
+    pub(crate) of_present: u64,
+}
+
+impl Lives {
+    /// Takes what is over out of the list, which must not be younger than `service`.
+    pub(crate) fn part(&mut self, service: &ServiceSnapshot, listed: &mut Listed) -> Ended {
+        let before = std::mem::take(&mut self.replicas);
+        // Hosts without a process, and those whose process is another one than at the last look.
+        let (mut without, mut again) = (BTreeSet::new(), BTreeSet::new());
+        for replica in &service.replicas {
+            let last = before.get(&replica.name);
+            let Some(life) = Life::of(replica, last) else { continue };
+            if replica.phase == ReplicaPhase::Stopped {
+                without.insert(life.host.clone());
+            } else if last.is_some_and(|last| life.is_another(last)) {
+                again.insert(life.host.clone());
+            }
+            self.replicas.insert(replica.name.clone(), life);
+        }
+        let present: BTreeSet<&str> = self.replicas.values().map(|life| life.host.as_str()).collect();
+        let is_gone = |host: &str| !present.contains(host) && before.values().any(|life| life.host == host);
+        let gone: BTreeSet<&str> =
+            before.values().map(|life| life.host.as_str()).filter(|host| is_gone(host)).collect();
+
+        let mut ended = Ended::default();
+        for sessions in [&mut listed.ws, &mut listed.sse] {
+            sessions.retain(|Session { key, host, .. }| {
+                let of_present =
+                    without.contains(host) || again.contains(host) && self.sessions.contains(key);
+                let is_over = of_present || gone.contains(host.as_str());
+                if is_over {
+                    ended.keys.push(key.clone());
+                    ended.of_present += u64::from(of_present);
+                }
+                !is_over
+            });
+        }
+        self.sessions = listed.ws.iter().chain(&listed.sse).map(|session| session.key.clone()).collect();
+        ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn service(replicas: &[(&str, Option<&str>, u32, &str)]) -> ServiceSnapshot {
+        let replicas = replicas.iter().map(|(name, host, restarts, phase)| {
+            json!({
+                "name": name, "node": null, "address": host.map(|host| format!("{host}:8088")),
+                "pid": null, "phase": phase, "since": "2026-11-29T00:00:00Z", "restarts": restarts,
+                "connections": null, "cpu_cores": null, "memory_bytes": null,
+            })
+        });
+        let service = json!({
+            "name": "ws", "endpoint": null, "desired": 2, "stopped": false, "set_by_hand": false, "pending": 0,
+            "replicas": replicas.collect::<Vec<_>>(), "autoscaler": null,
+        });
+        serde_json::from_value(service).unwrap()
+    }
+
+    fn listed(sessions: &[(&str, &str)]) -> Listed {
+        let session = |&(key, host): &(&str, &str)| Session {
+            key: key.into(),
+            user: None,
+            id: key.into(),
+            host: host.into(),
+        };
+        Listed { ws: sessions.iter().map(session).collect(), ..Listed::default() }
+    }
+
+    /// Which sessions are over at the second look, and how many of them were of present replicas.
+    fn over(
+        before: (&[(&str, Option<&str>, u32, &str)], &[(&str, &str)]),
+        now: (&[(&str, Option<&str>, u32, &str)], &[(&str, &str)]),
+    ) -> (Vec<String>, u64) {
+        let mut lives = Lives::default();
+        assert!(lives.part(&service(before.0), &mut listed(before.1)).keys.is_empty());
+        let mut listed = listed(now.1);
+        let ended = lives.part(&service(now.0), &mut listed);
+        assert_eq!(listed.ws.len() + ended.keys.len(), now.1.len());
+        (ended.keys, ended.of_present)
+    }
+
+    #[test]
+    fn a_process_takes_its_sessions_along_and_nobody_elses() {
+        let [a, b] = [("ws-0", Some("10.0.0.0"), 0, "ready"), ("ws-1", Some("10.0.0.1"), 0, "ready")];
+        let seen = [("1", "10.0.0.0"), ("2", "10.0.0.1"), ("3", "10.9.9.9")];
+        let more = [("1", "10.0.0.0"), ("2", "10.0.0.1"), ("3", "10.9.9.9"), ("4", "10.0.0.1")];
+        let after = |now: &[(&str, Option<&str>, u32, &str)]| over((&[a, b], &seen), (now, &more));
+        let keys = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>();
+        assert_eq!(after(&[a, b]), (vec![], 0), "a host that is no replica's is nobody's business");
+        assert_eq!(after(&[a]), (keys(&["2", "4"]), 0));
+        assert_eq!(after(&[a, ("ws-1", Some("10.0.0.1"), 0, "stopped")]), (keys(&["2", "4"]), 2));
+        assert_eq!(after(&[a, ("ws-1", None, 0, "stopped")]), (keys(&["2", "4"]), 2), "no address any more");
+        // What was not seen before may be the new process's.
+        assert_eq!(after(&[a, ("ws-1", Some("10.0.0.1"), 1, "ready")]), (keys(&["2"]), 1));
+        // They are on their way out, and remove them themselves.
+        assert_eq!(after(&[a, ("ws-1", Some("10.0.0.1"), 0, "draining")]), (vec![], 0));
+        // Another replica has got the address.
+        assert_eq!(after(&[a, ("ws-2", Some("10.0.0.1"), 0, "ready")]), (vec![], 0));
+    }
+}
