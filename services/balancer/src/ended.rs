@@ -45,8 +45,8 @@ pub(crate) struct Lives {
 pub(crate) struct Ended {
     /// Their keys in Redis.
     pub(crate) keys: Vec<String>,
-    /// How many of them were those of replicas that are still there. The clients of these come back like those that were
-    /// shed; those of replicas that are gone are noticed by the policies themselves.
+    /// How many of them were on replicas that are still there. Their clients come back like those that were shed. That a
+    /// replica is gone is noticed by the policies themselves.
     pub(crate) of_present: u64,
 }
 
