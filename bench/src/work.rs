@@ -84,6 +84,7 @@ pub(crate) fn all() -> Vec<Work> {
         histories::work(),
         // Last: the Cassandra that they start runs until the end.
         profiles::get(),
+        profiles::get_many(),
         profiles::list(),
     ]
 }

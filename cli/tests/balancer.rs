@@ -90,7 +90,8 @@ fn forty_users_on_one_server_end_on_six_and_nobody_on_one() {
     let users = Users::of(&lab);
     // The first look is to come after all of them tried.
     lab.ok(&["stop", "balancer"]);
-    let watch = lab.spawn(&["watch"]);
+    // However late it starts, it shows all.
+    let watch = lab.spawn(&["watch", "--from-start"]);
     users.have("connect", 40);
     eventually(SOON, || {
         let (status, body) =

@@ -16,7 +16,7 @@ use std::{
 use serde_json::Value;
 use support::{Lab, both, eventually, lossy};
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_mins(1);
 /// How long the disk is full.
 const FULL_FOR: Duration = Duration::from_secs(30);
 

@@ -8,7 +8,7 @@ mod support;
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::TcpStream,
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -102,19 +102,18 @@ fn the_image_runs_with_nothing_but_its_own_files() {
         both(&version)
     );
 
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let port = fixtures::Port::free();
     let service = in_root(&root, &config, user)
-        .args(["serve", "tcp", "-H", "127.0.0.1", "-p", &port.to_string()])
+        .args(["serve", "tcp", "-H", "127.0.0.1", "-p", &port.number().to_string()])
         .env("ADMIN_PORT", "0")
         .env("SIGTERM_TIMEOUT", "0")
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn();
     let mut service = Container(service.unwrap());
-    let mut client = eventually(DEADLINE, || {
-        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map_err(|error| error.to_string())
-    })
-    .expect("the service listens");
+    let mut client =
+        eventually(DEADLINE, || TcpStream::connect(port.address()).map_err(|error| error.to_string()))
+            .expect("the service listens");
     client.set_read_timeout(Some(DEADLINE)).unwrap();
     client.write_all(b"msg:from an image").unwrap();
     let mut reply = [0; 13];

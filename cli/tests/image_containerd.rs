@@ -5,7 +5,7 @@ mod support;
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::TcpStream,
     process::{Command, Output},
     time::Duration,
 };
@@ -48,7 +48,8 @@ fn containerd_takes_the_image_as_it_is_and_runs_it_as_its_user() {
     let listed = ctr_ok(&["images", "ls", &format!("name=={NAME}")]);
     assert!(listed.contains(digest), "the digest survives: {listed}");
 
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port().to_string();
+    let held = fixtures::Port::free();
+    let port = held.number().to_string();
     let container = Container(format!("playctl-{}", std::process::id()));
     let program = image::ENTRYPOINT;
     ctr_ok(&[

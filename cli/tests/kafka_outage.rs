@@ -14,15 +14,17 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::Signal;
 use serde_json::Value;
-use support::{Lab, Running, both, eventually};
+use support::{ANSWER, Lab, Running, both, eventually};
 
 /// Longer than anything here takes; reached only when something is wrong.
 const SOON: Duration = Duration::from_mins(1);
 const AWAY: Duration = Duration::from_secs(30);
-/// A load within each half minute, whose p99 is that half minute's.
-const PROBE: [&str; 9] = ["load", "--conns", "200", "--rate", "2ms", "--every", "100ms", "--for", "28s"];
-const HELD_FOR: &str = "90s";
+/// A load before, and one that lasts as long as Kafka is away, whose p99 are told.
+const PROBE: [&str; 8] = ["load", "--conns", "200", "--rate", "2ms", "--every", "100ms", "--for"];
+const BEFORE: &str = "8s";
+const DURING: &str = "28s";
 
 #[test]
 fn half_a_minute_without_kafka_costs_no_connection_and_hides_no_line() {
@@ -56,11 +58,11 @@ fn half_a_minute_without_kafka_costs_no_connection_and_hides_no_line() {
     .expect("every replica has received it");
 
     let held = hold(&lab, connections);
-    let before = probe(&lab, || {});
+    let before = probe(&lab, BEFORE, || {});
 
     testbed(&["kill", "kafka"]);
     let back = clock::now() + AWAY;
-    let during = probe(&lab, || {
+    let during = probe(&lab, DURING, || {
         assert_eq!(client.broadcast(), Err("error: broadcast unavailable".to_owned()));
         assert_eq!(client.ask("msg:still here"), "still here", "the same connection keeps working");
         // What replicas log about it cannot be shipped now.
@@ -70,7 +72,10 @@ fn half_a_minute_without_kafka_costs_no_connection_and_hides_no_line() {
         support::pause();
     }
     testbed(&["up", "kafka"]);
-    let report = finish(held, Duration::from_mins(3));
+    held.signal(Signal::INT);
+    let output = held.finish(SOON);
+    let report: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", both(&output)));
     let totals = &report["summary"]["totals"];
     let count = |name: &str| totals[name].as_u64().unwrap_or_else(|| panic!("{name}: {totals}"));
     assert_eq!(count("connected_first"), connections, "{totals}");
@@ -79,6 +84,7 @@ fn half_a_minute_without_kafka_costs_no_connection_and_hides_no_line() {
     }
     assert_eq!(count("messages_answered"), count("messages_sent"), "{totals}");
 
+    // Not while others wait for their echo.
     eventually(SOON, || client.broadcast()).expect("broadcasts work again");
     let lines = every_line_is_accounted_for(&lab);
     println!(
@@ -127,7 +133,19 @@ fn every_line_is_accounted_for(lab: &Lab) -> String {
 fn hold(lab: &Lab, connections: u64) -> Running {
     let count = connections.to_string();
     let held = lab.spawn(&[
-        "load", "--conns", &count, "--rate", "2ms", "--every", "1s", "--hold", HELD_FOR, "--output", "json",
+        "load",
+        "--conns",
+        &count,
+        "--rate",
+        "2ms",
+        "--every",
+        "1s",
+        "--timeout",
+        "30s",
+        "--hold",
+        "1h",
+        "--output",
+        "json",
     ]);
     eventually(SOON + Duration::from_millis(2 * connections), || {
         let status = lab.status();
@@ -139,9 +157,9 @@ fn hold(lab: &Lab, connections: u64) -> Running {
     held
 }
 
-/// Loads for half a minute, `meanwhile` does something; the echo's p99 in µs.
-fn probe(lab: &Lab, meanwhile: impl FnOnce()) -> u64 {
-    let load = lab.spawn(&[&PROBE[..], &["--output", "json"]].concat());
+/// Loads for this long, `meanwhile` does something; the echo's p99 in µs.
+fn probe(lab: &Lab, lasts: &str, meanwhile: impl FnOnce()) -> u64 {
+    let load = lab.spawn(&[&PROBE[..], &[lasts, "--output", "json"]].concat());
     meanwhile();
     let report = finish(load, SOON);
     report["summary"]["message"]["p99_us"].as_u64().unwrap_or_else(|| panic!("{report}"))
@@ -162,7 +180,7 @@ struct Client {
 impl Client {
     fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("the gateway listens");
-        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+        stream.set_read_timeout(Some(ANSWER)).expect("set");
         let mut client = Self { stream, token: String::new() };
         client.token = client.ask("token");
         assert_eq!(client.token.len(), 36, "{}", client.token);
@@ -204,7 +222,7 @@ fn admin_ports(lab: &Lab) -> Vec<(String, SocketAddr)> {
 
 fn page(address: SocketAddr) -> String {
     let mut stream = TcpStream::connect(address).expect("it listens");
-    stream.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
+    stream.set_read_timeout(Some(ANSWER)).expect("set");
     write!(stream, "GET /metrics HTTP/1.0\r\nHost: x\r\n\r\n").expect("written");
     let mut page = String::new();
     stream.read_to_string(&mut page).expect("a page");

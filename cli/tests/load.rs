@@ -31,9 +31,18 @@ fn summary(events: &[Value]) -> &Value {
 fn the_stream_has_the_load_and_the_platform_in_one_order() {
     let lab = Lab::new("stream");
     lab.up(&["--set", "metrics.scrapeInterval=1s", "--set", "metrics.syncPeriod=2s"]);
-    let arguments = ["load", "--conns", "100", "--rate", "1ms", "--every", "100ms", "--for", "5s"];
-    let output = lab.run(&[&arguments[..], &["--output", "jsonl"]].concat());
-    assert_eq!(output.status.code(), Some(0), "{}", both(&output));
+    let arguments = ["load", "--conns", "100", "--rate", "1ms", "--every", "100ms", "--for", "10m"];
+    let load = lab.spawn(&[&arguments[..], &["--output", "jsonl"]].concat());
+    // The kernel's count, by way of the platform's own scrape.
+    let load = load.until_type("RampDone").until("a scrape that saw the 100 connections", |event| {
+        event["type"] == "MetricScraped"
+            && event["metric"] == "tcp_state_established"
+            && event["values_milli"]["tcp-0"].as_i64() >= Some(100_000)
+    });
+    let load = load.until_type("HpaSynced");
+    load.signal(Signal::INT);
+    let output = load.finish(SOON);
+    assert_eq!(output.status.code(), Some(130), "{}", both(&output));
     let events = events(&output.stdout);
     let numbers: Vec<u64> = events.iter().filter_map(|event| event["seq"].as_u64()).collect();
     assert_eq!(numbers, (0..events.len() as u64).collect::<Vec<_>>(), "numbered without a gap");
@@ -46,14 +55,9 @@ fn the_stream_has_the_load_and_the_platform_in_one_order() {
     let summary = summary(&events);
     assert_eq!(summary["totals"]["connected_first"], 100, "{summary}");
     assert_eq!(summary["totals"]["lost"], 0, "{summary}");
-    assert!(summary["totals"]["messages_answered"].as_u64() > Some(1000), "{summary}");
+    assert!(summary["totals"]["messages_answered"].as_u64() >= Some(100), "{summary}");
     assert_eq!(summary["totals"]["messages_wrong"], 0, "{summary}");
     assert_eq!(summary["shares"][0]["replica"], "tcp-0", "the replica is known by name: {summary}");
-    // The kernel's count, by way of the platform's own scrape.
-    let seen = of_type(&events, "MetricScraped").iter().any(|event| {
-        event["metric"] == "tcp_state_established" && event["values_milli"]["tcp-0"].as_i64() >= Some(100_000)
-    });
-    assert!(seen, "no scrape saw the 100 connections");
 }
 
 #[test]
@@ -238,7 +242,13 @@ fn broadcasts_reach_everybody_once() {
         .expect("three are ready");
     let junit = lab.home().join("junit.xml");
     let junit = junit.to_str().expect("UTF-8");
-    let output = lab.run(&["load", "broadcast", "--conns", "90", "--junit", junit, "--output", "jsonl"]);
+    // Without a figure of this machine.
+    let (file, figure) = (lab.home().join("broadcast.yaml"), "  - broadcast max <= 1s\n");
+    let scenario = include_str!("../../infrastructure/scenarios/broadcast.yaml");
+    assert!(scenario.contains(figure), "{scenario}");
+    fs::write(&file, scenario.replace(figure, "")).expect("written");
+    let scenario = file.to_str().expect("UTF-8");
+    let output = lab.run(&["load", scenario, "--conns", "90", "--junit", junit, "--output", "jsonl"]);
     assert_eq!(output.status.code(), Some(0), "{}", both(&output));
     let events = events(&output.stdout);
     let totals = &summary(&events)["totals"];
@@ -270,9 +280,9 @@ fn a_scenario_acts_on_the_platform() {
     eventually(SOON, || if lab.ready() == 2 { Ok(()) } else { Err(lab.replicas()) }).expect("two are ready");
     let file = lab.home().join("acts.yaml");
     let text = "name: acts
-phases: { ramp: { connections: 20, rate: 1ms }, hold: { for: 10s } }
+phases: { ramp: { connections: 20, rate: 1ms }, hold: { after-ramp: 10s } }
 actions:
-  - { at: 1s, do: kill, what: tcp/fullest }
+  - { when: ramp done, after: 1s, do: kill, what: tcp/fullest }
   - { when: tcp/any crashed, after: 1s, do: scale, what: tcp, to: 3 }
 expectations: [connected >= 20, stayed-away = 0";
     fs::write(&file, format!("{text}]\n")).expect("written");
@@ -306,9 +316,9 @@ actions: [{ when: tcp/any draining, do: kill, what: tcp }]";
 #[test]
 fn nobody_listening_is_a_failure_with_the_address() {
     let lab = Lab::new("nobody");
-    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    let address = free.expect("a port").to_string();
-    for target in [address.clone(), format!("udp://{address}")] {
+    for (protocol, address) in [("", fixtures::nobody()), ("udp://", fixtures::nobody_for_datagrams())] {
+        let address = address.to_string();
+        let target = format!("{protocol}{address}");
         let output =
             lab.run(&["load", "--conns", "5", "--rate", "1ms", "--every", "100ms", "--for", "1s", &target]);
         assert_eq!(output.status.code(), Some(1), "{}", both(&output));
@@ -392,13 +402,7 @@ fn ctrl_c_ends_a_load_with_what_was_seen() {
     let lab = Lab::new("ctrlcload");
     lab.up(&[]);
     let load = lab.spawn(&["load", "--conns", "50", "--rate", "1ms", "--for", "300s", "--output", "jsonl"]);
-    eventually(SOON, || {
-        let status = lab.status();
-        let text = status.to_string();
-        let clients = TcpStream::connect(lab.endpoint()).map_or(0, |mut stream| who(&mut stream));
-        if clients > 50 { Ok(()) } else { Err(text) }
-    })
-    .expect("the load runs");
+    let load = load.until_type("RampDone");
     load.signal(Signal::INT);
     let output = load.finish(SOON);
     assert_eq!(output.status.code(), Some(130), "{}", both(&output));
@@ -430,7 +434,7 @@ fn ctrl_c_or_a_closed_terminal_in_up_and_demo_leaves_nothing() {
             both(&output)
         );
         if code == Some(130) {
-            lab.wait_for_no_process(Duration::from_secs(5));
+            lab.wait_for_no_process(SOON);
         }
     }
 }
@@ -451,21 +455,22 @@ fn scaling_under_load_loses_nothing() {
         "--every",
         "500ms",
         "--hold",
-        "20s",
+        "10m",
+        // Of a busy machine; an answer that is lost never comes.
+        "--timeout",
+        "30s",
         "--output",
         "jsonl",
-        "--expect-lost",
-        "0",
     ]);
-    eventually(SOON, || {
-        let clients = TcpStream::connect(lab.endpoint()).map_or(0, |mut stream| who(&mut stream));
-        // Least request over three replicas: each of them has its third once the ramp is done.
-        if clients > 630 { Ok(()) } else { Err(clients) }
-    })
-    .expect("the ramp is nearly done");
+    let load = load.until_type("RampDone");
     lab.ok(&["scale", "tcp", "1"]);
-    let output = load.finish(Duration::from_mins(2));
-    assert_eq!(output.status.code(), Some(0), "{}", both(&output));
+    let load = load.until("all on the replica that is left", |event| {
+        let on = event["by_replica"].as_object();
+        on.is_some_and(|on| on.len() == 1 && on.values().all(|count| *count == 2000))
+    });
+    load.signal(Signal::INT);
+    let output = load.finish(SOON);
+    assert_eq!(output.status.code(), Some(130), "{}", both(&output));
     let events = events(&output.stdout);
     let totals = &summary(&events)["totals"];
     let count = |name: &str| totals[name].as_u64().expect("a number");
@@ -481,7 +486,8 @@ fn scaling_under_load_loses_nothing() {
     {
         assert_eq!(count(none), 0, "{none}: {totals}");
     }
-    assert_eq!(lab.replicas().len(), 1);
+    let gone = eventually(SOON, || if lab.replicas().len() == 1 { Ok(()) } else { Err(lab.replicas()) });
+    assert_eq!(gone, Ok(()));
 }
 
 /// Datagrams through the gateways, while a replica comes and another goes: none is lost, doubled or overtaken.
@@ -501,15 +507,14 @@ fn datagrams_survive_a_drain() {
         "--window",
         "16",
         "--for",
-        "6s",
+        "10m",
         // Of a busy machine; a lost datagram is not answered at all.
         "--timeout",
-        "5s",
+        "30s",
         "--output",
         "jsonl",
-        "--expect-lost",
-        "0",
     ]);
+    let load = load.until_type("RampDone");
     let replicas = |count: usize| {
         eventually(SOON, || {
             let status = lab.status();
@@ -524,39 +529,21 @@ fn datagrams_survive_a_drain() {
     lab.ok(&["scale", "udp", "3"]);
     replicas(3).expect("three are ready");
     lab.ok(&["scale", "udp", "2"]);
-    replicas(2).expect("one drains");
+    let load = load
+        .until("a replica that drains", |event| event["type"] == "PodDraining" && event["service"] == "udp");
+    replicas(2).expect("one drains and goes");
+    load.signal(Signal::INT);
     let output = load.finish(SOON);
-    assert_eq!(output.status.code(), Some(0), "{}", both(&output));
+    assert_eq!(output.status.code(), Some(130), "{}", both(&output));
     let events = events(&output.stdout);
     let summary = summary(&events);
     let totals = &summary["totals"];
-    assert!(totals["messages_sent"].as_u64() > Some(11_000), "{totals}");
+    assert!(totals["messages_sent"].as_u64() > Some(1_000), "{totals}");
     assert_eq!(totals["messages_answered"], totals["messages_sent"], "{totals}");
     for none in ["message_timeouts", "messages_duplicated", "messages_wrong", "messages_stray", "refused"] {
         assert_eq!(totals[none], 0, "{none}: {totals}");
     }
     assert_eq!(summary["plan"]["protocol"], "udp");
-    let drained = of_type(&events, "PodDraining").iter().any(|event| event["service"] == "udp");
-    assert!(drained, "a replica drained under the load");
-}
-
-/// How many clients the replica that this connection got says it has.
-fn who(stream: &mut TcpStream) -> u64 {
-    use std::io::{Read, Write};
-    stream.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
-    stream.write_all(b"WHO").expect("sent");
-    let mut text = String::new();
-    let mut buffer = [0; 16 * 1024];
-    loop {
-        let n = stream.read(&mut buffer).unwrap_or(0);
-        text.push_str(&String::from_utf8_lossy(&buffer[..n]));
-        if let Some((_, count)) = text.split_once("connected clients: ") {
-            return count.trim().parse().unwrap_or(0);
-        }
-        if n == 0 {
-            return 0;
-        }
-    }
 }
 
 /// In a pod it is the first process, which the kernel never ends for a signal that is not taken.

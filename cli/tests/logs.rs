@@ -12,12 +12,22 @@ use std::{
 use serde_json::Value;
 use support::{Lab, QUICK, both, eventually};
 
-const SOON: Duration = Duration::from_secs(30);
+/// Far longer than anything here takes; reached only when something is wrong.
+const SOON: Duration = Duration::from_mins(1);
 
 /// Lines as `--output jsonl` has them.
 fn lines(lab: &Lab, arguments: &[&str]) -> Vec<Value> {
     let printed = lab.ok(&[&["logs", "--output", "jsonl"], arguments].concat());
     printed.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+/// The same once there are any: what a process has written is read a moment later.
+fn some_lines(lab: &Lab, arguments: &[&str]) -> Vec<Value> {
+    eventually(SOON, || {
+        let lines = lines(lab, arguments);
+        if lines.is_empty() { Err(format!("no lines by {arguments:?}")) } else { Ok(lines) }
+    })
+    .expect("something is written")
 }
 
 fn replicas(lines: &[Value]) -> Vec<&str> {
@@ -35,8 +45,10 @@ fn all_services_log_to_the_index_and_both_sources_are_filtered_alike() {
 
     eventually(SOON, || {
         let indexed = lines(&lab, &["--from", "index", "--tail", "1000"]);
+        let started = |line: &Value| line["text"].as_str().is_some_and(|text| text.contains("started"));
         let of = |pod: &str| indexed.iter().any(|line| line["replica"] == pod);
-        if of("tcp-0") && of("gateway-node-0") && of("logger-0") { Ok(()) } else { Err(indexed) }
+        let is_there = indexed.iter().any(|line| line["replica"] == "tcp-0" && started(line));
+        if is_there && of("gateway-node-0") && of("logger-0") { Ok(()) } else { Err(indexed) }
     })
     .expect("every service ships its lines");
 
@@ -155,7 +167,7 @@ fn a_replica_that_never_was_is_named_and_one_that_is_gone_is_not() {
         assert!(both(&output).contains("has no replica"), "{}", both(&output));
     }
     for name in ["tcp-0", "gateway/node-0", "gateway-node-0"] {
-        assert!(!lines(&lab, &[name]).is_empty(), "{name}");
+        some_lines(&lab, &[name]);
     }
     lab.ok(&["scale", "tcp", "0"]);
     let gone = eventually(SOON, || if lab.replicas().is_empty() { Ok(()) } else { Err(lab.replicas()) });
@@ -168,7 +180,7 @@ fn a_replica_that_never_was_is_named_and_one_that_is_gone_is_not() {
 fn without_a_logger_there_is_no_index_and_mistakes_are_named() {
     let lab = Lab::new("no-logger");
     lab.up(&[]);
-    assert!(!lines(&lab, &["tcp"]).is_empty());
+    some_lines(&lab, &["tcp"]);
     let output = lab.run(&["logs", "--from", "index"]);
     assert_eq!(output.status.code(), Some(1), "{}", both(&output));
     assert!(both(&output).contains("up --set logger.enabled=true"), "{}", both(&output));

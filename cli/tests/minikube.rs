@@ -120,7 +120,7 @@ fn runs(pid: Pid) -> bool {
 
 fn tunnel_of(machine: &Machine) -> Pid {
     let file = machine.kept().join("tunnel.child");
-    eventually(Duration::from_secs(20), || pid(&file).filter(|pid| runs(*pid)).ok_or("no tunnel"))
+    eventually(Duration::from_mins(1), || pid(&file).filter(|pid| runs(*pid)).ok_or("no tunnel"))
         .expect("it runs")
 }
 
@@ -132,7 +132,7 @@ fn a_tunnel_is_kept_running_and_ended_by_down() {
     let first = tunnel_of(&machine);
     kill_process(first, Signal::KILL).expect("killed");
     let file = machine.kept().join("tunnel.child");
-    let second = eventually(Duration::from_secs(20), || {
+    let second = eventually(Duration::from_mins(1), || {
         pid(&file).filter(|pid| *pid != first && runs(*pid)).ok_or("not started again")
     });
     let second = second.expect("it is started again");

@@ -27,7 +27,7 @@ fn a_program_that_is_nowhere_is_named_with_the_way_to_get_it() {
 #[test]
 fn a_server_that_does_not_answer_is_named_before_anything_is_built_on_it() {
     let lab = Lab::new("unanswered");
-    let free = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address");
+    let free = fixtures::nobody();
     for (part, key) in [
         ("kafka", "kafka.brokers"),
         ("memcached", "memcached.host"),

@@ -4,9 +4,9 @@
 mod admin;
 mod support;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::TcpStream, time::Duration};
 
-use support::{Lab, both, lossy};
+use support::{Lab, both, eventually, lossy};
 
 /// Connections that clients opened through each gateway of TCP.
 fn opened(lab: &Lab) -> BTreeMap<String, u64> {
@@ -24,9 +24,16 @@ fn a_node_that_joins_under_load_takes_connections_and_none_is_lost() {
     let told = lab.ok(&["load", "node-add", "--conns", "90", "--rate", "5/s", "--hold", "5s"]);
     assert!(told.contains("node-2 is there, one of 3 nodes; on it: gateway-node-2"), "{told}");
     assert!(!told.contains('✗'), "{told}");
-    let opened = opened(&lab);
-    assert_eq!(opened.len(), 3, "{opened:?}");
-    assert!(opened["gateway-node-2"] > 0, "the kernel spreads what comes over all that listen: {opened:?}");
+    let all = opened(&lab);
+    assert_eq!(all.len(), 3, "{all:?}");
+    // However late the node came, and wherever those went that came after it: by and by the kernel spreads what comes.
+    let endpoint = lab.endpoint();
+    eventually(Duration::from_mins(1), || {
+        drop(TcpStream::connect(endpoint).expect("the gateways listen"));
+        let opened = opened(&lab);
+        if opened["gateway-node-2"] > 0 { Ok(()) } else { Err(opened) }
+    })
+    .expect("the kernel spreads what comes over all that listen");
     let status = lab.status();
     assert_eq!(status["nodes"], 3);
 }
@@ -52,5 +59,5 @@ fn nodes_come_and_go_by_hand() {
     let again = lab.ok(&["up", "--nodes", "1"]);
     assert!(again.contains("nothing changed"), "{again}");
     lab.ok(&["down"]);
-    lab.wait_for_no_process(Duration::from_secs(20));
+    lab.wait_for_no_process(Duration::from_mins(1));
 }

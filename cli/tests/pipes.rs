@@ -7,7 +7,7 @@ use std::{fs, process::Command, time::Duration};
 use rustix::process::Signal;
 use support::{Lab, both, eventually, lossy};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 const SIGINT_BIT: u64 = 1 << 1;
 
 /// A pipe that nobody writes to.

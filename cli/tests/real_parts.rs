@@ -16,7 +16,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use support::{Lab, both, eventually, lossy};
+use support::{ANSWER, Lab, both, eventually, lossy};
 
 /// Far longer than anything here takes; reached only when something is wrong.
 const SOON: Duration = Duration::from_mins(1);
@@ -238,7 +238,7 @@ fn a_server_that_does_not_come_up_holds_up_nothing_else() {
     let endpoint = lab.endpoint();
     let token = |_| {
         let mut client = TcpStream::connect(endpoint).expect("the gateway listens");
-        client.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
+        client.set_read_timeout(Some(ANSWER)).expect("set");
         ask(&mut client, "token")
     };
     let all_issue = || {
@@ -253,7 +253,7 @@ fn a_server_that_does_not_come_up_holds_up_nothing_else() {
 fn kill_the_supervisor(lab: &Lab) {
     let supervisor = lab.processes().into_iter().find(|pid| command_line(*pid).contains("supervisor"));
     kill(supervisor.expect("a supervisor"));
-    lab.wait_for_no_process(Duration::from_secs(10));
+    lab.wait_for_no_process(SOON);
 }
 
 /// An answer over HTTP, head and all.
@@ -322,7 +322,7 @@ fn tokens_and_broadcasts_work(endpoint: SocketAddr) {
     while servers.len() < 2 {
         assert!(clients.len() < 64, "all on one replica");
         let mut client = TcpStream::connect(endpoint).expect("the gateway listens");
-        client.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
+        client.set_read_timeout(Some(ANSWER)).expect("set");
         servers.insert(ask(&mut client, "WHERE"));
         clients.push(client);
     }

@@ -6,10 +6,10 @@ mod support;
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Stdio};
 
-use fixtures::{DEADLINE, eventually, metric};
+use fixtures::{DEADLINE, Port, eventually, metric};
 use rustix::process::{Pid, Signal, kill_process};
 use support::{Lab, lossy};
 
@@ -66,10 +66,6 @@ impl Drop for Service {
     }
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
-}
-
 #[test]
 fn outputs_that_take_nothing_hold_up_and_end_nothing() {
     let lab = Lab::new("serve-outputs");
@@ -82,11 +78,10 @@ fn outputs_that_take_nothing_hold_up_and_end_nothing() {
         ("a full pipe", full.try_clone().unwrap().into(), full.into()),
         ("a closed pipe", closed.try_clone().unwrap().into(), closed.into()),
     ] {
-        let (port, admin) = (free_port(), free_port());
-        let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, admin));
+        let (clients, admin) = (Port::free(), Port::free());
         let service = lab
-            .command(&["serve", "tcp", "-H", "127.0.0.1", "-p", &port.to_string()])
-            .env("ADMIN_PORT", admin.port().to_string())
+            .command(&["serve", "tcp", "-H", "127.0.0.1", "-p", &clients.number().to_string()])
+            .env("ADMIN_PORT", admin.number().to_string())
             .env("SIGTERM_TIMEOUT", "0")
             // As many lines as there can be.
             .env("RUST_LOG", "trace")
@@ -94,9 +89,9 @@ fn outputs_that_take_nothing_hold_up_and_end_nothing() {
             .stderr(stderr)
             .spawn();
         let mut service = Service(service.unwrap());
-        eventually(what, || TcpStream::connect(admin).is_ok());
-        eventually(what, || metric(admin, "tcp_log_lines_unwritten_total") > 0);
-        let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        eventually(what, || TcpStream::connect(admin.address()).is_ok());
+        eventually(what, || metric(admin.address(), "tcp_log_lines_unwritten_total") > 0);
+        let mut client = TcpStream::connect(clients.address()).unwrap();
         client.set_read_timeout(Some(DEADLINE)).unwrap();
         client.write_all(b"msg:still here").unwrap();
         let mut reply = [0; 10];

@@ -11,7 +11,7 @@ use std::{
 use rustix::process::Signal;
 use support::{Lab, both, eventually, lossy};
 
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 #[test]
 fn an_interrupted_graceful_down_goes_on_and_the_next_down_ends_it() {

@@ -26,8 +26,8 @@ const REPLICAS: u64 = 3;
 const AHEAD: usize = 2;
 const AHEAD_BY: &str = "+30s";
 const PAIRS: u64 = 20;
-/// How long a lock lives, which is the default.
-const LOCK_TTL_MS: u64 = 60_000;
+/// How long a lock lives: less than a clock is ahead, and far longer than Redis is away.
+const LOCK_TTL_MS: u64 = 29_000;
 /// That, and time for the clients to come back.
 const FREE_AGAIN_WITHIN: Duration = Duration::from_mins(3);
 
@@ -146,6 +146,8 @@ fn nobody_has_a_pair_that_another_has_whatever_is_killed_and_whatever_the_clocks
                 ("REDIS_PORT", at.port.to_string()),
                 ("PROFILES_URL", format!("http://{}", profiles.address)),
                 ("POD_NAME", format!("stream-{number}")),
+                ("LOCK_TTL", (LOCK_TTL_MS / 1000).to_string()),
+                ("LOCK_REFRESH", "5".to_owned()),
             ];
             let command = if number == AHEAD { serve_ahead("stream") } else { serve("stream") };
             let replica = Service::start(command, 2 + number as u8, &variables);
@@ -182,7 +184,7 @@ fn nobody_has_a_pair_that_another_has_whatever_is_killed_and_whatever_the_clocks
         }
         assert_eq!(open(&replicas), PAIRS, "all streams go on");
 
-        // A replica is killed: its pairs are free when their locks are over, which is within a minute.
+        // A replica is killed: its pairs are free when their locks are over.
         let lost = replicas[0].open();
         replicas[0].kill();
         let lives = redis.say(&["KEYS", "*-*:*-*"]);

@@ -162,7 +162,8 @@ fn pairs_that_open_and_close_at_random_are_never_held_by_two() {
 fn the_balancer_brings_a_second_replica_and_moves_streams_to_it() {
     let lab = Lab::new("stream-balancer");
     lab.up(&BALANCED);
-    let watch = lab.spawn(&["watch"]);
+    // However late it starts, it shows all.
+    let watch = lab.spawn(&["watch", "--from-start"]);
     let file = lab.home().join("nine.yaml");
     // Those who are sent away come back when they are told to.
     let scenario = "name: nine\nservice: stream\nprotocol: sse\n\

@@ -7,7 +7,7 @@ use std::{
     collections::BTreeSet,
     fs::{File, OpenOptions},
     io::Read as _,
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::fs::OpenOptionsExt as _},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -181,7 +181,10 @@ fn terminal(columns: u16) -> (OwnedFd, OwnedFd) {
     tcsetwinsize(&ours, size).expect("a size");
     let name = ptsname(&ours, Vec::new()).expect("a name");
     let name = name.into_string().expect("UTF-8");
-    let theirs = OpenOptions::new().read(true).write(true).open(name).expect("the other end");
+    // It must not become the terminal of these tests, which its end would end, too.
+    let flags = rustix::fs::OFlags::NOCTTY.bits().cast_signed();
+    let mut options = OpenOptions::new();
+    let theirs = options.read(true).write(true).custom_flags(flags).open(name).expect("the other end");
     (ours, theirs.into())
 }
 

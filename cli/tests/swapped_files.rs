@@ -15,7 +15,7 @@ use std::{
 
 use support::{Lab, both, eventually};
 
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Where a platform has a file.
 type Place = fn(&Lab) -> PathBuf;

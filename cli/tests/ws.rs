@@ -102,7 +102,8 @@ impl<'a> Users<'a> {
 fn sessions_scale_the_service_and_outlive_what_happens_to_it() {
     let lab = Lab::new("ws");
     lab.up(&[&WS[..], &["--set", "ws.autoscaling.maxReplicas=2"]].concat());
-    let watch = lab.spawn(&["watch"]);
+    // However late it starts, it shows all.
+    let watch = lab.spawn(&["watch", "--from-start"]);
     let users = Users::of(&lab);
     assert_eq!(users.gateway.port(), 8000);
     assert_eq!(part(&lab, "redis")["origin"], "embedded");

@@ -18,43 +18,62 @@ use crate::{
     traffic::{Traffic, ping_pong::PingPong},
 };
 
-const CLIENTS: usize = 64;
+const MANY_CLIENTS: usize = 64;
 const REQUEST: &[u8] = b"GET /users/8a377bc6-c2e7-42db-bf80-36301e21f25e HTTP/1.1\r\nHost: bench\r\n\r\n";
 const FEW: u64 = 10_000;
 const MANY: u64 = 1_000_000;
 /// How long a server may be silent within an answer.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// The driver is a loop that reads, and reads again.
 pub(super) fn get() -> Work {
-    Work {
-        name: "profiles-get",
-        about: format!(
-            "{CLIENTS} clients of the `profiles` service, each with one `GET /users/{{id}}` under way at all times, against \
-             as many reads of the same row under way by the driver alone; both ask one real Cassandra, which is not counted"
+    get_by(
+        "profiles-get",
+        1,
+        "a client of the `profiles` service that sends `GET /users/{id}` again and again, against a loop around the driver \
+         that reads the same row; both ask one real Cassandra, which is not counted"
+            .to_owned(),
+        vec![Goal::AtLeast { ratio: 0.5, of: Contestant::Reference }],
+    )
+}
+
+/// The driver sends many questions in one packet and gets their answers in another. A service cannot: each of its clients has
+/// a connection of its own, which costs a call for each request and one for each answer.
+pub(super) fn get_many() -> Work {
+    get_by(
+        "profiles-get-many",
+        MANY_CLIENTS,
+        format!(
+            "{MANY_CLIENTS} clients of the `profiles` service, each with one `GET /users/{{id}}` under way at all times, \
+             against as many reads of the same row under way by one driver, which asks for many at once over one connection"
         ),
+        Vec::new(),
+    )
+}
+
+fn get_by(name: &'static str, clients: usize, about: String, goals: Vec<Goal>) -> Work {
+    Work {
+        name,
+        about,
         contestants: vec![Contestant::Playctl, Contestant::Reference],
         once: false,
-        figures: vec![Figure {
-            title: "objects read",
-            unit: Unit::PerCpuSecond,
-            goals: vec![Goal::AtLeast { ratio: 0.5, of: Contestant::Reference }],
-        }],
-        turn: Box::new(|programs, contestant, length| {
+        figures: vec![Figure { title: "objects read", unit: Unit::PerCpuSecond, goals }],
+        turn: Box::new(move |programs, contestant, length| {
             let keyspace = programs.cassandra()?.keyspace(0)?;
             let scene = match contestant {
-                Contestant::Playctl => ours(programs, &keyspace)?,
-                _ => driver(programs, &keyspace)?,
+                Contestant::Playctl => ours(programs, &keyspace, clients)?,
+                _ => driver(programs, &keyspace, clients)?,
             };
             Ok(vec![scene.window(length)?.units_per_cpu_second()])
         }),
     }
 }
 
-fn ours(programs: &Programs, keyspace: &str) -> Result<Scene> {
+fn ours(programs: &Programs, keyspace: &str, clients: usize) -> Result<Scene> {
     let server = Direct::profiles(programs, keyspace)?;
     let pattern = PingPong {
         target: server.address(),
-        connections: CLIENTS,
+        connections: clients,
         message: REQUEST,
         reply: answer_length(server.address())?,
     };
@@ -62,10 +81,10 @@ fn ours(programs: &Programs, keyspace: &str) -> Result<Scene> {
     Ok(Scene::new(traffic, server.id(), server))
 }
 
-fn driver(programs: &Programs, keyspace: &str) -> Result<Scene> {
+fn driver(programs: &Programs, keyspace: &str, clients: usize) -> Result<Scene> {
     let mut process = Start::reference("driver", "driver")?
         .args(["--contact-point", programs.cassandra()?.contact_points(), "--keyspace", keyspace])
-        .args(["--user".to_owned(), USER.to_string(), "--at-a-time".to_owned(), CLIENTS.to_string()])
+        .args(["--user".to_owned(), USER.to_string(), "--at-a-time".to_owned(), clients.to_string()])
         .with_dialogue()
         .spawn()?;
     let mut dialogue = process.talk()?;

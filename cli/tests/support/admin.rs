@@ -4,12 +4,11 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    time::Duration,
 };
 
 use serde_json::Value;
 
-use crate::support::Lab;
+use crate::support::{ANSWER, Lab};
 
 /// The admin ports of all replicas (`services`) or of all gateways (`gateways`), by name.
 pub(crate) fn ports(lab: &Lab, job: &str) -> Vec<(String, SocketAddr)> {
@@ -31,9 +30,8 @@ pub(crate) fn metric(admin: SocketAddr, name: &str) -> Option<u64> {
 }
 
 fn page(admin: SocketAddr) -> std::io::Result<String> {
-    let patience = Duration::from_secs(5);
-    let mut stream = TcpStream::connect_timeout(&admin, patience)?;
-    stream.set_read_timeout(Some(patience))?;
+    let mut stream = TcpStream::connect_timeout(&admin, ANSWER)?;
+    stream.set_read_timeout(Some(ANSWER))?;
     write!(stream, "GET /metrics HTTP/1.0\r\nHost: {admin}\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;

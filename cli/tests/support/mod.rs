@@ -17,6 +17,9 @@ use tempfile::TempDir;
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_playctl");
 
+/// How long an answer over the network may take. Nothing takes this long unless it hangs, however busy the machine is.
+pub(crate) const ANSWER: Duration = Duration::from_secs(30);
+
 /// Quick settings: a drain takes three seconds at most, and the platform has one node.
 pub(crate) const QUICK: [&str; 8] = [
     "--nodes",
@@ -92,7 +95,7 @@ impl Lab {
             .stderr(Stdio::piped())
             .spawn()
             .expect("playctl starts");
-        Running { child: Some(child) }
+        Running::of(child)
     }
 
     pub(crate) fn up(&self, more: &[&str]) {
@@ -173,7 +176,7 @@ impl Drop for Lab {
         let output = self.run(&["down"]);
         if !std::thread::panicking() {
             assert_eq!(output.status.code(), Some(0), "down: {}", both(&output));
-            self.wait_for_no_process(Duration::from_secs(10));
+            self.wait_for_no_process(Duration::from_mins(1));
         }
     }
 }
@@ -181,11 +184,39 @@ impl Drop for Lab {
 /// A `playctl` in the background; killed when dropped.
 pub(crate) struct Running {
     child: Option<Child>,
+    /// The lines of stdout that were read already.
+    seen: Vec<u8>,
 }
 
 impl Running {
     pub(crate) fn of(child: Child) -> Self {
-        Self { child: Some(child) }
+        Self { child: Some(child), seen: Vec::new() }
+    }
+
+    /// Reads its stdout until one of the events there, also one that was read before, is the right one.
+    #[expect(clippy::unbuffered_bytes, reason = "a buffer would take what comes after the line")]
+    pub(crate) fn until(mut self, what: &str, is_right: impl Fn(&Value) -> bool) -> Self {
+        let is_it = |line: &[u8]| serde_json::from_slice(line).is_ok_and(|event| is_right(&event));
+        if self.seen.split(|byte| *byte == b'\n').any(is_it) {
+            return self;
+        }
+        let out = self.child.as_mut().and_then(|child| child.stdout.as_mut()).expect("piped");
+        let mut bytes = out.bytes().map(|byte| byte.expect("a pipe"));
+        loop {
+            let line: Vec<u8> = bytes.by_ref().take_while(|byte| *byte != b'\n').collect();
+            self.seen.extend_from_slice(&line);
+            self.seen.push(b'\n');
+            assert!(!line.is_empty(), "it ended without {what}: {}", lossy(&self.seen));
+            if is_it(&line) {
+                break;
+            }
+        }
+        self
+    }
+
+    /// The same for an event of a type.
+    pub(crate) fn until_type(self, kind: &str) -> Self {
+        self.until(kind, |event| event["type"] == kind)
     }
 
     /// Waits for its end; its exit code. For one whose output is not read.
@@ -242,7 +273,8 @@ impl Running {
             child.wait().expect("ends");
         }
         let output = |thread: std::thread::JoinHandle<Vec<u8>>| thread.join().expect("reads");
-        let (stdout, stderr) = (output(stdout), output(stderr));
+        let (rest, stderr) = (output(stdout), output(stderr));
+        let stdout = [std::mem::take(&mut self.seen), rest].concat();
         let Ok(status) = status else {
             panic!("did not end within {within:?}\n{}\n{}", lossy(&stdout), lossy(&stderr));
         };
@@ -284,8 +316,8 @@ pub(crate) fn pause() {
 
 /// One `msg` over a connection of its own; the answer.
 pub(crate) fn echo(address: SocketAddr, text: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut stream = TcpStream::connect_timeout(&address, ANSWER)?;
+    stream.set_read_timeout(Some(ANSWER))?;
     stream.write_all(format!("msg:{text}").as_bytes())?;
     let mut answer = [0; 256];
     let n = stream.read(&mut answer)?;

@@ -5,12 +5,11 @@
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    time::Duration,
 };
 
 use serde_json::Value;
 
-use crate::support::{Lab, lossy};
+use crate::support::{ANSWER, Lab, lossy};
 
 pub(crate) fn service(lab: &Lab, name: &str) -> Value {
     let services = lab.status()["services"].as_array().expect("services").clone();
@@ -28,8 +27,8 @@ pub(crate) fn address(value: &Value) -> SocketAddr {
 
 /// Status and body of an answer.
 pub(crate) fn ask(to: SocketAddr, method: &str, path: &str, body: &str) -> std::io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(5))?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut stream = TcpStream::connect_timeout(&to, ANSWER)?;
+    stream.set_read_timeout(Some(ANSWER))?;
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\nContent-Type: application/json\r\n\

@@ -8,17 +8,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::{Extension, Router};
+use axum::Router;
+use axum::body::{Body, HttpBody as _};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Sleep;
-use tower_http::timeout::RequestBodyDeadlineLayer;
+use tower_http::timeout::DeadlineBody;
+use tower_service::Service as _;
 use tracing::{debug, warn};
 
 use crate::listen;
@@ -103,7 +106,6 @@ async fn serve_within(
     router: Router,
     connections_max: usize,
 ) {
-    let router = router.layer(RequestBodyDeadlineLayer::new(limits.body));
     let places = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
     let mut shortage_told = false;
     loop {
@@ -113,7 +115,7 @@ async fn serve_within(
                 shortage_told = false;
                 // The service's own time would be lost waiting for acknowledgements.
                 let _ = stream.set_nodelay(true);
-                tokio::spawn(answer(stream, place, limits.stall, router.clone(), connections.0.subscribe()));
+                tokio::spawn(answer(stream, place, limits, router.clone(), connections.0.subscribe()));
             }
             Err(error) => {
                 if !std::mem::replace(&mut shortage_told, true) {
@@ -128,14 +130,29 @@ async fn serve_within(
 async fn answer(
     stream: TcpStream,
     place: OwnedSemaphorePermit,
-    stall: Duration,
+    limits: Limits,
     router: Router,
     mut closing: watch::Receiver<bool>,
 ) {
     let (reset, reader) = (Reset::default(), SlowReader::default());
-    let router = router.layer(Extension(reset.clone())).layer(Extension(reader.clone()));
-    let stream = Connection { stream, reset, reader, stall, stalled: None, _place: place };
-    let service = TowerToHyperService::new(router);
+    // By hand: as layers of the router these would cost each request some allocations.
+    let service = service_fn({
+        let (reset, reader) = (reset.clone(), reader.clone());
+        move |mut request| {
+            request.extensions_mut().insert(reset.clone());
+            request.extensions_mut().insert(reader.clone());
+            router.clone().call(request.map(|body: Incoming| within(limits.body, body)))
+        }
+    });
+    let stream = Connection {
+        stream,
+        reset,
+        reader,
+        stall: limits.stall,
+        stalled: None,
+        has_ended: false,
+        _place: place,
+    };
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
@@ -153,6 +170,11 @@ async fn answer(
     if let Err(error) = served {
         debug!(%error, "a client is gone");
     }
+}
+
+/// A body that must arrive in time.
+fn within(deadline: Duration, body: Incoming) -> Body {
+    if body.is_end_stream() { Body::empty() } else { Body::new(DeadlineBody::new(deadline, body)) }
 }
 
 /// Whether a connection is reset when it is closed; clones speak of the same connection.
@@ -203,6 +225,8 @@ struct Connection {
     stall: Duration,
     /// Runs while bytes wait and the client takes none.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// The client sends nothing more, and that was held back once.
+    has_ended: bool,
     _place: OwnedSemaphorePermit,
 }
 
@@ -243,7 +267,17 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let is_end =
+            matches!(read, Poll::Ready(Ok(()))) && buffer.filled().len() == before && buffer.remaining() > 0;
+        if is_end && !std::mem::replace(&mut self.has_ended, true) {
+            // A client that closes its side behind its request gets an answer that is ready at once, whether or not that
+            // close came before the request was read: hyper would break off what it has not polled yet.
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        read
     }
 }
 
@@ -295,6 +329,7 @@ pub fn runtime(workers: usize) -> io::Result<Runtime> {
 
 #[cfg(test)]
 mod tests {
+    use axum::Extension;
     use axum::routing::{get, post};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::sync::Notify;
@@ -335,8 +370,20 @@ mod tests {
         next.write_all(format!("{HEAD}: 2\r\n\r\nhi").as_bytes()).await.unwrap();
 
         let both = async { tokio::join!(read_all(slow), read_all(next)) };
-        let (refused, answer) = tokio::time::timeout(Duration::from_secs(20), both).await.unwrap();
+        let (refused, answer) = tokio::time::timeout(PATIENT, both).await.unwrap();
         assert!(refused.starts_with("HTTP/1.1 400"), "{refused}");
+        assert!(answer.ends_with("\r\n\r\nhi"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_closes_its_side_behind_its_request_is_answered() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        client.shutdown().await.unwrap();
+        // All of it is there before anything is read.
+        tokio::spawn(serve_one(LIMITS, listener, Router::new().route("/", get(|| async { "hi" }))));
+        let answer = tokio::time::timeout(PATIENT, read_all(client)).await.unwrap();
         assert!(answer.ends_with("\r\n\r\nhi"), "{answer}");
     }
 
@@ -359,7 +406,7 @@ mod tests {
         let mut next = TcpStream::connect(address).await.unwrap();
         next.write_all(format!("{HEAD}: 2\r\n\r\nhi").as_bytes()).await.unwrap();
 
-        let answer = tokio::time::timeout(Duration::from_secs(20), read_all(next)).await.unwrap();
+        let answer = tokio::time::timeout(PATIENT, read_all(next)).await.unwrap();
         assert!(answer.ends_with("\r\n\r\nhi"), "{answer}");
         let mut rest = Vec::new();
         let end = idle.read_to_end(&mut rest).await.unwrap_err();
@@ -428,7 +475,7 @@ mod tests {
         assert!(read_all(idle).await.ends_with("hi"));
         assert!(!closing.is_finished());
         go.send(true).unwrap();
-        let answer = tokio::time::timeout(Duration::from_secs(20), read_all(busy)).await.unwrap();
+        let answer = tokio::time::timeout(PATIENT, read_all(busy)).await.unwrap();
         let (_, body) = answer.split_once("\r\n\r\n").unwrap();
         assert_eq!(body.len(), 16 * 1024 * 1024);
         assert!(closing.await.unwrap(), "all were answered");

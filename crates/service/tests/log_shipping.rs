@@ -14,7 +14,7 @@ use service::settings::{Env, Reader};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_mins(1);
 const TOPIC: &str = "general-logs";
 
 fn reader_of_topic(brokers: &str) -> StreamConsumer {

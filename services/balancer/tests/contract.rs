@@ -244,6 +244,8 @@ fn nine_sessions_of_ten_get_a_second_server_and_the_reason_is_told() {
     sessions(&redis, "WsSession", "10.0.0.0", 9);
     let balancer = start(&redis, acts_on(&platform), &[]);
     eventually("it scales", || platform.calls() == ["scale ws 2"]);
+    // It is told when it is done.
+    eventually("it is told", || !platform.state.lock().told.is_empty());
     let told = platform.state.lock().told.clone();
     assert_eq!(told[0].orders, ["1 → 2"]);
     assert_eq!(told[0].reason, "9 of 10 sessions = 90 % > 80 %: wants ⌈9 ÷ 7⌉ = 2 servers; 1 more");
@@ -261,6 +263,7 @@ fn those_who_were_turned_away_count_until_they_have_a_session() {
     }
     let _balancer = start(&redis, acts_on(&platform), &[]);
     eventually("it scales", || platform.calls() == ["scale ws 2"]);
+    eventually("it is told", || !platform.state.lock().told.is_empty());
     assert!(platform.state.lock().told[0].reason.starts_with("10 of 10 sessions = 100 % > 80 %"));
 }
 

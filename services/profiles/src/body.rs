@@ -1,8 +1,9 @@
 //! What clients send: ids in paths, and bodies.
 
-use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest as _, Request};
+use axum::body::{self, Body};
+use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
+use http_body_util::LengthLimitError;
 use serde_json::{Map, Value};
 use service::problem::{Fault, Problem};
 use uuid::Uuid;
@@ -42,12 +43,13 @@ pub(crate) async fn content(table: Table, request: Request<Body>) -> Result<Cont
         let detail = "expected a body in JSON, with Content-Type: application/json";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
-    let bytes = Bytes::from_request(request, &()).await.map_err(|error| match error.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
+    let bytes = body::to_bytes(request.into_body(), BODY_BYTES_MAX).await.map_err(|error| {
+        if error.into_inner().is::<LengthLimitError>() {
             let detail = format!("the body is too long: expected {BODY_BYTES_MAX} bytes at most");
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+        } else {
+            Problem::new(StatusCode::BAD_REQUEST, "the body did not arrive in full, or not in time")
         }
-        _ => Problem::new(StatusCode::BAD_REQUEST, "the body did not arrive in full, or not in time"),
     })?;
     let body: Value = serde_json::from_slice(&bytes).map_err(|error| {
         Problem::new(StatusCode::BAD_REQUEST, format!("the body is not valid JSON: {error}"))

@@ -202,6 +202,8 @@ async fn prepare(session: &Session, text: String) -> Result<PreparedStatement, S
     let mut prepared =
         session.prepare(text.clone()).await.map_err(|error| format!("cannot prepare {text:?}: {error}"))?;
     prepared.set_is_idempotent(true);
+    // The columns are named in the text, so answers need not describe them again.
+    prepared.set_use_cached_result_metadata(true);
     Ok(prepared)
 }
 

@@ -13,7 +13,7 @@ use tcp::{Server, Settings};
 const CLIENTS: usize = 100;
 /// How many of them the server has files for.
 const FILES_LEFT: u64 = 40;
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 fn highest_open_file() -> u64 {
     let names = std::fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().file_name());

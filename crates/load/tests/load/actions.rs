@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use crate::{
     processes::{process, worker_program},
-    server::{Load, Server, receive, request, run_under, send},
+    server::{Load, Server, in_all, receive, request, run_under, send},
 };
 
 /// Of a load that broadcasts.
@@ -87,15 +87,27 @@ actions:
     request(address, CLIENTS as u64).with(|scenario| scenario.actions = actions)
 }
 
-/// Runs a load with its actions, as the command line does.
-#[expect(clippy::needless_pass_by_value, reason = "made for this run")]
+/// So many looks after the last action was told, what it brought about has been seen.
+const LOOKS_AFTERWARDS: u32 = 2;
+
+/// Runs a load with its actions, as the command line does, until all of them are told.
 pub(crate) fn directed(load: Load) -> (platform::event::LoadSummary, Vec<EventKind>) {
-    let control = Control::new();
+    let load = load.with(|scenario| scenario.phases.hold = in_all(Duration::from_mins(1)));
+    let (control, mut told, mut looks) = (Control::new(), 0, 0);
     let mut director = Director::new(&load.scenario, control.clone(), None, |_, _| {}).unwrap();
     let mut stamper = Stamper::new(Uuid::nil(), Source::Load, Timestamp::UNIX_EPOCH);
     run_under(&load, &control, |event| {
         director.observe(&stamper.stamp(0, event.clone()));
         director.act(0);
+        match event {
+            EventKind::ActionTaken { .. } => told += 1,
+            EventKind::LoadTick(_) if told == load.scenario.actions.len() => looks += 1,
+            _ => {}
+        }
+        // A second stop would cut off what is outstanding.
+        if looks == LOOKS_AFTERWARDS && !control.is_stopped() {
+            control.stop();
+        }
     })
 }
 

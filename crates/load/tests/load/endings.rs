@@ -1,6 +1,6 @@
 //! How connections end, and come back.
 
-use std::{net::TcpListener, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use load::Control;
 use parking_lot::Mutex;
@@ -16,7 +16,8 @@ fn a_notice_in_the_packet_of_a_reply_moves_the_connection_and_loses_nothing() {
             send(&mut stream, if number < 10 { b"12345reconnect" } else { b"12345" });
         }
     });
-    let (summary, _) = run(request(server.address(), 10).with(|scenario| scenario.reconnect = soon()));
+    let load = request(server.address(), 10).with(|scenario| scenario.reconnect = soon());
+    let (summary, _) = run(load.until(|totals| totals.reconnected == 10));
     let totals = summary.totals;
     assert_eq!((totals.notices, totals.reconnected, totals.connected), (10, 10, 20));
     assert_eq!((totals.lost, totals.eof, totals.reset), (0, 0, 0));
@@ -47,6 +48,7 @@ fn some_know_no_delay_and_those_are_back_while_the_others_wait() {
     let (summary, _) = run_under(&load, &control, |event| {
         if let EventKind::LoadTick(tick) = event
             && (tick.totals.notices, tick.totals.reconnected) == (10, 2)
+            && !control.is_stopped()
         {
             control.stop();
         }
@@ -76,7 +78,8 @@ fn after_a_notice_the_outstanding_answer_is_waited_for() {
         stream.set_read_timeout(None).unwrap();
         wait_for_end(&mut stream);
     });
-    let totals = run(request(server.address(), 1).with(|scenario| scenario.reconnect = soon())).0.totals;
+    let load = request(server.address(), 1).with(|scenario| scenario.reconnect = soon());
+    let totals = run(load.until(|totals| totals.reconnected == 1)).0.totals;
     assert_eq!((totals.notices, totals.reconnected, totals.lost), (1, 1, 0));
     assert_eq!(totals.messages_unanswered, 0);
     assert_eq!(totals.closed, 2, "the client closed both: {totals:?}");
@@ -94,7 +97,7 @@ fn a_notice_between_messages_moves_the_connection() {
         scenario.messages.every = SILENT;
         scenario.reconnect = soon();
     });
-    let totals = run(request).0.totals;
+    let totals = run(request.until(|totals| totals.reconnected == 5)).0.totals;
     assert_eq!((totals.notices, totals.reconnected, totals.closed, totals.lost), (5, 5, 10, 0));
 }
 
@@ -111,7 +114,8 @@ fn an_end_after_a_notice_is_not_lost() {
             send(&mut stream, &request);
         }
     });
-    let totals = run(request(server.address(), 4).with(|scenario| scenario.reconnect = soon())).0.totals;
+    let load = request(server.address(), 4).with(|scenario| scenario.reconnect = soon());
+    let totals = run(load.until(|totals| totals.reconnected == 4)).0.totals;
     assert_eq!((totals.notices, totals.eof_after_notice, totals.eof), (4, 4, 0));
     assert_eq!((totals.lost, totals.messages_unanswered, totals.reconnected), (0, 4, 4));
 }
@@ -130,7 +134,7 @@ fn an_end_without_notice_is_lost_and_comes_back() {
         scenario.messages.every = SILENT;
         scenario.reconnect = soon();
     });
-    let totals = run(request).0.totals;
+    let totals = run(request.until(|totals| totals.reconnected == 6)).0.totals;
     assert_eq!((totals.eof, totals.lost, totals.reconnected, totals.attempted), (6, 6, 6, 12));
 }
 
@@ -141,17 +145,18 @@ fn a_reset_is_told_from_an_end() {
         // Closing with unread bytes waiting resets the connection; so does a linger of zero, always.
         rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
     });
-    let totals = run(request(server.address(), 7)).0.totals;
+    let totals = run(request(server.address(), 7).until(|totals| totals.reset == 7)).0.totals;
     assert_eq!((totals.reset, totals.eof, totals.lost), (7, 0, 7));
     assert_eq!((totals.messages_sent, totals.messages_unanswered), (7, 7));
 }
 
 #[test]
 fn a_refusal_is_counted_and_tried_again() {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = fixtures::nobody();
     let totals = run(request(address, 9)).0.totals;
     assert_eq!((totals.attempted, totals.refused, totals.connected, totals.lost), (9, 9, 0, 0));
-    let totals = run(request(address, 2).with(|scenario| scenario.reconnect = soon())).0.totals;
+    let load = request(address, 2).with(|scenario| scenario.reconnect = soon());
+    let totals = run(load.until(|totals| totals.refused > 2)).0.totals;
     // The close cuts off an attempt that is just being made.
     assert!(totals.refused > 2 && totals.attempted - totals.refused <= 2, "{totals:?}");
 }
@@ -161,7 +166,7 @@ fn a_message_that_is_not_answered_in_time_ends_its_connection() {
     let server = Server::start(|mut stream, _| wait_for_end(&mut stream));
     let request = request(server.address(), 5)
         .with(|scenario| scenario.messages.timeout = Some(Duration::from_millis(80)));
-    let (summary, _) = run(request);
+    let (summary, _) = run(request.until(|totals| totals.message_timeouts == 5));
     let totals = summary.totals;
     assert_eq!((totals.messages_sent, totals.message_timeouts, totals.messages_unanswered), (5, 5, 5));
     assert_eq!((totals.given_up, totals.lost), (5, 0));

@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::{
 use crate::{
     actions::{directed, outcomes},
     processes::{process, worker_program},
-    server::{Load, Server, after_ramp, request, run},
+    server::{Load, Server, request, run},
 };
 
 /// A WebSocket server of this name that echoes, a little later.
@@ -42,8 +42,6 @@ fn load(servers: &[Server; 2], ramp: u64, actions: &str) -> Load {
         .with(|scenario| {
             (scenario.protocol, scenario.service, scenario.actions) =
                 (Protocol::Ws, "ws".to_owned(), actions);
-            // The last look at who is where is at most a second old.
-            scenario.phases.hold = after_ramp(Duration::from_millis(2_500));
         })
         .options(|options| options.targets = targets)
 }

@@ -31,7 +31,7 @@ fn connections_are_counted_by_the_replica_that_serves_them() {
         options.identify = Identify::Auto;
         options.replica_names = Some(Arc::new(|own: &str| own.ends_with("01").then(|| "tcp-0".to_owned())));
     });
-    let (summary, _) = run(load);
+    let (summary, _) = run(load.until(|totals| totals.where_answered == 20));
     assert_eq!(shares(&summary), [("00000000".to_owned(), 5), ("tcp-0".to_owned(), 15)]);
     let skew = summary.skew.unwrap();
     assert!((skew.max_over_mean - 1.5).abs() < 1e-9 && (skew.jain - 0.8).abs() < 1e-9, "{skew:?}");
@@ -57,7 +57,7 @@ fn an_identity_may_come_in_pieces_and_with_a_notice() {
     let request = request(server.address(), 1)
         .with(|scenario| scenario.reconnect = crate::server::soon())
         .options(|options| options.identify = Identify::Always);
-    let (summary, _) = run(request);
+    let (summary, _) = run(request.until(|totals| totals.where_answered == 2));
     assert_eq!((summary.totals.where_answered, summary.totals.notices, summary.totals.lost), (2, 1, 0));
     assert_eq!(shares(&summary), [("00000000".to_owned(), 1)]);
 }
@@ -77,7 +77,8 @@ fn a_greeting_is_neither_an_identity_nor_an_answer() {
     });
     let load = request(server.address(), 20);
     for (identify, shown) in [(Identify::Auto, "00000000"), (Identify::Never, "unknown")] {
-        let (summary, _) = run(load.clone().options(|options| options.identify = identify));
+        let load = load.clone().options(|options| options.identify = identify);
+        let (summary, _) = run(load.until(|totals| totals.messages_answered >= 40));
         assert_eq!(shares(&summary), [(shown.to_owned(), 20)]);
         let Counters { messages_wrong, messages_answered, .. } = summary.totals;
         assert!(messages_wrong == 0 && messages_answered >= 40, "{messages_wrong} {messages_answered}");
@@ -106,7 +107,7 @@ fn a_target_with_another_payload_is_not_asked() {
 fn a_target_that_answers_something_else_is_used_all_the_same() {
     let server = Server::start(|mut stream, _| serve(&mut stream, b"error: unknown command"));
     let request = request(server.address(), 3).options(|options| options.identify = Identify::Always);
-    let (summary, _) = run(request);
+    let (summary, _) = run(request.until(|totals| totals.messages_answered >= 6));
     assert_eq!((summary.totals.where_sent, summary.totals.where_answered), (3, 0));
     assert_eq!((summary.totals.messages_wrong, summary.totals.messages_unanswered), (0, 0));
     assert!(summary.totals.messages_answered >= 6);

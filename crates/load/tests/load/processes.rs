@@ -23,10 +23,12 @@ pub(crate) fn process(program: PathBuf) -> WorkerCommand {
 #[test]
 fn processes_share_the_work_and_their_figures_are_merged() {
     let server = Server::echo();
-    let (summary, events) = run(request(server.address(), 40).options(|options| {
-        options.workers = Some(3);
-        options.worker = Some(process(worker_program()));
-    }));
+    let (summary, events) = run(request(server.address(), 40)
+        .options(|options| {
+            options.workers = Some(3);
+            options.worker = Some(process(worker_program()));
+        })
+        .until(|totals| totals.messages_answered >= 80));
     let totals = summary.totals;
     assert_eq!((totals.connected_first, totals.closed, server.accepted()), (40, 40, 40));
     assert_eq!((totals.messages_wrong, totals.messages_unanswered, totals.lost), (0, 0, 0));

@@ -113,10 +113,17 @@ fn what_is_still_connecting_at_the_end_is_counted() {
     rustix::net::listen(&full, 0).unwrap();
     let address = rustix::net::getsockname(&full).unwrap().try_into().unwrap();
     let load = request(address, 20).with(|scenario| {
-        scenario.phases.hold = in_all(Duration::from_millis(300));
+        scenario.phases.hold = in_all(Duration::from_hours(1));
+        scenario.connect_timeout = Duration::from_hours(1);
         scenario.reconnect.never = true;
     });
-    let (summary, _) = run(load);
+    let control = Control::new();
+    let (summary, _) = run_under(&load, &control, |event| {
+        let all = matches!(event, EventKind::LoadTick(tick) if tick.totals.attempted == 20);
+        if all && !control.is_stopped() {
+            control.stop();
+        }
+    });
     let totals = summary.totals;
     assert_eq!(totals.attempted, 20);
     assert!(totals.connects_cut_off >= 10, "{totals:?}");
@@ -124,7 +131,7 @@ fn what_is_still_connecting_at_the_end_is_counted() {
 
 #[test]
 fn a_load_that_nobody_takes_ends_early_with_the_first_error() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = fixtures::nobody();
     let load = request(nobody, 3).with(|scenario| {
         scenario.phases.hold = in_all(Duration::from_hours(1));
         scenario.reconnect = crate::server::soon();

@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::{
     protocol::{CloseFrame, frame::coding::CloseCode},
 };
 
-use crate::server::{Load, Server, after_ramp, receive, request, run, send, soon};
+use crate::server::{Load, Server, receive, request, run, send, soon};
 
 fn numbered(server: &Server, connections: u64) -> Load {
     request(server.address(), connections).with(|scenario| {
@@ -47,7 +47,7 @@ fn numbers_go_on_over_the_connections_of_a_session() {
             }
         }
     });
-    let (summary, _) = run(numbered(&server, 3));
+    let (summary, _) = run(numbered(&server, 3).until(|totals| totals.reconnected >= 6));
     let totals = summary.totals;
     assert_eq!(seen(&totals), [0; 6]);
     assert!(totals.moves >= 3 && totals.moves == totals.reconnected, "{totals:?}");
@@ -66,7 +66,7 @@ fn what_the_end_of_a_connection_takes_with_it_is_lost() {
         }
         drop(receive(&mut stream));
     });
-    let totals = run(numbered(&server, 2)).0.totals;
+    let totals = run(numbered(&server, 2).until(|totals| totals.messages_lost >= 2)).0.totals;
     let [lost, rest @ ..] = seen(&totals);
     assert!(lost >= 2 && lost <= totals.messages_cut_off && rest == [0; 5], "{totals:?}");
 }
@@ -81,7 +81,7 @@ fn what_crosses_a_notice_is_sent_again() {
             send(&mut stream, &message[4..]);
         }
     });
-    let totals = run(numbered(&server, 1)).0.totals;
+    let totals = run(numbered(&server, 1).until(|totals| totals.reconnected == 1)).0.totals;
     assert_eq!(seen(&totals), [0, 1, 0, 0, 0, 0], "{totals:?}");
     assert_eq!(totals.messages_answered + totals.messages_cut_off, totals.messages_sent);
 }
@@ -102,7 +102,8 @@ fn doubled_and_strange_answers_are_told_apart() {
                 }
             }
         });
-        let totals = run(numbered(&server, 1)).0.totals;
+        let one = |totals: &Counters| totals.messages_duplicated + totals.messages_stray == 1;
+        let totals = run(numbered(&server, 1).until(one)).0.totals;
         let mut wanted = [0; 6];
         wanted[expected] = 1;
         assert_eq!(seen(&totals), wanted, "{totals:?}");
@@ -127,8 +128,8 @@ fn an_answer_that_comes_on_a_later_connection_is_late() {
         }
     });
     let load = numbered(&server, 1)
-        .with(|scenario| scenario.messages.timeout = Some(Duration::from_millis(150)))
-        .with(|scenario| scenario.phases.hold = after_ramp(Duration::from_secs(1)));
+        .with(|scenario| scenario.messages.timeout = Some(Duration::from_secs(1)))
+        .until(|totals| totals.messages_reordered == 1);
     let totals = run(load).0.totals;
     assert_eq!(seen(&totals), [1, 0, 0, 1, 0, 0], "{totals:?}");
 }
@@ -164,9 +165,8 @@ fn websockets_are_followed_over_replicas() {
     let load = numbered(&server, 1).with(|scenario| {
         scenario.protocol = Protocol::Ws;
         scenario.reconnect = Reconnect { delay: Some(Duration::from_hours(1)), ..Reconnect::default() };
-        scenario.phases.hold = after_ramp(Duration::from_millis(500));
     });
-    let (summary, _) = run(load);
+    let (summary, _) = run(load.until(|totals| totals.moves == 1));
     let totals = summary.totals;
     assert_eq!(seen(&totals), [0, 1, 0, 0, 0, 0], "{totals:?}");
     assert_eq!((totals.moves, totals.moves_elsewhere, totals.messages_wrong), (1, 1, 0));

@@ -12,7 +12,7 @@ use std::{
 };
 
 use load::{Control, Identify, Options};
-use platform::event::{EventKind, LoadSummary};
+use platform::event::{Counters, EventKind, LoadSummary};
 use scenario::{Every, Hold, Payload, Reconnect, Scenario};
 
 /// A server on a port of its own. Dropped, it accepts no more.
@@ -96,11 +96,22 @@ pub(crate) fn wait_for_end(stream: &mut TcpStream) {
 pub(crate) struct Load {
     pub(crate) scenario: Scenario,
     pub(crate) options: Options,
+    until: Option<fn(&Counters) -> bool>,
 }
+
+/// After this many looks, a second each, what a load waits for does not come.
+const LOOKS: u32 = 60;
 
 impl Load {
     pub(crate) fn with(mut self, change: impl FnOnce(&mut Scenario)) -> Self {
         change(&mut self.scenario);
+        self
+    }
+
+    /// Lasts until its counts are so, however busy the machine is, and not for a time.
+    pub(crate) fn until(mut self, are_so: fn(&Counters) -> bool) -> Self {
+        self.scenario.phases.hold = in_all(Duration::from_hours(1));
+        self.until = Some(are_so);
         self
     }
 
@@ -119,7 +130,7 @@ pub(crate) fn request(target: SocketAddr, connections: u64) -> Load {
     scenario.phases.hold.after_ramp = Some(Duration::from_millis(300));
     scenario.reconnect.never = true;
     let options = Options { targets: vec![target], identify: Identify::Never, ..Options::default() };
-    Load { scenario, options }
+    Load { scenario, options, until: None }
 }
 
 /// Comes back at once, nearly.
@@ -158,9 +169,17 @@ pub(crate) fn run_under(
     mut look: impl FnMut(&EventKind),
 ) -> (LoadSummary, Vec<EventKind>) {
     load.scenario.validate().unwrap();
-    let mut events = Vec::new();
+    let (mut events, mut looks) = (Vec::new(), 0);
     let mut sink = |event| {
         look(&event);
+        if let EventKind::LoadTick(tick) = &event {
+            looks += 1;
+            let is_over = load.until.is_some_and(|are_so| are_so(&tick.totals) || looks > LOOKS);
+            // A second stop would cut off what is outstanding.
+            if is_over && !control.is_stopped() {
+                control.stop();
+            }
+        }
         events.push(event);
     };
     let summary = load::run(&load.scenario, &load.options, control, &mut sink).unwrap();

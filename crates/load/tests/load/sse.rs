@@ -13,15 +13,14 @@ use platform::event::EventKind;
 use scenario::{Policy, Protocol, Reconnect, Stay};
 use service::{Shutdown, settings::Env};
 
-use crate::server::{Load, Server, after_ramp, receive, request, run, send, wait_for_end};
+use crate::server::{Load, Server, receive, request, run, send, wait_for_end};
 
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
 
-fn sse(address: SocketAddr, connections: u64, length: Duration) -> Load {
+fn sse(address: SocketAddr, connections: u64) -> Load {
     request(address, connections).with(|scenario| {
         scenario.protocol = Protocol::Sse;
         scenario.messages.every = None;
-        scenario.phases.hold = after_ramp(length);
     })
 }
 
@@ -79,14 +78,14 @@ fn service(redis: &Redis, name: &str, variables: &[(&str, &str)]) -> Running {
 fn our_own_service_is_held_and_who_gets_no_lock_is_counted_apart() {
     let redis = Redis::start();
     let replicas = ["stream-0", "stream-1"].map(|name| service(&redis, name, &[]));
-    let load = sse(replicas[0].address, 5, Duration::from_millis(3500))
+    let load = sse(replicas[0].address, 5)
         .with(|scenario| {
             // The fifth asks for the pair of the first.
             scenario.pairs = Some(4);
             scenario.reconnect = Reconnect { policy: Some(Policy::None), ..Reconnect::default() };
         })
         .options(|options| options.targets = replicas.iter().map(|replica| replica.address).collect());
-    let (summary, _) = run(load);
+    let (summary, _) = run(load.until(|totals| totals.events >= 4 * 2));
     let totals = summary.totals;
     assert_eq!((totals.connected, totals.refused, totals.streams_refused, totals.lost), (4, 1, 1, 0));
     assert_eq!((totals.eof, totals.closed), (0, 4));
@@ -109,7 +108,7 @@ fn pairs_that_change_hands_again_and_again_have_one_holder_at_a_time() {
     let terms = [("LOCK_TTL", "2"), ("LOCK_REFRESH", "200ms")];
     let replicas = ["stream-0", "stream-1"].map(|name| service(&redis, name, &terms));
     // Three clients for each pair, so that also the same client meets the one replica and the other.
-    let load = sse(replicas[0].address, 24, Duration::from_secs(8))
+    let load = sse(replicas[0].address, 24)
         .with(|scenario| {
             scenario.pairs = Some(8);
             let (at_least, at_most) = (Duration::from_millis(1100), Duration::from_secs(3));
@@ -121,10 +120,12 @@ fn pairs_that_change_hands_again_and_again_have_one_holder_at_a_time() {
             options.targets = replicas.iter().map(|replica| replica.address).collect();
             options.workers = Some(2);
         });
-    let (summary, _) = run(load);
+    let (summary, _) =
+        run(load
+            .until(|totals| totals.connected >= 2 * 8 && totals.closed >= 8 && totals.streams_refused > 0));
     let totals = summary.totals;
     assert_eq!(totals.pairs_held_twice, 0, "{totals:?}");
-    // Each pair is had twice at least: for three seconds at most, and two until it is free.
+    // Each pair is had again and again: for three seconds at most, and two until it is free.
     assert!(totals.connected >= 2 * 8 && totals.closed >= 8 && totals.streams_refused > 0, "{totals:?}");
 }
 
@@ -139,13 +140,13 @@ fn a_pair_that_two_have_at_once_is_counted_and_told_whichever_workers_they_belon
             wait_for_end(&mut stream);
         }
     });
-    let load = sse(server.address(), 2, Duration::from_millis(500))
+    let load = sse(server.address(), 2)
         .with(|scenario| {
             scenario.pairs = Some(1);
             scenario.reconnect = Reconnect { policy: Some(Policy::None), ..Reconnect::default() };
         })
         .options(|options| options.workers = Some(2));
-    let (summary, events) = run(load);
+    let (summary, events) = run(load.until(|totals| totals.connected == 2 && totals.events == 2));
     assert_eq!((summary.totals.connected, summary.totals.pairs_held_twice), (2, 1));
     let told = events.iter().filter_map(|event| match event {
         EventKind::Warning { message } if message.contains("were held by two at once") => Some(message),
@@ -153,7 +154,7 @@ fn a_pair_that_two_have_at_once_is_counted_and_told_whichever_workers_they_belon
     });
     assert_eq!(told.count(), 1, "{events:?}");
     // Alone, each has its own pair, and nothing is compared.
-    let (summary, _) = run(sse(server.address(), 2, Duration::from_millis(300)).with(|scenario| {
+    let (summary, _) = run(sse(server.address(), 2).with(|scenario| {
         scenario.reconnect = Reconnect { policy: Some(Policy::None), ..Reconnect::default() };
     }));
     assert_eq!(summary.totals.pairs_held_twice, 0);
@@ -175,12 +176,12 @@ fn who_comes_back_says_what_came_last_and_what_is_missing_is_counted() {
         send(&mut stream, b"id:20\nevent:other\ndata:d\n\n");
         wait_for_end(&mut stream);
     });
-    let load = sse(server.address(), 1, Duration::from_secs(2)).with(|scenario| {
+    let load = sse(server.address(), 1).with(|scenario| {
         // The server says when.
         scenario.reconnect = Reconnect { delay: Some(Duration::from_hours(1)), ..Reconnect::default() };
         scenario.path = Some("/events/{n}?user={user}".to_owned());
     });
-    let (summary, _) = run(load);
+    let (summary, _) = run(load.until(|totals| totals.events == 4));
     let totals = summary.totals;
     assert_eq!((totals.events, totals.events_missed, totals.notices), (4, 2 + 5, 1));
     assert_eq!((totals.connected, totals.reconnected, totals.lost), (2, 1, 0));
@@ -207,10 +208,10 @@ fn streams_that_just_end_are_lost_and_chunks_end_one_too() {
         // The connection stays; the stream is over.
         wait_for_end(&mut stream);
     });
-    let load = sse(server.address(), 2, Duration::from_millis(500)).with(|scenario| {
+    let load = sse(server.address(), 2).with(|scenario| {
         scenario.reconnect = Reconnect { policy: Some(Policy::None), ..Reconnect::default() };
     });
-    let (summary, _) = run(load);
+    let (summary, _) = run(load.until(|totals| totals.eof == 2));
     let totals = summary.totals;
     assert_eq!((totals.connected, totals.eof, totals.lost, totals.events), (2, 2, 2, 1));
 }
@@ -222,10 +223,10 @@ fn a_refusal_without_a_length_is_one_too() {
         send(&mut stream, HEAD);
         send(&mut stream, b"data:{\"host\":\"h\",\"message\":\"Unable to acquire lock\"}\n\n");
     });
-    let load = sse(server.address(), 2, Duration::from_millis(500)).with(|scenario| {
+    let load = sse(server.address(), 2).with(|scenario| {
         scenario.reconnect = Reconnect { policy: Some(Policy::None), ..Reconnect::default() };
     });
-    let (summary, _) = run(load);
+    let (summary, _) = run(load.until(|totals| totals.eof_after_notice == 2));
     let totals = summary.totals;
     assert_eq!((totals.streams_refused, totals.events, totals.lost, totals.eof_after_notice), (2, 0, 0, 2));
 }
@@ -242,7 +243,7 @@ fn what_is_no_stream_is_told() {
             send(&mut stream, answer);
             wait_for_end(&mut stream);
         });
-        let load = sse(server.address(), 2, Duration::from_millis(300)).with(|scenario| {
+        let load = sse(server.address(), 2).with(|scenario| {
             scenario.reconnect = Reconnect { policy: Some(Policy::None), ..Reconnect::default() };
         });
         let (summary, _) = run(load);

@@ -21,8 +21,7 @@ use tokio_tungstenite::tungstenite::{
 };
 
 use crate::server::{
-    Load, SILENT, Server, after_ramp, in_all, payload, receive, request, run, run_under, send, soon,
-    wait_for_end,
+    Load, SILENT, Server, in_all, payload, receive, request, run, run_under, send, soon, wait_for_end,
 };
 
 type Socket = tungstenite::WebSocket<TcpStream>;
@@ -89,7 +88,7 @@ fn our_own_service_echoes_says_who_it_is_and_lists_the_users() {
     let load = request(replicas[0].address, 20)
         .with(|scenario| scenario.protocol = Protocol::Ws)
         .options(|options| options.targets = replicas.iter().map(|replica| replica.address).collect());
-    let (summary, _) = run(load);
+    let (summary, _) = run(load.until(|totals| totals.messages_answered >= 20 * 10));
     let totals = summary.totals;
     assert_eq!((totals.connected, totals.closed, totals.lost, totals.messages_wrong), (20, 20, 0, 0));
     assert!(totals.messages_answered >= 20 * 10, "{totals:?}");
@@ -110,9 +109,8 @@ fn who_finds_no_room_is_told_so_and_comes_back_when_there_is() {
     let load = request(replica.address, 8).with(|scenario| {
         scenario.protocol = Protocol::Ws;
         scenario.reconnect = Reconnect { delay: Some(Duration::from_hours(1)), ..Reconnect::default() };
-        scenario.phases.hold = after_ramp(Duration::from_millis(500));
     });
-    let (summary, _) = run(load);
+    let (summary, _) = run(load.until(|totals| totals.turned_away > 3));
     let totals = summary.totals;
     // By the server's hint: the delay of its own accord is an hour.
     assert!(totals.turned_away > 3 && totals.turned_away == totals.notices, "{totals:?}");
@@ -124,10 +122,9 @@ fn who_finds_no_room_is_told_so_and_comes_back_when_there_is() {
 fn a_drain_asks_everybody_back() {
     let redis = Redis::start();
     let replica = service(&redis, &[]);
-    let load = request(replica.address, 10).with(|scenario| {
-        scenario.protocol = Protocol::Ws;
-        scenario.phases.hold = after_ramp(Duration::from_millis(500));
-    });
+    let load = request(replica.address, 10)
+        .with(|scenario| scenario.protocol = Protocol::Ws)
+        .until(|totals| totals.eof_after_notice == 10);
     let shutdown = replica.shutdown.clone();
     let (summary, _) = run_under(&load, &Control::new(), |event| {
         if matches!(event, EventKind::RampDone { .. }) {
@@ -163,7 +160,7 @@ fn the_server_of_a_library_gets_masked_frames_and_a_close_in_order() {
     });
     for text in ["msg:12345", "é", r"\xff\x00", &"long ".repeat(14_000)[..65_000]] {
         let load = ws(&server, 3).with(|scenario| scenario.messages.payload = payload(text));
-        let (summary, _) = run(load);
+        let (summary, _) = run(load.until(|totals| totals.messages_answered >= 3));
         let totals = summary.totals;
         assert!(totals.messages_answered >= 3 && totals.messages_wrong == 0, "{totals:?}");
         assert_eq!((totals.lost, totals.protocol_errors), (0, 0));
@@ -189,7 +186,7 @@ fn each_connection_has_its_own_path() {
         scenario.path = Some("/chat/{n}?as={user}".to_owned());
         scenario.messages.payload = payload("/chat/1?as=user-1");
     });
-    let totals = run(load).0.totals;
+    let totals = run(load.until(|totals| totals.messages_answered > 0)).0.totals;
     assert!(totals.messages_answered > 0 && totals.messages_wrong == 0, "{totals:?}");
 }
 
@@ -206,9 +203,19 @@ fn pings_are_answered_while_nothing_is_sent() {
             );
         }
     });
-    let (summary, _) = run(ws(&server, 4).with(|scenario| scenario.messages.every = SILENT));
+    let load = ws(&server, 4).with(|scenario| {
+        scenario.messages.every = SILENT;
+        scenario.phases.hold = in_all(Duration::from_mins(1));
+    });
+    let control = Control::new();
+    let (summary, _) = run_under(&load, &control, |event| {
+        let is_tick = matches!(event, EventKind::LoadTick(_));
+        if is_tick && pongs.load(Ordering::Acquire) == 4 && !control.is_stopped() {
+            control.stop();
+        }
+    });
     assert_eq!((summary.totals.closed, summary.totals.lost), (4, 0));
-    fixtures::eventually("all answered", || pongs.load(Ordering::Acquire) == 4);
+    assert_eq!(pongs.load(Ordering::Acquire), 4, "all answered");
 }
 
 #[test]
@@ -222,7 +229,7 @@ fn answers_in_fragments_with_pings_between_them_are_answers() {
             }
         }
     });
-    let totals = run(ws(&server, 2)).0.totals;
+    let totals = run(ws(&server, 2).until(|totals| totals.messages_answered >= 2)).0.totals;
     assert!(totals.messages_answered >= 2 && totals.messages_wrong == 0, "{totals:?}");
     assert_eq!(totals.protocol_errors, 0);
 }
@@ -238,7 +245,7 @@ fn ends_are_counted_by_their_code() {
         _ => drop(echo(&mut socket)),
     });
     let load = ws(&server, 4).with(|scenario| scenario.reconnect = soon());
-    let (summary, _) = run(load);
+    let (summary, _) = run(load.until(|totals| totals.reconnected == 4));
     let mut seen = endings(&summary);
     seen.sort_unstable();
     let expected = [
@@ -282,7 +289,7 @@ fn a_server_that_breaks_the_protocol_is_left_and_told_why() {
             let close = socket.read();
             assert!(matches!(close, Ok(Message::Close(Some(CloseFrame { code: CloseCode::Protocol, .. })))));
         });
-        let (summary, _) = run(ws(&server, 2));
+        let (summary, _) = run(ws(&server, 2).until(|totals| totals.protocol_errors == 2));
         assert_eq!((summary.totals.protocol_errors, summary.totals.lost), (2, 2));
         let error = summary.first_error.unwrap();
         assert!(error.contains("broke the protocol") && error.contains(words), "{error}");
@@ -330,9 +337,9 @@ fn a_server_that_never_answers_an_upgrade_is_given_up() {
 fn a_server_that_never_answers_a_message_is_left_like_any_other() {
     let server = library(|mut socket, _| while socket.read().is_ok() {});
     let load = ws(&server, 2).with(|scenario| scenario.messages.timeout = Some(Duration::from_millis(50)));
-    let totals = run(load).0.totals;
+    let totals = run(load.until(|totals| totals.message_timeouts == 2)).0.totals;
     assert_eq!((totals.given_up, totals.message_timeouts, totals.messages_sent), (2, 2, 2));
     let any = ws(&server, 2).with(|scenario| scenario.messages.expect = Expect::None);
-    let totals = run(any).0.totals;
+    let totals = run(any.until(|totals| totals.messages_sent >= 20)).0.totals;
     assert!(totals.messages_sent >= 20 && totals.given_up == 0, "{totals:?}");
 }

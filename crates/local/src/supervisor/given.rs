@@ -308,9 +308,18 @@ mod tests {
         assert_eq!(parts[6], embedded, "what was not given is left alone");
     }
 
+    /// An address where nobody listens, or can, while it is held.
+    fn nobody() -> (socket2::Socket, std::net::SocketAddr) {
+        let held = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        held.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let address = held.local_addr().unwrap().as_socket().unwrap();
+        (held, address)
+    }
+
     #[tokio::test]
     async fn who_does_not_answer_is_not_healthy() {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let (_held, free) = nobody();
+        let free = free.to_string();
         let there = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let both = format!("{free},{}", there.local_addr().unwrap());
         let tls = format!("https://{}/path", there.local_addr().unwrap());
@@ -328,7 +337,7 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_new_is_built_on_what_does_not_answer() {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (_held, free) = nobody();
         let set = vec![format!("kafka.brokers={free}"), "memcached.host=127.0.0.1".to_owned()];
         let memcached = serve("VERSION 1.6.18\r\n").await;
         let port = memcached.rsplit_once(':').unwrap().1;

@@ -41,14 +41,15 @@ fn a_process_serves_and_ends_on_a_signal() {
 fn a_process_whose_endpoints_never_come_is_not_ready_and_ends_on_a_signal() {
     let file = EndpointsFile::new(&[]);
     file.replace_by_fifo();
-    let admin = free_port();
+    let admin = fixtures::Port::free();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut process =
-        Process::spawn(&file, &[("ADMIN_HOST", ADMIN), ("ADMIN_PORT", &admin.to_string())], |supervisor| {
-            handover::send(supervisor, Protocol::Tcp, &[listener])
-        });
+    let mut process = Process::spawn(
+        &file,
+        &[("ADMIN_HOST", "127.0.0.1"), ("ADMIN_PORT", &admin.number().to_string())],
+        |supervisor| handover::send(supervisor, Protocol::Tcp, &[listener]),
+    );
     wait_until("it says why it is not ready", || {
-        let Ok(mut stream) = TcpStream::connect((ADMIN, admin)) else { return false };
+        let Ok(mut stream) = TcpStream::connect(admin.address()) else { return false };
         let mut answer = String::new();
         stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
         stream.read_to_string(&mut answer).unwrap();
@@ -56,14 +57,6 @@ fn a_process_whose_endpoints_never_come_is_not_ready_and_ends_on_a_signal() {
     });
     process.signal(Signal::TERM);
     process.assert_ends_well();
-}
-
-/// Its own address, so that nobody else takes its ports.
-const ADMIN: &str = "127.66.1.10";
-
-/// A port of it that is free.
-fn free_port() -> u16 {
-    TcpListener::bind((ADMIN, 0)).unwrap().local_addr().unwrap().port()
 }
 
 /// A gateway's process and the supervisor's end of its standard input. Killed when dropped.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-pub(crate) use fixtures::{DEADLINE as PATIENCE, eventually as wait_until, pause, settles};
+pub(crate) use fixtures::{DEADLINE as PATIENCE, eventually as wait_until, nobody, pause, settles};
 use gateway::{Gateway, Settings};
 use platform::endpoints::{Cluster, Endpoint, Endpoints};
 use serde_json::Value;
@@ -89,11 +89,6 @@ impl Replica {
     pub(crate) fn close(self) {
         rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both).unwrap();
     }
-}
-
-/// An address where nobody listens.
-pub(crate) fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// A server that answers `GET /readyz` with the status it is told.

@@ -1,6 +1,8 @@
 //! Clients that do not read.
 
 use std::io::{ErrorKind, Read as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::support::{Client, Connect as _, Kafka, eventually, settings, start};
@@ -79,24 +81,26 @@ fn a_slow_reader_is_closed_and_the_others_get_everything() {
     slow.expect_nothing_waits();
     others.iter_mut().for_each(Client::expect_nothing_waits);
     let value = vec![b'y'; BROADCAST_BYTES];
+    let got: Arc<[AtomicUsize]> = others.iter().map(|_| AtomicUsize::new(0)).collect();
     let readers: Vec<_> = others
         .into_iter()
-        .map(|mut other| {
-            let value = value.clone();
+        .enumerate()
+        .map(|(reader, mut other)| {
+            let (value, got) = (value.clone(), Arc::clone(&got));
             std::thread::spawn(move || {
                 for _ in 0..COUNT {
                     other.expect(&value);
+                    got[reader].fetch_add(1, Ordering::Relaxed);
                 }
                 other.expect_nothing_waits();
             })
         })
         .collect();
     for number in 0..COUNT {
+        // At the pace of those that read: far fewer wait for them than may.
+        eventually("the others follow", || got.iter().all(|got| got.load(Ordering::Relaxed) + 8 > number));
         kafka.publish(&value);
-        // At a pace that readers can follow.
-        if number % 10 == 0 {
-            kafka.flush();
-        }
+        kafka.flush();
     }
     for reader in readers {
         reader.join().expect("the others got everything");

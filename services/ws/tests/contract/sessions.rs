@@ -1,4 +1,4 @@
-use fixtures::{Redis, settles};
+use fixtures::{Redis, eventually, settles};
 
 use crate::support::Ws;
 
@@ -53,8 +53,12 @@ fn sessions_expire_with_their_host_and_live_on_with_it() {
     let (_, body) = ws.get("/ws-session/all/runtime");
     let id = body.trim_matches(['[', ']', '"']).to_owned();
     let key = format!("WsSession#{id}");
-    let life: i64 = redis.say(&["PTTL", &key])[0].parse().unwrap();
-    assert!((1..=300).contains(&life), "{life}");
+    eventually("it has a life of three refreshes at most", || {
+        let life: i64 = redis.say(&["PTTL", &key])[0].parse().unwrap();
+        assert!(life <= 300, "{life}");
+        // On a busy machine it may be over before it is written again.
+        life > 0
+    });
     // Somebody removes it: the next refresh writes it again.
     redis.say(&["DEL", &key]);
     settles("written again", vec!["anna".to_owned()], || ws.users());
