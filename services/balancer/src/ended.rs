@@ -45,8 +45,8 @@ pub(crate) struct Lives {
 pub(crate) struct Ended {
     /// Their keys in Redis.
     pub(crate) keys: Vec<String>,
-    /// How many of them were those of replicas that are still there. The clients of these come back like those that were
-    /// shed; those of replicas that are gone are noticed by the policies themselves.
+    /// How many of them were on replicas that are still there. Their clients come back like those that were shed. That a
+    /// replica is gone is noticed by the policies themselves.
     pub(crate) of_present: u64,
 }
 
@@ -95,7 +95,12 @@ mod tests {
 
     use super::*;
 
-    fn service(replicas: &[(&str, Option<&str>, u32, &str)]) -> ServiceSnapshot {
+    /// Name, address, restarts and phase.
+    type Replica = (&'static str, Option<&'static str>, u32, &'static str);
+    /// Key and host.
+    type Listing = (&'static str, &'static str);
+
+    fn service(replicas: &[Replica]) -> ServiceSnapshot {
         let replicas = replicas.iter().map(|(name, host, restarts, phase)| {
             json!({
                 "name": name, "node": null, "address": host.map(|host| format!("{host}:8088")),
@@ -110,8 +115,8 @@ mod tests {
         serde_json::from_value(service).unwrap()
     }
 
-    fn listed(sessions: &[(&str, &str)]) -> Listed {
-        let session = |&(key, host): &(&str, &str)| Session {
+    fn listed(sessions: &[Listing]) -> Listed {
+        let session = |&(key, host): &Listing| Session {
             key: key.into(),
             user: None,
             id: key.into(),
@@ -121,10 +126,7 @@ mod tests {
     }
 
     /// Which sessions are over at the second look, and how many of them were of present replicas.
-    fn over(
-        before: (&[(&str, Option<&str>, u32, &str)], &[(&str, &str)]),
-        now: (&[(&str, Option<&str>, u32, &str)], &[(&str, &str)]),
-    ) -> (Vec<String>, u64) {
+    fn over(before: (&[Replica], &[Listing]), now: (&[Replica], &[Listing])) -> (Vec<String>, u64) {
         let mut lives = Lives::default();
         assert!(lives.part(&service(before.0), &mut listed(before.1)).keys.is_empty());
         let mut listed = listed(now.1);
@@ -135,10 +137,11 @@ mod tests {
 
     #[test]
     fn a_process_takes_its_sessions_along_and_nobody_elses() {
-        let [a, b] = [("ws-0", Some("10.0.0.0"), 0, "ready"), ("ws-1", Some("10.0.0.1"), 0, "ready")];
+        let [a, b]: [Replica; 2] =
+            [("ws-0", Some("10.0.0.0"), 0, "ready"), ("ws-1", Some("10.0.0.1"), 0, "ready")];
         let seen = [("1", "10.0.0.0"), ("2", "10.0.0.1"), ("3", "10.9.9.9")];
         let more = [("1", "10.0.0.0"), ("2", "10.0.0.1"), ("3", "10.9.9.9"), ("4", "10.0.0.1")];
-        let after = |now: &[(&str, Option<&str>, u32, &str)]| over((&[a, b], &seen), (now, &more));
+        let after = |now: &[Replica]| over((&[a, b], &seen), (now, &more));
         let keys = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>();
         assert_eq!(after(&[a, b]), (vec![], 0), "a host that is no replica's is nobody's business");
         assert_eq!(after(&[a]), (keys(&["2", "4"]), 0));

@@ -9,12 +9,11 @@ use crate::support::Ws;
 /// A frame of a client: its first byte, and a payload of less than 64 KiB under a mask of zeros.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
-    match u8::try_from(payload.len()) {
-        Ok(length @ 0..126) => frame.push(0x80 | length),
-        _ => {
-            frame.push(0x80 | 126);
-            frame.extend((payload.len() as u16).to_be_bytes());
-        }
+    if payload.len() < 126 {
+        frame.push(0x80 | payload.len() as u8);
+    } else {
+        frame.push(0x80 | 0x7e);
+        frame.extend((payload.len() as u16).to_be_bytes());
     }
     frame.extend([0; 4]);
     frame.extend(payload);
@@ -49,7 +48,7 @@ fn a_client_that_breaks_the_protocol_is_told_how() {
             stream.write_all(bytes).unwrap();
         }
         // What is not read when the server closes must not cost the client the answer.
-        let _ = stream.write_all(&[0; 100_000]);
+        let _ = stream.write_all(&vec![0; 100_000]);
         let (code, reason) = client.closed();
         assert_eq!(code, *expected, "{what}: {reason}");
     }
