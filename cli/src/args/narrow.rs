@@ -10,7 +10,7 @@ use rustix::termios::tcgetwinsize;
 const WIDTH: usize = 80;
 /// So many blanks part an example from its comment.
 const GAP: &str = "   ";
-/// What is indented by more than this goes on with the comment above.
+/// What is indented by as much or more belongs to the comment above.
 const COMMENT_BEGINS: usize = 12;
 
 /// How wide the help will be, as clap finds out: by the first stream that is a terminal, or else by COLUMNS.
