@@ -1,26 +1,33 @@
-// The pictures in docs/: `node shoot.mjs REPORT_URL COMPARED_URL PAGE_URL`, of the browser that CHROMIUM names.
+// The pictures in docs/: `node shoot.mjs REPORT_URL COMPARED_URL PAGE_URL LIVE_URL`, of the browser that CHROMIUM names.
 // web/pictures has the whole way.
 import { close, root, view } from "./test/browser.mjs";
 
 const [report, compared, served, live] = process.argv.slice(2);
 
-async function shoot(name, url, { width = 1120, height = 760, part, prepare }) {
+/** `part`: only this; `until`: from the top of the page to the end of this. */
+async function shoot(name, url, { width = 1120, height = 760, part, until, prepare }) {
   const { page, end } = await view(url, { width, height, steady: true, expected: () => true });
   await page.locator(".bubble, .mark").first().waitFor();
   await page.evaluate(() => document.fonts.ready);
   await prepare?.(page);
   const path = `${root}docs/${name}.png`;
+  const bottom = until && (await page.locator(until).evaluate((element) => Math.ceil(element.getBoundingClientRect().bottom + scrollY)));
+  // Not as a picture of the whole page: for that the window is made tiny for a moment, and curves are drawn anew.
+  if (until) await page.setViewportSize({ width, height: bottom });
+  await page.evaluate(() => scrollTo(0, 0));
   await (part ? page.locator(part).screenshot({ path }) : page.screenshot({ path }));
   await end();
 }
 
 // What explains itself is shown doing so.
-await shoot("report", report, { height: 1010, prepare: (page) => page.getByRole("button", { name: /1 → 2/ }).first().hover() });
+await shoot("report", report, {
+  until: "#time-line",
+  prepare: (page) => page.getByRole("button", { name: /4 → 3/ }).first().focus(),
+});
 await shoot("report-servers", report, {
   part: "#servers",
   prepare: async (page) => {
     const servers = page.locator("#servers");
-    await servers.getByRole("slider").press("End");
     await servers.getByRole("button", { name: /^tcp-1/ }).click();
   },
 });
@@ -31,10 +38,11 @@ await shoot("page", served, {
   prepare: (page) => page.getByRole("button", { name: /^Server / }).first().click(),
 });
 await shoot("live", live, {
-  height: 1500,
+  until: "#servers",
   prepare: async (page) => {
-    await page.getByRole("button", { name: /1 → 2/ }).first().hover();
-    await page.getByRole("button", { name: /^Server / }).first().click();
+    await page.locator("#actions form").first().waitFor();
+    await page.locator("#servers").getByRole("button", { name: /^tcp-0/ }).click();
+    await page.locator(".details dl").waitFor();
   },
 });
 await close();

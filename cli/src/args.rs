@@ -1,17 +1,21 @@
 //! What can be typed, as typed. What it means is worked out by each command.
 
+mod narrow;
 mod near;
 
-use std::{fmt::Write as _, path::PathBuf};
+use std::{ffi::OsString, fmt::Write as _, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use clap::{
+    ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
+    error::ErrorKind, parser::ValueSource,
+};
 
+use crate::commands::{
+    Failure, argocd, completion, diagnose, doctor, down, explain, image, kill, logs, minikube, node, report,
+    scale, status, stop, up, watch,
+};
 #[cfg(not(feature = "local"))]
 use crate::commands::{absent as dashboard, absent as demo, absent as load, absent as serve};
-use crate::commands::{
-    argocd, completion, diagnose, doctor, down, explain, image, kill, logs, minikube, node, report, scale,
-    status, stop, up, watch,
-};
 #[cfg(feature = "local")]
 use crate::commands::{dashboard, demo, load, load_worker, run_child, serve, supervisor};
 
@@ -64,7 +68,21 @@ pub(crate) struct Global {
     /// With --target minikube: its profile; default: the platform's name
     #[arg(long, global = true, value_name = "NAME")]
     pub profile: Option<String>,
+    /// Which of the options that name a platform were typed; what comes from the environment is not.
+    #[arg(skip)]
+    pub typed: Vec<&'static str>,
 }
+
+/// The options that name a platform, as clap knows them and as they are typed.
+const NAMES_A_PLATFORM: [(&str, &str); 7] = [
+    ("platform", "--platform"),
+    ("target", "--target"),
+    ("profile", "--profile"),
+    ("kubeconfig", "--kubeconfig"),
+    ("context", "--context"),
+    ("namespace", "--namespace"),
+    ("hpa", "--hpa"),
+];
 
 /// Which cluster, and what of it.
 #[derive(Debug, Clone, Default, Args)]
@@ -116,6 +134,14 @@ impl ClusterArgs {
 }
 
 impl Global {
+    /// A recorded run is of no platform that could be named. `run`: what names the run.
+    pub(crate) fn refuse_platform(&self, run: &str) -> Result<(), Failure> {
+        let Some(flag) = self.typed.first() else { return Ok(()) };
+        Err(Failure::usage(format!(
+            "{run} and {flag} contradict each other: a recorded run needs no platform; leave one of them out"
+        )))
+    }
+
     /// minikube's profile.
     pub(crate) fn minikube_profile(&self) -> &str {
         self.profile.as_deref().unwrap_or(&self.platform)
@@ -229,10 +255,29 @@ pub(crate) enum Command {
 /// Parses the command line; usage errors end the process with exit code 2 and clap's own message.
 pub(crate) fn parse() -> Result<Cli, UsageError> {
     let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
-    Cli::try_parse().map_err(|mut error| {
+    understood(std::env::args_os()).map_err(|mut error| {
         near::explain(&mut error, &words);
         UsageError { wants: wanted_output(&words), error }
     })
+}
+
+fn understood(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> clap::error::Result<Cli> {
+    let matches = narrow::fit(Cli::command(), narrow::width()).try_get_matches_from(words)?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    cli.global.typed = typed(&matches);
+    Ok(cli)
+}
+
+fn typed(matches: &ArgMatches) -> Vec<&'static str> {
+    // The command's own have all of them, wherever they were typed.
+    let mut own = matches;
+    while let Some((_, matches)) = own.subcommand() {
+        own = matches;
+    }
+    let is_typed = |id: &str| {
+        own.ids().any(|known| known == id) && own.value_source(id) == Some(ValueSource::CommandLine)
+    };
+    NAMES_A_PLATFORM.into_iter().filter_map(|(id, flag)| is_typed(id).then_some(flag)).collect()
 }
 
 /// What could not be parsed, or was no more than a question (`--help`).

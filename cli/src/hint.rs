@@ -4,9 +4,25 @@
 //! it is about. That is added here, for all of them.
 
 /// The commands that act on a platform.
-const COMMANDS: [&str; 17] = [
-    "argocd", "demo", "down", "drain", "explain", "image", "kill", "load", "logs", "node", "scale", "start",
-    "status", "stop", "up", "watch", "diagnose",
+const COMMANDS: [&str; 18] = [
+    "argocd",
+    "dashboard",
+    "demo",
+    "down",
+    "drain",
+    "explain",
+    "image",
+    "kill",
+    "load",
+    "logs",
+    "node",
+    "scale",
+    "start",
+    "status",
+    "stop",
+    "up",
+    "watch",
+    "diagnose",
 ];
 
 const PROGRAM: &str = "playctl ";

@@ -78,7 +78,6 @@ impl Interrupt {
     }
 
     /// Runs what has nothing to clean up yet and may wait where nothing else ends it, in the opening of a pipe.
-    #[cfg(feature = "local")]
     pub(crate) fn ending_at_once<R>(&self, read: impl FnOnce() -> R) -> R {
         self.shared.reading.store(true, Ordering::SeqCst);
         if self.is_set() {

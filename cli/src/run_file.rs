@@ -1,6 +1,7 @@
 //! A recorded run: a file with one event a line, as `--output jsonl` prints them and a platform keeps them.
 
 use std::{
+    borrow::Cow,
     fs::File,
     io::{BufRead, BufReader, Read as _},
     path::Path,
@@ -14,6 +15,8 @@ use crate::commands::Failure;
 
 /// The longest line. An event of a platform with thousands of replicas has some hundred kilobytes.
 const LINE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// What is longer than that is skipped up to here. A line that does not end even then is of something that never ends.
+const SKIPPED_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// What a file had beside the events.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -26,6 +29,9 @@ pub(crate) struct Read {
     pub cut_off: bool,
     /// Events of other runs than the first one's.
     pub of_other_runs: u64,
+    /// Events that the file has again, and the line of the first of them.
+    pub repeated: u64,
+    pub first_repeated: Option<u64>,
     /// Events that stand after a later one, and the line of the first of them.
     pub out_of_order: u64,
     pub first_out_of_order: Option<u64>,
@@ -55,12 +61,17 @@ const STDIN: &str = "-";
 /// What some programs put before the first byte of a text in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
+/// How a file is called in messages.
+pub(crate) fn name(path: &Path) -> Cow<'_, str> {
+    if path == Path::new(STDIN) { "standard input".into() } else { path.to_string_lossy() }
+}
+
 /// Hands the events of the file's first run to `take`, one by one; `-` is standard input.
 ///
 /// # Errors
-/// The file cannot be read, none of its lines is an event, or it is of another version.
+/// The file cannot be read, none of its lines is an event, one of them has no end, or it is of another version.
 pub(crate) fn read(path: &Path, mut take: impl FnMut(&Event)) -> Result<Read, Failure> {
-    let name = path.display();
+    let name = name(path);
     let broken = |error: std::io::Error| Failure::usage(format!("cannot read {name}: {error}"));
     let is_stdin = path == Path::new(STDIN);
     let mut reader: Box<dyn BufRead> = if is_stdin {
@@ -69,7 +80,7 @@ pub(crate) fn read(path: &Path, mut take: impl FnMut(&Event)) -> Result<Read, Fa
         Box::new(BufReader::new(File::open(path).map_err(broken)?))
     };
     let (mut read, mut run, mut line) = (Read::default(), None::<Uuid>, Vec::new());
-    let mut latest = None::<u64>;
+    let mut order = Order::default();
     for number in 1_u64.. {
         line.clear();
         if reader.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line).map_err(broken)? == 0 {
@@ -77,7 +88,13 @@ pub(crate) fn read(path: &Path, mut take: impl FnMut(&Event)) -> Result<Read, Fa
         }
         let is_whole = line.last() == Some(&b'\n');
         if !is_whole && line.len() as u64 == LINE_BYTES_MAX {
-            reader.skip_until(b'\n').map_err(broken)?;
+            if !skip_line(&mut reader).map_err(broken)? {
+                return Err(Failure::usage(format!(
+                    "{name} line {number} does not end within {} MiB; expected an event on each line, of at most {} MiB",
+                    (LINE_BYTES_MAX + SKIPPED_BYTES_MAX) / 1024 / 1024,
+                    LINE_BYTES_MAX / 1024 / 1024
+                )));
+            }
             read.refuse(number, &format!("it is longer than {} MiB", LINE_BYTES_MAX / 1024 / 1024));
             continue;
         }
@@ -101,9 +118,17 @@ pub(crate) fn read(path: &Path, mut take: impl FnMut(&Event)) -> Result<Read, Fa
             }
             Ok(event) if *run.get_or_insert(event.run) != event.run => read.of_other_runs += 1,
             Ok(event) => {
-                if latest.replace(event.seq).is_some_and(|before| before >= event.seq) {
-                    read.out_of_order += 1;
-                    read.first_out_of_order.get_or_insert(number);
+                match order.place(event.seq) {
+                    Place::Next => {}
+                    Place::Again => {
+                        read.repeated += 1;
+                        read.first_repeated.get_or_insert(number);
+                        continue;
+                    }
+                    Place::Earlier => {
+                        read.out_of_order += 1;
+                        read.first_out_of_order.get_or_insert(number);
+                    }
                 }
                 read.events += 1;
                 take(&event);
@@ -136,10 +161,57 @@ pub(crate) fn read(path: &Path, mut take: impl FnMut(&Event)) -> Result<Read, Fa
     )))
 }
 
+/// Where an event stands among those of its run.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    Next,
+    /// It was there before.
+    Again,
+    /// It stands after a later one.
+    Earlier,
+}
+
+/// Tells where events stand by their numbers, without remembering all of them.
+#[derive(Debug, Default)]
+struct Order {
+    first: Option<u64>,
+    before: Option<u64>,
+    highest: u64,
+    /// The run has begun once more.
+    is_again: bool,
+}
+
+impl Order {
+    fn place(&mut self, number: u64) -> Place {
+        let before = self.before.replace(number);
+        let is_new = before.is_none() || number > self.highest;
+        if is_new {
+            self.first.get_or_insert(number);
+            self.highest = number;
+            self.is_again = false;
+            return Place::Next;
+        }
+        self.is_again |= self.first == Some(number);
+        match before {
+            Some(before) if self.is_again || before == number => Place::Again,
+            Some(before) if before > number => Place::Earlier,
+            _ => Place::Next,
+        }
+    }
+}
+
+/// To the end of the line, or of the input; `false`: it has none within bounds.
+fn skip_line(reader: &mut impl BufRead) -> std::io::Result<bool> {
+    let mut rest = reader.take(SKIPPED_BYTES_MAX);
+    rest.skip_until(b'\n')?;
+    // What was taken up to the last byte may end there by chance; the next line tells.
+    Ok(rest.limit() > 0)
+}
+
 fn of_another_version(path: &Path, line: u64, version: u32) -> Failure {
     Failure::usage(format!(
         "{} line {line}: an event of version {version}; this playctl reads version {VERSION}",
-        path.display()
+        name(path)
     ))
 }
 
@@ -163,6 +235,13 @@ impl Read {
             notes.push(format!(
                 "left out: what the same file has of other runs ({}); put each run into a file of its own",
                 events(self.of_other_runs)
+            ));
+        }
+        if let Some(line) = self.first_repeated {
+            notes.push(format!(
+                "left out: what the same file has of this run again ({}), from line {line} on; was it written twice into \
+                 one file?",
+                events(self.repeated)
             ));
         }
         if let Some(line) = self.first_out_of_order {
@@ -262,14 +341,45 @@ mod tests {
         for (messages, out_of_order, first) in [
             (&["a", "b", "d"][..], 0, None),
             (&["a", "c", "b", "d"], 1, Some(3)),
-            (&["a", "b", "a", "b"], 1, Some(3)),
             (&["c", "b", "a"], 2, Some(2)),
-            (&["a", "a"], 1, Some(2)),
         ] {
             let read = read_text(lines(messages).as_bytes()).0.unwrap();
             assert_eq!((read.out_of_order, read.first_out_of_order), (out_of_order, first), "{messages:?}");
             assert_eq!(read.notes().iter().any(|note| note.contains("not in the order")), out_of_order > 0);
         }
+    }
+
+    #[test]
+    fn a_run_that_stands_in_a_file_twice_is_read_once_and_that_is_said() {
+        for (messages, events, repeated, first) in [
+            (&["a", "b", "a", "b"][..], 2, 2, Some(3)),
+            (&["a", "a"], 1, 1, Some(2)),
+            (&["a", "b", "b", "c"], 3, 1, Some(3)),
+            // The second copy continues where the first was cut off.
+            (&["b", "c", "b", "c", "d"], 3, 2, Some(3)),
+            (&["b", "c", "d", "b", "c", "d", "b"], 3, 4, Some(4)),
+        ] {
+            let lines: Vec<_> = messages.iter().map(|one| event(RUN, one)).collect();
+            let read = read_text(lines.join("\n").as_bytes()).0.unwrap();
+            assert_eq!(
+                (read.events, read.repeated, read.first_repeated),
+                (events, repeated, first),
+                "{messages:?}"
+            );
+            assert_eq!(read.out_of_order, 0, "{messages:?}");
+            assert!(read.notes().concat().contains("of this run again"), "{:?}", read.notes());
+        }
+    }
+
+    #[test]
+    fn what_has_no_end_is_an_error_that_says_what_was_expected() {
+        let failure = read(Path::new("/dev/zero"), |_| {}).unwrap_err();
+        assert!(
+            failure.message.contains("/dev/zero line 1 does not end within 264 MiB"),
+            "{}",
+            failure.message
+        );
+        assert_eq!(failure.code, platform::exit::USAGE);
     }
 
     #[test]

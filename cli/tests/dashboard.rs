@@ -6,8 +6,9 @@ mod services;
 mod support;
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
+    process::Stdio,
     time::Duration,
 };
 
@@ -83,6 +84,17 @@ fn a_page_is_served_while_its_platform_is_up_acts_with_the_token_alone_and_hears
     let (status, said) =
         page.act(&page.token, &json!({ "do": "kill", "service": "tcp", "replica": "tcp-9" }));
     assert!(status == "409" && said.contains("tcp has no replica tcp-9"), "{status} {said}");
+    // What commands take beside names is for nobody who sees a page that names one.
+    for what in ["kill", "drain"] {
+        for replica in ["fullest", "emptiest", "", "tcp-0/"] {
+            let (status, said) =
+                page.act(&page.token, &json!({ "do": what, "service": "tcp", "replica": replica }));
+            assert!(
+                status == "409" && said.contains("tcp has no replica"),
+                "{what} {replica}: {status} {said}"
+            );
+        }
+    }
     let file = json!({ "do": "start_load", "scenario": "/etc/passwd", "connections": null, "hold_s": null });
     let (status, said) = page.act(&page.token, &file);
     assert!(status == "409" && said.contains("there is no scenario"), "{status} {said}");
@@ -103,6 +115,17 @@ fn a_page_is_served_while_its_platform_is_up_acts_with_the_token_alone_and_hears
     load.signal(rustix::process::Signal::INT);
     assert_eq!(load.code(SOON), Some(130));
 
+    // One that is served apart outlives the platform, and names the command that helps.
+    let mut apart = lab.command(&["dashboard", "--port", "0"]);
+    let mut apart = apart.stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut printed = String::new();
+    // It ends when nobody reads it any more.
+    let mut stdout = BufReader::new(apart.stdout.take().expect("piped"));
+    stdout.read_line(&mut printed).expect("it prints");
+    let apart_page = Page::of(&printed);
+    let mut news = TcpStream::connect(apart_page.at).expect("it listens");
+    write!(news, "GET /news HTTP/1.1\r\nHost: {}\r\n\r\n", apart_page.at).expect("it reads");
+
     // One that the page started ends with the platform, as does what serves the page.
     let start = json!({ "do": "start_load", "scenario": "tcp-10k", "connections": 20, "hold_s": 600 });
     let (status, said) = page.act(&page.token, &start);
@@ -110,6 +133,15 @@ fn a_page_is_served_while_its_platform_is_up_acts_with_the_token_alone_and_hears
     let (status, said) = page.act(&page.token, &start);
     assert!(status == "409" && said.contains("stop it first"), "{status} {said}");
     assert!(lab.ok(&["down"]).contains("nothing is left"));
+    let named = format!("playctl --platform {} up", lab.platform);
+    let told = eventually(SOON, || {
+        let trouble = apart_page.story()["present"]["trouble"].to_string();
+        if trouble.contains(&named) { Ok(()) } else { Err(trouble) }
+    });
+    apart.kill().expect("it runs");
+    apart.wait().expect("it ends");
+    drop(stdout);
+    told.expect("it names the platform");
     assert!(lab.processes().is_empty());
     assert!(TcpStream::connect(page.at).is_err());
 }

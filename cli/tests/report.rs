@@ -2,10 +2,17 @@
 
 mod support;
 
-use std::fs;
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    process::Stdio,
+    time::Duration,
+};
 
 use serde_json::Value;
-use support::{Lab, both, lossy};
+use support::{Lab, both, eventually, lossy};
+
+const SOON: Duration = Duration::from_mins(1);
 
 const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/report/tests/fixtures/tcp-10k.jsonl");
 
@@ -120,7 +127,7 @@ fn files_that_are_no_single_run_in_order_say_so_in_the_page_and_on_stderr() {
     for (text, says) in [
         (&marked, ""),
         (&lines.join("\n"), "events are not in the order of the run, the first in line 2"),
-        (&twice, "1 event is not in the order of the run, the first in line 189"),
+        (&twice, "left out: what the same file has of this run again (188 events), from line 189 on"),
         (&two, "left out: what the same file has of other runs (188 events)"),
     ] {
         fs::write(&run, text).expect("written");
@@ -157,6 +164,64 @@ fn a_dash_is_standard_input_and_output() {
         let output = lab.run(words);
         assert_eq!(output.status.code(), Some(2), "{words:?}: {}", both(&output));
         assert!(lossy(&output.stderr).contains(says), "{words:?}: {}", both(&output));
+    }
+}
+
+#[test]
+fn standard_input_is_called_that_and_its_reading_ends_with_ctrl_c() {
+    let lab = Lab::new("report-endless");
+    let first = fs::read_to_string(RECORDED).expect("it is there").lines().next().expect("a line").to_owned();
+    let mut report = lab
+        .command(&["report", "-", "--output", "jsonl"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("playctl starts");
+    // It stays open.
+    let mut input = report.stdin.take().expect("piped");
+    writeln!(input, "{first}").expect("it reads");
+    let mut line = String::new();
+    BufReader::new(report.stdout.take().expect("piped")).read_line(&mut line).expect("it prints");
+    assert!(line.contains("\"type\""), "{line}");
+    rustix::process::kill_process(rustix::process::Pid::from_child(&report), rustix::process::Signal::INT)
+        .expect("it runs");
+    let ended = eventually(SOON, || report.try_wait().expect("a child").ok_or("it still runs"));
+    if ended.is_err() {
+        report.kill().expect("it runs");
+    }
+    assert_eq!(ended.expect("it ends").code(), Some(130));
+
+    for (given, says) in [
+        ("", "standard input has no event of a run; it is empty"),
+        (&*format!("x\n{first}\n"), "playctl: standard input: left out: 1 line"),
+    ] {
+        let mut report = lab.command(&["report", "-"]);
+        let mut report = report
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        report.stdin.take().expect("piped").write_all(given.as_bytes()).expect("it reads");
+        let output = report.wait_with_output().expect("it ends");
+        assert!(lossy(&output.stderr).contains(says), "{says}: {}", both(&output));
+    }
+}
+
+#[test]
+fn a_recorded_run_and_a_platform_contradict_each_other() {
+    let lab = Lab::new("report-of-none");
+    for (words, says) in [
+        (&["dashboard", "--run", RECORDED, "--target", "cluster"][..], ["--run", "--target"]),
+        (&["--platform", "blue", "dashboard", "--run", RECORDED], ["--run", "--platform"]),
+        (&["dashboard", "--run", RECORDED, "-n", "chat"], ["--run", "--namespace"]),
+        (&["report", RECORDED, "--hpa", "tcp"], ["RUN.jsonl", "--hpa"]),
+    ] {
+        let output = lab.run(words);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {}", both(&output));
+        let [one, other] = says;
+        let says = format!("{one} and {other} contradict each other");
+        assert!(lossy(&output.stderr).contains(&says), "{words:?}: {}", both(&output));
     }
 }
 

@@ -161,6 +161,14 @@ test("WebSocket users are connected, listed, moved by the balancer and disconnec
   await confirm(page);
   await details.getByRole("heading", { name: "0 users" }).waitFor();
   assert.deepEqual(troubles, []);
+  // Whom nobody knows nobody can disconnect.
+  const act = await page.evaluate(async (token) => {
+    const headers = { "Content-Type": "application/json", "X-Playctl-Token": token };
+    const users = ["nobody-1", "\u202e"];
+    const answer = await fetch("act", { method: "POST", headers, body: JSON.stringify({ do: "disconnect", users }) });
+    return [answer.status, (await answer.json()).words];
+  }, link.split("#")[1]);
+  assert.deepEqual(act, [409, "nobody is connected as nobody-1, \\u{202e}"]);
   await end();
 });
 
@@ -213,6 +221,33 @@ test("a page of somebody else's in the same browser can neither read nor act, ev
   );
   assert.deepEqual(got, ["TypeError", "TypeError", "opaque", "refused", "refused"]);
   assert.equal(replicas("tcp"), before);
+  await end();
+});
+
+test("more pages than a browser has connections to one host show what happens, as long as they are not all seen", async () => {
+  const { page, end } = await view(link, { expected });
+  const pages = [page];
+  const hidden = () => {
+    Object.defineProperty(document, "hidden", { configurable: true, get: () => true });
+    document.dispatchEvent(new Event("visibilitychange"));
+  };
+  for (let more = 0; more < 8; more += 1) {
+    await server(pages.at(-1), /tcp-0/).waitFor();
+    await pages.at(-1).evaluate(hidden);
+    pages.push(await page.context().newPage());
+    await pages.at(-1).goto(base);
+  }
+  await pages.at(-1).getByRole("status").getByText("Live", { exact: true }).waitFor();
+  const before = replicas("tcp");
+  playctl(["scale", "tcp", String(before + 1), "--quiet"], { env });
+  const scaled = (page) => page.locator("#events").getByText(`tcp ${before} → ${before + 1}`).first().waitFor();
+  await scaled(pages.at(-1));
+  // One that is looked at again has missed nothing.
+  await page.evaluate(() => {
+    delete document.hidden;
+    document.dispatchEvent(new Event("visibilitychange"));
+  });
+  await scaled(page);
   await end();
 });
 

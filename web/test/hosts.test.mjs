@@ -2,6 +2,9 @@
 // what the contracts say.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import net from "node:net";
 import { after, before, test } from "node:test";
 import { accessible, close, fits, program, SOON, view } from "./browser.mjs";
 import { host } from "./host.mjs";
@@ -82,8 +85,11 @@ const HOSTILE = [
   { userId: "\u202euser-1\u2066", sessionId: "rlo", hostId: "10.0.0.9\u202e" },
   { userId: "javascript:globalThis.taken=1", sessionId: "url", hostId: "javascript:globalThis.taken=1" },
   { userId: "u".repeat(3_000), sessionId: "long", hostId: "h".repeat(3_000) },
+  { userId: "{}", sessionId: null, hostId: "[]" },
   { userId: { toString: "no" }, sessionId: null, hostId: ["a"] },
+  { userId: "user-without-a-server" },
   null,
+  [],
   7,
 ];
 
@@ -94,9 +100,10 @@ test("whatever a host tells stays text, on 360 px too, and a user is disconnecte
   for (const [scheme, width] of [["light", 360], ["dark", 360], ["dark", 1280]]) {
     const what = `${scheme}, ${width} px`;
     const { page, end } = await pointed(address, { scheme, width });
-    await total(page).getByText("7", { exact: true }).waitFor();
+    await total(page).getByText("5", { exact: true }).waitFor();
+    await page.getByRole("alert").getByText("Left out: 5 entries of the list").waitFor();
     const servers = page.getByRole("button", { name: /^Server / });
-    assert.equal(await servers.count(), 6);
+    assert.equal(await servers.count(), 5);
     for (const server of await servers.all()) {
       await server.click();
       await page.locator("section.server li").first().waitFor();
@@ -117,6 +124,60 @@ test("whatever a host tells stays text, on 360 px too, and a user is disconnecte
     await page.getByRole("button", { name: /^Disconnect / }).click();
     await total(page).getByText(String(before - 1), { exact: true }).waitFor();
   }
+  await end();
+});
+
+test("what answers, but not as expected, is told apart from what is not there", async (context) => {
+  const address = "127.61.0.6";
+  const [raw, http] = [8488, 8000].map(() => ({ say: "", type: "application/json", open: "*" }));
+  const answers = createServer((request, response) => {
+    response.writeHead(200, { "Content-Type": http.type, ...(http.open ? { "Access-Control-Allow-Origin": http.open } : {}) });
+    response.end(http.say);
+  });
+  const garbage = net.createServer((socket) => {
+    socket.on("error", () => {});
+    socket.on("data", () => socket.end(raw.say));
+  });
+  context.after(() => [answers, garbage].forEach((server) => server.close()));
+  for (const [server, port] of [[answers, 8000], [garbage, 8001]]) {
+    server.listen(port, address);
+    await once(server, "listening");
+  }
+  const { page, field, end } = await pointed(address);
+  const says = async (port, words) => {
+    await field.fill(`${address}:${port}`);
+    await field.press("Enter");
+    await page.getByRole("alert").getByText(words).waitFor();
+    assert.equal(await total(page).innerText(), "0");
+  };
+  for (const [say, words] of [
+    ["<html>welcome</html>", "answered, but with something else than JSON: <html>welcome</html>; expected a list of sessions."],
+    ["", "answered, but with nothing; expected a list of sessions."],
+    ["null", "answered, but with null"],
+    ['{"sessions": []}', "answered, but with an object"],
+    ["7", "answered, but with a number"],
+  ]) {
+    http.say = say;
+    await says(8000, words);
+  }
+  [http.say, http.open] = ["[]", ""];
+  await says(8000, "answered, but does not let this page read what");
+  raw.say = "SSH-2.0-garbage\r\n";
+  await says(8001, "cannot be reached: nothing listens there, or what does speaks no HTTP.");
+  await says(8002, "cannot be reached: nothing listens there");
+  await end();
+});
+
+test("numbers are written as everywhere", async (context) => {
+  const address = "127.61.0.7";
+  const sessions = Array.from({ length: 1_234 }, (_, user) => ({ userId: `user${user}`, sessionId: `s${user}`, hostId: "10.0.0.1" }));
+  const full = await host(address, { sessions });
+  context.after(full.end);
+  const { page, end } = await pointed(address);
+  await total(page).getByText("1,234", { exact: true }).waitFor();
+  await utilization(page).getByText("1,234 / 10 (servers: 1)").waitFor();
+  assert.match(await utilization(page).innerText(), /^12,340\.0%/);
+  await page.getByRole("button", { name: /^Server 10\.0\.0\.1\s*1,234 users/ }).waitFor();
   await end();
 });
 

@@ -25,8 +25,9 @@ use crate::{args::TargetKind, hint, platform_source, results, run_file};
 
 /// How often it is looked whether anybody still wants the page.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// The process that a platform's supervisor started ends when no page has been open for this long.
-const UNSEEN_MAX: Duration = Duration::from_mins(1);
+/// The process that a platform's supervisor started ends when no page has been open for this long. One that nobody looks at
+/// says every minute that it is.
+const UNSEEN_MAX: Duration = Duration::from_mins(3);
 
 /// Open a page that shows a platform as it lives, and acts on it
 #[derive(Debug, clap::Args)]
@@ -67,8 +68,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         return for_platform(context);
     }
     if let Some(path) = &args.run {
-        let mut story = Story::new(&path.to_string_lossy());
-        for note in run_file::read(path, |event| story.push(event))?.notes() {
+        context.global.refuse_platform("--run")?;
+        let mut story = Story::new(&run_file::name(path));
+        let read = context.interrupt.ending_at_once(|| run_file::read(path, |event| story.push(event)))?;
+        for note in read.notes() {
             story.note(&note);
         }
         let server = start(listen(args.port)?, &Stage::new(story), None)?;
@@ -128,10 +131,13 @@ impl Show {
         let events = target.events(EventsFrom::Start)?;
         let stage = Stage::new(Story::new("live"));
         let load = StartedLoad::new(context.global.selection_words());
-        let present = Present::keep(&stage, Arc::clone(&target), load.clone(), token.is_some())?;
-        let own = OwnHands::new(target, context.global.selection(), load.clone(), present.clone());
-        let server = start(listener, &stage, Some(Acting { hands: Arc::new(own), token }))?;
-        present::tell(&stage, &context.global.selection(), events)?;
+        let selection = context.global.selection();
+        let present =
+            Present::keep(&stage, Arc::clone(&target), load.clone(), token.is_some(), selection.clone())?;
+        let printed_by = present::printed_by(&selection);
+        let hands = Arc::new(OwnHands::new(target, selection.clone(), load.clone(), present));
+        let server = start(listener, &stage, Some(Acting { hands, token, printed_by }))?;
+        present::tell(&stage, &selection, events)?;
         Ok(Self { server, stage, load })
     }
 }

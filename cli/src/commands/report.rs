@@ -79,6 +79,7 @@ const NOT_DONE_MAX: usize = 1_000;
 const CUT_OFF: &str = "the recording ends before the load did: what was expected of the rest is not known";
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    context.global.refuse_platform("RUN.jsonl")?;
     let is_file = |path: &&Path| !is_standard(path);
     output_files::check(args.inputs().filter(is_file), args.outputs().filter(is_file))?;
     let mut prints = context.printer.output() != Output::Human;
@@ -138,14 +139,17 @@ fn read(context: &Context, path: &Path, mut also: impl FnMut(&Event)) -> Result<
         end_ms: 0,
         failure: None,
     };
-    let read = run_file::read(path, |event| {
-        run.observe(event);
-        also(event);
+    // A pipe may be silent for ever, and nothing is there to be cleaned up.
+    let read = context.interrupt.ending_at_once(|| {
+        run_file::read(path, |event| {
+            run.observe(event);
+            also(event);
+        })
     })?;
     for note in read.notes() {
         run.story.note(&note);
         // Not progress, which --quiet leaves out: what is shown is not all that there was.
-        context.printer.error(&format!("playctl: {}: {note}", path.display()));
+        context.printer.error(&format!("playctl: {}: {note}", run_file::name(path)));
     }
     run.failure = read.failure;
     Ok(run)
@@ -174,7 +178,7 @@ impl Run {
         self.summary.as_deref().ok_or_else(|| {
             Failure::failed(format!(
                 "{} has no result: it ends before the load did, or had none. Its time line and --html show what there is",
-                path.display()
+                run_file::name(path)
             ))
         })
     }
@@ -185,7 +189,7 @@ impl Run {
         else {
             return Err(Failure::failed(format!(
                 "{} has no load, so nothing was expected of it that could be a test case",
-                path.display()
+                run_file::name(path)
             )));
         };
         let (took_ms, expectations, mut troubles) = match &self.summary {

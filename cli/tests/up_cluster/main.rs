@@ -160,7 +160,11 @@ fn what_failed_is_explained_and_continued() {
         ["Secret playground-kafka-user-passwords", "Service tcp"].map(str::to_owned).into()
     );
     assert_eq!(objects(&repaired["plan"], "change"), ["Deployment tcp"].map(str::to_owned).into());
-    assert!(lab.up(&[]).ok().contains("nothing changed"));
+    let again = lab.up(&[]).ok();
+    assert!(again.contains("nothing changed"), "{again}");
+    let page = again.lines().find_map(|line| line.strip_prefix("  page ")).unwrap().trim();
+    let whole = |page: &str| page.contains("--target cluster") && page.contains(&lab.namespace);
+    assert!(page.starts_with("playctl ") && page.ends_with(" dashboard") && whole(page), "{again}");
 
     // A namespace that playctl did not make stays.
     lab.run(&["down"]).ok();

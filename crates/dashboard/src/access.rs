@@ -5,13 +5,16 @@
 //! what a page of another origin sends is refused by `Origin` and `Sec-Fetch-Site`; and an action needs a token in a
 //! header of its own, which a browser attaches to nothing by itself as it would a cookie.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use axum::http::{HeaderMap, Method, header};
 use ring::digest::{SHA256, digest};
 
 /// By which an action shows that its page was opened by the right address.
 pub(crate) const TOKEN: &str = "x-playctl-token";
+
+/// What a browser leaves out.
+const HTTP_PORT: u16 = 80;
 
 /// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,26 +27,34 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
-    pub(crate) fn words(self) -> &'static str {
+    /// `here`: where the page is served; `printed_by`: the command that printed its address with the token.
+    pub(crate) fn words(self, here: SocketAddr, printed_by: &str) -> String {
         match self {
-            Self::Host => "expected a request to 127.0.0.1 or localhost",
-            Self::Origin => "expected a request from this page, not from another site",
-            Self::Token => {
-                "the token is of another platform, or of one that is gone; open the whole address that playctl up or \
-                 playctl dashboard prints now"
+            Self::Host => format!("expected a request to {here} or localhost:{}", here.port()),
+            Self::Origin => "expected a request from this page, not from another site".to_owned(),
+            Self::Token => format!(
+                "the token is of another platform, or of one that is gone; open the whole address that {printed_by} \
+                 printed"
+            ),
+            Self::NoToken => format!(
+                "this page was opened without the token, so it only shows; open the whole address that {printed_by} \
+                 printed, with what follows #"
+            ),
+            Self::ReadOnly => {
+                "this page only shows: it is served with --read-only, or is of a recorded run".to_owned()
             }
-            Self::NoToken => {
-                "this page was opened without the token, so it only shows; open the whole address that playctl up or \
-                 playctl dashboard prints, with what follows #"
-            }
-            Self::ReadOnly => "this page only shows: it is served with --read-only, or is of a recorded run",
         }
     }
 }
 
 /// Whether a request may be answered at all.
-pub(crate) fn reads(method: &Method, path: &str, headers: &HeaderMap) -> Result<(), Refused> {
-    if !is_here(text(headers, header::HOST.as_str())) {
+pub(crate) fn reads(
+    here: SocketAddr,
+    method: &Method,
+    path: &str,
+    headers: &HeaderMap,
+) -> Result<(), Refused> {
+    if !is_here(here, text(headers, header::HOST.as_str())) {
         return Err(Refused::Host);
     }
     // A link may lead here; everything else is asked for by the page.
@@ -80,9 +91,13 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     }
 }
 
-fn is_here(host: &str) -> bool {
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+/// As browsers write it, and nothing else: the very address or localhost, and the port unless that is HTTP's own.
+fn is_here(here: SocketAddr, host: &str) -> bool {
+    let (ip, port) = (here.ip(), here.port());
+    let ip = if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() };
+    [ip.as_str(), "localhost"]
+        .into_iter()
+        .any(|name| host == format!("{name}:{port}") || (port == HTTP_PORT && host == name))
 }
 
 #[cfg(test)]
@@ -102,31 +117,62 @@ mod tests {
         headers
     }
 
+    fn here() -> SocketAddr {
+        "127.1.0.2:8490".parse().unwrap()
+    }
+
     #[test]
-    fn only_names_of_this_machine_are_answered() {
-        for host in ["localhost", "localhost:80", "127.0.0.1:8080", "127.1.2.3"] {
-            assert!(is_here(host), "{host}");
+    fn the_very_address_and_localhost_with_the_very_port_are_answered_and_nothing_else_is() {
+        for host in ["127.1.0.2:8490", "localhost:8490"] {
+            assert!(is_here(here(), host), "{host}");
         }
-        for host in ["", "evil.example", "localhost.evil.example:80", "10.0.0.1:80", "127.0.0.1.evil.example"]
+        for host in [
+            "",
+            ":8490",
+            "localhost",
+            "127.1.0.2",
+            "localhost:80",
+            "localhost:08490",
+            "localhost:8490:8490",
+            "localhost:",
+            " localhost:8490",
+            "localhost.:8490",
+            "user@localhost:8490",
+            "127.0.0.1:8490",
+            "127.1.2:8490",
+            "[::1]:8490",
+            "[::ffff:127.1.0.2]:8490",
+            "evil.example:8490",
+            "localhost.evil.example:8490",
+            "127.1.0.2.evil.example:8490",
+        ] {
+            assert!(!is_here(here(), host), "{host}");
+        }
+        for (address, host) in
+            [("127.0.0.1:80", "127.0.0.1"), ("127.0.0.1:80", "localhost:80"), ("[::1]:9", "[::1]:9")]
         {
-            assert!(!is_here(host), "{host}");
+            assert!(is_here(address.parse().unwrap(), host), "{host}");
         }
-        let twice = headers(&[("host", "localhost"), ("host", "evil.example")]);
-        assert_eq!(reads(&Method::GET, "/", &twice), Err(Refused::Host));
+        let twice = headers(&[("host", "localhost:8490"), ("host", "evil.example")]);
+        assert_eq!(reads(here(), &Method::GET, "/", &twice), Err(Refused::Host));
     }
 
     #[test]
     fn what_another_page_asks_for_is_refused_but_a_link_may_lead_here() {
         for site in ["cross-site", "same-site", "anything"] {
-            let asked = headers(&[("host", "localhost"), ("sec-fetch-site", site)]);
-            assert_eq!(reads(&Method::GET, "/", &asked), Ok(()));
+            let asked = headers(&[("host", "localhost:8490"), ("sec-fetch-site", site)]);
+            assert_eq!(reads(here(), &Method::GET, "/", &asked), Ok(()));
             for (method, path) in [(Method::GET, "/run.json"), (Method::GET, "/users"), (Method::POST, "/")] {
-                assert_eq!(reads(&method, path, &asked), Err(Refused::Origin), "{method} {path} {site}");
+                assert_eq!(
+                    reads(here(), &method, path, &asked),
+                    Err(Refused::Origin),
+                    "{method} {path} {site}"
+                );
             }
         }
         for site in ["same-origin", "none"] {
-            let asked = headers(&[("host", "localhost"), ("sec-fetch-site", site)]);
-            assert_eq!(reads(&Method::POST, "/act", &asked), Ok(()));
+            let asked = headers(&[("host", "localhost:8490"), ("sec-fetch-site", site)]);
+            assert_eq!(reads(here(), &Method::POST, "/act", &asked), Ok(()));
         }
     }
 

@@ -30,6 +30,8 @@ pub struct Acting {
     pub hands: Arc<dyn Hands>,
     /// `None`: nobody may act, and the page only shows.
     pub token: Option<String>,
+    /// The command that prints the page's address with the token.
+    pub printed_by: String,
 }
 
 /// Serves the page until it is dropped.
@@ -58,7 +60,7 @@ impl Server {
             let _inside = runtime.enter();
             tokio::net::TcpListener::from_std(listener)?
         };
-        let router = routes::router(stage.clone(), acting);
+        let router = routes::router(address, stage.clone(), acting);
         runtime.spawn(web::serve(listener, router, CONNECTIONS_MAX));
         Ok(Self { address, runtime: Some(runtime) })
     }

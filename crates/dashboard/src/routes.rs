@@ -1,10 +1,11 @@
 //! What the port answers.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Query, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
@@ -14,7 +15,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures_util::{Stream, stream};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::access::{self, Refused};
@@ -30,6 +31,8 @@ const BODY_BYTES_MAX: usize = 160 * USERS_MAX;
 const LISTENERS_MAX: usize = 128;
 /// Actions under way, and looks for users. Each takes a thread while it waits for the platform.
 const UNDER_WAY_MAX: usize = 4;
+/// How long a look for users waits for others. There are no more than pages have connections.
+const QUEUED_MAX: Duration = Duration::from_secs(30);
 
 const PAGE: &str = "<!doctype html>\n\
     <html lang=\"en\">\n\
@@ -43,7 +46,7 @@ const PAGE: &str = "<!doctype html>\n\
     <script src=\"report.js\" defer></script>\n\
     </head>\n\
     <body>\n\
-    <div id=\"app\"></div>\n\
+    <div id=\"app\"><header><h1 class=\"title\">playctl</h1></header></div>\n\
     <noscript>This page is drawn by a script. <code>playctl watch</code> prints the same.</noscript>\n\
     </body>\n\
     </html>\n";
@@ -60,20 +63,21 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 
 #[derive(Clone)]
 struct Shared {
+    here: SocketAddr,
     stage: Stage,
     acting: Option<Acting>,
-    /// Places for actions, and for looks for users.
-    places: Arc<[Semaphore; 2]>,
+    acts: Arc<Semaphore>,
+    looks: Arc<Semaphore>,
     listeners: Arc<Semaphore>,
 }
 
-pub(crate) fn router(stage: Stage, acting: Option<Acting>) -> Router {
+pub(crate) fn router(here: SocketAddr, stage: Stage, acting: Option<Acting>) -> Router {
     let file = |content_type: &'static str, body: &'static str| {
         get(move || async move { ([(header::CONTENT_TYPE, content_type)], body) })
     };
-    let places = Arc::new([Semaphore::new(UNDER_WAY_MAX), Semaphore::new(UNDER_WAY_MAX)]);
-    let listeners = Arc::new(Semaphore::new(LISTENERS_MAX));
-    let shared = Shared { stage: stage.clone(), acting, places, listeners };
+    let [acts, looks, listeners] =
+        [UNDER_WAY_MAX, UNDER_WAY_MAX, LISTENERS_MAX].map(|places| Arc::new(Semaphore::new(places)));
+    let shared = Shared { here, stage, acting, acts, looks, listeners };
     Router::new()
         .route("/", file("text/html; charset=utf-8", PAGE))
         .route("/report.js", file("text/javascript; charset=utf-8", web::REPORT_SCRIPT))
@@ -83,9 +87,9 @@ pub(crate) fn router(stage: Stage, acting: Option<Acting>) -> Router {
         .route("/users", get(users))
         .route("/may-act", post(may_act))
         .route("/act", post(act))
-        .with_state(shared)
+        .with_state(shared.clone())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(middleware::from_fn_with_state(stage, from_here))
+        .layer(middleware::from_fn_with_state(shared, from_here))
         .layer(middleware::map_response(with_headers))
 }
 
@@ -93,19 +97,24 @@ async fn with_headers(response: Response) -> Response {
     (HEADERS, response).into_response()
 }
 
-async fn from_here(State(stage): State<Stage>, request: Request, next: Next) -> Response {
-    match access::reads(request.method(), request.uri().path(), request.headers()) {
+async fn from_here(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    match access::reads(shared.here, request.method(), request.uri().path(), request.headers()) {
         Ok(()) => {
-            stage.asked();
+            shared.stage.asked();
             next.run(request).await
         }
-        Err(refused) => refused.into_response(),
+        Err(refused) => shared.refuse(refused),
     }
 }
 
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        (StatusCode::FORBIDDEN, Json(json!({ "done": false, "words": self.words() }))).into_response()
+impl Shared {
+    fn refuse(&self, refused: Refused) -> Response {
+        let printed_by = self.acting.as_ref().map_or("playctl dashboard", |acting| &acting.printed_by);
+        not_done(StatusCode::FORBIDDEN, &refused.words(self.here, printed_by))
+    }
+
+    fn token(&self) -> Option<&str> {
+        self.acting.as_ref()?.token.as_deref()
     }
 }
 
@@ -128,7 +137,9 @@ async fn news(
     State(shared): State<Shared>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Response> {
-    let Ok(place) = Arc::clone(&shared.listeners).try_acquire_owned() else { return Err(busy()) };
+    let Ok(place) = Arc::clone(&shared.listeners).try_acquire_owned() else {
+        return Err(busy("too many pages are open; close some of them"));
+    };
     let mut receiver = shared.stage.news();
     let known = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     if known != Some(receiver.borrow().to_string().as_str()) {
@@ -155,70 +166,87 @@ struct Replica {
     replica: String,
 }
 
-async fn users(State(shared): State<Shared>, Query(asked): Query<Replica>) -> Response {
-    let Some(acting) = shared.acting else { return answer(Err("nobody knows users here".to_owned())) };
-    let look = move |hands: &dyn Hands| hands.users(&asked.service, &asked.replica);
-    match with_hands(&shared.places[1], acting, look).await {
-        Some(Ok(users)) => Json(users).into_response(),
-        Some(Err(words)) => (StatusCode::CONFLICT, Json(json!({ "words": words }))).into_response(),
-        None => busy(),
+/// Many pages may show the users of a server: their looks wait for one another.
+async fn users(State(shared): State<Shared>, asked: Result<Query<Replica>, QueryRejection>) -> Response {
+    let Ok(Query(asked)) = asked else {
+        return not_done(
+            StatusCode::BAD_REQUEST,
+            "expected a service and a replica: /users?service=ws&replica=ws-0",
+        );
+    };
+    let Some(acting) = shared.acting else {
+        return not_done(StatusCode::CONFLICT, "nobody knows users here");
+    };
+    let Ok(Ok(_place)) = tokio::time::timeout(QUEUED_MAX, shared.looks.acquire()).await else {
+        return busy("others are asking for users; this page asks again by itself");
+    };
+    match with_hands(acting, move |hands: &dyn Hands| hands.users(&asked.service, &asked.replica)).await {
+        Ok(users) => Json(users).into_response(),
+        Err(words) => not_done(StatusCode::CONFLICT, &words),
     }
 }
 
 /// Whether the page has the right token; nothing is done.
 async fn may_act(State(shared): State<Shared>, headers: HeaderMap) -> Response {
-    match access::acts(&headers, token(&shared)) {
+    match access::acts(&headers, shared.token()) {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
-        Err(refused) => refused.into_response(),
+        Err(refused) => shared.refuse(refused),
     }
 }
 
 async fn act(
     State(shared): State<Shared>,
     headers: HeaderMap,
-    action: Result<Json<Action>, JsonRejection>,
+    asked: Result<Json<Value>, JsonRejection>,
 ) -> Response {
-    if let Err(refused) = access::acts(&headers, token(&shared)) {
-        return refused.into_response();
+    if let Err(refused) = access::acts(&headers, shared.token()) {
+        return shared.refuse(refused);
     }
-    let action = match action {
-        Ok(Json(action)) => action,
-        Err(error) => {
-            let words = format!("this is no action: {}", error.body_text());
-            return (error.status(), Json(json!({ "done": false, "words": words }))).into_response();
+    let action = match asked {
+        Ok(Json(asked)) => {
+            Action::understood(asked).map_err(|words| (StatusCode::UNPROCESSABLE_ENTITY, words))
         }
+        Err(error) => Err((error.status(), instead_of_json(&error))),
     };
-    let Some(acting) = shared.acting else { return Refused::ReadOnly.into_response() };
-    match with_hands(&shared.places[0], acting, move |hands: &dyn Hands| hands.act(action)).await {
-        Some(outcome) => answer(outcome),
-        None => busy(),
+    let action = match action {
+        Ok(action) => action,
+        Err((status, words)) => return not_done(status, &format!("this is no action: {words}")),
+    };
+    let Some(acting) = shared.acting.clone() else { return shared.refuse(Refused::ReadOnly) };
+    let Ok(_place) = shared.acts.try_acquire() else {
+        return busy(&format!(
+            "{UNDER_WAY_MAX} other actions are under way; try again when one of them has ended"
+        ));
+    };
+    match with_hands(acting, move |hands: &dyn Hands| hands.act(action)).await {
+        Ok(words) => Json(json!({ "done": true, "words": words })).into_response(),
+        Err(words) => not_done(StatusCode::CONFLICT, &words),
     }
 }
 
-fn token(shared: &Shared) -> Option<&str> {
-    shared.acting.as_ref()?.token.as_deref()
+/// What was expected instead of a body that is not JSON.
+fn instead_of_json(error: &JsonRejection) -> String {
+    match error {
+        JsonRejection::MissingJsonContentType(_) => "expected Content-Type: application/json".to_owned(),
+        JsonRejection::BytesRejection(_) => {
+            format!("expected a whole body of at most {} KiB", BODY_BYTES_MAX.div_ceil(1024))
+        }
+        _ => r#"expected JSON, such as {"do":"stop_load"}"#.to_owned(),
+    }
 }
 
-/// `None`: too much is under way.
 async fn with_hands<T: Send + 'static>(
-    places: &Semaphore,
     acting: Acting,
     body: impl FnOnce(&dyn Hands) -> Result<T, String> + Send + 'static,
-) -> Option<Result<T, String>> {
-    let _place = places.try_acquire().ok()?;
+) -> Result<T, String> {
     let done = tokio::task::spawn_blocking(move || body(&*acting.hands)).await;
-    Some(done.unwrap_or_else(|error| Err(format!("it broke off: {error}"))))
+    done.unwrap_or_else(|error| Err(format!("it broke off: {error}")))
 }
 
-fn answer(outcome: Result<String, String>) -> Response {
-    let (status, done, words) = match outcome {
-        Ok(words) => (StatusCode::OK, true, words),
-        Err(words) => (StatusCode::CONFLICT, false, words),
-    };
-    (status, Json(json!({ "done": done, "words": words }))).into_response()
+fn not_done(status: StatusCode, words: &str) -> Response {
+    (status, Json(json!({ "done": false, "words": words }))).into_response()
 }
 
-fn busy() -> Response {
-    let words = "too much is under way; wait for that first";
-    (StatusCode::TOO_MANY_REQUESTS, Json(json!({ "done": false, "words": words }))).into_response()
+fn busy(words: &str) -> Response {
+    not_done(StatusCode::TOO_MANY_REQUESTS, words)
 }

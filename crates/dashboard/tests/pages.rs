@@ -48,7 +48,7 @@ fn pages_that_do_not_read_hold_up_nobody_and_one_that_comes_back_has_missed_noth
     let stage = Stage::new(Story::new("live"));
     let server = serve(&stage, None);
     let at = server.address();
-    let pages: Vec<_> = (0..50).map(|_| request(at, "localhost", "/news", "")).collect();
+    let pages: Vec<_> = (0..50).map(|_| request(at, &at.to_string(), "/news", "")).collect();
     let (silent, reading) = pages.split_at(10);
     let mut stamper = Stamper::new(Uuid::nil(), Source::Local, Timestamp::UNIX_EPOCH);
     for number in 0..EVENTS {
@@ -60,16 +60,16 @@ fn pages_that_do_not_read_hold_up_nobody_and_one_that_comes_back_has_missed_noth
     for page in reading {
         is_told(page.try_clone().unwrap(), latest);
     }
-    let story = whole(request(at, "127.0.0.1", "/run.json", ""));
+    let story = whole(request(at, &format!("localhost:{}", at.port()), "/run.json", ""));
     assert!(
         story.starts_with("HTTP/1.1 200 ") && story.contains(&format!("etag: \"{latest}\"")),
         "{story:.300}"
     );
     assert_eq!(story.matches("\"warning ").count() as u64, EVENTS);
     assert_eq!(silent.len(), 10, "still open");
-    is_told(request(at, "localhost", "/news", "Last-Event-ID: 7\r\n"), latest);
+    is_told(request(at, &at.to_string(), "/news", "Last-Event-ID: 7\r\n"), latest);
     // One that has the latest learns of the next.
-    let known = request(at, "localhost", "/news", &format!("Last-Event-ID: {latest}\r\n"));
+    let known = request(at, &at.to_string(), "/news", &format!("Last-Event-ID: {latest}\r\n"));
     let mut lines = BufReader::new(known).lines().map(Result::unwrap);
     assert!(lines.any(|line| line.contains("text/event-stream")));
     stage.note("one more");
@@ -86,7 +86,7 @@ fn a_story_never_lacks_what_its_page_has_learned_of() {
         let message = format!("warning {number}.");
         stage.push(&stamper.stamp(0, EventKind::Warning { message }));
         // The one before was written out a moment ago.
-        let story = whole(request(server.address(), "localhost", "/run.json", ""));
+        let story = whole(request(server.address(), &server.address().to_string(), "/run.json", ""));
         assert_eq!(story.matches("\"warning ").count(), number + 1, "{story:.300}");
     }
 }
@@ -96,9 +96,12 @@ fn the_page_is_for_this_machine_and_allows_its_own_files_alone() {
     let server = serve(&Stage::new(Story::new("live")), None);
     let at = server.address();
     for path in ["/", "/run.json", "/report.js"] {
-        let refused = whole(request(at, "elsewhere.example", path, ""));
-        assert!(refused.starts_with("HTTP/1.1 403 "), "{path}: {refused:.300}");
-        let answer = whole(request(at, "localhost", path, ""));
+        for host in ["elsewhere.example", "localhost", "127.0.0.1:1", &format!("127.0.0.2:{}", at.port())] {
+            let refused = whole(request(at, host, path, ""));
+            assert!(refused.starts_with("HTTP/1.1 403 "), "{path} {host}: {refused:.300}");
+            assert!(refused.contains(&format!("expected a request to {at} or localhost:")), "{refused:.300}");
+        }
+        let answer = whole(request(at, &at.to_string(), path, ""));
         assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer:.300}");
         let policy = answer.lines().find_map(|line| line.strip_prefix("content-security-policy: ")).unwrap();
         assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
@@ -123,6 +126,10 @@ impl Hands for Told {
     }
 
     fn users(&self, service: &str, replica: &str) -> Result<Vec<String>, String> {
+        if replica == "slow" {
+            self.asked.send(Action::StopLoad {}).unwrap();
+            self.may_go_on.wait();
+        }
         Ok(vec![format!("{service} {replica}")])
     }
 }
@@ -131,7 +138,8 @@ fn acting(token: Option<&str>, wait_for: usize) -> (Acting, mpsc::Receiver<Actio
     let (asked, actions) = mpsc::channel();
     let may_go_on = Arc::new(Barrier::new(wait_for));
     let hands = Arc::new(Told { asked, may_go_on: Arc::clone(&may_go_on) });
-    (Acting { hands, token: token.map(str::to_owned) }, actions, may_go_on)
+    let printed_by = "playctl --platform blue dashboard".to_owned();
+    (Acting { hands, token: token.map(str::to_owned), printed_by }, actions, may_go_on)
 }
 
 fn post(to: SocketAddr, headers: &str, body: &str) -> TcpStream {
@@ -187,7 +195,17 @@ fn only_this_page_with_the_token_acts_and_is_told_what_came_of_it() {
     ] {
         let refused = whole(post(at, &good, body));
         assert!(refused.starts_with(&format!("HTTP/1.1 {status} ")), "{body}: {refused}");
-        assert!(refused.contains("this is no action"), "{refused}");
+        assert!(refused.contains("this is no action: "), "{refused}");
+        assert!(!refused.contains("eserialize") && !refused.contains("line 1"), "{refused}");
+    }
+    for (why, headers) in
+        [("no token", own.clone()), ("another token", format!("{own}X-Playctl-Token: x\r\n"))]
+    {
+        let refused = whole(post(at, &headers, SCALE));
+        assert!(
+            refused.contains("address that playctl --platform blue dashboard printed"),
+            "{why}: {refused}"
+        );
     }
     let long = format!(r#"{{"do":"disconnect","users":["{}"]}}"#, "u".repeat(1024 * 1024));
     assert!(whole(post(at, &good, &long)).starts_with("HTTP/1.1 413 "));
@@ -201,8 +219,13 @@ fn only_this_page_with_the_token_acts_and_is_told_what_came_of_it() {
     assert_eq!(actions.recv().unwrap(), Action::Scale { service: "tcp".to_owned(), replicas: 3 });
     let failed = whole(post(at, &good, r#"{"do":"stop_load"}"#));
     assert!(failed.starts_with("HTTP/1.1 409 ") && failed.contains("no load runs"), "{failed}");
-    let users = whole(request(at, "localhost", "/users?service=ws&replica=ws-0", ""));
+    let users = whole(request(at, &at.to_string(), "/users?service=ws&replica=ws-0", ""));
     assert!(users.ends_with(r#"["ws ws-0"]"#), "{users}");
+    let refused = whole(request(at, &at.to_string(), "/users?service=ws", ""));
+    assert!(
+        refused.starts_with("HTTP/1.1 400 ") && refused.contains("expected a service and a replica"),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -233,10 +256,30 @@ fn actions_that_take_long_are_few_at_a_time() {
         actions.recv_timeout(DEADLINE).unwrap();
     }
     let busy = whole(post(at, &headers, SCALE));
-    assert!(busy.starts_with("HTTP/1.1 429 ") && busy.contains("wait for that first"), "{busy}");
+    assert!(
+        busy.starts_with("HTTP/1.1 429 ") && busy.contains("4 other actions are under way; try again"),
+        "{busy}"
+    );
     may_go_on.wait();
     for one in under_way {
         assert!(whole(one).starts_with("HTTP/1.1 200 "));
+    }
+}
+
+#[test]
+fn pages_that_ask_for_users_wait_for_one_another_and_all_are_told() {
+    // Four go on together, as many as have a place.
+    let (hands, looks, _) = acting(None, 4);
+    let server = serve(&Stage::new(Story::new("live")), Some(hands));
+    let at = server.address();
+    let ask = |_| request(at, &at.to_string(), "/users?service=ws&replica=slow", "");
+    let asked: Vec<_> = (0..8).map(ask).collect();
+    for _ in &asked {
+        looks.recv_timeout(DEADLINE).unwrap();
+    }
+    for one in asked {
+        let told = whole(one);
+        assert!(told.starts_with("HTTP/1.1 200 ") && told.ends_with(r#"["ws slow"]"#), "{told}");
     }
 }
 

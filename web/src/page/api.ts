@@ -20,6 +20,8 @@ const USERS_PORT = 8089;
 const LIMIT = 10;
 /** The most sessions that are shown. */
 const SESSIONS_MAX = 20_000;
+/** So much is shown of an answer that cannot be used. */
+const SHOWN_MAX = 80;
 
 /** A host as it was typed, understood. */
 export interface Host {
@@ -49,8 +51,15 @@ export function parse(typed: string): Host | string {
   return { base: `${url.protocol}//${url.hostname}`, port: port === "" ? null : Number(port), found: null };
 }
 
+/** What a host tells. */
+export interface Told {
+  sessions: Session[];
+  /** Entries that are no sessions, or for which there is no room. */
+  leftOut: number;
+}
+
 /** All sessions that a host tells of. Remembers in `host` where they were found. */
-export async function sessions(host: Host, protocol: Protocol, signal: AbortSignal): Promise<Session[]> {
+export async function sessions(host: Host, protocol: Protocol, signal: AbortSignal): Promise<Told> {
   const known = host.port ?? host.found;
   const failures: string[] = [];
   for (const port of known === null ? SESSION_PORTS : [known]) {
@@ -103,8 +112,10 @@ async function answer(url: string, request: RequestInit): Promise<Response> {
   let response: Response;
   try {
     response = await fetch(url, { cache: "no-store", credentials: "omit", referrerPolicy: "no-referrer", ...request, signal });
-  } catch {
-    throw new Error(patience.aborted ? `${url} did not answer within ${PATIENCE / 1000} s.` : `${url} cannot be reached.`);
+  } catch (error) {
+    if (request.signal?.aborted) throw error;
+    if (patience.aborted) throw new Error(`${url} did not answer within ${PATIENCE / 1000} s.`);
+    throw new Error(await unread(url, signal));
   }
   if (!response.ok) {
     const text = visible((await response.text().catch(() => "")).trim(), 300);
@@ -113,17 +124,39 @@ async function answer(url: string, request: RequestInit): Promise<Response> {
   return response;
 }
 
-async function listed(response: Response, url: string): Promise<Session[]> {
-  const told: unknown = await response.json().catch(() => null);
-  if (!Array.isArray(told)) throw new Error(`${url} answered something else than a list of sessions.`);
-  return told.slice(0, SESSIONS_MAX).map((session: Partial<Session> | null) => ({
-    userId: name(session?.userId),
-    sessionId: name(session?.sessionId),
-    hostId: name(session?.hostId),
-  }));
+/** Why there is nothing to read. A browser hides whether somebody is there who does not let this page read (CORS); asked
+ * for an answer that nobody may read, it tells them apart. */
+async function unread(url: string, signal: AbortSignal): Promise<string> {
+  try {
+    await fetch(url, { mode: "no-cors", cache: "no-store", credentials: "omit", referrerPolicy: "no-referrer", signal });
+    return `${url} answered, but does not let this page read what (no Access-Control-Allow-Origin).`;
+  } catch {
+    return `${url} cannot be reached: nothing listens there, or what does speaks no HTTP.`;
+  }
 }
 
-/** Whole, whatever it is: a user is disconnected by it. It is shown by `visible`. */
-const name = (text: unknown): string => (typeof text === "string" ? text : text === null || text === undefined ? "" : JSON.stringify(text));
+async function listed(response: Response, url: string): Promise<Told> {
+  const wrong = (what: string) => new Error(`${url} answered, but ${what}; expected a list of sessions.`);
+  const text = await response.text().catch(() => null);
+  if (text === null) throw wrong("broke off");
+  let told: unknown;
+  try {
+    told = JSON.parse(text);
+  } catch {
+    const start = visible(text.trim(), SHOWN_MAX);
+    throw wrong(start === "" ? "with nothing" : `with something else than JSON: ${start}`);
+  }
+  if (!Array.isArray(told)) throw wrong(`with ${told === null ? "null" : typeof told === "object" ? "an object" : `a ${typeof told}`}`);
+  const known = told.map(session).filter((session) => session !== null).slice(0, SESSIONS_MAX);
+  return { sessions: known, leftOut: told.length - known.length };
+}
+
+/** Null: it is none. Names are whole, whatever they are: a user is disconnected by them. `visible` shows them. */
+function session(told: unknown): Session | null {
+  if (typeof told !== "object" || told === null) return null;
+  const { userId, sessionId, hostId } = told as Partial<Record<keyof Session, unknown>>;
+  if (typeof userId !== "string" || typeof hostId !== "string") return null;
+  return { userId, sessionId: typeof sessionId === "string" ? sessionId : "", hostId };
+}
 
 const words = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -9,6 +9,7 @@ const LOOK_EVERY = 2_000;
 
 interface Seen {
   sessions: Session[];
+  leftOut: number;
   error: string | null;
 }
 
@@ -110,10 +111,10 @@ export function Network() {
           <div>
             <dt>Overall Max Connection Utilization</dt>
             <dd class="number">
-              {known ? `${share.toFixed(1)}%` : "…"}
+              {known ? `${share.toLocaleString("en-US", { minimumFractionDigits: 1, maximumFractionDigits: 1 })}%` : "…"}
               {known && (
                 <span class="of">
-                  {all.length} / {capacity} (servers: {servers.length})
+                  {number(all.length)} / {number(capacity)} (servers: {number(servers.length)})
                 </span>
               )}
             </dd>
@@ -132,6 +133,11 @@ export function Network() {
           </p>
         )}
         {seen === null && <p class="faint">Asking {host.base} …</p>}
+        {seen && seen.leftOut > 0 && (
+          <p role="alert" class="bad">
+            Left out: {plural(seen.leftOut, "entry", "entries")} of the list, which {seen.leftOut === 1 ? "is no session" : "are no sessions"} or for which there is no room.
+          </p>
+        )}
         {seen && !seen.error && servers.length === 0 && <p class="faint">No user is connected.</p>}
         <ul class="bubbles">
           {servers.map(([id, sessions]) => (
@@ -148,7 +154,7 @@ export function Network() {
                 <span class="cell">
                   <span class="bubble" style={{ scale: String(Math.max(0.25, Math.sqrt(sessions.length / most))) }} />
                   <strong class="count number">
-                    {sessions.length}
+                    {number(sessions.length)}
                     <span class="hidden"> {sessions.length === 1 ? "user" : "users"}</span>
                   </strong>
                 </span>
@@ -187,9 +193,9 @@ function useSessions(host: Host, protocol: Protocol, tell: (seen: Seen) => void)
       asking = true;
       try {
         const found = await sessions(host, protocol, ended.signal);
-        if (!ended.signal.aborted) tell({ sessions: found, error: null });
+        if (!ended.signal.aborted) tell({ ...found, error: null });
       } catch (error) {
-        if (!ended.signal.aborted) tell({ sessions: [], error: error instanceof Error ? error.message : String(error) });
+        if (!ended.signal.aborted) tell({ sessions: [], leftOut: 0, error: error instanceof Error ? error.message : String(error) });
       }
       asking = false;
       if (again) {

@@ -5,6 +5,10 @@ import type { Hold, Run } from "./data";
 
 /** Narrower than this nobody hits it, px. */
 const NARROW = 24;
+/** The width of a letter, and what is beside all of them, px. */
+const [LETTER, MARGIN] = [7, 12];
+/** The most lines in one explanation. */
+const LINES_MAX = 8;
 /** The width of an explanation, as in the style. */
 const WIDTH = 320;
 
@@ -35,14 +39,51 @@ export function explained(hold: Hold): string {
 /** A time in words: `0:30.0 to 1:30.0`, or since when. */
 const when = (hold: Hold): string => (hold.to_ms === undefined ? `since ${clock(hold.from_ms)}` : `${clock(hold.from_ms)} to ${clock(hold.to_ms)}, ${duration(hold.to_ms - hold.from_ms)}`);
 
+interface Stretch {
+  /** In the order of time. */
+  holds: Hold[];
+  left: number;
+  right: number;
+}
+
+/**
+ * Side by side, none of them over another: each is wide enough to be hit, and what has no room of its own joins the one
+ * before.
+ */
+export function stretches(holds: Hold[], end: number, view: View): Stretch[] {
+  const px = (ms: number) => view.left + ((Math.min(Math.max(ms, view.from), view.to) - view.from) / Math.max(1, view.to - view.from)) * view.width;
+  const shown: Stretch[] = [];
+  const inTime = [...holds].sort((one, other) => one.from_ms - other.from_ms);
+  for (const hold of inTime) {
+    const until = hold.to_ms ?? end;
+    if (hold.from_ms > view.to || until < view.from) continue;
+    const last = shown.at(-1);
+    const left = Math.max(last?.right ?? view.left, Math.min(px(hold.from_ms), view.left + view.width - NARROW));
+    const right = Math.max(px(until), Math.min(px(hold.from_ms), view.left + view.width - NARROW) + NARROW);
+    if (last && right - left < NARROW) {
+      last.holds.push(hold);
+      last.right = Math.max(last.right, right);
+    } else {
+      shown.push({ holds: [hold], left, right });
+    }
+  }
+  return shown;
+}
+
+/** The one that takes most of a stretch. */
+function longest({ holds }: Stretch, end: number): Hold {
+  const length = (hold: Hold) => (hold.to_ms ?? end) - hold.from_ms;
+  return holds.reduce((longest, hold) => (length(hold) > length(longest) ? hold : longest));
+}
+
+/** A part of a name says less than the look of its stretch. */
+const whole = (name: string, { left, right }: Stretch): string => (right - left >= LETTER * name.length + MARGIN ? name : "");
+
 /** Windows and policies that hold something back, as stretches of the time: a button each, which explains itself. */
 export function Holds({ holds, run, view }: { holds: Hold[]; run: Run; view: View }) {
   const [open, setOpen] = useState<number | null>(null);
   const id = useId();
-  const px = (ms: number) => view.left + ((Math.min(Math.max(ms, view.from), view.to) - view.from) / Math.max(1, view.to - view.from)) * view.width;
-  const shown = holds
-    .filter((hold) => hold.from_ms <= view.to && (hold.to_ms ?? run.end_ms) >= view.from)
-    .map((hold) => ({ hold, left: px(hold.from_ms), right: px(hold.to_ms ?? run.end_ms) }));
+  const shown = stretches(holds, run.end_ms, view);
   const told = open === null ? undefined : shown[open];
   return (
     <div
@@ -52,22 +93,26 @@ export function Holds({ holds, run, view }: { holds: Hold[]; run: Run; view: Vie
       }}
       onMouseLeave={() => setOpen(null)}
     >
-      {shown.map(({ hold, left, right }, index) => (
-        <button
-          key={index}
-          type="button"
-          class={`hold hold-${hold.kind}`}
-          style={{ left: `${Math.min(left, view.left + view.width - NARROW)}px`, width: `${Math.max(NARROW, right - left)}px` }}
-          aria-label={`${NAMES[hold.kind]}, ${when(hold)}`}
-          aria-describedby={open === index ? id : undefined}
-          onMouseEnter={() => setOpen(index)}
-          onFocus={() => setOpen(index)}
-          onBlur={() => setOpen(null)}
-          onClick={() => setOpen(index)}
-        >
-          <span aria-hidden="true">{NAMES[hold.kind]}</span>
-        </button>
-      ))}
+      {shown.map((stretch, index) => {
+        const hold = longest(stretch, run.end_ms);
+        const others = stretch.holds.length - 1;
+        return (
+          <button
+            key={index}
+            type="button"
+            class={`hold hold-${hold.kind}`}
+            style={{ left: `${stretch.left}px`, width: `${stretch.right - stretch.left}px` }}
+            aria-label={`${NAMES[hold.kind]}, ${when(hold)}${others > 0 ? `, and ${number(others)} more` : ""}`}
+            aria-describedby={open === index ? id : undefined}
+            onMouseEnter={() => setOpen(index)}
+            onFocus={() => setOpen(index)}
+            onBlur={() => setOpen(null)}
+            onClick={() => setOpen(index)}
+          >
+            <span aria-hidden="true">{others > 0 ? `×${stretch.holds.length}` : whole(NAMES[hold.kind], stretch)}</span>
+          </button>
+        );
+      })}
       {told && (
         <div
           id={id}
@@ -75,10 +120,12 @@ export function Holds({ holds, run, view }: { holds: Hold[]; run: Run; view: Vie
           class="tooltip"
           style={{ left: `${Math.max(0, Math.min((told.left + told.right - WIDTH) / 2, view.left + view.width - WIDTH))}px` }}
         >
-          <p>
-            <span class="number faint">{when(told.hold)}</span>
-          </p>
-          <p>{capital(explained(told.hold))}.</p>
+          {told.holds.slice(0, LINES_MAX).map((hold, index) => (
+            <p key={index}>
+              <span class="number faint">{when(hold)}</span> {capital(explained(hold))}.
+            </p>
+          ))}
+          {told.holds.length > LINES_MAX && <p class="faint">and {number(told.holds.length - LINES_MAX)} more</p>}
         </div>
       )}
     </div>

@@ -6,6 +6,10 @@ import { Report } from "./report";
 
 /** The story is fetched at most this often, ms; what changes faster comes with the news. */
 const FETCH_EVERY = 1_000;
+/** How often a page that is not seen says that it is there, ms: browsers let it do so once a minute. */
+const SAY_EVERY = 60_000;
+/** How soon a page that was refused the news asks for them again, ms. */
+const RETRY = 5_000;
 
 interface LiveData extends Data {
   present: Present | null;
@@ -20,6 +24,7 @@ export function Live() {
   const [question, ask] = useState<Question | null>(null);
   const [outcome, setOutcome] = useState<(Outcome & { under_way?: boolean }) | null>(null);
   const [token, setToken] = useState(takeToken);
+  const [refusals, setRefusals] = useState(0);
   useEffect(() => {
     // The address of a platform that came up again, put into a tab that shows the one before.
     const changed = () => setToken(takeToken());
@@ -57,11 +62,10 @@ export function Live() {
       if (again && !ended && !document.hidden) void fetchStory();
     };
     fetchNow.current = () => void fetchStory();
-    const seenAgain = () => {
-      if (again) void fetchStory();
-    };
-    const news = new EventSource("news");
-    news.onopen = () => {
+    let news: EventSource | null = null;
+    let retry: ReturnType<typeof setTimeout> | undefined;
+    let saying: ReturnType<typeof setInterval> | undefined;
+    const opened = () => {
       setLost(false);
       // Another server at the same address may have another token.
       mayAct(token).then(
@@ -75,20 +79,41 @@ export function Live() {
         () => setAllowed(false),
       );
     };
-    news.onmessage = (event) => {
-      if (!document.hidden) setPulse(JSON.parse(String(event.data)) as Pulse);
-      void fetchStory();
+    const listen = () => {
+      const source = new EventSource("news");
+      news = source;
+      source.onopen = opened;
+      source.onmessage = (event) => {
+        setPulse(JSON.parse(String(event.data)) as Pulse);
+        void fetchStory();
+      };
+      source.onerror = () => {
+        setLost(true);
+        // It tries again by itself, unless it was refused.
+        if (source.readyState === EventSource.CLOSED) retry = setTimeout(() => setRefusals((refusals) => refusals + 1), RETRY);
+      };
     };
-    // It tries again by itself.
-    news.onerror = () => setLost(true);
-    document.addEventListener("visibilitychange", seenAgain);
+    const stop = () => {
+      clearTimeout(retry);
+      clearInterval(saying);
+      news?.close();
+      news = null;
+    };
+    // A browser has few connections to one host: pages that nobody looks at leave theirs to others.
+    const looked = () => {
+      stop();
+      if (document.hidden) saying = setInterval(() => void fetch("report.css", { method: "HEAD" }).catch(() => {}), SAY_EVERY);
+      else listen();
+    };
+    looked();
+    document.addEventListener("visibilitychange", looked);
     return () => {
       ended = true;
       clearTimeout(timer);
-      news.close();
-      document.removeEventListener("visibilitychange", seenAgain);
+      stop();
+      document.removeEventListener("visibilitychange", looked);
     };
-  }, [token]);
+  }, [token, refusals]);
 
   const present = data?.present ?? null;
   const mayDo = allowed && present?.acts === true;

@@ -9,6 +9,8 @@ export interface Present {
   load: { scenario: string; running: boolean; outcome: string } | null;
   platform: Platform | null;
   trouble: string | null;
+  /** The command that prints the page's address with the token. */
+  printed_by: string;
 }
 
 export interface Platform {

@@ -24,8 +24,8 @@ export function duration(ms: number): string {
 }
 
 /** `1 user`, `2 users` */
-export function plural(count: number, one: string): string {
-  return `${number(count)} ${one}${count === 1 ? "" : "s"}`;
+export function plural(count: number, one: string, many = `${one}s`): string {
+  return `${number(count)} ${count === 1 ? one : many}`;
 }
 
 const collator = new Intl.Collator("en", { numeric: true });

@@ -1,6 +1,6 @@
 //! What the page does, as the commands of the same names do it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use dashboard::{Action, Hands, USERS_MAX};
 use platform::{
@@ -22,6 +22,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The most users of one server that are told.
 const USERS_TOLD_MAX: usize = 5_000;
+/// The most names of users in one sentence.
+const NAMES_TOLD_MAX: usize = 5;
 /// The longest time that a load may be asked to hold its connections.
 const HOLD_S_MAX: u32 = 24 * 3600;
 
@@ -54,10 +56,12 @@ impl OwnHands {
                 Ok(scale::in_words(&scaled).join("; "))
             }
             Action::Kill { service, replica } => {
+                self.is_replica(&service, &replica)?;
                 let killed = self.target.kill(&subject(&service, replica), true).map_err(failed)?;
                 Ok(kill::in_words(&service, &killed))
             }
             Action::Drain { service, replica } => {
+                self.is_replica(&service, &replica)?;
                 let drained = self.target.drain(&subject(&service, replica)).map_err(failed)?;
                 Ok(format!("{}; another replica takes its place", stop::drained_in_words(&drained)))
             }
@@ -72,6 +76,20 @@ impl OwnHands {
             Action::Connect { users } => self.connect(users),
             Action::Disconnect { users } => self.disconnect(&users),
         }
+    }
+
+    /// What a command takes beside a name (`fullest`) is not for a page, whose question names one.
+    fn is_replica(&self, service: &str, replica: &str) -> Result<(), String> {
+        let snapshot = self.target.snapshot().map_err(|error| error.to_string())?;
+        let Some(known) = snapshot.services.into_iter().find(|known| known.name == service) else {
+            return Err(format!("there is no service {service}; see what there is with: playctl status"));
+        };
+        if known.replicas.iter().any(|known| known.name == replica) {
+            return Ok(());
+        }
+        let replica = replica.to_owned();
+        let known = known.replicas.into_iter().map(|known| known.name).collect();
+        Err(TargetError::UnknownReplica { service: service.to_owned(), replica, known }.to_string())
     }
 
     fn connect(&self, users: u32) -> Result<String, String> {
@@ -90,11 +108,30 @@ impl OwnHands {
         if !(1..=USERS_MAX).contains(&users.len()) {
             return Err(format!("disconnect {} users: expected 1 to {USERS_MAX}", users.len()));
         }
-        self.tell_clients("disconnect", users)?;
-        Ok(match users {
+        let connected: HashSet<String> =
+            self.sessions()?.into_iter().map(|session| session.user_id).collect();
+        let (users, others): (Vec<_>, Vec<_>) =
+            users.iter().cloned().partition(|user| connected.contains(user));
+        let nobody = || format!("nobody is connected as {}", listed(&others));
+        if users.is_empty() {
+            return Err(nobody());
+        }
+        self.tell_clients("disconnect", &users)?;
+        let done = match &users[..] {
             [one] => format!("{one} is told to disconnect"),
             many => format!("{} told to disconnect", in_words(many.len())),
-        })
+        };
+        Ok(if others.is_empty() { done } else { format!("{done}; {}", nobody()) })
+    }
+
+    /// All that any ready server tells of.
+    fn sessions(&self) -> Result<Vec<Session>, String> {
+        let snapshot = self.target.snapshot().map_err(|error| error.to_string())?;
+        let servers = snapshot.services.iter().filter(|service| service.name == WS);
+        let replicas = servers.flat_map(|service| &service.replicas);
+        let mut ready = replicas.filter(|replica| replica.phase == ReplicaPhase::Ready);
+        let address = ready.find_map(|replica| replica.address.as_ref());
+        sessions_at(address.ok_or_else(|| format!("no replica of {WS} is ready to tell who is connected"))?)
     }
 
     /// Tells the client of this platform that simulates users.
@@ -126,12 +163,6 @@ impl Hands for OwnHands {
     }
 
     fn users(&self, service: &str, replica: &str) -> Result<Vec<String>, String> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Session {
-            user_id: String,
-            host_id: String,
-        }
         if service != WS {
             return Err(format!("{service} does not tell who its users are"));
         }
@@ -142,20 +173,38 @@ impl Hands for OwnHands {
             .ok_or_else(|| format!("{replica} is gone"))?;
         let address =
             replica.address.as_ref().ok_or_else(|| format!("{} has no address yet", replica.name))?;
-        let url = http::url(format_args!("http://{address}/ws-session/all"));
-        let url = url.map_err(|error| error.to_string())?;
-        let answer = wait(http::get(url.clone(), PATIENCE))?;
-        if !answer.is_success() {
-            return Err(format!("{url} answered {}: {}", answer.status, answer.body.trim()));
-        }
-        let sessions: Vec<Session> = serde_json::from_str(&answer.body)
-            .map_err(|error| format!("{url} answered something else than sessions: {error}"))?;
         let host = address.host.to_string();
-        let own = sessions.into_iter().filter(|session| session.host_id == host);
+        let own = sessions_at(address)?.into_iter().filter(|session| session.host_id == host);
         let mut users: Vec<String> = own.map(|session| session.user_id).collect();
         users.sort();
         users.truncate(USERS_TOLD_MAX);
         Ok(users)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Session {
+    user_id: String,
+    host_id: String,
+}
+
+fn sessions_at(server: &HostPort) -> Result<Vec<Session>, String> {
+    let url = http::url(format_args!("http://{server}/ws-session/all")).map_err(|error| error.to_string())?;
+    let answer = wait(http::get(url.clone(), PATIENCE))?;
+    if !answer.is_success() {
+        return Err(format!("{url} answered {}: {}", answer.status, answer.body.trim()));
+    }
+    serde_json::from_str(&answer.body)
+        .map_err(|_| format!("{url} answered something else than a list of sessions"))
+}
+
+fn listed(names: &[String]) -> String {
+    let shown =
+        names.iter().take(NAMES_TOLD_MAX).map(|name| report::visible(name)).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(NAMES_TOLD_MAX) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }
 

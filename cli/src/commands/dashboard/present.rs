@@ -19,7 +19,7 @@ use super::{
     Failure,
     started::{StartedLoad, Told},
 };
-use crate::platform_source::spawn;
+use crate::{hint, platform_source::spawn};
 
 /// How often it is looked what there is while a page is open, and whether one is.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -42,6 +42,8 @@ struct Seen<'a> {
     platform: Option<Snapshot>,
     /// Why the platform is not seen.
     trouble: Option<String>,
+    /// What prints the page's address with the token.
+    printed_by: String,
 }
 
 #[derive(Serialize)]
@@ -57,6 +59,7 @@ impl Present {
         target: Arc<dyn Target>,
         load: StartedLoad,
         acts: bool,
+        selection: String,
     ) -> Result<Self, Failure> {
         let (look, asked) = mpsc::sync_channel(1);
         let stage = stage.clone();
@@ -75,12 +78,13 @@ impl Present {
                 }
                 wait = LOOK_EVERY;
                 let (platform, trouble) = match target.snapshot() {
-                    Ok(snapshot) => (Some(snapshot), None),
-                    Err(error) => (None, Some(error.to_string())),
+                    Ok(snapshot) => (Some(complete(snapshot, &selection)), None),
+                    Err(error) => (None, Some(hint::complete(&error.to_string(), &selection))),
                 };
+                let printed_by = printed_by(&selection);
                 let now_ms = clock::wall().as_millisecond();
                 let load = load.told();
-                let seen = Seen { acts, now_ms, scenarios: &scenarios, load, platform, trouble };
+                let seen = Seen { acts, now_ms, scenarios: &scenarios, load, platform, trouble, printed_by };
                 // It is made of maps with text as keys, and of numbers.
                 let _ = stage.set_present(&seen);
             }
@@ -106,7 +110,7 @@ pub(super) fn tell(stage: &Stage, selection: &str, events: EventStream) -> Resul
         }
         Err(error) => stage.note(&format!("loads are not shown: {error}")),
     }
-    let stage = stage.clone();
+    let (stage, selection) = (stage.clone(), selection.to_owned());
     spawn("platform", move || {
         for event in events {
             match event {
@@ -116,13 +120,28 @@ pub(super) fn tell(stage: &Stage, selection: &str, events: EventStream) -> Resul
                 }
                 Err(TargetError::Interrupted) => return,
                 Err(error) => {
-                    stage.note(&format!("the platform's events ended: {error}"));
+                    let why = hint::complete(&error.to_string(), &selection);
+                    stage.note(&format!("the platform's events ended: {why}"));
                     return;
                 }
             }
         }
         stage.note("The platform is gone; this is what was seen of it.");
     })
+}
+
+/// The command that prints the page's address with the token.
+pub(super) fn printed_by(selection: &str) -> String {
+    hint::complete("playctl dashboard", selection)
+}
+
+/// Commands in what is said of the platform, completed so that they can be copied as they are.
+fn complete(mut snapshot: Snapshot, selection: &str) -> Snapshot {
+    let remarks = snapshot.services.iter_mut().filter_map(|service| service.remark.as_mut());
+    for text in remarks.chain(&mut snapshot.problems) {
+        *text = hint::complete(text, selection);
+    }
+    snapshot
 }
 
 fn hear(ear: &Ear, stage: &Stage, began: &Mutex<Option<Timestamp>>) {

@@ -71,6 +71,9 @@ pub(super) fn run(
     if let Some(failure) = failure {
         return Err(Failure::new(exit::BRING_UP_FAILED, failure));
     }
+    if let Some(page) = super::cluster::page(&context.global.selection()) {
+        context.printer.line(&page);
+    }
     context.printer.line("next: playctl status · playctl argocd status · playctl argocd remove");
     Ok(exit::DONE)
 }

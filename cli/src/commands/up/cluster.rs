@@ -10,7 +10,7 @@ use super::{BringUp, next_steps};
 use crate::{
     args::Output,
     commands::{Context, Failure, Outcome},
-    installing,
+    hint, installing,
 };
 
 /// Fields of one object that are shown; `--output json` has all.
@@ -121,21 +121,30 @@ pub(super) fn install(context: &Context, wanted: &Wanted, dry_run: bool) -> Outc
         context.printer.line(&line);
     }
     let has_tcp = wanted.values.service("tcp").is_some_and(|tcp| tcp.enabled);
-    context.printer.line(&next(context, installer.namespace(), has_tcp));
+    let selection = selection(context, installer.namespace());
+    if let Some(page) = page(&selection) {
+        context.printer.line(&page);
+    }
+    context.printer.line(&next_steps(&selection, has_tcp, context.printer.width()));
     if context.printer.output() == Output::Json {
         context.printer.document(&installed);
     }
     Ok(exit::DONE)
 }
 
-/// The next commands, with the namespace where no option says it.
-fn next(context: &Context, namespace: &str, has_tcp: bool) -> String {
+/// The options that name the platform, with the namespace where none says it.
+fn selection(context: &Context, namespace: &str) -> String {
     let selection = context.global.selection();
-    let selection = match context.global.cluster.namespace {
+    match context.global.cluster.namespace {
         Some(_) => selection,
         None => format!("{selection}-n {namespace} "),
-    };
-    next_steps(&selection, has_tcp, context.printer.width())
+    }
+}
+
+/// What shows the page of a platform that is not on this machine: nothing serves it before somebody looks.
+pub(super) fn page(selection: &str) -> Option<String> {
+    let command = hint::complete("playctl dashboard", selection);
+    cfg!(feature = "local").then(|| format!("  {:<10} {command}", "page"))
 }
 
 fn outcome(installed: &Installed) -> Vec<String> {
@@ -223,6 +232,15 @@ mod tests {
             let failure = split(bad).unwrap_err();
             assert!(failure.code == exit::USAGE && failure.message.contains("NAME:TAG"), "{bad}");
         }
+    }
+
+    #[cfg(feature = "local")]
+    #[test]
+    fn the_page_of_a_cluster_is_a_command_that_is_complete() {
+        assert_eq!(
+            page("--target cluster --context lab -n chat ").unwrap(),
+            "  page       playctl --target cluster --context lab -n chat dashboard"
+        );
     }
 
     #[test]

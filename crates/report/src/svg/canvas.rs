@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::escape::visible;
+
 /// How the classes look. Colours of the areas keep their distance in both themes and to the colour-blind.
 const STYLE: &str = "\
 svg{color-scheme:light dark;font:12px system-ui,-apple-system,'Segoe UI',Roboto,sans-serif}
@@ -81,17 +83,16 @@ impl Canvas {
     }
 }
 
-/// Text as XML allows it: markup escaped, control characters left out.
+/// Text as XML allows it: markup escaped, and what would turn or hide the text around it written out.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
+    for character in visible(text).chars() {
         match character {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
-            control if control.is_control() => out.push(' '),
-            '\u{fffe}' | '\u{ffff}' => out.push(' '),
+            '\t' | '\u{fffe}' | '\u{ffff}' => out.push(' '),
             character => out.push(character),
         }
     }
@@ -105,8 +106,16 @@ mod tests {
     #[test]
     fn texts_cannot_break_out() {
         let mut canvas = Canvas::new(10.0, 10.0);
-        canvas.text(0.0, 0.0, "text", "start", "<script>\"a\" & b\u{0}\u{1b}[31m</script>");
+        canvas.text(
+            0.0,
+            0.0,
+            "text",
+            "start",
+            "<script>\"a\" & b\u{0}\u{1b}[31m\u{202e}\u{9b}\u{2067}</script>",
+        );
         let svg = canvas.finish();
-        assert!(svg.contains("&lt;script&gt;&quot;a&quot; &amp; b  [31m&lt;/script&gt;"), "{svg}");
+        let shown =
+            "&lt;script&gt;&quot;a&quot; &amp; b\\x00\\x1b[31m\\u{202e}\\u{9b}\\u{2067}&lt;/script&gt;";
+        assert!(svg.contains(shown), "{svg}");
     }
 }
