@@ -18,7 +18,7 @@ const SHARE_MAX = 0.005;
 /** How much higher or lower a view may be, in points. */
 const HEIGHT_DIFFERS = 2;
 /** How long a view may take to become what it is, ms. */
-const PATIENCE = 15_000;
+const PATIENCE = 30_000;
 
 let canvas;
 async function sheet() {
@@ -93,6 +93,10 @@ async function settled(page, element) {
   }
 }
 
+/** The Chromium that made the references: another one may smooth or place what it draws in another way. */
+const made = join(references, "chromium");
+const version = async () => (await open()).version().split(".")[0];
+
 const file = (name) => join(references, `${name}.webp`);
 export const reference = (name) => `data:image/webp;base64,${readFileSync(file(name)).toString("base64")}`;
 const bytes = (picture) => Buffer.from(picture.split(",")[1], "base64");
@@ -104,6 +108,7 @@ export async function same(page, element, name) {
     mkdirSync(references, { recursive: true });
     // What is the same stays the same file.
     if (!existsSync(file(name)) || (await difference(seen, reference(name))) > SHARE_MAX / 4) writeFileSync(file(name), bytes(seen));
+    writeFileSync(made, `${await version()}\n`);
     return;
   }
   // What is drawn late changes it once more.
@@ -116,7 +121,8 @@ export async function same(page, element, name) {
   if (share <= SHARE_MAX) return;
   const left = join(references, `${name}.seen.webp`);
   writeFileSync(left, bytes(seen));
-  assert.fail(`${name}: ${(share * 100).toFixed(2)} % of the points differ, at most ${SHARE_MAX * 100} % may; compare ${left}. If it is meant: UPDATE_PICTURES=1`);
+  const other = (await version()) === readFileSync(made, "utf8").trim() ? "" : `; the references are of Chromium ${readFileSync(made, "utf8").trim()}, this is ${await version()}`;
+  assert.fail(`${name}: ${(share * 100).toFixed(2)} % of the points differ, at most ${SHARE_MAX * 100} % may; compare ${left}${other}. If it is meant: UPDATE_PICTURES=1`);
 }
 
 /** Whether a view that was changed on purpose is found to be another one. */

@@ -324,6 +324,8 @@ test("each view of a report looks as it did, light and dark, wide and narrow, an
   if (process.env.UPDATE_PICTURES) return;
   const { page, end } = await view(url, { steady: true });
   await page.locator(".mark").first().waitFor();
+  // What is drawn later would take a change back.
+  await page.evaluate(() => document.fonts.ready);
   // By rules, not by element: a picture of a whole page resizes the window, and then curves are drawn anew.
   await page.evaluate((rules) => {
     const style = new CSSStyleSheet();
