@@ -6,7 +6,7 @@ mod support;
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Stdio};
 
 use fixtures::{DEADLINE, Port, eventually, metric};

@@ -265,7 +265,7 @@ fn the_replica_is_known_from_the_answer_on() {
         );
         wait_for_end(&mut stream);
     });
-    let (summary, _) = run(sse(server.address(), 3, Duration::from_millis(300)));
+    let (summary, _) = run(sse(server.address(), 3).until(|totals| totals.connected == 3));
     let shares: Vec<_> =
         summary.shares.iter().map(|share| (share.replica.as_str(), share.connections)).collect();
     assert_eq!((shares, summary.totals.events), (vec![("stream-7", 3)], 0));
