@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
 
 use crate::metrics::Metrics;
@@ -29,10 +29,13 @@ struct Rest<R: Repository> {
     limit: usize,
     /// Whether an object was written.
     any: bool,
-    _turn: OwnedSemaphorePermit,
+    /// Each page waits for its turn, so that clients who do not read keep nobody else from the data.
+    turns: Arc<Semaphore>,
+    /// Bounds the pages that are kept for such clients.
+    _place: OwnedSemaphorePermit,
 }
 
-/// An array of all objects that are selected. What fails after the beginning cuts the answer off, so that nobody takes
+/// An array of all objects that are selected. The caller has a turn; later pages take others. What fails after the beginning cuts the answer off, so that nobody takes
 /// a part for the whole.
 ///
 /// # Errors
@@ -41,11 +44,12 @@ pub(crate) async fn array<R: Repository>(
     repository: Arc<R>,
     metrics: Arc<Metrics>,
     select: Select,
-    turn: OwnedSemaphorePermit,
+    turns: Arc<Semaphore>,
+    place: OwnedSemaphorePermit,
 ) -> Result<Body, Failure> {
     let limit = PAGE_BEGIN;
     let page = repository.page(select, None, limit).await?;
-    let mut rest = Rest { repository, metrics, select, page, limit, any: false, _turn: turn };
+    let mut rest = Rest { repository, metrics, select, page, limit, any: false, turns, _place: place };
     let first = rest.write_page(b"[".to_vec());
     if rest.page.next.is_none() {
         return Ok(Body::from(first));
@@ -63,7 +67,11 @@ impl<R: Repository> Rest<R> {
     async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         // A page before the last may be empty, but a piece of a body may not.
         while let Some(place) = self.page.next.take() {
-            self.page = match self.repository.page(self.select, Some(place), self.limit).await {
+            // Bounded by the time that a page may take. Fails only if it was closed, which nobody does.
+            let turn = self.turns.acquire().await;
+            let page = self.repository.page(self.select, Some(place), self.limit).await;
+            drop(turn);
+            self.page = match page {
                 Ok(page) => page,
                 Err(failure) => {
                     self.metrics.cut_off.inc();

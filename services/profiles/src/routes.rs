@@ -27,9 +27,11 @@ use crate::object::{Object, Table};
 use crate::repository::{Failure, Repository, Select};
 use crate::{body, listing};
 
-/// Requests that use the repository at a time, and lists among them; the others wait for their turn.
+/// Requests that use the repository at a time, and pages of lists that are read from it; the others wait for their turn.
 const REQUESTS_AT_A_TIME: usize = 256;
-const LISTS_AT_A_TIME: usize = 16;
+const PAGES_AT_A_TIME: usize = 16;
+/// Lists that are being answered, however slowly their clients read: each may keep a page in memory.
+const LISTS_MAX: usize = 256;
 /// How long a request may wait for its turn.
 const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Objects of a page that a client asks for.
@@ -46,6 +48,7 @@ pub(crate) struct App<R> {
     host_name: String,
     rules: Rules,
     turns: Arc<Semaphore>,
+    pages: Arc<Semaphore>,
     lists: Arc<Semaphore>,
 }
 
@@ -64,7 +67,8 @@ impl<R: Repository> App<R> {
             host_name,
             rules,
             turns: Arc::new(Semaphore::new(REQUESTS_AT_A_TIME)),
-            lists: Arc::new(Semaphore::new(LISTS_AT_A_TIME)),
+            pages: Arc::new(Semaphore::new(PAGES_AT_A_TIME)),
+            lists: Arc::new(Semaphore::new(LISTS_MAX)),
         }
     }
 
@@ -235,14 +239,15 @@ async fn list_of_user<R: Repository>(app: &App<R>, id: Named) -> Answer {
 }
 
 async fn array<R: Repository>(app: &App<R>, select: Select) -> Answer {
-    let turn = app.turn(&app.lists).await?;
+    let place = app.turn(&app.lists).await?;
+    let _turn = app.turn(&app.pages).await?;
     let (repository, metrics) = (Arc::clone(&app.repository), Arc::clone(&app.metrics));
-    let array = listing::array(repository, metrics, select, turn).await?;
+    let array = listing::array(repository, metrics, select, Arc::clone(&app.pages), place).await?;
     Ok(([(header::CONTENT_TYPE, JSON)], array).into_response())
 }
 
 async fn page<R: Repository>(app: &App<R>, table: Table, Paging { limit, cursor }: Paging) -> Answer {
-    let _turn = app.turn(&app.lists).await?;
+    let _turn = app.turn(&app.pages).await?;
     let select = cursor.map_or(Select::All(table), |id| Select::After(table, id));
     let mut objects: Vec<Object> = Vec::new();
     let mut from = None;

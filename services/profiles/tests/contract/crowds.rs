@@ -31,10 +31,9 @@ fn ten_thousand_openings_and_aborts_leave_nothing_behind() {
     assert_eq!(ids(&get(&server, "/users").ok()), [user]);
 }
 
-/// Each holds one of the lists that are read at a time.
+/// More of them than lists that are read at a time.
 #[test]
-#[ignore = "takes long: .ci/run crowds"]
-fn clients_that_read_nothing_hold_up_none_who_wants_no_list() {
+fn clients_that_read_nothing_hold_up_nobody() {
     let server = start_alone(&[]);
     // 5 MB in all, more than the kernel takes for a client.
     let users: Vec<String> =
@@ -42,8 +41,9 @@ fn clients_that_read_nothing_hold_up_none_who_wants_no_list() {
     for _ in 0..14 {
         create(&server, "/profiles", &json!({"users": users}));
     }
-    slow_clients(server.address, "GET /profiles HTTP/1.1\r\nHost: x\r\n\r\n", 200, || {
+    slow_clients(server.address, "GET /profiles HTTP/1.1\r\nHost: x\r\n\r\n", 40, || {
         let user = create(&server, "/users", &json!({"name": "x"}));
         assert_eq!(get(&server, &format!("/users/{user}")).ok()["name"], "x");
+        assert_eq!(ids(&get(&server, "/users").ok()), [user]);
     });
 }
