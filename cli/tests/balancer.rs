@@ -164,9 +164,9 @@ const SMALL: [(&str, &str); 6] = [
     ("after-ramp: 60s", "after-ramp: 35s"),
     ("reconnect: { delay: 1s }", "reconnect: { delay: 1s, at-once: 20% }"),
     ("connected >= 10000", "connected >= 300"),
-    // Twice SHED_RATE, as in the whole. A machine that is busy with other tests delays the load, which then sees the
-    // connections of two seconds in one.
-    ("busiest-second <= 600", "busiest-second <= 80"),
+    // Three times SHED_RATE. A machine that is busy with other tests delays the load, which then sees the
+    // connections of some seconds in one; without a rate all would come in one.
+    ("busiest-second <= 600", "busiest-second <= 120"),
     // Nor are times of this machine.
     ("gap-without-delay p99 <= 250ms", "decided sheds"),
 ];

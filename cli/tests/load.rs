@@ -532,6 +532,9 @@ fn datagrams_survive_a_drain() {
     let load = load
         .until("a replica that drains", |event| event["type"] == "PodDraining" && event["service"] == "udp");
     replicas(2).expect("one drains and goes");
+    let load = load.until("datagrams on the way", |event| {
+        event["type"] == "LoadTick" && event["totals"]["messages_sent"].as_u64() > Some(1_000)
+    });
     load.signal(Signal::INT);
     let output = load.finish(SOON);
     assert_eq!(output.status.code(), Some(130), "{}", both(&output));

@@ -60,8 +60,8 @@ const SMALL: [(&str, &str); 7] = [
     ("connect-timeout: 30s", "connect-timeout: 30s\nreconnect: { delay: 1s }"),
     ("connected >= 10000", "connected >= 300"),
     ("reconnected >= 4900", "reconnected >= 140"),
-    // A machine that is busy with other tests delays the load, which then sees the connections of two seconds in one.
-    ("busiest-second <= 440", "busiest-second <= 80"),
+    // A machine that is busy with other tests delays the load, which then sees the connections of some seconds in one.
+    ("busiest-second <= 440", "busiest-second <= 120"),
 ];
 
 #[test]
