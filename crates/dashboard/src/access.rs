@@ -5,7 +5,7 @@
 //! what a page of another origin sends is refused by `Origin` and `Sec-Fetch-Site`; and an action needs a token in a
 //! header of its own, which a browser attaches to nothing by itself as it would a cookie.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::http::{HeaderMap, Method, header};
 use ring::digest::{SHA256, digest};
@@ -13,8 +13,7 @@ use ring::digest::{SHA256, digest};
 /// By which an action shows that its page was opened by the right address.
 pub(crate) const TOKEN: &str = "x-playctl-token";
 
-/// What a browser leaves out.
-const HTTP_PORT: u16 = 80;
+const LOCALHOST: &str = "localhost";
 
 /// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,12 +32,12 @@ impl Refused {
             Self::Host => format!("expected a request to {here} or localhost:{}", here.port()),
             Self::Origin => "expected a request from this page, not from another site".to_owned(),
             Self::Token => format!(
-                "the token is of another platform, or of one that is gone; open the whole address that {printed_by} \
-                 printed"
+                "the token belongs to another platform, or to one that is gone; open the whole address that {printed_by} \
+                 prints"
             ),
             Self::NoToken => format!(
                 "this page was opened without the token, so it only shows; open the whole address that {printed_by} \
-                 printed, with what follows #"
+                 prints, with what follows #"
             ),
             Self::ReadOnly => {
                 "this page only shows: it is served with --read-only, or is of a recorded run".to_owned()
@@ -91,13 +90,19 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     }
 }
 
-/// As browsers write it, and nothing else: the very address or localhost, and the port unless that is HTTP's own.
+/// Whether it is a name that no page of another site has: `localhost`, a loopback address, or the address that is served,
+/// as browsers write them. The port may be a tunnel's.
 fn is_here(here: SocketAddr, host: &str) -> bool {
-    let (ip, port) = (here.ip(), here.port());
-    let ip = if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() };
-    [ip.as_str(), "localhost"]
-        .into_iter()
-        .any(|name| host == format!("{name}:{port}") || (port == HTTP_PORT && host == name))
+    let is_local = |ip: IpAddr| ip == here.ip() || ip.is_loopback();
+    if let Ok(address) = host.parse::<SocketAddr>() {
+        return is_local(address.ip()) && address.to_string() == host;
+    }
+    // HTTP's own port is left out.
+    if host == LOCALHOST || host.parse::<Ipv4Addr>().is_ok_and(|ip| is_local(ip.into())) || host == "[::1]" {
+        return true;
+    }
+    let port = host.strip_prefix(LOCALHOST).and_then(|rest| rest.strip_prefix(':'));
+    port.is_some_and(|text| text.parse::<u16>().is_ok_and(|port| port.to_string() == text))
 }
 
 #[cfg(test)]
@@ -122,25 +127,34 @@ mod tests {
     }
 
     #[test]
-    fn the_very_address_and_localhost_with_the_very_port_are_answered_and_nothing_else_is() {
-        for host in ["127.1.0.2:8490", "localhost:8490"] {
+    fn names_of_this_machine_are_answered_and_nothing_else_is() {
+        for host in [
+            "127.1.0.2:8490",
+            "localhost:8490",
+            "localhost",
+            "127.1.0.2",
+            "[::1]",
+            // Of a tunnel.
+            "localhost:9000",
+            "127.0.0.1:9000",
+            "[::1]:9000",
+        ] {
             assert!(is_here(here(), host), "{host}");
         }
         for host in [
             "",
             ":8490",
-            "localhost",
-            "127.1.0.2",
-            "localhost:80",
             "localhost:08490",
+            "127.1.0.2:08490",
+            "localhost:65536",
             "localhost:8490:8490",
             "localhost:",
             " localhost:8490",
             "localhost.:8490",
             "user@localhost:8490",
-            "127.0.0.1:8490",
+            "10.0.0.1:8490",
             "127.1.2:8490",
-            "[::1]:8490",
+            "::1",
             "[::ffff:127.1.0.2]:8490",
             "evil.example:8490",
             "localhost.evil.example:8490",
@@ -148,11 +162,7 @@ mod tests {
         ] {
             assert!(!is_here(here(), host), "{host}");
         }
-        for (address, host) in
-            [("127.0.0.1:80", "127.0.0.1"), ("127.0.0.1:80", "localhost:80"), ("[::1]:9", "[::1]:9")]
-        {
-            assert!(is_here(address.parse().unwrap(), host), "{host}");
-        }
+        assert!(is_here("10.0.0.1:9".parse().unwrap(), "10.0.0.1:9"));
         let twice = headers(&[("host", "localhost:8490"), ("host", "evil.example")]);
         assert_eq!(reads(here(), &Method::GET, "/", &twice), Err(Refused::Host));
     }

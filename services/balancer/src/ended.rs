@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use jiff::Timestamp;
 use platform::target::{ReplicaPhase, ReplicaSnapshot, ServiceSnapshot};
 
 use crate::fleet::host_id;
@@ -15,20 +14,30 @@ use crate::sessions::{Listed, Session};
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Life {
     host: String,
-    started: Option<Timestamp>,
-    restarts: u32,
+    /// `None` in a cluster. There a restart may be that of a container beside the service's, so it says nothing, and
+    /// sessions expire.
+    pid: Option<u32>,
 }
 
 impl Life {
     fn of(replica: &ReplicaSnapshot, before: Option<&Self>) -> Option<Self> {
         // While it waits for its next start it may have no address.
         let host = host_id(replica).or_else(|| before.map(|before| before.host.clone()))?;
-        Some(Self { host, started: replica.started, restarts: replica.restarts })
+        Some(Self { host, pid: replica.pid.or_else(|| before.and_then(|before| before.pid)) })
     }
 
     fn is_another(&self, before: &Self) -> bool {
-        let started = self.started.zip(before.started).is_some_and(|(now, before)| now != before);
-        self.host == before.host && (started || self.restarts != before.restarts)
+        self.host == before.host && self.pid.zip(before.pid).is_some_and(|(now, before)| now != before)
+    }
+}
+
+/// Whether a replica has no process at all.
+fn is_without_process(replica: &ReplicaSnapshot) -> bool {
+    match replica.phase {
+        ReplicaPhase::Stopped => true,
+        // Another container of its pod may be the one that waits for its next start.
+        ReplicaPhase::BackOff => replica.started.is_none(),
+        _ => false,
     }
 }
 
@@ -51,22 +60,24 @@ pub(crate) struct Ended {
 }
 
 impl Lives {
-    /// Takes what is over out of the list, which must not be younger than `service`.
-    pub(crate) fn part(&mut self, service: &ServiceSnapshot, listed: &mut Listed) -> Ended {
-        let before = std::mem::take(&mut self.replicas);
+    /// Takes what is over out of the list, which must not be younger than `service`. The lives returned are the last look
+    /// of the next one, once what is over has been removed; until then it is found again.
+    pub(crate) fn part(&self, service: &ServiceSnapshot, listed: &mut Listed) -> (Ended, Self) {
+        let before = &self.replicas;
+        let mut replicas = BTreeMap::new();
         // Hosts without a process, and those whose process is another one than at the last look.
         let (mut without, mut again) = (BTreeSet::new(), BTreeSet::new());
         for replica in &service.replicas {
             let last = before.get(&replica.name);
             let Some(life) = Life::of(replica, last) else { continue };
-            if replica.phase == ReplicaPhase::Stopped {
+            if is_without_process(replica) {
                 without.insert(life.host.clone());
             } else if last.is_some_and(|last| life.is_another(last)) {
                 again.insert(life.host.clone());
             }
-            self.replicas.insert(replica.name.clone(), life);
+            replicas.insert(replica.name.clone(), life);
         }
-        let present: BTreeSet<&str> = self.replicas.values().map(|life| life.host.as_str()).collect();
+        let present: BTreeSet<&str> = replicas.values().map(|life| life.host.as_str()).collect();
         let is_gone = |host: &str| !present.contains(host) && before.values().any(|life| life.host == host);
         let gone: BTreeSet<&str> =
             before.values().map(|life| life.host.as_str()).filter(|host| is_gone(host)).collect();
@@ -84,8 +95,8 @@ impl Lives {
                 !is_over
             });
         }
-        self.sessions = listed.ws.iter().chain(&listed.sse).map(|session| session.key.clone()).collect();
-        ended
+        let sessions = listed.ws.iter().chain(&listed.sse).map(|session| session.key.clone()).collect();
+        (ended, Self { replicas, sessions })
     }
 }
 
@@ -95,16 +106,16 @@ mod tests {
 
     use super::*;
 
-    /// Name, address, restarts and phase.
-    type Replica = (&'static str, Option<&'static str>, u32, &'static str);
+    /// Name, address, pid and phase.
+    type Replica = (&'static str, Option<&'static str>, Option<u32>, &'static str);
     /// Key and host.
     type Listing = (&'static str, &'static str);
 
     fn service(replicas: &[Replica]) -> ServiceSnapshot {
-        let replicas = replicas.iter().map(|(name, host, restarts, phase)| {
+        let replicas = replicas.iter().map(|(name, host, pid, phase)| {
             json!({
-                "name": name, "node": null, "address": host.map(|host| format!("{host}:8088")),
-                "pid": null, "phase": phase, "since": "2026-11-29T00:00:00Z", "restarts": restarts,
+                "name": name, "node": null, "address": host.map(|host| format!("{host}:8088")), "pid": pid,
+                "started": pid.map(|_| "2026-11-29T00:00:00Z"), "phase": phase, "since": "2026-11-29T00:00:00Z", "restarts": 0,
                 "connections": null, "cpu_cores": null, "memory_bytes": null,
             })
         });
@@ -127,10 +138,10 @@ mod tests {
 
     /// Which sessions are over at the second look, and how many of them were of present replicas.
     fn over(before: (&[Replica], &[Listing]), now: (&[Replica], &[Listing])) -> (Vec<String>, u64) {
-        let mut lives = Lives::default();
-        assert!(lives.part(&service(before.0), &mut listed(before.1)).keys.is_empty());
+        let (ended, lives) = Lives::default().part(&service(before.0), &mut listed(before.1));
+        assert!(ended.keys.is_empty());
         let mut listed = listed(now.1);
-        let ended = lives.part(&service(now.0), &mut listed);
+        let (ended, _) = lives.part(&service(now.0), &mut listed);
         assert_eq!(listed.ws.len() + ended.keys.len(), now.1.len());
         (ended.keys, ended.of_present)
     }
@@ -138,20 +149,57 @@ mod tests {
     #[test]
     fn a_process_takes_its_sessions_along_and_nobody_elses() {
         let [a, b]: [Replica; 2] =
-            [("ws-0", Some("10.0.0.0"), 0, "ready"), ("ws-1", Some("10.0.0.1"), 0, "ready")];
+            [("ws-0", Some("10.0.0.0"), Some(7), "ready"), ("ws-1", Some("10.0.0.1"), Some(8), "ready")];
         let seen = [("1", "10.0.0.0"), ("2", "10.0.0.1"), ("3", "10.9.9.9")];
         let more = [("1", "10.0.0.0"), ("2", "10.0.0.1"), ("3", "10.9.9.9"), ("4", "10.0.0.1")];
         let after = |now: &[Replica]| over((&[a, b], &seen), (now, &more));
         let keys = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>();
         assert_eq!(after(&[a, b]), (vec![], 0), "a host that is no replica's is nobody's business");
         assert_eq!(after(&[a]), (keys(&["2", "4"]), 0));
-        assert_eq!(after(&[a, ("ws-1", Some("10.0.0.1"), 0, "stopped")]), (keys(&["2", "4"]), 2));
-        assert_eq!(after(&[a, ("ws-1", None, 0, "stopped")]), (keys(&["2", "4"]), 2), "no address any more");
+        assert_eq!(after(&[a, ("ws-1", Some("10.0.0.1"), None, "stopped")]), (keys(&["2", "4"]), 2));
+        assert_eq!(
+            after(&[a, ("ws-1", None, None, "stopped")]),
+            (keys(&["2", "4"]), 2),
+            "no address any more"
+        );
+        assert_eq!(after(&[a, ("ws-1", None, None, "back_off")]), (keys(&["2", "4"]), 2));
+        assert_eq!(after(&[a, ("ws-1", Some("10.0.0.1"), Some(8), "back_off")]), (vec![], 0), "it runs");
         // What was not seen before may be the new process's.
-        assert_eq!(after(&[a, ("ws-1", Some("10.0.0.1"), 1, "ready")]), (keys(&["2"]), 1));
+        assert_eq!(after(&[a, ("ws-1", Some("10.0.0.1"), Some(9), "ready")]), (keys(&["2"]), 1));
         // They are on their way out, and remove them themselves.
-        assert_eq!(after(&[a, ("ws-1", Some("10.0.0.1"), 0, "draining")]), (vec![], 0));
+        assert_eq!(after(&[a, ("ws-1", Some("10.0.0.1"), Some(8), "draining")]), (vec![], 0));
         // Another replica has got the address.
-        assert_eq!(after(&[a, ("ws-2", Some("10.0.0.1"), 0, "ready")]), (vec![], 0));
+        assert_eq!(after(&[a, ("ws-2", Some("10.0.0.1"), Some(9), "ready")]), (vec![], 0));
+    }
+
+    /// It dies, its users are back elsewhere, and it starts again: they count once all the time.
+    #[test]
+    fn a_replica_that_waits_for_its_next_start_is_over_once() {
+        let a: Replica = ("ws-0", Some("10.0.0.0"), Some(7), "ready");
+        let b = |pid, phase| -> [Replica; 2] { [a, ("ws-1", Some("10.0.0.1"), pid, phase)] };
+        let mut lives = Lives::default();
+        let mut look = |replicas: &[Replica], sessions: &[Listing]| {
+            let mut listed = listed(sessions);
+            let (ended, next) = lives.part(&service(replicas), &mut listed);
+            lives = next;
+            (listed.ws.len(), ended.of_present)
+        };
+        let old = ("1", "10.0.0.1");
+        let back = ("2", "10.0.0.0");
+        assert_eq!(look(&b(Some(8), "ready"), &[old]), (1, 0));
+        assert_eq!(look(&b(None, "back_off"), &[old, back]), (1, 1));
+        assert_eq!(look(&b(Some(9), "ready"), &[back]), (1, 0));
+        assert_eq!(look(&b(Some(9), "ready"), &[back, ("3", "10.0.0.1")]), (2, 0));
+    }
+
+    #[test]
+    fn what_could_not_be_removed_is_found_again() {
+        let a: Replica = ("ws-0", Some("10.0.0.0"), Some(7), "ready");
+        let b: Replica = ("ws-1", Some("10.0.0.1"), Some(8), "ready");
+        let sessions = [("1", "10.0.0.1")];
+        let (_, lives) = Lives::default().part(&service(&[a, b]), &mut listed(&sessions));
+        for _ in 0..2 {
+            assert_eq!(lives.part(&service(&[a]), &mut listed(&sessions)).0.keys, ["1"]);
+        }
     }
 }

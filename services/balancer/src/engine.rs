@@ -325,13 +325,16 @@ impl Engine {
 
     /// Removes the sessions that servers left which have ended.
     async fn remove_ended(&mut self, service: &ServiceSnapshot, listed: &mut Listed) -> Result<(), ()> {
-        let Ended { keys, of_present } = self.lives.part(service, listed);
-        if keys.is_empty() {
-            return Ok(());
-        }
-        if let Err(reason) = self.shared.store.remove(&keys).await {
+        let (Ended { keys, of_present }, lives) = self.lives.part(service, listed);
+        if !keys.is_empty()
+            && let Err(reason) = self.shared.store.remove(&keys).await
+        {
             self.shared.redis_failed(&reason);
             return Err(());
+        }
+        self.lives = lives;
+        if keys.is_empty() {
+            return Ok(());
         }
         info!(
             sessions = keys.len(),

@@ -34,7 +34,8 @@ struct State {
     told: Vec<Balanced>,
     fails: bool,
     uncounted: bool,
-    restarts: BTreeMap<u8, u32>,
+    /// Replicas that are another process than before.
+    started_again: BTreeSet<u8>,
     /// Replicas whose process was killed for good.
     stopped: BTreeSet<u8>,
 }
@@ -85,7 +86,7 @@ impl Target for Noted {
             node: None,
             address: Some(format!("10.0.0.{number}:8088").parse().unwrap()),
             admin_port: Some(9100),
-            pid: None,
+            pid: Some(100 + u32::from(*number) + 100 * u32::from(state.started_again.contains(number))),
             started: None,
             server_id: None,
             phase: if state.stopped.contains(number) { ReplicaPhase::Stopped } else { ReplicaPhase::Ready },
@@ -93,7 +94,7 @@ impl Target for Noted {
             since: Timestamp::UNIX_EPOCH,
             traffic: *traffic,
             deletion_cost: *cost,
-            restarts: state.restarts.get(number).copied().unwrap_or(0),
+            restarts: u32::from(state.started_again.contains(number)),
             connections: (!state.uncounted).then_some(1000),
             packets_per_second: None,
             packets_received: None,
@@ -299,7 +300,7 @@ fn sessions_of_a_server_that_was_killed_do_not_count_beside_those_of_users_who_a
     let kills: [(&str, Kill); 3] = [
         ("gone", |state| _ = state.replicas.remove(&1)),
         ("stopped", |state| _ = state.stopped.insert(1)),
-        ("started again", |state| _ = state.restarts.insert(1, 1)),
+        ("started again", |state| _ = state.started_again.insert(1)),
     ];
     for (how, kill) in kills {
         let (redis, platform) = (Redis::start(), Noted::with(3, false));

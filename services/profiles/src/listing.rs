@@ -12,8 +12,8 @@ use crate::metrics::Metrics;
 use crate::object::Object;
 use crate::repository::{Failure, Page, Repository, Select};
 
-/// Objects of the first page, and of any page: profiles may have a few users or thousands.
-const PAGE_BEGIN: usize = 50;
+/// Objects of the first page, and of any page: profiles may have a few users or thousands, which nobody knows before.
+const PAGE_BEGIN: usize = 4;
 const PAGE_MAX: usize = 500;
 /// How long the text of a page is to be, in bytes.
 const PAGE_BYTES: usize = 128 * 1024;
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn pages_grow_while_objects_are_short_and_shrink_when_they_are_long() {
         let mut limit = PAGE_BEGIN;
-        for expected in [100, 200, 400, PAGE_MAX, PAGE_MAX] {
+        for expected in [8, 16, 32, 64, 128, 256, PAGE_MAX, PAGE_MAX] {
             limit = next_limit(limit, limit, limit * 70);
             assert_eq!(limit, expected);
         }

@@ -30,8 +30,8 @@ use crate::{body, listing};
 /// Requests that use the repository at a time, and pages of lists that are read from it; the others wait for their turn.
 const REQUESTS_AT_A_TIME: usize = 256;
 const PAGES_AT_A_TIME: usize = 16;
-/// Lists that are being answered, however slowly their clients read: each may keep a page in memory.
-const LISTS_MAX: usize = 256;
+/// Lists of several pages that are being answered, however slowly their clients read: each keeps a page in memory.
+const LISTS_MAX: usize = 64;
 /// How long a request may wait for its turn.
 const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Objects of a page that a client asks for.

@@ -115,7 +115,9 @@ async function answer(url: string, request: RequestInit): Promise<Response> {
   } catch (error) {
     if (request.signal?.aborted) throw error;
     if (patience.aborted) throw new Error(`${url} did not answer within ${PATIENCE / 1000} s.`);
-    throw new Error(await unread(url, signal));
+    // Asked once more only where asking changes nothing.
+    const isRead = (request.method ?? "GET") === "GET";
+    throw new Error(isRead ? await unread(url, signal) : `${url} cannot be reached.`);
   }
   if (!response.ok) {
     const text = visible((await response.text().catch(() => "")).trim(), 300);
@@ -129,9 +131,9 @@ async function answer(url: string, request: RequestInit): Promise<Response> {
 async function unread(url: string, signal: AbortSignal): Promise<string> {
   try {
     await fetch(url, { mode: "no-cors", cache: "no-store", credentials: "omit", referrerPolicy: "no-referrer", signal });
-    return `${url} answered, but does not let this page read what (no Access-Control-Allow-Origin).`;
+    return `${url} answered, but does not let this page read the answer (no Access-Control-Allow-Origin).`;
   } catch {
-    return `${url} cannot be reached: nothing listens there, or what does speaks no HTTP.`;
+    return `${url} cannot be reached: the name is wrong, nothing listens there, or it does not speak HTTP.`;
   }
 }
 

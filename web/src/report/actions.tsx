@@ -15,7 +15,7 @@ export function Actions() {
     return (
       <p class="faint">
         {live.present.acts
-          ? `This page only shows. To act, open the whole address that ${live.present.printed_by} printed, with what follows #.`
+          ? `This page only shows. To act, open the whole address that ${live.present.printed_by} prints, with what follows #.`
           : "This page only shows: it is served with --read-only."}
       </p>
     );

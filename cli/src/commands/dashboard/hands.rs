@@ -108,15 +108,20 @@ impl OwnHands {
         if !(1..=USERS_MAX).contains(&users.len()) {
             return Err(format!("disconnect {} users: expected 1 to {USERS_MAX}", users.len()));
         }
-        let connected: HashSet<String> =
-            self.sessions()?.into_iter().map(|session| session.user_id).collect();
+        // All are told on: one who was moved a moment ago is about to come back, and is on no list meanwhile.
+        let told = self.tell_clients("disconnect", users);
+        let Ok(sessions) = self.sessions() else {
+            told?;
+            return Ok(format!("{} told to disconnect; who is connected is unknown", in_words(users.len())));
+        };
+        let connected: HashSet<String> = sessions.into_iter().map(|session| session.user_id).collect();
         let (users, others): (Vec<_>, Vec<_>) =
             users.iter().cloned().partition(|user| connected.contains(user));
         let nobody = || format!("nobody is connected as {}", listed(&others));
         if users.is_empty() {
             return Err(nobody());
         }
-        self.tell_clients("disconnect", &users)?;
+        told?;
         let done = match &users[..] {
             [one] => format!("{one} is told to disconnect"),
             many => format!("{} told to disconnect", in_words(many.len())),
