@@ -14,7 +14,7 @@ use crate::sessions::{Listed, Session};
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Life {
     host: String,
-    /// `None` in a cluster. There a restart may be that of a container beside the service's, so it says nothing, and
+    /// `None` in a cluster. There any container of the pod may have been started again, which says nothing, and
     /// sessions expire.
     pid: Option<u32>,
 }
