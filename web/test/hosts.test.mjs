@@ -164,7 +164,7 @@ test("what answers, but not as expected, is told apart from what is not there", 
   await says(8000, "answered, but does not let this page read the answer");
   raw.say = "SSH-2.0-garbage\r\n";
   await says(8001, "cannot be reached: the name is wrong, nothing listens there, or it does not speak HTTP.");
-  await says(8002, "cannot be reached: nothing listens there");
+  await says(8002, "cannot be reached: the name is wrong");
   await end();
 });
 

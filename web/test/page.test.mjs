@@ -107,7 +107,7 @@ test("a host that does not answer is named, and the next one works without a rel
   const field = page.getByRole("textbox", { name: "Host" });
   await field.fill("127.0.0.1:9");
   await field.press("Enter");
-  await page.getByRole("alert").getByText("http://127.0.0.1:9/ws-session/all cannot be reached: nothing listens there").waitFor();
+  await page.getByRole("alert").getByText("http://127.0.0.1:9/ws-session/all cannot be reached: the name is wrong").waitFor();
   await field.fill(host);
   await page.getByRole("button", { name: "Apply" }).click();
   await page.getByRole("button", { name: /^Server / }).first().waitFor({ timeout: SOON });
