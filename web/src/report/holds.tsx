@@ -96,20 +96,22 @@ export function Holds({ holds, run, view }: { holds: Hold[]; run: Run; view: Vie
       {shown.map((stretch, index) => {
         const hold = longest(stretch, run.end_ms);
         const others = stretch.holds.length - 1;
+        const several = others > 0 ? `×${number(stretch.holds.length)}` : "";
         return (
           <button
             key={index}
             type="button"
             class={`hold hold-${hold.kind}`}
             style={{ left: `${stretch.left}px`, width: `${stretch.right - stretch.left}px` }}
-            aria-label={`${NAMES[hold.kind]}, ${when(hold)}${others > 0 ? `, and ${number(others)} more` : ""}`}
+            // What is seen is part of the name, for those who say it.
+            aria-label={`${several && `${several}: `}${NAMES[hold.kind]}, ${when(hold)}${others > 0 ? `, and ${number(others)} more` : ""}`}
             aria-describedby={open === index ? id : undefined}
             onMouseEnter={() => setOpen(index)}
             onFocus={() => setOpen(index)}
             onBlur={() => setOpen(null)}
             onClick={() => setOpen(index)}
           >
-            <span aria-hidden="true">{others > 0 ? `×${stretch.holds.length}` : whole(NAMES[hold.kind], stretch)}</span>
+            <span aria-hidden="true">{several || whole(NAMES[hold.kind], stretch)}</span>
           </button>
         );
       })}
