@@ -108,9 +108,11 @@ impl OwnHands {
         if !(1..=USERS_MAX).contains(&users.len()) {
             return Err(format!("disconnect {} users: expected 1 to {USERS_MAX}", users.len()));
         }
-        // All are told on: one who was moved a moment ago is about to come back, and is on no list meanwhile.
+        // Listed before they are told, or they would be gone. All are told: one who was moved a moment ago is about to come
+        // back, and is on no list meanwhile.
+        let sessions = self.sessions();
         let told = self.tell_clients("disconnect", users);
-        let Ok(sessions) = self.sessions() else {
+        let Ok(sessions) = sessions else {
             told?;
             return Ok(format!("{} told to disconnect; who is connected is unknown", in_words(users.len())));
         };
