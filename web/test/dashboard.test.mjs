@@ -134,10 +134,18 @@ test("a platform is scaled, drained, killed and loaded from its page, and each o
 test("WebSocket users are connected, listed, moved by the balancer and disconnected", async () => {
   const { page, troubles, end } = await view(link, { expected });
   const actions = page.locator("#actions");
-  await actions.getByRole("spinbutton", { name: "Number of users" }).fill("9");
-  await actions.getByRole("button", { name: "Connect", exact: true }).click();
-  await outcome(page).getByText("9 users are told to connect").waitFor();
+  const connect = async (users, told) => {
+    await actions.getByRole("spinbutton", { name: "Number of users" }).fill(users);
+    await actions.getByRole("button", { name: "Connect", exact: true }).click();
+    await outcome(page).getByText(told).waitFor();
+  };
+  await connect("8", "8 users are told to connect");
+  await server(page, /ws-0\s*8\s/).waitFor();
+  // What moves is told from the counts of a page's last seconds: this one begins with eight users on one server.
+  await page.reload();
+  await server(page, /ws-0\s*8\s/).waitFor();
   // More than 80 % of what one server is meant to have: the balancer adds one and moves users there.
+  await connect("1", "1 user is told to connect");
   await server(page, /ws-1\s/).waitFor();
   await page.locator(".moves-text", { hasText: /ws-0 → ws-1/ }).waitFor();
   await server(page, /ws-1\s/).click();
