@@ -33,7 +33,6 @@ pub(super) fn get() -> Work {
         "a client of the `profiles` service that sends `GET /users/{id}` again and again, against a loop around the driver \
          that reads the same row; both ask one real Cassandra, which is not counted"
             .to_owned(),
-        vec![Goal::AtLeast { ratio: 0.5, of: Contestant::Reference }],
     )
 }
 
@@ -47,11 +46,10 @@ pub(super) fn get_many() -> Work {
             "{MANY_CLIENTS} clients of the `profiles` service, each with one `GET /users/{{id}}` under way at all times, \
              against as many reads of the same row under way by one driver, which asks for many at once over one connection"
         ),
-        Vec::new(),
     )
 }
 
-fn get_by(name: &'static str, clients: usize, about: String, goals: Vec<Goal>) -> Work {
+fn get_by(name: &'static str, clients: usize, about: String) -> Work {
     Work {
         name,
         about,
