@@ -55,7 +55,11 @@ fn get_by(name: &'static str, clients: usize, about: String) -> Work {
         about,
         contestants: vec![Contestant::Playctl, Contestant::Reference],
         once: false,
-        figures: vec![Figure { title: "objects read", unit: Unit::PerCpuSecond, goals }],
+        figures: vec![Figure {
+            title: "objects read",
+            unit: Unit::PerCpuSecond,
+            goals: vec![Goal::AtLeast { ratio: 0.5, of: Contestant::Reference }],
+        }],
         turn: Box::new(move |programs, contestant, length| {
             let keyspace = programs.cassandra()?.keyspace(0)?;
             let scene = match contestant {

@@ -54,12 +54,3 @@ fn a_client_that_breaks_the_protocol_is_told_how() {
     }
     assert_eq!(ws.open("2").say("hi"), "hi");
 }
-
-#[test]
-fn a_client_that_goes_without_a_word_has_broken_nothing() {
-    let redis = Redis::start();
-    let ws = Ws::start(&redis, &[]);
-    drop(ws.open("1"));
-    ws.expect_metric("ws_sessions_ended_total{by=\"client\"}", 1);
-    ws.expect_metric("ws_sessions_ended_total{by=\"refused\"}", 0);
-}

@@ -32,6 +32,9 @@ fn a_client_that_just_goes_is_forgotten() {
     drop(ws.open("anna"));
     ws.expect_metric("ws_sessions_opened_total", 1);
     ws.expect_metric("ws_sessions", 0);
+    // It has broken no rule.
+    ws.expect_metric("ws_sessions_ended_total{by=\"client\"}", 1);
+    ws.expect_metric("ws_sessions_ended_total{by=\"refused\"}", 0);
     settles("Redis is empty", ["0".to_owned()].to_vec(), || redis.say(&["DBSIZE"]));
 }
 
