@@ -274,7 +274,6 @@ fn ten_thousand_half_requests_leave_nothing_behind() {
 }
 
 #[test]
-#[ignore = "takes long: .ci/run crowds"]
 fn ten_thousand_openings_and_aborts_leave_nothing_behind() {
     let (profiles, redis) = (start_profiles(&[]), Redis::start());
     let directory = start(profiles.address, &redis, &[]);

@@ -14,7 +14,6 @@ fn ten_thousand_half_requests_leave_nothing_behind() {
 }
 
 #[test]
-#[ignore = "takes long: .ci/run crowds"]
 fn ten_thousand_openings_and_aborts_leave_nothing_behind() {
     let server = start_alone(&[]);
     let user = create(&server, "/users", &json!({"name": "x"}));
