@@ -300,7 +300,7 @@ fn clients_that_read_nothing_hold_up_none_who_wants_no_list() {
     for _ in 0..11 {
         create(&profiles, "/profiles", &json!({"users": users}));
     }
-    slow_clients(directory.address, "GET /profiles HTTP/1.1\r\nHost: x\r\n\r\n", 20, || {
+    slow_clients(directory.address, "GET /profiles HTTP/1.1\r\nHost: x\r\n\r\n", 20, 16, || {
         assert_eq!(text(&directory, &format!("/login/{ID}")), "");
         assert!(text(&directory, "/suggested").starts_with("Suggested users: 8a377bc6"));
         directory.expect_all_well();

@@ -40,7 +40,7 @@ fn clients_that_read_nothing_hold_up_nobody() {
     for _ in 0..14 {
         create(&server, "/profiles", &json!({"users": users}));
     }
-    slow_clients(server.address, "GET /profiles HTTP/1.1\r\nHost: x\r\n\r\n", 40, || {
+    slow_clients(server.address, "GET /profiles HTTP/1.1\r\nHost: x\r\n\r\n", 40, 40, || {
         let user = create(&server, "/users", &json!({"name": "x"}));
         assert_eq!(get(&server, &format!("/users/{user}")).ok()["name"], "x");
         assert_eq!(ids(&get(&server, "/users").ok()), [user]);
