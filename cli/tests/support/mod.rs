@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::event::{PollFd, PollFlags, poll};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -19,6 +20,9 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_playctl");
 
 /// How long an answer over the network may take. Nothing takes this long unless it hangs, however busy the machine is.
 pub(crate) const ANSWER: Duration = Duration::from_secs(30);
+
+/// How long an event may take that a load waits for.
+const EVENT: Duration = Duration::from_mins(5);
 
 /// Quick settings: a drain takes three seconds at most, and the platform has one node.
 pub(crate) const QUICK: [&str; 8] = [
@@ -201,9 +205,13 @@ impl Running {
             return self;
         }
         let out = self.child.as_mut().and_then(|child| child.stdout.as_mut()).expect("piped");
-        let mut bytes = out.bytes().map(|byte| byte.expect("a pipe"));
+        let deadline = clock::now() + EVENT;
         loop {
-            let line: Vec<u8> = bytes.by_ref().take_while(|byte| *byte != b'\n').collect();
+            let left = deadline.saturating_duration_since(clock::now()).try_into().expect("some minutes");
+            let readable = poll(&mut [PollFd::new(&*out, PollFlags::IN)], Some(&left)).expect("a pipe");
+            assert!(readable > 0, "no {what} within {EVENT:?}: {}", lossy(&self.seen));
+            let bytes = out.by_ref().bytes().map(|byte| byte.expect("a pipe"));
+            let line: Vec<u8> = bytes.take_while(|byte| *byte != b'\n').collect();
             self.seen.extend_from_slice(&line);
             self.seen.push(b'\n');
             assert!(!line.is_empty(), "it ended without {what}: {}", lossy(&self.seen));
