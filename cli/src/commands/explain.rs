@@ -163,21 +163,24 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
 fn running(target: &dyn Target, service: &str) -> Result<Running, Failure> {
     let services = target.snapshot()?.services;
     let (desired, balancer) = balanced(&services, service);
-    let case = match (target.autoscaler(service), balancer) {
-        (Ok(case), _) => case,
-        (Err(_), Some(balancer)) if !is_autoscaled(&services, service) => {
-            return Ok(Running::Balanced { name: service.to_owned(), replicas: desired, balancer });
-        }
-        (Err(error), _) => {
+    let case = match target.autoscaler(service) {
+        Ok(case) => case,
+        Err(error) => {
+            let is_autoscaled = is_autoscaled(&services, service);
+            if let Some(balancer) = balancer
+                && !is_autoscaled
+            {
+                return Ok(Running::Balanced { name: service.to_owned(), replicas: desired, balancer });
+            }
             let failure = Failure::from(error);
-            let waits = has_balancer(&services) && !is_autoscaled(&services, service);
-            let hint =
-                "; the balancer of this platform has ordered nothing for it so far: playctl logs balancer";
-            let hint = if waits { hint } else { "" };
+            let hint = if has_balancer(&services) && !is_autoscaled {
+                "; the balancer of this platform has ordered nothing for it so far: playctl logs balancer"
+            } else {
+                ""
+            };
             return Err(Failure { message: format!("{}{hint}", failure.message), ..failure });
         }
     };
-    let (_, balancer) = balanced(&services, service);
     let explained = explain(service, &case)?;
     let reported = target.reported(service)?;
     let controller = reported.map(|reported| Comparison::of(&explained.explanation, reported));
