@@ -31,7 +31,7 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScenarioError {
-    #[error("there is no scenario `{name}`{hint}; there are: {}. A file needs a path, such as ./{name}.yaml", known.join(", "))]
+    #[error("there is no scenario `{name}`{hint} (there are: {}). A file needs a path, such as ./{name}.yaml", known.join(", "))]
     Unknown { name: String, hint: String, known: Vec<String> },
     #[error("{path}: {error}")]
     Read { path: String, error: io::Error },

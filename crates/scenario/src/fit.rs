@@ -192,7 +192,7 @@ fn is_a_node(name: &str, platform: &Snapshot) -> Result<(), String> {
         return Ok(());
     }
     let all: Vec<&str> = names().collect();
-    Err(format!("there is no node {name}{}; there are: {}", hint(name, names()), all.join(", ")))
+    Err(format!("there is no node {name}{} (there are: {})", hint(name, names()), all.join(", ")))
 }
 
 fn is_replica(service: &ServiceSnapshot, name: &str) -> Result<(), String> {
@@ -204,7 +204,7 @@ fn is_replica(service: &ServiceSnapshot, name: &str) -> Result<(), String> {
     }
     let all: Vec<&str> = names().collect();
     Err(format!(
-        "{}/{name} is no replica{}; there are: {}",
+        "{}/{name} is no replica{} (there are: {})",
         service.name,
         hint(name, names()),
         all.join(", ")

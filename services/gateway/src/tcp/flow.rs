@@ -45,7 +45,8 @@ impl Shared {
     /// Reads what `source` has now into the buffer and returns how many bytes; they stay valid until the next flow
     /// moves. 0 if the source has nothing, or has ended.
     pub(super) fn read(&mut self, source: &TcpStream) -> io::Result<usize> {
-        read_once(source, &mut self.buffer).map(Option::unwrap_or_default)
+        let most = self.buffer.len().min(Room::default().read_max());
+        read_once(source, &mut self.buffer[..most]).map(Option::unwrap_or_default)
     }
 }
 

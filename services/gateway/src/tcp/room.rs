@@ -5,28 +5,29 @@
 //! its sink has proved that it takes large amounts.
 //!
 //! Nothing is set before a direction's second read: a session of one message pays no system call here, and one read
-//! cannot fill much. Setting `SO_RCVBUF` also ends the kernel's own tuning: a window never grows beyond what was allowed
-//! until then, whatever is set later. So the first reads are large enough to open the window of a peer that sends in bulk;
-//! reads of 32 KiB there, or a size set beforehand, made bulk transfers two to four times as expensive. `SO_RCVBUF` cannot
-//! exceed `net.core.rmem_max`, so a low limit there slows bulk transfers down.
+//! cannot fill much. Setting `SO_RCVBUF` ends the kernel's own tuning, and from then on the window stays within what it
+//! was when it was set, however large the buffer becomes; `TCP_WINDOW_CLAMP` lifts that. `SO_RCVBUF` cannot exceed
+//! `net.core.rmem_max`, so a low limit there slows bulk transfers down.
 //!
-//! On loopback a window below 32 KiB (half of the one that a connection begins with) is not filled: the peer waits for its
-//! persist timer, 200 ms at a time. So the first room cannot be smaller than this, although a client that never reads
-//! then costs about 300 KiB.
+//! On loopback a peer's packets carry up to half of the window that the connection began with, so 32 KiB. A window that
+//! never becomes as large is not filled: the peer waits for its persist timer, 200 ms at a time. So the first room of a
+//! source cannot be smaller than this.
 
 use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use mio::net::TcpStream;
+use nix::libc;
+use nix::sys::socket::setsockopt;
 use socket2::SockRef;
 
-/// What each of the first two reads may take: the kernel opens the window according to how much is read at once.
-const FIRST_READS: usize = 64 * 1024;
+/// What may wait unread in the source: the kernel doubles it, to allow for a packet's overhead. One read takes no more.
+const SMALL_SOURCE_BYTES: usize = 32 * 1024;
 
-/// Bytes that may wait unsent in the sink, and half of what may wait unread in the source. Most messages and all idle
-/// sessions need less.
-const SMALL_BYTES: u32 = 32 * 1024;
+/// Bytes that may wait unsent in the sink, to which the kernel may add a packet. Most messages and all idle sessions need
+/// less.
+const SMALL_SINK_BYTES: u32 = 16 * 1024;
 
 /// The same for a direction that moves in bulk. With a quarter of it, each byte costs up to twice the CPU: packets are
 /// smaller, and both ends sleep more often.
@@ -38,6 +39,18 @@ const LARGE_READ: usize = 16 * 1024;
 
 /// …and after this many a direction moves in bulk: its sink has then taken half a MiB.
 const LARGE_READS: u8 = 32;
+
+/// The most that the window of a connection may become.
+#[derive(Debug, Clone, Copy)]
+struct WindowClamp;
+
+nix::setsockopt_impl!(
+    WindowClamp,
+    libc::IPPROTO_TCP,
+    libc::TCP_WINDOW_CLAMP,
+    usize,
+    nix::sys::socket::sockopt::SetUsize
+);
 
 /// The room of one direction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,11 +65,11 @@ pub(super) enum Room {
 }
 
 impl Room {
-    /// How much the next read may take.
+    /// How much the next read may take, in bytes.
     pub(super) fn read_max(self) -> usize {
         match self {
-            Self::Untouched | Self::ReadOnce => FIRST_READS,
-            Self::Small { .. } | Self::Large => usize::MAX,
+            Self::Untouched | Self::ReadOnce | Self::Small { .. } => SMALL_SOURCE_BYTES,
+            Self::Large => usize::MAX,
         }
     }
 
@@ -69,8 +82,10 @@ impl Room {
         stall_timeout: Option<Duration>,
     ) {
         let (next, set) = match *self {
-            Self::Untouched => (Self::ReadOnce, Ok(())),
-            Self::ReadOnce => (Self::Small { large_reads: 0 }, small(source, sink, stall_timeout)),
+            Self::Untouched if bytes < LARGE_READ => (Self::ReadOnce, Ok(())),
+            Self::Untouched | Self::ReadOnce => {
+                (Self::Small { large_reads: 0 }, small(source, sink, stall_timeout))
+            }
             Self::Small { large_reads } if bytes < LARGE_READ => (Self::Small { large_reads }, Ok(())),
             Self::Small { large_reads: LARGE_READS } => (Self::Large, large(source, sink)),
             Self::Small { large_reads } => (Self::Small { large_reads: large_reads + 1 }, Ok(())),
@@ -83,13 +98,13 @@ impl Room {
 }
 
 fn small(source: &TcpStream, sink: &TcpStream, stall_timeout: Option<Duration>) -> io::Result<()> {
-    // The kernel doubles it, to allow for a packet's overhead.
-    SockRef::from(source).set_recv_buffer_size(SMALL_BYTES as usize)?;
+    SockRef::from(source).set_recv_buffer_size(SMALL_SOURCE_BYTES)?;
     bound_sink(sink, stall_timeout)
 }
 
 fn large(source: &TcpStream, sink: &TcpStream) -> io::Result<()> {
     SockRef::from(source).set_recv_buffer_size(SOURCE_BYTES)?;
+    setsockopt(source, WindowClamp, &SOURCE_BYTES)?;
     SockRef::from(sink).set_tcp_notsent_lowat(SINK_BYTES)
 }
 
@@ -100,14 +115,18 @@ fn large(source: &TcpStream, sink: &TcpStream) -> io::Result<()> {
 /// stays behind.
 pub(crate) fn bound_sink(sink: &impl AsFd, stall_timeout: Option<Duration>) -> io::Result<()> {
     let sink = SockRef::from(sink);
-    sink.set_tcp_notsent_lowat(SMALL_BYTES)?;
+    sink.set_tcp_notsent_lowat(SMALL_SINK_BYTES)?;
     // Set it even to "none": a listener may bring a value from another process.
     sink.set_tcp_user_timeout(stall_timeout)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, TcpStream};
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream as StdStream};
+
+    use nix::sys::socket::getsockopt;
+    use nix::sys::socket::sockopt::GetUsize;
 
     use super::*;
 
@@ -116,11 +135,30 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         for stall_timeout in [Some(Duration::from_secs(3)), None] {
             bound_sink(&listener, stall_timeout).unwrap();
-            let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let _client = StdStream::connect(listener.local_addr().unwrap()).unwrap();
             let (accepted, _) = listener.accept().unwrap();
             let accepted = SockRef::from(&accepted);
             assert_eq!(accepted.tcp_user_timeout().unwrap(), stall_timeout);
-            assert_eq!(accepted.tcp_notsent_lowat().unwrap(), SMALL_BYTES);
+            assert_eq!(accepted.tcp_notsent_lowat().unwrap(), SMALL_SINK_BYTES);
         }
+    }
+
+    nix::getsockopt_impl!(WindowClamp, libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP, usize, GetUsize);
+
+    #[test]
+    fn the_window_may_open_once_a_direction_moves_in_bulk() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = StdStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut accepted, _) = listener.accept().unwrap();
+        let source = TcpStream::from_std(accepted.try_clone().unwrap());
+        let sink = TcpStream::from_std(StdStream::connect(listener.local_addr().unwrap()).unwrap());
+        let (mut room, mut buffer) = (Room::default(), [0; LARGE_READ]);
+        while room != Room::Large {
+            assert!(getsockopt(&source, WindowClamp).unwrap() < SOURCE_BYTES);
+            peer.write_all(&buffer).unwrap();
+            accepted.read_exact(&mut buffer).unwrap();
+            room.read(LARGE_READ, &source, &sink, None);
+        }
+        assert!(getsockopt(&source, WindowClamp).unwrap() >= SOURCE_BYTES);
     }
 }
