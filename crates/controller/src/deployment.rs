@@ -131,7 +131,7 @@ impl Controller {
         // A service that was switched off is forgotten with its last replica.
         let instances = &self.instances;
         self.services.retain(|kind, service| {
-            !service.is_off || instances.values().any(|one| one.is_of(Workload::Service(*kind)))
+            !service.is_off || instances.iter().any(|one| one.is_of(Workload::Service(*kind)))
         });
     }
 

@@ -25,6 +25,7 @@ mod gateways;
 mod in_memory;
 mod input;
 mod instance;
+mod instances;
 mod lifecycle;
 mod ordinals;
 mod parts;

@@ -234,7 +234,7 @@ impl Controller {
 
     /// A part answers: clients find it where it is.
     pub(crate) fn part_ready(&mut self, kind: PartKind, uid: u64, now: Time) {
-        let Some(instance) = self.instances.get(&uid) else { return };
+        let Some(instance) = self.instances.get(uid) else { return };
         let Some(part) = self.parts.get_mut(&kind) else { return };
         let is_wanted = match (&part.wanted, template(instance)) {
             (Wanted::Own(wanted), Some(have)) => same(wanted, have),
@@ -257,7 +257,7 @@ impl Controller {
         for kind in PartKind::ALL {
             let Some(part) = self.parts.get_mut(&kind).filter(|part| part.awaited) else { continue };
             part.awaited = false;
-            let of_part = || self.instances.values().filter(|one| one.is_of(Workload::Part(kind)));
+            let of_part = || self.instances.iter().filter(|one| one.is_of(Workload::Part(kind)));
             let old = of_part().find(|one| one.is_active() && one.phase == ReplicaPhase::Ready);
             if let Some(old) = old.and_then(template).cloned() {
                 let failed: Vec<u64> = of_part()
