@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use platform::{
-    EventKind, ServiceKind, TargetError,
+    EventKind, PartKind, ServiceKind, TargetError,
     event::{GatewayInfo, ServiceInfo},
     values::{self, SettingChange, Values},
 };
@@ -14,7 +14,7 @@ use crate::{
     controller::{Pending, Spec},
     facts::{Change, Trouble},
     instance::Workload,
-    parts::{self, Part, PartKind, Wanted},
+    parts::{self, Part, Wanted},
     template::Source,
 };
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use platform::{
-    EventKind, ServiceKind,
+    EventKind, PartKind, ServiceKind,
     target::Applied,
     values::{SettingChange, Values},
 };
@@ -19,7 +19,7 @@ use crate::{
     instance::{Instance, Workload, earlier},
     instances::Instances,
     ordinals::Ordinals,
-    parts::{Part, PartKind},
+    parts::Part,
     pipeline::Pipeline,
     teardown::Stopping,
     time::milliseconds,

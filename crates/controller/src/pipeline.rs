@@ -2,14 +2,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use platform::{EventKind, services::PodsMetric};
+use platform::{EventKind, PartKind, services::PodsMetric};
 
 use crate::{
     Controller, Effect, Fact, MetricAnswer, Question, RunId, Sample, Time,
     autoscaling::{Clock, Seen},
     facts::Warning,
     instance::{Instance, Workload},
-    parts::PartKind,
 };
 
 /// Longest wait for all answers of one sync, even if the next sync is further away.

@@ -1,7 +1,7 @@
 //! What clients ask for, apart from bringing the platform up and taking it down.
 
 use platform::{
-    ServiceKind, TargetError,
+    PartKind, ServiceKind, TargetError,
     target::{Case, Drained, Killed, Pick, Scaled, Started, Stopped, Subject},
 };
 
@@ -11,7 +11,7 @@ use crate::{
     deployment::Service,
     in_memory,
     instance::{Instance, Workload},
-    parts::{PartKind, Wanted},
+    parts::Wanted,
 };
 
 /// What gateways go by on the command line.

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use platform::{
-    HostPort, ServiceKind,
+    HostPort, PartKind, ServiceKind,
     target::{
         AutoscalerSnapshot, NodeSnapshot, PartOrigin, PartSnapshot, ReplicaSnapshot, ServiceSnapshot,
         Snapshot,
@@ -16,7 +16,7 @@ use crate::{
     deployment::Service,
     in_memory,
     instance::{Instance, Workload},
-    parts::{PartKind, Wanted},
+    parts::Wanted,
     pipeline::Counts,
     template::{GatewayTemplate, PartTemplate, Source, Template},
 };
