@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use platform::{
-    EventKind, ServiceKind, TargetError,
+    EventKind, PartKind, ServiceKind, TargetError,
     event::{GatewayInfo, ServiceInfo},
     values::{self, SettingChange, Values},
 };
@@ -14,7 +14,7 @@ use crate::{
     controller::{Pending, Spec},
     facts::{Change, Trouble},
     instance::Workload,
-    parts::{self, Part, PartKind, Wanted},
+    parts::{self, Part, Wanted},
     template::Source,
 };
 
@@ -179,7 +179,7 @@ impl Controller {
             (service.desired, service.set_by_hand) = (replicas, false);
         }
         // `up` wants all replicas to run: those that were killed for good come back.
-        for replica in self.instances.values_mut().filter(|one| one.is_of(Workload::Service(wanted.kind))) {
+        for replica in self.instances.iter_mut().filter(|one| one.is_of(Workload::Service(wanted.kind))) {
             if replica.is_active() && std::mem::take(&mut replica.stay_dead) {
                 changes.push(Change::Revived { name: replica.name.to_string() });
             }

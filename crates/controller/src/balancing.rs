@@ -49,7 +49,7 @@ impl Controller {
     fn marked(&mut self, service: &str, replica: &str) -> Result<&mut Instance, TargetError> {
         let kind = self.known_service(service)?;
         let uid = self.pick(kind, &Pick::Named(replica.to_owned()), &[])?;
-        match self.instances.get_mut(&uid) {
+        match self.instances.get_mut(uid) {
             Some(one) if one.is_active() => Ok(one),
             _ => Err(TargetError::Other { message: format!("{replica} is draining: it goes anyway") }),
         }

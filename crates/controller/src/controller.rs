@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use platform::{
-    EventKind, ServiceKind,
+    EventKind, PartKind, ServiceKind,
     target::Applied,
     values::{SettingChange, Values},
 };
@@ -17,8 +17,9 @@ use crate::{
     facts::{Change, Trouble, Warning},
     gateways::Gateways,
     instance::{Instance, Workload, earlier},
+    instances::Instances,
     ordinals::Ordinals,
-    parts::{Part, PartKind},
+    parts::Part,
     pipeline::Pipeline,
     teardown::Stopping,
     time::milliseconds,
@@ -58,7 +59,7 @@ pub struct Controller {
     pub(crate) ordinals: BTreeMap<ServiceKind, Ordinals>,
     pub(crate) gateways: Gateways,
     /// Everything that is started, runs, or is about to end, oldest first.
-    pub(crate) instances: BTreeMap<u64, Instance>,
+    pub(crate) instances: Instances,
     pub(crate) endpoints: Endpoints,
     pub(crate) pipeline: Pipeline,
     /// Everything was ready once.
@@ -107,7 +108,7 @@ impl Controller {
             services: BTreeMap::new(),
             ordinals: BTreeMap::new(),
             gateways: Gateways::new(capacity.ordinals),
-            instances: BTreeMap::new(),
+            instances: Instances::default(),
             endpoints: Endpoints::default(),
             pipeline: Pipeline::default(),
             came_up: false,
@@ -158,7 +159,7 @@ impl Controller {
         for run in std::mem::take(&mut self.leaving) {
             if self.endpoints.offer(run) {
                 self.leaving.push(run);
-            } else if self.instances.values().any(|one| one.runs_as(run)) {
+            } else if self.instances.iter().any(|one| one.runs_as(run)) {
                 self.effect(Effect::Terminate { run });
             }
         }
@@ -172,7 +173,7 @@ impl Controller {
         if self.dirty {
             return Some(Time::ZERO);
         }
-        let instances = self.instances.values().map(Instance::next_due).fold(None, earlier);
+        let instances = self.instances.iter().map(Instance::next_due).fold(None, earlier);
         let deadline = self.pending.iter().map(|pending| pending.since + CHANGE_DEADLINE).min();
         let (scrape, sync) = self.next_ticks();
         [deadline, scrape, sync, self.endpoints.retry_at()].into_iter().fold(instances, earlier)
@@ -197,7 +198,7 @@ impl Controller {
     fn fire(&mut self, now: Time) {
         let due: Vec<u64> = self
             .instances
-            .values()
+            .iter()
             .filter(|one| one.next_due().is_some_and(|at| at <= now))
             .map(|one| one.uid)
             .collect();
@@ -288,7 +289,7 @@ impl Controller {
 
     /// A change takes too long: names what it waits for. If there was a later one, only its client is told.
     fn overdue(&mut self, now: Time) {
-        let waiting = self.instances.values().filter(|one| one.is_active() && !self.is_done(one));
+        let waiting = self.instances.iter().filter(|one| one.is_active() && !self.is_done(one));
         let waiting = waiting.map(|one| one.name.to_string()).collect();
         let endpoints = self.endpoints.problem().map(str::to_owned);
         let trouble = Trouble::Late { within: CHANGE_DEADLINE, waiting, endpoints };
@@ -376,7 +377,7 @@ impl Controller {
     }
 
     pub(crate) fn instances_of(&self, workload: Workload) -> impl Iterator<Item = &Instance> {
-        self.instances.values().filter(move |one| one.is_of(workload))
+        self.instances.iter().filter(move |one| one.is_of(workload))
     }
 
     /// Wall-clock time that does not jump.

@@ -131,7 +131,7 @@ impl Controller {
         // A service that was switched off is forgotten with its last replica.
         let instances = &self.instances;
         self.services.retain(|kind, service| {
-            !service.is_off || instances.values().any(|one| one.is_of(Workload::Service(*kind)))
+            !service.is_off || instances.iter().any(|one| one.is_of(Workload::Service(*kind)))
         });
     }
 
@@ -248,8 +248,7 @@ fn plan(desired: u32, replicas: &[View], now: Time) -> Plan {
         }
     }
     // Scaled down in the middle of a rollout, the surge stays what it is: those that start go first.
-    let surge = usize::from(left > current.len());
-    let excess = current.len().saturating_sub(desired).max(left.saturating_sub(desired + surge));
+    let excess = current.len().saturating_sub(desired).max(left.saturating_sub(desired + 1));
     if excess > 0 {
         drain.extend(in_order(&current, now).into_iter().take(excess).map(|candidate| candidate.uid));
     }

@@ -97,7 +97,7 @@ impl Controller {
         self.endpoints.written_version = version;
         let before = std::mem::replace(&mut self.endpoints.written, self.endpoints.clusters.clone());
         let is_news = |cluster: &&Cluster| !before.contains(cluster) && !is_first_and_empty(cluster, &before);
-        let stays = |run| self.instances.values().any(|one| one.runs_as(run) && one.is_ready());
+        let stays = |run| self.instances.iter().any(|one| one.runs_as(run) && one.is_ready());
         let changed = |cluster| changed(cluster, stays);
         let changed: Vec<EventKind> = self.endpoints.written.iter().filter(is_news).map(changed).collect();
         for event in changed {

@@ -128,7 +128,7 @@ impl Controller {
     }
 
     pub(crate) fn caught_up(&mut self, run: RunId, version: u64) {
-        let gateway = self.instances.values_mut().find(|one| one.runs_as(run));
+        let gateway = self.instances.iter_mut().find(|one| one.runs_as(run));
         if let Some(gateway) = gateway.filter(|one| one.endpoints_version < version) {
             gateway.endpoints_version = version;
             self.dirty();
@@ -136,7 +136,7 @@ impl Controller {
     }
 
     fn active_gateways(&self) -> impl Iterator<Item = (Port, &Instance)> {
-        self.instances.values().filter(|one| one.is_active()).filter_map(|one| match one.workload {
+        self.instances.iter().filter(|one| one.is_active()).filter_map(|one| match one.workload {
             Workload::Gateway(port) => Some((port, one)),
             Workload::Part(_) | Workload::Service(_) => None,
         })

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use platform::{
-    ServiceKind,
+    PartKind, ServiceKind,
     target::{ReplicaPhase, Traffic},
     values::{Probe, Protocol},
 };
@@ -12,7 +12,6 @@ use uuid::Uuid;
 use crate::{
     RunId, Time,
     backoff::BackOff,
-    parts::PartKind,
     probe::Prober,
     series::Series,
     template::{ServiceTemplate, Source, Template},

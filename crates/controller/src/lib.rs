@@ -25,6 +25,7 @@ mod gateways;
 mod in_memory;
 mod input;
 mod instance;
+mod instances;
 mod lifecycle;
 mod ordinals;
 mod parts;
@@ -46,8 +47,8 @@ pub use facts::{Fact, Trouble, Warning};
 pub use input::{
     Apply, Exit, Input, MetricAnswer, ProbeFailure, Probed, Request, RequestId, RunId, Sample, Started, Usage,
 };
-pub use parts::PartKind;
 pub use pipeline::Counts;
+pub use platform::PartKind;
 pub use recording::{Difference, Header, Recorded, Recording};
 pub use snapshot::{PartPlace, Places, ReplicaPlace};
 pub use template::{Backends, GatewayTemplate, Kafka, PartTemplate, ServiceTemplate, Source};

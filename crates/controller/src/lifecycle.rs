@@ -78,7 +78,7 @@ impl Controller {
             address: None,
             series: Series::new(window),
         };
-        self.instances.insert(uid, instance);
+        self.instances.push(instance);
         self.begin(uid, now);
     }
 
@@ -89,7 +89,7 @@ impl Controller {
             let kafka = &spec.values.kafka;
             vec![kafka.broadcast_topic.clone(), kafka.logging_topic.clone()]
         });
-        let Some(instance) = self.instances.get_mut(&uid) else { return };
+        let Some(instance) = self.instances.get_mut(uid) else { return };
         let prober = Prober::idle(now);
         instance.run = Some(Run { id: run, began: now, started: false, ready_since: None, prober });
         (instance.restart_at, instance.endpoints_version) = (None, 0);
@@ -157,7 +157,7 @@ impl Controller {
 
     fn became_ready(&mut self, uid: u64, probed: Probed, now: Time) {
         let came_up = self.came_up;
-        let Some(instance) = self.instances.get_mut(&uid) else { return };
+        let Some(instance) = self.instances.get_mut(uid) else { return };
         let Some(run) = &mut instance.run else { return };
         run.ready_since = Some(now);
         let after = now.since(run.began);
@@ -184,7 +184,7 @@ impl Controller {
     }
 
     fn became_unready(&mut self, uid: u64, failure: ProbeFailure, now: Time) {
-        let Some(instance) = self.instances.get_mut(&uid) else { return };
+        let Some(instance) = self.instances.get_mut(uid) else { return };
         // While it drains it says that it is not ready, as it should.
         if !instance.is_ready() {
             return;
@@ -207,7 +207,7 @@ impl Controller {
 
     /// Tells an instance to end, within its grace period; what does not run is gone at once.
     pub(crate) fn end(&mut self, uid: u64, now: Time) {
-        let Some(instance) = self.instances.get_mut(&uid).filter(|one| one.is_active()) else { return };
+        let Some(instance) = self.instances.get_mut(uid).filter(|one| one.is_active()) else { return };
         instance.draining_since = Some(now);
         instance.restart_at = None;
         instance.enter(ReplicaPhase::Draining, now);
@@ -240,7 +240,7 @@ impl Controller {
 
     fn ended_as(&mut self, uid: u64, exit: &Exit, ran: Duration, now: Time) {
         let stopping = self.stopping.is_some();
-        let Some(instance) = self.instances.get_mut(&uid) else { return };
+        let Some(instance) = self.instances.get_mut(uid) else { return };
         instance.run = None;
         instance.kill_at = None;
         instance.series.miss();
@@ -253,7 +253,7 @@ impl Controller {
     }
 
     fn gone(&mut self, uid: u64, now: Time) {
-        let Some(instance) = self.instances.remove(&uid) else { return };
+        let Some(instance) = self.instances.remove(uid) else { return };
         let after = now.since(instance.draining_since.unwrap_or(now));
         match instance.workload {
             Workload::Service(kind) => {
@@ -279,8 +279,8 @@ impl Controller {
     /// It died without having been told to.
     fn crashed(&mut self, uid: u64, exit: &Exit, ran: Duration, now: Time) {
         let (came_up, waits) = (self.came_up, self.somebody_waits());
-        let is_current = self.instances.get(&uid).is_some_and(|one| self.is_current(one));
-        let Some(instance) = self.instances.get_mut(&uid) else { return };
+        let is_current = self.instances.get(uid).is_some_and(|one| self.is_current(one));
+        let Some(instance) = self.instances.get_mut(uid) else { return };
         let was_ready = matches!(instance.phase, ReplicaPhase::Ready | ReplicaPhase::Unready);
         let first = instance.restarts == 0;
         let name = instance.name.to_string();
@@ -331,7 +331,7 @@ impl Controller {
 
     /// Does what is due for one instance.
     pub(crate) fn fire_instance(&mut self, uid: u64, now: Time) {
-        let Some(instance) = self.instances.get_mut(&uid) else { return };
+        let Some(instance) = self.instances.get_mut(uid) else { return };
         let is_over = |at: Option<Time>| at.is_some_and(|at| at <= now);
         if is_over(instance.kill_at) {
             (instance.kill_at, instance.forced) = (None, true);
@@ -359,12 +359,12 @@ impl Controller {
 
     /// Starts a dead instance in its place, from what its successors would be started from.
     pub(crate) fn restart(&mut self, uid: u64, now: Time) {
-        let Some(instance) = self.instances.get(&uid) else { return };
+        let Some(instance) = self.instances.get(uid) else { return };
         let template = match instance.workload {
             Workload::Service(kind) => self.services.get(&kind).and_then(|service| service.template.clone()),
             Workload::Gateway(_) | Workload::Part(_) => None,
         };
-        let Some(instance) = self.instances.get_mut(&uid) else { return };
+        let Some(instance) = self.instances.get_mut(uid) else { return };
         if let Some(template) = template {
             instance.template = Template::Service(template);
         }
@@ -387,6 +387,6 @@ impl Controller {
     }
 
     fn running(&mut self, run: RunId) -> Option<&mut Instance> {
-        self.instances.values_mut().find(|one| one.runs_as(run))
+        self.instances.iter_mut().find(|one| one.runs_as(run))
     }
 }

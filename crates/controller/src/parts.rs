@@ -7,11 +7,10 @@
 use std::sync::Arc;
 
 use platform::{
-    ServiceKind,
+    PartKind, ServiceKind,
     target::ReplicaPhase,
     values::{MetricsSource, Values},
 };
-use serde::{Deserialize, Serialize};
 
 use crate::{
     Controller, Time,
@@ -19,64 +18,6 @@ use crate::{
     instance::{Instance, Workload},
     template::{Backends, Kafka, PartTemplate, Source, Template, same},
 };
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PartKind {
-    Kafka,
-    Memcached,
-    Elasticsearch,
-    Prometheus,
-    Redis,
-    /// One that is given.
-    Etcd,
-    /// The members of the platform's own, which is lost only when two of them are.
-    Etcd01,
-    Etcd02,
-    Etcd03,
-    Cassandra,
-}
-
-impl PartKind {
-    pub const ALL: [Self; 10] = [
-        Self::Kafka,
-        Self::Memcached,
-        Self::Elasticsearch,
-        Self::Prometheus,
-        Self::Redis,
-        Self::Etcd,
-        Self::Etcd01,
-        Self::Etcd02,
-        Self::Etcd03,
-        Self::Cassandra,
-    ];
-    pub const ETCD_MEMBERS: [Self; 3] = [Self::Etcd01, Self::Etcd02, Self::Etcd03];
-
-    /// As in `values.yaml` and on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Kafka => "kafka",
-            Self::Memcached => "memcached",
-            Self::Elasticsearch => "elasticsearch",
-            Self::Prometheus => "prometheus",
-            Self::Redis => "redis",
-            Self::Etcd => "etcd",
-            Self::Etcd01 => "etcd01",
-            Self::Etcd02 => "etcd02",
-            Self::Etcd03 => "etcd03",
-            Self::Cassandra => "cassandra",
-        }
-    }
-
-    /// The name of the program that is the real one.
-    pub fn program(self) -> &'static str {
-        if Self::ETCD_MEMBERS.contains(&self) { Self::Etcd.name() } else { self.name() }
-    }
-
-    pub fn by_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
-    }
-}
 
 /// What the values say of a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -234,7 +175,7 @@ impl Controller {
 
     /// A part answers: clients find it where it is.
     pub(crate) fn part_ready(&mut self, kind: PartKind, uid: u64, now: Time) {
-        let Some(instance) = self.instances.get(&uid) else { return };
+        let Some(instance) = self.instances.get(uid) else { return };
         let Some(part) = self.parts.get_mut(&kind) else { return };
         let is_wanted = match (&part.wanted, template(instance)) {
             (Wanted::Own(wanted), Some(have)) => same(wanted, have),
@@ -257,7 +198,7 @@ impl Controller {
         for kind in PartKind::ALL {
             let Some(part) = self.parts.get_mut(&kind).filter(|part| part.awaited) else { continue };
             part.awaited = false;
-            let of_part = || self.instances.values().filter(|one| one.is_of(Workload::Part(kind)));
+            let of_part = || self.instances.iter().filter(|one| one.is_of(Workload::Part(kind)));
             let old = of_part().find(|one| one.is_active() && one.phase == ReplicaPhase::Ready);
             if let Some(old) = old.and_then(template).cloned() {
                 let failed: Vec<u64> = of_part()

@@ -2,14 +2,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use platform::{EventKind, services::PodsMetric};
+use platform::{EventKind, PartKind, services::PodsMetric};
 
 use crate::{
     Controller, Effect, Fact, MetricAnswer, Question, RunId, Sample, Time,
     autoscaling::{Clock, Seen},
     facts::Warning,
     instance::{Instance, Workload},
-    parts::PartKind,
 };
 
 /// Longest wait for all answers of one sync, even if the next sync is further away.
@@ -70,7 +69,7 @@ impl Controller {
         let pipeline = &mut self.pipeline;
         pipeline.next_scrape = pipeline.next_scrape.min(now + metrics.scrape_interval);
         pipeline.next_sync = pipeline.next_sync.min(now + metrics.sync_period);
-        for instance in self.instances.values_mut() {
+        for instance in self.instances.iter_mut() {
             instance.series.set_window(metrics.window);
         }
     }
@@ -90,7 +89,7 @@ impl Controller {
         // After a pause of the whole machine scrapes are not made up for.
         self.pipeline.next_scrape = self.pipeline.next_scrape.max(now);
         let by_run: BTreeMap<RunId, Sample> = samples.iter().copied().collect();
-        for instance in self.instances.values_mut() {
+        for instance in self.instances.iter_mut() {
             let run = instance.run.as_ref().map(|run| run.id);
             match run.and_then(|run| Some((run, by_run.get(&run)?))) {
                 Some((run, sample)) => instance.series.take(now, run, sample),
@@ -111,10 +110,8 @@ impl Controller {
             let Some(hpa) = self.services.get_mut(&kind).and_then(|service| service.hpa.as_mut()) else {
                 continue;
             };
-            let replicas = self
-                .instances
-                .values_mut()
-                .filter(|one| one.is_of(Workload::Service(kind)) && one.is_active());
+            let replicas =
+                self.instances.iter_mut().filter(|one| one.is_of(Workload::Service(kind)) && one.is_active());
             for event in hpa.crossings(kind.name(), replicas, now, next_sync_ms) {
                 self.event(event);
             }
@@ -195,7 +192,7 @@ impl Controller {
             let desired = service.effective();
             let Some(hpa) = &mut service.hpa else { continue };
             let replicas: Vec<&mut Instance> =
-                self.instances.values_mut().filter(|one| one.is_of(Workload::Service(*kind))).collect();
+                self.instances.iter_mut().filter(|one| one.is_of(Workload::Service(*kind))).collect();
             let seen = Seen { replicas, desired, resources: &template.resources, answers };
             let (told, wanted) = hpa.sync(kind.name(), seen, clock, now);
             self.pipeline.counts.metric_failures += hpa.failures();

@@ -1,7 +1,7 @@
 //! What clients ask for, apart from bringing the platform up and taking it down.
 
 use platform::{
-    ServiceKind, TargetError,
+    PartKind, ServiceKind, TargetError,
     target::{Case, Drained, Killed, Pick, Scaled, Started, Stopped, Subject},
 };
 
@@ -11,7 +11,7 @@ use crate::{
     deployment::Service,
     in_memory,
     instance::{Instance, Workload},
-    parts::{PartKind, Wanted},
+    parts::Wanted,
 };
 
 /// What gateways go by on the command line.
@@ -50,7 +50,7 @@ impl Controller {
             Named::Gateways => self.pick_gateway(&what.replica)?,
             Named::Part(kind) => self.part_process(kind)?,
         };
-        let Some(instance) = self.instances.get_mut(&uid) else { return Err(gone(what)) };
+        let Some(instance) = self.instances.get_mut(uid) else { return Err(gone(what)) };
         let name = instance.name.to_string();
         let Some(run) = &instance.run else {
             let message = match instance.restart_at {
@@ -88,7 +88,7 @@ impl Controller {
                 return Err(TargetError::Unsupported { what: format!("drain {what}"), why });
             }
         };
-        let Some(instance) = self.instances.get(&uid) else { return Err(gone(what)) };
+        let Some(instance) = self.instances.get(uid) else { return Err(gone(what)) };
         if !instance.is_active() {
             let message = format!("{} is draining already", instance.name);
             return Err(TargetError::Other { message });
@@ -154,7 +154,7 @@ impl Controller {
             (Named::Service(kind), Pick::Named(replica)) => {
                 let uid = self.pick(kind, &what.replica, &[])?;
                 let name =
-                    self.instances.get(&uid).map_or_else(|| replica.clone(), |one| one.name.to_string());
+                    self.instances.get(uid).map_or_else(|| replica.clone(), |one| one.name.to_string());
                 (name, self.revive(kind, Some(uid)))
             }
             (_, _) => {
@@ -169,7 +169,7 @@ impl Controller {
     /// there were any.
     fn revive(&mut self, kind: ServiceKind, only: Option<u64>) -> bool {
         let mut revived = false;
-        for one in self.instances.values_mut().filter(|one| one.is_of(Workload::Service(kind))) {
+        for one in self.instances.iter_mut().filter(|one| one.is_of(Workload::Service(kind))) {
             if only.is_none_or(|uid| one.uid == uid) {
                 revived |= one.is_active() && std::mem::take(&mut one.stay_dead);
             }
@@ -255,7 +255,7 @@ impl Controller {
     /// `node-0`, or the whole name of a gateway.
     fn pick_gateway(&self, pick: &Pick) -> Result<u64, TargetError> {
         let active = || {
-            let gateways = self.instances.values().filter(|one| one.is_active());
+            let gateways = self.instances.iter().filter(|one| one.is_active());
             gateways.filter(|one| matches!(one.workload, Workload::Gateway(_)))
         };
         let found = match pick {

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use platform::{
-    HostPort, ServiceKind,
+    HostPort, PartKind, ServiceKind,
     target::{
         AutoscalerSnapshot, NodeSnapshot, PartOrigin, PartSnapshot, ReplicaSnapshot, ServiceSnapshot,
         Snapshot,
@@ -16,7 +16,7 @@ use crate::{
     deployment::Service,
     in_memory,
     instance::{Instance, Workload},
-    parts::{PartKind, Wanted},
+    parts::Wanted,
     pipeline::Counts,
     template::{GatewayTemplate, PartTemplate, Source, Template},
 };
@@ -57,7 +57,7 @@ impl Controller {
         let spec = self.spec.as_ref().filter(|_| self.stopping.is_none())?;
         let mut parts: Vec<PartSnapshot> =
             PartKind::ALL.into_iter().flat_map(|kind| self.part_snapshots(kind, places)).collect();
-        parts.extend(self.instances.values().filter_map(|one| gateway_snapshot(one, places)));
+        parts.extend(self.instances.iter().filter_map(|one| gateway_snapshot(one, places)));
         parts.extend(places.others());
         Some(Snapshot {
             platform: self.platform.clone(),

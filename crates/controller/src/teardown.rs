@@ -76,10 +76,10 @@ impl Controller {
 
     /// `grace`: the most they get, whatever they usually have.
     fn end_all(&mut self, which: fn(&Instance) -> bool, grace: Option<Duration>, now: Time) {
-        let all: Vec<u64> = self.instances.values().filter(|one| which(one)).map(|one| one.uid).collect();
+        let all: Vec<u64> = self.instances.iter().filter(|one| which(one)).map(|one| one.uid).collect();
         for uid in all {
             self.end(uid, now);
-            if let (Some(grace), Some(one)) = (grace, self.instances.get_mut(&uid))
+            if let (Some(grace), Some(one)) = (grace, self.instances.get_mut(uid))
                 && one.run.is_some()
             {
                 one.kill_at = Some(one.kill_at.map_or(now + grace, |at| at.min(now + grace)));
@@ -89,7 +89,7 @@ impl Controller {
 
     fn kill_all(&mut self) {
         let runs: Vec<_> =
-            self.instances.values().filter_map(|one| one.run.as_ref()).map(|run| run.id).collect();
+            self.instances.iter().filter_map(|one| one.run.as_ref()).map(|run| run.id).collect();
         for run in runs {
             self.effect(Effect::Kill { run });
         }
@@ -98,11 +98,11 @@ impl Controller {
     pub(crate) fn settle_stop(&mut self, now: Time) {
         // What does not run has nothing to wait for.
         let idle: Vec<u64> =
-            self.instances.values().filter(|one| one.run.is_none()).map(|one| one.uid).collect();
+            self.instances.iter().filter(|one| one.run.is_none()).map(|one| one.uid).collect();
         for uid in idle {
             self.end(uid, now);
         }
-        let stage = self.instances.values().map(|one| match one.workload {
+        let stage = self.instances.iter().map(|one| match one.workload {
             Workload::Service(_) => Stage::Replicas,
             Workload::Gateway(_) => Stage::Gateways,
             Workload::Part(_) => Stage::Parts,

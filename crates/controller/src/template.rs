@@ -3,11 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use platform::{
-    ServiceKind,
+    PartKind, ServiceKind,
     values::{self, Probe, Protocol, Values},
 };
-
-use crate::parts::PartKind;
 
 /// What the replicas of a service are started from.
 #[derive(Debug, Clone, PartialEq)]

@@ -400,7 +400,7 @@ impl Supervisor {
         let identities = identities(&programs);
         // What the controller refuses anyway needs no ground.
         let obstacle = if (1..=NODES_MAX).contains(&nodes) && !self.controller.is_stopping() {
-            self.host.prepare(&values, nodes, programs).err()
+            self.host.prepare(&values, nodes, programs).err().map(|obstacle| obstacle.to_string())
         } else {
             None
         };

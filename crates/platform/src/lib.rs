@@ -21,11 +21,13 @@ pub mod endpoints;
 pub mod event;
 pub mod exit;
 pub mod file;
+pub mod parts;
 pub mod services;
 pub mod target;
 pub mod values;
 
 pub use address::HostPort;
 pub use event::{Event, EventKind, Source};
+pub use parts::PartKind;
 pub use services::ServiceKind;
 pub use target::{Target, TargetError};

@@ -98,10 +98,6 @@ const ANSWER_BYTES_MAX: usize = 256;
 const BROADCAST: &str = "brd:{token}:";
 const VERBS: [&str; 10] =
     ["stop", "start", "kill", "drain", "scale", "add-node", "remove-node", "send", "join", "leave"];
-/// Parts that actions can stop and start.
-const PARTS: [&str; 9] =
-    ["kafka", "memcached", "elasticsearch", "prometheus", "redis", "etcd01", "etcd02", "etcd03", "gateway"];
-
 /// What an action is checked against before a run.
 pub(crate) struct Place<'a> {
     pub(crate) length: Duration,

@@ -8,7 +8,7 @@ use controller::{
 };
 use platform::{
     EventKind, HostPort, ServiceKind,
-    target::{PartSnapshot, ReplicaPhase, Traffic},
+    target::{PartSnapshot, ReplicaPhase, Snapshot, Traffic},
 };
 
 type Verdict = Result<(), String>;
@@ -168,8 +168,10 @@ impl Checks {
         self.progress(now)?;
         if self.steps.is_multiple_of(16) {
             self.deadlines(now)?;
-            surge(controller)?;
-            self.marks_stick(controller)?;
+            if let Some(snapshot) = controller.snapshot(&Nowhere) {
+                surge(&snapshot)?;
+                self.marks_stick(&snapshot)?;
+            }
         }
         Ok(())
     }
@@ -307,8 +309,7 @@ impl Checks {
     }
 
     /// What was set of a replica stays set until it is gone, whatever happens to its process.
-    fn marks_stick(&self, controller: &Controller) -> Verdict {
-        let Some(snapshot) = controller.snapshot(&Nowhere) else { return Ok(()) };
+    fn marks_stick(&self, snapshot: &Snapshot) -> Verdict {
         for one in snapshot.services.iter().flat_map(|service| &service.replicas) {
             let (traffic, cost) = self.marks.get(&one.name).copied().unwrap_or_default();
             let fits = one.traffic == traffic && one.deletion_cost == cost.unwrap_or(0);
@@ -407,8 +408,7 @@ impl Run {
 }
 
 /// Whether there are no more replicas than a rollout may have.
-fn surge(controller: &Controller) -> Verdict {
-    let Some(snapshot) = controller.snapshot(&Nowhere) else { return Ok(()) };
+fn surge(snapshot: &Snapshot) -> Verdict {
     for service in &snapshot.services {
         let active = service.replicas.iter().filter(|one| one.phase != ReplicaPhase::Draining).count();
         let effective = if service.stopped { 0 } else { service.desired };

@@ -174,6 +174,18 @@ fn without_an_address_one_more_gateway_waits_and_it_is_said_once() {
 }
 
 #[test]
+fn a_change_is_not_done_while_gateways_that_it_replaces_have_no_place_for_their_successors() {
+    let mut bench = Bench::with(Capacity { ordinals: 2, replicas: 200, nodes: 2 });
+    bench.apply(SMALL, 2).unwrap();
+    let id = bench.begin_apply(POLICY, 2);
+    bench.seconds(59);
+    assert!(bench.reply(id).is_none());
+    bench.seconds(1);
+    let error = bench.changes(id).unwrap_err();
+    assert_eq!(error, "not ready within 60 s: gateway-node-0, gateway-node-1");
+}
+
+#[test]
 fn a_drained_gateway_is_replaced_at_once() {
     let mut bench = Bench::up(SMALL);
     bench.drain("gateway/node-0").unwrap();

@@ -55,6 +55,16 @@ fn a_part_that_dies_is_told_of_and_starts_again_as_a_replica_does() {
 }
 
 #[test]
+fn the_death_of_a_part_does_not_fail_a_change_that_does_not_wait_for_it() {
+    let mut bench = Bench::up(&[TCP]);
+    bench.silent.insert("tcp-1".to_owned());
+    let id = bench.begin_apply(&[TCP, "tcp.env.BUFF_SIZE=900"], 1);
+    bench.dies("kafka");
+    assert_eq!(bench.lines_with(&["!"]), ["! kafka: exit code 1; it starts again now"]);
+    assert!(bench.reply(id).is_none());
+}
+
+#[test]
 fn an_embedded_part_is_ready_when_it_runs_and_a_server_when_it_answers() {
     let mut bench = Bench::new();
     bench.sick.extend(["kafka".to_owned(), "memcached".to_owned()]);

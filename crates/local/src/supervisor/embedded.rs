@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, io, net::SocketAddr, path::Path};
 
 use ::platform::values::Protocol;
 use controller::{PartKind, RunId, Started};
+use rdkafka::error::KafkaError;
 
 use crate::{
     embedded::{elasticsearch, kafka, memcached, redis},
@@ -77,6 +78,19 @@ impl Server {
     }
 }
 
+/// Why an embedded part does not run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotStarted {
+    #[error("the embedded {name} does not start: {reason}")]
+    Address { name: &'static str, reason: Unusable },
+    #[error("the embedded Kafka does not start: {0}")]
+    Kafka(KafkaError),
+    #[error("the embedded {name} does not start again: {source}")]
+    Again { name: &'static str, source: io::Error },
+    #[error("there is no embedded {0}")]
+    Unknown(&'static str),
+}
+
 /// What an embedded part is started from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted<'a> {
@@ -91,13 +105,11 @@ pub(crate) struct Wanted<'a> {
 }
 
 impl Embedded {
-    pub(crate) fn start(&mut self, run: RunId, wanted: Wanted<'_>) -> Result<Started, String> {
+    pub(crate) fn start(&mut self, run: RunId, wanted: Wanted<'_>) -> Result<Started, NotStarted> {
         let server = match self.parked.remove(&wanted.kind).filter(|parked| wanted.is_met_by(parked)) {
             Some(mut parked) => {
                 let name = wanted.kind.name();
-                parked
-                    .start_again()
-                    .map_err(|error| format!("the embedded {name} does not start again: {error}"))?;
+                parked.start_again().map_err(|source| NotStarted::Again { name, source })?;
                 parked
             }
             None => wanted.make()?,
@@ -118,16 +130,16 @@ impl Embedded {
 }
 
 impl Wanted<'_> {
-    fn make(self) -> Result<Server, String> {
+    fn make(self) -> Result<Server, NotStarted> {
         let unusable = |name, address, error| {
-            format!("the embedded {name} does not start: {}", Unusable::new(Protocol::Tcp, address, error))
+            let reason = Unusable::new(Protocol::Tcp, address, error);
+            NotStarted::Address { name, reason }
         };
         let address = self.address();
         Ok(match self.kind {
             PartKind::Kafka => {
                 let topics: Vec<&str> = self.topics.iter().map(String::as_str).collect();
-                let broker = kafka::Broker::start(&topics);
-                Server::Kafka(broker.map_err(|error| format!("the embedded Kafka does not start: {error}"))?)
+                Server::Kafka(kafka::Broker::start(&topics).map_err(NotStarted::Kafka)?)
             }
             PartKind::Memcached => {
                 let server = memcached::Server::bind(address);
@@ -146,7 +158,7 @@ impl Wanted<'_> {
             | PartKind::Etcd01
             | PartKind::Etcd02
             | PartKind::Etcd03
-            | PartKind::Cassandra => return Err(format!("there is no embedded {}", self.kind.program())),
+            | PartKind::Cassandra => return Err(NotStarted::Unknown(self.kind.program())),
         })
     }
 

@@ -1,7 +1,7 @@
 //! What a platform stands on before anything of it is started: its slot, the ports where clients come in, its own
 //! metrics, and Prometheus' configuration.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{io, net::SocketAddr, path::PathBuf};
 
 use ::platform::{
     ServiceKind,
@@ -16,9 +16,32 @@ use super::{
 use crate::{
     kernel::port::Unusable,
     paths::{Paths, PlatformPaths},
+    programs::Found,
     prometheus::{config, targets::TargetFiles},
-    slot::{Addresses, Slot},
+    slot::{Addresses, Slot, SlotError},
 };
+
+/// Why there is no ground for what values ask for.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Obstacle {
+    #[error(transparent)]
+    Slot(#[from] SlotError),
+    #[error(transparent)]
+    Entrance(#[from] Unusable),
+    #[error("the supervisor's metrics cannot be served: {0}")]
+    Telemetry(Unusable),
+    #[error("the page cannot be served: {0}")]
+    Page(Unusable),
+    #[error("cannot write {}: {source}", file.display())]
+    File { file: PathBuf, source: io::Error },
+    #[error("Prometheus' configuration cannot be written: {0}")]
+    Prometheus(io::Error),
+    #[error(
+        "HAProxy at {} is version {}: expected {}.{} or newer, which adds servers while it runs",
+        found.executable.display(), found.version, oldest.0, oldest.1
+    )]
+    OldHaproxy { found: Found, oldest: (u32, u32) },
+}
 
 #[derive(Debug)]
 pub(crate) struct Ground {
@@ -39,40 +62,34 @@ impl Ground {
         own: &PlatformPaths,
         values: &Values,
         nodes: u32,
-    ) -> Result<Self, String> {
-        let slot = Slot::take(&paths.slots(), platform).map_err(|error| error.to_string())?;
+    ) -> Result<Self, Obstacle> {
+        let slot = Slot::take(&paths.slots(), platform)?;
         let addresses = slot.addresses();
         let open = |listener| Entrance::open(platform, addresses, listener, nodes, values.gateway.kind);
-        let entrances =
-            values.listeners().map(open).collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+        let entrances = values.listeners().map(open).collect::<Result<_, _>>()?;
         let address = SocketAddr::new(addresses.supervisor(), telemetry::PORT);
-        let telemetry = Telemetry::start(address).map_err(|source| {
-            let unusable = Unusable::new(Protocol::Tcp, address, source);
-            format!("the supervisor's metrics cannot be served: {unusable}")
-        })?;
+        let telemetry = Telemetry::start(address)
+            .map_err(|source| Obstacle::Telemetry(Unusable::new(Protocol::Tcp, address, source)))?;
         let page = Page::open(SocketAddr::new(addresses.supervisor(), page::PORT), &own.page())?;
         let prometheus = own.prometheus_directory();
-        config::write(&prometheus, values.metrics.scrape_interval).map_err(|error| error.to_string())?;
+        config::write(&prometheus, values.metrics.scrape_interval).map_err(Obstacle::Prometheus)?;
         let targets = TargetFiles::new(&prometheus);
         Ok(Self { platform: platform.to_owned(), slot, entrances, telemetry, page, prometheus, targets })
     }
 
     /// Makes it what other values need. Returns whether Prometheus has another configuration than before.
-    pub(crate) fn change(&mut self, values: &Values, nodes: u32) -> Result<bool, String> {
+    pub(crate) fn change(&mut self, values: &Values, nodes: u32) -> Result<bool, Obstacle> {
         let kind = values.gateway.kind;
         for entrance in &mut self.entrances {
-            entrance
-                .resize(nodes)
-                .and_then(|()| entrance.serve_by(kind))
-                .map_err(|error| error.to_string())?;
+            entrance.resize(nodes)?;
+            entrance.serve_by(kind)?;
         }
         // New ones first: if one cannot be opened, all old ones are still there.
         let mut opened = Vec::new();
         for listener in values.listeners() {
             if !self.entrances.iter().any(|entrance| is_same_port(&entrance.listener, listener)) {
                 let addresses = self.addresses();
-                let entrance = Entrance::open(&self.platform, addresses, listener, nodes, kind);
-                opened.push(entrance.map_err(|error| error.to_string())?);
+                opened.push(Entrance::open(&self.platform, addresses, listener, nodes, kind)?);
             }
         }
         self.entrances.extend(opened);
@@ -83,8 +100,7 @@ impl Ground {
             }
             wanted.is_some()
         });
-        config::write(&self.prometheus, values.metrics.scrape_interval)
-            .map_err(|error| format!("Prometheus' configuration cannot be written: {error}"))
+        config::write(&self.prometheus, values.metrics.scrape_interval).map_err(Obstacle::Prometheus)
     }
 
     pub(crate) fn addresses(&self) -> Addresses {

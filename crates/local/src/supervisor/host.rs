@@ -28,7 +28,7 @@ use super::{
     embedded::{self, Embedded},
     endpoints::EndpointsFile,
     environment::{self, Site},
-    ground::Ground,
+    ground::{Ground, Obstacle},
     metrics::Prometheus,
     output::{self, Output},
     proxy::{self, Proxied, Proxy},
@@ -161,7 +161,12 @@ impl Host {
     }
 
     /// Prepares what values need beside what the controller starts; why that does not work, otherwise.
-    pub(crate) fn prepare(&mut self, values: &Values, nodes: u32, programs: Programs) -> Result<(), String> {
+    pub(crate) fn prepare(
+        &mut self,
+        values: &Values,
+        nodes: u32,
+        programs: Programs,
+    ) -> Result<(), Obstacle> {
         Proxy::check(values, &programs)?;
         self.programs = programs;
         match &mut self.ground {

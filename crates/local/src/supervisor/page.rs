@@ -16,6 +16,7 @@ use ::platform::values::Protocol;
 use tokio::{io::unix::AsyncFd, task::AbortHandle};
 use uuid::Uuid;
 
+use super::ground::Obstacle;
 use crate::{kernel::port::Unusable, paths::write_private, target};
 
 /// Beside those of the balancer (8488) and of the page "Server-User Network" (8489).
@@ -32,23 +33,26 @@ pub(crate) struct Page {
 
 impl Page {
     /// Takes the port, and writes down where it is, with a new token.
-    pub(crate) fn open(address: SocketAddr, file: &Path) -> Result<Self, String> {
+    pub(crate) fn open(address: SocketAddr, file: &Path) -> Result<Self, Obstacle> {
         let listen = || {
             let listener = TcpListener::bind(address)?;
             listener.set_nonblocking(true)?;
             Ok((listener.local_addr()?, listener))
         };
-        let (address, listener) = listen().map_err(|source| {
-            format!("the page cannot be served: {}", Unusable::new(Protocol::Tcp, address, source))
-        })?;
+        let (address, listener) =
+            listen().map_err(|source| Obstacle::Page(Unusable::new(Protocol::Tcp, address, source)))?;
         let token = Uuid::new_v4().simple().to_string();
         let opener = file.with_extension("html");
         let page = target::Page { url: format!("http://{address}/"), token, opener };
         let write = |file: &Path, content: &[u8]| {
-            write_private(file, content).map_err(|error| format!("cannot write {}: {error}", file.display()))
+            write_private(file, content).map_err(|source| Obstacle::File { file: file.to_owned(), source })
         };
         write(&page.opener, target::opener(&page.link()).as_bytes())?;
-        write(file, &serde_json::to_vec(&page).map_err(|error| error.to_string())?)?;
+        let record = serde_json::to_vec(&page);
+        write(
+            file,
+            &record.map_err(|error| Obstacle::File { file: file.to_owned(), source: error.into() })?,
+        )?;
         Ok(Self { listener: Some(listener), waiting: None })
     }
 

@@ -31,7 +31,7 @@ use tokio::{
 
 use controller::{GatewayTemplate, Input, RunId};
 
-use super::{Message, servers::Launch};
+use super::{Message, ground::Obstacle, servers::Launch};
 use crate::{
     paths::read_regular,
     process::Process,
@@ -94,7 +94,7 @@ pub(crate) struct Proxied {
 
 impl Proxy {
     /// Whether the program that values ask for can be the gateway.
-    pub(crate) fn check(values: &Values, programs: &Programs) -> Result<(), String> {
+    pub(crate) fn check(values: &Values, programs: &Programs) -> Result<(), Obstacle> {
         match (values.gateway.kind, programs.get(&Program::Haproxy)) {
             (GatewayKind::Haproxy, Some(found)) => haproxy::check_version(found),
             _ => Ok(()),

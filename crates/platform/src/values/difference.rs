@@ -29,7 +29,7 @@ impl Values {
     /// What is set differently than in `before`, in the order of the keys.
     pub fn changes_since(&self, before: &Self) -> Vec<SettingChange> {
         let mut changes = Vec::new();
-        compare("", &before.merged, &self.merged, &mut changes);
+        compare(&mut Vec::new(), &before.merged, &self.merged, &mut changes);
         changes
     }
 }
@@ -81,21 +81,46 @@ pub fn overrides(base: &Table, wanted: &Table) -> Table {
     gone.chain(there).collect()
 }
 
-fn compare(path: &str, before: &Table, after: &Table, changes: &mut Vec<SettingChange>) {
-    let only_before =
-        before.iter().filter(|(key, _)| !after.contains_key(*key)).map(|(key, old)| (key, Some(old), None));
-    let all = after.iter().map(|(key, new)| (key, before.get(key), Some(new)));
-    for (key, old, new) in all.chain(only_before) {
-        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        match (old, new) {
-            (old, new) if same(old, new) => {}
-            (Some(Value::Object(old)), Some(Value::Object(new))) => compare(&path, old, new, changes),
-            (old, new) => {
-                let shown = |value: &Value| shown(&path, value);
-                changes.push(SettingChange { old: old.map(shown), new: new.map(shown), key: path.clone() });
-            }
+/// `path`: the keys that lead to the two tables.
+fn compare<'a>(
+    path: &mut Vec<&'a str>,
+    before: &'a Table,
+    after: &'a Table,
+    changes: &mut Vec<SettingChange>,
+) {
+    // Mostly both have the same keys in the same order, so that none has to be looked up.
+    let mut in_step = before.iter().peekable();
+    let mut common = 0;
+    for (key, new) in after {
+        let next = in_step.next_if(|(next, _)| *next == key);
+        let old = next.map(|(_, old)| old).or_else(|| before.get(key));
+        common += usize::from(old.is_some());
+        compare_one(path, key, (old, Some(new)), changes);
+    }
+    if common < before.len() {
+        for (key, old) in before.iter().filter(|(key, _)| !after.contains_key(*key)) {
+            compare_one(path, key, (Some(old), None), changes);
         }
     }
+}
+
+fn compare_one<'a>(
+    path: &mut Vec<&'a str>,
+    key: &'a str,
+    values: (Option<&'a Value>, Option<&'a Value>),
+    changes: &mut Vec<SettingChange>,
+) {
+    path.push(key);
+    match values {
+        (Some(Value::Object(old)), Some(Value::Object(new))) => compare(path, old, new, changes),
+        (old, new) if same(old, new) => {}
+        (old, new) => {
+            let key = path.join(".");
+            let shown = |value: &Value| shown(&key, value);
+            changes.push(SettingChange { old: old.map(shown), new: new.map(shown), key });
+        }
+    }
+    path.pop();
 }
 
 /// A value without its secrets, by the name of its key.
@@ -150,6 +175,27 @@ mod tests {
         }
         assert_eq!(before.changes_since(&after), expected);
         assert_eq!(before.changes_since(&before), []);
+    }
+
+    #[test]
+    fn keys_that_only_one_side_has_are_found_wherever_they_stand() {
+        let (one, other) =
+            (with(&["tcp.env.AAA=1,tcp.env.MMM=2"]), with(&["tcp.env.BBB=3,tcp.env.MMM=4,tcp.env.ZZZ=5"]));
+        let changes = |before: &Values, after: &Values| -> Vec<String> {
+            let told = |change: SettingChange| {
+                let [old, new] = [change.old, change.new].map(|value| value.unwrap_or(json!("-")));
+                format!("{} {old} {new}", change.key)
+            };
+            after.changes_since(before).into_iter().map(told).collect()
+        };
+        assert_eq!(
+            changes(&one, &other),
+            ["tcp.env.BBB \"-\" 3", "tcp.env.MMM 2 4", "tcp.env.ZZZ \"-\" 5", "tcp.env.AAA 1 \"-\""]
+        );
+        assert_eq!(
+            changes(&other, &one),
+            ["tcp.env.AAA \"-\" 1", "tcp.env.MMM 4 2", "tcp.env.BBB 3 \"-\"", "tcp.env.ZZZ 5 \"-\""]
+        );
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! What actions and events can name, as far as that is known without a platform.
 
 use platform::{
+    PartKind,
     services::ServiceKind,
     target::{Pick, Subject},
 };
 
-use super::PARTS;
 use crate::hint;
 
 const GATEWAY: &str = "gateway";
@@ -18,9 +18,19 @@ fn services() -> impl Iterator<Item = &'static str> {
     ServiceKind::ALL.into_iter().map(ServiceKind::name)
 }
 
+/// What can be stopped and started. Of etcd that is each member, since a given one is somebody else's.
+fn parts() -> impl Iterator<Item = &'static str> {
+    let own = PartKind::ALL.into_iter().filter(|kind| *kind != PartKind::Etcd);
+    own.map(PartKind::name).chain([GATEWAY])
+}
+
+pub(super) fn is_part(name: &str) -> bool {
+    parts().any(|known| known == name)
+}
+
 /// A name that some platform has: of a service, or of a part.
 pub(super) fn named(name: &str) -> Result<(), String> {
-    let names = || services().chain(PARTS);
+    let names = || services().chain(parts());
     if names().any(|known| known == name) {
         return Ok(());
     }
@@ -47,7 +57,7 @@ pub(super) fn subject(text: &str) -> Result<Subject, String> {
         _ if subject.name == GATEWAY => {
             Err(format!("`{subject}`: a gateway is named by its node, as in {GATEWAY}/node-0"))
         }
-        _ if PARTS.contains(&subject.name.as_str()) => {
+        _ if is_part(&subject.name) => {
             Err(format!("`{subject}`: {} is a part and has no replicas", subject.name))
         }
         Pick::Named(replica) => replica_of(&subject.name, replica, [FULLEST, EMPTIEST]).map(|()| subject),

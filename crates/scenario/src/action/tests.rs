@@ -101,6 +101,19 @@ fn mistakes_are_named() {
 }
 
 #[test]
+fn every_part_of_our_own_can_be_stopped_and_started() {
+    for name in
+        platform::PartKind::ALL.map(platform::PartKind::name).into_iter().filter(|name| *name != "etcd")
+    {
+        assert!(read(&format!("{{ at: 1s, do: stop, what: {name} }}")).is_ok(), "{name}");
+        let back = format!("{{ when: {name} started, do: start, what: {name} }}");
+        assert!(read(&back).is_ok(), "{name}");
+    }
+    let error = read("{ at: 1s, do: stop, what: etcd }").unwrap_err();
+    assert!(error.contains("etcd01, etcd02, etcd03, cassandra, gateway"), "{error}");
+}
+
+#[test]
 fn what_cannot_happen_in_the_run_is_named() {
     let place =
         Place { length: Duration::from_mins(1), clients: 10, protocol: Protocol::Tcp, service: "tcp" };

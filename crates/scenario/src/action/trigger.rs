@@ -17,7 +17,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use platform::{Event, EventKind, duration, target::Subject};
 
-use super::{PARTS, known, users};
+use super::{known, users};
 use crate::{changes, hint, name_of, named, spread};
 
 /// Events that are always written so.
@@ -123,7 +123,7 @@ impl Happening {
                 let wanted = match self {
                     Self::Stopped(what) => format!("stop {what}"),
                     // A part takes a while and says so itself.
-                    Self::Started(what) if !PARTS.contains(&what.name.as_str()) => format!("start {what}"),
+                    Self::Started(what) if !known::is_part(&what.name) => format!("start {what}"),
                     Self::UsersJoined => return users::are_users(action, true),
                     Self::UsersLeft => return users::are_users(action, false),
                     _ => return false,

@@ -25,7 +25,7 @@ use crate::{
     child::LISTENER_VARIABLE,
     paths::write_private,
     programs::Found,
-    supervisor::{password, servers::Launch},
+    supervisor::{ground::Obstacle, password, servers::Launch},
 };
 
 pub(super) const READY: &str = "/readyz";
@@ -42,18 +42,13 @@ const NEVER: Duration = Duration::from_hours(24);
 /// It counts milliseconds in 31 bits.
 const LONGEST: Duration = Duration::from_hours(24 * 24);
 
-pub(super) fn check_version(found: &Found) -> Result<(), String> {
+pub(super) fn check_version(found: &Found) -> Result<(), Obstacle> {
     let mut numbers = found.version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     if version >= OLDEST {
         return Ok(());
     }
-    let (major, minor) = OLDEST;
-    Err(format!(
-        "HAProxy at {} is version {}: expected {major}.{minor} or newer, which adds servers while it runs",
-        found.executable.display(),
-        found.version
-    ))
+    Err(Obstacle::OldHaproxy { found: found.clone(), oldest: OLDEST })
 }
 
 /// One for all gateways of the platform, beside their folders.

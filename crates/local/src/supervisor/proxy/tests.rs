@@ -59,7 +59,7 @@ fn our_own_gateway_is_no_proxy_and_an_old_haproxy_is_refused() {
         executable: "/usr/sbin/haproxy".into(),
         home: "/usr/sbin".into(),
     };
-    let error = Proxy::check(&values, &[(Program::Haproxy, found)].into()).unwrap_err();
+    let error = Proxy::check(&values, &[(Program::Haproxy, found)].into()).unwrap_err().to_string();
     assert!(error.contains("2.4.22: expected 2.6 or newer"), "{error}");
 }
 
