@@ -82,6 +82,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let target = platform_source::target(context)?;
     let is_own = args.port.is_some() || args.read_only || context.global.target != TargetKind::Local;
     if !is_own && target.is_up()? {
+        // A browser would wait for the page of a supervisor that hangs, and say nothing.
+        target.snapshot()?;
         let page = local::LocalTarget::new(&context.global.platform)?.page().ok_or_else(|| {
             let again = hint::complete("playctl down, playctl up", &context.global.selection());
             Failure::failed(format!(

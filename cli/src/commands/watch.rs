@@ -7,7 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 use platform::{
-    Target,
+    Target, TargetError,
     target::{EventsFrom, ReplicaPhase, Snapshot},
 };
 
@@ -70,18 +70,38 @@ fn show_present(context: &Context, target: Arc<dyn Target>) -> Result<Option<mps
     }
     let (stop, stopped) = mpsc::channel();
     spawn("present", move || {
-        while let Ok(snapshot) = target.snapshot() {
-            if stopped.try_recv() != Err(mpsc::TryRecvError::Empty) {
-                break;
-            }
-            progress.show("present", &in_words(&snapshot, clock::wall()));
-            let every = if snapshot.target == "cluster" { LOOK_AT_CLUSTER_EVERY } else { LOOK_EVERY };
-            if stopped.recv_timeout(every) != Err(mpsc::RecvTimeoutError::Timeout) {
-                break;
-            }
-        }
+        keep_showing(|| target.snapshot(), |words| progress.show("present", words), &stopped);
     })?;
     Ok(Some(stop))
+}
+
+/// Until `stopped` says so, or what is shown is gone.
+fn keep_showing(
+    look: impl Fn() -> Result<Snapshot, TargetError>,
+    show: impl Fn(&str),
+    stopped: &mpsc::Receiver<()>,
+) {
+    loop {
+        let (words, every) = match look() {
+            Ok(snapshot) => {
+                let is_cluster = snapshot.target == "cluster";
+                (
+                    in_words(&snapshot, clock::wall()),
+                    if is_cluster { LOOK_AT_CLUSTER_EVERY } else { LOOK_EVERY },
+                )
+            }
+            Err(TargetError::Interrupted | TargetError::NotRunning { .. }) => break,
+            // Later it may answer again; until then the last words would be wrong.
+            Err(error) => (error.to_string(), LOOK_EVERY),
+        };
+        if stopped.try_recv() != Err(mpsc::TryRecvError::Empty) {
+            break;
+        }
+        show(&words);
+        if stopped.recv_timeout(every) != Err(mpsc::RecvTimeoutError::Timeout) {
+            break;
+        }
+    }
 }
 
 /// `tcp 4,210 connections on 2 of 2 · next sync in 8 s`
@@ -109,4 +129,27 @@ fn in_words(snapshot: &Snapshot, now: Timestamp) -> String {
         words.push(format!("next sync in {} s", at.duration_since(now).as_secs().max(0)));
     }
     words.join(" · ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use super::*;
+
+    #[test]
+    fn what_does_not_answer_is_asked_again_and_its_last_numbers_do_not_stay() {
+        let (stop, stopped) = mpsc::channel();
+        let stop = Cell::new(Some(stop));
+        let shown = RefCell::new(Vec::new());
+        let look = || Err(TargetError::Other { message: format!("failure {}", shown.borrow().len()) });
+        let show = |words: &str| {
+            shown.borrow_mut().push(words.to_owned());
+            if shown.borrow().len() == 2 {
+                drop(stop.take());
+            }
+        };
+        keep_showing(look, show, &stopped);
+        assert_eq!(*shown.borrow(), ["failure 0", "failure 1"]);
+    }
 }

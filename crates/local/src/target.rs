@@ -4,7 +4,12 @@ mod inputs;
 mod launch;
 mod teardown;
 
-use std::{fmt, ops::ControlFlow, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    ops::ControlFlow,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -171,7 +176,18 @@ impl LocalTarget {
     fn connect(&self) -> Result<Option<Connection>, TargetError> {
         // The supervisor may have been started from a session with another runtime directory.
         let socket = self.recorded().map_or_else(|| self.own.socket.clone(), |traces| traces.socket);
-        match control::connect(&socket) {
+        let asked = clock::now();
+        let connected = loop {
+            match control::connect(&socket) {
+                // It takes no connections, and many wait already.
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    self.go_on_waiting(asked)?;
+                    leftovers::pause();
+                }
+                connected => break connected,
+            }
+        };
+        match connected {
             Ok(stream) => Ok(Some(Connection::new(stream))),
             // Nobody there, or a socket that a killed supervisor left.
             Err(error)
@@ -221,14 +237,20 @@ impl LocalTarget {
             if let Some(reply) = connection.reply_within(Some(ASK_EVERY))? {
                 return Ok(reply);
             }
-            let waited = asked.elapsed();
-            if self.on_wait.as_ref().is_some_and(|on_wait| on_wait(waited).is_break()) {
-                return Err(TargetError::Interrupted);
-            }
-            if waited >= ANSWER_DEADLINE {
-                return Err(self.no_answer(waited));
-            }
+            self.go_on_waiting(asked)?;
         }
+    }
+
+    /// Fails if the user does not want to wait any longer, or the supervisor has not answered for too long.
+    fn go_on_waiting(&self, asked: Instant) -> Result<(), TargetError> {
+        let waited = asked.elapsed();
+        if self.on_wait.as_ref().is_some_and(|on_wait| on_wait(waited).is_break()) {
+            return Err(TargetError::Interrupted);
+        }
+        if waited >= ANSWER_DEADLINE {
+            return Err(self.no_answer(waited));
+        }
+        Ok(())
     }
 
     fn no_answer(&self, waited: Duration) -> TargetError {

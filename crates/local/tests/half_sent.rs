@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use local::embedded::{elasticsearch, kafka, memcached};
+use local::embedded::{elasticsearch, kafka, memcached, redis};
 use rustix::process::{Resource, getrlimit};
 
 const CLIENTS: usize = 10_000;
@@ -76,10 +76,60 @@ fn attack(name: &str, address: SocketAddr, request: &[u8], is_served: impl Fn())
     );
     drop(attackers);
     is_served();
-    let above_idle = |key| memory(key).saturating_sub(idle);
-    let peak = above_idle("VmHWM");
-    assert!(peak <= ALLOWED, "{name}: {} MiB above idle for {clients} half-sent requests", peak / MEBIBYTE);
-    println!("{name}: {clients} half-sent requests, at most {} MiB above idle", peak / MEBIBYTE);
+    check_peak(name, idle);
+}
+
+/// `idle`: what the process had before.
+fn check_peak(name: &str, idle: u64) {
+    let above_idle = |key| memory(key).saturating_sub(idle) / MEBIBYTE;
+    let (peak, now) = (above_idle("VmHWM"), above_idle("VmRSS"));
+    assert!(peak <= ALLOWED / MEBIBYTE, "{name}: {peak} MiB above idle");
+    println!("{name}: at most {peak} MiB above idle, {now} MiB afterwards");
+}
+
+/// Clients that subscribe and never read, each to a channel of its own.
+fn attack_by_subscribing(address: SocketAddr) {
+    const SUBSCRIBERS: usize = 20;
+    // More than the kernel keeps for each of them.
+    const MESSAGES: usize = 400;
+    let payload = vec![b'x'; 60_000];
+    let idle = memory("VmRSS");
+    fs::write("/proc/self/clear_refs", "5").unwrap();
+    let mut publisher = TcpStream::connect(address).unwrap();
+    publisher.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut subscribers = Vec::new();
+    for number in 0..SUBSCRIBERS {
+        let mut subscriber = TcpStream::connect(address).unwrap();
+        subscriber.write_all(format!("SUBSCRIBE channel-{number}\r\n").as_bytes()).unwrap();
+        // It listens once its answer has come.
+        assert!(subscriber.read(&mut [0; 256]).unwrap() > 0);
+        subscribers.push(subscriber);
+        let head =
+            format!("*3\r\n$7\r\nPUBLISH\r\n${}\r\nchannel-{number}\r\n", format!("channel-{number}").len());
+        let publish = [head.as_bytes(), b"$60000\r\n", &payload, b"\r\n"].concat();
+        for _ in 0..MESSAGES {
+            publisher.write_all(&publish).unwrap();
+            assert!(publisher.read(&mut [0; 64]).unwrap() > 0);
+        }
+    }
+    drop(subscribers);
+    check_peak("Redis' subscribers", idle);
+}
+
+/// A command's name that is as long as a word can be and not text.
+fn attack_by_a_name(address: SocketAddr) {
+    const LENGTH: usize = 8_000_000;
+    let idle = memory("VmRSS");
+    fs::write("/proc/self/clear_refs", "5").unwrap();
+    let mut client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(format!("*1\r\n${LENGTH}\r\n").as_bytes()).unwrap();
+    client.write_all(&vec![0xff; LENGTH]).unwrap();
+    client.write_all(b"\r\n").unwrap();
+    let mut answer = [0; 1024];
+    let read = client.read(&mut answer).unwrap();
+    assert!(answer[..read].ends_with(b"\r\n"), "a short answer");
+    check_peak("Redis' long names", idle);
 }
 
 /// One request, and whether its answer has this in it.
@@ -122,6 +172,15 @@ fn half_sent_requests_cost_little_memory_and_keep_nobody_out() {
         },
     );
     drop(elasticsearch);
+
+    let redis = redis::Server::bind(any).unwrap();
+    let address = redis.address();
+    let ping = || answers(address, b"PING\r\n", "+PONG");
+    attack("Redis", address, &[b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1000000\r\n", &filling[..]].concat(), ping);
+    attack_by_subscribing(address);
+    attack_by_a_name(address);
+    ping();
+    drop(redis);
 
     let kafka = kafka::Broker::start(&["general-logs"]).unwrap();
     let address: SocketAddr = kafka.bootstrap_servers().parse().unwrap();

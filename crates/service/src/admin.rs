@@ -22,6 +22,7 @@ use prometheus_client::registry::Registry;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
+use self::exposition::Exposition;
 use crate::readiness::Readiness;
 use crate::{listen, shed};
 
@@ -33,11 +34,11 @@ pub struct Pages {
 impl Pages {
     /// `/healthz` (200 while the process can answer), `/readyz` (200 or 503, with reasons) and `/metrics`.
     pub fn new(readiness: Readiness, metrics: Registry) -> Self {
-        let metrics = Arc::new(metrics);
+        let metrics = Arc::new(Exposition::new(metrics));
         let router = Router::new()
             .route("/healthz", get(|| async { "ok\n" }))
             .route("/readyz", get(move || std::future::ready(readyz(&readiness))))
-            .route("/metrics", get(move |headers: HeaderMap| std::future::ready(render(&metrics, &headers))));
+            .route("/metrics", get(move |headers: HeaderMap| render(Arc::clone(&metrics), headers)));
         Self { router }
     }
 
@@ -90,8 +91,8 @@ fn readyz(readiness: &Readiness) -> impl IntoResponse + use<> {
     (status, readiness.describe())
 }
 
-fn render(metrics: &Registry, request: &HeaderMap) -> impl IntoResponse + use<> {
-    match exposition::of(metrics, request) {
+async fn render(metrics: Arc<Exposition>, request: HeaderMap) -> impl IntoResponse + use<> {
+    match metrics.answer(&request).await {
         Ok((media_type, text)) => ([(header::CONTENT_TYPE, media_type)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("cannot write the metrics: {error}\n"))
             .into_response(),

@@ -1,17 +1,22 @@
 //! What clients send: ids in paths, and bodies.
 
-use axum::body::{self, Body};
+use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
-use http_body_util::LengthLimitError;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 use service::problem::{Fault, Problem};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
 use crate::object::{Content, Table};
 
 /// The longest body: a profile with as many users as it may have, written generously.
 pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// What of each body is not counted against [`LONG_BYTES_MAX`], so that few long ones cannot keep the short ones out.
+const SHORT_BYTES: usize = 16 * 1024;
+/// Bytes of bodies beyond that, of all clients: each may send slowly, or not to the end.
+pub(crate) const LONG_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The longest name of a user.
 const NAME_BYTES_MAX: usize = 1024;
 /// Users of one profile.
@@ -37,20 +42,17 @@ fn uuid(text: &str) -> Option<Uuid> {
     Uuid::try_parse(text).ok().filter(|_| text.len() == UUID_CHARS)
 }
 
-/// What to store, from a request's body.
-pub(crate) async fn content(table: Table, request: Request<Body>) -> Result<Content, Problem> {
+/// What to store, from a request's body. `room`: for the bytes of long bodies.
+pub(crate) async fn content(
+    table: Table,
+    request: Request<Body>,
+    room: &Semaphore,
+) -> Result<Content, Problem> {
     if !is_json(request.headers()) {
         let detail = "expected a body in JSON, with Content-Type: application/json";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
-    let bytes = body::to_bytes(request.into_body(), BODY_BYTES_MAX).await.map_err(|error| {
-        if error.into_inner().is::<LengthLimitError>() {
-            let detail = format!("the body is too long: expected {BODY_BYTES_MAX} bytes at most");
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
-        } else {
-            Problem::new(StatusCode::BAD_REQUEST, "the body did not arrive in full, or not in time")
-        }
-    })?;
+    let (bytes, _held) = whole(request.into_body(), room).await?;
     let body: Value = serde_json::from_slice(&bytes).map_err(|error| {
         Problem::new(StatusCode::BAD_REQUEST, format!("the body is not valid JSON: {error}"))
     })?;
@@ -60,6 +62,37 @@ pub(crate) async fn content(table: Table, request: Request<Body>) -> Result<Cont
         Some(content) => Ok(content),
         None => Err(Problem::invalid(faults.0)),
     }
+}
+
+/// The whole body, and its place in `room`.
+async fn whole(body: Body, room: &Semaphore) -> Result<(Vec<u8>, Option<SemaphorePermit<'_>>), Problem> {
+    let mut body = Limited::new(body, BODY_BYTES_MAX);
+    let (mut bytes, mut held) = (Vec::new(), None::<SemaphorePermit<'_>>);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                let detail = format!("the body is too long: expected {BODY_BYTES_MAX} bytes at most");
+                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+            } else {
+                Problem::new(StatusCode::BAD_REQUEST, "the body did not arrive in full, or not in time")
+            }
+        })?;
+        let Ok(piece) = frame.into_data() else { continue };
+        let counted = held.as_ref().map_or(0, SemaphorePermit::num_permits);
+        let more = (bytes.len() + piece.len()).saturating_sub(SHORT_BYTES + counted);
+        if more > 0 {
+            let Ok(more) = room.try_acquire_many(more as u32) else {
+                let detail = "too many long bodies at a time";
+                return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
+            };
+            match &mut held {
+                Some(held) => held.merge(more),
+                None => held = Some(more),
+            }
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok((bytes, held))
 }
 
 /// JSON is UTF-8; another character set is not understood.
@@ -183,6 +216,22 @@ mod tests {
         let content = read(table, body, &mut faults);
         assert!(faults.0.is_empty(), "{:?}", faults.0);
         content.unwrap()
+    }
+
+    #[tokio::test]
+    async fn long_bodies_share_their_room_and_leave_some_to_short_ones() {
+        let room = Semaphore::new(100);
+        let body = |bytes: usize| Body::from(vec![b'x'; bytes]);
+        let (first, held) = whole(body(SHORT_BYTES + 60), &room).await.unwrap();
+        assert_eq!((first.len(), room.available_permits()), (SHORT_BYTES + 60, 40));
+        let refused = whole(body(SHORT_BYTES + 41), &room).await.unwrap_err();
+        assert_eq!((refused.status(), room.available_permits()), (StatusCode::SERVICE_UNAVAILABLE, 40));
+        assert_eq!(whole(body(SHORT_BYTES), &room).await.unwrap().0.len(), SHORT_BYTES);
+        drop(held);
+        assert_eq!(whole(body(SHORT_BYTES + 41), &room).await.unwrap().0.len(), SHORT_BYTES + 41);
+        assert_eq!(room.available_permits(), 100);
+        let too_long = whole(body(BODY_BYTES_MAX + 1), &room).await.unwrap_err();
+        assert_eq!(too_long.status(), StatusCode::PAYLOAD_TOO_LARGE);
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub(crate) struct App<R> {
     turns: Arc<Semaphore>,
     pages: Arc<Semaphore>,
     lists: Arc<Semaphore>,
+    /// Bytes of long bodies.
+    bodies: Semaphore,
 }
 
 /// What settings say about answers.
@@ -69,6 +71,7 @@ impl<R: Repository> App<R> {
             turns: Arc::new(Semaphore::new(REQUESTS_AT_A_TIME)),
             pages: Arc::new(Semaphore::new(PAGES_AT_A_TIME)),
             lists: Arc::new(Semaphore::new(LISTS_MAX)),
+            bodies: Semaphore::new(body::LONG_BYTES_MAX),
         }
     }
 
@@ -203,7 +206,7 @@ async fn store<R: Repository>(
         Some(id) => body::id(&text(id)?)?,
         None => Uuid::new_v4(),
     };
-    let object = Object { id, content: body::content(table, request).await? };
+    let object = Object { id, content: body::content(table, request, &app.bodies).await? };
     let _turn = app.turn(&app.turns).await?;
     app.repository.put(&object).await?;
     Ok(json(&object))

@@ -13,6 +13,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use socket2::{Domain, SockAddr, Socket, Type};
+
 const PATH_MAX: usize = 107;
 
 /// Listens at `path`, which must not exist.
@@ -20,8 +22,16 @@ pub(crate) fn bind(path: &Path) -> io::Result<UnixListener> {
     by_short_path(path, |path| UnixListener::bind(path))
 }
 
+/// Does not wait for the other side: if it takes no connections and its queue of them is full, the error is
+/// [`io::ErrorKind::WouldBlock`].
 pub(crate) fn connect(path: &Path) -> io::Result<UnixStream> {
-    by_short_path(path, |path| UnixStream::connect(path))
+    by_short_path(path, |path| {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.connect(&SockAddr::unix(path)?)?;
+        socket.set_nonblocking(false)?;
+        Ok(socket.into())
+    })
 }
 
 /// Receives datagrams at `path`, which must not exist.
@@ -65,6 +75,19 @@ mod tests {
         listener.accept().unwrap().0.read_exact(&mut byte).unwrap();
         assert_eq!(&byte, b"x");
         assert!(path.exists());
+    }
+
+    #[test]
+    fn a_full_queue_keeps_nobody_waiting() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("p.sock");
+        let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        listener.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        listener.listen(1).unwrap();
+        let error = (0..1000).find_map(|_| connect(&path).err()).unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "{error}");
+        drop(listener.accept().unwrap());
+        drop(connect(&path).unwrap());
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use std::{
     collections::BTreeMap,
-    io,
+    fmt, io,
     pin::pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -113,6 +113,12 @@ pub(super) struct Guest {
     room: Arc<Room>,
 }
 
+impl fmt::Debug for Guest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Guest").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
 impl Guest {
     /// A client has come; and what tells it to leave.
     pub(super) fn enter(room: &Arc<Room>) -> (Self, Arc<Notify>) {
@@ -140,6 +146,11 @@ impl Guest {
         }
         drop(inner);
         self.room.given_back.notify_waiters();
+    }
+
+    /// It has to go: its connection ends at whatever it waits for.
+    pub(super) fn tell_to_leave(&self) {
+        self.room.inner.lock().tell_to_leave(self.id);
     }
 
     /// A request was complete, or an answer was taken.

@@ -8,6 +8,9 @@
 mod channels;
 mod commands;
 mod connection;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod glob;
 mod resp;
 mod store;

@@ -23,8 +23,10 @@ impl LocalTarget {
     pub(super) fn take_down(&self, grace: bool) -> Result<(), TargetError> {
         let started = clock::now();
         let mut connection = loop {
-            if let Some(connection) = self.connect()? {
-                break connection;
+            match self.connect() {
+                Ok(Some(connection)) => break connection,
+                Ok(None) => {}
+                Err(error) => return self.end_hanging(error),
             }
             if !self.is_running() {
                 return self.clear_stale();

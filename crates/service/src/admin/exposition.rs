@@ -4,18 +4,87 @@
 //! classic text names a family as its samples are named (`messages_total`) where `OpenMetrics` leaves the suffix out,
 //! and knows neither `# UNIT` nor `# EOF`.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use axum::body::Bytes;
 use axum::http::{HeaderMap, header};
 use prometheus_client::{encoding::text, registry::Registry};
+use tokio::sync::Mutex;
 
 const OPEN_METRICS: &str = "application/openmetrics-text";
 const OPEN_METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const CLASSIC_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The metrics as the client asked for them: media type and text.
-pub(super) fn of(metrics: &Registry, request: &HeaderMap) -> Result<(&'static str, String), std::fmt::Error> {
+/// After a page was made, no other is made for so many times as long as that took: meanwhile probes are answered.
+const REST: u32 = 4;
+
+/// The page of a registry. Making one can be costly, and any number of clients may ask for it. So clients that wait at the
+/// same time share one, which was begun after each of them had asked.
+#[derive(Debug)]
+pub(super) struct Exposition {
+    metrics: Registry,
+    asked: AtomicU64,
+    made: Mutex<Made>,
+}
+
+#[derive(Debug, Default)]
+struct Made {
+    /// For the requests up to this number; and until when making the next one has to wait.
+    upto: u64,
+    rests_until: Option<Instant>,
+    /// Kept while somebody else waits for it.
+    page: Option<Result<Page, std::fmt::Error>>,
+}
+
+#[derive(Debug, Clone)]
+struct Page {
+    classic: Bytes,
+    open_metrics: Bytes,
+}
+
+impl Exposition {
+    pub(super) fn new(metrics: Registry) -> Self {
+        Self { metrics, asked: AtomicU64::new(0), made: Mutex::default() }
+    }
+
+    /// The metrics as the client asked for them: media type and text.
+    pub(super) async fn answer(&self, request: &HeaderMap) -> Result<(&'static str, Bytes), std::fmt::Error> {
+        let number = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut made = self.made.lock().await;
+        let page = match &made.page {
+            Some(page) if made.upto >= number => page.clone(),
+            _ => {
+                if let Some(until) = made.rests_until.take() {
+                    tokio::time::sleep_until(until.into()).await;
+                }
+                let (upto, began) = (self.asked.load(Ordering::Relaxed), clock::now());
+                let page = make(&self.metrics);
+                let ended = clock::now();
+                made.rests_until = Some(ended + REST * (ended - began));
+                made.page = Some(page.clone());
+                made.upto = upto;
+                page
+            }
+        };
+        // They come in the order in which they asked.
+        if made.upto <= number {
+            made.page = None;
+        }
+        drop(made);
+        let page = page?;
+        Ok(if wants_open_metrics(request) {
+            (OPEN_METRICS_TYPE, page.open_metrics)
+        } else {
+            (CLASSIC_TYPE, page.classic)
+        })
+    }
+}
+
+fn make(metrics: &Registry) -> Result<Page, std::fmt::Error> {
     let mut page = String::new();
     text::encode(&mut page, metrics)?;
-    Ok(if wants_open_metrics(request) { (OPEN_METRICS_TYPE, page) } else { (CLASSIC_TYPE, classic(&page)) })
+    Ok(Page { classic: classic(&page).into(), open_metrics: page.into() })
 }
 
 /// Prometheus lists the formats it accepts by preference, with `OpenMetrics` before the classic text.
@@ -64,8 +133,11 @@ fn add(out: &mut String, words: &[&str]) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram};
     use prometheus_client::registry::Unit;
+    use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 
     use super::*;
 
@@ -81,7 +153,46 @@ mod tests {
         metrics.register_with_unit("took", "Time", Unit::Seconds, took);
         let mut request = HeaderMap::new();
         request.insert(header::ACCEPT, accept.parse().unwrap());
-        of(&metrics, &request).unwrap()
+        let answer = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap()
+            .block_on(Exposition::new(metrics).answer(&request));
+        let (kind, page) = answer.unwrap();
+        (kind, String::from_utf8(page.to_vec()).unwrap())
+    }
+
+    /// Costs some time to read, and counts how often it is.
+    #[derive(Debug)]
+    struct Costly(std::sync::Arc<AtomicU64>);
+
+    impl Collector for Costly {
+        fn encode(&self, _: DescriptorEncoder<'_>) -> std::fmt::Result {
+            let began = clock::now();
+            while began.elapsed() < Duration::from_millis(1) {
+                std::hint::spin_loop();
+            }
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn many_that_ask_at_once_share_a_page_and_one_that_asks_later_gets_its_own() {
+        let mut metrics = Registry::default();
+        let made = std::sync::Arc::new(AtomicU64::new(0));
+        metrics.register_collector(Box::new(Costly(std::sync::Arc::clone(&made))));
+        let exposition = Exposition::new(metrics);
+        let request = HeaderMap::new();
+        let at_once = futures_util::future::join_all((0..1000).map(|_| exposition.answer(&request)));
+        assert!(at_once.await.iter().all(Result::is_ok));
+        let shared = made.load(Ordering::Relaxed);
+        assert!(shared <= 2, "made {shared} times");
+        for later in 1..=3 {
+            exposition.answer(&request).await.unwrap();
+            assert_eq!(made.load(Ordering::Relaxed), shared + later);
+        }
+        assert!(exposition.made.lock().await.page.is_none(), "nothing is kept for nobody");
     }
 
     #[test]

@@ -1,12 +1,21 @@
 //! Messages for those who listen at the moment.
+//!
+//! Subscriptions and the messages that wait have bounds for all clients together; at the bound on messages the client
+//! goes for which most wait.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
+
+use crate::embedded::guests::Guest;
 
 /// Messages that may wait for one subscriber. A subscriber that falls behind further is let go, as by a real Redis.
 const WAITING_MAX: usize = 1024;
+/// Bytes of messages that may wait, for all subscribers.
+const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Channels that clients may listen to, counted once for each listener.
+const SUBSCRIPTIONS_MAX: usize = 16_384;
 
 /// A message, as it is written to a subscriber.
 pub(super) type Message = Arc<[u8]>;
@@ -16,8 +25,12 @@ pub(super) type Subscriber = u64;
 
 #[derive(Debug)]
 struct Subscriptions {
-    messages: mpsc::Sender<Message>,
+    guest: Guest,
     channels: BTreeSet<Box<[u8]>>,
+    waiting: VecDeque<Message>,
+    /// Of the messages that wait.
+    bytes: usize,
+    arrived: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -25,32 +38,61 @@ pub(super) struct Channels {
     last: Subscriber,
     subscribers: HashMap<Subscriber, Subscriptions>,
     by_channel: HashMap<Box<[u8]>, BTreeSet<Subscriber>>,
+    /// Sums over all subscribers.
+    subscriptions: usize,
+    bytes: usize,
 }
 
 impl Channels {
-    /// A connection that listens to nothing yet. Its messages come out of the receiver, which ends when it is let go.
-    pub(super) fn enter(&mut self) -> (Subscriber, mpsc::Receiver<Message>) {
-        self.last += 1;
-        let (messages, receiver) = mpsc::channel(WAITING_MAX);
-        self.subscribers.insert(self.last, Subscriptions { messages, channels: BTreeSet::new() });
-        (self.last, receiver)
+    #[cfg(feature = "fuzzing")]
+    pub(super) fn is_empty(&self) -> bool {
+        self.subscribers.is_empty()
+            && self.by_channel.is_empty()
+            && (self.subscriptions, self.bytes) == (0, 0)
     }
 
-    /// Returns to how many channels the subscriber listens.
-    pub(super) fn subscribe(&mut self, subscriber: Subscriber, channel: &[u8]) -> usize {
-        let Some(subscriptions) = self.subscribers.get_mut(&subscriber) else { return 0 };
-        subscriptions.channels.insert(channel.into());
-        self.by_channel.entry(channel.into()).or_default().insert(subscriber);
-        subscriptions.channels.len()
+    /// A connection that listens to nothing yet, and what tells it that a message has arrived.
+    pub(super) fn enter(&mut self, guest: Guest) -> (Subscriber, Arc<Notify>) {
+        self.last += 1;
+        let arrived = Arc::new(Notify::new());
+        let subscriptions = Subscriptions {
+            guest,
+            channels: BTreeSet::new(),
+            waiting: VecDeque::new(),
+            bytes: 0,
+            arrived: Arc::clone(&arrived),
+        };
+        self.subscribers.insert(self.last, subscriptions);
+        (self.last, arrived)
+    }
+
+    /// Returns to how many channels the subscriber listens; `None`: there is no room for another.
+    pub(super) fn subscribe(&mut self, subscriber: Subscriber, channel: &[u8]) -> Option<usize> {
+        let subscriptions = self.subscribers.get_mut(&subscriber)?;
+        if !subscriptions.channels.contains(channel) {
+            if self.subscriptions == SUBSCRIPTIONS_MAX {
+                return None;
+            }
+            self.subscriptions += 1;
+            subscriptions.channels.insert(channel.into());
+            self.by_channel.entry(channel.into()).or_default().insert(subscriber);
+        }
+        Some(subscriptions.channels.len())
     }
 
     /// Returns to how many channels the subscriber still listens.
     pub(super) fn unsubscribe(&mut self, subscriber: Subscriber, channel: &[u8]) -> usize {
-        self.forget(subscriber, channel);
-        self.subscribers.get_mut(&subscriber).map_or(0, |subscriptions| {
-            subscriptions.channels.remove(channel);
-            subscriptions.channels.len()
-        })
+        let Some(subscriptions) = self.subscribers.get_mut(&subscriber) else { return 0 };
+        let was_there = subscriptions.channels.remove(channel);
+        let left = subscriptions.channels.len();
+        if was_there {
+            self.forget(subscriber, channel);
+        }
+        left
+    }
+
+    pub(super) fn is_listening(&self, subscriber: Subscriber) -> bool {
+        self.subscribers.get(&subscriber).is_some_and(|subscriptions| !subscriptions.channels.is_empty())
     }
 
     pub(super) fn channels_of(&self, subscriber: Subscriber) -> Vec<Box<[u8]>> {
@@ -58,9 +100,19 @@ impl Channels {
         subscriptions.map_or_else(Vec::new, |subscriptions| subscriptions.channels.iter().cloned().collect())
     }
 
+    /// The next message for a subscriber.
+    pub(super) fn next(&mut self, subscriber: Subscriber) -> Option<Message> {
+        let subscriptions = self.subscribers.get_mut(&subscriber)?;
+        let message = subscriptions.waiting.pop_front()?;
+        subscriptions.bytes -= message.len();
+        self.bytes -= message.len();
+        Some(message)
+    }
+
     /// A connection is gone, or is let go.
     pub(super) fn leave(&mut self, subscriber: Subscriber) {
         if let Some(subscriptions) = self.subscribers.remove(&subscriber) {
+            self.bytes -= subscriptions.bytes;
             for channel in &subscriptions.channels {
                 self.forget(subscriber, channel);
             }
@@ -68,6 +120,7 @@ impl Channels {
     }
 
     fn forget(&mut self, subscriber: Subscriber, channel: &[u8]) {
+        self.subscriptions -= 1;
         if let Some(listeners) = self.by_channel.get_mut(channel) {
             listeners.remove(&subscriber);
             if listeners.is_empty() {
@@ -76,67 +129,137 @@ impl Channels {
         }
     }
 
+    /// Its connection ends, also while a message is being written to it, and what waits for it is given back.
+    fn let_go(&mut self, subscriber: Subscriber) {
+        if let Some(subscriptions) = self.subscribers.get(&subscriber) {
+            subscriptions.guest.tell_to_leave();
+        }
+        self.leave(subscriber);
+    }
+
     /// Returns how many got the message. Those who have stopped reading are let go.
     pub(super) fn publish(&mut self, channel: &[u8], message: &Message) -> usize {
-        let listeners = self.by_channel.get(channel).into_iter().flatten();
-        let takes = |subscriber: &Subscriber| {
-            let subscriptions = self.subscribers.get(subscriber);
-            subscriptions.is_some_and(|some| some.messages.try_send(Arc::clone(message)).is_ok())
-        };
-        let (received, behind): (Vec<Subscriber>, Vec<Subscriber>) = listeners.copied().partition(takes);
-        for subscriber in behind {
-            self.leave(subscriber);
+        let listeners: Vec<Subscriber> =
+            self.by_channel.get(channel).into_iter().flatten().copied().collect();
+        let mut received = 0;
+        for subscriber in listeners {
+            while self.bytes + message.len() > WAITING_BYTES_MAX {
+                let Some(most) = self.most_behind() else { break };
+                self.let_go(most);
+            }
+            // It may just have been let go itself.
+            let Some(subscriptions) = self.subscribers.get_mut(&subscriber) else { continue };
+            if subscriptions.waiting.len() == WAITING_MAX {
+                self.let_go(subscriber);
+                continue;
+            }
+            subscriptions.waiting.push_back(Arc::clone(message));
+            subscriptions.bytes += message.len();
+            subscriptions.arrived.notify_one();
+            self.bytes += message.len();
+            received += 1;
         }
-        received.len()
+        received
+    }
+
+    /// For whom most bytes wait, if any do.
+    fn most_behind(&self) -> Option<Subscriber> {
+        let behind = self.subscribers.iter().filter(|(_, subscriptions)| subscriptions.bytes > 0);
+        behind
+            .max_by_key(|(subscriber, subscriptions)| (subscriptions.bytes, **subscriber))
+            .map(|(id, _)| *id)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::mpsc::error::TryRecvError;
-
     use super::*;
+    use crate::embedded::guests::{Limits, Room};
 
     fn message() -> Message {
         Message::from(&b"x"[..])
     }
 
+    /// Connections that subscribe, and what tells each to leave.
+    fn enter(channels: &mut Channels, room: &Arc<Room>) -> (Subscriber, Arc<Notify>) {
+        let (guest, leave) = Guest::enter(room);
+        (channels.enter(guest).0, leave)
+    }
+
+    fn room() -> Arc<Room> {
+        Arc::new(Room::new(Limits { connections: 1024, bytes: 1024 }))
+    }
+
     #[test]
     fn messages_reach_those_who_listen_now() {
-        let mut channels = Channels::default();
+        let (mut channels, room) = (Channels::default(), room());
         assert_eq!(channels.publish(b"c", &message()), 0);
-        let (one, mut ones) = channels.enter();
-        let (two, mut twos) = channels.enter();
-        assert_eq!(channels.subscribe(one, b"c"), 1);
-        assert_eq!(channels.subscribe(one, b"c"), 1);
-        assert_eq!(channels.subscribe(one, b"d"), 2);
-        assert_eq!(channels.subscribe(two, b"c"), 1);
+        let (one, _) = enter(&mut channels, &room);
+        let (two, _) = enter(&mut channels, &room);
+        assert_eq!(channels.subscribe(one, b"c"), Some(1));
+        assert_eq!(channels.subscribe(one, b"c"), Some(1));
+        assert_eq!(channels.subscribe(one, b"d"), Some(2));
+        assert_eq!(channels.subscribe(two, b"c"), Some(1));
         assert_eq!(channels.publish(b"c", &message()), 2);
         assert_eq!(channels.unsubscribe(one, b"c"), 1);
+        assert_eq!(channels.unsubscribe(one, b"c"), 1);
         assert_eq!(channels.publish(b"c", &message()), 1);
+        assert!(channels.next(one).is_some() && channels.next(one).is_none());
+        assert!(channels.next(two).is_some() && channels.next(two).is_some() && channels.next(two).is_none());
         channels.leave(two);
         channels.leave(one);
         assert_eq!(channels.publish(b"c", &message()), 0);
         assert!(channels.by_channel.is_empty() && channels.subscribers.is_empty());
-        assert!(ones.try_recv().is_ok() && ones.try_recv() == Err(TryRecvError::Disconnected));
-        assert!(twos.try_recv().is_ok() && twos.try_recv().is_ok() && twos.try_recv().is_err());
+        assert_eq!((channels.subscriptions, channels.bytes), (0, 0));
     }
 
-    #[test]
-    fn whoever_does_not_read_is_let_go() {
-        let mut channels = Channels::default();
-        let (slow, mut messages) = channels.enter();
-        let (quick, mut others) = channels.enter();
+    #[tokio::test]
+    async fn who_does_not_read_is_let_go() {
+        let (mut channels, room) = (Channels::default(), room());
+        let (slow, told) = enter(&mut channels, &room);
+        let (quick, _) = enter(&mut channels, &room);
         channels.subscribe(slow, b"c");
         channels.subscribe(quick, b"c");
         for _ in 0..WAITING_MAX {
             assert_eq!(channels.publish(b"c", &message()), 2);
-            others.try_recv().unwrap();
+            channels.next(quick).unwrap();
         }
         assert_eq!(channels.publish(b"c", &message()), 1);
-        for _ in 0..WAITING_MAX {
-            messages.try_recv().unwrap();
+        told.notified().await;
+        assert!(channels.next(slow).is_none());
+    }
+
+    #[tokio::test]
+    async fn few_large_messages_count_as_many_small_ones() {
+        let (mut channels, room) = (Channels::default(), room());
+        let large = Message::from(vec![0; 64 * 1024]);
+        let (slow, told) = enter(&mut channels, &room);
+        let (quick, _) = enter(&mut channels, &room);
+        channels.subscribe(slow, b"c");
+        channels.subscribe(quick, b"c");
+        let mut published = 0;
+        while channels.is_listening(slow) {
+            assert!(channels.publish(b"c", &large) > 0);
+            assert!(channels.bytes <= WAITING_BYTES_MAX);
+            channels.next(quick).unwrap();
+            published += 1;
         }
-        assert_eq!(messages.try_recv(), Err(TryRecvError::Disconnected));
+        assert_eq!(published, WAITING_BYTES_MAX / large.len());
+        told.notified().await;
+        assert_eq!((channels.publish(b"c", &large), channels.bytes), (1, large.len()));
+    }
+
+    #[test]
+    fn subscriptions_have_a_bound_for_all_together() {
+        let (mut channels, room) = (Channels::default(), room());
+        let (one, _) = enter(&mut channels, &room);
+        let (two, _) = enter(&mut channels, &room);
+        for number in 0..SUBSCRIPTIONS_MAX {
+            assert_eq!(channels.subscribe(one, number.to_string().as_bytes()), Some(number + 1));
+        }
+        assert_eq!(channels.subscribe(two, b"one more"), None);
+        assert_eq!(channels.subscribe(one, b"0"), Some(SUBSCRIPTIONS_MAX));
+        channels.leave(one);
+        assert_eq!(channels.subscribe(two, b"one more"), Some(1));
     }
 }

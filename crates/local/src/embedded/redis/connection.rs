@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 
-use super::channels::{Message, Subscriber};
+use super::channels::Subscriber;
 use super::resp::{self, Request};
 use super::store::Store;
 use super::transaction::{Transaction, Watcher};
@@ -18,16 +18,21 @@ use crate::embedded::guests::Guest;
 const FLUSH_AT: usize = 64 * 1024;
 /// What is read at least.
 const READ_MIN: usize = 4096;
+/// The longest message, with its channel's name.
+pub(super) const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// A command's name is read up to here.
+const NAME_BYTES_MAX: usize = 64;
 
 pub(super) async fn serve(stream: TcpStream, guest: Guest, database: Arc<Database>) -> io::Result<()> {
-    let mut client = Client { database, listening: None, transaction: None, watcher: None };
+    let mut client = Client::new(database, guest.clone());
     client.converse(stream, &guest).await
 }
 
-struct Client {
+pub(super) struct Client {
     database: Arc<Database>,
-    /// From the first `SUBSCRIBE` on.
-    listening: Option<(Subscriber, mpsc::Receiver<Message>)>,
+    guest: Guest,
+    /// From the first `SUBSCRIBE` on; and what tells that a message has arrived.
+    listening: Option<(Subscriber, Arc<Notify>)>,
     /// From `MULTI` on.
     transaction: Option<Transaction>,
     /// From the first `WATCH` on.
@@ -45,12 +50,16 @@ impl Drop for Client {
 
 /// What is to be done after a request.
 #[derive(PartialEq, Eq)]
-enum Next {
+pub(super) enum Next {
     Read,
     Close,
 }
 
 impl Client {
+    pub(super) fn new(database: Arc<Database>, guest: Guest) -> Self {
+        Self { database, guest, listening: None, transaction: None, watcher: None }
+    }
+
     async fn converse(&mut self, mut stream: TcpStream, guest: &Guest) -> io::Result<()> {
         let (mut input, mut output) = (Vec::new(), Vec::new());
         let mut held = guest.hold();
@@ -105,25 +114,30 @@ impl Client {
 
     /// Writes messages until there is something to read.
     async fn forward_until_readable(&mut self, stream: &mut TcpStream, guest: &Guest) -> io::Result<()> {
-        let Some((_, messages)) = &mut self.listening else {
+        let Some((subscriber, arrived)) = &self.listening else {
             return stream.readable().await;
         };
+        let mut held = guest.hold();
         loop {
-            let message = tokio::select! {
+            let message = self.database.channels.lock().next(*subscriber);
+            if let Some(message) = message {
+                held.set(message.len()).await?;
+                stream.write_all(&message).await?;
+                guest.served();
+                continue;
+            }
+            held.shrink(0);
+            tokio::select! {
                 readable = stream.readable() => return readable,
-                message = messages.recv() => message,
-            };
-            let Some(message) = message else {
-                return Err(io::Error::other("let go: it does not read its messages"));
-            };
-            stream.write_all(&message).await?;
-            guest.served();
+                () = arrived.notified() => {}
+            }
         }
     }
 
-    fn answer(&mut self, words: &[&[u8]], output: &mut Vec<u8>) -> Next {
+    pub(super) fn answer(&mut self, words: &[&[u8]], output: &mut Vec<u8>) -> Next {
         let Some((name, arguments)) = words.split_first() else { return Next::Read };
-        let name = String::from_utf8_lossy(name).to_uppercase();
+        // A longer one is no command, and is not repeated as a whole.
+        let name = String::from_utf8_lossy(&name[..name.len().min(NAME_BYTES_MAX)]).to_uppercase();
         match (&*name, arguments) {
             ("QUIT", _) => {
                 resp::simple(output, "OK");
@@ -218,6 +232,9 @@ impl Client {
     }
 
     fn publish(&self, channel: &[u8], payload: &[u8], output: &mut Vec<u8>) {
+        if channel.len() + payload.len() > MESSAGE_BYTES_MAX {
+            return resp::error(output, &format!("ERR a message has at most {MESSAGE_BYTES_MAX} bytes here"));
+        }
         let mut message = Vec::new();
         resp::array_of(&mut message, 3);
         for part in [b"message", channel, payload] {
@@ -246,16 +263,18 @@ impl Client {
     }
 
     fn is_listening(&self) -> bool {
-        self.listening
-            .as_ref()
-            .is_some_and(|(subscriber, _)| !self.database.channels.lock().channels_of(*subscriber).is_empty())
+        let listening = self.listening.as_ref();
+        listening.is_some_and(|(subscriber, _)| self.database.channels.lock().is_listening(*subscriber))
     }
 
     fn subscribe(&mut self, channels: &[&[u8]], output: &mut Vec<u8>) {
         let mut table = self.database.channels.lock();
-        let (subscriber, _) = self.listening.get_or_insert_with(|| table.enter());
+        let (subscriber, _) = self.listening.get_or_insert_with(|| table.enter(self.guest.clone()));
         for channel in channels {
-            let count = table.subscribe(*subscriber, channel);
+            let is_name = commands::is_key(channel);
+            let Some(count) = is_name.then(|| table.subscribe(*subscriber, channel)).flatten() else {
+                return resp::error(output, "OOM too many or too long channels are subscribed to");
+            };
             confirm(b"subscribe", Some(channel), count, output);
         }
     }

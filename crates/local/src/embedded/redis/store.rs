@@ -77,6 +77,11 @@ impl Store {
         }
     }
 
+    #[cfg(feature = "fuzzing")]
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn len(&self) -> usize {
         self.items.len()
     }

@@ -33,6 +33,11 @@ impl Watches {
         self.last
     }
 
+    #[cfg(feature = "fuzzing")]
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_key.is_empty() && self.by_watcher.is_empty() && self.changed.is_empty() && self.count == 0
+    }
+
     /// Returns whether there is room.
     pub(super) fn watch(&mut self, watcher: Watcher, key: &[u8]) -> bool {
         if self.by_key.get(key).is_some_and(|watchers| watchers.contains(&watcher)) {
