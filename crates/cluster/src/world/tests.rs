@@ -23,6 +23,7 @@ fn deployment(replicas: u32, writer: Writer) -> Object {
         uid: "deployment".to_owned(),
         replicas,
         present: replicas,
+        elsewhere: false,
         selector: Selector::parse("app=web"),
         writer,
         created: None,
