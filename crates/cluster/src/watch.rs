@@ -160,7 +160,7 @@ fn with_scales(
                         let is_first = !is_refused.swap(true, Ordering::Relaxed);
                         return is_first.then_some((stream, Incoming::Refused(message)));
                     }
-                    // It is gone by now, or nothing of its kind can be scaled.
+                    // It is gone by now, or its kind cannot be scaled.
                     Err(_) => return None,
                 }
             }

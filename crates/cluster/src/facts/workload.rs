@@ -15,7 +15,7 @@ pub(crate) struct WorkloadFacts {
     pub(crate) uid: String,
     /// `spec.replicas`; the API's default is 1.
     pub(crate) replicas: u32,
-    /// Its scale is not where that of a Deployment is, as with some extensions: it has to be read by itself.
+    /// Its scale is not where a Deployment has its own, as with some extensions: ask the API server for it.
     pub(crate) elsewhere: bool,
     /// `status.replicas`.
     pub(crate) present: u32,
