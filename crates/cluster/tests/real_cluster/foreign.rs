@@ -136,7 +136,7 @@ fn a_metric_from_outside_the_cluster_decides_and_is_explained() {
     as_the_controller(&namespace, &watched, "chat", "queue");
 }
 
-/// The kind of an operator's, whose scale is not where that of a Deployment is.
+/// An operator's kind, whose scale is not where a Deployment has its own.
 fn rooms() -> Value {
     let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
