@@ -55,9 +55,10 @@ impl Comparison {
             Some(at) => format!("last scaled at {at}"),
             None => "has never scaled".to_owned(),
         };
-        let wants = match is_active(&self.reported) {
-            true => format!("wants {desired}"),
-            false => "wants no other number while it is not active".to_owned(),
+        let wants = if is_active(&self.reported) {
+            format!("wants {desired}")
+        } else {
+            "wants no other number while it is not active".to_owned()
         };
         let mut lines = vec![
             String::new(),

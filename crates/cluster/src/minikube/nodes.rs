@@ -142,12 +142,12 @@ pub(crate) async fn count(cluster: &Cluster) -> Result<u32, TargetError> {
 mod tests {
     use super::*;
 
-    fn set(pod: serde_json::Value) -> DaemonSet {
+    fn set(pod: &serde_json::Value) -> DaemonSet {
         serde_json::from_value(serde_json::json!({"spec": {"selector": {}, "template": {"spec": pod}}}))
             .unwrap()
     }
 
-    fn node(taints: serde_json::Value) -> Node {
+    fn node(taints: &serde_json::Value) -> Node {
         serde_json::from_value(serde_json::json!({
             "metadata": {"labels": {"kubernetes.io/os": "linux"}}, "spec": {"taints": taints}
         }))
@@ -177,7 +177,7 @@ mod tests {
                 false,
             ),
         ] {
-            assert_eq!(belongs(&set(json(&pod)), &node(json(taints))), is_so, "{pod} with {taints}");
+            assert_eq!(belongs(&set(&json(&pod)), &node(&json(taints))), is_so, "{pod} with {taints}");
         }
     }
 }

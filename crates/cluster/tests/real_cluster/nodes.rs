@@ -89,9 +89,10 @@ impl Machines {
         let on_told = move |told: Option<&Told>| {
             let Some(Told::Info(words)) = told else { return ControlFlow::Continue(()) };
             heard.lock().push(words.clone());
-            match breaks.is_some_and(|breaks| words.contains(breaks)) {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
+            if breaks.is_some_and(|breaks| words.contains(breaks)) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
             }
         };
         let minikube = Minikube::new(options, Arc::new(on_told)).unwrap();
@@ -103,15 +104,15 @@ impl Machines {
 fn applications(namespace: &Namespace) {
     let rather = json!([{"weight": 100, "preference": {"matchExpressions":
         [{"key": "lab", "operator": "In", "values": [namespace.name()]}]}}]);
-    let pod = |app: &str, affinity: serde_json::Value| {
+    let pod = |app: &str, affinity: &serde_json::Value| {
         json!({"metadata": {"labels": {"app": app}}, "spec": {"affinity": affinity,
             "containers": [{"name": "app", "image": "somebody/else:1"}]}})
     };
     namespace.put(&json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "chat"},
         "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "chat"}}, "template": pod("chat",
-            json!({"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": rather}}))}}));
+            &json!({"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": rather}}))}}));
     namespace.put(&json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "agent"},
-        "spec": {"selector": {"matchLabels": {"app": "agent"}}, "template": pod("agent", json!({}))}}));
+        "spec": {"selector": {"matchLabels": {"app": "agent"}}, "template": pod("agent", &json!({}))}}));
     namespace.settled("chat", 2);
 }
 
