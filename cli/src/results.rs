@@ -52,6 +52,16 @@ pub(crate) struct Up {
     pub page: Option<String>,
 }
 
+/// `playctl up --target cluster` or `minikube`
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct UpCluster<'a> {
+    #[serde(flatten)]
+    pub installed: &'a cluster::install::Installed,
+    /// The command that shows the platform's page: nothing serves it before somebody looks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page_command: Option<String>,
+}
+
 /// `playctl up --argocd`
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct UpArgocd {
@@ -171,7 +181,7 @@ mod tests {
     #[derive(JsonSchema)]
     struct Results {
         up: Up,
-        up_cluster: cluster::install::Installed,
+        up_cluster: UpCluster<'static>,
         up_dry_run: cluster::install::Plan,
         down: Down,
         status: Snapshot,

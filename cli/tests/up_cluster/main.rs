@@ -12,15 +12,16 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 /// Stops the real helm in the middle of its work, says so, and hands Ctrl-C on to it. One request a second makes that
-/// middle long enough to be seen.
+/// middle long enough to be seen; by a watch, since on a busy machine helm ends before a second look.
 const STOPPED: &str = r#"
+exec 3< <(exec kubectl get secrets -n "$NAMESPACE" -l owner=helm,status=pending-install -o name --watch)
+watcher=$!
 HELM_QPS=1 HELM_BURST_LIMIT=1 "$HELM" "$@" &
 helm=$!
 trap 'kill -INT $helm; kill -CONT $helm; wait $helm; exit $?' INT
-until kubectl get secrets -n "$NAMESPACE" -l owner=helm,status=pending-install -o name | grep -q .; do
-    kill -0 $helm || exit 1
-done
+read -r -t 120 _ <&3 || exit 1
 kill -STOP $helm
+kill $watcher
 echo $$ $helm >"$HERE/stopped.part" && mv "$HERE/stopped.part" "$HERE/stopped"
 while kill -0 $helm 2>/dev/null; do sleep 0.1; done
 wait $helm

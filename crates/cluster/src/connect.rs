@@ -5,16 +5,24 @@ use std::{env, fmt, path::PathBuf, time::Duration};
 use futures_util::TryFutureExt as _;
 use kube::{
     Client, Config,
+    client::ClientBuilder,
     config::{KubeConfigOptions, Kubeconfig},
 };
 use platform::TargetError;
+use tower::{buffer::BufferLayer, retry::RetryLayer};
 
-use crate::error::{Call, deepest};
+use crate::{
+    error::{Call, deepest},
+    patience::Patience,
+};
 
 /// How long a connection to the API server may take.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long an answer may take that is no stream.
 pub(crate) const ANSWER: Duration = Duration::from_secs(20);
+
+/// Requests that are on their way into the connection; more wait.
+const AT_ONCE: usize = 1024;
 
 /// Which cluster, and what of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -108,14 +116,18 @@ pub(crate) async fn connect(options: &Options) -> Result<Cluster, TargetError> {
         _ => from_file(&origin, options).await?,
     };
     config.connect_timeout = Some(CONNECT);
+    config.default_retry = false;
     let namespace = options.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let place = match &origin {
         Origin::Pod => format!("{} ({origin})", config.cluster_url),
         _ => format!("{} (context {context} of {origin})", config.cluster_url),
     };
-    let client = Client::try_from(config).map_err(|error| TargetError::Invalid {
+    let builder = ClientBuilder::try_from(config).map_err(|error| TargetError::Invalid {
         message: format!("{place} cannot be used: {}", deepest(&error)),
     })?;
+    // What is asked again has to be there more than once.
+    let shared = builder.with_layer(&BufferLayer::new(AT_ONCE));
+    let client = shared.with_layer(&RetryLayer::new(Patience::default())).build();
     Ok(Cluster { client, namespace, context, place })
 }
 

@@ -12,6 +12,10 @@ pub(crate) fn usual() -> [ApiResource; 2] {
         .map(|kind| ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", kind)))
 }
 
+pub(crate) fn is_usual(kind: &ApiResource) -> bool {
+    usual().iter().any(|usual| (&usual.group, &usual.kind) == (&kind.group, &kind.kind))
+}
+
 /// The kind that a reference names, in the version that it names; for kinds of extensions the API server is asked.
 pub(crate) async fn find(cluster: &Cluster, object: &ObjectReference) -> Result<ApiResource, TargetError> {
     let (group, version) = match object.api_version.as_deref().unwrap_or("v1").split_once('/') {

@@ -26,6 +26,7 @@ mod logs;
 mod metrics;
 pub mod minikube;
 mod observe;
+mod patience;
 mod port_forward;
 mod read;
 mod snapshot;

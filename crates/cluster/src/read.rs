@@ -1,7 +1,7 @@
 //! Objects read once.
 
 use k8s_openapi::api::{
-    autoscaling::v2::HorizontalPodAutoscaler,
+    autoscaling::{v1::Scale, v2::HorizontalPodAutoscaler},
     core::v1::{Event, Pod},
 };
 use kube::{Api, api::ListParams, core::DynamicObject};
@@ -9,7 +9,7 @@ use platform::TargetError;
 
 use crate::{
     connect::Cluster,
-    facts::{EventFacts, Facts as _, HpaFacts, Object, Selector},
+    facts::{EventFacts, Facts as _, HpaFacts, Object, Selector, WorkloadFacts},
     kinds,
 };
 
@@ -82,25 +82,40 @@ pub(crate) struct Scaled {
     pub(crate) selector: Option<Selector>,
 }
 
+impl From<Scale> for Scaled {
+    fn from(scale: Scale) -> Self {
+        let status = scale.status.unwrap_or_default();
+        Self {
+            wanted: scale.spec.and_then(|spec| spec.replicas).unwrap_or(0),
+            present: status.replicas,
+            selector: status.selector.as_deref().and_then(Selector::parse),
+        }
+    }
+}
+
+impl Scaled {
+    pub(crate) fn add_to(self, workload: &mut WorkloadFacts) {
+        let unsigned = |count: i32| u32::try_from(count).unwrap_or(0);
+        (workload.replicas, workload.present) = (unsigned(self.wanted), unsigned(self.present));
+        workload.selector = self.selector;
+    }
+}
+
 /// The scale of an autoscaler's target; from the target itself where this account may not read the scale.
 pub(crate) async fn scale(cluster: &Cluster, hpa: &HpaFacts) -> Result<Scaled, TargetError> {
     let kind = kinds::find(cluster, &hpa.target).await?;
     let api = Api::<DynamicObject>::namespaced_with(cluster.client.clone(), &cluster.namespace, &kind);
     let what = format!("the scale of {} {}", hpa.target.kind, hpa.target.name);
     match cluster.try_ask(api.get_scale(&hpa.target.name)).await {
-        Ok(scale) => {
-            let status = scale.status.unwrap_or_default();
-            Ok(Scaled {
-                wanted: scale.spec.and_then(|spec| spec.replicas).unwrap_or(0),
-                present: status.replicas,
-                selector: status.selector.as_deref().and_then(Selector::parse),
-            })
-        }
+        Ok(scale) => Ok(scale.into()),
         Err(call) if call.status() == Some(403) => {
-            let object = cluster.ask(what, api.get(&hpa.target.name)).await?;
+            let object = cluster.ask(&*what, api.get(&hpa.target.name)).await?;
             let Object::Workload(workload) = object.facts() else {
                 return Err(TargetError::other("a workload is no workload"));
             };
+            if workload.elsewhere && !kinds::is_usual(&kind) {
+                return Err(call.error(&what, cluster));
+            }
             let signed = |count: u32| i32::try_from(count).unwrap_or(i32::MAX);
             Ok(Scaled {
                 wanted: signed(workload.replicas),

@@ -3,7 +3,14 @@
 //! A watch that ends or fails continues where it was. If the API server no longer has that place (410), the watch lists
 //! everything again. Either way the world compares, and tells nothing twice.
 
-use std::{fmt::Debug, time::Duration};
+use std::{
+    fmt::Debug,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::{
     StreamExt as _,
@@ -26,6 +33,8 @@ use crate::{
     connect::Cluster,
     error,
     facts::{Facts, Object},
+    kinds::is_usual,
+    read::Scaled,
     world::{Change, Stream},
 };
 
@@ -76,13 +85,14 @@ pub(crate) fn start(
             let api = Api::<DynamicObject>::namespaced_with(client(), namespace, kind);
             let of_kind = kind.kind.clone();
             // The items of a list do not repeat their kind.
-            one(api, stream, move |object: &DynamicObject| match object.facts() {
+            let watch = one(api.clone(), stream, move |object: &DynamicObject| match object.facts() {
                 Object::Workload(mut workload) => {
                     workload.kind.clone_from(&of_kind);
                     Object::Workload(workload)
                 }
                 other => other,
-            })
+            });
+            if is_usual(kind) { watch } else { with_scales(watch, api) }
         });
     }
     add("", "pods", Stream::Pods, &|stream| {
@@ -128,6 +138,61 @@ where
         }
     })
     .boxed()
+}
+
+/// Adds what an object itself does not say where a Deployment does: its kind has other places for it, and only the API server
+/// knows them. Without the right to read scales, such objects are not seen, as if their kind were refused.
+fn with_scales(
+    watch: BoxStream<'static, (Stream, Incoming)>,
+    api: Api<DynamicObject>,
+) -> BoxStream<'static, (Stream, Incoming)> {
+    let is_refused = Arc::new(AtomicBool::new(false));
+    let added = watch.filter_map(move |(stream, incoming)| {
+        let (api, is_refused) = (api.clone(), Arc::clone(&is_refused));
+        async move {
+            let Incoming::Change(Change::Is(Object::Workload(mut workload))) = incoming else {
+                return Some((stream, incoming));
+            };
+            if workload.elsewhere {
+                match scale(&api, &workload.name).await {
+                    Ok(scale) => scale.add_to(&mut workload),
+                    Err(Refusal { forbidden: true, message }) => {
+                        let is_first = !is_refused.swap(true, Ordering::Relaxed);
+                        return is_first.then_some((stream, Incoming::Refused(message)));
+                    }
+                    // It is gone by now, or its kind cannot be scaled.
+                    Err(_) => return None,
+                }
+            }
+            Some((stream, Incoming::Change(Change::Is(Object::Workload(workload)))))
+        }
+    });
+    added.boxed()
+}
+
+/// Why there is no scale.
+struct Refusal {
+    forbidden: bool,
+    message: String,
+}
+
+/// The scale of one object, as soon as the API server answers.
+async fn scale(api: &Api<DynamicObject>, name: &str) -> Result<Scaled, Refusal> {
+    let mut wait = FIRST_WAIT;
+    loop {
+        match api.get_scale(name).await {
+            Ok(scale) => return Ok(scale.into()),
+            Err(kube::Error::Api(status)) if (400..500).contains(&status.code) && status.code != 429 => {
+                return Err(Refusal {
+                    forbidden: matches!(status.code, 401 | 403),
+                    message: status.message.clone(),
+                });
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
 }
 
 fn change<K>(event: &watcher::Event<K>, facts: &impl Fn(&K) -> Object) -> Change {

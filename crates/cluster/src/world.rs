@@ -162,6 +162,14 @@ impl World {
         self.workloads.get(&service.workload)
     }
 
+    /// What a namespace without anything to follow looks like, as one that is not there.
+    pub(crate) fn nothing(&self, namespace: &str) -> Option<String> {
+        let is_blind = self.is_denied("Deployment") && self.denied.contains(&Stream::Hpas);
+        (self.services.is_empty() && !is_blind).then(|| {
+            format!("namespace {namespace} has no Deployment, StatefulSet or autoscaler, or does not exist")
+        })
+    }
+
     /// Takes in what a stream says.
     pub(crate) fn take(&mut self, now: Now, stream: &Stream, change: Change) {
         match change {

@@ -39,6 +39,7 @@ impl Controller {
         }
         let decided = Decided { at: self.wall(now), orders: orders.clone(), reason: reason.clone() };
         if let Some(service) = self.services.get_mut(&kind) {
+            service.announced.clone_from(&decided.orders);
             service.balanced = Some(decided);
         }
         self.event(EventKind::Balanced { service: kind.name().to_owned(), orders, reason });

@@ -37,6 +37,8 @@ pub(crate) struct Service {
     pub(crate) hpa: Option<Hpa>,
     /// What a balancer last ordered.
     pub(crate) balanced: Option<Decided>,
+    /// Changes of the number that it has said it makes, and has not made yet.
+    pub(crate) announced: Vec<String>,
 }
 
 impl Service {
@@ -177,6 +179,7 @@ impl Controller {
             without_place: 0,
             hpa,
             balanced: None,
+            announced: Vec::new(),
         };
         self.services.insert(wanted.kind, service);
     }
@@ -187,8 +190,12 @@ impl Controller {
         let from = std::mem::replace(&mut service.desired, replicas);
         if from != replicas {
             let ordered = format!("{from} → {replicas}");
-            service.set_by_hand =
-                !service.balanced.as_ref().is_some_and(|balanced| balanced.orders.contains(&ordered));
+            let place = service.announced.iter().position(|announced| *announced == ordered);
+            service.set_by_hand = place.is_none();
+            // The same change once more, later, is somebody else's.
+            if let Some(place) = place {
+                service.announced.drain(..=place);
+            }
             self.event(EventKind::ReplicasSet { service: kind.name().to_owned(), from, to: replicas });
         }
         from

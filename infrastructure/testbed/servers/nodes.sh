@@ -42,6 +42,8 @@ build() {
 program() { printf '%s\n' "$INSTALL/bin/kubelet"; }
 
 numbers() { seq "$COUNT"; }
+# called NUMBER: a node, as Kubernetes knows it.
+called() { printf '%s%s\n' "$(cat "$DIR/prefix" 2>/dev/null || printf 'n')" "$1"; }
 inside() {
     local number=$1
     shift
@@ -54,6 +56,7 @@ configure() {
     [[ $COUNT =~ ^[1-9]$ ]] || fail "$USAGE" "TESTBED_NODES_COUNT=$COUNT: expected a number from 1 to 9"
     grep -qs "$NETWORK.1" "$STATE/kubernetes/conf/admin.kubeconfig" ||
         fail "$BRING_UP_FAILED" 'nodes: Kubernetes was started without them, on loopback: testbed down kubernetes, then testbed up nodes'
+    printf '%s' "${TESTBED_NODES_PREFIX:-n}" >"$DIR/prefix"
     : >"$CONF/commands.new"
     for number in $(numbers); do
         network "$number"
@@ -107,7 +110,7 @@ node() {
     local number=$1 folder=$2 address=$NETWORK.1$1 bin=$INSTALL/bin controller authority=$STATE/kubernetes/secrets/authority.crt
     local enter="nsenter --net=/run/netns/testbed-n$number"
     mkdir -p "$folder"/{cni,kubelet,logs}
-    identity "$number" kubelet "/O=system:nodes/CN=system:node:n$number"
+    identity "$number" kubelet "/O=system:nodes/CN=system:node:$(called "$number")"
     identity "$number" proxy /CN=system:kube-proxy
     cat >"$folder/containerd.toml" <<EOC
 version = 2
@@ -163,7 +166,7 @@ apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 mode: nftables
 clusterCIDR: 10.244.0.0/16
-hostnameOverride: n$number
+hostnameOverride: $(called "$number")
 bindAddress: $address
 clientConnection: {kubeconfig: $folder/proxy.kubeconfig}
 conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
@@ -182,7 +185,7 @@ EOC
     fi
     cat >>"$CONF/commands.new" <<EOC
 containerd-n$number $enter $(program_path containerd) --config $folder/containerd.toml
-kubelet-n$number $enter $bin/kubelet --config $folder/kubelet.yaml --kubeconfig $folder/kubelet.kubeconfig --hostname-override n$number --node-ip $address --root-dir $folder/kubelet --cert-dir $folder/kubelet-pki --containerd $folder/containerd.sock
+kubelet-n$number $enter $bin/kubelet --config $folder/kubelet.yaml --kubeconfig $folder/kubelet.kubeconfig --hostname-override $(called "$number") --node-ip $address --root-dir $folder/kubelet --cert-dir $folder/kubelet-pki --containerd $folder/containerd.sock
 kube-proxy-n$number $enter $bin/kube-proxy --config $folder/proxy.yaml
 EOC
 }
@@ -204,9 +207,9 @@ ready() {
             done
             touch "$DIR/n$number/has-images"
         }
-        [[ $(kubectl get node "n$number" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null) == True ]] || return
+        [[ $(kubectl get node "$(called "$number")" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null) == True ]] || return
         # A restart has taken its pods away.
-        kubectl uncordon "n$number" >/dev/null || return
+        kubectl uncordon "$(called "$number")" >/dev/null || return
     done
     # Nodes first, so that both of these have somewhere to go; both are there when a test begins.
     kubectl apply -f "$TESTBED/servers/nodes/coredns.yaml" -f "$TESTBED/servers/nodes/metrics-server.yaml" >/dev/null || return
@@ -215,10 +218,11 @@ ready() {
 
 # Pods are torn down by their kubelet, network namespaces included; none comes after them, since no node takes any.
 before_end() {
-    local number
-    for number in $(numbers); do kubectl cordon "n$number" >/dev/null 2>&1 || return 0; done
-    for number in $(numbers); do
-        kubectl delete pods -A --field-selector "spec.nodeName=n$number" --grace-period=1 --wait=true --timeout=25s >/dev/null 2>&1 || :
+    local folder number
+    for folder in "$DIR"/n[1-9]; do kubectl cordon "$(called "${folder##*/n}")" >/dev/null 2>&1 || return 0; done
+    for folder in "$DIR"/n[1-9]; do
+        number=${folder##*/n}
+        kubectl delete pods -A --field-selector "spec.nodeName=$(called "$number")" --grace-period=1 --wait=true --timeout=25s >/dev/null 2>&1 || :
         leftovers "$DIR/n$number" >"$DIR/n$number/networks" || :
     done
 }
@@ -251,4 +255,4 @@ after_end() {
     done
 }
 
-settings() { printf '%s\n' "NODES_IMPORT=$TESTBED/servers/nodes/import" "NODES_STATE=$DIR"; }
+settings() { printf '%s\n' "NODES_IMPORT=$TESTBED/servers/nodes/import" "NODES_STATE=$DIR" "NODES_BIN=$INSTALL/bin"; }

@@ -20,9 +20,7 @@ impl Comparison {
     pub(super) fn of(explanation: &Explanation, reported: Reported) -> Self {
         let mut differences = Vec::new();
         let (ours, theirs) = (explanation.desired, reported.desired);
-        // Without a metric it wants nothing in particular, and writes 0 or what it wanted before.
-        let wants = reported.conditions.get("ScalingActive").is_none_or(|[status, ..]| status == "True");
-        if wants && i64::from(ours) != i64::from(theirs) {
+        if is_active(&reported) && i64::from(ours) != i64::from(theirs) {
             differences.push(format!("it wants {theirs}, our engine wants {ours}"));
         }
         // Whether it can act, and what limits it. The third condition changes with every step that is taken.
@@ -44,6 +42,11 @@ impl Comparison {
     }
 }
 
+/// Without a metric it wants nothing in particular, and writes 0 or what it wanted before.
+fn is_active(reported: &Reported) -> bool {
+    reported.conditions.get("ScalingActive").is_none_or(|[status, ..]| status == "True")
+}
+
 impl Comparison {
     /// For people, one item per line.
     pub(super) fn lines(&self) -> Vec<String> {
@@ -52,10 +55,15 @@ impl Comparison {
             Some(at) => format!("last scaled at {at}"),
             None => "has never scaled".to_owned(),
         };
+        let wants = if is_active(&self.reported) {
+            format!("wants {desired}")
+        } else {
+            "wants no other number while it is not active".to_owned()
+        };
         let mut lines = vec![
             String::new(),
             "what the cluster's own controller last wrote down".to_owned(),
-            format!("  replicas: {current}, wants {desired}; {scaled}"),
+            format!("  replicas: {current}, {wants}; {scaled}"),
         ];
         lines.extend(metrics.iter().map(|metric| format!("  {metric}")));
         lines.extend(
@@ -123,6 +131,12 @@ mod tests {
             assert!(differs.contains(words), "{words} is missing in {differs}");
         }
         assert!(differs.ends_with("remembers what nobody else can read)"), "{differs}");
+        // As one that has never had a value.
+        let mut inactive = reported(0, "DesiredWithinRange");
+        let no_value = ["False", "FailedGetResourceMetric", "words"].map(str::to_owned);
+        inactive.conditions.insert("ScalingActive".to_owned(), no_value);
+        let inactive = Comparison::of(&explanation(), inactive).lines().join("\n");
+        assert!(inactive.contains("wants no other number while it is not active"), "{inactive}");
         let now = "2026-11-28T09:00:00Z".parse().ok();
         let just_now = Reported { last_scale: now, ..reported(1, "TooManyReplicas") };
         let differs = Comparison::of(&explanation(), just_now).lines().join("\n");

@@ -10,7 +10,7 @@ use super::{BringUp, next_steps};
 use crate::{
     args::Output,
     commands::{Context, Failure, Outcome},
-    hint, installing,
+    hint, installing, results,
 };
 
 /// Fields of one object that are shown; `--output json` has all.
@@ -127,7 +127,8 @@ pub(super) fn install(context: &Context, wanted: &Wanted, dry_run: bool) -> Outc
     }
     context.printer.line(&next_steps(&selection, has_tcp, context.printer.width()));
     if context.printer.output() == Output::Json {
-        context.printer.document(&installed);
+        let page_command = page_command(&selection);
+        context.printer.document(&results::UpCluster { installed: &installed, page_command });
     }
     Ok(exit::DONE)
 }
@@ -142,9 +143,12 @@ fn selection(context: &Context, namespace: &str) -> String {
 }
 
 /// What shows the page of a platform that is not on this machine: nothing serves it before somebody looks.
+fn page_command(selection: &str) -> Option<String> {
+    cfg!(feature = "local").then(|| hint::complete("playctl dashboard", selection))
+}
+
 pub(super) fn page(selection: &str) -> Option<String> {
-    let command = hint::complete("playctl dashboard", selection);
-    cfg!(feature = "local").then(|| format!("  {:<10} {command}", "page"))
+    page_command(selection).map(|command| format!("  {:<10} {command}", "page"))
 }
 
 fn outcome(installed: &Installed) -> Vec<String> {

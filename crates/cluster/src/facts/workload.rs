@@ -15,6 +15,8 @@ pub(crate) struct WorkloadFacts {
     pub(crate) uid: String,
     /// `spec.replicas`; the API's default is 1.
     pub(crate) replicas: u32,
+    /// Its scale is not where a Deployment has its own, as with some extensions: ask the API server for it.
+    pub(crate) elsewhere: bool,
     /// `status.replicas`.
     pub(crate) present: u32,
     pub(crate) selector: Option<Selector>,
@@ -37,14 +39,16 @@ impl Facts for DynamicObject {
     fn facts(&self) -> Object {
         let (spec, status) = (&self.data["spec"], &self.data["status"]);
         let count = |value: &Value| value.as_u64().and_then(|count| u32::try_from(count).ok());
+        let selector =
+            Selector::read(&spec["selector"]).or_else(|| Selector::parse(status["selector"].as_str()?));
         Object::Workload(Box::new(WorkloadFacts {
             kind: self.types.as_ref().map(|types| types.kind.clone()).unwrap_or_default(),
             name: name(&self.metadata),
             uid: self.metadata.uid.clone().unwrap_or_default(),
             replicas: count(&spec["replicas"]).unwrap_or(1),
             present: count(&status["replicas"]).unwrap_or(0),
-            selector: Selector::read(&spec["selector"])
-                .or_else(|| Selector::parse(status["selector"].as_str()?)),
+            elsewhere: spec["replicas"].is_null() || selector.is_none(),
+            selector,
             writer: writer(self),
             created: super::time(self.metadata.creation_timestamp.as_ref()),
         }))
@@ -52,12 +56,13 @@ impl Facts for DynamicObject {
 }
 
 /// The one that owns the field: a change takes it from all others. Several own it if they agree on the value; then the
-/// one that scaled counts, whose entry has no time.
+/// one that scaled counts, whose entry has no time. Through a scale nothing else can be written, wherever its field is.
 fn writer(object: &DynamicObject) -> Writer {
     let entries = object.metadata.managed_fields.as_ref().into_iter().flatten();
     let owners = entries.filter(|entry| {
         let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
-        fields.is_some_and(|fields| fields["f:spec"].get("f:replicas").is_some())
+        entry.subresource.as_deref() == Some("scale")
+            || fields.is_some_and(|fields| fields["f:spec"].get("f:replicas").is_some())
     });
     let last = owners.max_by_key(|entry| {
         (entry.subresource.as_deref() == Some("scale"), entry.time.as_ref().map(|time| time.0))

@@ -2,15 +2,67 @@
 
 use std::collections::BTreeMap;
 
+use http::{Request, header::ACCEPT};
 use kube::{
-    Api, Discovery,
-    core::{ApiResource, DynamicObject},
-    discovery::{Scope, verbs},
+    Api,
+    core::{ApiResource, DynamicObject, GroupVersionKind},
 };
 use platform::TargetError;
+use serde::{Deserialize, Deserializer};
 
 use super::manifest::Key;
 use crate::connect::Cluster;
+
+/// All kinds of all groups in one answer: aggregated discovery, which Kubernetes has had since 1.30.
+const DISCOVERY: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+/// kube's own types refuse the lists that Go writes as `null`, as for the pods of every custom metrics API: these have a
+/// subresource, `pods/connections`, and no verb of their own.
+#[derive(Debug, Deserialize)]
+struct Groups {
+    #[serde(default, deserialize_with = "or_none")]
+    items: Vec<Group>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Group {
+    #[serde(default)]
+    metadata: Named,
+    #[serde(default, deserialize_with = "or_none")]
+    versions: Vec<Version>,
+}
+
+/// The core group has no name.
+#[derive(Debug, Default, Deserialize)]
+struct Named {
+    name: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Version {
+    version: String,
+    #[serde(default, deserialize_with = "or_none")]
+    resources: Vec<Resource>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Resource {
+    resource: String,
+    response_kind: Option<ResponseKind>,
+    scope: Option<String>,
+    #[serde(default, deserialize_with = "or_none")]
+    verbs: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ResponseKind {
+    kind: Option<String>,
+}
+
+fn or_none<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}
 
 /// One kind.
 #[derive(Debug, Clone)]
@@ -29,22 +81,35 @@ pub(super) struct Catalog {
 
 impl Catalog {
     pub(super) async fn read(cluster: &Cluster) -> Result<Self, TargetError> {
-        let discovery = cluster
-            .ask("the kinds that it has", Box::pin(Discovery::new(cluster.client.clone()).run_aggregated()))
-            .await?;
-        let mut kinds = BTreeMap::new();
-        for group in discovery.groups() {
-            for (resource, can) in group.recommended_resources() {
-                let kind = Kind {
-                    namespaced: can.scope == Scope::Namespaced,
-                    listable: can.supports_operation(verbs::LIST),
-                    deletable: can.supports_operation(verbs::DELETE),
-                    resource,
+        let mut catalog = Self::default();
+        for path in ["/api", "/apis"] {
+            let request = Request::get(path).header(ACCEPT, DISCOVERY).body(Vec::new());
+            let request = request.map_err(TargetError::other)?;
+            let found: Groups = cluster.ask("the kinds that it has", cluster.client.request(request)).await?;
+            catalog.add(found);
+        }
+        Ok(catalog)
+    }
+
+    fn add(&mut self, found: Groups) {
+        for Group { metadata, versions } in found.items {
+            let group = metadata.name.unwrap_or_default();
+            // The one that the API server prefers comes first.
+            let Some(Version { version, resources }) = versions.into_iter().next() else { continue };
+            for one in resources {
+                let Some(kind) = one.response_kind.and_then(|of| of.kind).filter(|kind| !kind.is_empty())
+                else {
+                    continue;
                 };
-                kinds.insert((kind.resource.group.clone(), kind.resource.kind.clone()), kind);
+                let gvk = GroupVersionKind::gvk(&group, &version, &kind);
+                let can = |verb: &str| one.verbs.iter().any(|one| one == verb);
+                let (listable, deletable) = (can("list"), can("delete"));
+                let resource = ApiResource::from_gvk_with_plural(&gvk, &one.resource);
+                let namespaced = one.scope.as_deref() == Some("Namespaced");
+                let kind = Kind { resource, namespaced, listable, deletable };
+                self.kinds.insert((group.clone(), kind.resource.kind.clone()), kind);
             }
         }
-        Ok(Self { kinds })
     }
 
     pub(super) fn get(&self, group: &str, kind: &str) -> Option<&Kind> {
@@ -70,5 +135,43 @@ impl Catalog {
             }
             _ => Api::all_with(cluster.client.clone(), &resource),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_api_of_metrics_has_subresources_without_a_verb_of_their_own() {
+        // As Kubernetes 1.34 writes it, shortened.
+        let groups = r#"{"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": [
+            {"metadata": {"name": "custom.metrics.k8s.io", "creationTimestamp": null}, "versions": [
+                {"version": "v1beta2", "freshness": "Current", "resources": [
+                    {"resource": "pods", "scope": "Namespaced", "singularResource": "", "verbs": null, "subresources": [
+                        {"subresource": "load", "responseKind": {"group": "", "version": "", "kind": "MetricValueList"}, "verbs": ["get"]}]}]}]},
+            {"metadata": {"name": "gone.example.com"}, "versions": [{"version": "v1", "freshness": "Stale", "resources": null}]},
+            {"metadata": {"name": "apps"}, "versions": [
+                {"version": "v1", "resources": [
+                    {"resource": "deployments", "responseKind": {"group": "apps", "version": "v1", "kind": "Deployment"},
+                        "scope": "Namespaced", "verbs": ["create", "delete", "get", "list"]}]},
+                {"version": "v1beta1", "resources": [
+                    {"resource": "deployments", "responseKind": {"kind": "Deployment"}, "scope": "Namespaced", "verbs": ["list"]}]}]}]}"#;
+        let core = r#"{"items": [{"metadata": {}, "versions": [{"version": "v1", "resources": [
+            {"resource": "nodes", "responseKind": {"group": "", "version": "v1", "kind": "Node"}, "scope": "Cluster", "verbs": ["list"]}]}]}]}"#;
+        let mut catalog = Catalog::default();
+        for text in [core, groups] {
+            catalog.add(serde_json::from_str(text).unwrap());
+        }
+        assert_eq!(catalog.kinds().count(), 2);
+        let deployment = catalog.get("apps", "Deployment").unwrap();
+        assert_eq!(
+            (deployment.resource.plural.as_str(), deployment.resource.version.as_str()),
+            ("deployments", "v1")
+        );
+        assert!(deployment.namespaced && deployment.listable && deployment.deletable);
+        let node = catalog.get("", "Node").unwrap();
+        assert!(!node.namespaced && node.listable && !node.deletable);
+        assert_eq!(node.resource.api_version, "v1");
     }
 }

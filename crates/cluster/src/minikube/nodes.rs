@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::{
     apps::v1::DaemonSet,
-    core::v1::{Node, Pod},
+    core::v1::{Node, Pod, Taint, Toleration},
 };
 use kube::{Api, api::ListParams};
 use platform::TargetError;
@@ -33,11 +33,11 @@ pub(crate) async fn joined(cluster: &Cluster, name: &str) -> Result<Joined, Targ
     let nodes: Api<Node> = Api::all(cluster.client.clone());
     let found = cluster.ask(format!("node {name}"), nodes.get_opt(name)).await?;
     let Some(node) = found else { return Ok(Joined::NotYet("it has not registered yet".to_owned())) };
-    let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
     let ready = conditions.into_iter().find(|condition| condition.type_ == "Ready");
     if let Some(why) = match ready {
         None => Some("its kubelet has not reported".to_owned()),
-        Some(ready) if ready.status != "True" => Some(ready.message.unwrap_or_default()),
+        Some(ready) if ready.status != "True" => Some(ready.message.clone().unwrap_or_default()),
         Some(_) => None,
     } {
         return Ok(Joined::NotYet(format!("it is not ready: {why}")));
@@ -48,8 +48,17 @@ pub(crate) async fn joined(cluster: &Cluster, name: &str) -> Result<Joined, Targ
     if !late.is_empty() {
         return Ok(Joined::NotYet(format!("not all of these run on every node: {}", late.join(", "))));
     }
-    let mut follows: Vec<String> = pods_on(cluster, name)
-        .await?
+    let pods = pods_on(cluster, name).await?;
+    let owned = |set: &DaemonSet| {
+        let mut owners = pods.iter().flat_map(|pod| pod.metadata.owner_references.iter().flatten());
+        owners.any(|owner| Some(&owner.uid) == set.metadata.uid.as_ref())
+    };
+    // Its controller has not looked at this node yet.
+    if let Some(missing) = sets.iter().find(|set| belongs(set, &node) && !owned(set)) {
+        let missing = missing.metadata.name.as_deref().unwrap_or_default();
+        return Ok(Joined::NotYet(format!("{missing} has no pod there yet")));
+    }
+    let mut follows: Vec<String> = pods
         .iter()
         .flat_map(|pod| pod.metadata.owner_references.iter().flatten())
         .filter(|owner| owner.kind == "DaemonSet")
@@ -59,7 +68,38 @@ pub(crate) async fn joined(cluster: &Cluster, name: &str) -> Result<Joined, Targ
     Ok(Joined::Yes(follows))
 }
 
-/// A DaemonSet that is not ready on every node that it wants, or has not looked at the new one yet.
+/// Whether a DaemonSet puts a pod on a node, as far as that is certain: rules of affinity are left to its controller.
+fn belongs(set: &DaemonSet, node: &Node) -> bool {
+    let Some(pod) = set.spec.as_ref().and_then(|spec| spec.template.spec.as_ref()) else { return false };
+    if set.metadata.deletion_timestamp.is_some() {
+        return false;
+    }
+    let labels = node.metadata.labels.as_ref();
+    let has = |(key, value): (&String, &String)| labels.and_then(|labels| labels.get(key)) == Some(value);
+    let selected = pod.node_selector.iter().flatten().all(has);
+    let affine = pod.affinity.as_ref().is_none_or(|affinity| affinity.node_affinity.is_none());
+    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
+    let tolerations = pod.tolerations.as_deref().unwrap_or_default();
+    // What Kubernetes itself says of a node is tolerated by every pod of a DaemonSet.
+    let tolerated = |taint: &Taint| {
+        taint.effect == "PreferNoSchedule"
+            || taint.key.starts_with("node.kubernetes.io/")
+            || tolerations.iter().any(|toleration| tolerates(toleration, taint))
+    };
+    selected && affine && taints.iter().all(tolerated)
+}
+
+fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
+    let key = toleration.key.as_deref().unwrap_or_default();
+    let effect = toleration.effect.as_deref().unwrap_or_default();
+    let exists = toleration.operator.as_deref() == Some("Exists");
+    let value = toleration.value.as_deref().unwrap_or_default();
+    (effect.is_empty() || effect == taint.effect)
+        && ((key.is_empty() && exists)
+            || (key == taint.key && (exists || value == taint.value.as_deref().unwrap_or_default())))
+}
+
+/// A DaemonSet that is not ready on every node that it wants.
 fn late(set: &DaemonSet) -> Option<String> {
     let status = set.status.clone().unwrap_or_default();
     let name = set.metadata.name.as_deref().unwrap_or_default();
@@ -96,4 +136,48 @@ pub(crate) async fn count(cluster: &Cluster) -> Result<u32, TargetError> {
     let nodes: Api<Node> = Api::all(cluster.client.clone());
     let nodes = cluster.ask("the nodes", nodes.list_metadata(&ListParams::default())).await?;
     Ok(u32::try_from(nodes.items.len()).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(pod: &serde_json::Value) -> DaemonSet {
+        serde_json::from_value(serde_json::json!({"spec": {"selector": {}, "template": {"spec": pod}}}))
+            .unwrap()
+    }
+
+    fn node(taints: &serde_json::Value) -> Node {
+        serde_json::from_value(serde_json::json!({
+            "metadata": {"labels": {"kubernetes.io/os": "linux"}}, "spec": {"taints": taints}
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_daemon_set_belongs_where_its_selector_and_its_tolerations_let_it() {
+        let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        let not_ready = r#"[{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]"#;
+        let own = r#"[{"key": "gpu", "value": "yes", "effect": "NoSchedule"}]"#;
+        let with = |what: &str| format!(r#"{{"containers": [], {what}}}"#);
+        let linux = with(r#""nodeSelector": {"kubernetes.io/os": "linux"}"#);
+        for (pod, taints, is_so) in [
+            (r#"{"containers": []}"#.to_owned(), "[]", true),
+            (linux.clone(), not_ready, true),
+            (with(r#""nodeSelector": {"kubernetes.io/os": "windows"}"#), "[]", false),
+            (with(r#""affinity": {"nodeAffinity": {}}"#), "[]", false),
+            (with(r#""affinity": {"podAffinity": {}}"#), "[]", true),
+            (linux, own, false),
+            (with(r#""tolerations": [{"operator": "Exists"}]"#), own, true),
+            (with(r#""tolerations": [{"key": "gpu", "value": "yes"}]"#), own, true),
+            (with(r#""tolerations": [{"key": "gpu", "value": "no"}]"#), own, false),
+            (
+                with(r#""tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoExecute"}]"#),
+                own,
+                false,
+            ),
+        ] {
+            assert_eq!(belongs(&set(&json(&pod)), &node(&json(taints))), is_so, "{pod} with {taints}");
+        }
+    }
 }

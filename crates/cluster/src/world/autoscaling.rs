@@ -218,9 +218,44 @@ impl World {
         }
         for (service, t_ms, event) in told {
             if self.live {
+                for crossed in self.crossed_before(&service, t_ms, &event, now) {
+                    self.out.insert(t_ms, &service, crossed);
+                }
                 self.out.insert(t_ms, &service, event);
             }
         }
+    }
+
+    /// What a controller that adds replicas must have seen, if our own look at the metrics has not come to it yet.
+    fn crossed_before(&mut self, service: &str, t_ms: u64, event: &EventKind, now: Now) -> Vec<EventKind> {
+        let EventKind::DesiredChanged { from, to, metrics, .. } = event else { return Vec::new() };
+        let hpa = self.services.get(service).and_then(|service| service.hpa.clone());
+        let Some(watched) = hpa.and_then(|hpa| self.hpas.get_mut(&hpa)).filter(|_| to > from) else {
+            return Vec::new();
+        };
+        let Some((engine, _)) = decision(&watched.facts, *from, now.wall) else { return Vec::new() };
+        let of_pods =
+            |name: &str| {
+                engine.spec().metrics.iter().any(|one| {
+                    metric::pods_metric(one) == Some(name) && metric::average_target(one).is_some()
+                })
+            };
+        let mut crossed = Vec::new();
+        for MetricProposal { metric, value_milli, target_milli, .. } in metrics {
+            let Some(average_milli) = value_milli.filter(|_| of_pods(metric)) else { continue };
+            let above = average_milli as f64 / *target_milli as f64 > 1.0 + engine.tolerances().up;
+            if above && watched.above.insert(metric.clone(), true) != Some(true) {
+                crossed.push(EventKind::MetricCrossed {
+                    service: service.to_owned(),
+                    metric: metric.clone(),
+                    average_milli,
+                    target_milli: *target_milli,
+                    above,
+                    next_sync_ms: t_ms,
+                });
+            }
+        }
+        crossed
     }
 
     /// Values of the pods of a service, as the metrics API has them.

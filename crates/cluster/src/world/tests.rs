@@ -23,6 +23,7 @@ fn deployment(replicas: u32, writer: Writer) -> Object {
         uid: "deployment".to_owned(),
         replicas,
         present: replicas,
+        elsewhere: false,
         selector: Selector::parse("app=web"),
         writer,
         created: None,
@@ -146,7 +147,15 @@ fn a_scale_up_is_told_with_the_controllers_reason_before_the_pods_it_starts() {
     let ready = Object::Pod(Box::new(pod("web-1", Life::Ready)));
     world.take(at(began_ms + 400), &Stream::Pods, Change::Is(ready));
     let events = told(&mut world, began_ms + 5_000);
-    let [(first_ms, first), (_, second), (_, third)] = events.as_slice() else { panic!("{events:?}") };
+    let [(crossed_ms, crossed), (first_ms, first), (_, second), (_, third)] = events.as_slice() else {
+        panic!("{events:?}")
+    };
+    // The controller saw it before our own look at the metrics came to it.
+    let EventKind::MetricCrossed { metric, average_milli, target_milli, above: true, .. } = crossed else {
+        panic!("{crossed:?}")
+    };
+    assert_eq!((metric.as_str(), *average_milli, *target_milli), ("http_requests", 250_000, 100_000));
+    assert_eq!(*crossed_ms, began_ms);
     let EventKind::DesiredChanged { from: 1, to: 3, reason, explanation, metrics, .. } = first else {
         panic!("{first:?}")
     };

@@ -7,8 +7,10 @@
 mod argocd;
 mod balance;
 mod cut;
+mod foreign;
 mod load;
 mod metrics;
+mod nodes;
 mod world;
 
 use std::{collections::BTreeMap, time::Duration};

@@ -1,4 +1,5 @@
-//! A server of `custom.metrics.k8s.io`: each pod that the selector matches has the value that the test set.
+//! A server of `custom.metrics.k8s.io` and `external.metrics.k8s.io` with the values that the test set: of each pod that the
+//! selector matches, of one object, or from outside.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::world::Admin;
 
-/// In milli-units, by namespace and application.
+/// In milli-units, by namespace and application, object (`services/chat`, `namespace`) or name of an external metric.
 pub(crate) type Loads = Arc<Mutex<BTreeMap<(String, String), i64>>>;
 
 /// Serves on a free port and registers there; returns what it serves.
@@ -108,45 +109,77 @@ fn answer(stream: Stream, admin: &Admin, loads: &Loads) -> std::io::Result<()> {
     }
 }
 
-const VERSION: &str = "custom.metrics.k8s.io/v1beta2";
+const CUSTOM: &str = "custom.metrics.k8s.io/v1beta2";
+const EXTERNAL: &str = "external.metrics.k8s.io/v1beta1";
 
 fn body(uri: &str, admin: &Admin, loads: &Loads) -> Option<Value> {
     let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let set = |namespace: &str, what: &str| {
+        loads.lock().get(&(namespace.to_owned(), what.to_owned())).map(|milli| format!("{milli}m"))
+    };
+    let now = clock::wall();
     match parts.as_slice() {
-        ["apis", "custom.metrics.k8s.io"] => {
-            let version = json!({"groupVersion": VERSION, "version": "v1beta2"});
-            Some(json!({"kind": "APIGroup", "apiVersion": "v1", "name": "custom.metrics.k8s.io",
-                "versions": [version], "preferredVersion": version}))
+        ["apis", "custom.metrics.k8s.io"] => Some(group(CUSTOM)),
+        ["apis", "external.metrics.k8s.io"] => Some(group(EXTERNAL)),
+        ["apis", "custom.metrics.k8s.io", "v1beta2"] => Some(resources(
+            CUSTOM,
+            &["pods/load", "services/requests", "namespaces/requests"],
+            "MetricValueList",
+        )),
+        ["apis", "external.metrics.k8s.io", "v1beta1"] => {
+            Some(resources(EXTERNAL, &["queue"], "ExternalMetricValueList"))
         }
-        ["apis", "custom.metrics.k8s.io", "v1beta2"] => {
-            let resource = json!({"name": "pods/load", "singularName": "", "namespaced": true,
-                "kind": "MetricValueList", "verbs": ["get"]});
-            Some(
-                json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": VERSION, "resources": [resource]}),
-            )
-        }
-        [
-            "apis",
-            "custom.metrics.k8s.io",
-            "v1beta2",
-            "namespaces",
-            namespace,
-            "pods",
-            "*" | "%2A",
-            "load",
-        ] => {
-            let app = query.split('&').find_map(|pair| pair.strip_prefix("labelSelector=app%3D"))?;
-            let key = ((*namespace).to_owned(), app.to_owned());
-            let milli = loads.lock().get(&key).copied()?;
-            let now = clock::wall();
-            let value = |pod: String| {
-                json!({"describedObject": {"kind": "Pod", "namespace": namespace, "name": pod, "apiVersion": "/v1"},
-                    "metric": {"name": "load", "selector": null}, "timestamp": now, "value": format!("{milli}m")})
+        ["apis", "custom.metrics.k8s.io", "v1beta2", "namespaces", namespace, rest @ ..] => {
+            let items: Vec<Value> = match rest {
+                ["pods", "*" | "%2A", "load"] => {
+                    let app = query.split('&').find_map(|pair| pair.strip_prefix("labelSelector=app%3D"))?;
+                    let value = set(namespace, app)?;
+                    let of = |pod: String| {
+                        json!({"describedObject": {"kind": "Pod", "namespace": namespace, "name": pod, "apiVersion": "/v1"},
+                            "metric": {"name": "load", "selector": null}, "timestamp": now, "value": value})
+                    };
+                    admin.running(namespace, app).into_iter().map(of).collect()
+                }
+                ["services", name, "requests"] => {
+                    let value = set(namespace, &format!("services/{name}"))?;
+                    vec![
+                        json!({"describedObject": {"kind": "Service", "namespace": namespace, "name": name, "apiVersion": "/v1"},
+                        "metric": {"name": "requests", "selector": null}, "timestamp": now, "value": value}),
+                    ]
+                }
+                ["metrics", "requests"] => {
+                    let value = set(namespace, "namespace")?;
+                    vec![
+                        json!({"describedObject": {"kind": "Namespace", "name": namespace, "apiVersion": "/v1"},
+                        "metric": {"name": "requests", "selector": null}, "timestamp": now, "value": value}),
+                    ]
+                }
+                _ => return None,
             };
-            let items: Vec<Value> = admin.running(namespace, app).into_iter().map(value).collect();
-            Some(json!({"kind": "MetricValueList", "apiVersion": VERSION, "metadata": {}, "items": items}))
+            Some(json!({"kind": "MetricValueList", "apiVersion": CUSTOM, "metadata": {}, "items": items}))
+        }
+        ["apis", "external.metrics.k8s.io", "v1beta1", "namespaces", namespace, metric] => {
+            let value = set(namespace, metric)?;
+            // Two series, which the controller adds up.
+            let item = |shard: &str, value: &str| json!({"metricName": metric, "metricLabels": {"shard": shard}, "timestamp": now, "value": value});
+            let items = [item("one", &value), item("two", "50")];
+            Some(
+                json!({"kind": "ExternalMetricValueList", "apiVersion": EXTERNAL, "metadata": {}, "items": items}),
+            )
         }
         _ => None,
     }
+}
+
+fn group(version: &str) -> Value {
+    let (name, short) = version.split_once('/').unwrap();
+    let version = json!({"groupVersion": version, "version": short});
+    json!({"kind": "APIGroup", "apiVersion": "v1", "name": name, "versions": [version], "preferredVersion": version})
+}
+
+fn resources(version: &str, names: &[&str], kind: &str) -> Value {
+    let resource = |name: &&str| json!({"name": name, "singularName": "", "namespaced": true, "kind": kind, "verbs": ["get"]});
+    let resources: Vec<Value> = names.iter().map(resource).collect();
+    json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": resources})
 }

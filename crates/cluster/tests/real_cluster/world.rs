@@ -88,21 +88,24 @@ impl Admin {
         applied.unwrap_or_else(|error| panic!("{object}: {error}"));
     }
 
-    /// Has the API server fetch custom metrics from this port.
+    /// Has the API server fetch custom and external metrics from this port.
     pub(crate) fn register(&self, port: u16) {
         self.create(
             Some("kube-system"),
             &json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "test-metrics"},
                 "spec": {"type": "ExternalName", "externalName": "localhost", "ports": [{"port": port}]}}),
         );
-        self.create(
-            None,
-            &json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
-                "metadata": {"name": "v1beta2.custom.metrics.k8s.io"},
-                "spec": {"group": "custom.metrics.k8s.io", "version": "v1beta2", "groupPriorityMinimum": 100,
-                    "versionPriority": 200, "insecureSkipTLSVerify": true,
-                    "service": {"name": "test-metrics", "namespace": "kube-system", "port": port}}}),
-        );
+        for (group, version) in [("custom.metrics.k8s.io", "v1beta2"), ("external.metrics.k8s.io", "v1beta1")]
+        {
+            self.create(
+                None,
+                &json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+                    "metadata": {"name": format!("{version}.{group}")},
+                    "spec": {"group": group, "version": version, "groupPriorityMinimum": 100,
+                        "versionPriority": 200, "insecureSkipTLSVerify": true,
+                        "service": {"name": "test-metrics", "namespace": "kube-system", "port": port}}}),
+            );
+        }
     }
 
     /// Pods of an application that run.
@@ -218,9 +221,7 @@ impl Namespace {
     }
 
     pub(crate) fn delete(&self, version: &str, kind: &str, name: &str) {
-        let (group, version) = version.split_once('/').unwrap_or(("", version));
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-        let api: Api<DynamicObject> = Api::namespaced_with(self.admin.client.clone(), &self.name, &resource);
+        let api = self.api(version, kind);
         self.admin.wait(async { api.delete(name, &DeleteParams::default()).await }).unwrap();
     }
 
@@ -284,6 +285,12 @@ impl Namespace {
     pub(crate) fn autoscaler(&self, name: &str, min: i32, max: i32) {
         let metric = json!({"type": "Pods", "pods": {"metric": {"name": "load"},
             "target": {"type": "AverageValue", "averageValue": "100"}}});
+        let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": name});
+        self.autoscaler_of(name, &target, &json!([metric]), min, max);
+    }
+
+    /// An autoscaler of anything, by any metrics; returns when it works.
+    pub(crate) fn autoscaler_of(&self, name: &str, target: &Value, metrics: &Value, min: i32, max: i32) {
         let behavior = json!({
             "scaleUp": {"stabilizationWindowSeconds": 0, "policies": [{"type": "Pods", "value": 10, "periodSeconds": 3}]},
             "scaleDown": {"stabilizationWindowSeconds": 4, "policies": [{"type": "Percent", "value": 100, "periodSeconds": 3}]},
@@ -291,8 +298,8 @@ impl Namespace {
         self.admin.create(
             Some(&self.name),
             &json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": name},
-                "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
-                    "minReplicas": min, "maxReplicas": max, "metrics": [metric], "behavior": behavior}}),
+                "spec": {"scaleTargetRef": target, "minReplicas": min, "maxReplicas": max, "metrics": metrics,
+                    "behavior": behavior}}),
         );
         until("the autoscaler to work", || {
             let hpa = self.object("autoscaling/v2", "HorizontalPodAutoscaler", name)?;
@@ -304,15 +311,45 @@ impl Namespace {
         });
     }
 
+    /// Creates an object in this namespace, or makes it what it should be.
+    pub(crate) fn put(&self, object: &Value) {
+        self.admin.create(Some(&self.name), object);
+    }
+
+    /// The same, if the API server takes it by now.
+    pub(crate) fn try_put(&self, object: &Value) -> Option<()> {
+        let (kind, version) = (object["kind"].as_str().unwrap(), object["apiVersion"].as_str().unwrap());
+        let api = self.api(version, kind);
+        let (name, patch) = (object["metadata"]["name"].as_str().unwrap(), Patch::Apply(object));
+        let params = PatchParams::apply("test").force();
+        self.admin.wait(async { api.patch(name, &params, &patch).await }).ok().map(drop)
+    }
+
+    /// Sets the status, as a controller does.
+    pub(crate) fn status(&self, version: &str, kind: &str, name: &str, status: &Value) {
+        let api = self.api(version, kind);
+        let patch = Patch::Merge(json!({"status": status}));
+        self.admin.wait(async { api.patch_status(name, &PatchParams::default(), &patch).await }).unwrap();
+    }
+
+    fn api(&self, version: &str, kind: &str) -> Api<DynamicObject> {
+        let (group, version) = version.split_once('/').unwrap_or(("", version));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        Api::namespaced_with(self.admin.client.clone(), &self.name, &resource)
+    }
+
+    /// The same for one that belongs to no namespace.
+    pub(crate) fn put_for_all(&self, object: &Value) {
+        self.admin.create(None, object);
+    }
+
     /// What each pod of an application has of `load`, in milli-units.
     pub(crate) fn load(&self, app: &str, milli: i64) {
         LOADS.lock().insert((self.name.clone(), app.to_owned()), milli);
     }
 
     fn object(&self, version: &str, kind: &str, name: &str) -> Option<DynamicObject> {
-        let (group, version) = version.split_once('/').unwrap_or(("", version));
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-        let api: Api<DynamicObject> = Api::namespaced_with(self.admin.client.clone(), &self.name, &resource);
+        let api = self.api(version, kind);
         self.admin.wait(async { api.get(name).await }).ok()
     }
 
@@ -422,6 +459,14 @@ impl Namespace {
         let token = self.token(account, rules, nodes);
         let kubeconfig = self.kubeconfig(account, &self.admin.server, &token);
         ClusterTarget::connect(&self.options(&kubeconfig), None).unwrap()
+    }
+
+    /// A service account that looks at one autoscaler.
+    pub(crate) fn account_for(&self, account: &str, rules: &Value, hpa: &str) -> ClusterTarget {
+        let token = self.token(account, rules, true);
+        let kubeconfig = self.kubeconfig(account, &self.admin.server, &token);
+        let options = Options { hpa: Some(hpa.to_owned()), ..self.options(&kubeconfig) };
+        ClusterTarget::connect(&options, None).unwrap()
     }
 
     /// The same by a way that can be cut.

@@ -81,6 +81,9 @@ fn a_number_that_a_balancer_ordered_was_not_set_by_hand() {
     order(&mut bench, "4 → 1");
     bench.scale("tcp", 1).unwrap();
     assert!(!bench.service("tcp").set_by_hand, "it is the balancer's again");
+    bench.scale("tcp", 4).unwrap();
+    bench.scale("tcp", 1).unwrap();
+    assert!(bench.service("tcp").set_by_hand, "it ordered that once, and this is the second time");
 }
 
 #[test]
