@@ -1,6 +1,8 @@
 //! Any values file and any flags over the built-in chart give values or an error in words, never a panic.
 #![no_main]
 
+use std::sync::LazyLock;
+
 use libfuzzer_sys::fuzz_target;
 use platform::values::{
     Values,
@@ -10,11 +12,14 @@ use platform::values::{
     },
 };
 
-const BUILTIN: &str = include_str!("../../helm-chart/values.yaml");
+/// Read once: that takes longer than any input.
+static CHART: LazyLock<Chart> = LazyLock::new(|| {
+    let values = include_str!("../../helm-chart/values.yaml");
+    Chart::from_values("playground", "built-in values.yaml", values).expect("the chart is valid")
+});
 
 fuzz_target!(|input: (String, Vec<(u8, String)>)| {
     let (file, flags) = input;
-    let chart = Chart::from_values("playground", "built-in values.yaml", BUILTIN).expect("the chart is valid");
     let Ok(file) = chart::parse("values.yaml", &file) else {
         return;
     };
@@ -31,7 +36,7 @@ fuzz_target!(|input: (String, Vec<(u8, String)>)| {
             overlay(&mut overrides, flag);
         }
     }
-    let Ok(all) = merged(&chart, &overrides) else {
+    let Ok(all) = merged(&CHART, &overrides) else {
         return;
     };
     match Values::from_merged(all) {

@@ -42,12 +42,12 @@ struct Named {
 struct Version {
     version: String,
     #[serde(default, deserialize_with = "or_none")]
-    resources: Vec<Resource>,
+    resources: Vec<Served>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Resource {
+struct Served {
     resource: String,
     response_kind: Option<ResponseKind>,
     scope: Option<String>,

@@ -43,11 +43,11 @@ pub(super) async fn down(
     tell(Progress::Doing { stage: "down", detail: "looking what there is".to_owned() });
     let (catalog, history, state) = site
         .stop
-        .or(async {
+        .or(Box::pin(async {
             let (catalog, history) = tokio::try_join!(Catalog::read(&site.cluster), release::history(site))?;
             let state = namespaces::state(site, site.namespace()).await?;
             Ok((catalog, history, state))
-        })
+        }))
         .await?;
     let objects = match history.last() {
         Some(head) => {
