@@ -8,8 +8,6 @@
 //! Receiving never waits. Sending waits for room in the socket's send buffer if the socket blocks: give it a write
 //! time-out, so that a network that has stopped cannot stop the thread.
 
-mod drops;
-
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd;
@@ -18,8 +16,6 @@ use nix::errno::Errno;
 use nix::sys::socket::{
     MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, SockaddrLike, SockaddrStorage, recvmmsg, sendmmsg,
 };
-
-pub use self::drops::KernelDrops;
 
 /// Most datagrams of one system call.
 pub const BATCH: usize = 64;

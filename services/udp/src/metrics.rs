@@ -20,8 +20,8 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::registry::Registry;
-use service::datagrams::KernelDrops;
 use service::metrics::{add_all, backend_failures, by_label, counter};
+use udp_drops::KernelDrops;
 
 /// A command, as it is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,8 +88,11 @@ impl Collector for Drops {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
         let help = "Packets that were not answered, by reason";
         let mut family = encoder.encode_descriptor("packets_dropped", help, None, MetricType::Counter)?;
-        let counts =
-            [("kernel", self.kernel.count()), ("unknown", self.unknown.get()), ("send", self.unsent.get())];
+        let counts = [
+            ("kernel", self.kernel.count().unwrap_or_default()),
+            ("unknown", self.unknown.get()),
+            ("send", self.unsent.get()),
+        ];
         for (reason, count) in counts {
             ConstCounter::new(count).encode(family.encode_family(&[("reason", reason)])?)?;
         }

@@ -9,11 +9,11 @@ use prometheus_client::registry::Registry;
 use service::admin::{Admin, Pages};
 use service::backend::Parts;
 use service::background::Background;
-use service::datagrams::KernelDrops;
 use service::listen::{self, UdpOptions};
 use service::mailbox::Mailbox;
 use service::{Readiness, Shutdown, logs, workers};
 use tracing::info;
+use udp_drops::KernelDrops;
 
 use crate::Error;
 use crate::backend;

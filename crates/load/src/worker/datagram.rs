@@ -5,7 +5,6 @@
 //! What is due is computed from a message's number, so nothing is kept for messages that wait.
 
 mod batch;
-mod drops;
 mod exchange;
 mod peer;
 mod tag;
@@ -15,6 +14,8 @@ use rustix::{
     event::epoll::{self, EventFlags},
     io::Errno,
 };
+
+use udp_drops::KernelDrops;
 
 use self::{
     batch::{Incoming, Outgoing},
@@ -127,7 +128,8 @@ impl Transport for Datagram {
 
     /// Closes all sockets, after asking the kernel what it dropped at them.
     fn finish(worker: &mut Worker<Self>) {
-        match drops::count(worker.transport.peers.iter().filter_map(|peer| peer.socket.as_ref())) {
+        let sockets = worker.transport.peers.iter().filter_map(|peer| peer.socket.as_ref());
+        match KernelDrops::of(sockets).and_then(|drops| drops.count()) {
             Ok(drops) => worker.tally.totals.receive_drops = drops,
             Err(error) => {
                 worker.warn(format!("what the kernel dropped at our sockets is not known: {error}"));

@@ -7,7 +7,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::registry::Registry;
-use service::datagrams::KernelDrops;
+use udp_drops::KernelDrops;
 
 use super::{Read, backend_counters, backends, counter, endpoints, gauge};
 use crate::cluster::Cluster;
@@ -88,7 +88,7 @@ impl Metrics {
         let help = "Packets dropped, by reason; `kernel`: dropped before the gateway saw them";
         let mut family = encoder.encode_descriptor("packets_dropped", help, None, MetricType::Counter)?;
         for (reason, count) in [
-            ("kernel", self.kernel.count()),
+            ("kernel", self.kernel.count().unwrap_or_default()),
             ("loop", packets.loops.get()),
             ("no_session", packets.no_session.get()),
             ("unsent", packets.unsent.get()),

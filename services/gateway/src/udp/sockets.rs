@@ -6,10 +6,10 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use platform::values::Protocol;
-use service::datagrams::KernelDrops;
 use service::handover;
 use service::listen::{self, UdpOptions};
 use socket2::SockRef;
+use udp_drops::KernelDrops;
 
 use crate::settings::Listeners;
 
