@@ -89,7 +89,7 @@ pub fn bound_buffers(listener: &TcpListener) -> io::Result<()> {
     bound_buffers_at(listener, SEND_BUFFER_BYTES)
 }
 
-/// The same with another bound on sending, for services that send much.
+/// The same with another bound on sending: more for services that send much, less where a gateway's sockets add to it.
 ///
 /// # Errors
 /// What the kernel says.

@@ -21,9 +21,9 @@ use crate::roster::Roster;
 use crate::settings::Settings;
 use crate::worker::{INBOX, Shared, Worker};
 
-/// Half of what the kernel may hold of unsent replies. Behind a gateway a client that never reads then costs less than
+/// The kernel doubles it and may exceed it by a segment. Behind a gateway a client that never reads then costs less than
 /// 256 KiB in three sockets.
-const SEND_BUFFER_BYTES: usize = 16 * 1024;
+const REPLY_BUFFER_BYTES: usize = 16 * 1024;
 
 /// Asks each worker for its share, since connections are spread evenly over them.
 async fn shed(inboxes: Vec<Arc<Inbox>>, count: u64) -> u64 {
@@ -57,7 +57,7 @@ impl Server {
     /// What kept it from starting: see [`Error`].
     pub fn bind(settings: Settings, shutdown: Shutdown) -> Result<Self, Error> {
         let listener = listen::tcp(settings.host, settings.port).map_err(Error::Listen)?;
-        listen::bound_buffers_at(&listener, SEND_BUFFER_BYTES).map_err(Error::Listen)?;
+        listen::bound_buffers_at(&listener, REPLY_BUFFER_BYTES).map_err(Error::Listen)?;
         let address = listener.local_addr().map_err(Error::Listen)?;
         let admin_listener =
             listen::admin(settings.admin_host, settings.admin_port).map_err(Error::Listen)?;

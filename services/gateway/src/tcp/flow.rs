@@ -24,7 +24,8 @@ const TURNS: u32 = 8;
 /// A read of this size counts as bulk.
 const BULK_READ: usize = 32 * 1024;
 
-/// After this many bulk reads in a row a flow is spliced.
+/// After this many bulk reads in a row a flow is spliced, once it has the room for it: what a pipe takes, the source can
+/// fill again.
 const BULK_STREAK: u8 = 4;
 
 /// What all flows of a worker share.
@@ -130,7 +131,8 @@ impl Flow {
                 if self.source_ended {
                     return Some(Pause::End);
                 }
-                let pipe = if splice && self.streak >= BULK_STREAK { shared.pipes.lend() } else { None };
+                let bulk = self.room.is_large() && self.streak >= BULK_STREAK;
+                let pipe = if splice && bulk { shared.pipes.lend() } else { None };
                 match pipe {
                     Some(pipe) => self.splice_once(pipe, source, sink, shared, &mut moved),
                     None => self.copy_once(source, sink, shared, &mut moved),
