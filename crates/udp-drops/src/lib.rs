@@ -15,7 +15,7 @@ const TABLES: [&str; 2] = ["/proc/net/udp", "/proc/net/udp6"];
 const INODE: usize = 9;
 const DROPS: usize = 12;
 
-/// The sockets that are looked at.
+/// The sockets whose drops are counted.
 #[derive(Debug, Clone)]
 pub struct KernelDrops {
     inodes: HashSet<u64>,
