@@ -485,7 +485,7 @@ pub enum TargetError {
     BringUp { message: String },
     #[error("{}", left_message(left))]
     TeardownLeft { left: Vec<String> },
-    /// Whoever keeps the platform up is there and does not answer.
+    /// What keeps the platform up is there and does not answer.
     #[error("{message}")]
     NoAnswer { message: String },
     #[error("{message}")]

@@ -58,7 +58,7 @@ impl Exposition {
             Some(page) if made.upto >= number => page.clone(),
             _ => {
                 if let Some(until) = made.rests_until {
-                    // It stays noted: whoever comes next has to wait, too, if this client hangs up meanwhile.
+                    // It stays noted: the next client has to wait, too, if this client hangs up meanwhile.
                     tokio::time::sleep_until(until.into()).await;
                 }
                 let (upto, began) = (self.asked.load(Ordering::Relaxed), clock::now());
