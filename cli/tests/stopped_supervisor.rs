@@ -4,7 +4,9 @@ mod support;
 
 use std::{
     io::{BufRead as _, BufReader},
+    os::unix::net::UnixDatagram,
     process::Stdio,
+    sync::mpsc,
     time::Duration,
 };
 
@@ -54,23 +56,31 @@ fn supervisor(lab: &Lab) -> Pid {
 fn interrupted_when_it_says_so(lab: &Lab, command: &str) {
     let words: Vec<&str> = command.split(' ').collect();
     let mut started = lab.command(&words);
+    // On a busy machine it must not give up before it is interrupted.
+    started.env("PLAYCTL_ANSWER_DEADLINE", "3600");
     started.current_dir(lab.home()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = started.spawn().expect("playctl starts");
-    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines().map_while(Result::ok);
-    let mut said = Vec::new();
-    let says_so = lines.by_ref().any(|line| {
-        let is_it = line.contains("has not answered for");
+    let stderr = BufReader::new(child.stderr.take().expect("piped"));
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    let deadline = clock::now() + PATIENCE;
+    let (mut says_so, mut said) = (false, Vec::new());
+    while !says_so {
+        let left = deadline.saturating_duration_since(clock::now());
+        let Ok(line) = lines.recv_timeout(left) else { break };
+        says_so = line.contains("has not answered for");
         said.push(line);
-        is_it
-    });
+    }
     if says_so {
         kill_process(Pid::from_child(&child), Signal::INT).expect("not waited for yet");
     }
-    let ended = eventually(PATIENCE, || child.try_wait().expect("can be waited for").ok_or(()));
+    let patience = if says_so { PATIENCE } else { Duration::ZERO };
+    let ended = eventually(patience, || child.try_wait().expect("can be waited for").ok_or(()));
     if ended.is_err() {
-        child.kill().expect("it runs");
+        child.kill().expect("not waited for yet");
+        child.wait().expect("it ends");
     }
-    said.extend(lines);
+    said.extend(lines.try_iter());
     assert_eq!(ended.map(|status| status.code()), Ok(Some(130)), "{command}: {said:?}");
 }
 
@@ -79,13 +89,35 @@ fn every_command_says_that_it_does_not_answer_and_ends_at_the_first_interrupt() 
     let lab = Lab::new("stopped");
     lab.up(&[]);
     kill_process(supervisor(&lab), Signal::STOP).expect("it runs");
-    // All at once, since each waits for two seconds.
+    // Some at a time, since each waits for two seconds.
     std::thread::scope(|scope| {
-        for command in COMMANDS {
-            scope.spawn(|| interrupted_when_it_says_so(&lab, command));
+        for commands in COMMANDS.chunks(COMMANDS.len() / 6) {
+            let lab = &lab;
+            scope
+                .spawn(move || commands.iter().for_each(|command| interrupted_when_it_says_so(lab, command)));
         }
     });
     // It ends what does not answer.
     lab.ok(&["down"]);
     lab.wait_for_no_process(PATIENCE);
+}
+
+#[test]
+fn a_supervisor_that_cannot_be_asked_is_not_ended() {
+    let lab = Lab::new("unasked");
+    lab.up(&[]);
+    let running = supervisor(&lab);
+    let socket = lab.home().join("playctl").join(format!("{}.sock", lab.platform));
+    let aside = socket.with_extension("aside");
+    std::fs::rename(&socket, &aside).expect("it listens there");
+    // A socket for packets refuses connections, and not because nobody listens.
+    let other = UnixDatagram::bind(&socket).expect("the place is free");
+    let down = lab.run(&["down"]);
+    drop(other);
+    std::fs::rename(&aside, &socket).expect("back again");
+    let said = String::from_utf8_lossy(&down.stderr);
+    assert!(said.contains("cannot reach the supervisor"), "{said}");
+    assert_eq!(down.status.code(), Some(1));
+    assert_eq!(supervisor(&lab), running);
+    lab.ok(&["status"]);
 }

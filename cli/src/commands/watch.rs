@@ -13,7 +13,7 @@ use platform::{
 
 use super::{Context, Failure, Outcome};
 use crate::{
-    args::Output,
+    args::{Output, TargetKind},
     platform_source::{self, spawn},
 };
 
@@ -69,30 +69,34 @@ fn show_present(context: &Context, target: Arc<dyn Target>) -> Result<Option<mps
         return Ok(None);
     }
     let (stop, stopped) = mpsc::channel();
+    let every = look_every(context.global.target);
     spawn("present", move || {
-        keep_showing(|| target.snapshot(), |words| progress.show("present", words), &stopped);
+        keep_showing(|| target.snapshot(), |words| progress.show("present", words), every, &stopped);
     })?;
     Ok(Some(stop))
+}
+
+/// Also after an error: a cluster that does not answer is not asked more often.
+fn look_every(target: TargetKind) -> Duration {
+    match target {
+        TargetKind::Local => LOOK_EVERY,
+        TargetKind::Minikube | TargetKind::Cluster => LOOK_AT_CLUSTER_EVERY,
+    }
 }
 
 /// Until `stopped` says so, or what is shown is gone.
 fn keep_showing(
     look: impl Fn() -> Result<Snapshot, TargetError>,
     show: impl Fn(&str),
+    every: Duration,
     stopped: &mpsc::Receiver<()>,
 ) {
     loop {
-        let (words, every) = match look() {
-            Ok(snapshot) => {
-                let is_cluster = snapshot.target == "cluster";
-                (
-                    in_words(&snapshot, clock::wall()),
-                    if is_cluster { LOOK_AT_CLUSTER_EVERY } else { LOOK_EVERY },
-                )
-            }
+        let words = match look() {
+            Ok(snapshot) => in_words(&snapshot, clock::wall()),
             Err(TargetError::Interrupted | TargetError::NotRunning { .. }) => break,
             // Later it may answer again; until then the last words would be wrong.
-            Err(error) => (error.to_string(), LOOK_EVERY),
+            Err(error) => error.to_string(),
         };
         if stopped.try_recv() != Err(mpsc::TryRecvError::Empty) {
             break;
@@ -149,7 +153,15 @@ mod tests {
                 drop(stop.take());
             }
         };
-        keep_showing(look, show, &stopped);
+        keep_showing(look, show, Duration::from_millis(1), &stopped);
         assert_eq!(*shown.borrow(), ["failure 0", "failure 1"]);
+    }
+
+    #[test]
+    fn what_is_a_cluster_is_known_before_it_has_answered() {
+        assert_eq!(look_every(TargetKind::Local), LOOK_EVERY);
+        for target in [TargetKind::Minikube, TargetKind::Cluster] {
+            assert_eq!(look_every(target), LOOK_AT_CLUSTER_EVERY);
+        }
     }
 }

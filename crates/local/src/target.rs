@@ -39,6 +39,8 @@ const CHANGE_OF_SUPERVISOR: Duration = Duration::from_secs(10);
 const ASK_EVERY: Duration = Duration::from_millis(100);
 /// A supervisor that does not answer within this is taken for one that hangs.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+/// Another number of seconds for that, for tests that stop a supervisor on a busy machine.
+const ANSWER_DEADLINE_VARIABLE: &str = "PLAYCTL_ANSWER_DEADLINE";
 
 /// The live page of a platform, which is served while it is up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +74,7 @@ pub struct LocalTarget {
     paths: Paths,
     own: PlatformPaths,
     on_wait: Option<OnWait>,
+    answer_deadline: Duration,
 }
 
 impl fmt::Debug for LocalTarget {
@@ -93,7 +96,9 @@ impl LocalTarget {
         }
         let paths = Paths::from_env();
         let own = paths.platform(name);
-        Ok(Self { name: name.to_owned(), paths, own, on_wait: None })
+        let answer_deadline = std::env::var(ANSWER_DEADLINE_VARIABLE).ok().and_then(|text| text.parse().ok());
+        let answer_deadline = answer_deadline.map_or(ANSWER_DEADLINE, Duration::from_secs);
+        Ok(Self { name: name.to_owned(), paths, own, on_wait: None, answer_deadline })
     }
 
     /// Has `on_wait` asked while a supervisor does not answer.
@@ -247,7 +252,7 @@ impl LocalTarget {
         if self.on_wait.as_ref().is_some_and(|on_wait| on_wait(waited).is_break()) {
             return Err(TargetError::Interrupted);
         }
-        if waited >= ANSWER_DEADLINE {
+        if waited >= self.answer_deadline {
             return Err(self.no_answer(waited));
         }
         Ok(())
@@ -263,16 +268,19 @@ impl LocalTarget {
             "the supervisor of {name}{who} has not answered for {seconds} s: it is stopped, or the machine is overloaded; \
              {look}end it and all that it started with: playctl --platform {name} down"
         );
-        TargetError::Other { message }
+        TargetError::NoAnswer { message }
     }
 
     /// Fails if there is a supervisor that does not answer; nothing, if there is none.
     fn check_alive(&self) -> Result<(), TargetError> {
-        let Some(mut connection) = self.connect()? else { return Ok(()) };
+        self.connect()?.map_or(Ok(()), |connection| self.ping(connection))
+    }
+
+    fn ping(&self, mut connection: Connection) -> Result<(), TargetError> {
         match connection.send(&Request::Ping) {
             Ok(()) => self.answer(&mut connection).map(drop).or_else(|error| match error {
                 // It is on its way out.
-                TargetError::Other { .. } if !self.is_running() => Ok(()),
+                TargetError::NoAnswer { .. } | TargetError::Other { .. } if !self.is_running() => Ok(()),
                 error => Err(error),
             }),
             // On its way out, too.

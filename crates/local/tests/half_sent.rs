@@ -13,6 +13,7 @@ use std::{
 
 use local::embedded::{elasticsearch, kafka, memcached, redis};
 use rustix::process::{Resource, getrlimit};
+use socket2::{Domain, Socket, Type};
 
 const CLIENTS: usize = 10_000;
 /// Files of the servers beside the clients' own: Kafka's 2,048 clients take one each as long as they have not completed
@@ -89,17 +90,23 @@ fn check_peak(name: &str, idle: u64) {
 
 /// Clients that subscribe and never read, each to a channel of its own.
 fn attack_by_subscribing(address: SocketAddr) {
-    const SUBSCRIBERS: usize = 20;
-    // More than the kernel keeps for each of them.
+    // Without a bound, what waits for them is far more than what is allowed.
+    const SUBSCRIBERS: usize = 5;
     const MESSAGES: usize = 400;
     let payload = vec![b'x'; 60_000];
     let idle = memory("VmRSS");
     fs::write("/proc/self/clear_refs", "5").unwrap();
     let mut publisher = TcpStream::connect(address).unwrap();
     publisher.set_read_timeout(Some(PATIENCE)).unwrap();
+    publisher.set_write_timeout(Some(PATIENCE)).unwrap();
     let mut subscribers = Vec::new();
     for number in 0..SUBSCRIBERS {
-        let mut subscriber = TcpStream::connect(address).unwrap();
+        let subscriber = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+        // The kernel keeps little for it.
+        subscriber.set_recv_buffer_size(64 * 1024).unwrap();
+        subscriber.set_read_timeout(Some(PATIENCE)).unwrap();
+        subscriber.connect(&address.into()).unwrap();
+        let mut subscriber = TcpStream::from(subscriber);
         subscriber.write_all(format!("SUBSCRIBE channel-{number}\r\n").as_bytes()).unwrap();
         // It listens once its answer has come.
         assert!(subscriber.read(&mut [0; 256]).unwrap() > 0);

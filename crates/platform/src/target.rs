@@ -485,6 +485,9 @@ pub enum TargetError {
     BringUp { message: String },
     #[error("{}", left_message(left))]
     TeardownLeft { left: Vec<String> },
+    /// What keeps the platform up is there and does not answer.
+    #[error("{message}")]
+    NoAnswer { message: String },
     #[error("{message}")]
     Other { message: String },
     /// The caller did not want to wait any longer.
@@ -509,7 +512,10 @@ impl TargetError {
             Self::BringUp { .. } => crate::exit::BRING_UP_FAILED,
             Self::TeardownLeft { .. } => crate::exit::TEARDOWN_LEFT_SOMETHING,
             Self::Interrupted => crate::exit::INTERRUPTED,
-            Self::NotRunning { .. } | Self::Other { .. } | Self::Unsupported { .. } => crate::exit::FAILED,
+            Self::NotRunning { .. }
+            | Self::NoAnswer { .. }
+            | Self::Other { .. }
+            | Self::Unsupported { .. } => crate::exit::FAILED,
         }
     }
 }

@@ -8,6 +8,7 @@
 mod counts;
 mod layer;
 mod lines;
+mod seldom;
 mod shipping;
 mod stderr;
 
@@ -20,6 +21,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 pub use self::counts::register;
 use self::layer::ShippingLayer;
 pub use self::lines::LogLines;
+pub use self::seldom::Seldom;
 use self::shipping::Queue;
 pub use self::shipping::{dropped, ship};
 pub use self::stderr::Stderr;

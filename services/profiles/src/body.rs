@@ -1,5 +1,7 @@
 //! What clients send: ids in paths, and bodies.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -15,7 +17,7 @@ use crate::object::{Content, Table};
 pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// What of each body is not counted against [`LONG_BYTES_MAX`], so that few long ones cannot keep the short ones out.
 const SHORT_BYTES: usize = 16 * 1024;
-/// Bytes of bodies beyond that, of all clients: each may send slowly, or not to the end.
+/// Bytes of bodies beyond that, of all clients: each may send slowly, or not to the end. The others wait for room.
 pub(crate) const LONG_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The longest name of a user.
 const NAME_BYTES_MAX: usize = 1024;
@@ -42,17 +44,19 @@ fn uuid(text: &str) -> Option<Uuid> {
     Uuid::try_parse(text).ok().filter(|_| text.len() == UUID_CHARS)
 }
 
-/// What to store, from a request's body. `room`: for the bytes of long bodies.
+/// What to store, from a request's body. `room`: for the bytes of long bodies, each of which waits for it up to
+/// `patience` at a time.
 pub(crate) async fn content(
     table: Table,
     request: Request<Body>,
     room: &Semaphore,
+    patience: Duration,
 ) -> Result<Content, Problem> {
     if !is_json(request.headers()) {
         let detail = "expected a body in JSON, with Content-Type: application/json";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
-    let (bytes, _held) = whole(request.into_body(), room).await?;
+    let (bytes, _held) = whole(request.into_body(), room, patience).await?;
     let body: Value = serde_json::from_slice(&bytes).map_err(|error| {
         Problem::new(StatusCode::BAD_REQUEST, format!("the body is not valid JSON: {error}"))
     })?;
@@ -65,7 +69,11 @@ pub(crate) async fn content(
 }
 
 /// The whole body, and its place in `room`.
-async fn whole(body: Body, room: &Semaphore) -> Result<(Vec<u8>, Option<SemaphorePermit<'_>>), Problem> {
+async fn whole(
+    body: Body,
+    room: &Semaphore,
+    patience: Duration,
+) -> Result<(Vec<u8>, Option<SemaphorePermit<'_>>), Problem> {
     let mut body = Limited::new(body, BODY_BYTES_MAX);
     let (mut bytes, mut held) = (Vec::new(), None::<SemaphorePermit<'_>>);
     while let Some(frame) = body.frame().await {
@@ -78,17 +86,25 @@ async fn whole(body: Body, room: &Semaphore) -> Result<(Vec<u8>, Option<Semaphor
             }
         })?;
         let Ok(piece) = frame.into_data() else { continue };
-        let counted = held.as_ref().map_or(0, SemaphorePermit::num_permits);
-        let more = (bytes.len() + piece.len()).saturating_sub(SHORT_BYTES + counted);
-        if more > 0 {
-            let Ok(more) = room.try_acquire_many(more as u32) else {
-                let detail = "too many long bodies at a time";
-                return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
-            };
-            match &mut held {
-                Some(held) => held.merge(more),
-                None => held = Some(more),
+        let needed = bytes.len() + piece.len();
+        if needed > bytes.capacity() {
+            // Grows as it would by itself, but by no more than counts.
+            let capacity = needed.max((2 * bytes.capacity()).min(BODY_BYTES_MAX));
+            let counted = held.as_ref().map_or(0, SemaphorePermit::num_permits);
+            let more = capacity.saturating_sub(SHORT_BYTES + counted);
+            if more > 0 {
+                let room = tokio::time::timeout(patience, room.acquire_many(more as u32)).await;
+                // Fails only if it was closed, which nobody does.
+                let Some(more) = room.ok().and_then(Result::ok) else {
+                    let detail = "too many long bodies at a time";
+                    return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
+                };
+                match &mut held {
+                    Some(held) => held.merge(more),
+                    None => held = Some(more),
+                }
             }
+            bytes.reserve_exact(capacity - bytes.len());
         }
         bytes.extend_from_slice(&piece);
     }
@@ -220,18 +236,34 @@ mod tests {
 
     #[tokio::test]
     async fn long_bodies_share_their_room_and_leave_some_to_short_ones() {
+        const AT_ONCE: Duration = Duration::ZERO;
+        const PATIENCE: Duration = Duration::from_mins(10);
         let room = Semaphore::new(100);
         let body = |bytes: usize| Body::from(vec![b'x'; bytes]);
-        let (first, held) = whole(body(SHORT_BYTES + 60), &room).await.unwrap();
+        let (first, held) = whole(body(SHORT_BYTES + 60), &room, AT_ONCE).await.unwrap();
         assert_eq!((first.len(), room.available_permits()), (SHORT_BYTES + 60, 40));
-        let refused = whole(body(SHORT_BYTES + 41), &room).await.unwrap_err();
+        let refused = whole(body(SHORT_BYTES + 41), &room, AT_ONCE).await.unwrap_err();
         assert_eq!((refused.status(), room.available_permits()), (StatusCode::SERVICE_UNAVAILABLE, 40));
-        assert_eq!(whole(body(SHORT_BYTES), &room).await.unwrap().0.len(), SHORT_BYTES);
-        drop(held);
-        assert_eq!(whole(body(SHORT_BYTES + 41), &room).await.unwrap().0.len(), SHORT_BYTES + 41);
+        assert_eq!(whole(body(SHORT_BYTES), &room, AT_ONCE).await.unwrap().0.len(), SHORT_BYTES);
+        // The second waits until the first is done.
+        let (second, ()) =
+            tokio::join!(biased; whole(body(SHORT_BYTES + 41), &room, PATIENCE), async { drop(held) });
+        assert_eq!(second.unwrap().0.len(), SHORT_BYTES + 41);
         assert_eq!(room.available_permits(), 100);
-        let too_long = whole(body(BODY_BYTES_MAX + 1), &room).await.unwrap_err();
+        let too_long = whole(body(BODY_BYTES_MAX + 1), &room, AT_ONCE).await.unwrap_err();
         assert_eq!(too_long.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    }
+
+    #[tokio::test]
+    async fn what_a_body_in_pieces_takes_is_what_counts() {
+        let room = Semaphore::new(LONG_BYTES_MAX);
+        let pieces = vec![b'x'; BODY_BYTES_MAX - 1000];
+        let pieces: Vec<_> =
+            pieces.chunks(1500).map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect();
+        let body = Body::from_stream(futures_util::stream::iter(pieces));
+        let (bytes, held) = whole(body, &room, Duration::ZERO).await.unwrap();
+        assert_eq!((bytes.len(), bytes.capacity()), (BODY_BYTES_MAX - 1000, BODY_BYTES_MAX));
+        assert_eq!(held.unwrap().num_permits(), bytes.capacity() - SHORT_BYTES);
     }
 
     #[test]

@@ -32,7 +32,7 @@ const REQUESTS_AT_A_TIME: usize = 256;
 const PAGES_AT_A_TIME: usize = 16;
 /// Lists of several pages that are being answered, however slowly their clients read: each keeps a page in memory.
 const LISTS_MAX: usize = 64;
-/// How long a request may wait for its turn.
+/// How long a request may wait for its turn, and a long body for its room.
 const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Objects of a page that a client asks for.
 const LIMIT_MAX: usize = 1000;
@@ -206,7 +206,7 @@ async fn store<R: Repository>(
         Some(id) => body::id(&text(id)?)?,
         None => Uuid::new_v4(),
     };
-    let object = Object { id, content: body::content(table, request, &app.bodies).await? };
+    let object = Object { id, content: body::content(table, request, &app.bodies, TURN_TIMEOUT).await? };
     let _turn = app.turn(&app.turns).await?;
     app.repository.put(&object).await?;
     Ok(json(&object))

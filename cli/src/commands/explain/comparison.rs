@@ -58,7 +58,7 @@ impl Comparison {
         let wants = if is_active(&self.reported) {
             format!("wants {desired}")
         } else {
-            "wants no other number while it is not active".to_owned()
+            "inactive: its wanted number means nothing".to_owned()
         };
         let mut lines = vec![
             String::new(),
@@ -136,7 +136,7 @@ mod tests {
         let no_value = ["False", "FailedGetResourceMetric", "words"].map(str::to_owned);
         inactive.conditions.insert("ScalingActive".to_owned(), no_value);
         let inactive = Comparison::of(&explanation(), inactive).lines().join("\n");
-        assert!(inactive.contains("wants no other number while it is not active"), "{inactive}");
+        assert!(inactive.contains("inactive: its wanted number means nothing"), "{inactive}");
         let now = "2026-11-28T09:00:00Z".parse().ok();
         let just_now = Reported { last_scale: now, ..reported(1, "TooManyReplicas") };
         let differs = Comparison::of(&explanation(), just_now).lines().join("\n");

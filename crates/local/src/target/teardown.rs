@@ -26,7 +26,7 @@ impl LocalTarget {
             match self.connect() {
                 Ok(Some(connection)) => break connection,
                 Ok(None) => {}
-                Err(error) => return self.end_hanging(error),
+                Err(error) => return self.not_connected(error),
             }
             if !self.is_running() {
                 return self.clear_stale();
@@ -39,8 +39,14 @@ impl LocalTarget {
             }
             leftovers::pause();
         };
-        if let Err(error) = self.check_alive() {
-            return self.end_hanging(error);
+        match self.connect() {
+            Ok(Some(other)) => {
+                if let Err(error) = self.ping(other) {
+                    return self.end_hanging(error);
+                }
+            }
+            Ok(None) => {}
+            Err(error) => return self.not_connected(error),
         }
         let told = connection.send(&Request::Act(controller::Request::Teardown { grace }));
         let answer = told.map_err(TargetError::other).and_then(|()| self.farewell(&mut connection));
@@ -74,6 +80,11 @@ impl LocalTarget {
                 asked = clock::now();
             }
         }
+    }
+
+    /// Ends a supervisor that takes no connections. Any other error is this side's own, as when it may open no more files.
+    fn not_connected(&self, error: TargetError) -> Result<(), TargetError> {
+        if matches!(error, TargetError::NoAnswer { .. }) { self.end_hanging(error) } else { Err(error) }
     }
 
     /// Ends a supervisor that does not answer; everything that it started dies with it.
@@ -176,7 +187,13 @@ mod tests {
         let paths = Paths::below(home.path());
         paths.prepare().unwrap();
         let own = paths.platform("p");
-        let target = LocalTarget { name: "p".to_owned(), own: own.clone(), paths, on_wait: None };
+        let target = LocalTarget {
+            name: "p".to_owned(),
+            own: own.clone(),
+            paths,
+            on_wait: None,
+            answer_deadline: DEADLINE,
+        };
         fs::create_dir(&own.state).unwrap();
         fs::write(&own.socket, "").unwrap();
         // No process has these numbers.

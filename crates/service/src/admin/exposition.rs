@@ -5,7 +5,7 @@
 //! and knows neither `# UNIT` nor `# EOF`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, header};
@@ -16,8 +16,10 @@ const OPEN_METRICS: &str = "application/openmetrics-text";
 const OPEN_METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const CLASSIC_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// After a page was made, no other is made for so many times as long as that took: meanwhile probes are answered.
-const REST: u32 = 4;
+/// After making a page, wait this many times as long before the next: meanwhile probes are answered.
+const REST_FACTOR: u32 = 4;
+/// But no longer than this, however long a busy machine took: a scraper has a second for its answer.
+const REST_MAX: Duration = Duration::from_millis(100);
 
 /// The page of a registry. Making one can be costly, and any number of clients may ask for it. So clients that wait at the
 /// same time share one, which was begun after each of them had asked.
@@ -55,13 +57,14 @@ impl Exposition {
         let page = match &made.page {
             Some(page) if made.upto >= number => page.clone(),
             _ => {
-                if let Some(until) = made.rests_until.take() {
+                if let Some(until) = made.rests_until {
+                    // It stays noted: the next client has to wait, too, if this client hangs up meanwhile.
                     tokio::time::sleep_until(until.into()).await;
                 }
                 let (upto, began) = (self.asked.load(Ordering::Relaxed), clock::now());
                 let page = make(&self.metrics);
                 let ended = clock::now();
-                made.rests_until = Some(ended + REST * (ended - began));
+                made.rests_until = Some(ended + rest(ended - began));
                 made.page = Some(page.clone());
                 made.upto = upto;
                 page
@@ -79,6 +82,11 @@ impl Exposition {
             (CLASSIC_TYPE, page.classic)
         })
     }
+}
+
+/// After making a page took this long.
+fn rest(took: Duration) -> Duration {
+    took.saturating_mul(REST_FACTOR).min(REST_MAX)
 }
 
 fn make(metrics: &Registry) -> Result<Page, std::fmt::Error> {
@@ -133,8 +141,7 @@ fn add(out: &mut String, words: &[&str]) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
+    use futures_util::FutureExt as _;
     use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram};
     use prometheus_client::registry::Unit;
     use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
@@ -193,6 +200,28 @@ mod tests {
             assert_eq!(made.load(Ordering::Relaxed), shared + later);
         }
         assert!(exposition.made.lock().await.page.is_none(), "nothing is kept for nobody");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_hangs_up_during_the_rest_does_not_end_it() {
+        let mut metrics = Registry::default();
+        let made = std::sync::Arc::new(AtomicU64::new(0));
+        metrics.register_collector(Box::new(Costly(std::sync::Arc::clone(&made))));
+        let exposition = Exposition::new(metrics);
+        exposition.made.lock().await.rests_until = Some(clock::now() + Duration::from_hours(1));
+        let request = HeaderMap::new();
+        for _ in 0..10 {
+            assert!(exposition.answer(&request).now_or_never().is_none(), "it waits");
+        }
+        assert_eq!(made.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_rest_is_short_whatever_a_page_took() {
+        assert_eq!(rest(Duration::from_millis(5)), Duration::from_millis(20));
+        for took in [Duration::from_millis(250), Duration::MAX] {
+            assert_eq!(rest(took), REST_MAX);
+        }
     }
 
     #[test]

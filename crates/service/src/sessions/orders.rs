@@ -1,22 +1,20 @@
 //! Orders of the balancer: a channel of Redis with `{"HOSTID": n}`, each for the host it names.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use tracing::{info, warn};
 
 use crate::Readiness;
 use crate::backoff::Backoff;
+use crate::logs::Seldom;
 use crate::redis::{self, PubSubSink, PubSubStream, RedisError};
 
 /// The part that `/readyz` calls degraded while orders cannot be heard.
 const PART: &str = "orders";
 /// How often a silent subscription is checked.
 const CHECK_EVERY: Duration = Duration::from_secs(10);
-
-/// How often it is said that orders cannot be read: anyone can publish any number of them.
-const SAID_EVERY: Duration = Duration::from_mins(1);
 
 /// Where orders come from, and for whom.
 #[derive(Debug, Clone)]
@@ -64,17 +62,19 @@ impl Source {
         mut orders: PubSubStream,
         shed: &impl Fn(usize) -> usize,
     ) -> RedisError {
-        let mut unreadable = Unreadable::default();
+        let mut untold = Untold::default();
         loop {
             tokio::select! {
                 order = orders.next() => match order {
-                    Some(order) => self.carry_out(order.get_payload_bytes(), shed, &mut unreadable),
+                    Some(order) => self.carry_out(order.get_payload_bytes(), shed, &mut untold),
                     None => return std::io::Error::from(std::io::ErrorKind::ConnectionReset).into(),
                 },
                 () = tokio::time::sleep(CHECK_EVERY) => {
-                    let count = unreadable.take();
-                    if count > 0 {
+                    if let Some((count, [])) = untold.unreadable.take() {
                         warn!(channel = self.channel, count, "more orders were not {{\"HOSTID\": n}}");
+                    }
+                    if let Some(moved) = untold.moved.take() {
+                        tell_moved(moved);
                     }
                     if let Err(error) = redis::check(&mut subscription).await {
                         return error;
@@ -84,15 +84,17 @@ impl Source {
         }
     }
 
-    fn carry_out(&self, payload: &[u8], shed: &impl Fn(usize) -> usize, unreadable: &mut Unreadable) {
+    fn carry_out(&self, payload: &[u8], shed: &impl Fn(usize) -> usize, untold: &mut Untold) {
         match count_for(payload, &self.host_id) {
             Ok(0) => {}
             Ok(count) => {
                 let shed = shed(count);
-                info!(ordered = count, shed, "sessions are moved to other instances");
+                if let Some(moved) = untold.moved.note(clock::now(), [count as u64, shed as u64]) {
+                    tell_moved(moved);
+                }
             }
             Err(error) => {
-                if let Some(count) = unreadable.note(clock::now()) {
+                if let Some((count, [])) = untold.unreadable.note(clock::now(), []) {
                     warn!(channel = self.channel, count, %error, "orders are not {{\"HOSTID\": n}}");
                 }
             }
@@ -100,27 +102,16 @@ impl Source {
     }
 }
 
-/// Orders that cannot be read, and have not been told yet.
-#[derive(Default)]
-struct Unreadable {
-    count: u64,
-    said: Option<Instant>,
+fn tell_moved((orders, [ordered, shed]): (u64, [u64; 2])) {
+    info!(orders, ordered, shed, "sessions are moved to other instances");
 }
 
-impl Unreadable {
-    /// Takes note of one. Returns how many are to be told now, if any.
-    fn note(&mut self, now: Instant) -> Option<u64> {
-        self.count += 1;
-        if self.said.is_some_and(|said| now.duration_since(said) < SAID_EVERY) {
-            return None;
-        }
-        self.said = Some(now);
-        Some(self.take())
-    }
-
-    fn take(&mut self) -> u64 {
-        std::mem::take(&mut self.count)
-    }
+/// Orders that have not been told yet: anyone can publish any number of them.
+#[derive(Default)]
+struct Untold {
+    unreadable: Seldom,
+    /// How many sessions were to leave, and how many were asked to.
+    moved: Seldom<2>,
 }
 
 /// How many sessions this host should close.
@@ -132,17 +123,6 @@ fn count_for(payload: &[u8], host_id: &str) -> Result<usize, serde_json::Error> 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn many_that_cannot_be_read_are_told_in_few_lines() {
-        let (mut unreadable, start) = (Unreadable::default(), clock::now());
-        let told = (0..100_000_u32)
-            .filter_map(|number| unreadable.note(start + Duration::from_millis(number.into())))
-            .collect::<Vec<_>>();
-        assert_eq!(told, [1, 60_000]);
-        assert_eq!(unreadable.take(), 39_999);
-        assert_eq!(unreadable.take(), 0);
-    }
 
     #[test]
     fn an_order_is_for_the_hosts_that_it_names() {

@@ -143,8 +143,10 @@ impl Query {
             }
         }
         self.cut(&mut found);
-        if unreadable > 0 {
-            tracing::warn!(unreadable, "documents of the embedded Elasticsearch cannot be read");
+        if unreadable > 0
+            && let Some((searches, [])) = store.bad_searches.lock().note(clock::now(), [])
+        {
+            tracing::warn!(unreadable, searches, "documents of the embedded Elasticsearch cannot be read");
         }
         if found.iter().map(|hit| hit.bytes).sum::<usize>() > HITS_BYTES_MAX {
             return Err(SearchError::TooLarge { hits: found.len() });

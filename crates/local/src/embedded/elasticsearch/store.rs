@@ -3,8 +3,10 @@
 use std::{borrow::Cow, collections::HashSet, io, path::PathBuf};
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
+use service::logs::Seldom;
 
 use super::bulk::Action;
 use crate::journal::Journal;
@@ -125,12 +127,20 @@ pub(super) struct Store {
     /// Ids (with their indices) of the file that is written and of the one before it.
     present: HashSet<Box<str>>,
     before: HashSet<Box<str>>,
+    /// Searches that met documents that cannot be read.
+    pub(super) bad_searches: Mutex<Seldom>,
 }
 
 impl Store {
     pub(super) fn create(file: PathBuf, segment_max: u64) -> io::Result<Self> {
         let journal = Journal::create(file, segment_max)?;
-        Ok(Self { journal, segment: 0, present: HashSet::new(), before: HashSet::new() })
+        Ok(Self {
+            journal,
+            segment: 0,
+            present: HashSet::new(),
+            before: HashSet::new(),
+            bad_searches: Mutex::default(),
+        })
     }
 
     pub(super) fn write(&mut self, action: &Action<'_>) -> io::Result<Written> {

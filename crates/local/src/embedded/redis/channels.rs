@@ -12,13 +12,16 @@ use crate::embedded::guests::Guest;
 
 /// Messages that may wait for one subscriber. A subscriber that falls behind further is let go, as by a real Redis.
 const WAITING_MAX: usize = 1024;
-/// Bytes of messages that may wait, for all subscribers.
+/// Bytes of messages that may wait, for all subscribers; one that waits for several counts once, as it is there once.
 const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Channels that clients may listen to, counted once for each listener.
 const SUBSCRIPTIONS_MAX: usize = 16_384;
 
 /// A message, as it is written to a subscriber.
 pub(super) type Message = Arc<[u8]>;
+
+/// A message that waits, shared by those for whom it does and nobody else: who takes the last one gives its bytes back.
+type Waiting = Arc<Message>;
 
 /// A connection that can subscribe.
 pub(super) type Subscriber = u64;
@@ -27,8 +30,8 @@ pub(super) type Subscriber = u64;
 struct Subscriptions {
     guest: Guest,
     channels: BTreeSet<Box<[u8]>>,
-    waiting: VecDeque<Message>,
-    /// Of the messages that wait.
+    waiting: VecDeque<Waiting>,
+    /// Of the messages that wait for it.
     bytes: usize,
     arrived: Arc<Notify>,
 }
@@ -38,8 +41,9 @@ pub(super) struct Channels {
     last: Subscriber,
     subscribers: HashMap<Subscriber, Subscriptions>,
     by_channel: HashMap<Box<[u8]>, BTreeSet<Subscriber>>,
-    /// Sums over all subscribers.
+    /// The sum over all subscribers.
     subscriptions: usize,
+    /// Of the messages that wait, each counted once.
     bytes: usize,
 }
 
@@ -100,19 +104,35 @@ impl Channels {
         subscriptions.map_or_else(Vec::new, |subscriptions| subscriptions.channels.iter().cloned().collect())
     }
 
+    /// How long the next message for a subscriber is.
+    pub(super) fn next_length(&self, subscriber: Subscriber) -> Option<usize> {
+        let next = self.subscribers.get(&subscriber)?.waiting.front();
+        next.map(|message| message.len())
+    }
+
     /// The next message for a subscriber.
     pub(super) fn next(&mut self, subscriber: Subscriber) -> Option<Message> {
         let subscriptions = self.subscribers.get_mut(&subscriber)?;
-        let message = subscriptions.waiting.pop_front()?;
+        let waiting = subscriptions.waiting.pop_front()?;
+        let message = Message::clone(&waiting);
         subscriptions.bytes -= message.len();
-        self.bytes -= message.len();
+        self.give_back(waiting);
         Some(message)
+    }
+
+    /// It waits for one less.
+    fn give_back(&mut self, waiting: Waiting) {
+        if let Some(message) = Arc::into_inner(waiting) {
+            self.bytes -= message.len();
+        }
     }
 
     /// A connection is gone, or is let go.
     pub(super) fn leave(&mut self, subscriber: Subscriber) {
         if let Some(subscriptions) = self.subscribers.remove(&subscriber) {
-            self.bytes -= subscriptions.bytes;
+            for waiting in subscriptions.waiting {
+                self.give_back(waiting);
+            }
             for channel in &subscriptions.channels {
                 self.forget(subscriber, channel);
             }
@@ -141,24 +161,29 @@ impl Channels {
     pub(super) fn publish(&mut self, channel: &[u8], message: &Message) -> usize {
         let listeners: Vec<Subscriber> =
             self.by_channel.get(channel).into_iter().flatten().copied().collect();
+        if listeners.is_empty() {
+            return 0;
+        }
+        while self.bytes + message.len() > WAITING_BYTES_MAX {
+            let Some(most) = self.most_behind() else { break };
+            self.let_go(most);
+        }
+        let shared = Waiting::new(Arc::clone(message));
+        self.bytes += message.len();
         let mut received = 0;
         for subscriber in listeners {
-            while self.bytes + message.len() > WAITING_BYTES_MAX {
-                let Some(most) = self.most_behind() else { break };
-                self.let_go(most);
-            }
             // It may just have been let go itself.
             let Some(subscriptions) = self.subscribers.get_mut(&subscriber) else { continue };
             if subscriptions.waiting.len() == WAITING_MAX {
                 self.let_go(subscriber);
                 continue;
             }
-            subscriptions.waiting.push_back(Arc::clone(message));
+            subscriptions.waiting.push_back(Arc::clone(&shared));
             subscriptions.bytes += message.len();
             subscriptions.arrived.notify_one();
-            self.bytes += message.len();
             received += 1;
         }
+        self.give_back(shared);
         received
     }
 
@@ -244,9 +269,34 @@ mod tests {
             channels.next(quick).unwrap();
             published += 1;
         }
-        assert_eq!(published, WAITING_BYTES_MAX / large.len());
+        assert_eq!(published, WAITING_BYTES_MAX / large.len() + 1, "there is no room for the last one");
         told.notified().await;
         assert_eq!((channels.publish(b"c", &large), channels.bytes), (1, large.len()));
+    }
+
+    #[test]
+    fn a_message_to_many_counts_once() {
+        let (mut channels, room) = (Channels::default(), room());
+        let large = Message::from(vec![0; 64 * 1024]);
+        let all: Vec<Subscriber> = (0..1000).map(|_| enter(&mut channels, &room).0).collect();
+        for one in &all {
+            channels.subscribe(*one, b"c");
+        }
+        for times in 1..=3 {
+            assert_eq!(channels.publish(b"c", &large), all.len(), "nobody is let go");
+            assert_eq!(channels.bytes, times * large.len());
+        }
+        let (last, others) = all.split_last().unwrap();
+        for one in others {
+            channels.next(*one).unwrap();
+        }
+        assert_eq!(channels.bytes, 3 * large.len(), "it still waits for one");
+        channels.next(*last).unwrap();
+        assert_eq!(channels.bytes, 2 * large.len());
+        for one in all {
+            channels.leave(one);
+        }
+        assert_eq!(channels.bytes, 0);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
@@ -105,8 +105,11 @@ impl Client {
             if is_stuck {
                 self.forward_until_readable(&mut stream, guest).await?;
                 held.grow(&mut input, READ_MIN).await?;
-                if stream.read_buf(&mut input).await? == 0 {
-                    return Ok(());
+                match stream.try_read_buf(&mut input) {
+                    Ok(0) => return Ok(()),
+                    // It may only have looked readable: messages go on.
+                    Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                    _ => {}
                 }
             }
         }
@@ -119,17 +122,26 @@ impl Client {
         };
         let mut held = guest.hold();
         loop {
-            let message = self.database.channels.lock().next(*subscriber);
-            if let Some(message) = message {
-                held.set(message.len()).await?;
-                stream.write_all(&message).await?;
-                guest.served();
+            let length = self.database.channels.lock().next_length(*subscriber);
+            let Some(length) = length else {
+                held.shrink(0);
+                tokio::select! {
+                    readable = stream.readable() => return readable,
+                    () = arrived.notified() => {}
+                }
                 continue;
-            }
-            held.shrink(0);
+            };
+            // Until this is granted, the message counts among those that wait.
+            held.set(length).await?;
+            let message = self.database.channels.lock().next(*subscriber);
+            let Some(message) = message else { continue };
+            stream.write_all(&message).await?;
+            guest.served();
+            // Also while messages come faster than they are written.
             tokio::select! {
+                biased;
                 readable = stream.readable() => return readable,
-                () = arrived.notified() => {}
+                () = std::future::ready(()) => {}
             }
         }
     }
@@ -314,4 +326,38 @@ fn confirm(what: &[u8], channel: Option<&[u8]>, count: usize, output: &mut Vec<u
         None => resp::nil(output),
     }
     resp::integer(output, count as i64);
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::embedded::guests::{Limits, Room};
+
+    #[tokio::test]
+    async fn a_request_is_read_while_messages_wait() {
+        let database = Arc::new(Database {
+            store: parking_lot::Mutex::new(Store::new(1024)),
+            channels: parking_lot::Mutex::default(),
+            waiting: super::super::Waiting::default(),
+        });
+        let room = Arc::new(Room::new(Limits { connections: 1, bytes: 1024 * 1024 }));
+        let (guest, _) = Guest::enter(&room);
+        let mut client = Client::new(Arc::clone(&database), guest.clone());
+        client.subscribe(&[b"c"], &mut Vec::new());
+        for _ in 0..100 {
+            assert_eq!(database.channels.lock().publish(b"c", &(*b"message").into()), 1);
+        }
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut other_end = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        other_end.write_all(b"PING\r\n").await.unwrap();
+        stream.readable().await.unwrap();
+        client.forward_until_readable(&mut stream, &guest).await.unwrap();
+        let (subscriber, _) = client.listening.as_ref().unwrap();
+        let left = std::iter::from_fn(|| database.channels.lock().next(*subscriber)).count();
+        assert_eq!(left, 99, "one goes out before it is seen");
+    }
 }

@@ -18,13 +18,14 @@ use ::platform::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use super::milliseconds;
 use crate::control;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
+const CONNECT_EVERY: Duration = Duration::from_millis(10);
 /// Longer answers are cut.
 const ANSWER_MAX: u64 = 1024 * 1024;
 /// Bits of a server's administrative state, whatever set them (`SRV_ADMF_*` in HAProxy's source).
@@ -87,10 +88,7 @@ pub(super) async fn servers(socket: &Path, backend: &str) -> io::Result<Vec<Serv
 
 async fn say(socket: &Path, command: &str) -> io::Result<String> {
     let exchange = async {
-        // Connecting to a Unix socket waits only when its queue is full.
-        let stream = control::connect(socket)?;
-        stream.set_nonblocking(true)?;
-        let mut stream = UnixStream::from_std(stream)?;
+        let mut stream = connect(socket).await?;
         stream.write_all(format!("{command}\n").as_bytes()).await?;
         let mut answer = String::new();
         stream.take(ANSWER_MAX).read_to_string(&mut answer).await?;
@@ -98,6 +96,21 @@ async fn say(socket: &Path, command: &str) -> io::Result<String> {
     };
     let slow = || io::Error::new(io::ErrorKind::TimedOut, format!("HAProxy does not answer to {command:?}"));
     timeout(TIMEOUT, exchange).await.map_err(|_| slow())?
+}
+
+/// Waits while HAProxy's queue of connections is full.
+async fn connect(socket: &Path) -> io::Result<UnixStream> {
+    loop {
+        match control::connect(socket) {
+            // Nothing tells that there is room again.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(CONNECT_EVERY).await,
+            Err(error) => return Err(error),
+            Ok(stream) => {
+                stream.set_nonblocking(true)?;
+                return UnixStream::from_std(stream);
+            }
+        }
+    }
 }
 
 /// A version line, a line with the names of the columns after `# `, then a line for each server.

@@ -1,6 +1,7 @@
-use std::{collections::BTreeMap, io::Write as _};
+use std::{collections::BTreeMap, io::Write as _, pin::pin};
 
 use proptest::prelude::*;
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{
     super::super::tests::{endpoint, proxy},
@@ -27,6 +28,31 @@ fn server(ordinal: u8, admin_state: u32) -> Server {
 fn commands(there: &[Server], wanted: Vec<Endpoint>) -> Vec<String> {
     let wanted = Cluster { name: "tcp".to_owned(), endpoints: wanted };
     plan(there, &wanted, &settings()).into_iter().map(|step| step.command).collect()
+}
+
+#[tokio::test]
+async fn a_full_queue_is_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("haproxy.sock");
+    let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    listener.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+    listener.listen(1).unwrap();
+    let mut there = Vec::new();
+    let full = loop {
+        match control::connect(&path) {
+            Ok(stream) => there.push(stream),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+    let mut connecting = pin!(connect(&path));
+    tokio::select! {
+        biased;
+        connected = &mut connecting => panic!("{connected:?}"),
+        () = std::future::ready(()) => {}
+    }
+    drop(listener.accept().unwrap());
+    connecting.await.unwrap();
 }
 
 #[test]
