@@ -105,7 +105,7 @@ impl Catalog {
             let found = cluster.ask("the kinds that it has", cluster.client.request_text(request)).await?;
             catalog.add(parse(path, &found)?);
         }
-        // Whoever looks for what is left must not take silence for a proof.
+        // A look for leftovers must not take silence for a proof.
         if catalog.get("", "Namespace").is_none() {
             return Err(TargetError::other(format!("{} does not say that it has namespaces", cluster.place)));
         }
