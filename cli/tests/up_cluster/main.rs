@@ -18,8 +18,14 @@ exec 3< <(exec kubectl get secrets -n "$NAMESPACE" -l owner=helm,status=pending-
 watcher=$!
 HELM_QPS=1 HELM_BURST_LIMIT=1 "$HELM" "$@" &
 helm=$!
+trap 'kill $watcher $helm 2>/dev/null' EXIT
 trap 'kill -INT $helm; kill -CONT $helm; wait $helm; exit $?' INT
-read -r -t 120 _ <&3 || exit 1
+for _ in {1..120}; do
+    status=0
+    read -r -t 1 _ <&3 || status=$?
+    ((status > 128)) && kill -0 $helm 2>/dev/null && kill -0 $watcher 2>/dev/null || break
+done
+((status == 0)) || exit 1
 kill -STOP $helm
 kill $watcher
 echo $$ $helm >"$HERE/stopped.part" && mv "$HERE/stopped.part" "$HERE/stopped"

@@ -22,7 +22,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 pub(crate) const ANSWER: Duration = Duration::from_secs(20);
 
 /// Requests that are on their way into the connection; more wait.
-const AT_ONCE: usize = 1024;
+const QUEUED_REQUESTS_MAX: usize = 1024;
 
 /// Which cluster, and what of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -125,8 +125,8 @@ pub(crate) async fn connect(options: &Options) -> Result<Cluster, TargetError> {
     let builder = ClientBuilder::try_from(config).map_err(|error| TargetError::Invalid {
         message: format!("{place} cannot be used: {}", deepest(&error)),
     })?;
-    // What is asked again has to be there more than once.
-    let shared = builder.with_layer(&BufferLayer::new(AT_ONCE));
+    // A retry needs a service that can be cloned.
+    let shared = builder.with_layer(&BufferLayer::new(QUEUED_REQUESTS_MAX));
     let client = shared.with_layer(&RetryLayer::new(Patience::default())).build();
     Ok(Cluster { client, namespace, context, place })
 }

@@ -228,7 +228,7 @@ impl Observer {
         let mut events = vec![(now.t_ms, started)];
         let mut missing = self.access.missing(&self.cluster.namespace);
         missing.append(&mut self.refusals);
-        missing.extend(self.world.nothing(&self.cluster.namespace));
+        missing.extend(self.world.nothing_to_follow(&self.cluster.namespace));
         events.extend(missing.into_iter().map(|message| (now.t_ms, EventKind::Warning { message })));
         self.world.go_live(now);
         let metrics = Metrics::new(self.cluster.clone());

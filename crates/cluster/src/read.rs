@@ -94,10 +94,10 @@ impl From<Scale> for Scaled {
 }
 
 impl Scaled {
-    pub(crate) fn add_to(self, workload: &mut WorkloadFacts) {
+    pub(crate) fn apply_to(self, workload: &mut WorkloadFacts) {
         let unsigned = |count: i32| u32::try_from(count).unwrap_or(0);
         (workload.replicas, workload.present) = (unsigned(self.wanted), unsigned(self.present));
-        workload.selector = self.selector;
+        workload.selector = self.selector.or(workload.selector.take());
     }
 }
 
@@ -113,7 +113,7 @@ pub(crate) async fn scale(cluster: &Cluster, hpa: &HpaFacts) -> Result<Scaled, T
             let Object::Workload(workload) = object.facts() else {
                 return Err(TargetError::other("a workload is no workload"));
             };
-            if workload.elsewhere && !kinds::is_usual(&kind) {
+            if workload.needs_scale && !kinds::is_usual(&kind) {
                 return Err(call.error(&what, cluster));
             }
             let signed = |count: u32| i32::try_from(count).unwrap_or(i32::MAX);
@@ -124,5 +124,31 @@ pub(crate) async fn scale(cluster: &Cluster, hpa: &HpaFacts) -> Result<Scaled, T
             })
         }
         Err(call) => Err(call.error(&what, cluster)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::Writer;
+
+    #[test]
+    fn a_scale_without_a_selector_leaves_the_one_that_the_object_names() {
+        let mut workload = WorkloadFacts {
+            kind: "Room".to_owned(),
+            name: "room".to_owned(),
+            uid: "room".to_owned(),
+            replicas: 1,
+            needs_scale: true,
+            present: 0,
+            selector: Selector::parse("app=room"),
+            writer: Writer::Unknown,
+            created: None,
+        };
+        Scaled { wanted: 3, present: 2, selector: None }.apply_to(&mut workload);
+        assert_eq!((workload.replicas, workload.present), (3, 2));
+        assert_eq!(workload.selector, Selector::parse("app=room"));
+        Scaled { wanted: 3, present: 2, selector: Selector::parse("app=other") }.apply_to(&mut workload);
+        assert_eq!(workload.selector, Selector::parse("app=other"));
     }
 }

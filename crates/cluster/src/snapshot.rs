@@ -48,7 +48,7 @@ pub(crate) fn snapshot(
         Some(format!("the autoscaler of {name} cannot act: {trouble}"))
     });
     problems.extend(troubles);
-    problems.extend(world.nothing(&cluster.namespace));
+    problems.extend(world.nothing_to_follow(&cluster.namespace));
     problems.extend(world.services().filter_map(|(name, service)| no_target(world, name, service)));
     let began = world.services().filter_map(|(_, service)| world.workload(service)?.created).min();
     Snapshot {

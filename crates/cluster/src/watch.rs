@@ -4,11 +4,8 @@
 //! everything again. Either way the world compares, and tells nothing twice.
 
 use std::{
+    collections::{BTreeSet, VecDeque},
     fmt::Debug,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     time::Duration,
 };
 
@@ -27,12 +24,13 @@ use kube::{
     runtime::watcher::{self, watcher},
 };
 use serde::de::DeserializeOwned;
+use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::{
     access::Access,
-    connect::Cluster,
+    connect::{ANSWER, Cluster},
     error,
-    facts::{Facts, Object},
+    facts::{Facts, Object, WorkloadFacts},
     kinds::is_usual,
     read::Scaled,
     world::{Change, Stream},
@@ -92,7 +90,7 @@ pub(crate) fn start(
                 }
                 other => other,
             });
-            if is_usual(kind) { watch } else { with_scales(watch, api) }
+            if is_usual(kind) { watch } else { with_scales(watch, move |name| scale(api.clone(), name)) }
         });
     }
     add("", "pods", Stream::Pods, &|stream| {
@@ -141,57 +139,133 @@ where
 }
 
 /// Adds what an object itself does not say where a Deployment does: its kind has other places for it, and only the API server
-/// knows them. Without the right to read scales, such objects are not seen, as if their kind were refused.
-fn with_scales(
+/// knows them. An object whose scale cannot be read is not seen, as if its kind were refused, until it can be; meanwhile the
+/// others go on.
+fn with_scales<F>(
     watch: BoxStream<'static, (Stream, Incoming)>,
-    api: Api<DynamicObject>,
-) -> BoxStream<'static, (Stream, Incoming)> {
-    let is_refused = Arc::new(AtomicBool::new(false));
-    let added = watch.filter_map(move |(stream, incoming)| {
-        let (api, is_refused) = (api.clone(), Arc::clone(&is_refused));
-        async move {
-            let Incoming::Change(Change::Is(Object::Workload(mut workload))) = incoming else {
-                return Some((stream, incoming));
-            };
-            if workload.elsewhere {
-                match scale(&api, &workload.name).await {
-                    Ok(scale) => scale.add_to(&mut workload),
-                    Err(Refusal { forbidden: true, message }) => {
-                        let is_first = !is_refused.swap(true, Ordering::Relaxed);
-                        return is_first.then_some((stream, Incoming::Refused(message)));
+    scale: impl Fn(String) -> F + Send + Sync + 'static,
+) -> BoxStream<'static, (Stream, Incoming)>
+where
+    F: Future<Output = Result<Scaled, NoScale>> + Send + 'static,
+{
+    let mut again = tokio::time::interval(LONGEST_WAIT);
+    again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let scales = Scales { watch, scale, waiting: VecDeque::new(), again, told: BTreeSet::new() };
+    stream::unfold(scales, async |mut scales| Some((scales.next().await?, scales))).boxed()
+}
+
+struct Scales<S> {
+    watch: BoxStream<'static, (Stream, Incoming)>,
+    scale: S,
+    /// Objects whose scale could not be read, each with its stream; asked for again in turn.
+    waiting: VecDeque<(Stream, Box<WorkloadFacts>)>,
+    again: Interval,
+    /// The names of those of which it has been said, and whether as refused.
+    told: BTreeSet<(String, bool)>,
+}
+
+impl<S, F> Scales<S>
+where
+    S: Fn(String) -> F,
+    F: Future<Output = Result<Scaled, NoScale>>,
+{
+    async fn next(&mut self) -> Option<(Stream, Incoming)> {
+        loop {
+            let (stream, workload) = tokio::select! {
+                next = self.watch.next() => match next? {
+                    (stream, Incoming::Change(Change::Is(Object::Workload(workload)))) => {
+                        self.waiting.retain(|(_, one)| one.name != workload.name);
+                        if !workload.needs_scale {
+                            return Some((stream, Incoming::Change(Change::Is(Object::Workload(workload)))));
+                        }
+                        (stream, workload)
                     }
-                    // It is gone by now, or its kind cannot be scaled.
-                    Err(_) => return None,
+                    (stream, incoming) => {
+                        match &incoming {
+                            Incoming::Change(Change::Gone(object)) => self.forget(object.name()),
+                            // All that there are come again.
+                            Incoming::Change(Change::Listing) => {
+                                self.waiting.clear();
+                                self.told.clear();
+                            }
+                            _ => {}
+                        }
+                        return Some((stream, incoming));
+                    }
+                },
+                _ = self.again.tick(), if !self.waiting.is_empty() => {
+                    let Some(first) = self.waiting.pop_front() else { continue };
+                    first
                 }
+            };
+            if let Some(incoming) = self.add(&stream, workload).await {
+                return Some((stream, incoming));
             }
-            Some((stream, Incoming::Change(Change::Is(Object::Workload(workload)))))
         }
-    });
-    added.boxed()
+    }
+
+    fn forget(&mut self, name: &str) {
+        self.waiting.retain(|(_, workload)| workload.name != name);
+        self.told.retain(|(told, _)| told != name);
+    }
+
+    async fn add(&mut self, stream: &Stream, mut workload: Box<WorkloadFacts>) -> Option<Incoming> {
+        let (refused, incoming) = match self.read(&workload.name).await {
+            Ok(scale) => {
+                scale.apply_to(&mut workload);
+                self.forget(&workload.name);
+                // Perhaps the others can be read by now, too.
+                self.again.reset_immediately();
+                return Some(Incoming::Change(Change::Is(Object::Workload(workload))));
+            }
+            Err(NoScale::Never) => return None,
+            Err(NoScale::Lost(words)) => (false, Incoming::Lost(words)),
+            Err(NoScale::Refused(words)) => (true, Incoming::Refused(words)),
+        };
+        let is_news = self.told.insert((workload.name.clone(), refused));
+        self.waiting.push_back((stream.clone(), workload));
+        is_news.then_some(incoming)
+    }
+
+    /// The scale of one object. A failure that may pass is tried again a few times, unless one has been told already.
+    async fn read(&mut self, name: &str) -> Result<Scaled, NoScale> {
+        let mut wait = FIRST_WAIT;
+        loop {
+            match (self.scale)(name.to_owned()).await {
+                Err(NoScale::Lost(_)) if self.told.is_empty() && wait < LONGEST_WAIT => {}
+                answer => return answer,
+            }
+            tokio::time::sleep(wait).await;
+            wait *= 2;
+        }
+    }
 }
 
 /// Why there is no scale.
-struct Refusal {
-    forbidden: bool,
-    message: String,
+#[derive(Debug)]
+enum NoScale {
+    /// It is gone by now, or its kind cannot be scaled.
+    Never,
+    /// The API server does not answer, or not yet.
+    Lost(String),
+    /// It may not be read, or makes no sense.
+    Refused(String),
 }
 
-/// The scale of one object, as soon as the API server answers.
-async fn scale(api: &Api<DynamicObject>, name: &str) -> Result<Scaled, Refusal> {
-    let mut wait = FIRST_WAIT;
-    loop {
-        match api.get_scale(name).await {
-            Ok(scale) => return Ok(scale.into()),
-            Err(kube::Error::Api(status)) if (400..500).contains(&status.code) && status.code != 429 => {
-                return Err(Refusal {
-                    forbidden: matches!(status.code, 401 | 403),
-                    message: status.message.clone(),
-                });
-            }
-            Err(_) => {}
-        }
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(LONGEST_WAIT);
+async fn scale(api: Api<DynamicObject>, name: String) -> Result<Scaled, NoScale> {
+    let of = |words: &str| format!("the scale of {name}: {words}");
+    match tokio::time::timeout(ANSWER, api.get_scale(&name)).await {
+        Ok(Ok(scale)) => Ok(scale.into()),
+        Ok(Err(kube::Error::Api(status))) => Err(match status.code {
+            401 | 403 => NoScale::Refused(status.message.clone()),
+            429 | 502..=504 => NoScale::Lost(of(&status.message)),
+            400..500 => NoScale::Never,
+            // Such as of an object that has nothing where its kind says that the number is.
+            _ => NoScale::Refused(of(&status.message)),
+        }),
+        Ok(Err(error @ kube::Error::SerdeError(_))) => Err(NoScale::Refused(of(&error::words(&error)))),
+        Ok(Err(error)) => Err(NoScale::Lost(of(&error::words(&error)))),
+        Err(_) => Err(NoScale::Lost(of(&format!("no answer within {} s", ANSWER.as_secs())))),
     }
 }
 
@@ -223,5 +297,105 @@ fn failure(failed: &watcher::Error) -> Option<Incoming> {
         401 | 403 | 404 | 405 => Some(Incoming::Refused(status.message.clone())),
         // It is there, but not ready for us.
         _ => Some(Incoming::Lost(status.message.clone())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use parking_lot::Mutex;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::facts::Writer;
+
+    fn rooms() -> Stream {
+        Stream::Workloads("Room".to_owned())
+    }
+
+    fn room(name: &str) -> Incoming {
+        Incoming::Change(Change::Is(Object::Workload(Box::new(WorkloadFacts {
+            kind: "Room".to_owned(),
+            name: name.to_owned(),
+            uid: name.to_owned(),
+            replicas: 1,
+            needs_scale: true,
+            present: 0,
+            selector: None,
+            writer: Writer::Unknown,
+            created: None,
+        }))))
+    }
+
+    /// What comes, in words.
+    fn words(next: Option<(Stream, Incoming)>) -> String {
+        match next.unwrap().1 {
+            Incoming::Change(Change::Is(Object::Workload(workload))) => {
+                format!("{} {}", workload.name, workload.replicas)
+            }
+            Incoming::Change(change) => format!("{change:?}"),
+            Incoming::Lost(words) => format!("lost: {words}"),
+            Incoming::Refused(words) => format!("refused: {words}"),
+        }
+    }
+
+    type Answers = Arc<Mutex<BTreeMap<&'static str, fn() -> Result<Scaled, NoScale>>>>;
+
+    #[tokio::test]
+    async fn an_object_without_a_scale_is_told_once_holds_up_no_other_and_comes_when_it_can_be_read() {
+        let five = || Ok(Scaled { wanted: 5, present: 5, selector: None });
+        let answers = Answers::default();
+        let say = |name, answer| answers.lock().insert(name, answer);
+        say("a", || Err(NoScale::Lost("it is busy".to_owned())));
+        say("b", five);
+        let known = Arc::clone(&answers);
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let watch = stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver)));
+        let mut told = with_scales(watch.boxed(), move |name| {
+            let answer = known.lock()[name.as_str()];
+            async move { answer() }
+        });
+        let send = |incoming: Incoming| sender.send((rooms(), incoming)).unwrap();
+
+        send(room("a"));
+        send(room("b"));
+        assert_eq!(words(told.next().await), "lost: it is busy");
+        assert_eq!(words(told.next().await), "b 5");
+        // It is asked again by itself.
+        say("a", five);
+        assert_eq!(words(told.next().await), "a 5");
+
+        // A right that is taken away.
+        let forbidden = || Err(NoScale::Refused("no right".to_owned()));
+        say("a", forbidden);
+        say("b", forbidden);
+        for name in ["a", "b"] {
+            send(room(name));
+            assert_eq!(words(told.next().await), "refused: no right");
+            // The same again is no news.
+            send(room(name));
+            send(Incoming::Change(Change::Listed));
+            assert_eq!(words(told.next().await), "Listed");
+        }
+        // And given back.
+        say("a", five);
+        say("b", five);
+        let mut back = [words(told.next().await), words(told.next().await)];
+        back.sort();
+        assert_eq!(back, ["a 5", "b 5"]);
+        // What happens a second time is told a second time.
+        say("a", forbidden);
+        send(room("a"));
+        assert_eq!(words(told.next().await), "refused: no right");
+        // What is gone is not asked for: there would be no answer.
+        let Incoming::Change(Change::Is(gone)) = room("a") else { unreachable!() };
+        send(Incoming::Change(Change::Gone(gone)));
+        assert!(words(told.next().await).starts_with("Gone"));
+        answers.lock().remove("a");
+        send(room("b"));
+        assert_eq!(words(told.next().await), "b 5");
+        drop(sender);
+        assert!(told.next().await.is_none());
     }
 }

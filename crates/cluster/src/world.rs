@@ -162,12 +162,18 @@ impl World {
         self.workloads.get(&service.workload)
     }
 
-    /// What a namespace without anything to follow looks like, as one that is not there.
-    pub(crate) fn nothing(&self, namespace: &str) -> Option<String> {
-        let is_blind = self.is_denied("Deployment") && self.denied.contains(&Stream::Hpas);
-        (self.services.is_empty() && !is_blind).then(|| {
-            format!("namespace {namespace} has no Deployment, StatefulSet or autoscaler, or does not exist")
-        })
+    /// Says that the namespace has nothing to follow, or does not exist.
+    pub(crate) fn nothing_to_follow(&self, namespace: &str) -> Option<String> {
+        let is_read = |stream: &Stream| !self.denied.contains(stream);
+        let workloads = ["Deployment", "StatefulSet"];
+        let mut read: Vec<&str> = workloads
+            .into_iter()
+            .filter(|kind| is_read(&Stream::Workloads((*kind).to_owned())))
+            .chain(is_read(&Stream::Hpas).then_some("autoscaler"))
+            .collect();
+        let last = read.pop().filter(|_| self.services.is_empty())?;
+        let kinds = if read.is_empty() { last.to_owned() } else { format!("{} or {last}", read.join(", ")) };
+        Some(format!("namespace {namespace} has no {kinds}, or does not exist"))
     }
 
     /// Takes in what a stream says.
@@ -181,6 +187,8 @@ impl World {
                     names.insert(object.name().to_owned());
                 }
                 self.broken.remove(stream);
+                // What comes can be read after all.
+                self.denied.remove(stream);
                 self.is(now, object);
             }
             Change::Listed => {

@@ -192,9 +192,11 @@ impl Controller {
             let ordered = format!("{from} → {replicas}");
             let place = service.announced.iter().position(|announced| *announced == ordered);
             service.set_by_hand = place.is_none();
-            // The same change once more, later, is somebody else's.
-            if let Some(place) = place {
-                service.announced.drain(..=place);
+            match place {
+                // The same change once more, later, is somebody else's.
+                Some(place) => drop(service.announced.drain(..=place)),
+                // What was announced was for another number, and is not made any more.
+                None => service.announced.clear(),
             }
             self.event(EventKind::ReplicasSet { service: kind.name().to_owned(), from, to: replicas });
         }

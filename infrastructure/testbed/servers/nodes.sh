@@ -42,8 +42,8 @@ build() {
 program() { printf '%s\n' "$INSTALL/bin/kubelet"; }
 
 numbers() { seq "$COUNT"; }
-# called NUMBER: a node, as Kubernetes knows it.
-called() { printf '%s%s\n' "$(cat "$DIR/prefix" 2>/dev/null || printf 'n')" "$1"; }
+# node_name NUMBER: a node, as Kubernetes knows it.
+node_name() { printf '%s%s\n' "$(cat "$DIR/prefix" 2>/dev/null || printf 'n')" "$1"; }
 inside() {
     local number=$1
     shift
@@ -110,7 +110,7 @@ node() {
     local number=$1 folder=$2 address=$NETWORK.1$1 bin=$INSTALL/bin controller authority=$STATE/kubernetes/secrets/authority.crt
     local enter="nsenter --net=/run/netns/testbed-n$number"
     mkdir -p "$folder"/{cni,kubelet,logs}
-    identity "$number" kubelet "/O=system:nodes/CN=system:node:$(called "$number")"
+    identity "$number" kubelet "/O=system:nodes/CN=system:node:$(node_name "$number")"
     identity "$number" proxy /CN=system:kube-proxy
     cat >"$folder/containerd.toml" <<EOC
 version = 2
@@ -166,7 +166,7 @@ apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 mode: nftables
 clusterCIDR: 10.244.0.0/16
-hostnameOverride: $(called "$number")
+hostnameOverride: $(node_name "$number")
 bindAddress: $address
 clientConnection: {kubeconfig: $folder/proxy.kubeconfig}
 conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
@@ -185,7 +185,7 @@ EOC
     fi
     cat >>"$CONF/commands.new" <<EOC
 containerd-n$number $enter $(program_path containerd) --config $folder/containerd.toml
-kubelet-n$number $enter $bin/kubelet --config $folder/kubelet.yaml --kubeconfig $folder/kubelet.kubeconfig --hostname-override $(called "$number") --node-ip $address --root-dir $folder/kubelet --cert-dir $folder/kubelet-pki --containerd $folder/containerd.sock
+kubelet-n$number $enter $bin/kubelet --config $folder/kubelet.yaml --kubeconfig $folder/kubelet.kubeconfig --hostname-override $(node_name "$number") --node-ip $address --root-dir $folder/kubelet --cert-dir $folder/kubelet-pki --containerd $folder/containerd.sock
 kube-proxy-n$number $enter $bin/kube-proxy --config $folder/proxy.yaml
 EOC
 }
@@ -207,9 +207,9 @@ ready() {
             done
             touch "$DIR/n$number/has-images"
         }
-        [[ $(kubectl get node "$(called "$number")" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null) == True ]] || return
+        [[ $(kubectl get node "$(node_name "$number")" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null) == True ]] || return
         # A restart has taken its pods away.
-        kubectl uncordon "$(called "$number")" >/dev/null || return
+        kubectl uncordon "$(node_name "$number")" >/dev/null || return
     done
     # Nodes first, so that both of these have somewhere to go; both are there when a test begins.
     kubectl apply -f "$TESTBED/servers/nodes/coredns.yaml" -f "$TESTBED/servers/nodes/metrics-server.yaml" >/dev/null || return
@@ -219,10 +219,10 @@ ready() {
 # Pods are torn down by their kubelet, network namespaces included; none comes after them, since no node takes any.
 before_end() {
     local folder number
-    for folder in "$DIR"/n[1-9]; do kubectl cordon "$(called "${folder##*/n}")" >/dev/null 2>&1 || return 0; done
+    for folder in "$DIR"/n[1-9]; do kubectl cordon "$(node_name "${folder##*/n}")" >/dev/null 2>&1 || return 0; done
     for folder in "$DIR"/n[1-9]; do
         number=${folder##*/n}
-        kubectl delete pods -A --field-selector "spec.nodeName=$(called "$number")" --grace-period=1 --wait=true --timeout=25s >/dev/null 2>&1 || :
+        kubectl delete pods -A --field-selector "spec.nodeName=$(node_name "$number")" --grace-period=1 --wait=true --timeout=25s >/dev/null 2>&1 || :
         leftovers "$DIR/n$number" >"$DIR/n$number/networks" || :
     done
 }

@@ -16,7 +16,7 @@ pub(crate) struct WorkloadFacts {
     /// `spec.replicas`; the API's default is 1.
     pub(crate) replicas: u32,
     /// Its scale is not where a Deployment has its own, as with some extensions: ask the API server for it.
-    pub(crate) elsewhere: bool,
+    pub(crate) needs_scale: bool,
     /// `status.replicas`.
     pub(crate) present: u32,
     pub(crate) selector: Option<Selector>,
@@ -47,7 +47,7 @@ impl Facts for DynamicObject {
             uid: self.metadata.uid.clone().unwrap_or_default(),
             replicas: count(&spec["replicas"]).unwrap_or(1),
             present: count(&status["replicas"]).unwrap_or(0),
-            elsewhere: spec["replicas"].is_null() || selector.is_none(),
+            needs_scale: spec["replicas"].is_null() || selector.is_none(),
             selector,
             writer: writer(self),
             created: super::time(self.metadata.creation_timestamp.as_ref()),

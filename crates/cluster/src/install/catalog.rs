@@ -15,12 +15,15 @@ use crate::connect::Cluster;
 
 /// All kinds of all groups in one answer: aggregated discovery, which Kubernetes has had since 1.30.
 const DISCOVERY: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+const LIST: &str = "APIGroupDiscoveryList";
 
 /// kube's own types refuse the lists that Go writes as `null`, as for the pods of every custom metrics API: these have a
 /// subresource, `pods/connections`, and no verb of their own.
 #[derive(Debug, Deserialize)]
 struct Groups {
-    #[serde(default, deserialize_with = "or_none")]
+    kind: String,
+    /// Perhaps none, but never left out.
+    #[serde(deserialize_with = "null_as_default")]
     items: Vec<Group>,
 }
 
@@ -28,7 +31,7 @@ struct Groups {
 struct Group {
     #[serde(default)]
     metadata: Named,
-    #[serde(default, deserialize_with = "or_none")]
+    #[serde(default, deserialize_with = "null_as_default")]
     versions: Vec<Version>,
 }
 
@@ -41,7 +44,7 @@ struct Named {
 #[derive(Debug, Deserialize)]
 struct Version {
     version: String,
-    #[serde(default, deserialize_with = "or_none")]
+    #[serde(default, deserialize_with = "null_as_default")]
     resources: Vec<Served>,
 }
 
@@ -51,7 +54,7 @@ struct Served {
     resource: String,
     response_kind: Option<ResponseKind>,
     scope: Option<String>,
-    #[serde(default, deserialize_with = "or_none")]
+    #[serde(default, deserialize_with = "null_as_default")]
     verbs: Vec<String>,
 }
 
@@ -60,8 +63,22 @@ struct ResponseKind {
     kind: Option<String>,
 }
 
-fn or_none<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+fn null_as_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
+/// An answer that is no aggregated discovery, as of a proxy or an older API server, would look like one without any kinds.
+fn parse(path: &str, text: &str) -> Result<Groups, TargetError> {
+    let failed = |why: String| {
+        TargetError::other(format!(
+            "the API server does not list its kinds at {path} as Kubernetes does since 1.30: {why}"
+        ))
+    };
+    let groups: Groups = serde_json::from_str(text).map_err(|error| failed(error.to_string()))?;
+    if groups.kind != LIST {
+        return Err(failed(format!("it answers with a {:?}", groups.kind)));
+    }
+    Ok(groups)
 }
 
 /// One kind.
@@ -85,8 +102,12 @@ impl Catalog {
         for path in ["/api", "/apis"] {
             let request = Request::get(path).header(ACCEPT, DISCOVERY).body(Vec::new());
             let request = request.map_err(TargetError::other)?;
-            let found: Groups = cluster.ask("the kinds that it has", cluster.client.request(request)).await?;
-            catalog.add(found);
+            let found = cluster.ask("the kinds that it has", cluster.client.request_text(request)).await?;
+            catalog.add(parse(path, &found)?);
+        }
+        // A look for leftovers must not take silence for a proof.
+        if catalog.get("", "Namespace").is_none() {
+            return Err(TargetError::other(format!("{} does not say that it has namespaces", cluster.place)));
         }
         Ok(catalog)
     }
@@ -157,11 +178,11 @@ mod tests {
                         "scope": "Namespaced", "verbs": ["create", "delete", "get", "list"]}]},
                 {"version": "v1beta1", "resources": [
                     {"resource": "deployments", "responseKind": {"kind": "Deployment"}, "scope": "Namespaced", "verbs": ["list"]}]}]}]}"#;
-        let core = r#"{"items": [{"metadata": {}, "versions": [{"version": "v1", "resources": [
+        let core = r#"{"kind": "APIGroupDiscoveryList", "items": [{"metadata": {}, "versions": [{"version": "v1", "resources": [
             {"resource": "nodes", "responseKind": {"group": "", "version": "v1", "kind": "Node"}, "scope": "Cluster", "verbs": ["list"]}]}]}]}"#;
         let mut catalog = Catalog::default();
         for text in [core, groups] {
-            catalog.add(serde_json::from_str(text).unwrap());
+            catalog.add(parse("/api", text).unwrap());
         }
         assert_eq!(catalog.kinds().count(), 2);
         let deployment = catalog.get("apps", "Deployment").unwrap();
@@ -173,5 +194,22 @@ mod tests {
         let node = catalog.get("", "Node").unwrap();
         assert!(!node.namespaced && node.listable && !node.deletable);
         assert_eq!(node.resource.api_version, "v1");
+    }
+
+    #[test]
+    fn an_answer_that_is_no_aggregated_discovery_is_no_list_without_kinds() {
+        for (text, why) in [
+            (r#"{"kind": "APIGroupList", "apiVersion": "v1", "groups": []}"#, "items"),
+            (r#"{"kind": "APIVersions", "versions": ["v1"], "items": []}"#, "APIVersions"),
+            (r#"{"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2"}"#, "items"),
+            (r#"{"items": []}"#, "kind"),
+            ("<html>", "expected value"),
+        ] {
+            let error = parse("/apis", text).unwrap_err().to_string();
+            assert!(error.contains("/apis") && error.contains(why), "{text}: {error}");
+        }
+        assert!(
+            parse("/apis", r#"{"kind": "APIGroupDiscoveryList", "items": null}"#).unwrap().items.is_empty()
+        );
     }
 }

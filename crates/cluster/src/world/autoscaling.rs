@@ -3,7 +3,7 @@
 //! A status has averages, targets and conditions, but no words on what each metric asked for. Those come from our
 //! engine, shown the very averages of the status. What the controller said itself is always told beside it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use autoscale::{
     Autoscaler, Decision,
@@ -42,6 +42,8 @@ pub(super) struct Watched {
     held: Option<(u32, u32)>,
     /// Metrics whose average is above target and tolerance.
     above: BTreeMap<String, bool>,
+    /// Metrics above the line by what the controller found, and not yet by a look of ours.
+    unseen: BTreeSet<String>,
     /// Why it does not work, as last told.
     trouble: Option<String>,
 }
@@ -56,6 +58,7 @@ impl Watched {
             asked: BTreeMap::new(),
             held: None,
             above: BTreeMap::new(),
+            unseen: BTreeSet::new(),
             trouble: None,
         }
     }
@@ -64,6 +67,14 @@ impl Watched {
         let Ok(spec) = &self.facts.spec else { return BTreeMap::new() };
         let target = |one| Some((metric::label(one).to_owned(), metric::target_milli(one)?));
         spec.metrics.iter().filter_map(target).collect()
+    }
+
+    /// Whether the average in the last status is above target and tolerance.
+    fn status_above(&self, metric: &str, engine: &Autoscaler) -> bool {
+        self.metrics.iter().filter(|one| one.metric == metric).any(|one| {
+            let ratio = |value: i64| value as f64 / one.target_milli as f64;
+            one.value_milli.is_some_and(|value| ratio(value) > 1.0 + engine.tolerances().up)
+        })
     }
 
     /// A scale-down that a higher recommendation holds: what would do, what is held, and until when at the latest.
@@ -245,6 +256,7 @@ impl World {
             let Some(average_milli) = value_milli.filter(|_| of_pods(metric)) else { continue };
             let above = average_milli as f64 / *target_milli as f64 > 1.0 + engine.tolerances().up;
             if above && watched.above.insert(metric.clone(), true) != Some(true) {
+                watched.unseen.insert(metric.clone());
                 crossed.push(EventKind::MetricCrossed {
                     service: service.to_owned(),
                     metric: metric.clone(),
@@ -279,6 +291,11 @@ impl World {
         let Some(target_milli) = of_pods.and_then(metric::average_target) else { return };
         let Some((engine, _)) = decision(&watched.facts, 1, now.wall) else { return };
         let above = average_milli as f64 / target_milli as f64 > 1.0 + engine.tolerances().up;
+        // As long as the controller's status says otherwise, our look is older.
+        if !above && watched.unseen.contains(metric_name) && watched.status_above(metric_name, &engine) {
+            return;
+        }
+        watched.unseen.remove(metric_name);
         let before = watched.above.insert(metric_name.to_owned(), above);
         if before == Some(above) || (before.is_none() && !above) {
             return;

@@ -23,7 +23,7 @@ fn deployment(replicas: u32, writer: Writer) -> Object {
         uid: "deployment".to_owned(),
         replicas,
         present: replicas,
-        elsewhere: false,
+        needs_scale: false,
         selector: Selector::parse("app=web"),
         writer,
         created: None,
@@ -168,6 +168,69 @@ fn a_scale_up_is_told_with_the_controllers_reason_before_the_pods_it_starts() {
         *third,
         EventKind::PodReady { service: "web".to_owned(), pod: "web-1".to_owned(), after_ms: 400 }
     );
+}
+
+/// The autoscaler, with this average of `http_requests` in its status.
+fn hpa_at(average: &str) -> Object {
+    use crate::facts::Facts as _;
+    let text = include_str!("../../tests/recorded/hpa-limited.json").replace("chat-server", "web");
+    let mut hpa: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for metric in hpa["status"]["currentMetrics"].as_array_mut().unwrap() {
+        if metric["type"] == "Pods" {
+            metric["pods"]["current"]["averageValue"] = average.into();
+        }
+    }
+    serde_json::from_value::<k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler>(hpa).unwrap().facts()
+}
+
+#[test]
+fn a_look_older_than_the_controllers_own_does_not_undo_what_the_controller_saw() {
+    let mut world = world();
+    let _ = world.events(at(SETTLED_MS));
+    let began_ms = SETTLED_MS + 1_000;
+    world.take(at(began_ms), &workloads(), Change::Is(deployment(3, Writer::Autoscaler)));
+    world.take(at(began_ms), &Stream::Events, Change::Is(rescaled(3, 1)));
+    let crossings = |world: &mut World, t_ms: u64, load: i64| -> Vec<bool> {
+        world.scraped(at(t_ms), "chat-hpa", "http_requests", BTreeMap::from([("web-0".to_owned(), load)]));
+        let events = told(world, t_ms + 500).into_iter();
+        let crossings = events.filter_map(|(_, event)| match event {
+            EventKind::MetricCrossed { above, .. } => Some(above),
+            _ => None,
+        });
+        crossings.collect()
+    };
+    let _ = told(&mut world, began_ms + 5_000);
+    // What our look finds is from before the load, and only then what the controller found.
+    assert_eq!(crossings(&mut world, began_ms + 6_000, 10_000), [false; 0]);
+    assert_eq!(crossings(&mut world, began_ms + 7_000, 250_000), [false; 0]);
+    // From now on both have seen it, and what falls is told.
+    assert_eq!(crossings(&mut world, began_ms + 8_000, 10_000), [false]);
+    assert_eq!(crossings(&mut world, began_ms + 9_000, 250_000), [true]);
+
+    // Also if the controller has seen the fall before we saw the rise.
+    let mut world = self::world();
+    world.take(at(began_ms), &workloads(), Change::Is(deployment(3, Writer::Autoscaler)));
+    world.take(at(began_ms), &Stream::Events, Change::Is(rescaled(3, 1)));
+    let _ = told(&mut world, began_ms + 5_000);
+    world.take(at(began_ms + 6_000), &Stream::Hpas, Change::Is(hpa_at("10")));
+    assert_eq!(crossings(&mut world, began_ms + 7_000, 10_000), [false]);
+}
+
+#[test]
+fn a_namespace_with_nothing_to_follow_is_said_to_lack_only_what_was_read() {
+    let mut world = World::new(Scope::default());
+    let nothing = |world: &World| world.nothing_to_follow("here");
+    let lacks = |kinds: &str| Some(format!("namespace here has no {kinds}, or does not exist"));
+    assert_eq!(nothing(&world), lacks("Deployment, StatefulSet or autoscaler"));
+    world.deny(Stream::Workloads("StatefulSet".to_owned()));
+    assert_eq!(nothing(&world), lacks("Deployment or autoscaler"));
+    world.deny(Stream::Hpas);
+    assert_eq!(nothing(&world), lacks("Deployment"));
+    world.deny(workloads());
+    assert_eq!(nothing(&world), None);
+    // Asked again, it may be read by now.
+    world.take(at(0), &workloads(), Change::Is(deployment(1, Writer::Unknown)));
+    assert!(!world.is_denied("Deployment"));
 }
 
 #[test]

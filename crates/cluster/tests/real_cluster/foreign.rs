@@ -65,7 +65,8 @@ fn metrics_of_an_object_and_of_its_namespace_decide_and_are_explained() {
         of("Service", "chat", json!({"type": "Value", "value": "100"})),
         of("Namespace", namespace.name(), json!({"type": "AverageValue", "averageValue": "100"})),
     ]);
-    namespace.autoscaler_of("chat", &deployment("chat"), &metrics, 1, 6);
+    // The value of the Service is multiplied by the ready pods: with three of them and still 300, it would be 9.
+    namespace.autoscaler_of("chat", &deployment("chat"), &metrics, 1, 3);
     let rights = json!([{"apiGroups": ["custom.metrics.k8s.io"],
         "resources": ["services/requests", "metrics"], "verbs": ["get"]}]);
     let target = namespace.account("reader", &reading_too(&rights), true);
@@ -78,6 +79,7 @@ fn metrics_of_an_object_and_of_its_namespace_decide_and_are_explained() {
     // Three pods do not change the value of the Service, so it is made what the target is.
     namespace.load("services/chat", 100_000);
     explained(&namespace, "chat", 3);
+    namespace.autoscaler_of("chat", &deployment("chat"), &metrics, 1, 6);
     // By the namespace's, divided by the pods.
     namespace.load("namespace", 520_000);
     reaches(&watched, 6);
@@ -181,10 +183,11 @@ fn what_an_operator_scales_is_followed_by_its_scale() {
     let watched = Watched::new(&reader);
     namespace.load("pods-of-room", 250_000);
     reaches(&watched, 3);
+    // Before there are more pods: with 250 for each of three, more would be asked for.
+    namespace.load("pods-of-room", 100_000);
     namespace.replicas("pods-of-room", 3);
     namespace.settled("pods-of-room", 3);
     status(3);
-    namespace.load("pods-of-room", 100_000);
     assert!(explained(&namespace, "room", 3).error.is_none());
     let snapshot = reader.snapshot().unwrap();
     assert_eq!(snapshot.problems, Vec::<String>::new());

@@ -84,6 +84,12 @@ fn a_number_that_a_balancer_ordered_was_not_set_by_hand() {
     bench.scale("tcp", 4).unwrap();
     bench.scale("tcp", 1).unwrap();
     assert!(bench.service("tcp").set_by_hand, "it ordered that once, and this is the second time");
+    // An order that was never carried out, with another change since.
+    order(&mut bench, "1 → 3");
+    for replicas in [5, 1, 3] {
+        bench.scale("tcp", replicas).unwrap();
+        assert!(bench.service("tcp").set_by_hand, "{replicas}: that order was given up");
+    }
 }
 
 #[test]
