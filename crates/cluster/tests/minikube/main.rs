@@ -417,7 +417,9 @@ fn a_name_that_minikube_would_refuse_is_refused_first() {
 #[test]
 fn who_does_not_want_to_wait_does_not() {
     let stand_in = StandIn::new([(LIST.into(), Answer::out("").stays())]);
-    let minikube = stand_in.minikube(|_| ControlFlow::Break(()));
+    let stays = stand_in.path("stays");
+    let minikube = stand_in
+        .minikube(move |_| if stays.exists() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) });
     assert!(matches!(minikube.check(), Err(MinikubeError::Interrupted)));
     assert_eq!(
         std::fs::read_to_string(stand_in.path("ended")).unwrap(),

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Stands in for minikube. The calls are numbered. Call N must have the arguments in N.args, one a line; it prints N.out and
-# N.err and ends with N.status. With N.stay it runs until it is told to end, as a tunnel does. What was not expected is
-# noted in `wrong`, and fails.
+# N.err and ends with N.status. With N.stay it makes the file `stays` and runs until it is told to end, as a tunnel does.
+# What was not expected is noted in `wrong`, and fails.
 here=$(dirname "$0")
 n=$(cat "$here/next")
 echo $((n + 1)) >"$here/next"
@@ -18,6 +18,7 @@ cat "$here/$n.out"
 cat "$here/$n.err" >&2
 if [ -f "$here/$n.stay" ]; then
     trap 'echo ended >>"$here/ended"; exit 0' INT TERM
+    : >"$here/stays"
     while :; do sleep 0.1; done
 fi
 exit "$(cat "$here/$n.status")"
