@@ -252,3 +252,22 @@ fn an_apply_starts_what_was_stopped() {
     assert!(bench.part("kafka").healthy);
     assert_eq!(bench.names("tcp").len(), 1);
 }
+
+#[test]
+fn another_gateway_port_of_ws_replaces_its_clients_and_nobody_else() {
+    const SOCKETS: &str = "tcp.enabled=false,kafka.enabled=false,memcached.enabled=false,ws.enabled=true,ws-client.enabled=true";
+    let listeners = |port: u16| {
+        let port = format!("gateway.listeners[0].port={port}");
+        format!(
+            "gateway.listeners[0].name=ws,gateway.listeners[0].service=ws,gateway.listeners[0].protocol=TCP,{port}"
+        )
+    };
+    let mut bench = Bench::up(&[SOCKETS, &listeners(8000)]);
+    let (servers, clients) = (bench.names("ws"), bench.names("ws-client"));
+    bench.apply(&[SOCKETS, &listeners(8100)], 1).unwrap();
+    bench.seconds(600);
+    assert_eq!(bench.names("ws"), servers);
+    let starts = bench.lines_with(&["start ws"]);
+    assert!(starts.iter().all(|line| line.starts_with("start ws-client-")), "{starts:?}");
+    assert!(starts.len() >= clients.len(), "{starts:?}");
+}
