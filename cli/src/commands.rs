@@ -69,6 +69,8 @@ pub(crate) struct Failure {
     /// For programs: what kind of failure it is.
     pub kind: String,
     pub message: String,
+    /// Whether the same command may succeed later without anybody changing anything.
+    pub retry: bool,
 }
 
 /// `Ok` carries the exit code, since an unmet expectation is a result and not an error.
@@ -84,7 +86,7 @@ impl Failure {
             exit::INTERRUPTED => "interrupted",
             _ => "failed",
         };
-        Self { code, kind: kind.to_owned(), message: message.into() }
+        Self { code, kind: kind.to_owned(), message: message.into(), retry: false }
     }
 
     /// A wrong command line, setting or file.
@@ -103,7 +105,7 @@ impl Failure {
 
 impl From<TargetError> for Failure {
     fn from(error: TargetError) -> Self {
-        let failure = Self::new(error.exit_code(), error.to_string());
+        let failure = Self { retry: error.is_temporary(), ..Self::new(error.exit_code(), error.to_string()) };
         // The error's own tag says more than the exit code, except where it says nothing.
         match serde_json::to_value(&error)
             .ok()
@@ -223,6 +225,26 @@ fn conclude(printer: &Printer, outcome: Outcome) -> ExitCode {
             }
             printer.error(&format!("playctl: {}", failure.message));
             failure.code.into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_learns_what_kind_of_failure_it_is_and_whether_to_try_again() {
+        let message = || "words".to_owned();
+        for (error, kind, retry) in [
+            (TargetError::Other { message: message() }, "failed", false),
+            (TargetError::Temporary { message: message() }, "temporary", true),
+            (TargetError::NoAnswer { message: message() }, "no_answer", true),
+            (TargetError::NotRunning { platform: message() }, "not_running", false),
+            (TargetError::Invalid { message: message() }, "invalid", false),
+        ] {
+            let failure = Failure::from(error);
+            assert_eq!((failure.kind.as_str(), failure.retry), (kind, retry));
         }
     }
 }

@@ -21,24 +21,31 @@ use crate::{
 /// Why a command failed.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Failure {
-    /// `usage`, `not_running`, `unknown_service`, `failed`…
+    /// `usage`, `not_running`, `unknown_service`, `temporary`, `failed`…
     kind: String,
     message: String,
     /// What to do next, with the command to copy.
     hint: Option<String>,
+    /// Whether the same command may succeed later without anybody changing anything.
+    retry: bool,
 }
 
 impl Failure {
     pub(crate) fn new(failure: &commands::Failure, printer: &Printer) -> Self {
         let whole = printer.completed(&failure.message);
         let (message, hint) = hint::split(&whole);
-        Self { kind: failure.kind.clone(), message: message.to_owned(), hint: hint.map(str::to_owned) }
+        Self {
+            kind: failure.kind.clone(),
+            message: message.to_owned(),
+            hint: hint.map(str::to_owned),
+            retry: failure.retry,
+        }
     }
 
     /// A command line that cannot be parsed.
     pub(crate) fn of_usage(message: &str) -> Self {
         let hint = Some("playctl COMMAND --help".to_owned());
-        Self { kind: "usage".to_owned(), message: message.to_owned(), hint }
+        Self { kind: "usage".to_owned(), message: message.to_owned(), hint, retry: false }
     }
 }
 

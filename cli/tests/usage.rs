@@ -130,6 +130,7 @@ fn a_failure_is_an_object_where_a_program_reads() {
             assert_eq!(failure["kind"], kind, "{failure}");
             assert!(failure["message"].as_str().is_some_and(|message| !message.is_empty()), "{failure}");
             assert!(failure.get("hint").is_some(), "{failure}");
+            assert_eq!(failure["retry"], false, "{failure}");
             if kind == "not_running" {
                 let hint = format!("start it with: playctl --platform {} up", lab.platform);
                 assert_eq!(failure["hint"], hint, "{failure}");

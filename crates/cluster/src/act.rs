@@ -267,7 +267,7 @@ impl Actor<'_> {
             return Ok(Drained { replica: name.to_owned(), connections: None, grace: longest });
         }
         let message = format!("node {name} is cordoned, but these pods stay: {}; ask again", held.join("; "));
-        Err(TargetError::Other { message })
+        Err(TargetError::Temporary { message })
     }
 }
 
@@ -285,7 +285,7 @@ fn grace(pod: &Pod) -> Duration {
 }
 
 fn no_pods(service: &str) -> TargetError {
-    TargetError::Other { message: format!("{service} has no pod for that at the moment") }
+    TargetError::Temporary { message: format!("{service} has no pod for that at the moment") }
 }
 
 fn node_name(what: &Subject) -> Result<String, TargetError> {

@@ -52,7 +52,21 @@ impl Call {
                 self.words()
             ),
         };
-        TargetError::Other { message }
+        if self.is_temporary() { TargetError::Temporary { message } } else { TargetError::Other { message } }
+    }
+
+    /// Whether the API server may answer another time: it could not be reached, or said that it cannot answer now.
+    fn is_temporary(&self) -> bool {
+        match self {
+            Self::TimedOut => true,
+            Self::Failed(kube::Error::Api(status)) => matches!(status.code, 429 | 500..=599),
+            Self::Failed(error) => {
+                matches!(
+                    error,
+                    kube::Error::HyperError(_) | kube::Error::Service(_) | kube::Error::ReadEvents(_)
+                )
+            }
+        }
     }
 }
 
@@ -73,4 +87,25 @@ pub(crate) fn deepest(error: &dyn Error) -> String {
         error = source;
     }
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn what_passes_by_itself_is_temporary() {
+        let answered =
+            |code| Call::Failed(kube::Error::Api(Box::new(Status::failure("", "").with_code(code))));
+        let unreachable = Call::Failed(kube::Error::Service("connection refused".into()));
+        assert!(Call::TimedOut.is_temporary() && unreachable.is_temporary());
+        for (code, temporary) in [(400, false), (401, false), (403, false), (404, false), (409, false)]
+            .into_iter()
+            .chain([(429, true), (500, true), (503, true)])
+        {
+            assert_eq!(answered(code).is_temporary(), temporary, "{code}");
+        }
+    }
 }

@@ -54,7 +54,8 @@ impl Controller {
     /// What this target cannot do is said before anything is touched.
     fn possible(&self, apply: &Apply) -> Result<(), TargetError> {
         if self.stopping.is_some() {
-            return Err(TargetError::Other { message: format!("{} is being taken down", self.platform) });
+            let message = format!("{} is being taken down", self.platform);
+            return Err(TargetError::Temporary { message });
         }
         let most = self.capacity.nodes;
         if apply.nodes == 0 || apply.nodes > most {

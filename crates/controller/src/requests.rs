@@ -53,13 +53,16 @@ impl Controller {
         let Some(instance) = self.instances.get_mut(uid) else { return Err(gone(what)) };
         let name = instance.name.to_string();
         let Some(run) = &instance.run else {
-            let message = match instance.restart_at {
+            return Err(match instance.restart_at {
                 Some(at) => {
-                    format!("{name} does not run: it died, and starts again in {} s", at.since(now).as_secs())
+                    let seconds = at.since(now).as_secs();
+                    let message = format!("{name} does not run: it died, and starts again in {seconds} s");
+                    TargetError::Temporary { message }
                 }
-                None => format!("{name} does not run; start it with: playctl start {what}"),
-            };
-            return Err(TargetError::Other { message });
+                None => TargetError::Other {
+                    message: format!("{name} does not run; start it with: playctl start {what}"),
+                },
+            });
         };
         let (run, ran) = (run.id, now.since(run.began));
         let draining = !instance.is_active();

@@ -96,8 +96,12 @@ impl LocalTarget {
         }
         let paths = Paths::from_env();
         let own = paths.platform(name);
-        let answer_deadline = std::env::var(ANSWER_DEADLINE_VARIABLE).ok().and_then(|text| text.parse().ok());
-        let answer_deadline = answer_deadline.map_or(ANSWER_DEADLINE, Duration::from_secs);
+        let answer_deadline = match std::env::var(ANSWER_DEADLINE_VARIABLE) {
+            Ok(text) => Duration::from_secs(text.parse().map_err(|_| TargetError::Invalid {
+                message: format!("{ANSWER_DEADLINE_VARIABLE}={text:?}: expected a number of seconds"),
+            })?),
+            Err(_) => ANSWER_DEADLINE,
+        };
         Ok(Self { name: name.to_owned(), paths, own, on_wait: None, answer_deadline })
     }
 

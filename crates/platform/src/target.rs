@@ -488,6 +488,9 @@ pub enum TargetError {
     /// What keeps the platform up is there and does not answer.
     #[error("{message}")]
     NoAnswer { message: String },
+    /// What is in the way passes by itself: the same request may succeed in a moment.
+    #[error("{message}")]
+    Temporary { message: String },
     #[error("{message}")]
     Other { message: String },
     /// The caller did not want to wait any longer.
@@ -503,6 +506,11 @@ impl TargetError {
         Self::Other { message: error.to_string() }
     }
 
+    /// Whether the same request may succeed later without anybody changing anything.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::NoAnswer { .. } | Self::Temporary { .. })
+    }
+
     /// The exit code that belongs to this error, see [`crate::exit`].
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -514,6 +522,7 @@ impl TargetError {
             Self::Interrupted => crate::exit::INTERRUPTED,
             Self::NotRunning { .. }
             | Self::NoAnswer { .. }
+            | Self::Temporary { .. }
             | Self::Other { .. }
             | Self::Unsupported { .. } => crate::exit::FAILED,
         }

@@ -96,7 +96,9 @@ pub(super) fn check(
 
 fn not_up(error: TargetError) -> TargetError {
     match error {
-        TargetError::Other { message } => TargetError::BringUp { message },
+        TargetError::Other { message } | TargetError::Temporary { message } => {
+            TargetError::BringUp { message }
+        }
         other => other,
     }
 }

@@ -1,39 +1,18 @@
 //! `--with PART,PART=ADDRESS…`: real servers in place of embedded parts, as settings of `values.yaml`.
 
+use platform::PartKind;
 use serde_json::{Value, json};
 
 /// A part that can be real, and where it is if somebody has it already.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct With {
-    part: Part,
+    part: PartKind,
     address: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
-    Kafka,
-    Memcached,
-    Elasticsearch,
-    Prometheus,
-    Redis,
-    Etcd,
-    Cassandra,
-}
-
-impl Part {
-    const ALL: [(&'static str, Self); 7] = [
-        ("kafka", Self::Kafka),
-        ("memcached", Self::Memcached),
-        ("elasticsearch", Self::Elasticsearch),
-        ("prometheus", Self::Prometheus),
-        ("redis", Self::Redis),
-        ("etcd", Self::Etcd),
-        ("cassandra", Self::Cassandra),
-    ];
-
-    fn named(name: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, part)| *part)
-    }
+/// The members of the platform's own etcd are not chosen one by one.
+fn choices() -> impl Iterator<Item = PartKind> {
+    PartKind::ALL.into_iter().filter(|kind| !PartKind::ETCD_MEMBERS.contains(kind))
 }
 
 /// The parts of one `--with`. A word that names no part continues the address before it: a Kafka has several brokers, an etcd several
@@ -45,13 +24,13 @@ pub(super) fn parse(text: &str) -> Result<Vec<With>, String> {
             Some((name, address)) => (name, Some(address)),
             None => (word, None),
         };
-        if let Some(part) = Part::named(name) {
+        if let Some(part) = choices().find(|kind| kind.name() == name) {
             if address == Some("") {
                 return Err(format!("{word:?}: expected an address after the =, or no ="));
             }
             parsed.push(With { part, address: address.map(str::to_owned) });
         } else if let Some(With {
-            part: Part::Kafka | Part::Etcd | Part::Cassandra,
+            part: PartKind::Kafka | PartKind::Etcd | PartKind::Cassandra,
             address: Some(addresses),
         }) = parsed.last_mut()
             && !word.is_empty()
@@ -60,7 +39,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<With>, String> {
             addresses.push(',');
             addresses.push_str(word);
         } else {
-            let known: Vec<&str> = Part::ALL.iter().map(|(name, _)| *name).collect();
+            let known: Vec<&str> = choices().map(PartKind::name).collect();
             return Err(format!(
                 "{word:?}: expected PART or PART=ADDRESS, PART being one of {}",
                 known.join(", ")
@@ -84,18 +63,20 @@ impl With {
         }
         let expected = |what: &str| Err(format!("{address:?}: expected {what}"));
         match self.part {
-            Part::Kafka | Part::Cassandra
+            PartKind::Kafka | PartKind::Cassandra
                 if address.split(',').any(|server| host_and_port(server).is_none()) =>
             {
                 expected("host:port, several with commas between them")
             }
-            Part::Memcached | Part::Redis if host_and_port(address).is_none() => expected("host:port"),
-            Part::Etcd
+            PartKind::Memcached | PartKind::Redis if host_and_port(address).is_none() => {
+                expected("host:port")
+            }
+            PartKind::Etcd
                 if address.split(',').any(|member| host_and_port(without_scheme(member)).is_none()) =>
             {
                 expected("host:port or http://host:port, several with commas between them")
             }
-            Part::Elasticsearch | Part::Prometheus
+            PartKind::Elasticsearch | PartKind::Prometheus
                 if host_and_port(address).is_none() && !is_url(address) =>
             {
                 expected("a URL such as http://127.0.0.1:9200, or host:port")
@@ -110,12 +91,12 @@ impl With {
         let mut set = |key: &str, value: Value| all.push(format!("{key}={value}"));
         let address = self.address.as_deref();
         match self.part {
-            Part::Kafka => {
+            PartKind::Kafka => {
                 set("kafka.enabled", json!(true));
                 set("kafka.real", json!(true));
                 set("kafka.brokers", json!(address.unwrap_or_default()));
             }
-            Part::Memcached => {
+            PartKind::Memcached => {
                 set("memcached.enabled", json!(true));
                 set("memcached.real", json!(true));
                 let given = address.and_then(host_and_port);
@@ -124,29 +105,29 @@ impl With {
                     set("memcached.port", json!(port));
                 }
             }
-            Part::Elasticsearch => {
+            PartKind::Elasticsearch => {
                 set("elasticsearch.enabled", json!(true));
                 set("elasticsearch.real", json!(true));
                 set("elasticsearch.url", json!(address.map(as_url).unwrap_or_default()));
                 // It is the logger that writes there.
                 set("logger.enabled", json!(true));
             }
-            Part::Redis => {
+            PartKind::Redis => {
                 set("redis.enabled", json!(true));
                 set("redis.real", json!(true));
                 set("redis.address", json!(address.unwrap_or_default()));
             }
-            Part::Cassandra => {
+            PartKind::Cassandra => {
                 set("cassandra.enabled", json!(true));
                 set("cassandra.contactPoints", json!(address.unwrap_or_default()));
             }
-            Part::Etcd => {
+            PartKind::Etcd | PartKind::Etcd01 | PartKind::Etcd02 | PartKind::Etcd03 => {
                 let member = |member: &str| format!("http://{}", without_scheme(member));
                 let members = address.map(|all| all.split(',').map(member).collect::<Vec<_>>().join(","));
                 set("etcd.enabled", json!(true));
                 set("etcd.endpoints", json!(members.unwrap_or_default()));
             }
-            Part::Prometheus => {
+            PartKind::Prometheus => {
                 set("prometheus.enabled", json!(true));
                 set("prometheus.url", json!(address.map(as_url).unwrap_or_default()));
             }

@@ -27,7 +27,7 @@ impl Writes {
                 "{MOST} changes within a minute are the most that a balancer makes; what is left waits for the next \
                  minute"
             );
-            return Err(TargetError::Other { message });
+            return Err(TargetError::Temporary { message });
         }
         *window = Some((began, count + 1));
         Ok(())

@@ -83,7 +83,7 @@ fn busy(site: &Site, holder: &str, doing: &str) -> TargetError {
         site.release,
         site.namespace()
     );
-    if doing == "up" { TargetError::BringUp { message } } else { TargetError::Other { message } }
+    if doing == "up" { TargetError::BringUp { message } } else { TargetError::Temporary { message } }
 }
 
 fn lease(site: &Site, name: &str, doing: &str) -> Lease {

@@ -13,13 +13,27 @@ pub(crate) struct Client {
     query: http::Url,
 }
 
+/// Why a query has no answer. The autoscaler asks again at its next sync.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum QueryError {
+    #[error("there is no Prometheus, or it is not ready yet")]
+    NoServer,
+    #[error("prometheus.url: {0:?}: expected http://HOST[:PORT][/PATH]")]
+    Url(String),
+    #[error("Prometheus at {at}: {error}")]
+    Http { at: String, error: String },
+    /// It answered, but not with values of pods.
+    #[error("Prometheus at {at}: {answer}")]
+    Answer { at: String, answer: String },
+}
+
 /// Values in milli-units by pod.
 pub(crate) type ByPod = BTreeMap<String, i64>;
 
 impl Client {
     /// Takes `http://HOST[:PORT][/PATH]`.
-    pub(crate) fn new(url: &str) -> Result<Self, String> {
-        let refused = || format!("prometheus.url: {url:?}: expected http://HOST[:PORT][/PATH]");
+    pub(crate) fn new(url: &str) -> Result<Self, QueryError> {
+        let refused = || QueryError::Url(url.to_owned());
         // A lenient reader of URLs would take the first part of the path for a host that is missing.
         let rest = url.strip_prefix("http://").filter(|rest| !rest.is_empty() && !rest.starts_with('/'));
         let base = rest.ok_or_else(refused)?.trim_end_matches('/');
@@ -32,13 +46,13 @@ impl Client {
     }
 
     /// The value of each pod that an instant query gives now.
-    pub(crate) async fn by_pod(&self, query: &str, timeout: Duration) -> Result<ByPod, String> {
+    pub(crate) async fn by_pod(&self, query: &str, timeout: Duration) -> Result<ByPod, QueryError> {
         let mut url = self.query.clone();
         url.query_pairs_mut().append_pair("query", query);
-        let at = self.query.authority();
-        let answer =
-            http::get_url(url, timeout).await.map_err(|error| format!("Prometheus at {at}: {error}"))?;
-        read(&answer).map_err(|why| format!("Prometheus at {at}: {why}"))
+        let at = || self.query.authority().to_owned();
+        let answer = http::get_url(url, timeout).await;
+        let answer = answer.map_err(|error| QueryError::Http { at: at(), error: error.to_string() })?;
+        read(&answer).map_err(|answer| QueryError::Answer { at: at(), answer })
     }
 }
 
@@ -158,7 +172,7 @@ mod tests {
             "http://a b",
         ] {
             let error = Client::new(wrong).unwrap_err();
-            assert!(error.contains("expected http://HOST"), "{wrong}: {error}");
+            assert_eq!(error, QueryError::Url(wrong.to_owned()));
         }
     }
 

@@ -150,7 +150,9 @@ impl Talk {
         let address = shedding::address(&snapshot, service, replica)?;
         let order = service::shed::Order { id: order.id.clone(), count: order.count };
         let asked = service::shed::send(address, &self.shed_token, &order, SHED_TIMEOUT).await;
-        asked.map(Reply::Shed).map_err(|error| TargetError::Other { message: format!("{replica}: {error}") })
+        asked
+            .map(Reply::Shed)
+            .map_err(|error| TargetError::Temporary { message: format!("{replica}: {error}") })
     }
 
     async fn ask(&self, ask: Ask) -> oneshot::Receiver<Reply> {

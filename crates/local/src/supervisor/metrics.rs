@@ -16,7 +16,10 @@ use super::{
     runs::What,
     sample::{Scrape, Targets},
 };
-use crate::prometheus::{adapter, client::Client};
+use crate::prometheus::{
+    adapter,
+    client::{Client, QueryError},
+};
 
 /// The Prometheus that custom metrics come from.
 #[derive(Debug, Default)]
@@ -25,8 +28,8 @@ pub(crate) struct Prometheus {
 }
 
 impl Prometheus {
-    fn client(&mut self, url: Option<&str>) -> Result<Client, String> {
-        let url = url.ok_or("there is no Prometheus, or it is not ready yet")?;
+    fn client(&mut self, url: Option<&str>) -> Result<Client, QueryError> {
+        let url = url.ok_or(QueryError::NoServer)?;
         match &self.client {
             Some((known, client)) if known == url => Ok(client.clone()),
             _ => {
@@ -128,7 +131,7 @@ fn samples(
 }
 
 async fn answer(
-    client: Result<Client, String>,
+    client: Result<Client, QueryError>,
     question: Question,
     namespace: &str,
     patience: Duration,
@@ -141,7 +144,11 @@ async fn answer(
     };
     let values = async {
         let query = adapter::query(&metric, namespace, &pods).ok_or_else(no_rule)?;
-        let by_pod: BTreeMap<String, i64> = client?.by_pod(&query, patience).await?;
+        let by_pod = match client {
+            Ok(client) => client.by_pod(&query, patience).await,
+            Err(error) => Err(error),
+        };
+        let by_pod: BTreeMap<String, i64> = by_pod.map_err(|error| error.to_string())?;
         // As the controller does: an answer without a single pod is a failure.
         if by_pod.is_empty() {
             return Err("Prometheus has no series of its pods; does it scrape this platform?".to_owned());

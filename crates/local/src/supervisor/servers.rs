@@ -20,10 +20,12 @@ use std::{
 };
 
 use controller::{PartKind, PartTemplate, ProbeFailure};
+use rdkafka::{error::KafkaError, types::RDKafkaErrorCode};
 use tokio::time::timeout;
 
 use crate::{
     child::WRAPPER_COMMAND,
+    http,
     paths::private_directory,
     programs::{Found, Program, Programs},
     slot::Addresses,
@@ -43,6 +45,23 @@ pub(crate) struct Spec {
     pub(crate) topics: Vec<String>,
     /// etcd: all members and their addresses.
     pub(crate) members: Vec<(&'static str, IpAddr)>,
+}
+
+/// Why a server does not serve, or not yet. It is asked again.
+#[derive(Debug, thiserror::Error)]
+enum NotServing {
+    #[error(transparent)]
+    Connection(#[from] io::Error),
+    #[error("{path} answered {} {}", answer.status, answer.body.trim())]
+    Unhealthy { path: &'static str, answer: http::Answer },
+    #[error("answered {answer} to {question}")]
+    Unexpected { question: &'static str, answer: String },
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    #[error("could not create the topic {topic}: {error}")]
+    Topic { topic: String, error: RDKafkaErrorCode },
+    #[error("no answer within {} s", .0.as_secs())]
+    Late(Duration),
 }
 
 /// A command line.
@@ -184,9 +203,8 @@ impl Spec {
                 _ => prometheus::ask(self).await,
             }
         };
-        let late = || format!("no answer within {} s", patience.as_secs());
-        let answered = timeout(patience, answer).await.unwrap_or_else(|_| Err(late()));
-        answered.map_err(|error| ProbeFailure::NoAnswer { error })
+        let answered = timeout(patience, answer).await.unwrap_or(Err(NotServing::Late(patience)));
+        answered.map_err(|error| ProbeFailure::NoAnswer { error: error.to_string() })
     }
 }
 

@@ -29,6 +29,6 @@ pub(crate) fn address(snapshot: &Snapshot, service: &str, replica: &str) -> Resu
     })?;
     match (one.pid, one.socket(), one.admin_port) {
         (Some(_), Some(clients), Some(port)) => Ok(SocketAddr::new(clients.ip(), port)),
-        _ => Err(TargetError::Other { message: format!("{replica} does not run") }),
+        _ => Err(TargetError::Temporary { message: format!("{replica} does not run") }),
     }
 }

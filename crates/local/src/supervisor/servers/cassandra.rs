@@ -7,7 +7,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{Launch, Spec};
+use super::{Launch, NotServing, Spec};
 use crate::paths::write_private;
 
 /// For other nodes; there are none.
@@ -144,8 +144,8 @@ const LOG: &str = r#"<configuration>
 </configuration>
 "#;
 
-pub(super) async fn ask(spec: &Spec) -> Result<(), String> {
-    options(&spec.address().to_string()).await.map_err(|error| error.to_string())
+pub(super) async fn ask(spec: &Spec) -> Result<(), NotServing> {
+    Ok(options(&spec.address().to_string()).await?)
 }
 
 /// Asks a node for its options, which only a serving one tells, to anybody.

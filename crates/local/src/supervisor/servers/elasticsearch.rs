@@ -5,7 +5,7 @@
 
 use std::{ffi::OsString, fs, io, path::Path, time::Duration};
 
-use super::{Launch, Spec};
+use super::{Launch, NotServing, Spec};
 use crate::http;
 use crate::paths::write_private;
 
@@ -103,13 +103,12 @@ rootLogger.level = warn
 rootLogger.appenderRef.stdout.ref = stdout
 ";
 
-pub(super) async fn ask(spec: &Spec) -> Result<(), String> {
+pub(super) async fn ask(spec: &Spec) -> Result<(), NotServing> {
     let path = "/_cluster/health";
-    let answer = http::get(spec.address(), path, Duration::from_secs(2)).await;
-    let answer = answer.map_err(|error| error.to_string())?;
+    let answer = http::get(spec.address(), path, Duration::from_secs(2)).await?;
     if ["\"green\"", "\"yellow\""].iter().any(|color| answer.body.contains(color)) {
         Ok(())
     } else {
-        Err(format!("{path} answered {} {}", answer.status, answer.body))
+        Err(NotServing::Unhealthy { path, answer })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use super::{Launch, Spec};
+use super::{Launch, NotServing, Spec};
 use crate::http;
 
 pub(super) const PORT: u16 = 2379;
@@ -41,11 +41,12 @@ pub(super) fn launch(spec: &Spec, folder: &Path) -> Launch {
 }
 
 /// Healthy is who knows a leader.
-pub(super) async fn ask(spec: &Spec) -> Result<(), String> {
+pub(super) async fn ask(spec: &Spec) -> Result<(), NotServing> {
     let path = "/health";
-    match http::get(spec.address(), path, Duration::from_secs(2)).await {
-        Ok(answer) if answer.status == 200 && answer.body.contains(r#""health":"true""#) => Ok(()),
-        Ok(answer) => Err(format!("{path} answered {} {}", answer.status, answer.body.trim())),
-        Err(error) => Err(error.to_string()),
+    let answer = http::get(spec.address(), path, Duration::from_secs(2)).await?;
+    if answer.status == 200 && answer.body.contains(r#""health":"true""#) {
+        Ok(())
+    } else {
+        Err(NotServing::Unhealthy { path, answer })
     }
 }

@@ -10,7 +10,7 @@ use rdkafka::{
 };
 use tokio::net::TcpStream;
 
-use super::{Launch, Spec};
+use super::{Launch, NotServing, Spec};
 use crate::paths::write_private;
 
 /// The controller's port, beside the one for clients.
@@ -96,12 +96,12 @@ const LOG: &str = r#"<Configuration status="ERROR">
 "#;
 
 /// The first time by making its topics, which is what clients wait for; then by a connection.
-pub(super) async fn ask(spec: &Spec, first: bool) -> Result<(), String> {
-    drop(TcpStream::connect(spec.address()).await.map_err(|error| error.to_string())?);
-    if first { create_topics(spec).await.map_err(|error| error.to_string())? } else { Ok(()) }
+pub(super) async fn ask(spec: &Spec, first: bool) -> Result<(), NotServing> {
+    drop(TcpStream::connect(spec.address()).await?);
+    if first { create_topics(spec).await } else { Ok(()) }
 }
 
-async fn create_topics(spec: &Spec) -> rdkafka::error::KafkaResult<Result<(), String>> {
+async fn create_topics(spec: &Spec) -> Result<(), NotServing> {
     let client: AdminClient<DefaultClientContext> =
         ClientConfig::new().set("bootstrap.servers", spec.address().to_string()).create()?;
     let topics = spec.topics.iter().map(|name| NewTopic::new(name, PARTITIONS, TopicReplication::Fixed(1)));
@@ -111,8 +111,8 @@ async fn create_topics(spec: &Spec) -> rdkafka::error::KafkaResult<Result<(), St
         match created {
             // It is there after a restart.
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-            Err((topic, why)) => return Ok(Err(format!("cannot make the topic {topic}: {why}"))),
+            Err((topic, error)) => return Err(NotServing::Topic { topic, error }),
         }
     }
-    Ok(Ok(()))
+    Ok(())
 }

@@ -5,7 +5,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{Launch, Spec};
+use super::{Launch, NotServing, Spec};
 
 pub(super) fn launch(spec: &Spec) -> Launch {
     let mut words = vec!["-l".to_owned(), spec.ip.to_string(), "-p".to_owned(), spec.port.to_string()];
@@ -23,18 +23,14 @@ pub(super) fn launch(spec: &Spec) -> Launch {
     }
 }
 
-pub(super) async fn ask(spec: &Spec) -> Result<(), String> {
-    let asked = async {
-        let mut stream = TcpStream::connect(spec.address()).await?;
-        stream.write_all(b"version\r\n").await?;
-        let mut answer = [0; 8];
-        stream.read_exact(&mut answer).await?;
-        Ok::<_, std::io::Error>(answer)
-    };
-    let answer = asked.await.map_err(|error| error.to_string())?;
+pub(super) async fn ask(spec: &Spec) -> Result<(), NotServing> {
+    let mut stream = TcpStream::connect(spec.address()).await?;
+    stream.write_all(b"version\r\n").await?;
+    let mut answer = [0; 8];
+    stream.read_exact(&mut answer).await?;
     if answer == *b"VERSION " {
-        Ok(())
-    } else {
-        Err(format!("answered {:?} to version", String::from_utf8_lossy(&answer)))
+        return Ok(());
     }
+    let answer = format!("{:?}", String::from_utf8_lossy(&answer));
+    Err(NotServing::Unexpected { question: "version", answer })
 }

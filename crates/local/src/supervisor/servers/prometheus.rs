@@ -2,7 +2,7 @@
 
 use std::{io, path::Path, time::Duration};
 
-use super::{Launch, Spec};
+use super::{Launch, NotServing, Spec};
 use crate::http;
 use crate::paths::write_private;
 
@@ -42,11 +42,8 @@ scrape_configs:
     )
 }
 
-pub(super) async fn ask(spec: &Spec) -> Result<(), String> {
+pub(super) async fn ask(spec: &Spec) -> Result<(), NotServing> {
     let path = "/-/ready";
-    match http::get(spec.address(), path, Duration::from_secs(2)).await {
-        Ok(answer) if answer.status == 200 => Ok(()),
-        Ok(answer) => Err(format!("{path} answered {} {}", answer.status, answer.body)),
-        Err(error) => Err(error.to_string()),
-    }
+    let answer = http::get(spec.address(), path, Duration::from_secs(2)).await?;
+    if answer.status == 200 { Ok(()) } else { Err(NotServing::Unhealthy { path, answer }) }
 }

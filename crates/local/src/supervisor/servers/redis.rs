@@ -7,7 +7,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{Launch, Spec};
+use super::{Launch, NotServing, Spec};
 use crate::{paths::write_private, supervisor::password};
 
 const CONFIG: &str = "redis.conf";
@@ -48,21 +48,17 @@ maxclients 1024
 }
 
 /// Before it has read its file it answers that it is loading.
-pub(super) async fn ask(spec: &Spec) -> Result<(), String> {
-    let asked = async {
-        let mut stream = TcpStream::connect(spec.address()).await?;
-        let password = password(&spec.folder)?;
-        stream.write_all(format!("AUTH {password}\r\nPING\r\n").as_bytes()).await?;
-        let mut answers = BufReader::new(stream.take(ANSWERS_MAX));
-        let (mut login, mut answer) = (String::new(), String::new());
-        answers.read_line(&mut login).await?;
+pub(super) async fn ask(spec: &Spec) -> Result<(), NotServing> {
+    let mut stream = TcpStream::connect(spec.address()).await?;
+    let password = password(&spec.folder)?;
+    stream.write_all(format!("AUTH {password}\r\nPING\r\n").as_bytes()).await?;
+    let mut answers = BufReader::new(stream.take(ANSWERS_MAX));
+    for (question, expected) in [("AUTH", "+OK"), ("PING", "+PONG")] {
+        let mut answer = String::new();
         answers.read_line(&mut answer).await?;
-        Ok::<_, io::Error>((login, answer))
-    };
-    let (login, answer) = asked.await.map_err(|error| error.to_string())?;
-    if (login.trim(), answer.trim()) == ("+OK", "+PONG") {
-        Ok(())
-    } else {
-        Err(format!("answered {:?} to AUTH and {:?} to PING", login.trim(), answer.trim()))
+        if answer.trim() != expected {
+            return Err(NotServing::Unexpected { question, answer: format!("{:?}", answer.trim()) });
+        }
     }
+    Ok(())
 }
