@@ -153,6 +153,7 @@ impl Hpa {
                     target_milli,
                     above,
                     next_sync_ms,
+                    not_before_ms: None,
                 });
             }
         }

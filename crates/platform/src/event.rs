@@ -168,4 +168,20 @@ mod tests {
             assert_eq!((late.t_ms, late.seq), (40_001, 2));
         }
     }
+
+    #[test]
+    fn an_earliest_moment_moves_with_its_event() {
+        let crossed = |not_before_ms, next_sync_ms| EventKind::MetricCrossed {
+            service: "tcp".to_owned(),
+            metric: "connections".to_owned(),
+            average_milli: 6_000_000,
+            target_milli: 5_000_000,
+            above: true,
+            next_sync_ms,
+            not_before_ms,
+        };
+        assert_eq!(crossed(Some(88_000), 105_000).moved(90_000, 10_000), crossed(Some(8_000), 25_000));
+        assert_eq!(crossed(Some(70_000), 90_000).moved(90_000, 10_000), crossed(Some(0), 10_000));
+        assert_eq!(crossed(None, 90_000).moved(90_000, 10_000), crossed(None, 10_000));
+    }
 }

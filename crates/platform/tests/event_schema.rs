@@ -163,6 +163,7 @@ fn samples() -> Vec<EventKind> {
             target_milli: 5_000_000,
             above: true,
             next_sync_ms: 8_300,
+            not_before_ms: Some(1_300),
         },
         EventKind::HpaSynced {
             service: tcp(),

@@ -18,6 +18,7 @@ pub struct Delays {
     /// From the moment the true average passed the line to the first added replica being ready.
     ///
     /// Parts: `scrape` (until the metric showed it), `sync` (until the autoscaler looked), `pod` (until it was ready).
+    /// The first two are one part if nobody observed the metric crossing the line before the autoscaler acted.
     pub up: Option<ScaleDelays>,
     /// From the last close to the autoscaler's decision.
     ///
@@ -41,8 +42,10 @@ fn up(events: &[Event]) -> Option<ScaleDelays> {
     })?;
     let seen =
         events.iter().filter(|event| event.t_ms <= decided).rev().find_map(|event| match &event.kind {
-            EventKind::MetricCrossed { service: of, above: true, target_milli, .. } if of == service => {
-                Some((event.t_ms, *target_milli))
+            EventKind::MetricCrossed { service: of, above: true, target_milli, not_before_ms, .. }
+                if of == service =>
+            {
+                Some((event.t_ms, not_before_ms.is_none(), *target_milli))
             }
             _ => None,
         });
@@ -50,16 +53,17 @@ fn up(events: &[Event]) -> Option<ScaleDelays> {
         EventKind::PodReady { service: of, .. } if of == service && event.t_ms >= decided => Some(event.t_ms),
         _ => None,
     });
-    let passed = seen.and_then(|(seen, target_milli)| {
+    let passed = seen.and_then(|(seen, _, target_milli)| {
         let line = target_milli as f64 / 1000.0 * (1.0 + TOLERANCE) * f64::from(from);
         passed(events, line).filter(|passed| *passed <= seen)
     });
-    let moments = [
-        ("scrape", passed, seen.map(|(seen, _)| seen)),
-        ("sync", seen.map(|(seen, _)| seen), Some(decided)),
-        ("pod", Some(decided), ready),
-    ];
-    sum(&moments)
+    let pod = ("pod", Some(decided), ready);
+    // Only the decision is known, so the two times before it cannot be told apart.
+    if let Some((_, false, _)) = seen {
+        return sum(&[("scrape and sync", passed, Some(decided)), pod]);
+    }
+    let seen = seen.map(|(seen, ..)| seen);
+    sum(&[("scrape", passed, seen), ("sync", seen, Some(decided)), pod])
 }
 
 /// When the number of open connections, or of datagrams a second, passed a line; between two ticks by proportion.

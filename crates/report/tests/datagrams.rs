@@ -125,6 +125,7 @@ fn events() -> Vec<Event> {
                 target_milli: 5_000_000,
                 above: true,
                 next_sync_ms: 4_000,
+                not_before_ms: None,
             },
         ),
         at(

@@ -42,6 +42,8 @@ pub(super) struct Watched {
     held: Option<(u32, u32)>,
     /// Metrics whose average is above target and tolerance.
     above: BTreeMap<String, bool>,
+    /// When a look of ours last found it not above, ms since the run began.
+    below_ms: BTreeMap<String, u64>,
     /// Metrics above the line by what the controller found, and not yet by a look of ours.
     unseen: BTreeSet<String>,
     /// Why it does not work, as last told.
@@ -58,6 +60,7 @@ impl Watched {
             asked: BTreeMap::new(),
             held: None,
             above: BTreeMap::new(),
+            below_ms: BTreeMap::new(),
             unseen: BTreeSet::new(),
             trouble: None,
         }
@@ -264,6 +267,7 @@ impl World {
                     target_milli: *target_milli,
                     above,
                     next_sync_ms: t_ms,
+                    not_before_ms: Some(watched.below_ms.get(metric).copied().unwrap_or(0).min(t_ms)),
                 });
             }
         }
@@ -296,6 +300,9 @@ impl World {
             return;
         }
         watched.unseen.remove(metric_name);
+        if !above {
+            watched.below_ms.insert(metric_name.to_owned(), now.t_ms);
+        }
         let before = watched.above.insert(metric_name.to_owned(), above);
         if before == Some(above) || (before.is_none() && !above) {
             return;
@@ -303,8 +310,15 @@ impl World {
         let since_sync_ms = now.t_ms.saturating_sub(watched.synced_ms);
         let next_sync_ms = now.t_ms + SYNC_MS - since_sync_ms % SYNC_MS;
         let metric = metric_name.to_owned();
-        let crossed =
-            EventKind::MetricCrossed { service, metric, average_milli, target_milli, above, next_sync_ms };
+        let crossed = EventKind::MetricCrossed {
+            service,
+            metric,
+            average_milli,
+            target_milli,
+            above,
+            next_sync_ms,
+            not_before_ms: None,
+        };
         self.tell(now, crossed);
     }
 }

@@ -151,11 +151,13 @@ fn a_scale_up_is_told_with_the_controllers_reason_before_the_pods_it_starts() {
         panic!("{events:?}")
     };
     // The controller saw it before our own look at the metrics came to it.
-    let EventKind::MetricCrossed { metric, average_milli, target_milli, above: true, .. } = crossed else {
+    let EventKind::MetricCrossed { metric, average_milli, target_milli, above: true, not_before_ms, .. } =
+        crossed
+    else {
         panic!("{crossed:?}")
     };
     assert_eq!((metric.as_str(), *average_milli, *target_milli), ("http_requests", 250_000, 100_000));
-    assert_eq!(*crossed_ms, began_ms);
+    assert_eq!((*crossed_ms, *not_before_ms), (began_ms, Some(0)), "no look came before it");
     let EventKind::DesiredChanged { from: 1, to: 3, reason, explanation, metrics, .. } = first else {
         panic!("{first:?}")
     };
@@ -181,6 +183,26 @@ fn hpa_at(average: &str) -> Object {
         }
     }
     serde_json::from_value::<k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler>(hpa).unwrap().facts()
+}
+
+#[test]
+fn a_crossing_that_the_controller_saw_first_lies_after_our_last_look_below_the_line() {
+    let mut world = world();
+    let _ = world.events(at(SETTLED_MS));
+    let looked_ms = SETTLED_MS + 1_000;
+    let below = BTreeMap::from([("web-0".to_owned(), 10_000)]);
+    world.scraped(at(looked_ms), "chat-hpa", "http_requests", below);
+    let decided_ms = looked_ms + 9_000;
+    world.take(at(decided_ms), &workloads(), Change::Is(deployment(3, Writer::Autoscaler)));
+    world.take(at(decided_ms), &Stream::Events, Change::Is(rescaled(3, 1)));
+    let crossings: Vec<_> = told(&mut world, decided_ms + 5_000)
+        .into_iter()
+        .filter_map(|(at_ms, event)| match event {
+            EventKind::MetricCrossed { not_before_ms, .. } => Some((at_ms, not_before_ms)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(crossings, [(decided_ms, Some(looked_ms))]);
 }
 
 #[test]

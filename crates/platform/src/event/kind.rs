@@ -138,6 +138,10 @@ pub enum EventKind {
         above: bool,
         /// When the autoscaler looks next, ms since the run began.
         next_sync_ms: u64,
+        /// Where the autoscaler acted before anybody observed the crossing: the earliest moment of it, ms since the run
+        /// began. Absent: it was observed at the event's time.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        not_before_ms: Option<u64>,
     },
     /// One reconciliation of the autoscaler, whatever its outcome.
     HpaSynced {
@@ -243,10 +247,20 @@ pub enum EventKind {
 impl EventKind {
     /// The same event with its times shifted so that `from_ms` becomes `to_ms`.
     pub(super) fn moved(mut self, from_ms: u64, to_ms: u64) -> Self {
-        if let Self::MetricCrossed { next_sync_ms: at, .. } | Self::ScaleDownHeld { until_ms: at, .. } =
-            &mut self
-        {
-            *at = to_ms.saturating_add(at.saturating_sub(from_ms));
+        let times = match &mut self {
+            Self::MetricCrossed { next_sync_ms, not_before_ms, .. } => {
+                [Some(next_sync_ms), not_before_ms.as_mut()]
+            }
+            Self::ScaleDownHeld { until_ms, .. } => [Some(until_ms), None],
+            _ => [None, None],
+        };
+        for at in times.into_iter().flatten() {
+            // An earliest moment lies before the event.
+            *at = if *at < from_ms {
+                to_ms.saturating_sub(from_ms - *at)
+            } else {
+                to_ms.saturating_add(*at - from_ms)
+            };
         }
         self
     }

@@ -25,6 +25,10 @@ fn tick(open: u64) -> EventKind {
 }
 
 fn crossed() -> EventKind {
+    crossed_not_before(None)
+}
+
+fn crossed_not_before(not_before_ms: Option<u64>) -> EventKind {
     EventKind::MetricCrossed {
         service: "tcp".to_owned(),
         metric: METRIC.to_owned(),
@@ -32,6 +36,7 @@ fn crossed() -> EventKind {
         target_milli: 5_000_000,
         above: true,
         next_sync_ms: 0,
+        not_before_ms,
     }
 }
 
@@ -102,6 +107,24 @@ fn a_scale_up_is_split_at_the_scrape_the_sync_and_the_pod() {
     let expected = named([("sync", 5_500), ("pod", 400)]);
     assert_eq!(parts(delays(&events[3..]).up), expected, "without a load the cause is not seen");
     assert_eq!(parts(delays(&events[..5]).up), named([("scrape", 2_500), ("sync", 5_500)]), "never ready");
+}
+
+#[test]
+fn before_a_crossing_that_nobody_observed_scrape_and_sync_are_one_part() {
+    let events = [
+        at(0, ready()),
+        at(10_000, tick(5_400)),
+        at(11_000, tick(5_600)),
+        at(18_500, crossed_not_before(Some(8_000))),
+        at(18_500, changed(1, 2)),
+        at(18_900, ready()),
+    ];
+    assert_eq!(parts(delays(&events).up), named([("scrape and sync", 8_000), ("pod", 400)]));
+    assert_eq!(
+        parts(delays(&events[3..]).up),
+        named([("pod", 400)]),
+        "without a load nothing is known of it"
+    );
 }
 
 #[test]

@@ -127,14 +127,28 @@ fn platform(kind: &EventKind) -> Option<Entry> {
 
 fn autoscaling(event: &Event, context: &Context) -> Option<Entry> {
     let entry = match &event.kind {
-        EventKind::MetricCrossed { service, metric, average_milli, target_milli, above, next_sync_ms } => {
+        EventKind::MetricCrossed {
+            service,
+            metric,
+            average_milli,
+            target_milli,
+            above,
+            next_sync_ms,
+            not_before_ms,
+        } => {
             let over = (*average_milli as f64 / *target_milli as f64 - 1.0) * 100.0;
             let what = format!(
                 "{service} average {} of {} ({over:+.1} %)",
                 milli(*average_milli),
                 milli(*target_milli)
             );
-            let why = if *above {
+            let why = if let Some(earliest) = not_before_ms {
+                let before = event.t_ms.saturating_sub(*earliest);
+                format!(
+                    "{metric} went above target and tolerance up to {} earlier; the autoscaler saw it first",
+                    seconds(before)
+                )
+            } else if *above {
                 let wait = next_sync_ms.saturating_sub(event.t_ms);
                 format!("{metric} above target and tolerance; the autoscaler looks in {}", seconds(wait))
             } else {

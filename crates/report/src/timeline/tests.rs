@@ -207,6 +207,7 @@ fn without_a_load_the_scraped_connections_are_drawn() {
             target_milli: 5_000_000,
             above: false,
             next_sync_ms: 0,
+            not_before_ms: None,
         },
     );
     feed(&mut timeline, 0, EventKind::ReplicasSet { service: tcp(), from: 1, to: 2 });
@@ -224,6 +225,22 @@ fn without_a_load_the_scraped_connections_are_drawn() {
     let text = timeline.finish();
     assert!(text.contains("connections and target × replicas"), "{text}");
     assert!(text.contains("10k ┤") && text.contains(" 5k ┤") && text.contains("tcp replicas"), "{text}");
+}
+
+#[test]
+fn a_crossing_that_nobody_observed_says_so() {
+    let mut timeline = Timeline::new(Style { color: false, width: 200 });
+    let crossed = EventKind::MetricCrossed {
+        service: tcp(),
+        metric: "tcp_state_established".to_owned(),
+        average_milli: 6_000_000,
+        target_milli: 5_000_000,
+        above: true,
+        next_sync_ms: 30_000,
+        not_before_ms: Some(18_000),
+    };
+    let line = feed(&mut timeline, 30_000, crossed);
+    assert!(line.contains("went above target and tolerance up to 12.0 s earlier"), "{line}");
 }
 
 #[test]
@@ -266,6 +283,7 @@ fn any_kind() -> impl Strategy<Value = EventKind> {
                 target_milli: target,
                 above: true,
                 next_sync_ms: next,
+                not_before_ms: (next % 2 == 0).then_some(next / 2),
             }
         }),
         (name(), any::<i32>()).prop_map(|(service, value)| EventKind::MetricScraped {

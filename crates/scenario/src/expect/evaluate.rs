@@ -22,16 +22,30 @@ struct Change {
     to: u32,
     at_ms: u64,
     start_ms: Option<u64>,
-    crossing_ms: Option<u64>,
+    crossing: Option<Moment>,
     close_ms: Option<u64>,
 }
 
+/// A moment that a time counts from.
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    at_ms: u64,
+    /// It may have been later, as nobody observed it.
+    at_the_earliest: bool,
+}
+
+impl Moment {
+    fn observed(at_ms: u64) -> Self {
+        Self { at_ms, at_the_earliest: false }
+    }
+}
+
 impl Change {
-    fn anchored(&self, anchor: Anchor) -> Option<u64> {
+    fn anchored(&self, anchor: Anchor) -> Option<Moment> {
         match anchor {
-            Anchor::Start => self.start_ms,
-            Anchor::Crossing => self.crossing_ms,
-            Anchor::Close => self.close_ms,
+            Anchor::Start => self.start_ms.map(Moment::observed),
+            Anchor::Crossing => self.crossing,
+            Anchor::Close => self.close_ms.map(Moment::observed),
         }
     }
 }
@@ -44,7 +58,7 @@ pub struct Evaluator {
     start_ms: Option<u64>,
     close_ms: Option<u64>,
     /// When a service's metric last went above its target and tolerance.
-    crossings_ms: BTreeMap<String, u64>,
+    crossings: BTreeMap<String, Moment>,
     /// Per service: log lines written, shipped and dropped.
     log_lines: BTreeMap<String, [u64; 3]>,
     balance: Balance,
@@ -79,8 +93,12 @@ impl Evaluator {
             EventKind::LogLinesCounted { service, written, shipped, dropped } => {
                 self.log_lines.insert(service.clone(), [*written, *shipped, *dropped]);
             }
-            EventKind::MetricCrossed { service, above: true, .. } => {
-                self.crossings_ms.insert(service.clone(), at_ms);
+            EventKind::MetricCrossed { service, above: true, not_before_ms, .. } => {
+                let crossing = match not_before_ms {
+                    Some(at_ms) => Moment { at_ms: *at_ms, at_the_earliest: true },
+                    None => Moment::observed(at_ms),
+                };
+                self.crossings.insert(service.clone(), crossing);
             }
             EventKind::DesiredChanged { service, from, to, .. } => self.changed(service, *from, *to, at_ms),
             EventKind::Balanced { service, orders, .. } => {
@@ -100,7 +118,7 @@ impl Evaluator {
             to,
             at_ms,
             start_ms: self.start_ms,
-            crossing_ms: self.crossings_ms.get(service).copied(),
+            crossing: self.crossings.get(service).copied(),
             close_ms: self.close_ms,
         });
     }
@@ -226,9 +244,10 @@ impl Evaluator {
             };
             match change.anchored(*of) {
                 None => seen = Some(format!("{from} → {to}, but not after {}", of.name())),
-                Some(anchor_ms) => {
-                    let took = Duration::from_millis(change.at_ms.saturating_sub(anchor_ms));
-                    seen = Some(format!("{from} → {to} after {}", duration::format(took)));
+                Some(Moment { at_ms, at_the_earliest }) => {
+                    let took = Duration::from_millis(change.at_ms.saturating_sub(at_ms));
+                    let most = if at_the_earliest { "at most " } else { "" };
+                    seen = Some(format!("{from} → {to} after {most}{}", duration::format(took)));
                     met = took <= *time;
                 }
             }

@@ -30,6 +30,10 @@ fn changed(from: u32, to: u32) -> EventKind {
 }
 
 fn crossed() -> EventKind {
+    crossed_not_before(None)
+}
+
+fn crossed_not_before(not_before_ms: Option<u64>) -> EventKind {
     EventKind::MetricCrossed {
         service: "tcp".to_owned(),
         metric: "connections".to_owned(),
@@ -37,6 +41,7 @@ fn crossed() -> EventKind {
         target_milli: 5_000_000,
         above: true,
         next_sync_ms: 2_400,
+        not_before_ms,
     }
 }
 
@@ -119,6 +124,15 @@ fn times_count_from_their_anchors() {
     evaluator.observe(&event(186_300, changed(2, 1)));
     let expected =
         [("1 → 2 after 8s300ms", true), ("2 → 1 after 1m46s300ms", true), ("1 → 2 after 35s200ms", false)];
+    assert_eq!(verdicts(&evaluator), expected.map(|(seen, met)| (seen.to_owned(), met)));
+}
+
+#[test]
+fn a_crossing_that_nobody_observed_counts_from_its_earliest_moment() {
+    let mut evaluator = evaluator(&["tcp 1 → 2 within 10s of crossing", "tcp 1 → 2 within 15s of crossing"]);
+    evaluator.observe(&event(27_900, crossed_not_before(Some(15_900))));
+    evaluator.observe(&event(27_900, changed(1, 2)));
+    let expected = [("1 → 2 after at most 12s", false), ("1 → 2 after at most 12s", true)];
     assert_eq!(verdicts(&evaluator), expected.map(|(seen, met)| (seen.to_owned(), met)));
 }
 
