@@ -140,6 +140,25 @@ fn a_crossing_is_told_once_in_each_direction() {
 }
 
 #[test]
+fn the_average_over_all_replicas_crosses_the_line() {
+    let mut bench = Bench::new();
+    bench.replicas.push(replica(1));
+    assert_eq!(bench.scrape(7, &[9_000, 2_000]), [], "5,500 on average");
+    let crossed = bench.scrape(14, &[9_000, 2_002]);
+    assert!(
+        matches!(&crossed[..], [EventKind::MetricCrossed { average_milli: 5_501_000, above: true, .. }]),
+        "{crossed:?}"
+    );
+}
+
+#[test]
+fn targets_go_by_the_names_of_their_metrics() {
+    let targets = Bench::new().hpa.targets_milli();
+    assert_eq!(targets.get("tcp_state_established"), Some(&5_000_000), "{targets:?}");
+    assert!(targets.contains_key("cpu"), "{targets:?}");
+}
+
+#[test]
 fn more_connections_than_the_target_add_a_replica_and_the_event_says_why() {
     let mut bench = Bench::new();
     bench.scrape(0, &[7_012]);
@@ -153,6 +172,7 @@ fn more_connections_than_the_target_add_a_replica_and_the_event_says_why() {
     let connections = metrics.iter().find(|metric| metric.metric == "tcp_state_established").unwrap();
     assert_eq!((connections.value_milli, connections.target_milli), (Some(7_012_000), 5_000_000));
     assert!(matches!(&events[0], EventKind::HpaSynced { current: 1, desired: 2, .. }), "{events:?}");
+    assert_eq!(bench.hpa.failures(), 0);
 }
 
 #[test]
@@ -190,6 +210,7 @@ fn without_a_sample_nothing_is_decided() {
     assert_eq!(desired, None);
     let EventKind::HpaSynced { metrics, conditions, .. } = &events[0] else { panic!("{events:?}") };
     assert!(metrics.iter().all(|metric| metric.value_milli.is_none()), "{metrics:?}");
+    assert_eq!(bench.hpa.failures(), metrics.len() as u64);
     assert_eq!(conditions["ScalingActive"][0], "False");
 }
 
