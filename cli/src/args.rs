@@ -10,14 +10,17 @@ use clap::{
     error::ErrorKind, parser::ValueSource,
 };
 
-use crate::commands::{
-    Failure, argocd, completion, diagnose, doctor, down, explain, image, kill, logs, minikube, node, report,
-    scale, status, stop, up, watch,
-};
 #[cfg(not(feature = "local"))]
 use crate::commands::{absent as dashboard, absent as demo, absent as load, absent as serve};
 #[cfg(feature = "local")]
 use crate::commands::{dashboard, demo, load, load_worker, run_child, serve, supervisor};
+use crate::{
+    commands::{
+        argocd, completion, diagnose, doctor, down, explain, image, kill, logs, minikube, node, report,
+        scale, status, stop, up, watch,
+    },
+    failure::Failure,
+};
 
 /// The platform without a name of its own.
 pub(crate) const DEFAULT_PLATFORM: &str = "playground";

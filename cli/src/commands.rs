@@ -39,83 +39,17 @@ use std::{
     process::ExitCode,
 };
 
-use platform::{TargetError, exit};
+use clap::CommandFactory as _;
+use platform::exit;
 
 use crate::{
-    args::{Cli, Command, Global, Output, TargetKind, UsageError},
+    args::{Cli, Command, Output, TargetKind, UsageError},
+    context::Context,
+    failure::{Failure, Outcome},
     interrupt::Interrupt,
     printer::Printer,
     results,
 };
-
-/// What every command gets.
-pub(crate) struct Context {
-    pub global: Global,
-    pub printer: Printer,
-    pub interrupt: Interrupt,
-}
-
-impl Context {
-    /// The outcome of a command that runs until nobody wants it any more.
-    pub(crate) fn ended(&self) -> Outcome {
-        if self.interrupt.is_set() { Err(Failure::interrupted()) } else { Ok(exit::DONE) }
-    }
-}
-
-/// Why a command failed, with its exit code.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    pub code: u8,
-    /// For programs: what kind of failure it is.
-    pub kind: String,
-    pub message: String,
-    /// Whether the same command may succeed later without anybody changing anything.
-    pub retry: bool,
-}
-
-/// `Ok` carries the exit code, since an unmet expectation is a result and not an error.
-pub(crate) type Outcome = Result<u8, Failure>;
-
-impl Failure {
-    pub(crate) fn new(code: u8, message: impl Into<String>) -> Self {
-        let kind = match code {
-            exit::USAGE => "usage",
-            exit::EXPECTATION_NOT_MET => "expectation_not_met",
-            exit::BRING_UP_FAILED => "bring_up",
-            exit::TEARDOWN_LEFT_SOMETHING => "teardown_left",
-            exit::INTERRUPTED => "interrupted",
-            _ => "failed",
-        };
-        Self { code, kind: kind.to_owned(), message: message.into(), retry: false }
-    }
-
-    /// A wrong command line, setting or file.
-    pub(crate) fn usage(message: impl std::fmt::Display) -> Self {
-        Self::new(exit::USAGE, message.to_string())
-    }
-
-    pub(crate) fn failed(message: impl std::fmt::Display) -> Self {
-        Self::new(exit::FAILED, message.to_string())
-    }
-
-    pub(crate) fn interrupted() -> Self {
-        Self::new(exit::INTERRUPTED, "interrupted")
-    }
-}
-
-impl From<TargetError> for Failure {
-    fn from(error: TargetError) -> Self {
-        let failure = Self { retry: error.is_temporary(), ..Self::new(error.exit_code(), error.to_string()) };
-        // The error's own tag says more than the exit code, except where it says nothing.
-        match serde_json::to_value(&error)
-            .ok()
-            .and_then(|error| Some(error.get("kind")?.as_str()?.to_owned()))
-        {
-            Some(kind) if !matches!(error, TargetError::Other { .. }) => Self { kind, ..failure },
-            _ => failure,
-        }
-    }
-}
 
 /// A command line that says nothing that can be done.
 pub(crate) fn misused(usage: &UsageError) -> ExitCode {
@@ -159,7 +93,9 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::RunChild(args) => return conclude(&Printer::new(&global), run_child::run(args)),
         #[cfg(feature = "local")]
         Command::LoadWorker(args) => return conclude(&Printer::new(&global), load_worker::run(&args)),
-        Command::Completion(args) => return conclude(&Printer::new(&global), completion::run(&args)),
+        Command::Completion(args) => {
+            return conclude(&Printer::new(&global), completion::run(&args, Cli::command()));
+        }
         other => other,
     };
     let printer = Printer::new(&global);
@@ -225,26 +161,6 @@ fn conclude(printer: &Printer, outcome: Outcome) -> ExitCode {
             }
             printer.error(&format!("playctl: {}", failure.message));
             failure.code.into()
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_program_learns_what_kind_of_failure_it_is_and_whether_to_try_again() {
-        let message = || "words".to_owned();
-        for (error, kind, retry) in [
-            (TargetError::Other { message: message() }, "failed", false),
-            (TargetError::Temporary { message: message() }, "temporary", true),
-            (TargetError::NoAnswer { message: message() }, "no_answer", true),
-            (TargetError::NotRunning { platform: message() }, "not_running", false),
-            (TargetError::Invalid { message: message() }, "invalid", false),
-        ] {
-            let failure = Failure::from(error);
-            assert_eq!((failure.kind.as_str(), failure.retry), (kind, retry));
         }
     }
 }

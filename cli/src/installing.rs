@@ -4,7 +4,9 @@ use cluster::install::{Installer, Progress, Stop};
 
 use crate::{
     args::{ClusterArgs, TargetKind},
-    commands::{Context, Failure, minikube},
+    commands::minikube,
+    context::Context,
+    failure::Failure,
     platform_source,
 };
 

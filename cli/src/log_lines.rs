@@ -13,7 +13,7 @@ use platform::{
     target::{ReplicaSnapshot, ServiceSnapshot},
 };
 
-use crate::{commands::Failure, platform_source::spawn};
+use crate::{failure::Failure, platform_source::spawn};
 
 const PATIENCE: Duration = Duration::from_secs(2);
 const INTERVAL: Duration = Duration::from_secs(1);

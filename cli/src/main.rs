@@ -2,8 +2,10 @@
 
 mod args;
 mod commands;
+mod context;
 #[cfg(feature = "local")]
 mod failed_load;
+mod failure;
 mod hint;
 mod installing;
 mod interrupt;

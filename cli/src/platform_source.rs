@@ -12,7 +12,9 @@ use report::Style;
 
 use crate::{
     args::{ClusterArgs, Global, TargetKind},
-    commands::{Context, Failure, minikube},
+    commands::minikube,
+    context::Context,
+    failure::Failure,
     hint,
 };
 

@@ -10,11 +10,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
-    commands::{
-        self,
-        explain::{Explained, Running, StateText},
-    },
-    hint,
+    commands::explain::{Explained, Running, StateText},
+    failure, hint,
     printer::Printer,
 };
 
@@ -31,7 +28,7 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    pub(crate) fn new(failure: &commands::Failure, printer: &Printer) -> Self {
+    pub(crate) fn new(failure: &failure::Failure, printer: &Printer) -> Self {
         let whole = printer.completed(&failure.message);
         let (message, hint) = hint::split(&whole);
         Self {

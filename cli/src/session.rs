@@ -24,8 +24,11 @@ use uuid::Uuid;
 
 use crate::{
     args::Output,
-    commands::{Context, Failure, Outcome, dashboard::hearsay_key},
-    failed_load, log_lines,
+    commands::dashboard::hearsay_key,
+    context::Context,
+    failed_load,
+    failure::{Failure, Outcome},
+    log_lines,
     platform_source::{Timeline, spawn},
     waiting::Waiting,
 };

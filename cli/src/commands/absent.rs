@@ -1,8 +1,7 @@
 //! A build without the feature `local`, which takes Linux: what this machine would have to do is not in it.
 
+use crate::failure::{Failure, Outcome};
 use std::ffi::OsString;
-
-use super::{Failure, Outcome};
 
 const WHY: &str = "this playctl was built without the feature `local`, which takes Linux: it neither runs services, nor \
                    makes load, nor has a platform on this machine";

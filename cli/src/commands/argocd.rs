@@ -9,8 +9,12 @@ use cluster::argocd::{self, ArgoCd, Follow, Step};
 use platform::{TargetError, duration, exit};
 
 use self::words::step_in_words;
-use super::{Context, Failure, Outcome};
-use crate::{args::Output, platform_source};
+use crate::{
+    args::Output,
+    context::Context,
+    failure::{Failure, Outcome},
+    platform_source,
+};
 
 /// Have Argo CD run the platform from its repository
 #[derive(Debug, clap::Args)]

@@ -1,11 +1,9 @@
 //! `playctl completion SHELL`
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 use platform::exit;
 
-use super::{Failure, Outcome};
-use crate::args::Cli;
+use crate::failure::{Failure, Outcome};
 
 /// Print a completion script for a shell
 #[derive(Debug, clap::Args)]
@@ -19,9 +17,10 @@ pub(crate) struct Args {
     shell: Shell,
 }
 
-pub(crate) fn run(args: &Args) -> Outcome {
+/// `command`: the whole command line.
+pub(crate) fn run(args: &Args, mut command: clap::Command) -> Outcome {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "playctl", &mut script);
+    clap_complete::generate(args.shell, &mut command, "playctl", &mut script);
     match std::io::Write::write_all(&mut std::io::stdout().lock(), &script) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Failure::failed(format!("could not write the script: {error}")))

@@ -20,8 +20,12 @@ use uuid::Uuid;
 
 pub(crate) use self::present::hearsay_key;
 use self::{hands::OwnHands, present::Present, started::StartedLoad};
-use super::{Context, Failure, Outcome};
-use crate::{args::TargetKind, hint, platform_source, results, run_file};
+use crate::{
+    args::TargetKind,
+    context::Context,
+    failure::{Failure, Outcome},
+    hint, platform_source, results, run_file,
+};
 
 /// How often it is looked whether anybody still wants the page.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

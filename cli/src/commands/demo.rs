@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use super::{
-    Context, Failure, Outcome,
     load::{Outputs, Shape},
     up::{self, BringUp},
 };
-use crate::platform_source;
+use crate::{
+    context::Context,
+    failure::{Failure, Outcome},
+    platform_source,
+};
 
 const SCENARIO: &str = "tcp-10k";
 /// Shorter than the scenario's own 240 s: what is to be seen is seen by then.

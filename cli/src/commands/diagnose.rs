@@ -13,8 +13,12 @@ use platform::{
     target::{EventsFrom, LogQuery},
 };
 
-use super::{Context, Failure, Outcome};
-use crate::{args::TargetKind, installing, platform_source};
+use crate::{
+    args::TargetKind,
+    context::Context,
+    failure::{Failure, Outcome},
+    installing, platform_source,
+};
 
 /// Log lines of a platform on this machine.
 const LINES: usize = 20_000;

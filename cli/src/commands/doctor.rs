@@ -6,8 +6,7 @@ use platform::{
     exit,
 };
 
-use super::Context;
-use crate::{printer::Printer, table::wrapped};
+use crate::{context::Context, printer::Printer, table::wrapped};
 
 /// Say what this machine has, what is missing, and how to get it
 #[derive(Debug, clap::Args)]

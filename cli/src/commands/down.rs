@@ -2,8 +2,13 @@
 
 use platform::exit;
 
-use super::{Context, Failure, Outcome, minikube};
-use crate::{args::TargetKind, installing, platform_source, results};
+use super::minikube;
+use crate::{
+    args::TargetKind,
+    context::Context,
+    failure::{Failure, Outcome},
+    installing, platform_source, results,
+};
 
 /// Take the platform down, and prove that nothing is left
 #[derive(Debug, clap::Args)]

@@ -23,9 +23,10 @@ use platform::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Context, Failure, Outcome};
 use crate::{
     args::{Global, TargetKind},
+    context::Context,
+    failure::{Failure, Outcome},
     platform_source, results,
 };
 use comparison::Comparison;

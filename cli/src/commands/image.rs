@@ -8,8 +8,9 @@ use clap::{Subcommand, ValueEnum};
 use image::{Image, Reference, Saved, Source, engine::Engine};
 use platform::exit;
 
-use super::{Context, Failure, Outcome};
 use crate::{
+    context::Context,
+    failure::{Failure, Outcome},
     results,
     table::{self, Column},
 };

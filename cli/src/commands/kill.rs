@@ -5,8 +5,7 @@ use platform::{
     target::{Killed, Subject},
 };
 
-use super::{Context, Outcome};
-use crate::platform_source;
+use crate::{context::Context, failure::Outcome, platform_source};
 
 /// Kill a replica without notice (SIGKILL), to see what happens
 #[derive(Debug, clap::Args)]

@@ -23,9 +23,10 @@ use scenario::{
     parse_count,
 };
 
-use super::{Context, Failure, Outcome};
 use crate::{
     args::TargetKind,
+    context::Context,
+    failure::{Failure, Outcome},
     output_files, platform_source,
     session::{self, Platform, Session},
 };

@@ -8,8 +8,10 @@ use std::{
 use load::{Stop, WorkerCommand};
 use platform::exit;
 
-use super::{Failure, Outcome};
-use crate::interrupt::Interrupt;
+use crate::{
+    failure::{Failure, Outcome},
+    interrupt::Interrupt,
+};
 
 const NAME: &str = "load-worker";
 

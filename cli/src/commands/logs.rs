@@ -16,9 +16,10 @@ use platform::{
 };
 
 use self::index::Index;
-use super::{Context, Failure, Outcome};
 use crate::{
     args::{Output, TargetKind},
+    context::Context,
+    failure::{Failure, Outcome},
     platform_source, results,
 };
 

@@ -13,8 +13,12 @@ use cluster::minikube::{Keep, Machine, Minikube, MinikubeError, Options, Setting
 use platform::{TargetError, exit};
 use rustix::process::getuid;
 
-use super::{Context, Failure, Outcome, image};
-use crate::results;
+use super::image;
+use crate::{
+    context::Context,
+    failure::{Failure, Outcome},
+    results,
+};
 
 /// What a profile is made with.
 #[derive(Debug, Clone, Default, clap::Args)]

@@ -6,8 +6,7 @@ use platform::{
     target::{NodeAdded, NodeRemoved},
 };
 
-use super::{Context, Outcome};
-use crate::platform_source;
+use crate::{context::Context, failure::Outcome, platform_source};
 
 /// Add a node to a running platform, or take one away
 #[derive(Debug, clap::Args)]

@@ -10,8 +10,12 @@ use platform::{
 };
 use report::{NotDone, Recording, Story, Suite};
 
-use super::{Context, Failure, Outcome};
-use crate::{args::Output, output_files, platform_source, run_file};
+use crate::{
+    args::Output,
+    context::Context,
+    failure::{Failure, Outcome},
+    output_files, platform_source, run_file,
+};
 
 /// Show a recorded run: its time line, or a page that can be sent
 #[derive(Debug, clap::Args)]

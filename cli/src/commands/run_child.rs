@@ -2,9 +2,8 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
+use crate::failure::{Failure, Outcome};
 use local::child::Wrapped;
-
-use super::{Failure, Outcome};
 
 /// Become another program that dies with the supervisor; used by the supervisor
 #[derive(Debug, clap::Args)]

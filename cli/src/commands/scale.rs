@@ -3,8 +3,7 @@
 use jiff::Timestamp;
 use platform::{Target, TargetError, exit, target::Scaled};
 
-use super::{Context, Outcome};
-use crate::{platform_source, results};
+use crate::{context::Context, failure::Outcome, platform_source, results};
 
 /// Set a service's replicas, like kubectl scale
 #[derive(Debug, clap::Args)]

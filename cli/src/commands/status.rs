@@ -12,8 +12,9 @@ use platform::{
     values::Protocol,
 };
 
-use super::{Context, Outcome};
 use crate::{
+    context::Context,
+    failure::Outcome,
     hint, platform_source,
     table::{self, Column, wrapped},
 };

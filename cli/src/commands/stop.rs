@@ -5,8 +5,7 @@ use platform::{
     target::{Drained, Started, Stopped, Subject},
 };
 
-use super::{Context, Outcome};
-use crate::platform_source;
+use crate::{context::Context, failure::Outcome, platform_source};
 
 /// Stop a service or a part until it is started again, to see what its absence does
 #[derive(Debug, clap::Args)]

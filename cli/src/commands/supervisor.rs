@@ -1,8 +1,7 @@
 //! `playctl supervisor` (hidden): the background process behind `playctl up`.
 
+use crate::failure::{Failure, Outcome};
 use platform::exit;
-
-use super::{Failure, Outcome};
 
 /// Run the supervisor of a platform; started by `playctl up`
 #[derive(Debug, clap::Args)]

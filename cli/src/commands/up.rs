@@ -15,9 +15,11 @@ use platform::{
 use serde_json::Value;
 
 use self::with::With;
-use super::{Context, Failure, Outcome, minikube::ProfileArgs};
+use super::minikube::ProfileArgs;
 use crate::{
     args::{Output, TargetKind},
+    context::Context,
+    failure::{Failure, Outcome},
     hint, platform_source, results, table,
 };
 

@@ -11,9 +11,10 @@ use platform::{
     target::{EventsFrom, ReplicaPhase, Snapshot},
 };
 
-use super::{Context, Failure, Outcome};
 use crate::{
     args::{Output, TargetKind},
+    context::Context,
+    failure::{Failure, Outcome},
     platform_source::{self, spawn},
 };
 

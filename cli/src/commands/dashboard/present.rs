@@ -15,11 +15,8 @@ use platform::{
 };
 use serde::Serialize;
 
-use super::{
-    Failure,
-    started::{StartedLoad, Told},
-};
-use crate::{hint, platform_source::spawn};
+use super::started::{StartedLoad, Told};
+use crate::{failure::Failure, hint, platform_source::spawn};
 
 /// How often it is looked what there is while a page is open, and whether one is.
 const LOOK_EVERY: Duration = Duration::from_secs(2);

@@ -12,10 +12,7 @@ use tokio::{
     runtime::Runtime,
 };
 
-use crate::{
-    commands::{Context, Failure},
-    results,
-};
+use crate::{context::Context, failure::Failure, results};
 
 /// A program that has not answered by then does not.
 const PROBE_TIME: Duration = Duration::from_secs(20);

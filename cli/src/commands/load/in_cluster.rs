@@ -10,7 +10,8 @@ use scenario::{Protocol, Scenario};
 
 use super::{Inside, Outputs, carry_out, check_fit, resolve, watched};
 use crate::{
-    commands::{Context, Failure, Outcome},
+    context::Context,
+    failure::{Failure, Outcome},
     platform_source,
 };
 

@@ -3,7 +3,8 @@
 use platform::target::{Endpoint, Target};
 use scenario::{Protocol, Scenario};
 
-use super::{Failure, resolve};
+use super::resolve;
+use crate::failure::Failure;
 
 /// Who keeps them.
 const KEEPER: &str = "profiles";

@@ -8,7 +8,7 @@ use platform::{
 use service::settings::{Env, Reader};
 
 use super::kept::Kept;
-use crate::commands::Failure;
+use crate::failure::Failure;
 
 /// Why there may be none.
 pub(super) const MISSING: &str =

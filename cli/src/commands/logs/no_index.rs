@@ -5,7 +5,7 @@ use platform::{
     target::{LogLine, LogQuery, LogStream},
 };
 
-use crate::commands::{Failure, absent};
+use crate::{commands::absent, failure::Failure};
 
 pub(super) const MISSING: &str = absent::INDEX;
 

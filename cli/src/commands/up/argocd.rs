@@ -8,10 +8,9 @@ use platform::{TargetError, exit};
 use super::{BringUp, cluster::ClusterUp};
 use crate::{
     args::DEFAULT_PLATFORM,
-    commands::{
-        Context, Failure, Outcome,
-        argocd::{show, words},
-    },
+    commands::argocd::{show, words},
+    context::Context,
+    failure::{Failure, Outcome},
     platform_source, results,
 };
 

@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::{BringUp, next_steps};
 use crate::{
     args::Output,
-    commands::{Context, Failure, Outcome},
+    context::Context,
+    failure::{Failure, Outcome},
     hint, installing, results,
 };
 

@@ -5,10 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use platform::{ServiceKind, exit};
 
 use super::{argocd, cluster};
-use crate::{
-    commands::{Context, Outcome, minikube},
-    platform_source,
-};
+use crate::{commands::minikube, context::Context, failure::Outcome, platform_source};
 
 /// The chart's preset for it; other files are laid over it.
 const PRESET: &str = "minikube";
