@@ -5,19 +5,19 @@ use platform::exit;
 use super::{Context, Failure, Outcome, minikube};
 use crate::{args::TargetKind, installing, platform_source, results};
 
-/// Take the platform down, and prove that nothing is left
+/// Take the platform down and prove that nothing is left
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  playctl down              at once: connections are cut
+  playctl down              immediately, cutting connections
   playctl down --graceful   replicas drain first, within their grace periods
-  playctl down --target cluster -n chat    uninstall it there, Secrets included
+  playctl down --target cluster -n chat    uninstall it, including its Secrets
   playctl down --target minikube           delete the whole profile")]
 pub(crate) struct Args {
-    /// Drain first: clients get their notices, replicas their grace periods
+    /// Drain first: clients get their notices and replicas their grace periods
     #[arg(long)]
     graceful: bool,
-    /// With --target minikube: keep the profile, and take away what runs in it
+    /// With --target minikube: keep the profile, and remove what runs in it
     #[arg(long)]
     keep_cluster: bool,
 }

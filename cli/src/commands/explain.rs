@@ -33,21 +33,21 @@ use comparison::Comparison;
 /// No manifest comes near; it keeps a wrong file name from filling the memory.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Explain what the autoscaler does next, why, and what would change it; and what the balancer last ordered
+/// Explain what the autoscaler will do next, why, and what would change it; and the balancer's last orders
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   playctl explain                           every autoscaled or balanced service
   playctl explain tcp --output json
   kubectl get hpa tcp -o yaml > hpa.yaml
-  playctl explain --hpa hpa.yaml --print-state > state.yaml    to be edited
+  playctl explain --hpa hpa.yaml --print-state > state.yaml    then edit it
   playctl explain --hpa hpa.yaml --state state.yaml
   playctl explain --target cluster -n chat --hpa chat-server
 
-The state file says what the autoscaler sees: the replicas, pods, metrics, and what it remembers. Its format is in
-docs/autoscaling.md.")]
+The state file describes what the autoscaler sees (replicas, pods and metrics)
+and remembers. docs/autoscaling.md describes its format.")]
 pub(crate) struct Args {
-    /// The service, such as tcp; default: every one that is autoscaled or balanced
+    /// The service, such as tcp; default: every autoscaled or balanced one
     service: Option<String>,
     /// What the autoscaler in --hpa FILE sees, as YAML or JSON; - for stdin
     #[arg(long, value_name = "FILE", group = "given")]

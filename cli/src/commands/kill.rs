@@ -8,20 +8,20 @@ use platform::{
 use super::{Context, Outcome};
 use crate::platform_source;
 
-/// Kill a replica without notice (SIGKILL), to see what happens
+/// Kill a replica without warning (SIGKILL)
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   playctl kill tcp                 the replica with the lowest ordinal
-  playctl kill tcp/tcp-1           this one; it starts again after a back-off
+  playctl kill tcp/tcp-1           this one; it restarts after a back-off
   playctl kill tcp/fullest         the one with the most connections
   playctl kill gateway/node-0      a gateway
   playctl kill tcp/tcp-1 --no-restart")]
 pub(crate) struct Args {
-    /// Which one
+    /// The service, replica or part
     #[arg(value_name = "SERVICE[/REPLICA]|PART")]
     what: Subject,
-    /// Leave it dead
+    /// Do not restart it
     #[arg(long)]
     no_restart: bool,
 }

@@ -20,28 +20,28 @@ use crate::results;
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Options of --target minikube")]
 pub(crate) struct ProfileArgs {
-    /// CPUs of each node: a number, max or no-limit [default: 4, or what there is]
+    /// CPUs of each node: a number, max or no-limit [default: 4, or fewer if the machine has fewer]
     #[arg(long, value_name = "N")]
     cpus: Option<String>,
-    /// Memory of each node: MiB, or with a unit (4g) [default: 4096, or what there is]
+    /// Memory of each node: MiB, or with a unit (4g) [default: 4096, or less if the machine has less]
     #[arg(long, value_name = "SIZE")]
     memory: Option<String>,
-    /// What runs the nodes: docker, podman, kvm2… [default: minikube's choice]
+    /// The driver that runs the nodes: docker, podman, kvm2… [default: minikube's choice]
     #[arg(long, value_name = "DRIVER")]
     driver: Option<String>,
-    /// The network between pods [default: calico]
+    /// The pod network [default: calico]
     #[arg(long, value_name = "CNI")]
     cni: Option<String>,
-    /// An addon, beside metrics-server; may be given several times
+    /// An addon, in addition to metrics-server; repeatable
     #[arg(long = "addon", value_name = "ADDON")]
     addons: Vec<String>,
-    /// For a component of Kubernetes: COMPONENT.KEY=VALUE; may be given several times
+    /// A Kubernetes component's setting: COMPONENT.KEY=VALUE; repeatable
     #[arg(long, value_name = "OPTION")]
     extra_config: Vec<String>,
-    /// Serve Kubernetes' own dashboard too
+    /// Also serve the Kubernetes dashboard
     #[arg(long)]
     kubernetes_dashboard: bool,
-    /// Open no tunnel: its addresses stay unreachable until `minikube tunnel` runs
+    /// Open no tunnel: LoadBalancer addresses stay unreachable until `minikube tunnel` runs
     #[arg(long)]
     no_tunnel: bool,
 }

@@ -13,7 +13,7 @@ use report::{NotDone, Recording, Story, Suite};
 use super::{Context, Failure, Outcome};
 use crate::{args::Output, output_files, platform_source, run_file};
 
-/// Show a recorded run: its time line, or a page that can be sent
+/// Show a recorded run, as a time line or as a self-contained page
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -25,25 +25,25 @@ Examples:
   playctl load tcp-10k --output jsonl | playctl report - --html - > run.html
                                                `-` is standard input or output
   playctl watch --from-start --output jsonl > watched.jsonl
-                                               a platform's life is a run, too
+                                               a platform's history is a run, too
 
-Lines that are no events are left out, counted and said. Of a run that was cut
-off, the test cases are those that are known, and one more with an error. The
-exit status is 0 if the report could be made, whatever the run came to.")]
+Lines that are not events are skipped, and their number is reported. If a run
+was cut off, its known test cases are written, and one more with an error. The
+exit status is 0 if the report could be made, whatever the run's result.")]
 pub(crate) struct Args {
-    /// The run: what `--output jsonl` of load, demo or watch printed; `-` reads standard input
+    /// The run: output of load, demo or watch with `--output jsonl`; `-` reads standard input
     #[arg(value_name = "RUN.jsonl")]
     run: PathBuf,
-    /// Write it as a page: one file, with everything in it; `-` is standard output, here and below
+    /// Write a self-contained HTML page; `-` is standard output, here and below
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// A second run, shown beside the first
+    /// A second run to show beside the first
     #[arg(long, value_name = "OTHER.jsonl", requires = "html")]
     compare: Option<PathBuf>,
-    /// Write a picture of the run
+    /// Write an SVG picture of the run
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    /// Write the expectations as test cases
+    /// Write the expectations as JUnit test cases
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 }

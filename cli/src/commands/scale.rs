@@ -6,20 +6,20 @@ use platform::{Target, TargetError, exit, target::Scaled};
 use super::{Context, Outcome};
 use crate::{platform_source, results};
 
-/// Set a service's replicas, like kubectl scale
+/// Set a service's number of replicas, like kubectl scale
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   playctl scale tcp 3
-  playctl scale tcp 0        none, and no autoscaling until it is scaled again
+  playctl scale tcp 0        none, and no autoscaling until scaled up again
 
-Replicas that go are drained: their clients get a notice and come back
-elsewhere. An autoscaler continues from the new number at its next sync, within
-its bounds; 0 switches it off.")]
+Removed replicas are drained: their clients get a notice and reconnect
+elsewhere. The autoscaler continues from the new number at its next sync, within
+its bounds; 0 disables it.")]
 pub(crate) struct Args {
     /// The service, such as tcp
     service: String,
-    /// How many replicas it shall have
+    /// The number of replicas
     replicas: u32,
 }
 

@@ -18,7 +18,7 @@ use crate::{
     table::{self, Column, wrapped},
 };
 
-/// Show what runs, where it listens and what the autoscaler last decided
+/// Show what is running, where it listens, and the autoscaler's last decision
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

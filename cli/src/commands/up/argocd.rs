@@ -22,7 +22,7 @@ const TIMEOUT: Duration = Duration::from_mins(10);
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Options of up --argocd")]
 pub(crate) struct ArgoUp {
-    /// By Argo CD, from a repository; Argo CD is installed if there is none
+    /// Deploy through Argo CD, from a repository; installs Argo CD if there is none
     #[arg(long)]
     pub(super) argocd: bool,
     /// The repository with argocd/ and helm-chart/; default: the checkout's origin
@@ -31,10 +31,10 @@ pub(crate) struct ArgoUp {
     /// Branch, tag or commit; default: the checkout's, or HEAD with --repo
     #[arg(long, value_name = "REV", requires = "argocd")]
     revision: Option<String>,
-    /// A private key that opens the repository; Argo CD keeps it in a Secret
+    /// A private key for the repository; Argo CD keeps it in a Secret
     #[arg(long, value_name = "FILE", requires = "argocd")]
     ssh_key_file: Option<PathBuf>,
-    /// Argo CD's install manifest; default: the official one of the release that is tested
+    /// Argo CD's install manifest; default: the official one of the tested release
     #[arg(long, value_name = "FILE|URL", requires = "argocd")]
     argocd_manifest: Option<String>,
 }

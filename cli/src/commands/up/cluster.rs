@@ -22,19 +22,19 @@ const LONGEST: usize = 60;
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Options of up --target cluster")]
 pub(crate) struct ClusterUp {
-    /// Show every change, and change nothing
+    /// Show what would change, and change nothing
     #[arg(long)]
     pub(super) dry_run: bool,
-    /// The image of our services; default: the chart's, which `image load` puts into the cluster
+    /// The services' image; default: the chart's, which `image load` loads into the cluster
     #[arg(long, value_name = "NAME:TAG")]
     pub(super) image: Option<String>,
-    /// How long everything may take to become ready [default: 5m]
+    /// How long to wait until everything is ready [default: 5m]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub(super) timeout: Option<Duration>,
-    /// Make objects that are there already, and not Helm's, this release's
+    /// Adopt existing objects that Helm does not manage into this release
     #[arg(long)]
     pub(super) take_ownership: bool,
-    /// Go on although nodes lack room, for clusters that add nodes by themselves
+    /// Continue even if the nodes lack room, for clusters that add nodes automatically
     #[arg(long)]
     pub(super) ignore_capacity: bool,
 }
