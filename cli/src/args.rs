@@ -138,7 +138,7 @@ impl Global {
     pub(crate) fn refuse_platform(&self, run: &str) -> Result<(), Failure> {
         let Some(flag) = self.typed.first() else { return Ok(()) };
         Err(Failure::usage(format!(
-            "{run} and {flag} contradict each other: a recorded run needs no platform; leave one of them out"
+            "{run} and {flag} conflict: a recorded run needs no platform; leave one of them out"
         )))
     }
 

@@ -119,7 +119,7 @@ fn forty_users_on_one_server_end_on_six_and_nobody_on_one() {
     assert_eq!(service(&lab, "ws")["set_by_hand"], false);
     let explained = lab.ok(&["explain", "ws"]);
     assert!(
-        explained.contains("ws has no autoscaler; the balancer looks after it; 6 replicas"),
+        explained.contains("ws has no autoscaler; the balancer manages it; 6 replicas"),
         "{explained}"
     );
     assert!(explained.contains("\n  balancer, "), "{explained}");

@@ -277,9 +277,9 @@ fn sync(context: &Context, argocd: &ArgoCd, args: &SyncArgs) -> Outcome {
         Err(TargetError::Interrupted) => {
             context.printer.progress().clear();
             context.printer.note(if args.end_on_interrupt {
-                "the sync that ran is being ended; what it applied stays"
+                "ending the running sync; what it has applied stays"
             } else {
-                "no longer followed; a sync that was started continues: playctl argocd status"
+                "no longer following; a started sync continues: playctl argocd status"
             });
             return Err(Failure::interrupted());
         }

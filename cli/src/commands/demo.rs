@@ -37,7 +37,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     let name = &context.global.platform;
     if platform_source::target(context)?.is_up()? {
         return Err(Failure::failed(format!(
-            "platform {name} is up already, and demo takes down what it brought up; \
+            "platform {name} is already up, and demo takes down what it brings up; \
              use: playctl load tcp-10k, or: playctl --platform demo demo"
         )));
     }

@@ -72,7 +72,7 @@ fn in_cluster(context: &Context, args: &Args) -> Outcome {
     context.printer.progress().clear();
     let (platform, namespace) = (&context.global.platform, installer.namespace());
     context.printer.line(&if removed.was_up {
-        format!("{platform} is taken away from namespace {namespace}; nothing is left")
+        format!("{platform} is removed from namespace {namespace}; nothing is left")
     } else {
         format!("there is no {platform} in namespace {namespace}; nothing is left")
     });

@@ -70,17 +70,17 @@ impl Args {
             (None, false, _) | (Some(_), false, TargetKind::Cluster | TargetKind::Minikube) => Ok(None),
             (Some(file), true, TargetKind::Local) if self.service.is_none() => Ok(Some(file)),
             (_, true, TargetKind::Cluster | TargetKind::Minikube) => Err(Failure::usage(
-                "--state and --print-state are for a manifest; a cluster's autoscaler is explained as it is",
+                "--state and --print-state are for a manifest; a cluster's autoscaler is explained from its live state",
             )),
             (Some(_), true, TargetKind::Local) => {
-                Err(Failure::usage("name either a service or a manifest by --hpa FILE, not both"))
+                Err(Failure::usage("name either a service or a manifest (--hpa FILE), not both"))
             }
             (None, true, TargetKind::Local) => {
                 Err(Failure::usage("--state and --print-state need the manifest: --hpa FILE"))
             }
             (Some(_), false, TargetKind::Local) => Err(Failure::usage(
-                "--hpa FILE needs what the autoscaler sees: --state FILE, or --print-state for a draft of it; \
-                 an autoscaler of a cluster is explained by --target cluster --hpa NAME",
+                "--hpa FILE needs the autoscaler's state: --state FILE, or --print-state to draft one; to \
+                 explain an autoscaler in a cluster: --target cluster --hpa NAME",
             )),
         }
     }
@@ -209,7 +209,7 @@ fn print_running(context: &Context, running: &Running) {
         }
         Running::Balanced { name, replicas, balancer } => {
             let replicas = counted(*replicas);
-            let head = format!("{name} has no autoscaler; the balancer looks after it; {replicas} wanted");
+            let head = format!("{name} has no autoscaler; the balancer manages it; {replicas} wanted");
             context.printer.lines([head, decided_in_words(balancer, clock::wall())]);
         }
     }

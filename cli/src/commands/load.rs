@@ -251,7 +251,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     }
     if let Some(action) = scenario.actions.iter().find(|action| action.verb.is_of_platform()) {
         return Err(Failure::usage(format!(
-            "action `{action}` is done to a platform, and {} is an address; leave the address out",
+            "action `{action}` acts on a platform, but {} is an address; leave the address out",
             addresses.join(", ")
         )));
     }
@@ -435,8 +435,8 @@ impl Shape {
             && let Some(counts) = whole.counts_on()
         {
             return Err(Failure::usage(format!(
-                "--conns {conns}: {name} tells of numbers of users (`{counts}`), which another number would make \
-                 untrue; leave the flag out, or change them together in a file of your own",
+                "--conns {conns}: {name} expects certain numbers of users (`{counts}`), which fit no other \
+                 number of connections; leave the flag out, or change them together in a file of your own",
                 name = whole.name
             )));
         }

@@ -149,7 +149,7 @@ pub(crate) fn plan(
     if !planned.runs {
         context
             .printer
-            .line("what the chart would change shows once the cluster is there: playctl up --dry-run");
+            .line("to see the chart's changes once the cluster exists: playctl up --dry-run");
     }
     Ok(planned.runs)
 }
@@ -187,11 +187,11 @@ fn by_dockerfile(context: &Context, tar: &Path) -> Result<String, Failure> {
     let here = std::env::current_dir().map_err(|error| Failure::failed(error.to_string()))?;
     let checkout = here.ancestors().find(|folder| folder.join(FILE).is_file()).ok_or_else(|| {
         Failure::usage(format!(
-            "this playctl is no Linux program, so it cannot be the services' image, and there is no {FILE} here to make \
+            "this playctl is not a Linux program, so it cannot be the services' image, and there is no {FILE} here to make \
              one; run it in the checkout, or name an image that the nodes can fetch: playctl up --image NAME:TAG"
         ))
     })?;
-    let why = "this playctl is no Linux program, so the services' image is built by the Dockerfile";
+    let why = "this playctl is not a Linux program, so the services' image is built by the Dockerfile";
     context.printer.note(&format!("note: {why} (minutes); --image NAME:TAG takes one that exists"));
     let file = checkout.join(FILE);
     for arguments in [
@@ -253,7 +253,7 @@ pub(crate) fn open(context: &Context, minikube: &Minikube, args: &ProfileArgs) -
 pub(crate) fn say_where_the_dashboard_is(context: &Context, minikube: &Minikube, args: &ProfileArgs) {
     if args.kubernetes_dashboard {
         let kept = minikube.kept(Keep::Dashboard);
-        let place = || format!("comes up; its address will be in {}", kept.log().display());
+        let place = || format!("is starting; its address will be in {}", kept.log().display());
         context.printer.line(&format!("Kubernetes' dashboard: {}", kept.address().unwrap_or_else(place)));
     }
 }
@@ -278,7 +278,7 @@ fn may_route(context: &Context, minikube: &Minikube) -> Result<(), Failure> {
         return Ok(());
     }
     context.printer.progress().clear();
-    context.printer.note("minikube's tunnel adds a route to the cluster, which takes sudo:");
+    context.printer.note("minikube's tunnel adds a route to the cluster, which requires sudo:");
     if sudo(&["-v"], Stdio::inherit()) {
         return Ok(());
     }
@@ -286,8 +286,8 @@ fn may_route(context: &Context, minikube: &Minikube) -> Result<(), Failure> {
     Err(Failure::new(
         exit::BRING_UP_FAILED,
         format!(
-            "without sudo there is no route to the cluster's services; let somebody who may run this beside it: minikube \
-             tunnel --profile {profile}, and begin again with: playctl up --no-tunnel"
+            "without sudo there is no route to the cluster's services; have someone who may use sudo run: minikube \
+             tunnel --profile {profile}, and start again with: playctl up --no-tunnel"
         ),
     ))
 }

@@ -76,7 +76,7 @@ struct Run {
 /// The most actions that are told as not done, and the most expectations of a run without a summary.
 const NOT_DONE_MAX: usize = 1_000;
 
-const CUT_OFF: &str = "the recording ends before the load did: what was expected of the rest is not known";
+const CUT_OFF: &str = "the recording ends before the load did: the remaining expectations are unknown";
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     context.global.refuse_platform("RUN.jsonl")?;
@@ -188,7 +188,7 @@ impl Run {
         let Some(name) = self.summary.as_ref().map(|summary| &summary.plan.name).or(self.load.as_ref())
         else {
             return Err(Failure::failed(format!(
-                "{} has no load, so nothing was expected of it that could be a test case",
+                "{} has no load, so it has no expectations to write as test cases",
                 run_file::name(path)
             )));
         };

@@ -57,22 +57,22 @@ pub(crate) fn in_words(result: &results::Scale) -> Vec<String> {
     let results::Scale { service, scaled, next_sync_in_ms, pending } = result;
     let Scaled { from, to, autoscaled } = *scaled;
     let done =
-        if from == to { format!("{service} has {to} already") } else { format!("{service} {from} → {to}") };
+        if from == to { format!("{service} already has {to}") } else { format!("{service} {from} → {to}") };
     let mut lines = vec![done];
     match pending {
         0 => {}
-        1 => lines.push("1 is pending: no place on this platform; it starts when others are gone".to_owned()),
+        1 => lines.push("1 is pending: no room on this platform; it starts when others are gone".to_owned()),
         many => lines
-            .push(format!("{many} are pending: no place on this platform; they start when others are gone")),
+            .push(format!("{many} are pending: no room on this platform; they start when others are gone")),
     }
     let sync = next_sync_in_ms.map_or_else(
         || "its next sync".to_owned(),
         |ms| format!("its next sync, in {} s", ms.div_ceil(1000)),
     );
     lines.extend(autoscaled.map(|(min, max)| match to {
-        0 => format!("its autoscaler ({min} to {max}) does nothing while it has 0; on again: playctl scale {service} {min}"),
-        to if to > max => format!("its autoscaler allows {max} at most: back to {max} at {sync}"),
-        to if to < min => format!("its autoscaler wants {min} at least: up to {min} at {sync}"),
+        0 => format!("its autoscaler ({min} to {max}) does nothing at 0 replicas; to re-enable it: playctl scale {service} {min}"),
+        to if to > max => format!("its autoscaler allows at most {max}: back to {max} at {sync}"),
+        to if to < min => format!("its autoscaler wants at least {min}: up to {min} at {sync}"),
         to => format!("its autoscaler ({min} to {max}) continues from {to} and may change it at {sync}"),
     }));
     lines
@@ -99,7 +99,7 @@ mod tests {
         for (to, words) in [
             (9, "back to 5 at its next sync, in 9 s"),
             (1, "up to 2 at its next sync, in 9 s"),
-            (0, "on again: playctl scale tcp 2"),
+            (0, "to re-enable it: playctl scale tcp 2"),
             (4, "continues from 4 and may change it at its next sync, in 9 s"),
         ] {
             assert!(said(to, bounds, 0).contains(words), "{}", said(to, bounds, 0));

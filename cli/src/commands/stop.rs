@@ -56,7 +56,7 @@ pub(crate) fn stop(context: &Context, args: &StopArgs) -> Outcome {
     let line = if *was_running {
         format!("stopped {name}; it stays down until: playctl start {name}")
     } else {
-        format!("{name} was stopped already; it stays down until: playctl start {name}")
+        format!("{name} was already stopped; it stays down until: playctl start {name}")
     };
     context.printer.line(&line);
     context.printer.document(&stopped);

@@ -220,9 +220,9 @@ fn in_words(snapshot: &Snapshot, applied: &Applied, was_up: bool, changes: &[Str
     if !was_up {
         lines.push(format!("{} is up after {}", snapshot.platform, in_seconds(applied.took)));
     } else if applied.changes.is_empty() && applied.settings.is_empty() {
-        lines.push(format!("{} is up already; nothing changed", snapshot.platform));
+        lines.push(format!("{} is already up; nothing changed", snapshot.platform));
     } else {
-        lines.push(format!("{} is changed after {}", snapshot.platform, in_seconds(applied.took)));
+        lines.push(format!("{} is updated after {}", snapshot.platform, in_seconds(applied.took)));
     }
     lines.extend_from_slice(changes);
     for service in &snapshot.services {
@@ -280,7 +280,7 @@ fn changes_in_words(applied: &Applied, chart: &Values, stated: &Stated) -> Vec<S
         .collect();
     if taken_back {
         lines.push(
-            "  each up begins with the defaults: what an earlier one was given (--set, -f, --nodes) must be given again"
+            "  every up starts from the defaults: pass the flags of an earlier one (--set, -f, --nodes) again"
                 .to_owned(),
         );
     }
@@ -328,7 +328,7 @@ mod tests {
         assert_eq!(default, json!(5));
         let taken_back = second("tcp.autoscaling.maxReplicas=3", "");
         assert!(taken_back[0].contains("3 → 5  (back to the default)"), "{taken_back:?}");
-        assert!(taken_back[1].contains("must be given again"), "{taken_back:?}");
+        assert!(taken_back[1].contains("every up starts from the defaults"), "{taken_back:?}");
         let stated = second("tcp.autoscaling.maxReplicas=3", "tcp.autoscaling.maxReplicas=5");
         assert_eq!(stated, ["  tcp.autoscaling.maxReplicas  3 → 5"]);
         for nothing in [second("", "tcp.autoscaling.maxReplicas=5"), second("", "tcp.env.NEW=null")] {

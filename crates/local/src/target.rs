@@ -371,7 +371,7 @@ fn follow(connection: &mut Connection, progress: &mut OnProgress<'_>) -> Result<
 
 fn unexpected() -> TargetError {
     TargetError::Other {
-        message: "the supervisor gave an answer of another kind than was asked for".to_owned(),
+        message: "the supervisor gave an unexpected kind of answer".to_owned(),
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) fn run(
     match &way {
         Way::Inside => return from_inside(context, &cluster, scenario, options, addresses, inside, outputs),
         Way::Forwarded(forward) => context.printer.note(&format!(
-            "through the API server to pod {}: what it adds to latencies is the API server's",
+            "through the API server to pod {}, which adds to the latencies",
             forward.pod()
         )),
         Way::Direct => {}
@@ -101,7 +101,7 @@ fn way(
         options.targets = vec![forward.address()];
         return Ok(Way::Forwarded(forward));
     };
-    context.printer.note(&format!("the load is made from inside, as with --in-cluster: {why}, and {reason}"));
+    context.printer.note(&format!("the load runs inside the cluster, as with --in-cluster: {why}, and {reason}"));
     Ok(Way::Inside)
 }
 

@@ -105,14 +105,14 @@ fn not_up(error: TargetError) -> TargetError {
 fn wanted(args: &ArgoUp, bring_up: &BringUp, cluster: &ClusterUp) -> Result<Register, Failure> {
     for (given, flag, instead) in [
         (bring_up.nodes.is_some(), "--nodes", "a cluster has its own nodes"),
-        (!bring_up.with.is_empty(), "--with", "servers of this machine are not for a cluster"),
+        (!bring_up.with.is_empty(), "--with", "a cluster cannot use servers of this machine"),
         (bring_up.chart.is_some(), "--chart", "the chart comes from the repository"),
         (!bring_up.set_json.is_empty(), "--set-json", "Argo CD takes single values: --set"),
         (cluster.dry_run, "--dry-run", "see what would change with: playctl argocd diff"),
         (cluster.ignore_capacity, "--ignore-capacity", "Argo CD does not look at the nodes' room"),
     ] {
         if given {
-            return Err(Failure::usage(format!("{flag} does not go with --argocd; {instead}")));
+            return Err(Failure::usage(format!("{flag} cannot be used with --argocd; {instead}")));
         }
     }
     let source = bring_up.source();
@@ -150,7 +150,7 @@ fn preset(file: &std::path::Path) -> Result<String, Failure> {
     match file.to_str().filter(is_name) {
         Some(name) => Ok(format!("values-{name}.yaml")),
         None => Err(Failure::usage(format!(
-            "--values {} does not go with --argocd, which takes values files from the repository; name a preset of its \
+            "--values {} cannot be used with --argocd, which takes values files from the repository; name a preset of its \
              helm-chart/, such as minikube, or push the file and name it with: playctl argocd register --presets",
             file.display()
         ))),

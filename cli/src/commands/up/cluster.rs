@@ -66,7 +66,7 @@ pub(crate) fn wanted(bring_up: &BringUp, args: &ClusterUp) -> Result<Wanted, Fai
     }
     if !bring_up.with.is_empty() {
         return Err(Failure::usage(
-            "--with: servers of this machine are not for a cluster; the chart has its own, and others go by --set, such as \
+            "--with: a cluster cannot use servers of this machine; the chart has its own, and others go by --set, such as \
              kafka.brokers=HOST:PORT",
         ));
     }
@@ -155,9 +155,9 @@ fn outcome(installed: &Installed) -> Vec<String> {
     let Installed { plan, pods, endpoints, notes, took } = installed;
     let place = format!("{} in namespace {}", plan.release, plan.namespace);
     let mut lines = vec![match plan.action {
-        Action::Nothing => format!("{place} is up already; nothing changed ({pods} pods ready)"),
+        Action::Nothing => format!("{place} is already up; nothing changed ({pods} pods ready)"),
         Action::Install => format!("{place} is up after {:.1} s: {pods} pods ready", took.as_secs_f64()),
-        _ => format!("{place} is changed after {:.1} s: {pods} pods ready", took.as_secs_f64()),
+        _ => format!("{place} is updated after {:.1} s: {pods} pods ready", took.as_secs_f64()),
     }];
     if plan.action != Action::Install {
         lines.extend(plan.changes.iter().flat_map(change));
@@ -172,8 +172,8 @@ fn in_words(plan: &Plan) -> Vec<String> {
         Action::Install => "would be installed",
         Action::Upgrade => "would be changed",
         Action::Repair => "was left unfinished, and would be continued",
-        Action::Prepare => "lacks what playctl makes itself",
-        Action::Nothing => "is as it should be",
+        Action::Prepare => "lacks objects that playctl creates itself",
+        Action::Nothing => "is up to date",
     };
     let mut lines = vec![format!(
         "{} in namespace {} {action} (context {}, Kubernetes {}, helm {})",
@@ -190,7 +190,7 @@ fn in_words(plan: &Plan) -> Vec<String> {
     ));
     let Requests { pods, cpu_milli, memory_bytes } = plan.requests;
     lines.push(format!(
-        "all in all {pods} pods request {:.2} CPU and {:.0} MiB of memory",
+        "in total, {pods} pods request {:.2} CPU and {:.0} MiB of memory",
         cpu_milli as f64 / 1000.0,
         memory_bytes as f64 / f64::from(1 << 20)
     ));
