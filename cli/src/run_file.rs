@@ -367,7 +367,7 @@ mod tests {
                 "{messages:?}"
             );
             assert_eq!(read.out_of_order, 0, "{messages:?}");
-            assert!(read.notes().concat().contains("of this run again"), "{:?}", read.notes());
+            assert!(read.notes().concat().contains("a repetition of this run"), "{:?}", read.notes());
         }
     }
 

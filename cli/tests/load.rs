@@ -219,7 +219,7 @@ fn mistakes_are_named_before_the_run() {
         (address, "acts on a platform, but 127.0.0.1:1 is an address"),
         (lab.run(&["load", "localhost"]), "the port is missing; expected host:port, such as localhost:10000"),
         (lab.run(&["load", "--svg", "/dev/null/x.svg", "127.0.0.1:1"]), "cannot write /dev/null/x.svg"),
-        (lab.run(&["load", "--payload", r"\q", "127.0.0.1:1"]), "is no escape"),
+        (lab.run(&["load", "--payload", r"\q", "127.0.0.1:1"]), "is not an escape"),
         (lab.run(&["load", "--conns", "many", "127.0.0.1:1"]), "`many` is not a whole number"),
     ] {
         assert_eq!(output.status.code(), Some(2), "{}", both(&output));

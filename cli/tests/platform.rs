@@ -122,7 +122,7 @@ fn what_an_autoscaler_makes_of_a_scale_is_said() {
     assert!(lab.ok(&["status"]).contains("set by hand"), "status says so");
     let said = lab.ok(&["scale", "tcp", "0"]);
     assert!(said.contains(&format!("playctl --platform {} scale tcp 1", lab.platform)), "{said}");
-    assert!(lab.ok(&["status"]).contains("the autoscaler is off while it has 0"), "status says so");
+    assert!(lab.ok(&["status"]).contains("the autoscaler is off at 0"), "status says so");
 }
 
 #[test]

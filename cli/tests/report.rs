@@ -220,7 +220,7 @@ fn a_recorded_run_and_a_platform_contradict_each_other() {
         let output = lab.run(words);
         assert_eq!(output.status.code(), Some(2), "{words:?}: {}", both(&output));
         let [one, other] = says;
-        let says = format!("{one} and {other} contradict each other");
+        let says = format!("{one} and {other} conflict");
         assert!(lossy(&output.stderr).contains(&says), "{words:?}: {}", both(&output));
     }
 }

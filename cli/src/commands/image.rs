@@ -21,7 +21,7 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 #[command(after_help = "\
 Examples:
   playctl image build -o playctl.tar     this program and the libraries it links
-  playctl image load                     build it and load it into the engine found
+  playctl image load                     build it, load it into the engine found
   playctl image load playctl.tar --into minikube")]
 pub(crate) struct Args {
     #[command(subcommand)]

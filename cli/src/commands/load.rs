@@ -44,7 +44,7 @@ Examples:
   playctl load --conns 500 --rate 200/s 127.0.0.1:7000       any TCP server
   playctl load --payload 'PING\\r\\n' --expect any localhost:6379
   playctl load --conns 100 --for 30s --expect-lost 0 --expect-p99 50ms
-  playctl load udp-burst                  from 1,000 datagrams a second to 30,000
+  playctl load udp-burst                  1,000 to 30,000 datagrams a second
                                           and back
   playctl load --protocol udp --conns 64 --send 30k/s --window 8
   playctl load --conns 16 --window 32 udp://127.0.0.1:7000

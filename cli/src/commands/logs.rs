@@ -32,7 +32,7 @@ Examples:
   playctl logs                             everything, the last 100 lines
   playctl logs tcp --tail 20               one service
   playctl logs -f tcp/tcp-1                one replica, followed
-  playctl logs --since 5m --grep draining  lines of the last five minutes with it
+  playctl logs --since 5m --grep draining  the last five minutes, filtered
   playctl logs --from index                the lines in Elasticsearch
 
 The supervisor keeps the last 16 to 32 MiB of the replicas' output. With a

@@ -94,7 +94,7 @@ mod tests {
             .join("\n")
         };
         assert_eq!(said(3, None, 0), "tcp 1 → 3");
-        assert_eq!(said(1, None, 0), "tcp has 1 already");
+        assert_eq!(said(1, None, 0), "tcp already has 1");
         let bounds = Some((2, 5));
         for (to, words) in [
             (9, "back to 5 at its next sync, in 9 s"),

@@ -35,7 +35,7 @@ Examples:
   playctl up --target cluster -n chat -f production --image reg.io/playctl:1
   playctl up --target cluster -f production --dry-run   what would change
   playctl up --target minikube --nodes 3       in a minikube cluster of its own
-  playctl up --target cluster -f minikube --argocd    through Argo CD, from origin
+  playctl up --target cluster -f minikube --argocd     through Argo CD
 
 A second `up` applies only what changed. Values are merged as Helm merges them.")]
 pub(crate) struct Args {

@@ -245,6 +245,6 @@ mod tests {
         );
         assert!(error(TWO, &context("three")).contains("no context three; it has: one, two"));
         assert!(error(TWO, &context("two")).contains("context two"));
-        assert!(error("[", &Options::default()).contains("no kubeconfig"));
+        assert!(error("[", &Options::default()).contains("not a readable kubeconfig"));
     }
 }

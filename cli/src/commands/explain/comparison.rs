@@ -130,7 +130,7 @@ mod tests {
         ] {
             assert!(differs.contains(words), "{words} is missing in {differs}");
         }
-        assert!(differs.ends_with("remembers what nobody else can read)"), "{differs}");
+        assert!(differs.ends_with("keeps state that nobody else can read)"), "{differs}");
         // As one that has never had a value.
         let mut inactive = reported(0, "DesiredWithinRange");
         let no_value = ["False", "FailedGetResourceMetric", "words"].map(str::to_owned);

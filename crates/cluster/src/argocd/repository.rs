@@ -230,9 +230,9 @@ mod tests {
             ("../playctl", "path of this machine"),
             ("./a:b/c", "path of this machine"),
             ("C/repo:x", "path of this machine"),
-            ("", "no repository address"),
-            ("--upload-pack=evil", "no repository address"),
-            ("https://host/a b", "no repository address"),
+            ("", "not a repository address"),
+            ("--upload-pack=evil", "not a repository address"),
+            ("https://host/a b", "not a repository address"),
             ("ftp://host/x", "path of this machine"),
         ] {
             let error = check_address(wrong).unwrap_err().to_string();
@@ -276,7 +276,7 @@ mod tests {
             (open.as_str(), 0o644, "chmod 600"),
             (open.as_str(), 0o660, "chmod 600"),
             ("ssh-ed25519 AAAAsecret me@host", 0o600, "public half"),
-            ("just secret words", 0o600, "no private key"),
+            ("just secret words", 0o600, "not a private key"),
             (locked.as_str(), 0o600, "passphrase"),
             (&block("ENCRYPTED PRIVATE KEY", "secret"), 0o600, "passphrase"),
             (&block("RSA PRIVATE KEY", "Proc-Type: 4,ENCRYPTED\nsecret"), 0o600, "passphrase"),

@@ -59,7 +59,7 @@ fn mistakes_are_named() {
         ("{ at: 1s, do: remove-node, what: tcp }", "do: remove-node takes no `what`"),
         ("{ at: 1s, do: scale, what: tcp/tcp-0, to: 3 }", "a service is scaled"),
         ("{ at: 1s, do: send, payload: x }", "do: send needs `from`"),
-        ("{ at: 1s, do: send, from: 1, payload: '\\q' }", "is no escape"),
+        ("{ at: 1s, do: send, from: 1, payload: '\\q' }", "is not an escape"),
         ("{ do: stop, what: kafka }", "an action has `at: TIME`"),
         ("{ at: 1s, when: ramp done, do: stop, what: kafka }", "an action has `at: TIME`"),
         ("{ at: 1s, after: 1s, do: stop, what: kafka }", "`after` counts from a `when`"),

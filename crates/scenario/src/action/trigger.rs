@@ -323,11 +323,11 @@ mod tests {
             ("tcp/tcp-1 redy", "did you mean `ready`?"),
             ("spread 6/7", "the most first"),
             ("spread 6/x", "`x` is not a whole number"),
-            ("spread", "is no event"),
+            ("spread", "is not an event"),
             ("tcp ready", "write tcp/tcp-0 ready, or tcp/any ready"),
             ("the end", "`the` is not a service or part"),
             ("tcp ended", "is not one of its states"),
-            ("", "is no event"),
+            ("", "is not an event"),
         ] {
             let error = text.parse::<Happening>().expect_err(text).to_string();
             assert!(error.contains(reason) && error.contains("`ramp done`"), "{error}");
