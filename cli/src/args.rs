@@ -1,4 +1,4 @@
-//! What can be typed, as typed. What it means is worked out by each command.
+//! The command line's arguments, as typed. Each command interprets its own.
 
 mod narrow;
 mod near;
@@ -30,14 +30,14 @@ Examples:
   playctl demo             bring up, load with 10,000 connections, take down
   playctl up               bring the platform up on this machine
   playctl load --conns 10000 --rate 5ms    load it and print the time line
-  playctl load tcp-10k     the same as a scenario with expectations
+  playctl load tcp-10k     the same, as a scenario with expectations
   playctl watch            the time line, live
-  playctl down             take it down, and prove that nothing is left
+  playctl down             take it down and prove that nothing is left
 
 Exit codes: 0 done, 1 failed, 2 usage or settings, 3 an expectation was not met,
 4 bring-up failed, 5 teardown left something, 130 interrupted.";
 
-/// Lab and toolbox for autoscaling services that hold connections for hours.
+/// A lab and toolbox for autoscaling services with long-lived connections.
 #[derive(Debug, Parser)]
 #[command(name = "playctl", version, after_help = EXAMPLES, arg_required_else_help = true, max_term_width = 80)]
 pub(crate) struct Cli {
@@ -51,24 +51,24 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
-    /// The platform's name; platforms of different names run side by side
+    /// The platform's name; platforms with different names run side by side
     #[arg(long, global = true, value_name = "NAME", env = "PLAYCTL_PLATFORM", default_value = DEFAULT_PLATFORM)]
     pub platform: String,
     /// Where the platform runs
     #[arg(long, global = true, value_name = "TARGET", value_enum, env = "PLAYCTL_TARGET", default_value_t = TargetKind::Local)]
     pub target: TargetKind,
-    /// What the result looks like
+    /// Format of the result
     #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t = Output::Human)]
     pub output: Output,
     /// When to use colours (`NO_COLOR` is honoured)
     #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
     pub color: When,
-    /// No progress on stderr
+    /// Print no progress on stderr
     #[arg(long, short, global = true)]
     pub quiet: bool,
     #[command(flatten)]
     pub cluster: ClusterArgs,
-    /// With --target minikube: its profile; default: the platform's name
+    /// The minikube profile (--target minikube); default: the platform's name
     #[arg(long, global = true, value_name = "NAME")]
     pub profile: Option<String>,
     /// Which of the options that name a platform were typed; what comes from the environment is not.
@@ -91,7 +91,7 @@ const NAMES_A_PLATFORM: [(&str, &str); 7] = [
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Options of --target cluster and minikube")]
 pub(crate) struct ClusterArgs {
-    /// The kubeconfig; default: KUBECONFIG, ~/.kube/config or, in a pod, its own account
+    /// The kubeconfig; default: KUBECONFIG, ~/.kube/config or, in a pod, its service account
     #[arg(long, global = true, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// The context; default: the current one
@@ -100,7 +100,7 @@ pub(crate) struct ClusterArgs {
     /// The namespace; default: the context's
     #[arg(long, short = 'n', global = true, value_name = "NAME")]
     pub namespace: Option<String>,
-    /// Only this autoscaler and what it scales; default: all of the namespace (`explain` also takes a manifest: --hpa FILE)
+    /// Only this autoscaler and its target; default: all in the namespace (`explain` also takes a manifest: --hpa FILE)
     #[arg(long, global = true, value_name = "NAME")]
     pub hpa: Option<String>,
 }
@@ -141,7 +141,7 @@ impl Global {
     pub(crate) fn refuse_platform(&self, run: &str) -> Result<(), Failure> {
         let Some(flag) = self.typed.first() else { return Ok(()) };
         Err(Failure::usage(format!(
-            "{run} and {flag} contradict each other: a recorded run needs no platform; leave one of them out"
+            "{run} and {flag} conflict: a recorded run needs no platform; leave one of them out"
         )))
     }
 
@@ -194,7 +194,7 @@ impl Global {
 pub(crate) enum TargetKind {
     /// On this machine, as processes
     Local,
-    /// In a Kubernetes cluster of its own, by minikube
+    /// In a Kubernetes cluster of its own, created by minikube
     Minikube,
     /// In a Kubernetes cluster
     Cluster,

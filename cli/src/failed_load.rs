@@ -4,8 +4,8 @@ use platform::event::{Counters, LoadSummary};
 use scenario::Scenario;
 
 /// Why streams of a pair that nobody has open are refused, and what to do.
-const OLD_LOCKS: &str = "a client that goes leaves its lock to expire in Redis, so for LOCK_TTL (60 s) after one load the \
-                         next one meets its locks: wait for a minute, or set stream.env.LOCK_RELEASE=true";
+const OLD_LOCKS: &str = "a departing client leaves its lock in Redis to expire, so a load within LOCK_TTL (60 s) of \
+                         another one meets its locks: wait for a minute, or set stream.env.LOCK_RELEASE=true";
 
 /// What is to be known of a load that did not show what it should: some of its streams may have met the locks of a load
 /// before it.

@@ -15,7 +15,7 @@ pub(crate) fn connect(context: &Context) -> Result<Installer, Failure> {
     let ClusterArgs { kubeconfig, context: kube_context, namespace, hpa } = context.global.cluster.clone();
     if hpa.is_some() {
         return Err(Failure::usage(
-            "--hpa chooses what to look at; up, down and diagnose are about all of a platform",
+            "--hpa selects an autoscaler; up, down and diagnose act on a whole platform",
         ));
     }
     let kube_context = match context.global.target {

@@ -91,7 +91,7 @@ fn sums(service: &ServiceSnapshot) -> Result<[u64; 3], String> {
 fn metrics(replica: &ReplicaSnapshot) -> Result<BTreeMap<String, f64>, String> {
     let port = replica
         .admin_port
-        .ok_or_else(|| format!("the platform does not say at which port {} has its metrics", replica.name))?;
+        .ok_or_else(|| format!("the platform does not report the metrics port of {}", replica.name))?;
     let address = replica.socket().ok_or_else(|| format!("{} has no address yet", replica.name))?;
     let address = SocketAddr::new(address.ip(), port);
     page(address)
@@ -186,7 +186,7 @@ mod tests {
     fn what_cannot_be_counted_is_named_once() {
         let other = serve("HTTP/1.1 404 Not Found\r\n\r\n");
         for (service, expected) in [
-            (service("tcp", None), "the platform does not say at which port tcp-0 has its metrics"),
+            (service("tcp", None), "the platform does not report the metrics port of tcp-0"),
             (service("tcp", Some(other)), "tcp-0 has no metric tcp_log_lines_total"),
         ] {
             let mut counter = Counter::default();

@@ -232,21 +232,21 @@ impl Read {
         }
         if self.of_other_runs > 0 {
             notes.push(format!(
-                "left out: what the same file has of other runs ({}); put each run into a file of its own",
+                "left out: other runs in the same file ({}); put each run into its own file",
                 events(self.of_other_runs)
             ));
         }
         if let Some(line) = self.first_repeated {
             notes.push(format!(
-                "left out: what the same file has of this run again ({}), from line {line} on; was it written twice into \
-                 one file?",
+                "left out: a repetition of this run ({}), from line {line} on; was it written twice into one \
+                 file?",
                 events(self.repeated)
             ));
         }
         if let Some(line) = self.first_out_of_order {
             notes.push(format!(
-                "{} not in the order of the run, the first in line {line}: was the file sorted, or put together of \
-                 parts? What is told here may be wrong",
+                "{} not in the order of the run, the first in line {line}: was the file sorted, or assembled from \
+                 parts? This report may be wrong",
                 match self.out_of_order {
                     1 => "1 event is".to_owned(),
                     more => format!("{more} events are"),
@@ -366,7 +366,7 @@ mod tests {
                 "{messages:?}"
             );
             assert_eq!(read.out_of_order, 0, "{messages:?}");
-            assert!(read.notes().concat().contains("of this run again"), "{:?}", read.notes());
+            assert!(read.notes().concat().contains("a repetition of this run"), "{:?}", read.notes());
         }
     }
 

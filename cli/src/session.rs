@@ -306,7 +306,7 @@ impl Run {
     /// The test cases. What makes the command fail is among them.
     pub(crate) fn junit(&self, scenario: &Scenario) -> Result<String, Failure> {
         let mut troubles = if self.is_unread {
-            vec!["the run was ended before its time: nobody read what it printed any more".to_owned()]
+            vec!["the run ended early: nobody was reading its output any more".to_owned()]
         } else {
             report::troubles(&self.summary)
         };

@@ -113,13 +113,13 @@ impl Waiting {
                 let what = pending.join(", ");
                 let why = match &self.held {
                     Some(held) if held.until_ms > now_ms => format!(
-                        "; {} is to go to {}, its stabilization window holds it for {} more",
+                        "; {} wants {}, but its stabilization window delays it for {} more",
                         held.service,
                         held.recommended,
                         seconds(elapsed(now_ms, held.until_ms))
                     ),
                     _ if pending.iter().any(|expectation| expectation.contains('→')) => {
-                        "; the metric's minute, the window and a sync must pass".to_owned()
+                        "; the one-minute metric, the window and a sync must pass".to_owned()
                     }
                     _ => String::new(),
                 };

@@ -96,7 +96,7 @@ fn a_load_that_nobody_reads_any_more_ends_quietly_and_its_test_cases_say_why() {
         assert_eq!((output.status.code(), lossy(&output.stderr).as_str()), (Some(0), ""), "{format}");
         let xml = fs::read_to_string(&xml).expect("written");
         assert!(
-            xml.contains("nobody read what it printed any more") && xml.contains(r#"errors="1""#),
+            xml.contains("nobody was reading its output any more") && xml.contains(r#"errors="1""#),
             "{xml}"
         );
     }
@@ -216,10 +216,10 @@ fn mistakes_are_named_before_the_run() {
     for (output, expected) in [
         (late, "mine.yaml:3:13: actions[0].at: 11s: expected a time before the load's end, 10s after"),
         (unknown, "did you mean `kafka`?"),
-        (address, "is done to a platform, and 127.0.0.1:1 is an address"),
+        (address, "acts on a platform, but 127.0.0.1:1 is an address"),
         (lab.run(&["load", "localhost"]), "the port is missing; expected host:port, such as localhost:10000"),
         (lab.run(&["load", "--svg", "/dev/null/x.svg", "127.0.0.1:1"]), "cannot write /dev/null/x.svg"),
-        (lab.run(&["load", "--payload", r"\q", "127.0.0.1:1"]), "is no escape"),
+        (lab.run(&["load", "--payload", r"\q", "127.0.0.1:1"]), "is not an escape"),
         (lab.run(&["load", "--conns", "many", "127.0.0.1:1"]), "`many` is not a whole number"),
     ] {
         assert_eq!(output.status.code(), Some(2), "{}", both(&output));

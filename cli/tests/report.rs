@@ -127,8 +127,8 @@ fn files_that_are_no_single_run_in_order_say_so_in_the_page_and_on_stderr() {
     for (text, says) in [
         (&marked, ""),
         (&lines.join("\n"), "events are not in the order of the run, the first in line 2"),
-        (&twice, "left out: what the same file has of this run again (188 events), from line 189 on"),
-        (&two, "left out: what the same file has of other runs (188 events)"),
+        (&twice, "left out: a repetition of this run (188 events), from line 189 on"),
+        (&two, "left out: other runs in the same file (188 events)"),
     ] {
         fs::write(&run, text).expect("written");
         let output = lab.run(&["report", run_path, "--html", page_path, "--quiet"]);
@@ -220,7 +220,7 @@ fn a_recorded_run_and_a_platform_contradict_each_other() {
         let output = lab.run(words);
         assert_eq!(output.status.code(), Some(2), "{words:?}: {}", both(&output));
         let [one, other] = says;
-        let says = format!("{one} and {other} contradict each other");
+        let says = format!("{one} and {other} conflict");
         assert!(lossy(&output.stderr).contains(&says), "{words:?}: {}", both(&output));
     }
 }

@@ -96,7 +96,7 @@ mod tests {
             "{shown}"
         );
         assert!(shown.contains("      `-` is standard input or output\n"), "{shown}");
-        let paragraph = shown.split("Lines that are no events").nth(1).unwrap();
+        let paragraph = shown.split("Lines that are not events").nth(1).unwrap();
         assert!(paragraph.lines().rev().skip(1).all(|line| line.len() > 12), "{paragraph}");
         assert!(help("report", 80).contains("playctl report run.jsonl                     its time line"));
     }

@@ -1,12 +1,13 @@
-//! A build without the feature `local`, which takes Linux: what this machine would have to do is not in it.
+//! Stands in for the commands that a build without the feature `local`, which requires Linux, does not have.
 
-use crate::failure::{Failure, Outcome};
 use std::ffi::OsString;
 
-const WHY: &str = "this playctl was built without the feature `local`, which takes Linux: it neither runs services, nor \
-                   makes load, nor has a platform on this machine";
+use crate::failure::{Failure, Outcome};
 
-pub(super) const INDEX: &str = "this playctl was built without the feature `local`, which takes Linux: it does not read Elasticsearch; leave out \
+const WHY: &str = "this playctl was built without the feature `local`, which requires Linux: it cannot run services, \
+                   generate load, or run a platform on this machine";
+
+pub(super) const INDEX: &str = "this playctl was built without the feature `local`, which requires Linux: it cannot read Elasticsearch; leave out \
      --from index";
 
 /// Not in this build, which was made without the feature `local`
@@ -14,7 +15,7 @@ pub(super) const INDEX: &str = "this playctl was built without the feature `loca
 #[command(
     after_help = "\
 Examples:
-  cargo build --release        on Linux: a playctl that has all commands",
+  cargo build --release        on Linux: a playctl with all commands",
     disable_help_flag = false
 )]
 pub(crate) struct Args {

@@ -16,21 +16,21 @@ use crate::{
     platform_source,
 };
 
-/// Have Argo CD run the platform from its repository
+/// Have Argo CD deploy the platform from its repository
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   playctl argocd register            this checkout's origin and branch
-  playctl argocd sync                have it applied, and follow that
+  playctl argocd sync                sync it, and follow the sync
   playctl argocd status              what is out of sync or not healthy
   playctl argocd diff                what a sync would change
-  playctl argocd remove              take it all away
+  playctl argocd remove              remove it all
 
-The cluster is the one that kubectl would use, or --kubeconfig and --context.
-No argocd program is needed: everything goes through the Application objects.
-docs/argocd.md has the details, and the permissions that each command needs.")]
+The cluster is kubectl's current one, or given by --kubeconfig and --context.
+The argocd CLI is not needed: everything goes through the Application objects.
+See docs/argocd.md, which also lists the permissions that each command needs.")]
 pub(crate) struct Args {
-    /// The namespace in which Argo CD runs
+    /// Argo CD's namespace
     #[arg(long, global = true, value_name = "NAME", env = "PLAYCTL_ARGOCD_NAMESPACE", default_value = argocd::NAMESPACE)]
     argocd_namespace: String,
     #[command(subcommand)]
@@ -46,21 +46,21 @@ enum Command {
     Remove(RemoveArgs),
 }
 
-/// Make a repository known to Argo CD, with the applications in it
+/// Register a repository and its applications with Argo CD
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   playctl argocd register
-  playctl argocd register --install            Argo CD too, where there is none
+  playctl argocd register --install            and install Argo CD if needed
   playctl argocd register --repo git@host.example:lab/playctl.git \\
     --revision main --ssh-key-file ~/.ssh/deploy-key
   playctl argocd register --image-tag 0.1.1 --auto-sync --self-heal
   playctl argocd register --presets values-production.yaml
   playctl argocd register --auto-sync=false
 
-A second call changes nothing. What it is not told again stays as it is: image
-tag, presets, values and the ways of syncing. --namespace is where the release
-goes [default: playground].")]
+A second call changes only what you pass: image tag, presets, values and sync
+options otherwise stay as they are. --namespace is the release's namespace
+[default: playground].")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 struct RegisterArgs {
     /// The repository with argocd/ and helm-chart/; default: the checkout's origin
@@ -69,46 +69,46 @@ struct RegisterArgs {
     /// Branch, tag or commit; default: the checkout's, or HEAD with --repo
     #[arg(long, value_name = "REV")]
     revision: Option<String>,
-    /// A private key that opens the repository; Argo CD keeps it in a Secret
+    /// A private key for the repository; Argo CD keeps it in a Secret
     #[arg(long, value_name = "FILE")]
     ssh_key_file: Option<PathBuf>,
-    /// Do not look at the repository: Argo CD reaches it, and this machine does not
+    /// Do not check the repository, for when Argo CD can reach it and this machine cannot
     #[arg(long)]
     no_check: bool,
-    /// The tag of the image that is loaded
+    /// The tag of the loaded image
     #[arg(long, value_name = "TAG")]
     image_tag: Option<String>,
-    /// Values files of helm-chart/, one over the other
+    /// Values files in helm-chart/, later ones override earlier ones
     #[arg(long, value_name = "FILE,…", value_delimiter = ',')]
     presets: Option<Vec<String>>,
-    /// A value of the chart
+    /// Set a chart value
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
     set: Vec<(String, String)>,
-    /// The same, always as a string
+    /// Set a chart value, always as a string
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
     set_string: Vec<(String, String)>,
-    /// Argo CD syncs by itself, not only by command
+    /// Have Argo CD sync automatically, not only on command
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     auto_sync: Option<bool>,
-    /// With --auto-sync: what left the repository is deleted
+    /// With --auto-sync: delete what was removed from the repository
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     prune: Option<bool>,
-    /// With --auto-sync: what is changed by hand is taken back
+    /// With --auto-sync: revert manual changes
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     self_heal: Option<bool>,
-    /// Do not make the Secrets that the chart refers to
+    /// Do not create the Secrets that the chart refers to
     #[arg(long)]
     no_secrets: bool,
-    /// Take the release over from Helm, which forgets it; its objects stay
+    /// Take over a Helm release: Helm forgets it, its objects stay
     #[arg(long)]
     take_over: bool,
-    /// Install Argo CD first, if there is none
+    /// Install Argo CD first if there is none
     #[arg(long)]
     install: bool,
-    /// Its install manifest; default: the official one of the release that is tested
+    /// Argo CD's install manifest; default: the official one of the tested release
     #[arg(long, value_name = "FILE|URL", requires = "install")]
     manifest: Option<String>,
-    /// Do not wait until Argo CD has made the applications
+    /// Do not wait until Argo CD has created the applications
     #[arg(long)]
     no_wait: bool,
     /// How long to wait
@@ -116,40 +116,40 @@ struct RegisterArgs {
     timeout: Duration,
 }
 
-/// Have applications synced, and follow that to its end
+/// Sync applications, and follow the sync until it ends
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  playctl argocd sync                     all, with what was pushed meanwhile
+  playctl argocd sync                     all, including the latest pushes
   playctl argocd sync playground --prune
   playctl argocd sync --wait --timeout 15m    until everything is healthy, too
   playctl argocd sync --no-wait
 
-Ctrl-C ends the following, and the sync continues; with --end-on-interrupt it is
-ended as well. What was applied until then stays.")]
+Ctrl-C stops following, and the sync continues; with --end-on-interrupt the sync
+ends as well. Whatever was already applied stays.")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 struct SyncArgs {
-    /// Which; default: all that the app of apps has made
+    /// The applications; default: all that the app of apps created
     #[arg(value_name = "APP")]
     applications: Vec<String>,
-    /// Delete what left the repository
+    /// Delete what was removed from the repository
     #[arg(long)]
     prune: bool,
-    /// Wait until everything is healthy, too
+    /// Also wait until everything is healthy
     #[arg(long, conflicts_with = "no_wait")]
     wait: bool,
-    /// Only start it
+    /// Start the sync and return
     #[arg(long)]
     no_wait: bool,
-    /// How long to follow it
+    /// How long to follow the sync
     #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "10m")]
     timeout: Duration,
-    /// On Ctrl-C, end the sync too
+    /// On Ctrl-C, also end the sync
     #[arg(long, conflicts_with = "no_wait")]
     end_on_interrupt: bool,
 }
 
-/// Show what is out of sync, what is not healthy and why, and the last sync
+/// Show what is out of sync, what is unhealthy and why, and the last sync
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -162,19 +162,19 @@ struct StatusArgs {
     exit_code: bool,
 }
 
-/// Show what a sync would change, tried out by the API server
+/// Show what a sync would change, by a dry run on the API server
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  playctl argocd diff                       the branch that is followed
+  playctl argocd diff                       the followed branch
   playctl argocd diff --revision my-branch  what another one would change
-  playctl argocd diff --local .             this checkout, before it is pushed
+  playctl argocd diff --local .             this checkout, before you push it
   playctl argocd diff --exit-code
 
-Needs git and helm. Nothing is written: the API server tries each object out.
-Values of Secrets are never shown.")]
+Needs git and helm. Writes nothing: the API server dry-runs each object.
+Secret values are never shown.")]
 struct DiffArgs {
-    /// Which; default: all
+    /// The applications; default: all
     #[arg(value_name = "APP")]
     applications: Vec<String>,
     /// Another branch, tag or commit
@@ -183,7 +183,7 @@ struct DiffArgs {
     /// A checkout on this machine instead of the repository
     #[arg(long, value_name = "DIR", conflicts_with_all = ["revision", "ssh_key_file"])]
     local: Option<PathBuf>,
-    /// A private key that opens the repository; default: git's own credentials
+    /// A private key for the repository; default: git's own credentials
     #[arg(long, value_name = "FILE")]
     ssh_key_file: Option<PathBuf>,
     /// Exit with 3 if something would change
@@ -191,17 +191,17 @@ struct DiffArgs {
     exit_code: bool,
 }
 
-/// Take the applications away, and what they made
+/// Remove the applications and everything they created
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   playctl argocd remove
-  playctl argocd remove --keep-objects     the platform keeps running, and
-                                           nobody looks after it any more
+  playctl argocd remove --keep-objects     the platform keeps running,
+                                           unmanaged
 
-The release's namespace and its Secrets stay. So does Argo CD.")]
+The release's namespace and its Secrets stay, and so does Argo CD.")]
 struct RemoveArgs {
-    /// Leave everything running that the applications made
+    /// Keep everything that the applications created running
     #[arg(long)]
     keep_objects: bool,
     /// How long to wait
@@ -281,9 +281,9 @@ fn sync(context: &Context, argocd: &ArgoCd, args: &SyncArgs) -> Outcome {
         Err(TargetError::Interrupted) => {
             context.printer.progress().clear();
             context.printer.note(if args.end_on_interrupt {
-                "the sync that ran is being ended; what it applied stays"
+                "ending the running sync; what it has applied stays"
             } else {
-                "no longer followed; a sync that was started continues: playctl argocd status"
+                "no longer following; a started sync continues: playctl argocd status"
             });
             return Err(Failure::interrupted());
         }

@@ -33,33 +33,31 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// says every minute that it is.
 const UNSEEN_MAX: Duration = Duration::from_mins(3);
 
-/// Open a page that shows a platform as it lives, and acts on it
+/// Open a live page that shows a platform and controls it
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  playctl dashboard                 the page of this machine's platform, which
-                                    playctl up serves: prints and opens it
-  playctl dashboard --no-open       prints the address alone
-  playctl dashboard --target cluster -n chat    a page of autoscalers of a
-                                    cluster, served until Ctrl-C
-  playctl dashboard --run run.jsonl             of a recorded run
-  playctl dashboard --read-only     one that shows and changes nothing, served
-                                    until Ctrl-C
+  playctl dashboard                 print and open the page of this machine's
+                                    platform, which playctl up serves
+  playctl dashboard --no-open       only print the address
+  playctl dashboard --target cluster -n chat    serve a page of a cluster's
+                                    autoscalers until Ctrl-C
+  playctl dashboard --run run.jsonl             serve a recorded run
+  playctl dashboard --read-only     serve a page without controls, until Ctrl-C
 
-The address can be opened on this machine alone. What follows # in it is the
-token that acting takes: anyone who has the address without it sees the platform and
-changes nothing.")]
+The address works on this machine only. The part after # is a token that allows
+changes: without it, the page is read-only.")]
 pub(crate) struct Args {
-    /// A recorded run in place of a platform
+    /// Show a recorded run instead of a platform
     #[arg(long, value_name = "RUN.jsonl")]
     run: Option<PathBuf>,
-    /// Serve a page of its own here, until Ctrl-C; default: any free one
+    /// Serve a separate page on this port until Ctrl-C; default: any free port
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
-    /// Serve a page that changes nothing
+    /// Serve a page without controls
     #[arg(long)]
     read_only: bool,
-    /// Print the address alone; without a terminal or a screen nothing is opened either
+    /// Only print the address, as without a terminal or a screen
     #[arg(long)]
     no_open: bool,
     /// Serve the platform's page at the listener that is standard input; used by the supervisor

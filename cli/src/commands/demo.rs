@@ -16,16 +16,17 @@ const SCENARIO: &str = "tcp-10k";
 /// Shorter than the scenario's own 240 s: what is to be seen is seen by then.
 const HOLD: Duration = Duration::from_secs(30);
 
-/// Bring up, load with 10,000 connections, watch it scale up and down, take down
+/// Bring the platform up, load it with 10,000 connections, watch it scale up and down, take it down
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   playctl demo
   playctl demo --svg run.svg          with a picture of the run
-  playctl demo --output jsonl         the events themselves
+  playctl demo --output jsonl         the raw events
 
-It takes about three minutes, because the metric's minute and the windows are the real ones. Exit status 3
-unless 10,000 connected, none was lost, and 1 → 2 and 2 → 1 were seen.")]
+It takes about three minutes, because it uses the real one-minute metric and
+scaling windows. The exit status is 3 unless 10,000 clients connected, none was
+lost, and the replicas went 1 → 2 and 2 → 1.")]
 pub(crate) struct Args {
     #[command(flatten)]
     bring_up: BringUp,
@@ -39,7 +40,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     let name = &context.global.platform;
     if platform_source::target(context)?.is_up()? {
         return Err(Failure::failed(format!(
-            "platform {name} is up already, and demo takes down what it brought up; \
+            "platform {name} is already up, and demo takes down what it brings up; \
              use: playctl load tcp-10k, or: playctl --platform demo demo"
         )));
     }

@@ -36,7 +36,7 @@ Examples:
 
 Versions, objects, events, logs and the release's values. Secrets are never in
 it; variables, annotations and log lines that look like one are blanked out.
-Read through it before you send it to anybody.")]
+Review it before you share it.")]
 pub(crate) struct Args {
     /// The file to write
     #[arg(long = "output-file", short = 'o', value_name = "FILE.tar.gz")]

@@ -8,15 +8,15 @@ use platform::{
 
 use crate::{context::Context, printer::Printer, table::wrapped};
 
-/// Say what this machine has, what is missing, and how to get it
+/// Check what this machine has, what is missing, and how to get it
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   playctl doctor
   playctl doctor --output json
 
-Exit status 1 if something is missing without which the platform does not come
-up on this machine.")]
+The exit status is 1 if anything is missing that the platform needs to start on
+this machine.")]
 pub(crate) struct Args {}
 
 pub(crate) fn run(context: &Context, _args: &Args) -> u8 {

@@ -10,19 +10,19 @@ use crate::{
     installing, platform_source, results,
 };
 
-/// Take the platform down, and prove that nothing is left
+/// Take the platform down and prove that nothing is left
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  playctl down              at once: connections are cut
+  playctl down              immediately, cutting connections
   playctl down --graceful   replicas drain first, within their grace periods
-  playctl down --target cluster -n chat    uninstall it there, Secrets included
+  playctl down --target cluster -n chat    uninstall it, including its Secrets
   playctl down --target minikube           delete the whole profile")]
 pub(crate) struct Args {
-    /// Drain first: clients get their notices, replicas their grace periods
+    /// Drain first: clients get their notices and replicas their grace periods
     #[arg(long)]
     graceful: bool,
-    /// With --target minikube: keep the profile, and take away what runs in it
+    /// With --target minikube: keep the profile, and remove what runs in it
     #[arg(long)]
     keep_cluster: bool,
 }
@@ -77,7 +77,7 @@ fn in_cluster(context: &Context, args: &Args) -> Outcome {
     context.printer.progress().clear();
     let (platform, namespace) = (&context.global.platform, installer.namespace());
     context.printer.line(&if removed.was_up {
-        format!("{platform} is taken away from namespace {namespace}; nothing is left")
+        format!("{platform} is removed from namespace {namespace}; nothing is left")
     } else {
         format!("there is no {platform} in namespace {namespace}; nothing is left")
     });

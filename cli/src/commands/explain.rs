@@ -34,21 +34,21 @@ use comparison::Comparison;
 /// No manifest comes near; it keeps a wrong file name from filling the memory.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Explain what the autoscaler does next, why, and what would change it; and what the balancer last ordered
+/// Explain what the autoscaler will do next, why, and what would change it; and the balancer's last orders
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   playctl explain                           every autoscaled or balanced service
   playctl explain tcp --output json
   kubectl get hpa tcp -o yaml > hpa.yaml
-  playctl explain --hpa hpa.yaml --print-state > state.yaml    to be edited
+  playctl explain --hpa hpa.yaml --print-state > state.yaml    then edit it
   playctl explain --hpa hpa.yaml --state state.yaml
   playctl explain --target cluster -n chat --hpa chat-server
 
-The state file says what the autoscaler sees: the replicas, pods, metrics, and what it remembers. Its format is in
-docs/autoscaling.md.")]
+The state file describes what the autoscaler sees (replicas, pods and metrics)
+and remembers. docs/autoscaling.md describes its format.")]
 pub(crate) struct Args {
-    /// The service, such as tcp; default: every one that is autoscaled or balanced
+    /// The service, such as tcp; default: every autoscaled or balanced one
     service: Option<String>,
     /// What the autoscaler in --hpa FILE sees, as YAML or JSON; - for stdin
     #[arg(long, value_name = "FILE", group = "given")]
@@ -71,17 +71,17 @@ impl Args {
             (None, false, _) | (Some(_), false, TargetKind::Cluster | TargetKind::Minikube) => Ok(None),
             (Some(file), true, TargetKind::Local) if self.service.is_none() => Ok(Some(file)),
             (_, true, TargetKind::Cluster | TargetKind::Minikube) => Err(Failure::usage(
-                "--state and --print-state are for a manifest; a cluster's autoscaler is explained as it is",
+                "--state and --print-state are for a manifest; a cluster's autoscaler is explained from its live state",
             )),
             (Some(_), true, TargetKind::Local) => {
-                Err(Failure::usage("name either a service or a manifest by --hpa FILE, not both"))
+                Err(Failure::usage("name either a service or a manifest (--hpa FILE), not both"))
             }
             (None, true, TargetKind::Local) => {
                 Err(Failure::usage("--state and --print-state need the manifest: --hpa FILE"))
             }
             (Some(_), false, TargetKind::Local) => Err(Failure::usage(
-                "--hpa FILE needs what the autoscaler sees: --state FILE, or --print-state for a draft of it; \
-                 an autoscaler of a cluster is explained by --target cluster --hpa NAME",
+                "--hpa FILE needs the autoscaler's state: --state FILE, or --print-state to draft one; to \
+                 explain an autoscaler in a cluster: --target cluster --hpa NAME",
             )),
         }
     }
@@ -210,7 +210,7 @@ fn print_running(context: &Context, running: &Running) {
         }
         Running::Balanced { name, replicas, balancer } => {
             let replicas = counted(*replicas);
-            let head = format!("{name} has no autoscaler; the balancer looks after it; {replicas} wanted");
+            let head = format!("{name} has no autoscaler; the balancer manages it; {replicas} wanted");
             context.printer.lines([head, decided_in_words(balancer, clock::wall())]);
         }
     }

@@ -17,12 +17,12 @@ use crate::{
 
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Make the container image without a container engine, and load it
+/// Build the container image, without a container engine, and load it
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   playctl image build -o playctl.tar     this program and the libraries it links
-  playctl image load                     build it and load it into what is here
+  playctl image load                     build it, load it into the engine found
   playctl image load playctl.tar --into minikube")]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -35,7 +35,7 @@ enum Command {
     Load(LoadArgs),
 }
 
-/// Make the image as a tar that ctr, minikube, podman and docker take
+/// Build the image as a tar file for ctr, minikube, podman and docker
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -43,11 +43,11 @@ Examples:
   playctl image build --tag registry.example/lab/playctl:1
   playctl image build --binary target/release/playctl --output json
 
-The image has the program, exactly the shared libraries that it links, the
-authorities' certificates, and nothing else. The same files give the same
-digest. docs/images.md has the details.")]
+The image contains the program, the shared libraries that it links, the CA
+certificates, and nothing else. The same files give the same digest.
+See docs/images.md.")]
 struct BuildArgs {
-    /// Where the tar goes; default: playctl-VERSION-ARCHITECTURE.tar
+    /// The tar file to write; default: playctl-VERSION-ARCHITECTURE.tar
     #[arg(long, short, value_name = "FILE")]
     output_file: Option<PathBuf>,
     #[command(flatten)]
@@ -64,12 +64,12 @@ Examples:
   CONTAINERD_ADDRESS=/run/k3s/containerd/containerd.sock \\
     playctl image load --into containerd
 
-minikube's profile is --profile, or the platform's name (--platform).")]
+The minikube profile is --profile or, by default, the platform's name (--platform).")]
 struct LoadArgs {
-    /// The tar; default: an image built for this
+    /// The tar file; default: build a new image
     #[arg(value_name = "FILE", conflicts_with_all = ["tag", "binary", "root", "certificates"])]
     file: Option<PathBuf>,
-    /// Into which engine; default: the first of these that answers
+    /// The engine; default: the first of these that answers
     #[arg(long, value_enum, value_name = "ENGINE")]
     into: Option<Place>,
     #[command(flatten)]
@@ -81,13 +81,13 @@ struct What {
     /// The image's name and tag; default: playctl:VERSION
     #[arg(long, value_name = "REF")]
     tag: Option<Reference>,
-    /// The Linux program; default: this one
+    /// The Linux program to put into the image; default: this one
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
-    /// The root of another system, in which the program's libraries are
+    /// Root directory of another system, to take the program's libraries from
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
-    /// The authorities' certificates as a PEM file; default: the root's own
+    /// CA certificates as a PEM file; default: those under the root directory
     #[arg(long, value_name = "FILE")]
     certificates: Option<PathBuf>,
 }

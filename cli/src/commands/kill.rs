@@ -7,20 +7,20 @@ use platform::{
 
 use crate::{context::Context, failure::Outcome, platform_source};
 
-/// Kill a replica without notice (SIGKILL), to see what happens
+/// Kill a replica without warning (SIGKILL)
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   playctl kill tcp                 the replica with the lowest ordinal
-  playctl kill tcp/tcp-1           this one; it starts again after a back-off
+  playctl kill tcp/tcp-1           this one; it restarts after a back-off
   playctl kill tcp/fullest         the one with the most connections
   playctl kill gateway/node-0      a gateway
   playctl kill tcp/tcp-1 --no-restart")]
 pub(crate) struct Args {
-    /// Which one
+    /// The service, replica or part
     #[arg(value_name = "SERVICE[/REPLICA]|PART")]
     what: Subject,
-    /// Leave it dead
+    /// Do not restart it
     #[arg(long)]
     no_restart: bool,
 }
@@ -37,11 +37,11 @@ pub(crate) fn in_words(service: &str, killed: &Killed) -> String {
     let Killed { replica, pid, draining, replaced, restart_in } = killed;
     let pid = pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
     if *draining {
-        return format!("{replica} was draining; killed{pid}, and it is not started again");
+        return format!("{replica} was draining; killed{pid}; it will not restart");
     }
     let next = match restart_in {
-        Some(after) if after.is_zero() => "it is started again now".to_owned(),
-        Some(after) => format!("it is started again in {} s", after.as_secs()),
+        Some(after) if after.is_zero() => "it restarts now".to_owned(),
+        Some(after) => format!("it restarts in {} s", after.as_secs()),
         None if *replaced => "another replica takes its place".to_owned(),
         None => format!("it stays dead until: playctl start {service}/{replica}, or playctl up"),
     };
@@ -61,13 +61,13 @@ mod tests {
             in_words("tcp", &Killed { replica, pid: Some(7), draining, replaced: false, restart_in })
         };
         let now = Some(Duration::ZERO);
-        assert_eq!(killed(false, now), "killed tcp-1 (pid 7); it is started again now");
+        assert_eq!(killed(false, now), "killed tcp-1 (pid 7); it restarts now");
         let later = Some(Duration::from_secs(10));
-        assert_eq!(killed(false, later), "killed tcp-1 (pid 7); it is started again in 10 s");
+        assert_eq!(killed(false, later), "killed tcp-1 (pid 7); it restarts in 10 s");
         assert!(killed(false, None).contains("stays dead until: playctl start tcp/tcp-1"));
         let replica = "tcp-5c9f".to_owned();
         let killed_pod = Killed { replica, pid: None, draining: false, replaced: true, restart_in: None };
         assert_eq!(in_words("tcp", &killed_pod), "killed tcp-5c9f; another replica takes its place");
-        assert_eq!(killed(true, None), "tcp-1 was draining; killed (pid 7), and it is not started again");
+        assert_eq!(killed(true, None), "tcp-1 was draining; killed (pid 7); it will not restart");
     }
 }

@@ -34,28 +34,27 @@ use crate::{
 /// Read this much of a payload file: the limit, and one byte more, which shows that the file is longer.
 const PAYLOAD_BYTES_MAX: u64 = 65_537;
 
-/// Load the platform, or any address, and print the time line
+/// Load the platform, or any address, and print a time line
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  playctl load --conns 10k --rate 5ms     our platform; each connection sends
+  playctl load --conns 10k --rate 5ms     the platform; each connection sends
                                           msg:12345 once a second, for 240 s
   playctl load tcp-10k                    a scenario, with its expectations
   playctl load tcp-10k --hold 30s --svg run.svg        shorter, with a picture
   playctl load --conns 500 --rate 200/s 127.0.0.1:7000       any TCP server
   playctl load --payload 'PING\\r\\n' --expect any localhost:6379
   playctl load --conns 100 --for 30s --expect-lost 0 --expect-p99 50ms
-  playctl load udp-burst                  1,000 datagrams a second to 30,000
+  playctl load udp-burst                  1,000 to 30,000 datagrams a second
                                           and back
   playctl load --protocol udp --conns 64 --send 30k/s --window 8
   playctl load --conns 16 --window 32 udp://127.0.0.1:7000
   playctl load ws://127.0.0.1:8088                     any WebSocket server
   playctl load --protocol ws --path /chat/{user} --reconnect backoff chat:80
-  playctl load tcp-10k --target cluster --in-cluster   from pods of the cluster
+  playctl load tcp-10k --target cluster --in-cluster   from pods in the cluster
   playctl load chat:7000 --in-cluster --target cluster -n chat --image REF
 
-A scenario can also do something to the platform, at a time or when something
-happens:
+A scenario can also act on the platform, at a given time or on an event:
   actions:
     - { at: 30s, do: stop, what: kafka, for: 30s }
     - { when: \"tcp 1 → 2\", after: 2s, do: kill, what: tcp/fullest }
@@ -73,9 +72,9 @@ rebalance-10k, node-add, ws-hard-limit, ws-scale-out, ws-scale-in,
 ws-swiss-cheese, ws-storm, stream-6, stream-churn.
 docs/scenarios.md describes the files.
 
-Expectations that fail make the exit status 3. A load that expects answers and
-gets none, or none right, or an action that could not be done, makes it 1.
-Latency counts from the moment a message was due.")]
+The exit status is 3 if an expectation fails, and 1 if an action fails or the
+load expects answers and gets no correct one. Latency is measured from the
+moment a message was due.")]
 pub(crate) struct Args {
     /// A scenario (a built-in name or a YAML file) and/or addresses to load (HOST:PORT, udp://HOST:PORT, ws://HOST:PORT)
     #[arg(value_name = "SCENARIO|TARGET")]
@@ -88,14 +87,14 @@ pub(crate) struct Args {
     inside: Inside,
 }
 
-/// A load from inside a cluster.
+/// Loading from inside a cluster.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Options of a load from inside a cluster")]
 struct Inside {
-    /// Make the load in the cluster: --workers pods (4 by default) share it
+    /// Generate the load inside the cluster, shared by --workers pods (4 by default)
     #[arg(long)]
     in_cluster: bool,
-    /// The pods' image, with this playctl in it; default: the one that our chart's pods run
+    /// The pods' image, containing this playctl; default: the image of our chart's pods
     #[arg(long, value_name = "REF")]
     image: Option<String>,
 }
@@ -103,10 +102,10 @@ struct Inside {
 /// Files that a run leaves.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Outputs {
-    /// Write a picture of the run
+    /// Write an SVG picture of the run
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
-    /// Write the expectations as test cases
+    /// Write the expectations as JUnit test cases
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
 }
@@ -115,42 +114,42 @@ pub(crate) struct Outputs {
 #[derive(Debug, Clone, Default, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "flags, each of its own")]
 pub(crate) struct Shape {
-    /// What is spoken
+    /// The protocol
     #[arg(long, value_name = "tcp|udp|ws|sse")]
     pub protocol: Option<Protocol>,
     // In clap's texts `{n}` is a line end.
-    /// Where connections are upgraded (ws), or the events are (sse); {user} is user-1 for the first connection, user-2 for the next, and with {profile} a UUID over sse
+    /// Path of the upgrade (ws) or of the event stream (sse); {user} is user-1 for the first connection, user-2 for the next; over sse, {user} and {profile} are UUIDs
     #[arg(long, value_name = "PATH")]
     pub path: Option<String>,
-    /// How many connections; over udp, peers (sockets with a port each)
+    /// Number of connections; over udp, of peers (each a socket with its own port)
     #[arg(long, value_name = "N", value_parser = parse_count)]
     pub conns: Option<u64>,
-    /// Time between two connects, or connects per second: 5ms, 200/s, 1k/s
+    /// Interval between connects, or connects per second: 5ms, 200/s, 1k/s
     #[arg(long, value_name = "RATE")]
     pub rate: Option<Rate>,
-    /// Time between two messages of one connection
+    /// Interval between messages on each connection
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub every: Option<Duration>,
-    /// Messages of all peers together (udp), in place of an interval for each: 30000/s
+    /// Total message rate of all peers (udp), instead of an interval for each: 30000/s
     #[arg(long, value_name = "FREQUENCY", conflicts_with_all = ["every", "silent"])]
     pub send: Option<Rate>,
-    /// At most so many messages of a peer without an answer (udp); alone, each answer sends the next message
+    /// Unanswered messages allowed per peer (udp); without a rate, each answer triggers the next message
     #[arg(long, value_name = "N")]
     pub window: Option<u32>,
-    /// Connections send nothing
+    /// Send nothing
     #[arg(long, conflicts_with_all = ["every", "payload", "payload_file"])]
     pub silent: bool,
-    /// What a message is; \n, \r, \t, \0, \xNN and \\ are escapes
+    /// The message to send; \n, \r, \t, \0, \xNN and \\ are escapes
     #[arg(long, value_name = "TEXT")]
     pub payload: Option<Payload>,
-    /// A file whose bytes are what a message is
+    /// Send the contents of this file as each message
     #[arg(long, value_name = "FILE", conflicts_with = "payload")]
     pub payload_file: Option<PathBuf>,
-    /// Number each message over all the connections that its session has: tells what was lost, doubled and re-ordered, and
-    /// the gap of each move
+    /// Number each session's messages, across reconnects: reports lost, duplicated and reordered messages, and the gap
+    /// of each move
     #[arg(long)]
     pub sequence: bool,
-    /// What an answer must be
+    /// The answer to expect
     #[arg(long, value_name = "echo|any|none")]
     pub expect: Option<Expect>,
     /// Close this long after the first connect
@@ -159,49 +158,49 @@ pub(crate) struct Shape {
     /// Close this long after the end of the ramp
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub hold: Option<Duration>,
-    /// A message without an answer for this long counts as timed out
+    /// A message that is not answered within this time counts as timed out
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub timeout: Option<Duration>,
-    /// A connect that takes longer counts as timed out
+    /// A connect that takes longer than this counts as timed out
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub connect_timeout: Option<Duration>,
-    /// How connections that end come back: after a delay and a random part of the jitter (jitter), after a delay that
-    /// doubles each time in a row (backoff), or not at all (none). What the server says comes first: Retry-After, and
+    /// How ended connections reconnect: after a delay plus random jitter (jitter), after a delay that doubles with each
+    /// failed attempt (backoff), or never (none). The server's own hints take precedence: Retry-After, and
     /// `retry in N ms` in a close
     #[arg(long, value_name = "backoff|jitter|none")]
     pub reconnect: Option<Policy>,
-    /// How long after its end a connection comes back, by default 1s; over ws 5s and up to half as much at random
+    /// Delay before an ended connection reconnects; default 1s, over ws 5s plus up to half as much at random
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub reconnect_delay: Option<Duration>,
-    /// Random time on top of the delay
+    /// Random time added to the delay
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub reconnect_jitter: Option<Duration>,
-    /// So many of the connections come back in the moment of their end, without delay, jitter or what the server says: 20%
+    /// Share of connections that reconnect immediately, ignoring delay, jitter and the server's hints: 20%
     #[arg(long, value_name = "SHARE")]
     pub reconnect_at_once: Option<Share>,
-    /// Connections that end stay away
+    /// Never reconnect
     #[arg(long, conflicts_with_all = ["reconnect", "reconnect_delay", "reconnect_jitter", "reconnect_at_once"])]
     pub no_reconnect: bool,
-    /// Ask each connection's server who it is (WHERE): auto, always, never; by default auto where the platform
-    /// serves, never elsewhere
+    /// Ask each connection's server who it is (WHERE): auto, always, never; default: auto for the platform's own
+    /// services, never elsewhere
     #[arg(long, value_name = "WHEN")]
     pub identify: Option<Identify>,
-    /// Worker processes, by default as many as the connections need; with --in-cluster, pods
+    /// Number of worker processes; default: as many as the connections need; with --in-cluster, of pods
     #[arg(long, value_name = "N")]
     pub workers: Option<u32>,
-    /// Report every connection by itself (--output jsonl)
+    /// Report every connection individually (--output jsonl)
     #[arg(long)]
     pub trace_connections: bool,
-    /// At most this many connections lost; over udp, messages without an answer
+    /// At most this many lost connections; over udp, unanswered messages
     #[arg(long, value_name = "N", value_parser = parse_count)]
     pub expect_lost: Option<u64>,
-    /// At most this many connects refused
+    /// At most this many refused connects
     #[arg(long, value_name = "N", value_parser = parse_count)]
     pub expect_refused: Option<u64>,
-    /// At least this many connected
+    /// At least this many connections
     #[arg(long, value_name = "N", value_parser = parse_count)]
     pub expect_connected: Option<u64>,
-    /// Message latency at the 99th percentile at most
+    /// Message latency at the 99th percentile is at most this
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub expect_p99: Option<Duration>,
 }
@@ -253,7 +252,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     }
     if let Some(action) = scenario.actions.iter().find(|action| action.verb.is_of_platform()) {
         return Err(Failure::usage(format!(
-            "action `{action}` is done to a platform, and {} is an address; leave the address out",
+            "action `{action}` acts on a platform, but {} is an address; leave the address out",
             addresses.join(", ")
         )));
     }
@@ -437,8 +436,8 @@ impl Shape {
             && let Some(counts) = whole.counts_on()
         {
             return Err(Failure::usage(format!(
-                "--conns {conns}: {name} tells of numbers of users (`{counts}`), which another number would make \
-                 untrue; leave the flag out, or change them together in a file of your own",
+                "--conns {conns}: {name} expects certain numbers of users (`{counts}`), which fit no other \
+                 number of connections; leave the flag out, or change them together in a file of your own",
                 name = whole.name
             )));
         }

@@ -26,19 +26,20 @@ use crate::{
 /// What gateways go by.
 const GATEWAY: &str = "gateway";
 
-/// Print what replicas and parts wrote
+/// Print the logs of replicas and parts
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   playctl logs                             everything, the last 100 lines
   playctl logs tcp --tail 20               one service
-  playctl logs -f tcp/tcp-1                one replica, and what it adds
-  playctl logs --since 5m --grep draining  the last five minutes, with this text
-  playctl logs --from index                what is in Elasticsearch
+  playctl logs -f tcp/tcp-1                one replica, followed
+  playctl logs --since 5m --grep draining  the last five minutes, filtered
+  playctl logs --from index                the lines in Elasticsearch
 
-What replicas print is kept by the supervisor, the last 16 to 32 MiB of it. With a logger their log lines are in
-Elasticsearch too; lines from before what the supervisor keeps are taken from there. An Elasticsearch with users is
-asked as ELASTICSEARCH_USERNAME and ELASTICSEARCH_PASSWORD, or with ELASTICSEARCH_API_KEY.")]
+The supervisor keeps the last 16 to 32 MiB of the replicas' output. With a
+logger, Elasticsearch has their logs too, and older lines come from there. If
+Elasticsearch needs credentials, set ELASTICSEARCH_USERNAME and
+ELASTICSEARCH_PASSWORD, or ELASTICSEARCH_API_KEY.")]
 pub(crate) struct Args {
     /// Only this service or replica
     #[arg(value_name = "SERVICE[/REPLICA]")]
@@ -46,27 +47,27 @@ pub(crate) struct Args {
     /// Keep printing new lines as they are written
     #[arg(long, short)]
     follow: bool,
-    /// How many of the last lines
+    /// Number of most recent lines to print
     #[arg(long, value_name = "LINES", default_value_t = 100)]
     tail: usize,
-    /// Only lines of the last TIME (5m, 1h30m), or since a time (2026-11-21T10:00:00Z)
+    /// Only lines from the last TIME (5m, 1h30m), or since a time (2026-11-21T10:00:00Z)
     #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<Timestamp>,
-    /// Only lines with this text in them
+    /// Only lines that contain this text
     #[arg(long, value_name = "TEXT")]
     grep: Option<String>,
-    /// Where lines are taken from
+    /// Where to read lines from
     #[arg(long, value_name = "SOURCE", value_enum, default_value_t = From::Both)]
     from: From,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum From {
-    /// What replicas printed, and before that the index
+    /// The replicas' output and, for older lines, the index
     Both,
-    /// What replicas printed
+    /// The replicas' output
     Output,
-    /// What the logger wrote to Elasticsearch
+    /// The logger's index in Elasticsearch
     Index,
 }
 

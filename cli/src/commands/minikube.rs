@@ -24,28 +24,28 @@ use crate::{
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Options of --target minikube")]
 pub(crate) struct ProfileArgs {
-    /// CPUs of each node: a number, max or no-limit [default: 4, or what there is]
+    /// CPUs of each node: a number, max or no-limit [default: 4, or fewer if the machine has fewer]
     #[arg(long, value_name = "N")]
     cpus: Option<String>,
-    /// Memory of each node: MiB, or with a unit (4g) [default: 4096, or what there is]
+    /// Memory of each node: MiB, or with a unit (4g) [default: 4096, or less if the machine has less]
     #[arg(long, value_name = "SIZE")]
     memory: Option<String>,
-    /// What runs the nodes: docker, podman, kvm2… [default: minikube's choice]
+    /// The driver that runs the nodes: docker, podman, kvm2… [default: minikube's choice]
     #[arg(long, value_name = "DRIVER")]
     driver: Option<String>,
-    /// The network between pods [default: calico]
+    /// The pod network [default: calico]
     #[arg(long, value_name = "CNI")]
     cni: Option<String>,
-    /// An addon, beside metrics-server; may be given several times
+    /// An addon, in addition to metrics-server; repeatable
     #[arg(long = "addon", value_name = "ADDON")]
     addons: Vec<String>,
-    /// For a component of Kubernetes: COMPONENT.KEY=VALUE; may be given several times
+    /// A Kubernetes component's setting: COMPONENT.KEY=VALUE; repeatable
     #[arg(long, value_name = "OPTION")]
     extra_config: Vec<String>,
-    /// Serve Kubernetes' own dashboard too
+    /// Also serve the Kubernetes dashboard
     #[arg(long)]
     kubernetes_dashboard: bool,
-    /// Open no tunnel: its addresses stay unreachable until `minikube tunnel` runs
+    /// Open no tunnel: LoadBalancer addresses stay unreachable until `minikube tunnel` runs
     #[arg(long)]
     no_tunnel: bool,
 }
@@ -151,9 +151,7 @@ pub(crate) fn plan(
         context.printer.note(&format!("note: {note}"));
     }
     if !planned.runs {
-        context
-            .printer
-            .line("what the chart would change shows once the cluster is there: playctl up --dry-run");
+        context.printer.line("to see the chart's changes once the cluster exists: playctl up --dry-run");
     }
     Ok(planned.runs)
 }
@@ -191,11 +189,11 @@ fn by_dockerfile(context: &Context, tar: &Path) -> Result<String, Failure> {
     let here = std::env::current_dir().map_err(|error| Failure::failed(error.to_string()))?;
     let checkout = here.ancestors().find(|folder| folder.join(FILE).is_file()).ok_or_else(|| {
         Failure::usage(format!(
-            "this playctl is no Linux program, so it cannot be the services' image, and there is no {FILE} here to make \
+            "this playctl is not a Linux program, so it cannot be the services' image, and there is no {FILE} here to make \
              one; run it in the checkout, or name an image that the nodes can fetch: playctl up --image NAME:TAG"
         ))
     })?;
-    let why = "this playctl is no Linux program, so the services' image is built by the Dockerfile";
+    let why = "this playctl is not a Linux program, so the services' image is built by the Dockerfile";
     context.printer.note(&format!("note: {why} (minutes); --image NAME:TAG takes one that exists"));
     let file = checkout.join(FILE);
     for arguments in [
@@ -257,7 +255,7 @@ pub(crate) fn open(context: &Context, minikube: &Minikube, args: &ProfileArgs) -
 pub(crate) fn say_where_the_dashboard_is(context: &Context, minikube: &Minikube, args: &ProfileArgs) {
     if args.kubernetes_dashboard {
         let kept = minikube.kept(Keep::Dashboard);
-        let place = || format!("comes up; its address will be in {}", kept.log().display());
+        let place = || format!("is starting; its address will be in {}", kept.log().display());
         context.printer.line(&format!("Kubernetes' dashboard: {}", kept.address().unwrap_or_else(place)));
     }
 }
@@ -282,7 +280,7 @@ fn may_route(context: &Context, minikube: &Minikube) -> Result<(), Failure> {
         return Ok(());
     }
     context.printer.progress().clear();
-    context.printer.note("minikube's tunnel adds a route to the cluster, which takes sudo:");
+    context.printer.note("minikube's tunnel adds a route to the cluster, which requires sudo:");
     if sudo(&["-v"], Stdio::inherit()) {
         return Ok(());
     }
@@ -290,8 +288,8 @@ fn may_route(context: &Context, minikube: &Minikube) -> Result<(), Failure> {
     Err(Failure::new(
         exit::BRING_UP_FAILED,
         format!(
-            "without sudo there is no route to the cluster's services; let somebody who may run this beside it: minikube \
-             tunnel --profile {profile}, and begin again with: playctl up --no-tunnel"
+            "without sudo there is no route to the cluster's services; have someone who may use sudo run: minikube \
+             tunnel --profile {profile}, and start again with: playctl up --no-tunnel"
         ),
     ))
 }

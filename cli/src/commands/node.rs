@@ -8,17 +8,17 @@ use platform::{
 
 use crate::{context::Context, failure::Outcome, platform_source};
 
-/// Add a node to a running platform, or take one away
+/// Add a node to a running platform, or remove one
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  playctl node add                          here: one gateway more
-  playctl --target minikube node add        one machine more
-  playctl --target minikube node remove     the one that was added last
+  playctl node add                          locally: one more gateway
+  playctl --target minikube node add        one more machine
+  playctl --target minikube node remove     the one added last
   playctl --target minikube node remove playground-m02
 
-What runs on every node follows onto a new one. A node that goes is drained
-first; what is connected through its own gateway is cut off when it goes.")]
+Everything that runs on every node starts on a new one, too. A removed node is
+drained first; connections through its own gateway are cut when it goes.")]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -30,7 +30,7 @@ enum Command {
     Remove(RemoveArgs),
 }
 
-/// Add a node, and wait until it takes replicas
+/// Add a node and wait until it accepts replicas
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -38,14 +38,14 @@ Examples:
   playctl --target minikube node add")]
 struct AddArgs {}
 
-/// Drain a node and take it away
+/// Drain a node and remove it
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   playctl node remove
   playctl --target minikube node remove playground-m02")]
 struct RemoveArgs {
-    /// Which one; default: the one that came last
+    /// The node; default: the one added last
     #[arg(value_name = "NAME")]
     name: Option<String>,
 }

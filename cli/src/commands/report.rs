@@ -17,7 +17,7 @@ use crate::{
     output_files, platform_source, run_file,
 };
 
-/// Show a recorded run: its time line, or a page that can be sent
+/// Show a recorded run, as a time line or as a self-contained page
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -29,25 +29,25 @@ Examples:
   playctl load tcp-10k --output jsonl | playctl report - --html - > run.html
                                                `-` is standard input or output
   playctl watch --from-start --output jsonl > watched.jsonl
-                                               a platform's life is a run, too
+                                               a platform's history is a run, too
 
-Lines that are no events are left out, counted and said. Of a run that was cut
-off, the test cases are those that are known, and one more with an error. The
-exit status is 0 if the report could be made, whatever the run came to.")]
+Lines that are not events are skipped, and their number is reported. If a run
+was cut off, its known test cases are written, and one more with an error. The
+exit status is 0 if the report could be made, whatever the run's result.")]
 pub(crate) struct Args {
-    /// The run: what `--output jsonl` of load, demo or watch printed; `-` reads standard input
+    /// The run: output of load, demo or watch with `--output jsonl`; `-` reads standard input
     #[arg(value_name = "RUN.jsonl")]
     run: PathBuf,
-    /// Write it as a page: one file, with everything in it; `-` is standard output, here and below
+    /// Write a self-contained HTML page; `-` is standard output, here and below
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// A second run, shown beside the first
+    /// A second run to show beside the first
     #[arg(long, value_name = "OTHER.jsonl", requires = "html")]
     compare: Option<PathBuf>,
-    /// Write a picture of the run
+    /// Write an SVG picture of the run
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    /// Write the expectations as test cases
+    /// Write the expectations as JUnit test cases
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 }
@@ -80,7 +80,7 @@ struct Run {
 /// The most actions that are told as not done, and the most expectations of a run without a summary.
 const NOT_DONE_MAX: usize = 1_000;
 
-const CUT_OFF: &str = "the recording ends before the load did: what was expected of the rest is not known";
+const CUT_OFF: &str = "the recording ends before the load did: the remaining expectations are unknown";
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     context.global.refuse_platform("RUN.jsonl")?;
@@ -192,7 +192,7 @@ impl Run {
         let Some(name) = self.summary.as_ref().map(|summary| &summary.plan.name).or(self.load.as_ref())
         else {
             return Err(Failure::failed(format!(
-                "{} has no load, so nothing was expected of it that could be a test case",
+                "{} has no load, so it has no expectations to write as test cases",
                 run_file::name(path)
             )));
         };

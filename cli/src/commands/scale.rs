@@ -5,20 +5,20 @@ use platform::{Target, TargetError, exit, target::Scaled};
 
 use crate::{context::Context, failure::Outcome, platform_source, results};
 
-/// Set a service's replicas, like kubectl scale
+/// Set a service's number of replicas, like kubectl scale
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   playctl scale tcp 3
-  playctl scale tcp 0        none, and no autoscaling until it is scaled again
+  playctl scale tcp 0        none, and no autoscaling until scaled up again
 
-Replicas that go are drained: their clients get a notice and come back
-elsewhere. An autoscaler continues from the new number at its next sync, within
-its bounds; 0 switches it off.")]
+Removed replicas are drained: their clients get a notice and reconnect
+elsewhere. The autoscaler continues from the new number at its next sync, within
+its bounds; 0 disables it.")]
 pub(crate) struct Args {
     /// The service, such as tcp
     service: String,
-    /// How many replicas it shall have
+    /// The number of replicas
     replicas: u32,
 }
 
@@ -56,22 +56,22 @@ pub(crate) fn in_words(result: &results::Scale) -> Vec<String> {
     let results::Scale { service, scaled, next_sync_in_ms, pending } = result;
     let Scaled { from, to, autoscaled } = *scaled;
     let done =
-        if from == to { format!("{service} has {to} already") } else { format!("{service} {from} → {to}") };
+        if from == to { format!("{service} already has {to}") } else { format!("{service} {from} → {to}") };
     let mut lines = vec![done];
     match pending {
         0 => {}
-        1 => lines.push("1 is pending: no place on this platform; it starts when others are gone".to_owned()),
+        1 => lines.push("1 is pending: no room on this platform; it starts when others are gone".to_owned()),
         many => lines
-            .push(format!("{many} are pending: no place on this platform; they start when others are gone")),
+            .push(format!("{many} are pending: no room on this platform; they start when others are gone")),
     }
     let sync = next_sync_in_ms.map_or_else(
         || "its next sync".to_owned(),
         |ms| format!("its next sync, in {} s", ms.div_ceil(1000)),
     );
     lines.extend(autoscaled.map(|(min, max)| match to {
-        0 => format!("its autoscaler ({min} to {max}) does nothing while it has 0; on again: playctl scale {service} {min}"),
-        to if to > max => format!("its autoscaler allows {max} at most: back to {max} at {sync}"),
-        to if to < min => format!("its autoscaler wants {min} at least: up to {min} at {sync}"),
+        0 => format!("its autoscaler ({min} to {max}) does nothing at 0 replicas; to re-enable it: playctl scale {service} {min}"),
+        to if to > max => format!("its autoscaler allows at most {max}: back to {max} at {sync}"),
+        to if to < min => format!("its autoscaler wants at least {min}: up to {min} at {sync}"),
         to => format!("its autoscaler ({min} to {max}) continues from {to} and may change it at {sync}"),
     }));
     lines
@@ -93,12 +93,12 @@ mod tests {
             .join("\n")
         };
         assert_eq!(said(3, None, 0), "tcp 1 → 3");
-        assert_eq!(said(1, None, 0), "tcp has 1 already");
+        assert_eq!(said(1, None, 0), "tcp already has 1");
         let bounds = Some((2, 5));
         for (to, words) in [
             (9, "back to 5 at its next sync, in 9 s"),
             (1, "up to 2 at its next sync, in 9 s"),
-            (0, "on again: playctl scale tcp 2"),
+            (0, "to re-enable it: playctl scale tcp 2"),
             (4, "continues from 4 and may change it at its next sync, in 9 s"),
         ] {
             assert!(said(to, bounds, 0).contains(words), "{}", said(to, bounds, 0));

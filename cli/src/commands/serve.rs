@@ -23,7 +23,7 @@ Examples:
   KAFKA_BROKERS=127.0.0.1:9092 \\
     ELASTICSEARCH_ENDPOINT=http://127.0.0.1:9200 playctl serve logger
 
-A backend that is not configured or not reachable degrades the commands that need it and nothing else.")]
+If a backend is not configured or unreachable, only the commands that need it fail.")]
 pub(crate) struct Args {
     #[command(subcommand)]
     request: Request,

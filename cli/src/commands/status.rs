@@ -19,7 +19,7 @@ use crate::{
     table::{self, Column, wrapped},
 };
 
-/// Show what runs, where it listens and what the autoscaler last decided
+/// Show what is running, where it listens, and the autoscaler's last decision
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -156,7 +156,7 @@ fn service_lines(
     let resting = service.replicas.iter().filter(|replica| !replica.traffic.is_active());
     let resting: Vec<&str> = resting.map(|replica| replica.name.as_str()).collect();
     if !resting.is_empty() {
-        let text = format!("  inactive (no new connections, those they have stay): {}", resting.join(", "));
+        let text = format!("  inactive (no new connections; existing ones stay): {}", resting.join(", "));
         lines.extend(wrapped(&text, width));
     }
     for replica in &service.replicas {
@@ -174,13 +174,13 @@ fn remarks(service: &ServiceSnapshot) -> String {
     }
     if service.set_by_hand {
         remarks.push_str(match &service.autoscaler {
-            Some(_) if service.desired == 0 => " (set by hand; the autoscaler is off while it has 0)",
+            Some(_) if service.desired == 0 => " (set by hand; the autoscaler is off at 0)",
             Some(_) => " (set by hand; the autoscaler continues from there)",
             None => " (set by hand)",
         });
     }
     if service.pending > 0 {
-        let _ = write!(remarks, " ({} pending: no place for more on this platform)", service.pending);
+        let _ = write!(remarks, " ({} pending: no room for more on this platform)", service.pending);
     }
     remarks
 }
@@ -347,7 +347,7 @@ mod tests {
         assert!(!render(&snapshot, "", now, 200).join("\n").contains("inactive"));
         snapshot.services[0].replicas[0].traffic = platform::target::Traffic::Inactive;
         let text = render(&snapshot, "", now, 200).join("\n");
-        assert!(text.contains("inactive (no new connections, those they have stay): tcp-0\n"), "{text}");
+        assert!(text.contains("inactive (no new connections; existing ones stay): tcp-0\n"), "{text}");
     }
 
     #[test]

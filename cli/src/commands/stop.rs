@@ -7,7 +7,7 @@ use platform::{
 
 use crate::{context::Context, failure::Outcome, platform_source};
 
-/// Stop a service or a part until it is started again, to see what its absence does
+/// Stop a service or a part until you start it again
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -17,12 +17,12 @@ Examples:
 
 For one replica: playctl drain, or playctl kill --no-restart.")]
 pub(crate) struct StopArgs {
-    /// Which one
+    /// The service, replica or part
     #[arg(value_name = "SERVICE|PART")]
     what: Subject,
 }
 
-/// Start what was stopped, or what was killed with --no-restart
+/// Start what was stopped, or killed with --no-restart
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -30,13 +30,13 @@ Examples:
   playctl start tcp
   playctl start tcp/tcp-1          one that was killed with --no-restart")]
 pub(crate) struct StartArgs {
-    /// Which one
+    /// The service, replica or part
     #[arg(value_name = "SERVICE|PART|SERVICE/REPLICA")]
     what: Subject,
 }
 
-/// Tell one replica to end in order, as deleting its pod does: no new connections, a notice to its clients, its grace
-/// period. Another replica takes its place
+/// Shut one replica down gracefully, as deleting its pod does: no new connections, a notice to its clients, its grace
+/// period. Another replica replaces it
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -44,7 +44,7 @@ Examples:
   playctl drain tcp/fullest        the one with the most connections
   playctl drain gateway/node-0")]
 pub(crate) struct DrainArgs {
-    /// Which one
+    /// The service, replica or part
     #[arg(value_name = "SERVICE[/REPLICA]")]
     what: Subject,
 }
@@ -55,7 +55,7 @@ pub(crate) fn stop(context: &Context, args: &StopArgs) -> Outcome {
     let line = if *was_running {
         format!("stopped {name}; it stays down until: playctl start {name}")
     } else {
-        format!("{name} was stopped already; it stays down until: playctl start {name}")
+        format!("{name} was already stopped; it stays down until: playctl start {name}")
     };
     context.printer.line(&line);
     context.printer.document(&stopped);

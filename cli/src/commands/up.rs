@@ -31,15 +31,15 @@ Examples:
   playctl up -f my-values.yaml --set tcp.autoscaling.maxReplicas=3
   playctl --platform blue up --nodes 3
   playctl up --with kafka,memcached            real servers, not embedded ones
-  playctl up --with kafka=127.0.0.1:9092       one that runs already
+  playctl up --with kafka=127.0.0.1:9092       one that is already running
   playctl up --gateway haproxy
-  playctl up --target cluster -f production    a preset of the chart, by helm
+  playctl up --target cluster -f production    a chart preset, through helm
   playctl up --target cluster -n chat -f production --image reg.io/playctl:1
   playctl up --target cluster -f production --dry-run   what would change
-  playctl up --target minikube --nodes 3       a cluster of its own by minikube
-  playctl up --target cluster -f minikube --argocd       by Argo CD, from origin
+  playctl up --target minikube --nodes 3       in a minikube cluster of its own
+  playctl up --target cluster -f minikube --argocd     through Argo CD
 
-A second `up` changes nothing, or applies what changed. Values are merged as Helm does.")]
+A second `up` applies only what changed. Values are merged as Helm merges them.")]
 pub(crate) struct Args {
     #[command(flatten)]
     pub bring_up: BringUp,
@@ -54,26 +54,26 @@ pub(crate) struct Args {
 /// What is brought up.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct BringUp {
-    /// A values file, or a preset of the chart such as minikube, merged over the chart's own; may be given several times
+    /// A values file, or one of the chart's presets such as minikube, merged over the chart's own; repeatable
     #[arg(long = "values", short = 'f', value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// A value: key=value, with Helm's syntax
+    /// Set a value: key=value, in Helm's syntax
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// The same, always as a string
+    /// Set a value, always as a string
     #[arg(long, value_name = "KEY=VALUE")]
     set_string: Vec<String>,
-    /// A value as JSON: key=JSON
+    /// Set a value as JSON: key=JSON
     #[arg(long, value_name = "KEY=JSON")]
     set_json: Vec<String>,
-    /// The chart to take values from, instead of the built-in one
+    /// Take values from this chart instead of the built-in one
     #[arg(long, value_name = "DIR")]
     chart: Option<PathBuf>,
-    /// Nodes; one gateway runs on each [default: 2]
+    /// Number of nodes; each runs one gateway [default: 2]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
     nodes: Option<u32>,
     /// Real servers in place of embedded parts: kafka, memcached, elasticsearch, prometheus, redis, etcd, cassandra; found on PATH
-    /// or among the testbed's, or where PART=ADDRESS says
+    /// or in the testbed, or already running at ADDRESS
     #[arg(long, value_name = "PART[=ADDRESS],…", value_parser = with::parse)]
     with: Vec<Vec<With>>,
     /// The gateway: our own, or a real proxy from PATH or the testbed
@@ -86,9 +86,9 @@ pub(crate) struct BringUp {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum MetricsFrom {
-    /// The platform looks itself
+    /// The platform reads the kernel
     Kernel,
-    /// A real Prometheus is asked, by the queries that prometheus-adapter serves in a cluster
+    /// A real Prometheus, with the queries that prometheus-adapter uses in a cluster
     Prometheus,
 }
 
@@ -222,9 +222,9 @@ fn in_words(snapshot: &Snapshot, applied: &Applied, was_up: bool, changes: &[Str
     if !was_up {
         lines.push(format!("{} is up after {}", snapshot.platform, in_seconds(applied.took)));
     } else if applied.changes.is_empty() && applied.settings.is_empty() {
-        lines.push(format!("{} is up already; nothing changed", snapshot.platform));
+        lines.push(format!("{} is already up; nothing changed", snapshot.platform));
     } else {
-        lines.push(format!("{} is changed after {}", snapshot.platform, in_seconds(applied.took)));
+        lines.push(format!("{} is updated after {}", snapshot.platform, in_seconds(applied.took)));
     }
     lines.extend_from_slice(changes);
     for service in &snapshot.services {
@@ -282,7 +282,7 @@ fn changes_in_words(applied: &Applied, chart: &Values, stated: &Stated) -> Vec<S
         .collect();
     if taken_back {
         lines.push(
-            "  each up begins with the defaults: what an earlier one was given (--set, -f, --nodes) must be given again"
+            "  every up starts from the defaults: pass the flags of an earlier one (--set, -f, --nodes) again"
                 .to_owned(),
         );
     }
@@ -330,7 +330,7 @@ mod tests {
         assert_eq!(default, json!(5));
         let taken_back = second("tcp.autoscaling.maxReplicas=3", "");
         assert!(taken_back[0].contains("3 → 5  (back to the default)"), "{taken_back:?}");
-        assert!(taken_back[1].contains("must be given again"), "{taken_back:?}");
+        assert!(taken_back[1].contains("every up starts from the defaults"), "{taken_back:?}");
         let stated = second("tcp.autoscaling.maxReplicas=3", "tcp.autoscaling.maxReplicas=5");
         assert_eq!(stated, ["  tcp.autoscaling.maxReplicas  3 → 5"]);
         for nothing in [second("", "tcp.autoscaling.maxReplicas=5"), second("", "tcp.env.NEW=null")] {

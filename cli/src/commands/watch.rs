@@ -33,7 +33,7 @@ Examples:
   playctl watch --target cluster -n chat --hpa chat-server
                                   any autoscaler of a cluster")]
 pub(crate) struct Args {
-    /// Begin with the first event since the platform came up
+    /// Start with the first event since the platform came up
     #[arg(long)]
     from_start: bool,
 }

@@ -202,7 +202,7 @@ fn fields_that_cannot_change_and_objects_of_others_are_named_before_anything_is_
         "metadata": {"name": "tcp", "labels": meta["labels"], "annotations": meta["annotations"]}})]);
     let said = lab.up(&[]).failed(
         4,
-        &["Service", "/tcp cannot become what the chart wants", "clusterIP", "delete service tcp"],
+        &["Service", "/tcp cannot be changed to what the chart wants", "clusterIP", "delete service tcp"],
     );
     assert!(!said.contains("cascade"), "{said}");
     lab.kubectl(&["delete", "service", "tcp"]).ok();
@@ -314,7 +314,7 @@ fn an_up_that_was_killed_is_continued() {
     up.end();
     assert_eq!(lab.status(), "pending-install");
     let ran = lab.up(&[]);
-    assert!(ran.err.contains("revision 1 was interrupted (pending-install): it is continued"), "{ran:?}");
+    assert!(ran.err.contains("revision 1 was interrupted (pending-install): continuing it"), "{ran:?}");
     ran.ok();
     assert_eq!(lab.status(), "deployed");
     assert!(lab.up(&[]).ok().contains("nothing changed"));
@@ -356,7 +356,7 @@ fn a_namespace_that_does_not_end_is_explained() {
     until("the condition", || {
         lab.get("namespace", &lab.namespace)?.to_string().contains("finalizers remaining").then_some(())
     });
-    lab.up(&[]).failed(4, &["has been told to end and does not", "example.com/hold", "finalizers"]);
+    lab.up(&[]).failed(4, &["does not finish terminating", "example.com/hold", "finalizers"]);
     lab.kubectl(&[
         "patch",
         "configmap",

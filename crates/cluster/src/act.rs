@@ -100,7 +100,7 @@ impl Actor<'_> {
         if !restart {
             return unsupported(
                 format!("killing {what} for good"),
-                "its workload puts another pod in its place; scale it down, or stop it",
+                "its workload replaces the pod; scale it down, or stop it",
             );
         }
         let pod = self.pick(what).await?;
@@ -216,7 +216,7 @@ impl Actor<'_> {
         let (Some(metric), Some(selector)) = (metric, selector) else {
             return unsupported(
                 format!("choosing the fullest or emptiest pod of {service}"),
-                "its autoscaler has no metric of pods that would tell; name the pod",
+                "its autoscaler has no pod metric to go by; name the pod",
             );
         };
         let samples = Metrics::new(self.cluster.clone()).of_pods(metric, &selector).await;
@@ -301,7 +301,7 @@ fn whole(what: &Subject) -> Result<&str, TargetError> {
         Pick::Unnamed => Ok(&what.name),
         _ => unsupported(
             format!("stopping or starting {what} alone"),
-            "its workload puts another pod in its place; stop the whole, or drain the pod",
+            "its workload replaces the pod; stop the whole, or drain the pod",
         ),
     }
 }

@@ -101,8 +101,8 @@ impl Environment {
             .or(home.map(Origin::Home))
             .or(in_pod.then_some(Origin::Pod))
             .ok_or_else(|| TargetError::Invalid {
-                message: "no cluster is configured: there is neither --kubeconfig FILE, nor KUBECONFIG, nor \
-                          ~/.kube/config, and this is no pod"
+                message: "no cluster is configured: there is no --kubeconfig FILE, no KUBECONFIG and no \
+                          ~/.kube/config, and this is not a pod"
                     .to_owned(),
             })
     }
@@ -147,12 +147,12 @@ async fn from_file(origin: &Origin, options: &Options) -> Result<(Config, String
         Origin::File(path) | Origin::Home(path) => Kubeconfig::read_from(path),
         _ => Kubeconfig::read(),
     }
-    .map_err(|error| invalid(format!("{origin} is no kubeconfig that can be read: {}", deepest(&error))))?;
+    .map_err(|error| invalid(format!("{origin} is not a readable kubeconfig: {}", deepest(&error))))?;
     let known: Vec<&str> = kubeconfig.contexts.iter().map(|context| context.name.as_str()).collect();
     let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
     let Some(context) = options.context.clone().or_else(|| kubeconfig.current_context.clone()) else {
         return Err(invalid(format!(
-            "{origin} has no current context; choose one by --context, it has: {known}"
+            "{origin} has no current context; choose one with --context; it has: {known}"
         )));
     };
     if !kubeconfig.contexts.iter().any(|one| one.name == context) {
@@ -241,10 +241,10 @@ mod tests {
         let context = |name: &str| Options { context: Some(name.to_owned()), ..Options::default() };
         assert!(
             error(TWO, &Options::default())
-                .contains("no current context; choose one by --context, it has: one, two")
+                .contains("no current context; choose one with --context; it has: one, two")
         );
         assert!(error(TWO, &context("three")).contains("no context three; it has: one, two"));
         assert!(error(TWO, &context("two")).contains("context two"));
-        assert!(error("[", &Options::default()).contains("no kubeconfig"));
+        assert!(error("[", &Options::default()).contains("not a readable kubeconfig"));
     }
 }

@@ -45,10 +45,10 @@ impl Call {
                 "{place} does not accept these credentials; log in again, or choose another --context or --kubeconfig"
             ),
             Some(403) => format!("not allowed at {place}: {what}: {}", self.words()),
-            Some(404) => format!("there is no such thing at {place}: {what}: {}", self.words()),
+            Some(404) => format!("not found at {place}: {what}: {}", self.words()),
             Some(_) => format!("{place} refused {what}: {}", self.words()),
             None => format!(
-                "could not ask {place} for {what}: {}; does the cluster run, and can it be reached from here?",
+                "could not ask {place} for {what}: {}; is the cluster running, and can it be reached from here?",
                 self.words()
             ),
         };

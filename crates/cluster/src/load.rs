@@ -208,7 +208,7 @@ impl LoadJob {
         match deleted {
             Err(call) if call.status() != Some(404) => Err(TargetError::Other {
                 message: format!(
-                    "job {} is left: {}; it ends and goes by itself, or at once by: kubectl delete job {} -n {}",
+                    "job {} is left: {}; it ends and is deleted by itself, or at once with: kubectl delete job {} -n {}",
                     self.name,
                     call.words(),
                     self.name,

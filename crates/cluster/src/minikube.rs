@@ -150,7 +150,7 @@ impl Minikube {
                 let (flags, notes) = settings.flags(machine);
                 started.notes = notes;
                 self.tell(&self.begin().args(&flags), &mut started.notes)?;
-                started.changes.push(format!("minikube profile {} made", self.profile));
+                started.changes.push(format!("minikube profile {} created", self.profile));
             }
             Some(profile) => {
                 if self.usable(&profile)? == State::Stopped {
@@ -176,13 +176,13 @@ impl Minikube {
     pub fn plan(&self, settings: &Settings, machine: Machine) -> Result<Planned> {
         let Some(profile) = self.made()? else {
             let (flags, notes) = settings.flags(machine);
-            let changes = vec![format!("would be run: {}", self.begin().args(flags))];
+            let changes = vec![format!("would run: {}", self.begin().args(flags))];
             return Ok(Planned { changes, notes, runs: false });
         };
         let runs = self.usable(&profile)? == State::Running;
         let mut changes = Vec::new();
         if !runs {
-            changes.push(format!("would be run: {}", self.begin()));
+            changes.push(format!("would run: {}", self.begin()));
         }
         let addons = settings.missing_addons(&profile);
         changes.extend(addons.iter().map(|addon| format!("addon {addon} would be enabled")));
@@ -225,13 +225,13 @@ impl Minikube {
         match (added, new) {
             (Ok(()), Some(name)) => Ok(name),
             (Ok(()), None) => {
-                let what = "it succeeded, and the profile has no new node".to_owned();
+                let what = "it succeeded, but the profile has no new node".to_owned();
                 Err(MinikubeError::Answer { call: call.to_string(), what })
             }
             // Its entry stays behind (kubernetes/minikube#18179), and a later start would trip over it.
             (Err(MinikubeError::Failed(failed)), Some(name)) => Err(MinikubeError::State {
                 what: failed.to_string(),
-                next: format!("what is left of it goes by: playctl node remove {name}"),
+                next: format!("remove what is left of it with: playctl node remove {name}"),
             }),
             (Err(error), _) => Err(error),
         }
@@ -246,7 +246,7 @@ impl Minikube {
         let Some(wanted) = name else {
             return workers.last().map(|name| (*name).to_owned()).ok_or_else(|| {
                 MinikubeError::Usage(format!(
-                    "profile {} has no node that could go: only its control plane is left",
+                    "profile {} has no node that can be removed: only its control plane is left",
                     self.profile
                 ))
             });
@@ -273,7 +273,7 @@ impl Minikube {
         self.run(&call)?;
         let left = self.existing()?.nodes().into_iter().any(|(left, _)| left == name);
         if left {
-            let what = format!("it succeeded, and the profile still has {name}");
+            let what = format!("it succeeded, but the profile still has {name}");
             return Err(MinikubeError::Answer { call: call.to_string(), what });
         }
         Ok(())
@@ -307,7 +307,7 @@ impl Minikube {
             None => Ok(()),
             Some(missing) => Err(MinikubeError::Answer {
                 call: call.to_string(),
-                what: format!("it succeeded, and no node has this {missing}"),
+                what: format!("it succeeded, but no node has this {missing}"),
             }),
         }
     }
@@ -337,7 +337,7 @@ impl Minikube {
         let call = self.call(["delete"]);
         self.tell(&call.clone().args(["--output=json"]), &mut Vec::new())?;
         if self.find()?.is_some() {
-            let what = format!("it succeeded, and profile {} is still there", self.profile);
+            let what = format!("it succeeded, but profile {} is still there", self.profile);
             return Err(MinikubeError::Answer { call: call.to_string(), what });
         }
         Ok(true)
@@ -449,8 +449,8 @@ impl Minikube {
                 format!("continue it with: minikube unpause --profile {name}"),
             ),
             State::Changing => (
-                format!("is {}: another minikube is at it", status.to_lowercase()),
-                format!("wait for that one, or look: minikube status --profile {name}"),
+                format!("is {}: another minikube is working on it", status.to_lowercase()),
+                format!("wait for it, or check: minikube status --profile {name}"),
             ),
             State::Broken => (
                 format!(
@@ -474,8 +474,7 @@ impl Minikube {
         let mut different = settings.differences(profile);
         let nodes = profile.nodes().len();
         if let Some(wanted) = settings.nodes.filter(|wanted| (*wanted as usize) < nodes) {
-            different
-                .push(format!("--nodes {nodes}, not {wanted} (take one away with: playctl node remove)"));
+            different.push(format!("--nodes {nodes}, not {wanted} (remove one with: playctl node remove)"));
         }
         (!different.is_empty()).then(|| {
             format!(

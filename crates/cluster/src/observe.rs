@@ -138,7 +138,7 @@ impl Observer {
         if !self.access.allows("autoscaling", "horizontalpodautoscalers") {
             let missing = self.access.missing(namespace).join("; ");
             return Err(TargetError::Other {
-                message: format!("autoscaler {hpa} cannot be looked at: {missing}"),
+                message: format!("autoscaler {hpa} cannot be inspected: {missing}"),
             });
         }
         if self.world.hpa(hpa).is_some() {
@@ -175,7 +175,7 @@ impl Observer {
                 if self.lost_since.is_none() {
                     self.lost_since = Some(clock::now());
                     let place = &self.cluster.place;
-                    let message = format!("lost the connection to {place}: {words}; trying again");
+                    let message = format!("lost the connection to {place}: {words}; retrying");
                     self.world.warn(now, message);
                 }
             }
@@ -186,7 +186,7 @@ impl Observer {
             }
             Incoming::Refused(words) => {
                 if self.refused.insert(stream) {
-                    self.world.warn(now, format!("the API server refuses: {words}; asked again"));
+                    self.world.warn(now, format!("the API server refuses: {words}; retrying"));
                 }
             }
         }
@@ -208,7 +208,7 @@ impl Observer {
         if let Some(since) = self.lost_since.take() {
             let seconds = since.elapsed().as_secs_f64();
             let message = format!(
-                "the API server answers again after {seconds:.1} s; what happened meanwhile is told now"
+                "the API server answers again after {seconds:.1} s; reporting what happened meanwhile"
             );
             self.world.warn(now, message);
         }

@@ -138,9 +138,8 @@ impl ClusterTarget {
     fn minikube(&self, what: &str) -> Result<&Minikube, TargetError> {
         self.minikube.as_ref().ok_or_else(|| TargetError::Unsupported {
             what: format!("{what} a node of this cluster"),
-            why: "its machines belong to its operator, who adds and removes them; a node that is there can be cordoned \
-                  and emptied (playctl drain node/NAME) and taken back (playctl start node/NAME), and with --target \
-                  minikube nodes come and go by playctl node"
+            why: "its machines belong to its operator, who adds and removes them; an existing node can be cordoned \
+                  and drained (playctl drain node/NAME) and uncordoned (playctl start node/NAME), and with --target minikube playctl node adds and removes nodes"
                 .to_owned(),
         })
     }
@@ -257,7 +256,7 @@ impl Target for ClusterTarget {
         if from != EventsFrom::Now {
             return Err(TargetError::Unsupported {
                 what: "events from the beginning".to_owned(),
-                why: "nobody records them in a cluster; they begin when somebody watches".to_owned(),
+                why: "a cluster does not record them; they begin when somebody watches".to_owned(),
             });
         }
         let observer = self.wait(self.observer())?;

@@ -8,7 +8,7 @@
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(
-    "a platform on this machine takes Linux's own: 127.0.0.0/8 as a whole, sock_diag, pidfd, the parent-death signal"
+    "a platform on this machine needs Linux: the whole of 127.0.0.0/8, sock_diag, pidfd, the parent-death signal"
 );
 
 pub mod child;

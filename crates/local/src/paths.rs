@@ -197,7 +197,7 @@ pub(crate) fn open_regular(options: &mut fs::OpenOptions, path: &Path) -> io::Re
 
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let refused = || {
-        let message = format!("{} is no regular file; remove it", path.display());
+        let message = format!("{} is not a regular file; remove it", path.display());
         io::Error::new(io::ErrorKind::InvalidInput, message)
     };
     let file = options.custom_flags(flags.bits().cast_signed()).open(path).map_err(|error| {

@@ -56,7 +56,7 @@ pub(crate) enum NotFound {
     Nowhere { program: Program, testbed: PathBuf },
     #[error("{} is at {}, and needs java, which is not on PATH; to get it: apt-get install openjdk-17-jre-headless", program.name(), home.display())]
     NoJava { program: Program, home: PathBuf },
-    #[error("{} at {} does not say its version: {why}", program.name(), path.display())]
+    #[error("{} at {} does not report its version: {why}", program.name(), path.display())]
     NoVersion { program: Program, path: PathBuf, why: String },
 }
 

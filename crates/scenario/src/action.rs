@@ -172,7 +172,7 @@ impl Action {
             _ => return Ok(()),
         };
         if !matches!(place.protocol, Protocol::Tcp | Protocol::Ws) {
-            let expected = "protocol tcp or ws: others have no users who come and go".to_owned();
+            let expected = "protocol tcp or ws: other protocols have no users who come and go".to_owned();
             return Err(Wrong { key: "do", value: self.verb.name().into(), expected });
         }
         match of {

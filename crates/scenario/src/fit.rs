@@ -94,7 +94,7 @@ impl Scenario {
                 (Some(_), _) => None,
             };
             let Some(reason) = reason else { return true };
-            words.push(format!("`{expectation}` cannot come true and is left out: {reason}"));
+            words.push(format!("`{expectation}` cannot be met and is left out: {reason}"));
             false
         });
         words
@@ -204,7 +204,7 @@ fn is_replica(service: &ServiceSnapshot, name: &str) -> Result<(), String> {
     }
     let all: Vec<&str> = names().collect();
     Err(format!(
-        "{}/{name} is no replica{} (there are: {})",
+        "{}/{name} is not a replica{} (there are: {})",
         service.name,
         hint(name, names()),
         all.join(", ")

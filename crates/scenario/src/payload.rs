@@ -8,7 +8,7 @@ pub struct Payload(Vec<u8>);
 
 /// Why a text is no payload.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(r"`{0}` is no escape; there are \n, \r, \t, \0, \xNN and \\ (a backslash itself)")]
+#[error(r"`{0}` is not an escape; there are \n, \r, \t, \0, \xNN and \\ (a backslash itself)")]
 pub struct PayloadError(String);
 
 impl Payload {

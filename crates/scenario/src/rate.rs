@@ -76,7 +76,7 @@ impl FromStr for Rate {
             None => (1.0, time(text)?),
             Some((count, per)) => {
                 let count = number::parse(count)
-                    .ok_or_else(|| wrong("before the `/` a number is expected".to_owned()))?;
+                    .ok_or_else(|| wrong("expected a number before the `/`".to_owned()))?;
                 let per = per.trim();
                 // `200/s`, `60/m`, `10/500ms`.
                 let unit_alone = per.starts_with(|first: char| first.is_ascii_alphabetic());

@@ -36,7 +36,7 @@ pub(crate) fn registered(registered: &Registered) -> Vec<String> {
     let Registered { repo, revision, commit, applications, .. } = registered;
     let at = commit.as_ref().map_or_else(String::new, |commit| format!(" ({})", short(commit)));
     let verb =
-        if registered.is_unchanged() { "was registered already; nothing changed" } else { "is registered" };
+        if registered.is_unchanged() { "is already registered; nothing changed" } else { "is registered" };
     let mut lines = vec![format!("{repo} at {revision}{at} {verb}")];
     if !applications.is_empty() {
         lines.push(format!("applications: {}", applications.join(", ")));
@@ -50,7 +50,7 @@ pub(crate) fn synced(synced: &Synced) -> Vec<String> {
     let Synced { application, phase, message, revision, resources, prune_skipped, health, unhealthy, .. } =
         synced;
     if phase == "Running" {
-        return vec![format!("{application}: the sync is started; see: playctl argocd status")];
+        return vec![format!("{application}: sync started; see: playctl argocd status")];
     }
     let at = revision.as_ref().map_or_else(String::new, |revision| format!(" at {}", short(revision)));
     let mut lines =
@@ -58,7 +58,7 @@ pub(crate) fn synced(synced: &Synced) -> Vec<String> {
     if !prune_skipped.is_empty() {
         let count = prune_skipped.len();
         lines.push(format!(
-            "  {count} left the repository and are still there; delete them: playctl argocd sync --prune"
+            "  {count} are no longer in the repository but still in the cluster; delete them: playctl argocd sync --prune"
         ));
         lines.extend(listed(prune_skipped.iter().map(|one| format!("    {one}"))));
     }
@@ -105,7 +105,7 @@ fn of_application(application: &ApplicationStatus) -> Vec<String> {
     ];
     lines.extend(application.conditions.iter().map(|one| format!("  PROBLEM: {one}")));
     let differing = sync.out_of_sync.iter().map(|one| {
-        let left = if sync.to_prune.contains(one) { ", left the repository" } else { "" };
+        let left = if sync.to_prune.contains(one) { ", no longer in the repository" } else { "" };
         format!("  out of sync: {one}{left}")
     });
     lines.extend(listed(differing));
@@ -124,11 +124,11 @@ fn of_application(application: &ApplicationStatus) -> Vec<String> {
 
 fn way_of_syncing(application: &ApplicationStatus) -> &'static str {
     match (application.auto_sync, application.prune, application.self_heal) {
-        (false, ..) => "synced by command: playctl argocd sync",
-        (true, false, false) => "synced by Argo CD itself",
-        (true, true, false) => "synced and pruned by Argo CD itself",
-        (true, false, true) => "synced by Argo CD itself, also after a change by hand",
-        (true, true, true) => "synced and pruned by Argo CD itself, also after a change by hand",
+        (false, ..) => "synced manually: playctl argocd sync",
+        (true, false, false) => "synced automatically",
+        (true, true, false) => "synced and pruned automatically",
+        (true, false, true) => "synced automatically, also after manual changes",
+        (true, true, true) => "synced and pruned automatically, also after manual changes",
     }
 }
 
@@ -156,15 +156,17 @@ pub(super) fn differences(all: &[Differences]) -> Vec<String> {
     for one in all {
         let Differences { application, with, objects, differences, notes } = one;
         match differences.len() {
-            0 => lines.push(format!("{application}: {objects} objects are as in {with}")),
-            count => lines.push(format!("{application}: {count} of {objects} objects are not as in {with}")),
+            0 => lines.push(format!("{application}: {objects} objects match {with}")),
+            count => lines.push(format!("{application}: {count} of {objects} objects differ from {with}")),
         }
         lines.extend(notes.iter().map(|note| format!("  note: {note}")));
         for difference in differences {
             match difference {
                 Difference::Create { resource } => lines.push(format!("+ {resource}")),
                 Difference::Prune { resource } => {
-                    lines.push(format!("- {resource}: left the repository; a sync with --prune deletes it"));
+                    lines.push(format!(
+                        "- {resource}: no longer in the repository; a sync with --prune deletes it"
+                    ));
                 }
                 Difference::Refused { resource, message } => {
                     lines.push(format!("! {resource}: the API server refuses it: {message}"));
@@ -216,9 +218,9 @@ fn shown(value: Option<&Value>) -> String {
 pub(super) fn removed(removed: &Removed) -> Vec<String> {
     let mut lines: Vec<String> = removed.removed.iter().map(|one| format!("removed {one}")).collect();
     lines.push(if removed.kept_objects {
-        "what the applications made keeps running; nobody looks after it any more".to_owned()
+        "the applications' objects keep running, unmanaged".to_owned()
     } else {
-        "what the applications made is gone, too; the release's namespace and its Secrets stay".to_owned()
+        "the applications' objects are gone, too; the release's namespace and its Secrets stay".to_owned()
     });
     lines
 }
@@ -326,12 +328,12 @@ mod tests {
             for word in [
                 "playground: OutOfSync, Progressing",
                 "PROBLEM: SyncError",
-                "c0, left the repository",
+                "c0, no longer in the repository",
                 "and 2 more",
                 "0 of 1 available",
                 "by Argo CD: Failed",
                 "Service playground/udp: refused",
-                "synced and pruned by Argo CD itself",
+                "synced and pruned automatically",
             ] {
                 assert!(text.contains(word), "{word} is missing in {text}");
             }

@@ -138,7 +138,7 @@ impl OwnHands {
         let replicas = servers.flat_map(|service| &service.replicas);
         let mut ready = replicas.filter(|replica| replica.phase == ReplicaPhase::Ready);
         let address = ready.find_map(|replica| replica.address.as_ref());
-        sessions_at(address.ok_or_else(|| format!("no replica of {WS} is ready to tell who is connected"))?)
+        sessions_at(address.ok_or_else(|| format!("no replica of {WS} is ready to report who is connected"))?)
     }
 
     /// Tells the client of this platform that simulates users.
@@ -171,7 +171,7 @@ impl Hands for OwnHands {
 
     fn users(&self, service: &str, replica: &str) -> Result<Vec<String>, String> {
         if service != WS {
-            return Err(format!("{service} does not tell who its users are"));
+            return Err(format!("{service} does not report its users"));
         }
         let snapshot = self.target.snapshot().map_err(|error| error.to_string())?;
         let of_service = snapshot.services.iter().find(|known| known.name == service);
@@ -202,8 +202,7 @@ fn sessions_at(server: &HostPort) -> Result<Vec<Session>, String> {
     if !answer.is_success() {
         return Err(format!("{url} answered {}: {}", answer.status, answer.body.trim()));
     }
-    serde_json::from_str(&answer.body)
-        .map_err(|_| format!("{url} answered something else than a list of sessions"))
+    serde_json::from_str(&answer.body).map_err(|_| format!("{url} did not answer with a list of sessions"))
 }
 
 fn listed(names: &[String]) -> String {

@@ -123,7 +123,7 @@ pub(super) fn tell(stage: &Stage, selection: &str, events: EventStream) -> Resul
                 }
             }
         }
-        stage.note("The platform is gone; this is what was seen of it.");
+        stage.note("The platform is gone; this is its history.");
     })
 }
 

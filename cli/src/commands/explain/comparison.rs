@@ -58,11 +58,11 @@ impl Comparison {
         let wants = if is_active(&self.reported) {
             format!("wants {desired}")
         } else {
-            "inactive: its wanted number means nothing".to_owned()
+            "inactive: its desired number means nothing".to_owned()
         };
         let mut lines = vec![
             String::new(),
-            "what the cluster's own controller last wrote down".to_owned(),
+            "what the cluster's own controller last reported".to_owned(),
             format!("  replicas: {current}, {wants}; {scaled}"),
         ];
         lines.extend(metrics.iter().map(|metric| format!("  {metric}")));
@@ -74,10 +74,10 @@ impl Comparison {
         lines.extend(unread.iter().map(|metric| format!("  NOT READ HERE: {metric}")));
         lines.extend(self.differences.iter().map(|difference| format!("  DIFFERENT: {difference}")));
         let last = match (self.differences.is_empty(), self.scaled_meanwhile) {
-            (true, _) => "  our engine, looking now, agrees",
-            (false, true) => "  (it scaled while we looked: ask again)",
+            (true, _) => "  our engine, run now, agrees",
+            (false, true) => "  (it scaled meanwhile: run this again)",
             (false, false) => {
-                "  (it may have looked at earlier values, and remembers what nobody else can read)"
+                "  (it may have used earlier values, and it keeps state that nobody else can read)"
             }
         };
         lines.push(last.to_owned());
@@ -121,7 +121,7 @@ mod tests {
         let agrees = Comparison::of(&explanation(), reported(2, "DesiredWithinRange"));
         assert_eq!(agrees.differences, Vec::<String>::new());
         let agrees = agrees.lines().join("\n");
-        assert!(agrees.ends_with("our engine, looking now, agrees"), "{agrees}");
+        assert!(agrees.ends_with("our engine, run now, agrees"), "{agrees}");
         let differs = Comparison::of(&explanation(), reported(1, "TooManyReplicas")).lines().join("\n");
         for words in [
             "it wants 1, our engine wants 2",
@@ -130,16 +130,16 @@ mod tests {
         ] {
             assert!(differs.contains(words), "{words} is missing in {differs}");
         }
-        assert!(differs.ends_with("remembers what nobody else can read)"), "{differs}");
+        assert!(differs.ends_with("keeps state that nobody else can read)"), "{differs}");
         // As one that has never had a value.
         let mut inactive = reported(0, "DesiredWithinRange");
         let no_value = ["False", "FailedGetResourceMetric", "words"].map(str::to_owned);
         inactive.conditions.insert("ScalingActive".to_owned(), no_value);
         let inactive = Comparison::of(&explanation(), inactive).lines().join("\n");
-        assert!(inactive.contains("inactive: its wanted number means nothing"), "{inactive}");
+        assert!(inactive.contains("inactive: its desired number means nothing"), "{inactive}");
         let now = "2026-11-28T09:00:00Z".parse().ok();
         let just_now = Reported { last_scale: now, ..reported(1, "TooManyReplicas") };
         let differs = Comparison::of(&explanation(), just_now).lines().join("\n");
-        assert!(differs.ends_with("(it scaled while we looked: ask again)"), "{differs}");
+        assert!(differs.ends_with("(it scaled meanwhile: run this again)"), "{differs}");
     }
 }

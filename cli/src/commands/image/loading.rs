@@ -100,7 +100,7 @@ impl<'a> Loader<'a> {
         let is_missing = |reference: &&Reference| !engine.finds(&listed, reference, &saved.digests);
         if let Some(missing) = saved.references.iter().find(is_missing) {
             return Err(Failure::failed(format!(
-                "{call} succeeded, and yet {engine} does not have this {missing}; look at what it has: {list}"
+                "{call} succeeded, but {engine} does not have this {missing}; list what it has: {list}"
             )));
         }
         let references = saved.references.iter().map(ToString::to_string).collect();

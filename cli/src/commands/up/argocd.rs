@@ -21,7 +21,7 @@ const TIMEOUT: Duration = Duration::from_mins(10);
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Options of up --argocd")]
 pub(crate) struct ArgoUp {
-    /// By Argo CD, from a repository; Argo CD is installed if there is none
+    /// Deploy through Argo CD, from a repository; installs Argo CD if there is none
     #[arg(long)]
     pub(super) argocd: bool,
     /// The repository with argocd/ and helm-chart/; default: the checkout's origin
@@ -30,10 +30,10 @@ pub(crate) struct ArgoUp {
     /// Branch, tag or commit; default: the checkout's, or HEAD with --repo
     #[arg(long, value_name = "REV", requires = "argocd")]
     revision: Option<String>,
-    /// A private key that opens the repository; Argo CD keeps it in a Secret
+    /// A private key for the repository; Argo CD keeps it in a Secret
     #[arg(long, value_name = "FILE", requires = "argocd")]
     ssh_key_file: Option<PathBuf>,
-    /// Argo CD's install manifest; default: the official one of the release that is tested
+    /// Argo CD's install manifest; default: the official one of the tested release
     #[arg(long, value_name = "FILE|URL", requires = "argocd")]
     argocd_manifest: Option<String>,
 }
@@ -106,14 +106,14 @@ fn not_up(error: TargetError) -> TargetError {
 fn wanted(args: &ArgoUp, bring_up: &BringUp, cluster: &ClusterUp) -> Result<Register, Failure> {
     for (given, flag, instead) in [
         (bring_up.nodes.is_some(), "--nodes", "a cluster has its own nodes"),
-        (!bring_up.with.is_empty(), "--with", "servers of this machine are not for a cluster"),
+        (!bring_up.with.is_empty(), "--with", "a cluster cannot use servers of this machine"),
         (bring_up.chart.is_some(), "--chart", "the chart comes from the repository"),
         (!bring_up.set_json.is_empty(), "--set-json", "Argo CD takes single values: --set"),
         (cluster.dry_run, "--dry-run", "see what would change with: playctl argocd diff"),
         (cluster.ignore_capacity, "--ignore-capacity", "Argo CD does not look at the nodes' room"),
     ] {
         if given {
-            return Err(Failure::usage(format!("{flag} does not go with --argocd; {instead}")));
+            return Err(Failure::usage(format!("{flag} cannot be used with --argocd; {instead}")));
         }
     }
     let source = bring_up.source();
@@ -151,7 +151,7 @@ fn preset(file: &std::path::Path) -> Result<String, Failure> {
     match file.to_str().filter(is_name) {
         Some(name) => Ok(format!("values-{name}.yaml")),
         None => Err(Failure::usage(format!(
-            "--values {} does not go with --argocd, which takes values files from the repository; name a preset of its \
+            "--values {} cannot be used with --argocd, which takes values files from the repository; name a preset of its \
              helm-chart/, such as minikube, or push the file and name it with: playctl argocd register --presets",
             file.display()
         ))),

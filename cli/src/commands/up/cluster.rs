@@ -23,19 +23,19 @@ const LONGEST: usize = 60;
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Options of up --target cluster")]
 pub(crate) struct ClusterUp {
-    /// Show every change, and change nothing
+    /// Show what would change, and change nothing
     #[arg(long)]
     pub(super) dry_run: bool,
-    /// The image of our services; default: the chart's, which `image load` puts into the cluster
+    /// The services' image; default: the chart's, which `image load` loads into the cluster
     #[arg(long, value_name = "NAME:TAG")]
     pub(super) image: Option<String>,
-    /// How long everything may take to become ready [default: 5m]
+    /// How long to wait until everything is ready [default: 5m]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub(super) timeout: Option<Duration>,
-    /// Make objects that are there already, and not Helm's, this release's
+    /// Adopt existing objects that Helm does not manage into this release
     #[arg(long)]
     pub(super) take_ownership: bool,
-    /// Go on although nodes lack room, for clusters that add nodes by themselves
+    /// Continue even if the nodes lack room, for clusters that add nodes automatically
     #[arg(long)]
     pub(super) ignore_capacity: bool,
 }
@@ -67,7 +67,7 @@ pub(crate) fn wanted(bring_up: &BringUp, args: &ClusterUp) -> Result<Wanted, Fai
     }
     if !bring_up.with.is_empty() {
         return Err(Failure::usage(
-            "--with: servers of this machine are not for a cluster; the chart has its own, and others go by --set, such as \
+            "--with: a cluster cannot use servers of this machine; the chart has its own, and others go by --set, such as \
              kafka.brokers=HOST:PORT",
         ));
     }
@@ -156,9 +156,9 @@ fn outcome(installed: &Installed) -> Vec<String> {
     let Installed { plan, pods, endpoints, notes, took } = installed;
     let place = format!("{} in namespace {}", plan.release, plan.namespace);
     let mut lines = vec![match plan.action {
-        Action::Nothing => format!("{place} is up already; nothing changed ({pods} pods ready)"),
+        Action::Nothing => format!("{place} is already up; nothing changed ({pods} pods ready)"),
         Action::Install => format!("{place} is up after {:.1} s: {pods} pods ready", took.as_secs_f64()),
-        _ => format!("{place} is changed after {:.1} s: {pods} pods ready", took.as_secs_f64()),
+        _ => format!("{place} is updated after {:.1} s: {pods} pods ready", took.as_secs_f64()),
     }];
     if plan.action != Action::Install {
         lines.extend(plan.changes.iter().flat_map(change));
@@ -173,8 +173,8 @@ fn in_words(plan: &Plan) -> Vec<String> {
         Action::Install => "would be installed",
         Action::Upgrade => "would be changed",
         Action::Repair => "was left unfinished, and would be continued",
-        Action::Prepare => "lacks what playctl makes itself",
-        Action::Nothing => "is as it should be",
+        Action::Prepare => "lacks objects that playctl creates itself",
+        Action::Nothing => "is up to date",
     };
     let mut lines = vec![format!(
         "{} in namespace {} {action} (context {}, Kubernetes {}, helm {})",
@@ -191,7 +191,7 @@ fn in_words(plan: &Plan) -> Vec<String> {
     ));
     let Requests { pods, cpu_milli, memory_bytes } = plan.requests;
     lines.push(format!(
-        "all in all {pods} pods request {:.2} CPU and {:.0} MiB of memory",
+        "in total, {pods} pods request {:.2} CPU and {:.0} MiB of memory",
         cpu_milli as f64 / 1000.0,
         memory_bytes as f64 / f64::from(1 << 20)
     ));

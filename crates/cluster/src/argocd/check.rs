@@ -40,7 +40,7 @@ pub(super) async fn check(cluster: &Cluster, wanted: &Register, tell: &Tell) -> 
     repository::check_revision(&revision)?;
     let credentials = credentials(cluster, &repo, key.as_ref(), tell).await?;
     if !wanted.check {
-        tell.note(format!("{repo} at {revision} was not looked at: Argo CD will say what is wrong with it"))
+        tell.note(format!("{repo} at {revision} was not checked: Argo CD will report any problem with it"))
             .await;
         return Ok(Checked { repo, revision, commit: None, key, files: None });
     }
@@ -53,7 +53,7 @@ pub(super) async fn check(cluster: &Cluster, wanted: &Register, tell: &Tell) -> 
             Some(files)
         }
         Err(error) => {
-            tell.note(format!("whether the repository has argocd/ and helm-chart/ is not known: {error}"))
+            tell.note(format!("could not check whether the repository has argocd/ and helm-chart/: {error}"))
                 .await;
             None
         }
@@ -104,12 +104,12 @@ async fn credentials(
     if let Some(key) = key {
         if !repository::is_ssh(repo) {
             return invalid(format!(
-                "--ssh-key-file opens no {repo}; expected an address such as git@HOST:PATH"
+                "--ssh-key-file cannot open {repo}; expected an address such as git@HOST:PATH"
             ));
         }
         return match known {
             Known::By(name) if name != repository::SECRET => invalid(format!(
-                "Argo CD has credentials for {repo} already, in Secret {}/{name}; leave out --ssh-key-file, or delete \
+                "Argo CD already has credentials for {repo}, in Secret {}/{name}; leave out --ssh-key-file, or delete \
                  that Secret first",
                 cluster.namespace
             )),
@@ -127,7 +127,7 @@ async fn credentials(
         Known::Nothing => Credentials::None,
         Known::MayNotLook => {
             tell.note(
-                "this account may not list Secrets: whether Argo CD has credentials for the repository is not known",
+                "this account may not list Secrets: cannot tell whether Argo CD has credentials for the repository",
             )
             .await;
             Credentials::Own

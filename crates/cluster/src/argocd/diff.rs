@@ -58,10 +58,7 @@ pub(super) async fn diff(
     let all: Vec<Application> = std::iter::once(ours.root).chain(ours.children).collect();
     let known: Vec<&str> = all.iter().map(Application::name).collect();
     if let Some(unknown) = wanted.applications.iter().find(|name| !known.contains(&name.as_str())) {
-        return invalid(format!(
-            "there is no application {unknown} of ours; there are: {}",
-            known.join(", ")
-        ));
+        return invalid(format!("we have no application {unknown}; there are: {}", known.join(", ")));
     }
     let is_chosen = |one: &&Application| {
         wanted.applications.is_empty() || wanted.applications.iter().any(|name| name == one.name())
@@ -73,8 +70,8 @@ pub(super) async fn diff(
     }
     if !comparer.denied.is_empty() {
         return failed(format!(
-            "this account may not try out changes at {}: it lacks get or patch on {}. A dry run takes the permissions of the \
-             change itself; docs/argocd.md has a role for it",
+            "this account may not dry-run changes at {}: it lacks get or patch on {}. A dry run needs the same permissions \
+             as the change itself; docs/argocd.md has a role for it",
             cluster.place,
             comparer.denied.into_iter().collect::<Vec<_>>().join(", ")
         ));
@@ -152,7 +149,7 @@ impl<'a> Comparer<'a> {
     async fn compare(&mut self, application: &Application) -> Result<Differences, TargetError> {
         let (folder, with) = self.checkout(application).await?;
         let name = application.name();
-        self.tell.doing(format!("trying out what application {name} wants of {with}")).await;
+        self.tell.doing(format!("dry-running application {name} of {with}")).await;
         let objects = render::objects(application, Path::new(&folder), &self.kubernetes).await?;
         let namespace = &application.spec.destination.namespace;
         let mut differences = Vec::new();
@@ -313,7 +310,7 @@ fn notes(application: &Application) -> Vec<String> {
         && !policy.sync_options.iter().any(|option| option == "ServerSideApply=true")
     {
         notes.push(
-            "without the option ServerSideApply=true, a sync may also take fields away that it once set"
+            "without the option ServerSideApply=true, a sync may also remove fields that it once set"
                 .to_owned(),
         );
     }
@@ -323,8 +320,8 @@ fn notes(application: &Application) -> Vec<String> {
         .any(|one| !one.jq_path_expressions.is_empty() || !one.managed_fields_managers.is_empty())
     {
         notes.push(
-            "of ignoreDifferences, only jsonPointers are understood here: what jqPathExpressions and \
-             managedFieldsManagers ignore is shown"
+            "only the jsonPointers of ignoreDifferences are supported here: fields that \
+             jqPathExpressions and managedFieldsManagers ignore are shown"
                 .to_owned(),
         );
     }

@@ -96,7 +96,7 @@ impl Remote {
             }
             Credentials::Key(_) => "; does the repository accept this key?",
             Credentials::None => {
-                "; a private repository takes --ssh-key-file, or its credentials are made known to Argo CD first. \
+                "; a private repository needs --ssh-key-file, or credentials in Argo CD. \
                  If Argo CD reaches it and this machine does not: --no-check"
             }
             Credentials::Own => "; if Argo CD reaches it and this machine does not: --no-check",

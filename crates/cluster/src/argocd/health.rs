@@ -89,7 +89,7 @@ fn judge(kind: &str, object: &Value) -> Option<(&'static str, String)> {
             if object["spec"]["type"] != "LoadBalancer" || has_address {
                 return None;
             }
-            observed("it has no address of a load balancer yet; on minikube: minikube tunnel".to_owned())
+            observed("it has no load balancer address yet; on minikube: minikube tunnel".to_owned())
         }
         "PersistentVolumeClaim" => match status["phase"].as_str() {
             Some("Bound") => None,

@@ -70,7 +70,7 @@ pub(super) async fn install(
 ) -> Result<Vec<Put>, TargetError> {
     // One that this function did not finish is continued.
     if is_present(cluster).await? && (!is_ours(cluster).await? || unready(cluster).await?.is_empty()) {
-        tell.note("Argo CD is installed: it stays as it is").await;
+        tell.note("Argo CD is already installed and stays as it is").await;
         return Ok(Vec::new());
     }
     tell.doing(format!("reading {manifest}")).await;
@@ -113,7 +113,7 @@ async fn read(manifest: &str) -> Result<Vec<Value>, TargetError> {
     let is_definition = |object: &Value| name_of(object).name == APPLICATIONS;
     if !objects.iter().any(is_definition) {
         return invalid(format!(
-            "{manifest} is no install manifest of Argo CD: it does not define {APPLICATIONS}"
+            "{manifest} is not an install manifest of Argo CD: it does not define {APPLICATIONS}"
         ));
     }
     if let Some(other) =
@@ -138,7 +138,7 @@ fn read_file(file: &Path) -> Result<String, TargetError> {
 async fn fetch(address: &str) -> Result<String, TargetError> {
     if !address.starts_with("https://") {
         return invalid(format!(
-            "{address}: what becomes administrator of a cluster is fetched by https:// only"
+            "{address}: a manifest that grants cluster administration is fetched by https:// only"
         ));
     }
     let arguments = [
@@ -221,7 +221,7 @@ async fn ready(cluster: &Cluster, deadline: Instant, tell: &Tell) -> Result<(), 
             waiting.iter().map(|verdict| format!("{}: {}", verdict.resource, verdict.message)).collect();
         if clock::now() >= deadline {
             return failed(format!(
-                "Argo CD is installed, but not ready:\n  {}\nRun the same command again to continue to wait",
+                "Argo CD is installed, but not ready:\n  {}\nRun the same command again to keep waiting",
                 words.join("\n  ")
             ));
         }

@@ -60,12 +60,12 @@ pub(super) async fn made(
             let seconds = timeout.as_secs();
             return failed(if looked {
                 format!(
-                    "Argo CD has not made the applications within {seconds} s; see: playctl argocd status"
+                    "Argo CD has not created the applications within {seconds} s; see: playctl argocd status"
                 )
             } else {
                 format!(
-                    "registered, but Argo CD has not looked at application {ROOT} within {seconds} s; does its \
-                     application controller run in namespace {}?",
+                    "registered, but Argo CD has not looked at application {ROOT} within {seconds} s; is its \
+                     application controller running in namespace {}?",
                     cluster.namespace
                 )
             });
@@ -100,7 +100,7 @@ impl Look {
         let operation = root.status.operation_state.as_ref();
         if let Some(operation) = operation.filter(|_| sync.status != "Synced") {
             if operation.runs() {
-                return Self::Working(format!("Argo CD makes the applications: {}", operation.message));
+                return Self::Working(format!("Argo CD is creating the applications: {}", operation.message));
             }
             if matches!(operation.phase.as_str(), "Failed" | "Error")
                 && operation.sync_result.revision == sync.revision
@@ -111,7 +111,7 @@ impl Look {
         if sync.status == "Synced" && !root.child_names().is_empty() {
             Self::Done
         } else {
-            Self::Working(format!("Argo CD makes the applications ({})", sync.status))
+            Self::Working(format!("Argo CD is creating the applications ({})", sync.status))
         }
     }
 }

@@ -155,7 +155,7 @@ fn parameters(
     for ((key, value), is_text) in wanted.set.iter().cloned().map(|pair| (pair, false)).chain(texts) {
         let is_plain = |one: char| one.is_ascii_alphanumeric() || "._-".contains(one);
         if key.is_empty() || !key.chars().all(is_plain) {
-            return invalid(format!("{key:?} is no name of a value; expected one such as tcp.replicas"));
+            return invalid(format!("{key:?} is not the name of a value; expected one such as tcp.replicas"));
         }
         given.insert(bootstrap::of_chart(&key), Given { value, is_text });
     }
@@ -165,7 +165,7 @@ fn parameters(
             let is_name = |one: char| one.is_ascii_alphanumeric() || "._-".contains(one);
             if preset.is_empty() || !preset.chars().all(is_name) {
                 return invalid(format!(
-                    "--presets {preset:?} is no file of helm-chart/; expected one such as values-minikube.yaml"
+                    "--presets {preset:?} is not a file in helm-chart/; expected one such as values-minikube.yaml"
                 ));
             }
         }

@@ -27,7 +27,7 @@ pub(super) async fn objects(
     let (name, source) = (application.name(), &application.spec.source);
     if !application.spec.sources.is_empty() || !source.chart.is_empty() {
         return failed(format!(
-            "application {name} is not made of one folder of a repository, which is all that diff knows"
+            "application {name} is not made of one folder of a repository, which is all that diff supports"
         ));
     }
     let root = checkout.canonicalize().map_err(|error| TargetError::Invalid {
@@ -35,7 +35,7 @@ pub(super) async fn objects(
     })?;
     let folder = within(&root, &root.join(source.path.trim_start_matches('/')))?;
     if !folder.join("Chart.yaml").is_file() {
-        return failed(format!("{} is no chart of Helm, which is all that diff knows", folder.display()));
+        return failed(format!("{} is not a Helm chart, which is all that diff supports", folder.display()));
     }
     let release = if source.helm.release_name.is_empty() { name } else { &source.helm.release_name };
     let mut call = Call::new(LIMIT, &["template", release, "--include-crds", "--kube-version", kubernetes])
@@ -87,7 +87,7 @@ fn value_file(
 ) -> Result<Option<PathBuf>, TargetError> {
     if file.contains("://") {
         return invalid(format!(
-            "the values file {file} is not in the repository, which is all that diff knows"
+            "the values file {file} is not in the repository, which is all that diff supports"
         ));
     }
     let path = match file.strip_prefix('/') {

@@ -30,7 +30,7 @@ pub(super) fn check_address(url: &str) -> Result<(), TargetError> {
         || url.starts_with('-')
         || url.chars().any(|one| one.is_whitespace() || one.is_control())
     {
-        return invalid(format!("{shown:?} is no repository address"));
+        return invalid(format!("{shown:?} is not a repository address"));
     }
     if shown != url {
         return invalid(format!(
@@ -57,7 +57,9 @@ pub(super) fn check_revision(revision: &str) -> Result<(), TargetError> {
         || revision.contains("..")
         || revision.chars().any(is_odd)
     {
-        return invalid(format!("{revision:?} is no revision; expected a branch, a tag or a full commit id"));
+        return invalid(format!(
+            "{revision:?} is not a revision; expected a branch, a tag or a full commit id"
+        ));
     }
     Ok(())
 }
@@ -102,7 +104,7 @@ impl Key {
         let about = opened.metadata().map_err(unreadable)?;
         if !about.is_file() || about.len() > KEY_MAX {
             return invalid(format!(
-                "{shown} is no private key: expected a file of at most {} kB",
+                "{shown} is not a private key: expected a file of at most {} kB",
                 KEY_MAX >> 10
             ));
         }
@@ -113,7 +115,7 @@ impl Key {
         let mut text = String::new();
         let read = opened.take(KEY_MAX).read_to_string(&mut text);
         read.map_err(|_| TargetError::Invalid {
-            message: format!("{shown} is no private key: it is no text"),
+            message: format!("{shown} is not a private key: it is not text"),
         })?;
         check_key(&text).map_err(|why| TargetError::Invalid { message: format!("{shown} {why}") })?;
         Ok(Self { text, file })
@@ -126,7 +128,7 @@ fn check_key(text: &str) -> Result<(), &'static str> {
         return Err("is the public half of a key; name the file without .pub");
     }
     if !first.starts_with("-----BEGIN ") || !first.contains("PRIVATE KEY") {
-        return Err("is no private key; expected one that begins with -----BEGIN … PRIVATE KEY-----");
+        return Err("is not a private key; expected one that begins with -----BEGIN … PRIVATE KEY-----");
     }
     // In OpenSSH's own format the name of the cipher comes first: these characters stand for "none".
     let body: String = text.lines().skip_while(|line| !line.starts_with("-----BEGIN")).skip(1).collect();
@@ -230,9 +232,9 @@ mod tests {
             ("../playctl", "path of this machine"),
             ("./a:b/c", "path of this machine"),
             ("C/repo:x", "path of this machine"),
-            ("", "no repository address"),
-            ("--upload-pack=evil", "no repository address"),
-            ("https://host/a b", "no repository address"),
+            ("", "not a repository address"),
+            ("--upload-pack=evil", "not a repository address"),
+            ("https://host/a b", "not a repository address"),
             ("ftp://host/x", "path of this machine"),
         ] {
             let error = check_address(wrong).unwrap_err().to_string();
@@ -276,7 +278,7 @@ mod tests {
             (open.as_str(), 0o644, "chmod 600"),
             (open.as_str(), 0o660, "chmod 600"),
             ("ssh-ed25519 AAAAsecret me@host", 0o600, "public half"),
-            ("just secret words", 0o600, "no private key"),
+            ("just secret words", 0o600, "not a private key"),
             (locked.as_str(), 0o600, "passphrase"),
             (&block("ENCRYPTED PRIVATE KEY", "secret"), 0o600, "passphrase"),
             (&block("RSA PRIVATE KEY", "Proc-Type: 4,ENCRYPTED\nsecret"), 0o600, "passphrase"),

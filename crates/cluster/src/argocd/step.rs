@@ -25,7 +25,7 @@ pub enum Step {
     Doing { what: String },
     /// Something that the user should know.
     Note { text: String },
-    /// An object is as it should be.
+    /// An object is up to date.
     Put(Put),
     /// Argo CD has applied, deleted or refused an object.
     Resource {

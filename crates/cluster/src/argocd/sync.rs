@@ -99,10 +99,7 @@ async fn chosen(
         let known: Vec<&str> =
             std::iter::once(ROOT).chain(ours.children.iter().map(Application::name)).collect();
         if let Some(unknown) = wanted.applications.iter().find(|name| !known.contains(&name.as_str())) {
-            return invalid(format!(
-                "there is no application {unknown} of ours; there are: {}",
-                known.join(", ")
-            ));
+            return invalid(format!("we have no application {unknown}; there are: {}", known.join(", ")));
         }
         return Ok(wanted.applications.clone());
     }
@@ -238,13 +235,13 @@ impl Follower<'_> {
             } else if !application.operation.as_ref().is_some_and(|operation| is_marked(&operation.info, id))
             {
                 return failed(format!(
-                    "another sync of {} took the place of this one before its end was seen; see: playctl argocd status",
+                    "another sync of {} replaced this one before it was seen to end; see: playctl argocd status",
                     self.name
                 ));
             }
             let message = match ours {
                 Some(state) => state.message.clone(),
-                None => "waiting for Argo CD's application controller to begin".to_owned(),
+                None => "waiting for Argo CD's application controller to start".to_owned(),
             };
             if self.late() {
                 return failed(format!(

@@ -24,7 +24,7 @@ impl Writes {
             window.filter(|(began, _)| now.duration_since(*began) < WINDOW).unwrap_or((now, 0));
         if count >= MOST {
             let message = format!(
-                "{MOST} changes within a minute are the most that a balancer makes; what is left waits for the next \
+                "a balancer makes at most {MOST} changes a minute; the rest wait for the next \
                  minute"
             );
             return Err(TargetError::Temporary { message });
@@ -43,7 +43,7 @@ mod tests {
         let (writes, began) = (Writes::default(), clock::now());
         assert!((0..MOST).all(|_| writes.one(began).is_ok()));
         let error = writes.one(began + Duration::from_secs(59)).unwrap_err().to_string();
-        assert!(error.contains("600 changes within a minute"), "{error}");
+        assert!(error.contains("600 changes a minute"), "{error}");
         assert!((0..MOST).all(|_| writes.one(began + WINDOW).is_ok()));
         assert!(writes.one(began + WINDOW).is_err());
     }

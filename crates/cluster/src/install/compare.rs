@@ -62,7 +62,7 @@ pub(super) async fn compare(
             _ => "",
         };
         return Ok(Found::Problem(format!(
-            "{key} is there already, and {owner}. Delete it, or hand it over to this release: playctl up \
+            "{key} exists already, and {owner}. Delete it, or hand it over to this release: playctl up \
              --take-ownership{other}"
         )));
     }
@@ -129,7 +129,7 @@ fn refused(site: &Site, key: &Key, call: &Call) -> String {
         ""
     };
     format!(
-        "{key} cannot become what the chart wants: {words}\nSomebody changed it by hand, or the chart changed a field that \
+        "{key} cannot be changed to what the chart wants: {words}\nSomebody changed it by hand, or the chart changed a field that \
          Kubernetes does not let change. Delete it, then run playctl up again: {}{namespace} delete {kind} {}{orphan}",
         site.kubectl(),
         key.name
@@ -142,8 +142,8 @@ fn ending(site: &Site, key: &Key, live: &DynamicObject) -> String {
         return format!("{key} is still being deleted; wait until it is gone, then run playctl up again");
     }
     format!(
-        "{key} has been told to end, and these finalizers hold it: {}. Their controller must take them off, or you do, if \
-         it is gone for good: {} edit {} {}",
+        "{key} is terminating, but these finalizers block it: {}. Their controller must remove them, or you must, if it \
+         is gone for good: {} edit {} {}",
         finalizers.join(", "),
         site.kubectl(),
         key.kind.to_ascii_lowercase(),

@@ -45,7 +45,7 @@ impl Left {
                     self.key, self.key.name
                 )
             }
-            (true, false) => format!("{} (has been told to end; finalizers hold it: {finalizers})", self.key),
+            (true, false) => format!("{} (is terminating; finalizers block it: {finalizers})", self.key),
             (true, true) => format!("{} (is ending)", self.key),
             (false, _) => self.key.to_string(),
         }

@@ -90,18 +90,18 @@ pub(super) fn stuck(site: &Site, name: &str, why: &[String]) -> String {
     let next = if words.contains("finalizer") {
         format!(
             "see which objects have them: {} -n {name} get all,configmaps,secrets,persistentvolumeclaims -o yaml | grep \
-             -B20 finalizers; their controller must take them off, or you do, if it is gone for good",
+             -B20 finalizers; their controller must remove them, or you must, if it is gone for good",
             site.kubectl()
         )
     } else if words.contains("iscovery") || words.contains("unable to retrieve the complete list") {
         format!(
-            "an API that does not answer holds every namespace: {} get apiservices; delete the one that is not Available",
+            "an API that does not answer blocks every namespace: {} get apiservices; delete the one that is not Available",
             site.kubectl()
         )
     } else {
         format!("see what is in it: {} get namespace {name} -o yaml", site.kubectl())
     };
-    format!("namespace {name} has been told to end and does not: {words}\n{next}")
+    format!("namespace {name} does not finish terminating: {words}\n{next}")
 }
 
 #[cfg(test)]

@@ -61,7 +61,7 @@ pub enum Action {
     Repair,
     /// Only something is missing that playctl makes itself.
     Prepare,
-    /// Everything is as it should be.
+    /// Everything is up to date.
     Nothing,
 }
 
@@ -334,7 +334,7 @@ async fn room(
 ) -> (Requests, u32) {
     let workloads = manifest::workloads(objects);
     let Some(rooms) = capacity::rooms(site, &names(site, objects)).await else {
-        notes.push("not allowed to list nodes: nobody looked whether there is room for all pods".to_owned());
+        notes.push("not allowed to list nodes: cannot tell whether there is room for all pods".to_owned());
         return (capacity::requests(&workloads, &[]), 0);
     };
     // What runs already has its room.
@@ -397,7 +397,7 @@ impl Plan {
             [one] => one.clone(),
             several => {
                 let lines: Vec<String> = several.iter().map(|problem| format!("- {problem}")).collect();
-                format!("nothing was changed, because of these:\n{}", lines.join("\n"))
+                format!("nothing was changed, because:\n{}", lines.join("\n"))
             }
         };
         Some(TargetError::BringUp { message })

@@ -27,7 +27,7 @@ pub(super) async fn secrets(site: &Site, new: &[NewSecret]) -> Result<Vec<String
     let mut made = Vec::new();
     for secret in new {
         if secrets::make(&site.cluster, &site.release, secret).await? {
-            made.push(format!("Secret {}/{} made, with a random password", site.namespace(), secret.name));
+            made.push(format!("Secret {}/{} created, with a random password", site.namespace(), secret.name));
         }
     }
     Ok(made)

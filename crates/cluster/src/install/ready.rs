@@ -217,7 +217,7 @@ fn too_late(site: &Site, limit: Duration, lagging: &[Lagging<'_>], reasons: &[St
         .collect();
     let head = format!("not all pods are ready after {} s: {}", limit.as_secs(), counts.join(", "));
     let next = format!(
-        "what is installed stays: playctl up waits again, playctl down takes it away, playctl diagnose collects more; or \
+        "the installation stays: playctl up waits again, playctl down removes it, playctl diagnose collects details; or \
          look yourself: {} -n {} get pods",
         site.kubectl(),
         site.namespace()
@@ -299,7 +299,7 @@ async fn explained(site: &Site, lagging: &[Lagging<'_>], thoroughly: bool) -> Ve
     for one in lagging {
         let (kind, name) = (one.workload.kind.name(), &one.workload.name);
         if let Some(complaint) = &one.complaint {
-            texts.push(format!("{kind} {name} cannot make pods: {complaint}"));
+            texts.push(format!("{kind} {name} cannot create pods: {complaint}"));
         } else if one.pods.is_empty() {
             let said = said_of(site, &one.workload.namespace, kind, name).await;
             let last = said.iter().rev().find(|event| event.is_warning);
@@ -407,8 +407,8 @@ pub(super) async fn outside(
                     let port = ports.first().map_or(Value::Null, |port| port["port"].clone());
                     outside.notes.push(format!(
                         "Service {name} has no address from outside yet: on minikube, minikube tunnel gives it one; in a \
-                         cluster without load balancers, set envoy.externalIPs to addresses of nodes; for a try: {} -n {} \
-                         port-forward service/{name} {port}",
+                         cluster without load balancers, set envoy.externalIPs to addresses of nodes; to try it: {} -n \
+                         {} port-forward service/{name} {port}",
                         site.kubectl(),
                         site.namespace()
                     ));
@@ -418,7 +418,7 @@ pub(super) async fn outside(
                 let Ok(service) = site.cluster.try_ask(api.get(&object.key.name)).await else { continue };
                 if let Some(why) = unavailable(&service.data) {
                     outside.notes.push(format!(
-                        "{} is not served yet ({why}): autoscalers by its metrics wait for it",
+                        "{} is not served yet ({why}): autoscalers on its metrics wait for it",
                         object.key.name
                     ));
                 }

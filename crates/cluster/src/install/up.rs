@@ -126,7 +126,7 @@ async fn alone(
         }
         site.stop.or(release::mark_failed(site, head)).await?;
         tell(Progress::Said(format!(
-            "revision {} was interrupted ({}): it is continued",
+            "revision {} was interrupted ({}): continuing it",
             head.number, head.status
         )));
     }
@@ -138,7 +138,7 @@ async fn alone(
         Action::Install | Action::Upgrade | Action::Repair => {}
     }
     if planned.head.as_ref().is_some_and(|head| head.status == "uninstalling") {
-        tell(Progress::Said("an uninstallation was interrupted: it is finished first".to_owned()));
+        tell(Progress::Said("an uninstallation was interrupted: finishing it first".to_owned()));
         let arguments = ["uninstall", &site.release, "--ignore-not-found"].map(OsString::from);
         helm(site, planned, &arguments, "finishing the uninstallation", tell).await?;
     }
@@ -187,7 +187,7 @@ async fn helm(
     Err(match error {
         TargetError::BringUp { message } if is_refused => TargetError::BringUp {
             message: format!(
-                "{message}\nwhat was done so far stays: playctl up continues from there, playctl down takes it away"
+                "{message}\nthe changes so far stay: playctl up continues from there, playctl down removes them"
             ),
         },
         other => other,
@@ -203,7 +203,7 @@ fn at_work(site: &Site, head: &Revision) -> TargetError {
         format!(" since {} s ago", clock::wall().duration_since(at).as_secs())
     });
     let message = format!(
-        "helm is changing release {} right now, or was killed at that: revision {} is {}{since}. Wait until it is done; \
+        "helm is changing release {} right now, or was killed while doing so: revision {} is {}{since}. Wait until it is done; \
          if nobody is at work, playctl up continues {} s after that, and at once after: {} -n {} rollback {}",
         site.release,
         head.number,
@@ -220,7 +220,7 @@ fn at_work(site: &Site, head: &Revision) -> TargetError {
 async fn interrupted(site: &Site, planned: &Planned) -> String {
     let history = release::history(site).await.unwrap_or_default();
     let Some(head) = history.last() else {
-        return "interrupted before anything was installed; continue with: playctl up, or take away what was prepared \
+        return "interrupted before anything was installed; continue with: playctl up, or remove what was prepared \
                 with: playctl down"
             .to_owned();
     };
@@ -238,7 +238,7 @@ async fn interrupted(site: &Site, planned: &Planned) -> String {
         .await;
     format!(
         "interrupted: revision {} of release {} is {}, and {there} of its {} objects are there; continue with the same \
-         playctl up, or take it away with: playctl down",
+         playctl up, or remove it with: playctl down",
         head.number,
         site.release,
         head.status,

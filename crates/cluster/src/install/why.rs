@@ -84,14 +84,14 @@ fn unscheduled_because(pod: &Pod, message: &str) -> Why {
         let why = Why { claims: claims.collect(), ..why };
         return why.advice(
             "its claim has no volume: see kubectl get storageclass, whether one is the default; without storage: set \
-             kafka.storage.size, elasticsearch.storage.size and prometheus.storage.size to nothing",
+             kafka.storage.size, elasticsearch.storage.size and prometheus.storage.size to the empty string",
         );
     }
     if has("Insufficient") {
         return why.advice("lower its requests with --set, or add a node");
     }
     if has("taint") {
-        return why.advice("set scheduling.tolerations, or take the taint off a node");
+        return why.advice("set scheduling.tolerations, or remove the taint from a node");
     }
     if has("node selector") || has("node affinity") {
         return why.advice("set scheduling.nodeSelector to labels that nodes have");

@@ -40,7 +40,7 @@ fn meaning(said: &str, site: &Site) -> Option<String> {
          --take-ownership"
             .to_owned()
     } else if has(&["attempting to grant RBAC permissions not currently held"]) {
-        "Kubernetes lets nobody grant what they do not hold themselves: install as a cluster administrator, or switch \
+        "Kubernetes lets nobody grant permissions that they do not have: install as a cluster administrator, or switch \
          off what needs these rights (prometheus.enabled=false, cadvisor.enabled=false)"
             .to_owned()
     } else if has(&["is forbidden: exceeded quota"]) {
@@ -71,14 +71,14 @@ fn meaning(said: &str, site: &Site) -> Option<String> {
             site.version
         )
     } else if has(&["Kubernetes cluster unreachable", "connection refused", "i/o timeout", "EOF"]) {
-        "The API server does not answer any more. What was begun is there still; run playctl up again once it answers"
+        "The API server does not answer any more. The partial installation is still there; run playctl up again once it answers"
             .to_owned()
     } else if has(&["failed calling webhook", "admission webhook"]) {
         "An admission webhook of the cluster refused this, or does not answer; its own words are above"
             .to_owned()
     } else if has(&["values don't meet the specifications of the schema"]) {
-        "A value does not fit this chart. playctl checks values by its own rules first, so this chart is of another \
-         version than playctl"
+        "A value does not fit this chart. playctl checks values by its own rules first, so this chart is for \
+         another version of playctl"
             .to_owned()
     } else {
         return None;

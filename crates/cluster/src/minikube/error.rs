@@ -108,7 +108,7 @@ fn meaning_of(id: &str) -> Option<&'static str> {
     const MEANINGS: [(&str, &str); 23] = [
         ("DRV_AS_ROOT", "this driver refuses to be run by root"),
         ("DRV_DOCKER_NOT_RUNNING", "Docker is installed, and its engine does not run"),
-        ("DRV_NEEDS_ROOT", "this driver takes root"),
+        ("DRV_NEEDS_ROOT", "this driver requires root"),
         ("DRV_NOT_DETECTED", "minikube found nothing here that can run nodes"),
         ("DRV_NOT_FOUND", "the driver is not installed"),
         ("DRV_NOT_HEALTHY", "minikube found drivers, and none of them works"),
@@ -146,7 +146,7 @@ fn next_after(id: &str) -> Option<&'static str> {
         ("DRV_NOT_HEALTHY", "start one of them (systemctl start docker), or choose one by --driver"),
         ("DRV_UNSUPPORTED_MULTINODE", "choose another --driver, such as docker, or --nodes 1"),
         ("GUEST_DRIVER_MISMATCH", "leave out --driver, or start over: playctl down, then playctl up"),
-        ("GUEST_NODE_ADD", "take it away and try again: playctl node remove"),
+        ("GUEST_NODE_ADD", "remove it and try again: playctl node remove"),
         ("HOST_HOME_PERMISSION", "sudo chown -R $USER ~/.minikube && chmod -R u+wrx ~/.minikube"),
         ("INET", "see that this machine reaches the Internet; behind a proxy set HTTPS_PROXY and NO_PROXY"),
         (

@@ -291,7 +291,7 @@ pub fn keep(minikube: &Minikube, keep: Keep) -> Result<(), MinikubeError> {
         if began.elapsed() >= WAS_UP {
             back_off = BACK_OFF[0];
         }
-        log.line(&format!("it is started again in {} s", back_off.as_secs()));
+        log.line(&format!("it restarts in {} s", back_off.as_secs()));
         let until = clock::now() + back_off;
         while clock::now() < until {
             if (minikube.told)(None).is_break() {

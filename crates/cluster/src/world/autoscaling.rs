@@ -331,7 +331,7 @@ fn change(service: &str, decided: Decided, hpa: Option<&HpaFacts>, now: Now) -> 
             let rescaled = || hpa.condition("AbleToScale").filter(|able| able.reason == "SucceededRescale");
             let reason = message.or_else(|| rescaled().map(|able| able.message.clone()));
             let reason = reason.unwrap_or_else(|| {
-                format!("New size: {to}; the controller's event with the reason has not come")
+                format!("New size: {to}; the controller's event with the reason has not arrived")
             });
             let explanation = explanation(hpa, from, to, now.wall).unwrap_or_else(|| reason.clone());
             let metrics = proposals(hpa, now.wall);

@@ -176,7 +176,7 @@ fn fewer_nodes_are_not_taken_away_behind_anybody_s_back() {
 fn a_profile_that_is_paused_changing_or_broken_is_explained() {
     for (status, what, next) in [
         ("Paused", "its containers are frozen", "minikube unpause --profile playground"),
-        ("Starting", "another minikube is at it", "minikube status --profile playground"),
+        ("Starting", "another minikube is working on it", "minikube status --profile playground"),
         ("Unknown", "minikube says Unknown", "minikube delete --profile playground"),
     ] {
         let stand_in = StandIn::new([(LIST.into(), list(|profile| profile["Status"] = status.into()))]);
@@ -306,7 +306,7 @@ fn an_image_goes_to_every_node_and_to_those_that_come_later() {
     assert_eq!(std::fs::read(&kept).unwrap(), image);
     // As of <https://github.com/kubernetes/minikube/issues/21393>.
     let error = minikube.load_image(&tar).unwrap_err().to_string();
-    assert!(error.contains("it succeeded, and no node has this playctl:0.1.0"), "{error}");
+    assert!(error.contains("it succeeded, but no node has this playctl:0.1.0"), "{error}");
 }
 
 /// What `docker save` makes, without layers.
@@ -355,7 +355,7 @@ fn a_node_is_deleted_by_the_name_that_kubernetes_knows_and_looked_for() {
     let error = minikube.delete_node("playground-m02").unwrap_err().to_string();
     assert!(error.contains("GUEST_NODE_DELETE") && error.contains("disagree"), "{error}");
     let error = minikube.delete_node("playground-m02").unwrap_err().to_string();
-    assert!(error.contains("it succeeded, and the profile still has playground-m02"), "{error}");
+    assert!(error.contains("it succeeded, but the profile still has playground-m02"), "{error}");
 }
 
 #[test]

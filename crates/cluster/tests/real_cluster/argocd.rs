@@ -109,7 +109,7 @@ fn argo_cd_is_installed_from_a_manifest_and_registering_again_changes_nothing() 
 
     let waits = Register { wait: true, timeout: Duration::from_secs(3), ..wanted(None) };
     let error = register(&argocd, &waits).unwrap_err().to_string();
-    assert!(error.contains("does its application controller run"), "{error}");
+    assert!(error.contains("is its application controller running"), "{error}");
     let stopped = argocd.register(&Register { wait: true, ..wanted(None) }, &mut |step: &Step| match step {
         Step::Waiting => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),

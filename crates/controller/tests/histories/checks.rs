@@ -338,7 +338,7 @@ impl Checks {
         ensure(!late, || "the teardown does not end".to_owned())
     }
 
-    /// Where nothing goes wrong any more, everything is as it should be after a while.
+    /// Where nothing goes wrong any more, everything is up to date after a while.
     pub(crate) fn converged(&self, controller: &Controller) -> Verdict {
         ensure(self.outstanding.is_empty(), || format!("not answered: {:?}", self.outstanding))?;
         let Some(snapshot) = controller.snapshot(&Nowhere) else { return Ok(()) };

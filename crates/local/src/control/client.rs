@@ -51,7 +51,7 @@ impl Connection {
             Ok(_) => {
                 let reply = serde_json::from_slice(&self.partial).map_err(|error| {
                     let message = format!(
-                        "the supervisor's answer is not understood ({error}); it may be of another version: playctl \
+                        "cannot parse the supervisor's answer ({error}); it may be another version: playctl \
                          down, playctl up"
                     );
                     io::Error::new(io::ErrorKind::InvalidData, message)
@@ -84,7 +84,7 @@ impl Connection {
             Incoming::Reply(reply) => Ok(Some(reply)),
             Incoming::Nothing => Ok(None),
             Incoming::Closed => {
-                let message = "the supervisor ended in mid-conversation".to_owned();
+                let message = "the supervisor ended mid-conversation".to_owned();
                 Err(TargetError::Other { message })
             }
         }

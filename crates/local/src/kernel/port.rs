@@ -32,7 +32,7 @@ impl Holder {
         if self.everywhere {
             "end it, or let it listen on its own address only"
         } else {
-            "end it, or take other addresses: playctl --platform NAME up"
+            "end it, or use other addresses: playctl --platform NAME up"
         }
     }
 }

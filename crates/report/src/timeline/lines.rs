@@ -223,7 +223,7 @@ fn pod(kind: &EventKind, context: &Context) -> Option<Entry> {
             let next = match restart_in_ms {
                 Some(0) => "starts again at once".to_owned(),
                 Some(wait) => format!("starts again in {}", seconds(*wait)),
-                None => "is not started again".to_owned(),
+                None => "will not restart".to_owned(),
             };
             Entry::new("pod", Tone::Bad, format!("{pod} ended: {exit}")).why(next)
         }

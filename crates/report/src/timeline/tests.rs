@@ -104,7 +104,7 @@ fn a_life_of_a_pod() {
             "pod        tcp-1 not ready  503 from /readyz",
             "pod        tcp-1 ended: signal 9  starts again in 10.0 s",
             "pod        tcp-1 ended: signal 9  starts again at once",
-            "pod        tcp-1 ended: signal 9  is not started again",
+            "pod        tcp-1 ended: signal 9  will not restart",
             "pod        tcp-1 draining: 1 connection",
             "pod        tcp-1 gone after 60.0 s  killed: its grace period ran out",
         ]

@@ -100,7 +100,7 @@ impl TryFrom<Form> for Action {
             ("of", form.of.is_some()),
         ];
         match left.iter().find(|(_, is_left)| *is_left) {
-            Some((key, _)) => Err(format!("do: {} has no use for `{key}`", form.verb)),
+            Some((key, _)) => Err(format!("do: {} takes no `{key}`", form.verb)),
             None => Ok(Self { trigger, verb }),
         }
     }

@@ -35,7 +35,7 @@ pub(super) fn named(name: &str) -> Result<(), String> {
         return Ok(());
     }
     let all: Vec<&str> = names().collect();
-    Err(format!("`{name}` is no service or part{} (there are: {})", hint(name, names()), all.join(", ")))
+    Err(format!("`{name}` is not a service or part{} (there are: {})", hint(name, names()), all.join(", ")))
 }
 
 /// A name that a service has.
@@ -96,7 +96,7 @@ fn replica_of<const N: usize>(service: &str, replica: &str, others: [&str; N]) -
     let like = format!("{service}-{}", if digits.is_empty() { "0" } else { digits });
     let hint = hint(replica, others.into_iter().chain([like.as_str()]));
     Err(format!(
-        "`{service}/{replica}` is no replica{hint} (there are: {service}/{service}-0 and so on, {service}/{})",
+        "`{service}/{replica}` is not a replica{hint} (there are: {service}/{service}-0 and so on, {service}/{})",
         others.join(&format!(", {service}/"))
     ))
 }

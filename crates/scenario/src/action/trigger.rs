@@ -159,7 +159,7 @@ impl Trigger {
     }
 }
 
-/// Why a text is no event of a run.
+/// Why a text is not an event of a run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{text}`: {reason}; events are `ramp done`, `load closed`, `tcp 1 → 2`, `tcp above target`, `tcp/tcp-1 ready`, \
@@ -189,10 +189,11 @@ fn parse(text: &str) -> Result<Happening, String> {
         ["users", "left"] => Ok(Happening::UsersLeft),
         ["spread", counts] => spread::parse(counts).map(Happening::Spread),
         [name, from, "→", to] => {
-            let number = |text: &str| text.parse().map_err(|_| format!("`{text}` is no number of replicas"));
+            let number =
+                |text: &str| text.parse().map_err(|_| format!("`{text}` is not a number of replicas"));
             let (from, to) = (number(from)?, number(to)?);
             if from == to {
-                return Err(format!("{from} → {to} is no change"));
+                return Err(format!("{from} → {to} is not a change"));
             }
             Ok(Happening::Scale { service: service(name)?, from, to })
         }
@@ -206,7 +207,7 @@ fn parse(text: &str) -> Result<Happening, String> {
         [what, state] => {
             let Some(state) = named(&PodState::NAMES, state) else {
                 let states = PodState::NAMES.map(|(name, _)| name).into_iter().chain(["stopped", "started"]);
-                return Err(format!("`{state}` is nothing that happens to it{}", hint(state, states)));
+                return Err(format!("`{state}` is not one of its states{}", hint(state, states)));
             };
             let (name, pod) = what.split_once('/').ok_or_else(|| {
                 format!(
@@ -216,7 +217,7 @@ fn parse(text: &str) -> Result<Happening, String> {
             })?;
             Ok(Happening::Pod { service: service(name)?, pod: known::pod(name, pod)?, state })
         }
-        _ => Err("is no event of a run".to_owned()),
+        _ => Err("is not an event of a run".to_owned()),
     }
 }
 
@@ -224,11 +225,11 @@ fn parse(text: &str) -> Result<Happening, String> {
 fn no_event(text: &str, first: &str) -> String {
     let whole = hint(text, PHRASES);
     if !whole.is_empty() {
-        return format!("is no event of a run{whole}");
+        return format!("is not an event of a run{whole}");
     }
     let name = first.split('/').next().unwrap_or_default();
     if !hint(name, [SPREAD]).is_empty() {
-        return format!("is no event of a run{}", hint(name, [SPREAD]));
+        return format!("is not an event of a run{}", hint(name, [SPREAD]));
     }
     known::named(name).err().unwrap_or_default()
 }
@@ -312,22 +313,22 @@ mod tests {
             ("ramp doen", "did you mean `ramp done`?"),
             ("laod closed", "did you mean `load closed`?"),
             ("spraed 7/6", "did you mean `spread`?"),
-            ("tcp/tpc-1 ready", "`tcp/tpc-1` is no replica; did you mean `tcp-1`?"),
+            ("tcp/tpc-1 ready", "`tcp/tpc-1` is not a replica; did you mean `tcp-1`?"),
             ("tcp/ayn ready", "did you mean `any`?"),
-            ("tcp/fullest ready", "`tcp/fullest` is no replica"),
-            ("tcp/tcp- ready", "`tcp/tcp-` is no replica"),
+            ("tcp/fullest ready", "`tcp/fullest` is not a replica"),
+            ("tcp/tcp- ready", "`tcp/tcp-` is not a replica"),
             ("kafak stopped", "did you mean `kafka`?"),
             ("kafka/fullest stopped", "kafka is a part and has no replicas"),
             ("tcp 2 → 2", "is no change"),
-            ("tcp one → 2", "`one` is no number of replicas"),
+            ("tcp one → 2", "`one` is not a number of replicas"),
             ("tcp/tcp-1 redy", "did you mean `ready`?"),
             ("spread 6/7", "the most first"),
             ("spread 6/x", "`x` is not a whole number"),
-            ("spread", "is no event"),
+            ("spread", "is not an event"),
             ("tcp ready", "write tcp/tcp-0 ready, or tcp/any ready"),
-            ("the end", "`the` is no service or part"),
-            ("tcp ended", "is nothing that happens to it"),
-            ("", "is no event"),
+            ("the end", "`the` is not a service or part"),
+            ("tcp ended", "is not one of its states"),
+            ("", "is not an event"),
         ] {
             let error = text.parse::<Happening>().expect_err(text).to_string();
             assert!(error.contains(reason) && error.contains("`ramp done`"), "{error}");

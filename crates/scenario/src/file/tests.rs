@@ -85,7 +85,7 @@ fn wrong_values_are_errors_with_place_and_value() {
         ("name: x\nphases: {hold: {for: 5}}", "phases.hold.for: `5` has no unit; write it as 5s"),
         ("name: x\nphases: {hold: {for: 5s, after-ramp: 3s}}", "has both `for` and `after-ramp`"),
         ("name: x\nmessages: {every: sometimes}", "messages.every: `sometimes` is not a duration"),
-        ("name: x\nmessages: {payload: '\\q'}", "messages.payload: `\\q` is no escape"),
+        ("name: x\nmessages: {payload: '\\q'}", "messages.payload: `\\q` is not an escape"),
         ("name: x\nexpectations: [lots = 0]", "expectations[0]: expectation `lots = 0`"),
         (
             "name: x\nprotocol: udp\nphases: {send: [{ at: 1/s, to: 2/s, for: 1s }]}",

@@ -123,7 +123,7 @@ impl Scenario {
             return value(what, "over udp", "protocol tcp or ws: datagrams of msg: are numbered anyway");
         }
         if !self.sends() || self.messages.expect != Expect::Echo {
-            return value(what, "without echoes", "messages, and expect echo: answers tell the numbers");
+            return value(what, "without echoes", "messages, and expect echo: answers carry the numbers");
         }
         Ok(())
     }
@@ -193,7 +193,7 @@ impl Scenario {
             || path.len() > PATH_BYTES_MAX
             || !path.bytes().all(|byte| byte.is_ascii_graphic())
         {
-            let expected = "a path such as /api/v1/websocket/{user}, of at most 1024 printable bytes of ASCII without blanks";
+            let expected = "a path such as /api/v1/websocket/{user}, of at most 1024 printable ASCII bytes without spaces";
             return value("path", format!("`{}`", path.escape_debug()), expected);
         }
         let known: &[&str] =
