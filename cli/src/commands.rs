@@ -43,10 +43,11 @@ use clap::CommandFactory as _;
 use platform::exit;
 
 use crate::{
-    args::{Cli, Command, Output, TargetKind, UsageError},
+    args::{Cli, Command, UsageError},
     context::Context,
     failure::{Failure, Outcome},
     interrupt::Interrupt,
+    options::{Output, TargetKind},
     printer::Printer,
     results,
 };

@@ -3,9 +3,9 @@
 use platform::exit;
 
 use crate::{
-    args::Global,
     failure::{Failure, Outcome},
     interrupt::Interrupt,
+    options::Global,
     printer::Printer,
 };
 

@@ -27,7 +27,7 @@ const COMMANDS: [&str; 18] = [
 
 const PROGRAM: &str = "playctl ";
 
-/// Puts `selection` ([`crate::args::Global::selection`]) before every command of `text` that does not say which platform
+/// Puts `selection` ([`crate::options::Global::selection`]) before every command of `text` that does not say which platform
 /// it is about.
 pub(crate) fn complete(text: &str, selection: &str) -> String {
     if selection.is_empty() {

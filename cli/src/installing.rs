@@ -3,10 +3,10 @@
 use cluster::install::{Installer, Progress, Stop};
 
 use crate::{
-    args::{ClusterArgs, TargetKind},
-    commands::minikube,
     context::Context,
     failure::Failure,
+    minikube_profile,
+    options::{ClusterArgs, TargetKind},
     platform_source,
 };
 
@@ -19,7 +19,7 @@ pub(crate) fn connect(context: &Context) -> Result<Installer, Failure> {
         ));
     }
     let kube_context = match context.global.target {
-        TargetKind::Minikube => Some(minikube::profile(context)?.profile().to_owned()),
+        TargetKind::Minikube => Some(minikube_profile::profile(context)?.profile().to_owned()),
         _ => kube_context,
     };
     to(context, &cluster::Options { kubeconfig, context: kube_context, namespace, hpa })

@@ -11,6 +11,8 @@ mod installing;
 mod interrupt;
 #[cfg(feature = "local")]
 mod log_lines;
+mod minikube_profile;
+mod options;
 mod output_files;
 mod platform_source;
 mod printer;

@@ -11,11 +11,10 @@ use platform::{Event, EventKind, Target, TargetError, target::OnWait};
 use report::Style;
 
 use crate::{
-    args::{ClusterArgs, Global, TargetKind},
-    commands::minikube,
     context::Context,
     failure::Failure,
-    hint,
+    hint, minikube_profile,
+    options::{ClusterArgs, Global, TargetKind},
 };
 
 /// How long a platform may stay silent before the wait for it is shown.
@@ -45,7 +44,7 @@ pub(crate) fn target(context: &Context) -> Result<Arc<dyn Target>, Failure> {
 pub(crate) fn cluster(context: &Context) -> Result<Arc<ClusterTarget>, Failure> {
     let global = &context.global;
     if global.target == TargetKind::Minikube {
-        let profile = minikube::profile(context)?;
+        let profile = minikube_profile::profile(context)?;
         let options = minikube_options(global, profile.profile());
         let on_wait = on_wait(context, format!("minikube profile {}", profile.profile()));
         return match ClusterTarget::connect(&options, Some(on_wait)) {
@@ -73,7 +72,7 @@ pub(crate) fn minikube_options(global: &Global, profile: &str) -> cluster::Optio
 pub(crate) fn options(context: &Context) -> Result<cluster::Options, Failure> {
     let global = &context.global;
     if global.target == TargetKind::Minikube {
-        return Ok(minikube_options(global, minikube::profile(context)?.profile()));
+        return Ok(minikube_options(global, minikube_profile::profile(context)?.profile()));
     }
     Ok(cluster_options(global))
 }

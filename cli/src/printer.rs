@@ -22,8 +22,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use crate::{
-    args::{Global, Output, When},
     hint,
+    options::{Global, Output, When},
     progress::Progress,
     table,
 };

@@ -9,11 +9,7 @@ use platform::target::{Applied, LogLine, Scaled, Snapshot};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::{
-    commands::explain::{Explained, Running, StateText},
-    failure, hint,
-    printer::Printer,
-};
+use crate::{failure, hint, printer::Printer};
 
 /// Why a command failed.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -71,20 +67,6 @@ pub(crate) struct UpCluster<'a> {
 pub(crate) struct UpArgocd {
     pub registered: cluster::argocd::Registered,
     pub synced: Vec<cluster::argocd::Synced>,
-}
-
-/// `playctl explain`
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub(crate) enum Explain {
-    /// Every service of a platform that is autoscaled or balanced.
-    All(Vec<Running>),
-    /// One service.
-    Service(Running),
-    /// A manifest with a state.
-    One(Box<Explained>),
-    /// `--print-state`
-    State(StateText),
 }
 
 /// `playctl down`
@@ -170,6 +152,7 @@ pub(crate) struct ImageLoaded {
 
 #[cfg(all(test, feature = "local"))]
 mod tests {
+    use crate::commands::explain::result::Explain;
     use std::{fs, path::PathBuf};
 
     use platform::{

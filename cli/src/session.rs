@@ -23,12 +23,12 @@ use scenario::{Evaluator, Scenario};
 use uuid::Uuid;
 
 use crate::{
-    args::Output,
     commands::dashboard::hearsay_key,
     context::Context,
     failed_load,
     failure::{Failure, Outcome},
     log_lines,
+    options::Output,
     platform_source::{Timeline, spawn},
     waiting::Waiting,
 };

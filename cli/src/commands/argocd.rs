@@ -10,9 +10,9 @@ use platform::{TargetError, duration, exit};
 
 use self::words::step_in_words;
 use crate::{
-    args::Output,
     context::Context,
     failure::{Failure, Outcome},
+    options::Output,
     platform_source,
 };
 

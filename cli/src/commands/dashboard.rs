@@ -21,10 +21,11 @@ use uuid::Uuid;
 pub(crate) use self::present::hearsay_key;
 use self::{hands::OwnHands, present::Present, started::StartedLoad};
 use crate::{
-    args::TargetKind,
     context::Context,
     failure::{Failure, Outcome},
-    hint, platform_source, results, run_file,
+    hint,
+    options::TargetKind,
+    platform_source, results, run_file,
 };
 
 /// How often it is looked whether anybody still wants the page.

@@ -14,10 +14,11 @@ use platform::{
 };
 
 use crate::{
-    args::TargetKind,
     context::Context,
     failure::{Failure, Outcome},
-    installing, platform_source,
+    installing,
+    options::TargetKind,
+    platform_source,
 };
 
 /// Log lines of a platform on this machine.

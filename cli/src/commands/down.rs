@@ -4,10 +4,11 @@ use platform::exit;
 
 use super::minikube;
 use crate::{
-    args::TargetKind,
     context::Context,
     failure::{Failure, Outcome},
-    installing, platform_source, results,
+    installing,
+    options::TargetKind,
+    platform_source, results,
 };
 
 /// Take the platform down and prove that nothing is left

@@ -1,6 +1,7 @@
 //! `playctl explain [SERVICE]`, `playctl explain --hpa FILE --state FILE`, `playctl explain --hpa FILE --print-state`
 
 mod comparison;
+pub(crate) mod result;
 
 use std::{
     fs::File,
@@ -10,7 +11,7 @@ use std::{
 
 use autoscale::{
     explain::{
-        self, Case, Explanation, Instants, Text,
+        self, Case, Instants, Text,
         state::{CALENDAR_FROM_MS, State},
     },
     manifest::{self, Entry, Manifest, ManifestError},
@@ -20,16 +21,15 @@ use platform::{
     ServiceKind, Target, exit,
     target::{Decided, ServiceSnapshot},
 };
-use schemars::JsonSchema;
-use serde::Serialize;
 
 use crate::{
-    args::{Global, TargetKind},
     context::Context,
     failure::{Failure, Outcome},
-    platform_source, results,
+    options::{Global, TargetKind},
+    platform_source,
 };
 use comparison::Comparison;
+use result::{Explain, Explained, Running, StateText};
 
 /// No manifest comes near; it keeps a wrong file name from filling the memory.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
@@ -87,43 +87,6 @@ impl Args {
     }
 }
 
-/// An explanation and what it is of.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct Explained {
-    name: String,
-    #[serde(flatten)]
-    explanation: Explanation,
-    /// What the cluster's own controller says; absent where our engine is the controller.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    controller: Option<Comparison>,
-}
-
-/// A service of a running platform.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub(crate) enum Running {
-    Autoscaled {
-        #[serde(flatten)]
-        explained: Box<Explained>,
-        /// What a balancer last ordered beside the autoscaler, as the moving of connections.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        balancer: Option<Decided>,
-    },
-    /// It has no autoscaler: a balancer sets its replicas, or only moves its connections.
-    Balanced {
-        name: String,
-        /// Replicas that are wanted.
-        replicas: u32,
-        balancer: Decided,
-    },
-}
-
-/// The result of `--print-state` as a document.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct StateText {
-    state: String,
-}
-
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     context.interrupt.end_at_the_first();
     let note = |note: &str| context.printer.note(note);
@@ -131,17 +94,17 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         (Some(hpa), None, _) => {
             let text = state_for(hpa, args.name.as_deref(), &note)?;
             context.printer.lines(text.lines());
-            context.printer.document(&results::Explain::State(StateText { state: text }));
+            context.printer.document(&Explain::State(StateText { state: text }));
         }
         (Some(hpa), Some(state), _) => {
             let explained = from_files(hpa, state, args.name.as_deref(), &note)?;
             print(context, &explained);
-            context.printer.document(&results::Explain::One(Box::new(explained)));
+            context.printer.document(&Explain::One(Box::new(explained)));
         }
         (None, _, Some(service)) => {
             let running = running(&*platform_source::target(context)?, service)?;
             print_running(context, &running);
-            context.printer.document(&results::Explain::Service(running));
+            context.printer.document(&Explain::Service(running));
         }
         (None, _, None) => {
             let target = platform_source::target(context)?;
@@ -154,7 +117,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             for running in &all {
                 print_running(context, running);
             }
-            context.printer.document(&results::Explain::All(all));
+            context.printer.document(&Explain::All(all));
         }
     }
     Ok(exit::DONE)

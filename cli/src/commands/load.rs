@@ -24,9 +24,9 @@ use scenario::{
 };
 
 use crate::{
-    args::TargetKind,
     context::Context,
     failure::{Failure, Outcome},
+    options::TargetKind,
     output_files, platform_source,
     session::{self, Platform, Session},
 };

@@ -17,9 +17,9 @@ use platform::{
 
 use self::index::Index;
 use crate::{
-    args::{Output, TargetKind},
     context::Context,
     failure::{Failure, Outcome},
+    options::{Output, TargetKind},
     platform_source, results,
 };
 

@@ -1,15 +1,13 @@
-//! `--target minikube`: which profile, and what `up` and `down` do beside what they do on any cluster.
+//! `--target minikube`: what `up` and `down` do beside what they do on any cluster.
 
 use std::{
     ffi::OsString,
-    ops::ControlFlow,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
-    sync::Arc,
 };
 
 use clap::ValueEnum;
-use cluster::minikube::{Keep, Machine, Minikube, MinikubeError, Options, Settings, Started, Told};
+use cluster::minikube::{Keep, Machine, Minikube, MinikubeError, Settings, Started};
 use platform::{TargetError, exit};
 use rustix::process::getuid;
 
@@ -17,7 +15,7 @@ use super::image;
 use crate::{
     context::Context,
     failure::{Failure, Outcome},
-    results,
+    minikube_profile, results,
 };
 
 /// What a profile is made with.
@@ -80,38 +78,6 @@ impl ProfileArgs {
             large,
         }
     }
-}
-
-/// The profile that this invocation is about.
-pub(crate) fn profile(context: &Context) -> Result<Minikube, Failure> {
-    let global = &context.global;
-    if global.cluster.context.is_some() {
-        let message = "--context needs --target cluster: minikube's context is its profile (--profile)";
-        return Err(Failure::usage(message));
-    }
-    let profile = global.minikube_profile().to_owned();
-    let folder = folder()?.join(&profile);
-    let (interrupt, progress) = (context.interrupt.clone(), Arc::clone(context.printer.progress()));
-    let told = move |told: Option<&Told>| {
-        if let Some(told) = told {
-            progress.show("minikube", &format!("minikube: {}", told.words()));
-        }
-        if interrupt.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    };
-    let options = Options { program: None, profile, kubeconfig: global.cluster.kubeconfig.clone(), folder };
-    Ok(Minikube::new(options, Arc::new(told)).map_err(TargetError::from)?)
-}
-
-/// Where is kept what has to be known later, one folder a profile.
-fn folder() -> Result<PathBuf, Failure> {
-    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || std::env::home_dir().map(|home| home.join(".local/state"));
-    let root = state.or_else(home).ok_or_else(|| {
-        Failure::failed(
-            "neither XDG_STATE_HOME nor HOME says where this user's state is kept; set one of them",
-        )
-    })?;
-    Ok(root.join("playctl-minikube"))
 }
 
 /// Makes the profile what is wanted; says what was done about it. `large`: the values ask for the stream system.
@@ -308,7 +274,7 @@ fn keeper(context: &Context, minikube: &Minikube, keep: Keep) -> Result<Command,
 
 /// Takes the whole profile down.
 pub(crate) fn down(context: &Context) -> Outcome {
-    let minikube = profile(context)?;
+    let minikube = minikube_profile::profile(context)?;
     context.printer.progress().show("down", &format!("deleting minikube profile {}", minikube.profile()));
     let outcome = minikube.delete();
     context.printer.progress().clear();
@@ -329,7 +295,7 @@ pub(crate) fn down(context: &Context) -> Outcome {
 
 /// Ends the tunnel and the dashboard, and leaves the cluster.
 pub(crate) fn close(context: &Context) -> Outcome {
-    end_kept(&profile(context)?)?;
+    end_kept(&minikube_profile::profile(context)?)?;
     Ok(exit::DONE)
 }
 
@@ -368,7 +334,7 @@ pub(crate) fn keep(context: &Context, args: &KeepArgs) -> Outcome {
         What::Tunnel => Keep::Tunnel,
         What::Dashboard => Keep::Dashboard,
     };
-    let minikube = profile(context)?;
+    let minikube = minikube_profile::profile(context)?;
     cluster::minikube::keep(&minikube, keep).map_err(TargetError::from)?;
     Ok(exit::DONE)
 }

@@ -11,9 +11,9 @@ use platform::{
 use report::{NotDone, Recording, Story, Suite};
 
 use crate::{
-    args::Output,
     context::Context,
     failure::{Failure, Outcome},
+    options::Output,
     output_files, platform_source, run_file,
 };
 

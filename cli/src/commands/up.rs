@@ -17,10 +17,11 @@ use serde_json::Value;
 use self::with::With;
 use super::minikube::ProfileArgs;
 use crate::{
-    args::{Output, TargetKind},
     context::Context,
     failure::{Failure, Outcome},
-    hint, platform_source, results, table,
+    hint,
+    options::{Output, TargetKind},
+    platform_source, results, table,
 };
 
 /// Bring the platform up, on this machine or in a cluster

@@ -12,9 +12,9 @@ use platform::{
 };
 
 use crate::{
-    args::{Output, TargetKind},
     context::Context,
     failure::{Failure, Outcome},
+    options::{Output, TargetKind},
     platform_source::{self, spawn},
 };
 

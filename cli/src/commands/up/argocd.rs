@@ -7,10 +7,10 @@ use platform::{TargetError, exit};
 
 use super::{BringUp, cluster::ClusterUp};
 use crate::{
-    args::DEFAULT_PLATFORM,
     commands::argocd::{show, words},
     context::Context,
     failure::{Failure, Outcome},
+    options::DEFAULT_PLATFORM,
     platform_source, results,
 };
 

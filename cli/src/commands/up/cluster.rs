@@ -8,10 +8,11 @@ use serde_json::Value;
 
 use super::{BringUp, next_steps};
 use crate::{
-    args::Output,
     context::Context,
     failure::{Failure, Outcome},
-    hint, installing, results,
+    hint, installing,
+    options::Output,
+    results,
 };
 
 /// Fields of one object that are shown; `--output json` has all.

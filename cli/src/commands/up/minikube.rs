@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use platform::{ServiceKind, exit};
 
 use super::{argocd, cluster};
-use crate::{commands::minikube, context::Context, failure::Outcome, platform_source};
+use crate::{commands::minikube, context::Context, failure::Outcome, minikube_profile, platform_source};
 
 /// The chart's preset for it; other files are laid over it.
 const PRESET: &str = "minikube";
@@ -13,7 +13,7 @@ const PRESET: &str = "minikube";
 const TIMEOUT: Duration = Duration::from_mins(15);
 
 pub(super) fn run(context: &Context, args: &super::Args) -> Outcome {
-    let profile = minikube::profile(context)?;
+    let profile = minikube_profile::profile(context)?;
     let (mut what, mut how) = (args.bring_up.clone(), args.cluster.clone());
     let nodes = what.nodes.take();
     what.files.insert(0, PathBuf::from(PRESET));
