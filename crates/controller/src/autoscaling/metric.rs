@@ -71,3 +71,22 @@ pub fn proposals(spec: &HpaSpec, decision: &Decision) -> Vec<MetricProposal> {
     };
     decision.metrics.iter().zip(&spec.metrics).enumerate().map(proposal).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pods(average: &str) -> MetricSpec {
+        let target = serde_json::json!({"type": "AverageValue", "averageValue": average});
+        let pods = serde_json::json!({"metric": {"name": "connections"}, "target": target});
+        serde_json::from_value(serde_json::json!({"type": "Pods", "pods": pods})).unwrap()
+    }
+
+    #[test]
+    fn nothing_can_be_above_an_average_of_nothing() {
+        assert_eq!(average_target(&pods("5k")), Some(5_000_000));
+        assert_eq!(average_target(&pods("1m")), Some(1));
+        // No such spec is valid, but a cluster may hold one.
+        assert_eq!(average_target(&pods("0")), None);
+    }
+}

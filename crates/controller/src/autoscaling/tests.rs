@@ -215,6 +215,41 @@ fn without_a_sample_nothing_is_decided() {
 }
 
 #[test]
+fn utilization_is_a_share_of_the_requests_in_per_cent() {
+    let mut bench = Bench::new();
+    for (seconds, cpu_seconds) in [(0, 0), (10, 4)] {
+        let replica = &mut bench.replicas[0];
+        let run = replica.run.as_ref().unwrap().id;
+        let usage = Some(Usage { cpu: Duration::from_secs(cpu_seconds), memory_bytes: 32 * 1024 * 1024 });
+        let sample = Sample { connections: Some(0), packets: None, sessions: None, usage };
+        replica.series.take(at(seconds), run, &sample);
+    }
+    let (events, _) = bench.sync(15, 1);
+    let EventKind::HpaSynced { metrics, .. } = &events[0] else { panic!("{events:?}") };
+    let told = |name: &str| {
+        let metric = metrics.iter().find(|metric| metric.metric == name).unwrap();
+        (metric.utilization, metric.value_milli, metric.target_milli)
+    };
+    // 400m of 1024m, and 32 of 128 MiB.
+    assert_eq!(told("cpu"), (true, Some(39_000), 80_000));
+    assert_eq!(told("memory"), (true, Some(25_000), 80_000));
+    assert_eq!(told("tcp_state_established"), (false, Some(0), 5_000_000));
+}
+
+#[test]
+fn replicas_that_drain_are_listed_and_do_not_count() {
+    let mut bench = Bench::new();
+    bench.replicas.extend([replica(1), replica(2)]);
+    bench.replicas[2].draining_since = Some(at(0));
+    let replicas = bench.replicas.iter_mut().collect();
+    let mut seen = Seen { replicas, desired: 4, resources: &bench.resources, answers: None };
+    let observed = observe::observation("tcp", &[], &mut seen, Clock { began_unix_ms: 0 }, at(0));
+    assert_eq!((observed.spec_replicas, observed.status_replicas, observed.pods.len()), (4, 2, 3));
+    let deleting: Vec<bool> = observed.pods.iter().map(|pod| pod.deleting).collect();
+    assert_eq!(deleting, [false, false, true]);
+}
+
+#[test]
 fn more_packets_a_second_than_the_target_add_a_replica() {
     let mut bench = Bench::of("udp");
     let mut crossed = Vec::new();
@@ -260,6 +295,15 @@ fn prometheus_decides_and_not_what_the_kernel_counts() {
 
     let (events, desired) = bench.sync_with(30, 1, Some(&answers(Ok(&[("tcp-0", 7_000_000)]))));
     assert_eq!((desired, connections(&events).value_milli), (Some(2), Some(7_000_000)));
+}
+
+#[test]
+fn answers_about_another_service_are_not_its_own() {
+    let mut bench = Bench::new();
+    let mut of_another = answers(Ok(&[("tcp-0", 7_000_000)]));
+    of_another[0].service = "ws".to_owned();
+    let (events, desired) = bench.sync_with(15, 1, Some(&of_another));
+    assert_eq!((desired, connections(&events).value_milli), (None, None));
 }
 
 #[test]
