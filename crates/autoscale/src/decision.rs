@@ -83,19 +83,9 @@ impl Decision {
         MessageWords(self, reason)
     }
 
-    /// The decision in one sentence: which metric, what ratio, what limited it.
-    pub fn explanation(&self) -> impl fmt::Display + '_ {
-        crate::words::Sentence(self)
-    }
-
     /// The label of the metric at a position, such as `tcp_state_established`.
     pub fn metric_label(&self, metric: usize) -> &str {
         self.plan.metrics.get(metric).map_or("", |planned| &planned.label)
-    }
-
-    /// One metric's outcome in words: `7,012 per pod of 5k: wants 2`.
-    pub fn metric_words(&self, metric: usize) -> impl fmt::Display + '_ {
-        crate::words::MetricWords { decision: self, metric }
     }
 }
 

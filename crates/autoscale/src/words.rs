@@ -11,6 +11,18 @@ use crate::{
     stabilize::Direction,
 };
 
+impl Decision {
+    /// The decision in one sentence: which metric, what ratio, what limited it.
+    pub fn explanation(&self) -> impl fmt::Display + '_ {
+        Sentence(self)
+    }
+
+    /// One metric's outcome in words: `7,012 per pod of 5k: wants 2`.
+    pub fn metric_words(&self, metric: usize) -> impl fmt::Display + '_ {
+        MetricWords { decision: self, metric }
+    }
+}
+
 /// A number of milli-units for people: `7,012`, `0.35`, at most three decimals.
 pub(crate) struct Milli(pub(crate) i64);
 

@@ -12,7 +12,7 @@
 //! Whatever is changed here is over after [`ACT`], before another balancer can have taken over ([`crate::election`]).
 
 mod admin;
-mod told;
+pub(crate) mod told;
 mod writes;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
@@ -35,8 +35,6 @@ use platform::{
     target::{Balanced, ReplicaPhase, Scaled, ServiceSnapshot, Shed, Snapshot, Traffic},
 };
 use serde_json::{Value, json};
-
-pub(crate) use told::told;
 
 use crate::{
     act::patching,

@@ -165,6 +165,26 @@ async fn from_file(origin: &Origin, options: &Options) -> Result<(Config, String
     Ok((config, context))
 }
 
+impl Call {
+    /// What happened to what, and what to do.
+    pub(crate) fn error(self, what: &str, cluster: &Cluster) -> TargetError {
+        let place = &cluster.place;
+        let message = match self.status() {
+            Some(401) => format!(
+                "{place} does not accept these credentials; log in again, or choose another --context or --kubeconfig"
+            ),
+            Some(403) => format!("not allowed at {place}: {what}: {}", self.words()),
+            Some(404) => format!("not found at {place}: {what}: {}", self.words()),
+            Some(_) => format!("{place} refused {what}: {}", self.words()),
+            None => format!(
+                "could not ask {place} for {what}: {}; is the cluster running, and can it be reached from here?",
+                self.words()
+            ),
+        };
+        if self.is_temporary() { TargetError::Temporary { message } } else { TargetError::Other { message } }
+    }
+}
+
 impl Cluster {
     /// Waits for an answer, at most [`ANSWER`]; an error says what was asked, and where.
     pub(crate) async fn ask<T>(
@@ -179,7 +199,7 @@ impl Cluster {
     pub(crate) async fn try_ask<T>(&self, answer: impl Future<Output = kube::Result<T>>) -> Result<T, Call> {
         match tokio::time::timeout(ANSWER, answer.map_err(Call::Failed)).await {
             Ok(answer) => answer,
-            Err(_) => Err(Call::TimedOut),
+            Err(_) => Err(Call::TimedOut(ANSWER)),
         }
     }
 

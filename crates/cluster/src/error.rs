@@ -1,16 +1,12 @@
 //! What goes wrong with an API server, in words.
 
-use std::error::Error;
-
-use platform::TargetError;
-
-use crate::connect::{ANSWER, Cluster};
+use std::{error::Error, time::Duration};
 
 /// Why a call to the API server failed.
 #[derive(Debug)]
 pub(crate) enum Call {
     Failed(kube::Error),
-    TimedOut,
+    TimedOut(Duration),
 }
 
 impl Call {
@@ -33,32 +29,14 @@ impl Call {
     pub(crate) fn words(&self) -> String {
         match self {
             Self::Failed(error) => words(error),
-            Self::TimedOut => format!("no answer within {} s", ANSWER.as_secs()),
+            Self::TimedOut(after) => format!("no answer within {} s", after.as_secs()),
         }
     }
 
-    /// What happened to what, and what to do.
-    pub(crate) fn error(self, what: &str, cluster: &Cluster) -> TargetError {
-        let place = &cluster.place;
-        let message = match self.status() {
-            Some(401) => format!(
-                "{place} does not accept these credentials; log in again, or choose another --context or --kubeconfig"
-            ),
-            Some(403) => format!("not allowed at {place}: {what}: {}", self.words()),
-            Some(404) => format!("not found at {place}: {what}: {}", self.words()),
-            Some(_) => format!("{place} refused {what}: {}", self.words()),
-            None => format!(
-                "could not ask {place} for {what}: {}; is the cluster running, and can it be reached from here?",
-                self.words()
-            ),
-        };
-        if self.is_temporary() { TargetError::Temporary { message } } else { TargetError::Other { message } }
-    }
-
     /// Whether the API server may answer another time: it could not be reached, or said that it cannot answer now.
-    fn is_temporary(&self) -> bool {
+    pub(crate) fn is_temporary(&self) -> bool {
         match self {
-            Self::TimedOut => true,
+            Self::TimedOut(_) => true,
             Self::Failed(kube::Error::Api(status)) => matches!(status.code, 429 | 500..=599),
             Self::Failed(error) => {
                 matches!(
@@ -100,7 +78,7 @@ mod tests {
         let answered =
             |code| Call::Failed(kube::Error::Api(Box::new(Status::failure("", "").with_code(code))));
         let unreachable = Call::Failed(kube::Error::Service("connection refused".into()));
-        assert!(Call::TimedOut.is_temporary() && unreachable.is_temporary());
+        assert!(Call::TimedOut(Duration::ZERO).is_temporary() && unreachable.is_temporary());
         for (code, temporary) in [(400, false), (401, false), (403, false), (404, false), (409, false)]
             .into_iter()
             .chain([(429, true), (500, true), (503, true)])

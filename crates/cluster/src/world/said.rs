@@ -8,7 +8,7 @@ use platform::{
 };
 
 use super::{Now, World};
-use crate::{balance, facts::EventFacts};
+use crate::{balance::told::told, facts::EventFacts};
 
 /// What is worth a line; the rest is said better by the objects themselves.
 const WORTH_A_LINE: [&str; 6] =
@@ -59,7 +59,7 @@ impl World {
             }
             return;
         }
-        if let Some(balanced) = balance::told(event) {
+        if let Some(balanced) = told(event) {
             if let Some(service) = self.service_of(&(event.kind.clone(), event.about.clone())) {
                 let Balanced { orders, reason } = balanced;
                 self.tell(now, EventKind::Balanced { service, orders, reason });
@@ -74,7 +74,7 @@ impl World {
     }
 
     fn last_balanced(&mut self, event: &EventFacts) {
-        let Some((Balanced { orders, reason }, at)) = balance::told(event).zip(event.last) else { return };
+        let Some((Balanced { orders, reason }, at)) = told(event).zip(event.last) else { return };
         // Its workload may not be known yet, and a list has no order.
         let workload = (event.kind.clone(), event.about.clone());
         if self.balanced.get(&workload).is_none_or(|last| last.at <= at) {
