@@ -3,6 +3,7 @@
 //!
 //! Everything that takes long reports [`Step`]s and may be broken off; nothing here prints.
 
+mod api;
 mod application;
 mod bootstrap;
 mod check;
@@ -12,6 +13,7 @@ mod health;
 mod install;
 mod kinds;
 mod look;
+pub(crate) mod names;
 mod owner;
 mod program;
 mod put;
@@ -25,13 +27,10 @@ mod secrets;
 mod status;
 mod step;
 mod sync;
+mod wanted;
 
 use std::{cell::RefCell, fmt, time::Duration};
 
-use kube::{
-    Api,
-    core::{ApiResource, DynamicObject, GroupVersionKind},
-};
 use platform::{TargetError, target::OnWait};
 use tokio::runtime::Runtime;
 
@@ -42,26 +41,15 @@ use crate::{
 
 pub use diff::Diff;
 pub use install::{MANIFEST, VERSION};
-pub use register::Register;
+pub use names::{NAMESPACE, RELEASE_NAMESPACE};
+
 pub use results::{
     ApplicationStatus, Difference, Differences, Failing, Health, LastOperation, Outcome, Put, Registered,
     Removed, ResourceName, Status, SyncStatus, Synced, Verdict,
 };
 pub use step::{OnStep, Step};
 pub use sync::{Follow, Sync};
-
-/// Where Argo CD runs unless something else is said.
-pub const NAMESPACE: &str = "argocd";
-/// Into which namespace the applications go unless something else is said: `argocd/values.yaml` has it too.
-pub const RELEASE_NAMESPACE: &str = "playground";
-/// The app of apps and its project.
-pub(crate) const ROOT: &str = "playground-apps";
-/// The application of the chart, which is also the name of the Helm release that it renders.
-pub(crate) const RELEASE: &str = "playground";
-/// Whose changes they are, in the managed fields and in Argo CD's operations.
-pub(crate) const MANAGER: &str = "playctl";
-
-const GROUP: &str = "argoproj.io";
+pub use wanted::Register;
 
 /// The Argo CD of a cluster.
 pub struct ArgoCd {
@@ -137,18 +125,4 @@ impl ArgoCd {
         let work = async |tell: step::Tell| remove::remove(&self.cluster, keep, timeout, &tell).await;
         self.runtime.block_on(step::attended(on_step, work))
     }
-}
-
-/// The API of one of Argo CD's own kinds.
-pub(crate) fn api(cluster: &Cluster, kind: &str) -> Api<DynamicObject> {
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(GROUP, "v1alpha1", kind));
-    Api::namespaced_with(cluster.client.clone(), &cluster.namespace, &resource)
-}
-
-fn failed<T>(message: impl Into<String>) -> Result<T, TargetError> {
-    Err(TargetError::Other { message: message.into() })
-}
-
-fn invalid<T>(message: impl Into<String>) -> Result<T, TargetError> {
-    Err(TargetError::Invalid { message: message.into() })
 }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use autoscale::{Autoscaler, ControllerSettings, Decision, HpaSpec, InvalidSpec, Observation, explain::Case};
 use platform::{EventKind, event::MetricProposal, target::AutoscalerSnapshot};
 
-use crate::{Time, instance::Instance, pipeline::custom_metric};
+use crate::{Time, instance::Instance};
 use metric::{average_target, label, pods_metric, target_milli};
 pub(crate) use observe::{Clock, Seen};
 
@@ -138,7 +138,7 @@ impl Hpa {
                 continue;
             };
             let values: Vec<i64> =
-                replicas.iter_mut().filter_map(|replica| custom_metric(name, replica, now)).collect();
+                replicas.iter_mut().filter_map(|replica| replica.series.custom_metric(name, now)).collect();
             if values.is_empty() {
                 continue;
             }

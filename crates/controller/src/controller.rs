@@ -22,7 +22,6 @@ use crate::{
     parts::Part,
     pipeline::Pipeline,
     teardown::Stopping,
-    time::milliseconds,
 };
 
 /// A client that waits for a change is told after this that it does not come about.
@@ -390,19 +389,6 @@ impl Controller {
     pub(crate) fn somebody_waits(&self) -> bool {
         !self.pending.is_empty()
     }
-}
-
-/// The event of a replica, with what all of them have.
-pub(crate) fn pod_ready(service: ServiceKind, pod: &str, after: Duration) -> EventKind {
-    EventKind::PodReady {
-        service: service.name().to_owned(),
-        pod: pod.to_owned(),
-        after_ms: milliseconds(after),
-    }
-}
-
-pub(crate) fn node_name(node: u32) -> String {
-    format!("node-{node}")
 }
 
 impl Controller {

@@ -9,9 +9,9 @@ use platform::{
 
 use crate::{
     Controller, Fact, RunId, Time,
-    controller::node_name,
     facts::{Change, Warning},
     instance::{Instance, Port, Workload},
+    names::node_name,
     ordinals::Ordinals,
     template::{Backends, GatewayTemplate, Template, same},
 };

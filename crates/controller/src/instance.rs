@@ -5,14 +5,14 @@ use std::{sync::Arc, time::Duration};
 use platform::{
     PartKind, ServiceKind,
     target::{ReplicaPhase, Traffic},
-    values::{Probe, Protocol},
+    values::Protocol,
 };
 use uuid::Uuid;
 
 use crate::{
     RunId, Time,
     backoff::BackOff,
-    probe::Prober,
+    probe::{ProbeSettings, Prober},
     series::Series,
     template::{ServiceTemplate, Source, Template},
 };
@@ -164,25 +164,5 @@ pub(crate) fn earlier(a: Option<Time>, b: Option<Time>) -> Option<Time> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (at, None) | (None, at) => at,
-    }
-}
-
-/// How often something is probed, and how many answers in a row count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ProbeSettings {
-    pub(crate) period: Duration,
-    pub(crate) timeout: Duration,
-    pub(crate) failures: u32,
-    pub(crate) successes: u32,
-}
-
-impl From<&Probe> for ProbeSettings {
-    fn from(probe: &Probe) -> Self {
-        Self {
-            period: probe.period,
-            timeout: probe.timeout,
-            failures: probe.failure_threshold,
-            successes: probe.success_threshold,
-        }
     }
 }

@@ -27,6 +27,7 @@ mod input;
 mod instance;
 mod instances;
 mod lifecycle;
+mod names;
 mod ordinals;
 mod parts;
 mod pipeline;

@@ -14,18 +14,18 @@
 use std::{sync::Arc, time::Duration};
 
 use platform::{
-    EventKind,
+    EventKind, ServiceKind,
     target::{ReplicaPhase, Traffic},
 };
 
 use crate::{
     Controller, Effect, Fact, RunId, Time,
     backoff::BackOff,
-    controller::{node_name, pod_ready},
     effect::Launch,
     facts::{Trouble, Warning},
     input::{Exit, ProbeFailure, Probed, Started},
     instance::{Instance, Run, Workload},
+    names::node_name,
     probe::{News, Prober},
     series::Series,
     template::{Template, same},
@@ -388,5 +388,14 @@ impl Controller {
 
     fn running(&mut self, run: RunId) -> Option<&mut Instance> {
         self.instances.iter_mut().find(|one| one.runs_as(run))
+    }
+}
+
+/// The event of a replica, with what all of them have.
+fn pod_ready(service: ServiceKind, pod: &str, after: Duration) -> EventKind {
+    EventKind::PodReady {
+        service: service.name().to_owned(),
+        pod: pod.to_owned(),
+        after_ms: milliseconds(after),
     }
 }

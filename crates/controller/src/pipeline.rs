@@ -9,6 +9,7 @@ use crate::{
     autoscaling::{Clock, Seen},
     facts::Warning,
     instance::{Instance, Workload},
+    series::thousand,
 };
 
 /// Longest wait for all answers of one sync, even if the next sync is further away.
@@ -227,20 +228,4 @@ const SCRAPED: [(&str, Value); 6] = [
 fn of_sessions(one: &Instance, metric: PodsMetric) -> Option<i64> {
     let Workload::Service(kind) = one.workload else { return None };
     one.series.sessions().filter(|_| kind.row().metric == Some(metric)).map(thousand)
-}
-
-fn thousand(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX).saturating_mul(1000)
-}
-
-/// A replica's value of a custom metric in milli-units, as the pipeline has it: what was scraped, over the window.
-pub(crate) fn custom_metric(name: &str, replica: &mut Instance, now: Time) -> Option<i64> {
-    match PodsMetric::by_name(name)? {
-        PodsMetric::Connections => replica.series.connections_windowed(now).map(thousand),
-        PodsMetric::Packets => {
-            let packets = replica.series.packets_per_second_windowed(now)?;
-            Some((packets * 1000.0).round() as i64)
-        }
-        PodsMetric::Sessions | PodsMetric::Users => replica.series.sessions().map(thousand),
-    }
 }

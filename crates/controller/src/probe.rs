@@ -2,12 +2,34 @@
 
 use std::time::Duration;
 
-use crate::{Time, instance::ProbeSettings};
+use platform::values::Probe;
+
+use crate::Time;
 
 /// While something starts it is asked often: a probe on loopback costs microseconds, and nobody wants to wait for the
 /// next full period. After [`FAST_FOR`] the probe's own period counts.
 const FAST: Duration = Duration::from_millis(10);
 const FAST_FOR: Duration = Duration::from_secs(5);
+
+/// How often something is probed, and how many answers in a row count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ProbeSettings {
+    pub(crate) period: Duration,
+    pub(crate) timeout: Duration,
+    pub(crate) failures: u32,
+    pub(crate) successes: u32,
+}
+
+impl From<&Probe> for ProbeSettings {
+    fn from(probe: &Probe) -> Self {
+        Self {
+            period: probe.period,
+            timeout: probe.timeout,
+            failures: probe.failure_threshold,
+            successes: probe.success_threshold,
+        }
+    }
+}
 
 /// The probes of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]

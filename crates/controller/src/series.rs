@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use platform::services::PodsMetric;
+
 use crate::{
     RunId, Time,
     input::Sample,
@@ -102,6 +104,15 @@ impl Series {
         self.sessions
     }
 
+    /// A custom metric in milli-units, as the pipeline has it: what was scraped, over the window.
+    pub(crate) fn custom_metric(&mut self, name: &str, now: Time) -> Option<i64> {
+        match PodsMetric::by_name(name)? {
+            PodsMetric::Connections => self.connections_windowed(now).map(thousand),
+            PodsMetric::Packets => Some((self.packets_per_second_windowed(now)? * 1000.0).round() as i64),
+            PodsMetric::Sessions | PodsMetric::Users => self.sessions().map(thousand),
+        }
+    }
+
     pub(crate) fn set_window(&mut self, window: Duration) {
         self.windowed.set_length(window);
         self.packets.set_length(window);
@@ -112,6 +123,11 @@ fn rate(cpu: Duration, at: Time, since: Time) -> Option<CpuRate> {
     let window = at.since(since);
     let milli = cpu.as_micros().checked_mul(1000)?.checked_div(window.as_micros())?;
     Some(CpuRate { milli: i64::try_from(milli).ok()?, at, window })
+}
+
+/// In milli-units.
+pub(crate) fn thousand(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX).saturating_mul(1000)
 }
 
 #[cfg(test)]

@@ -12,10 +12,10 @@ use platform::{
 
 use crate::{
     Controller, RunId, ServiceTemplate,
-    controller::node_name,
     deployment::Service,
     in_memory,
     instance::{Instance, Workload},
+    names::node_name,
     parts::Wanted,
     pipeline::Counts,
     template::{GatewayTemplate, PartTemplate, Source, Template},

@@ -5,7 +5,11 @@ use platform::TargetError;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{ROOT, api, failed, results::ResourceName};
+use super::{
+    api::{api, failed},
+    names::ROOT,
+    results::ResourceName,
+};
 use crate::connect::Cluster;
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -318,7 +322,7 @@ impl Application {
         self.status
             .resources
             .iter()
-            .find(|one| one.group == super::GROUP && one.kind == "Application" && one.name == name)
+            .find(|one| one.group == super::names::GROUP && one.kind == "Application" && one.name == name)
     }
 
     fn owns(&self, name: &str) -> bool {
@@ -331,8 +335,9 @@ impl Application {
 
     /// The applications that it makes.
     pub(crate) fn child_names(&self) -> Vec<String> {
-        let is_application =
-            |one: &&Resource| one.group == super::GROUP && one.kind == "Application" && !one.requires_pruning;
+        let is_application = |one: &&Resource| {
+            one.group == super::names::GROUP && one.kind == "Application" && !one.requires_pruning
+        };
         self.status.resources.iter().filter(is_application).map(|one| one.name.clone()).collect()
     }
 }

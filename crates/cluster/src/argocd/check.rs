@@ -5,11 +5,11 @@ use std::path::Path;
 use platform::TargetError;
 
 use super::{
-    Register, failed,
+    api::{failed, invalid},
     git::{self, Credentials, Fetched, Remote},
-    invalid,
     repository::{self, Key, Known},
     step::Tell,
+    wanted::Register,
 };
 use crate::connect::Cluster;
 

@@ -17,12 +17,11 @@ use platform::TargetError;
 use serde_json::Value;
 
 use super::{
-    ROOT,
+    api::{failed, invalid},
     application::{self, Application, Ignored},
-    failed,
     git::{Credentials, Fetched, Remote},
-    invalid,
     kinds::{Kinds, name_of},
+    names::ROOT,
     render,
     repository::{self, Key},
     results::{Difference, Differences, ResourceName},

@@ -12,7 +12,7 @@ use platform::TargetError;
 use tempfile::TempDir;
 
 use super::{
-    failed,
+    api::failed,
     program::{self, Call, Failed, GIT},
 };
 

@@ -17,7 +17,8 @@ use platform::TargetError;
 use serde_json::{Value, json};
 
 use super::{
-    failed, health, invalid,
+    api::{failed, invalid},
+    health,
     kinds::{Kinds, name_of},
     look::LOOK_EVERY,
     program::{self, CURL, Call},
@@ -49,7 +50,7 @@ const PART: &str = "app.kubernetes.io/part-of=argocd";
 /// Whether there is an Argo CD: its kinds and, in this namespace, its configuration.
 pub(super) async fn is_present(cluster: &Cluster) -> Result<bool, TargetError> {
     let groups = cluster.ask("the groups of its API", cluster.client.list_api_groups()).await?;
-    if !groups.groups.iter().any(|group| group.name == super::GROUP) {
+    if !groups.groups.iter().any(|group| group.name == super::names::GROUP) {
         return Ok(false);
     }
     let configs: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
@@ -249,7 +250,7 @@ async fn unready(cluster: &Cluster) -> Result<Vec<Verdict>, TargetError> {
 async fn judged(cluster: &Cluster, kind: &str, object: &impl serde::Serialize) -> Option<Verdict> {
     let mut object: DynamicObject = serde_json::from_value(serde_json::to_value(object).ok()?).ok()?;
     object.types = None;
-    let resource = super::ResourceName {
+    let resource = super::results::ResourceName {
         group: "apps".to_owned(),
         kind: kind.to_owned(),
         namespace: object.metadata.namespace.clone().unwrap_or_default(),

@@ -7,9 +7,9 @@ use platform::TargetError;
 use serde_json::json;
 
 use super::{
-    MANAGER, ROOT, api,
+    api::{api, failed},
     application::{self, Application},
-    failed,
+    names::{MANAGER, ROOT},
     step::Tell,
 };
 use crate::connect::Cluster;

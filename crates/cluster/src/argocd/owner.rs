@@ -7,7 +7,7 @@ use kube::{
 };
 use platform::TargetError;
 
-use super::{RELEASE, step::Tell};
+use super::{names::RELEASE, step::Tell};
 use crate::connect::Cluster;
 
 /// The records that Helm keeps of our release in a namespace. Its objects are found by them alone.

@@ -2,7 +2,7 @@
 //!
 //! It checks everything that can be wrong before it writes anything.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
@@ -14,57 +14,22 @@ use platform::TargetError;
 use serde_json::{Map, Value, json};
 
 use super::{
-    MANAGER, Outcome, ROOT, api,
+    api::{api, failed, invalid},
     application::{self, Parameter},
     bootstrap::{self, Given, Open},
     check::{self, Checked},
-    failed,
     install::{self, CONFIGURATION},
-    invalid,
     look::{made, refresh},
+    names::{MANAGER, ROOT},
     owner,
     put::{put, try_put},
     repository,
-    results::{Put, Registered},
+    results::{Outcome, Put, Registered},
     rights, secrets,
     step::{Step, Tell},
+    wanted::Register,
 };
 use crate::connect::Cluster;
-
-/// What to register.
-#[derive(Debug, Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "each stands for a flag of its own")]
-pub struct Register {
-    /// Otherwise the `origin` of the checkout around the current folder.
-    pub repo: Option<String>,
-    /// Otherwise the checkout's branch or commit, and `HEAD` with another repository.
-    pub revision: Option<String>,
-    /// A private key for the repository.
-    pub ssh_key_file: Option<PathBuf>,
-    /// Look at the repository from here.
-    pub check: bool,
-    /// The tag of the image that is loaded.
-    pub image_tag: Option<String>,
-    /// Files of `helm-chart/`.
-    pub presets: Option<Vec<String>>,
-    /// Values of the chart, of the type that they look like.
-    pub set: Vec<(String, String)>,
-    /// The same, always as text.
-    pub set_string: Vec<(String, String)>,
-    /// Argo CD syncs by itself; `None`: as it is.
-    pub auto_sync: Option<bool>,
-    pub prune: Option<bool>,
-    pub self_heal: Option<bool>,
-    /// Make the Secrets that the chart refers to.
-    pub secrets: bool,
-    /// Take the release over from Helm.
-    pub take_over: bool,
-    /// Install Argo CD where it is not, from this file or address.
-    pub install: Option<String>,
-    /// Wait until Argo CD has made the applications.
-    pub wait: bool,
-    pub timeout: Duration,
-}
 
 pub(super) async fn register(
     cluster: &Cluster,
@@ -181,8 +146,8 @@ fn parameters(
         }
     }
     for (name, value, usual) in [
-        ("namespace", release_namespace, super::RELEASE_NAMESPACE),
-        ("argocdNamespace", cluster.namespace.as_str(), super::NAMESPACE),
+        ("namespace", release_namespace, super::names::RELEASE_NAMESPACE),
+        ("argocdNamespace", cluster.namespace.as_str(), super::names::NAMESPACE),
     ] {
         if value != usual {
             give(name, value.to_owned());
@@ -212,7 +177,7 @@ async fn of_helm(release: &Cluster, wanted: &Register, tell: &Tell) -> Result<Ve
     failed(format!(
         "release {} of namespace {} belongs to Helm, and objects have one owner; hand it over with: playctl argocd \
          register --take-over",
-        super::RELEASE,
+        super::names::RELEASE,
         release.namespace
     ))
 }

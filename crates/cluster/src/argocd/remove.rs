@@ -12,8 +12,10 @@ use platform::TargetError;
 use serde_json::{Value, json};
 
 use super::{
-    MANAGER, RELEASE, ROOT, api, application, failed,
+    api::{api, failed},
+    application,
     look::LOOK_EVERY,
+    names::{MANAGER, RELEASE, ROOT},
     repository::SECRET,
     results::{Removed, ResourceName},
     rights, status,
@@ -73,7 +75,7 @@ pub(super) async fn remove(
 
 fn named(cluster: &Cluster, kind: &str, name: &str) -> ResourceName {
     ResourceName {
-        group: super::GROUP.to_owned(),
+        group: super::names::GROUP.to_owned(),
         kind: kind.to_owned(),
         namespace: cluster.namespace.clone(),
         name: name.to_owned(),

@@ -10,8 +10,8 @@ use platform::TargetError;
 use serde_json::Value;
 
 use super::{
+    api::{failed, invalid},
     application::Application,
-    failed, invalid,
     program::{self, Call, HELM},
 };
 

@@ -13,7 +13,7 @@ use kube::{Api, api::ListParams};
 use platform::TargetError;
 use serde_json::{Value, json};
 
-use super::invalid;
+use super::api::invalid;
 use crate::connect::Cluster;
 
 /// The label by which Argo CD finds what it knows about repositories.
@@ -203,7 +203,7 @@ pub(super) fn secret(namespace: &str, url: &str, key: &Key) -> Value {
         "metadata": {
             "name": SECRET,
             "namespace": namespace,
-            "labels": {TYPE: "repository", "app.kubernetes.io/part-of": super::RELEASE},
+            "labels": {TYPE: "repository", "app.kubernetes.io/part-of": super::names::RELEASE},
         },
         "type": "Opaque",
         "stringData": {"type": "git", "url": url, "sshPrivateKey": key.text},

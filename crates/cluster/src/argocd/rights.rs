@@ -2,13 +2,13 @@
 
 use platform::TargetError;
 
-use super::failed;
+use super::api::failed;
 use crate::{
     access::{Access, Right},
     connect::Cluster,
 };
 
-const GROUP: &str = super::GROUP;
+const GROUP: &str = super::names::GROUP;
 
 const fn right(
     group: &'static str,

@@ -7,10 +7,10 @@ use platform::{TargetError, values::ValuesSource};
 use serde_json::Value;
 
 use super::{
-    RELEASE,
+    api::failed,
     bootstrap::{self, Given, Told},
-    failed,
     git::Fetched,
+    names::RELEASE,
     render::assignment,
     results::{Outcome, Put, ResourceName},
     step::{Step, Tell},

@@ -4,8 +4,9 @@ use futures_util::{StreamExt as _, stream};
 use platform::TargetError;
 
 use super::{
+    api::failed,
     application::{self, Application, OperationState, Resource},
-    failed, health, install,
+    health, install,
     kinds::Kinds,
     results::{ApplicationStatus, Failing, Health, LastOperation, Status, SyncStatus, Verdict},
     rights,

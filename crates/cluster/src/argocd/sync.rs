@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    MANAGER, ROOT, api,
+    api::{api, failed, invalid},
     application::{self, Application, OperationState},
-    failed, invalid,
     look::{LOOK_EVERY, made, refresh},
+    names::{MANAGER, ROOT},
     results::{ResourceName, Synced},
     rights, status,
     step::{Step, Tell},

@@ -4,7 +4,7 @@ use kube::{Api, api::ListParams, core::DynamicObject};
 use serde_json::Value;
 
 use super::{Site, catalog::Catalog, manifest::Object};
-use crate::argocd;
+use crate::argocd::names;
 
 /// On what Argo CD manages: `APPLICATION:GROUP/KIND:NAMESPACE/NAME`.
 const TRACKING: &str = "argocd.argoproj.io/tracking-id";
@@ -50,9 +50,9 @@ pub(super) fn tracker(metadata: &kube::core::ObjectMeta) -> Option<String> {
 
 /// What to do about it.
 pub(super) fn refusal(site: &Site, namespace: &str, application: &str) -> String {
-    let take_away = if application == argocd::RELEASE {
+    let take_away = if application == names::RELEASE {
         let place =
-            if namespace == argocd::NAMESPACE { "" } else { &format!(" --argocd-namespace {namespace}") };
+            if namespace == names::NAMESPACE { "" } else { &format!(" --argocd-namespace {namespace}") };
         format!("playctl argocd remove --keep-objects{place}")
     } else {
         let kubectl = site.kubectl();

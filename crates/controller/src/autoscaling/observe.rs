@@ -9,7 +9,7 @@ use autoscale::{
 use platform::values::Resources;
 
 use super::metric::{pods_metric, resource};
-use crate::{MetricAnswer, Time, instance::Instance, pipeline::custom_metric};
+use crate::{MetricAnswer, Time, instance::Instance};
 
 /// The autoscaler's axis: milliseconds since 1970.
 #[derive(Debug, Clone, Copy)]
@@ -107,7 +107,7 @@ fn answered(
 fn reading(metric: &MetricSpec, replicas: &mut [&mut Instance], clock: Clock, now: Time) -> MetricReading {
     let sample = |replica: &mut Instance| -> Option<Sample> {
         if let Some(name) = pods_metric(metric) {
-            let milli = custom_metric(name, replica, now)?;
+            let milli = replica.series.custom_metric(name, now)?;
             return Some(Sample { milli, at_ms: clock.unix_ms(now), window_ms: 0 });
         }
         match resource(metric)? {

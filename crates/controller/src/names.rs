@@ -1,0 +1,6 @@
+//! What things are called.
+
+/// A node, as the values count them.
+pub(crate) fn node_name(node: u32) -> String {
+    format!("node-{node}")
+}
