@@ -18,6 +18,7 @@ mod given;
 mod ground;
 mod host;
 mod metrics;
+mod obstacle;
 mod output;
 mod page;
 mod password;

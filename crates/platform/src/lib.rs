@@ -22,6 +22,7 @@ pub mod event;
 pub mod exit;
 pub mod file;
 pub mod parts;
+mod protocol;
 pub mod services;
 pub mod target;
 pub mod values;

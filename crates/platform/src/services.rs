@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::values::Protocol;
+use crate::protocol::Protocol;
 
 /// The services of the platform, in the order of `values.yaml`.
 ///

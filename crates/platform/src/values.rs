@@ -23,9 +23,10 @@ mod source;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use crate::protocol::Protocol;
 pub use difference::{SettingChange, overrides, setting, shown};
 pub use error::{Problem, ValuesError};
-pub use gateway::{Gateway, GatewayKind, Health, Http, Listener, Policy, Protocol, Route, Rules};
+pub use gateway::{Gateway, GatewayKind, Health, Http, Listener, Policy, Route, Rules};
 pub use parts::{
     Cassandra, Elasticsearch, Etcd, Kafka, Memcached, Metrics, MetricsSource, Prometheus, Redis,
 };

@@ -56,6 +56,27 @@ impl Client {
     }
 }
 
+/// The Prometheus that custom metrics come from.
+#[derive(Debug, Default)]
+pub(crate) struct Prometheus {
+    client: Option<(String, Client)>,
+}
+
+impl Prometheus {
+    /// The client of the one at this address, which is made anew only if it is another.
+    pub(crate) fn client(&mut self, url: Option<&str>) -> Result<Client, QueryError> {
+        let url = url.ok_or(QueryError::NoServer)?;
+        match &self.client {
+            Some((known, client)) if known == url => Ok(client.clone()),
+            _ => {
+                let client = Client::new(url)?;
+                self.client = Some((url.to_owned(), client.clone()));
+                Ok(client)
+            }
+        }
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(tag = "status", rename_all = "lowercase")]
 enum Reply {

@@ -1,7 +1,7 @@
 //! What a platform stands on before anything of it is started: its slot, the ports where clients come in, its own
 //! metrics, and Prometheus' configuration.
 
-use std::{io, net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf};
 
 use ::platform::{
     ServiceKind,
@@ -10,38 +10,16 @@ use ::platform::{
 
 use super::{
     entrance::Entrance,
+    obstacle::Obstacle,
     page::{self, Page},
     telemetry::{self, Telemetry},
 };
 use crate::{
     kernel::port::Unusable,
     paths::{Paths, PlatformPaths},
-    programs::Found,
     prometheus::{config, targets::TargetFiles},
-    slot::{Addresses, Slot, SlotError},
+    slot::{Addresses, Slot},
 };
-
-/// Why there is no ground for what values ask for.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Obstacle {
-    #[error(transparent)]
-    Slot(#[from] SlotError),
-    #[error(transparent)]
-    Entrance(#[from] Unusable),
-    #[error("the supervisor's metrics cannot be served: {0}")]
-    Telemetry(Unusable),
-    #[error("the page cannot be served: {0}")]
-    Page(Unusable),
-    #[error("cannot write {}: {source}", file.display())]
-    File { file: PathBuf, source: io::Error },
-    #[error("Prometheus' configuration cannot be written: {0}")]
-    Prometheus(io::Error),
-    #[error(
-        "HAProxy at {} is version {}: expected {}.{} or newer, which adds servers while it runs",
-        found.executable.display(), found.version, oldest.0, oldest.1
-    )]
-    OldHaproxy { found: Found, oldest: (u32, u32) },
-}
 
 #[derive(Debug)]
 pub(crate) struct Ground {

@@ -28,8 +28,8 @@ use super::{
     embedded::{self, Embedded},
     endpoints::EndpointsFile,
     environment::{self, Site},
-    ground::{Ground, Obstacle},
-    metrics::Prometheus,
+    ground::Ground,
+    obstacle::Obstacle,
     output::{self, Output},
     proxy::{self, Proxied, Proxy},
     recorder::{self, Recorder},
@@ -46,6 +46,7 @@ use crate::{
     paths::{Paths, PlatformPaths},
     process::Process,
     programs::{Program, Programs},
+    prometheus::client::Prometheus,
 };
 
 /// What the gateways' log lines go by.

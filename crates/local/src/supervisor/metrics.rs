@@ -21,26 +21,6 @@ use crate::prometheus::{
     client::{Client, QueryError},
 };
 
-/// The Prometheus that custom metrics come from.
-#[derive(Debug, Default)]
-pub(crate) struct Prometheus {
-    client: Option<(String, Client)>,
-}
-
-impl Prometheus {
-    fn client(&mut self, url: Option<&str>) -> Result<Client, QueryError> {
-        let url = url.ok_or(QueryError::NoServer)?;
-        match &self.client {
-            Some((known, client)) if known == url => Ok(client.clone()),
-            _ => {
-                let client = Client::new(url)?;
-                self.client = Some((url.to_owned(), client.clone()));
-                Ok(client)
-            }
-        }
-    }
-}
-
 /// What a scrape reads about one run.
 struct Scraped {
     run: RunId,

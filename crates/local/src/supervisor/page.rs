@@ -16,7 +16,7 @@ use ::platform::values::Protocol;
 use tokio::{io::unix::AsyncFd, task::AbortHandle};
 use uuid::Uuid;
 
-use super::ground::Obstacle;
+use super::obstacle::Obstacle;
 use crate::{kernel::port::Unusable, paths::write_private, target};
 
 /// Beside those of the balancer (8488) and of the page "Server-User Network" (8489).

@@ -31,7 +31,7 @@ use tokio::{
 
 use controller::{GatewayTemplate, Input, RunId};
 
-use super::{Message, ground::Obstacle, servers::Launch};
+use super::{Message, obstacle::Obstacle, servers::Launch};
 use crate::{
     paths::read_regular,
     process::Process,

@@ -1,11 +1,9 @@
 //! What `values.yaml` says about the gateway.
 
-use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
-
-use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{chart, reader::Reader, rule, service::variable};
-use crate::services::ServiceKind;
+use crate::{protocol::Protocol, services::ServiceKind};
 
 /// What every program that can be the gateway reads as the path that it is: nothing encoded, nothing that a pattern
 /// would read as more than itself.
@@ -119,43 +117,6 @@ pub struct Rules {
     pub idle_timeout: Duration,
     /// How long a TCP connection may carry nothing in either direction; `None`: for ever.
     pub tunnel_timeout: Option<Duration>,
-}
-
-/// What is spoken with clients.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Protocol {
-    #[default]
-    Tcp,
-    Udp,
-}
-
-impl Protocol {
-    /// As it is written before an address (`udp://127.0.0.1:10001`).
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-        }
-    }
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.name())
-    }
-}
-
-impl FromStr for Protocol {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "tcp" => Ok(Self::Tcp),
-            "udp" => Ok(Self::Udp),
-            _ => Err(format!("`{text}` is neither tcp nor udp")),
-        }
-    }
 }
 
 /// Active health checks: `GET path` on each replica's admin port.

@@ -5,9 +5,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Protocol, Values, reader, service::REPLICAS_MAX, source::Origins};
+use super::{Values, reader, service::REPLICAS_MAX, source::Origins};
 
-use crate::services::ServiceKind;
+use crate::{protocol::Protocol, services::ServiceKind};
 
 /// A schema that grows with every key that is read.
 #[derive(Debug, Default)]

@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, time::Duration};
 use autoscale::{quantity::Quantity, spec::HpaSpec};
 
 use super::{
-    Protocol, autoscaling, chart,
+    autoscaling, chart,
     reader::Reader,
     rule::{self, Rule},
 };
-use crate::services::ServiceKind;
+use crate::{protocol::Protocol, services::ServiceKind};
 
 /// Most replicas of a service; a service's loopback network has 254 addresses.
 pub(super) const REPLICAS_MAX: u32 = 250;

@@ -25,7 +25,7 @@ use crate::{
     child::LISTENER_VARIABLE,
     paths::write_private,
     programs::Found,
-    supervisor::{ground::Obstacle, password, servers::Launch},
+    supervisor::{obstacle::Obstacle, password, servers::Launch},
 };
 
 pub(super) const READY: &str = "/readyz";
