@@ -299,9 +299,9 @@ mod tests {
         assert_eq!(read_regular(&at("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
         for name in ["link", "fifo", "."] {
             let read = read_regular(&at(name)).unwrap_err();
-            assert!(read.to_string().contains("is no regular file"), "{name}: {read}");
+            assert!(read.to_string().contains("is not a regular file"), "{name}: {read}");
         }
         let log = open_regular(fs::OpenOptions::new().append(true).create(true), &at("fifo")).unwrap_err();
-        assert!(log.to_string().contains("is no regular file"), "{log}");
+        assert!(log.to_string().contains("is not a regular file"), "{log}");
     }
 }

@@ -63,7 +63,7 @@ pub(crate) struct Prometheus {
 }
 
 impl Prometheus {
-    /// The client of the one at this address, which is made anew only if it is another.
+    /// The client of the one at this address, made again only if the address changed.
     pub(crate) fn client(&mut self, url: Option<&str>) -> Result<Client, QueryError> {
         let url = url.ok_or(QueryError::NoServer)?;
         match &self.client {
