@@ -445,8 +445,8 @@ mod tests {
                 "there is no udp on this platform; it has: tcp; and parts: kafka, gateway-node-0",
             ),
             ("{ at: 1s, do: stop, what: elasticsearch }", true, "there is no elasticsearch"),
-            ("{ at: 1s, do: drain, what: tcp/tcp-x9 }", true, "tcp/tcp-x9 is no replica"),
-            ("{ when: tcp/tcp-x9 ready, do: drain, what: tcp }", true, "tcp/tcp-x9 is no replica"),
+            ("{ at: 1s, do: drain, what: tcp/tcp-x9 }", true, "tcp/tcp-x9 is not a replica"),
+            ("{ when: tcp/tcp-x9 ready, do: drain, what: tcp }", true, "tcp/tcp-x9 is not a replica"),
             ("{ at: 1s, do: kill, what: gateway/node-7 }", true, "there is no gateway/node-7"),
             (
                 "{ at: 1s, do: remove-node, node: nod-1 }",

@@ -111,7 +111,7 @@ mod tests {
         }
         for text in [r"\", r"\q", r"a\x4", r"\xzz", r"\xé", r"\u{1}"] {
             let error = text.parse::<Payload>().expect_err(text).to_string();
-            assert!(error.contains("is no escape") && error.contains('`'), "{error}");
+            assert!(error.contains("is not an escape") && error.contains('`'), "{error}");
         }
     }
 
