@@ -118,10 +118,7 @@ fn forty_users_on_one_server_end_on_six_and_nobody_on_one() {
     // Nobody set the replicas but the balancer, and what it did last is explained.
     assert_eq!(service(&lab, "ws")["set_by_hand"], false);
     let explained = lab.ok(&["explain", "ws"]);
-    assert!(
-        explained.contains("ws has no autoscaler; the balancer manages it; 6 replicas"),
-        "{explained}"
-    );
+    assert!(explained.contains("ws has no autoscaler; the balancer manages it; 6 replicas"), "{explained}");
     assert!(explained.contains("\n  balancer, "), "{explained}");
     let (one, all) = (lab.json(&["explain", "ws"]), lab.json(&["explain"]));
     assert!(one["balancer"]["orders"].is_array(), "{one}");

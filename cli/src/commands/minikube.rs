@@ -147,9 +147,7 @@ pub(crate) fn plan(
         context.printer.note(&format!("note: {note}"));
     }
     if !planned.runs {
-        context
-            .printer
-            .line("to see the chart's changes once the cluster exists: playctl up --dry-run");
+        context.printer.line("to see the chart's changes once the cluster exists: playctl up --dry-run");
     }
     Ok(planned.runs)
 }

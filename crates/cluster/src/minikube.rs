@@ -474,8 +474,7 @@ impl Minikube {
         let mut different = settings.differences(profile);
         let nodes = profile.nodes().len();
         if let Some(wanted) = settings.nodes.filter(|wanted| (*wanted as usize) < nodes) {
-            different
-                .push(format!("--nodes {nodes}, not {wanted} (remove one with: playctl node remove)"));
+            different.push(format!("--nodes {nodes}, not {wanted} (remove one with: playctl node remove)"));
         }
         (!different.is_empty()).then(|| {
             format!(

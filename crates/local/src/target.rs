@@ -370,9 +370,7 @@ fn follow(connection: &mut Connection, progress: &mut OnProgress<'_>) -> Result<
 }
 
 fn unexpected() -> TargetError {
-    TargetError::Other {
-        message: "the supervisor gave an unexpected kind of answer".to_owned(),
-    }
+    TargetError::Other { message: "the supervisor gave an unexpected kind of answer".to_owned() }
 }
 
 /// Whether there can be log lines of `service`. Replicas are not checked: those that are gone have lines too.

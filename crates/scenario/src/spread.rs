@@ -23,7 +23,10 @@ pub(crate) fn parse(text: &str) -> Result<Vec<u64>, String> {
     if counts.is_sorted_by(|before, after| before >= after) {
         return Ok(counts);
     }
-    Err(format!("`{text}`: list the replicas with the most first, as in {}", words(&sorted(counts.into_iter()))))
+    Err(format!(
+        "`{text}`: list the replicas with the most first, as in {}",
+        words(&sorted(counts.into_iter()))
+    ))
 }
 
 pub(crate) fn words(counts: &[u64]) -> String {

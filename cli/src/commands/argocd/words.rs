@@ -164,7 +164,9 @@ pub(super) fn differences(all: &[Differences]) -> Vec<String> {
             match difference {
                 Difference::Create { resource } => lines.push(format!("+ {resource}")),
                 Difference::Prune { resource } => {
-                    lines.push(format!("- {resource}: no longer in the repository; a sync with --prune deletes it"));
+                    lines.push(format!(
+                        "- {resource}: no longer in the repository; a sync with --prune deletes it"
+                    ));
                 }
                 Difference::Refused { resource, message } => {
                     lines.push(format!("! {resource}: the API server refuses it: {message}"));

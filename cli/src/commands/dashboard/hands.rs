@@ -202,8 +202,7 @@ fn sessions_at(server: &HostPort) -> Result<Vec<Session>, String> {
     if !answer.is_success() {
         return Err(format!("{url} answered {}: {}", answer.status, answer.body.trim()));
     }
-    serde_json::from_str(&answer.body)
-        .map_err(|_| format!("{url} did not answer with a list of sessions"))
+    serde_json::from_str(&answer.body).map_err(|_| format!("{url} did not answer with a list of sessions"))
 }
 
 fn listed(names: &[String]) -> String {

@@ -51,10 +51,9 @@ pub(super) fn run(
     let way = if inside.in_cluster { Way::Inside } else { way(context, &cluster, &scenario, &mut options)? };
     match &way {
         Way::Inside => return from_inside(context, &cluster, scenario, options, addresses, inside, outputs),
-        Way::Forwarded(forward) => context.printer.note(&format!(
-            "through the API server to pod {}, which adds to the latencies",
-            forward.pod()
-        )),
+        Way::Forwarded(forward) => context
+            .printer
+            .note(&format!("through the API server to pod {}, which adds to the latencies", forward.pod())),
         Way::Direct => {}
     }
     carry_out(context, scenario, options, Some(watched(&target)?), outputs)
@@ -101,7 +100,9 @@ fn way(
         options.targets = vec![forward.address()];
         return Ok(Way::Forwarded(forward));
     };
-    context.printer.note(&format!("the load runs inside the cluster, as with --in-cluster: {why}, and {reason}"));
+    context
+        .printer
+        .note(&format!("the load runs inside the cluster, as with --in-cluster: {why}, and {reason}"));
     Ok(Way::Inside)
 }
 

@@ -58,10 +58,7 @@ pub(super) async fn diff(
     let all: Vec<Application> = std::iter::once(ours.root).chain(ours.children).collect();
     let known: Vec<&str> = all.iter().map(Application::name).collect();
     if let Some(unknown) = wanted.applications.iter().find(|name| !known.contains(&name.as_str())) {
-        return invalid(format!(
-            "we have no application {unknown}; there are: {}",
-            known.join(", ")
-        ));
+        return invalid(format!("we have no application {unknown}; there are: {}", known.join(", ")));
     }
     let is_chosen = |one: &&Application| {
         wanted.applications.is_empty() || wanted.applications.iter().any(|name| name == one.name())

@@ -57,7 +57,9 @@ pub(super) fn check_revision(revision: &str) -> Result<(), TargetError> {
         || revision.contains("..")
         || revision.chars().any(is_odd)
     {
-        return invalid(format!("{revision:?} is not a revision; expected a branch, a tag or a full commit id"));
+        return invalid(format!(
+            "{revision:?} is not a revision; expected a branch, a tag or a full commit id"
+        ));
     }
     Ok(())
 }

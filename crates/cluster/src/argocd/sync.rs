@@ -99,10 +99,7 @@ async fn chosen(
         let known: Vec<&str> =
             std::iter::once(ROOT).chain(ours.children.iter().map(Application::name)).collect();
         if let Some(unknown) = wanted.applications.iter().find(|name| !known.contains(&name.as_str())) {
-            return invalid(format!(
-                "we have no application {unknown}; there are: {}",
-                known.join(", ")
-            ));
+            return invalid(format!("we have no application {unknown}; there are: {}", known.join(", ")));
         }
         return Ok(wanted.applications.clone());
     }

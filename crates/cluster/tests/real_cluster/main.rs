@@ -300,9 +300,7 @@ fn pods_and_nodes_are_acted_upon_and_what_is_not_possible_says_why() {
         TargetError::Unsupported { what, why } => format!("{what}: {why}"),
         other => panic!("{other:?}"),
     };
-    assert!(
-        refused(target.kill(&subject("chat"), false).map(drop)).contains("replaces the pod")
-    );
+    assert!(refused(target.kill(&subject("chat"), false).map(drop)).contains("replaces the pod"));
     assert!(refused(target.kill(&subject("chat/fullest"), true).map(drop)).contains("no pod metric"));
     assert!(refused(target.stop(&subject("chat/x")).map(drop)).contains("drain the pod"));
     assert!(refused(target.endpoint("chat").map(drop)).contains("LoadBalancer"));

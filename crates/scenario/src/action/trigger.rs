@@ -189,7 +189,8 @@ fn parse(text: &str) -> Result<Happening, String> {
         ["users", "left"] => Ok(Happening::UsersLeft),
         ["spread", counts] => spread::parse(counts).map(Happening::Spread),
         [name, from, "→", to] => {
-            let number = |text: &str| text.parse().map_err(|_| format!("`{text}` is not a number of replicas"));
+            let number =
+                |text: &str| text.parse().map_err(|_| format!("`{text}` is not a number of replicas"));
             let (from, to) = (number(from)?, number(to)?);
             if from == to {
                 return Err(format!("{from} → {to} is not a change"));
