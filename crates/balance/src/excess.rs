@@ -1,14 +1,14 @@
-//! The policy beside an autoscaler: it never sets the number of servers and moves only what is above the fair share.
+//! The policy beside an autoscaler: it never sets the number of servers, and moves only what exceeds the fair share.
 //!
-//! * It begins when a server is above its fair share plus tolerance at two looks in a row, and not sooner than
-//!   `pause_ms` after it last evened out. It ends when no server is above three quarters of the tolerance, which is
-//!   also how far a server sheds: never below its share.
+//! * It starts when a server is above its fair share plus tolerance in two consecutive ticks, and not sooner than
+//!   `pause_ms` after the last rebalancing. It stops when no server is above three quarters of the tolerance, which is
+//!   also the level that a server sheds down to: never below its share.
 //! * As long as the others can take everything, a server that sheds takes no new connections: with a choice between
-//!   two draws a quarter of those who leave would come straight back. Nor does one that has its share already.
-//! * It sheds in rounds and looks at the outcome of one before the next, because counts arrive late.
+//!   two draws a quarter of those who leave would come straight back. A server that already has its share takes none either.
+//! * It sheds in rounds and checks the outcome of one before the next, because counts arrive late.
 //! * After a change of the replicas nothing moves until that has settled.
-//! * When a scale-down is foreseen, all its victims are taken out before the first of them sheds, so that nobody moves
-//!   from one victim to another. While they shed nobody else does: what comes evens the others out.
+//! * When it foresees a scale-down, it takes all victims out before the first of them sheds, so that nobody moves
+//!   from one victim to another. While they shed nobody else does: their connections even out the others.
 
 mod victims;
 

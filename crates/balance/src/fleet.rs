@@ -1,4 +1,4 @@
-//! What a balancer sees, and what it orders.
+//! A balancer's view of the servers, and its orders.
 
 pub use platform::target::Traffic;
 

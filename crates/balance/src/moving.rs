@@ -1,4 +1,4 @@
-//! Connections between two servers: shed here, not back yet there.
+//! Connections between two servers: shed by one, not back yet on another.
 
 use std::collections::{BTreeMap, VecDeque};
 

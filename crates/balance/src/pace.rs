@@ -1,4 +1,4 @@
-//! Spreads orders to shed over time: those who are sent away together come back together.
+//! Spreads orders to shed over time: clients that are sent away together come back together.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Why something is or is not done, as numbers, and the one place that puts them in words.
+//! The reasons for doing or not doing something, as numbers, and the only place that puts them in words.
 
 use std::fmt;
 

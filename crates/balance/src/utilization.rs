@@ -1,4 +1,4 @@
-//! The policy that owns the number of servers: as many as the sessions need, by thresholds.
+//! The policy that sets the number of servers: as many as the sessions need, by thresholds.
 //!
 //! Rules 1 to 7 of the policy `utilization`, in `docs/balancer.md`. Percentages are compared as fractions, so a
 //! threshold is met exactly or not at all.

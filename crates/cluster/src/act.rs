@@ -1,4 +1,4 @@
-//! What is done to a cluster: scale, kill, drain, stop, start; a node cordoned and drained.
+//! Changes to a cluster: scale, kill, drain, stop, start; cordoning and draining a node.
 
 use std::time::Duration;
 

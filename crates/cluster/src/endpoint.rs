@@ -1,4 +1,4 @@
-//! Where clients of a service connect, from outside of the cluster and inside of it.
+//! Where clients of a service connect, from outside the cluster and inside it.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
-//! The real `minikube`, driven as somebody at a terminal would: its profile, nodes, images, tunnel and dashboard.
+//! The real `minikube`, driven as a person at a terminal would drive it: its profile, nodes, images, tunnel and dashboard.
 //!
-//! From the process inwards: `call` (one run of a program), `events` (what it tells meanwhile), `error` (what its failures
-//! mean), `profile` and `settings` (what there is, what was asked for), `keep` (what has to go on running: tunnel and
+//! From the process inwards: `call` (one run of a program), `events` (its progress), `error` (what its failures
+//! mean), `profile` and `settings` (the actual and the requested state), `keep` (what has to keep running: tunnel and
 //! dashboard), `doctor` (what is missing on this machine).
 
 mod call;

@@ -1,6 +1,6 @@
-//! The autoscaler of one service: what it is shown, and its decisions as events.
+//! The autoscaler of one service: its inputs, and its decisions as events.
 //!
-//! The algorithm is `crates/autoscale`'s; here are only its eyes (pods, samples) and its voice.
+//! The algorithm is in `crates/autoscale`; this feeds it (pods, samples) and reports what it decides.
 
 pub mod metric;
 mod observe;

@@ -1,4 +1,4 @@
-//! What a balancer asks for: which replicas take new connections, and which go first.
+//! A balancer's requests: which replicas take new connections, and which go first.
 
 use platform::{
     EventKind, TargetError,

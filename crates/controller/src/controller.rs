@@ -1,4 +1,4 @@
-//! The state machine: what there should be, what there is, and one step from one to the other.
+//! The state machine: the desired state, the actual state, and one step from one to the other.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

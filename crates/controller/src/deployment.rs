@@ -1,4 +1,4 @@
-//! Services: how many replicas there are, which come and which go.
+//! Services: how many replicas they have, which start and which stop.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What the controller wants done. Effects are carried out in their order.
+//! What the controller wants done. Effects are carried out in order.
 
 use std::{sync::Arc, time::Duration};
 

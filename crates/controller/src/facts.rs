@@ -1,4 +1,4 @@
-//! What the controller tells, with its reasons as data; [`Fact::into_event`] is the one place that puts them in words.
+//! What the controller reports, with its reasons as data; only [`Fact::into_event`] puts them in words.
 
 use std::{fmt, time::Duration};
 

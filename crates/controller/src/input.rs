@@ -1,6 +1,6 @@
-//! What the controller is told.
+//! The controller's inputs.
 //!
-//! Everything here can be written down as JSON, so that a run can be recorded and replayed.
+//! All of them can be serialized as JSON, so that a run can be recorded and replayed.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Readiness: when a run is probed, and what its answers make of it.
+//! Readiness: when a run is probed, and how its answers count.
 
 use std::time::Duration;
 

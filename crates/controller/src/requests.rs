@@ -1,4 +1,4 @@
-//! What clients ask for, apart from bringing the platform up and taking it down.
+//! Clients' requests, apart from bringing the platform up and taking it down.
 
 use platform::{
     PartKind, ServiceKind, TargetError,

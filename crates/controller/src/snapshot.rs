@@ -1,4 +1,4 @@
-//! What there is, for everybody who looks: the one projection of the state.
+//! The state for outside readers: the only projection of it.
 
 use jiff::Timestamp;
 use platform::{

@@ -1,4 +1,4 @@
-//! What things are started from. Something that was started from another template than it should be is replaced.
+//! What things are started from. Anything started from an outdated template is replaced.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

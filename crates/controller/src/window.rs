@@ -1,4 +1,4 @@
-//! What Prometheus' `max_over_time(metric[1m])` and `rate(metric[1m])` give, for one series.
+//! `max_over_time(metric[1m])` and `rate(metric[1m])` of Prometheus, for one series.
 
 use std::{collections::VecDeque, time::Duration};
 

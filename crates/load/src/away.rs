@@ -1,8 +1,8 @@
-//! Workers elsewhere, such as in the pods of a Job: they are told by lines, and what they say comes as lines of a log.
+//! Remote workers, such as the pods of a Job: they get their orders as lines, and report as lines of a log.
 //!
-//! Each is told its [`Spec`] and the targets' names, which it looks up where it runs. When all are ready, they are told
-//! to start at the same time from now: their clocks need not agree. From there on they report like worker processes.
-//! At its end a worker also says what it measured in all, so that a report that got lost in a log is not missing in
+//! Each gets its [`Spec`] and the targets' names, which it resolves where it runs. When all are ready, they are told
+//! to start after the same delay: their clocks need not agree. From then on they report like worker processes.
+//! At the end each worker also reports its totals, so that a report lost in a log is not missing from
 //! the result.
 
 mod lines;

@@ -1,4 +1,4 @@
-//! Takes the actions of a scenario: actions on the platform on a thread of its own, since they block; clients' actions
+//! Carries out a scenario's actions: platform actions on a thread of their own, because they block; client actions
 //! through the load.
 
 use std::{

@@ -1,4 +1,4 @@
-//! Why a load could not be run.
+//! Why a load could not run.
 
 use std::io;
 

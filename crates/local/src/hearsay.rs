@@ -1,8 +1,8 @@
-//! What a load tells the pages that are open, wherever it was started.
+//! A load's events for open pages, wherever it was started.
 //!
 //! A page listens at a socket in the user's own runtime directory, and a load sends each of its events there as a
-//! datagram. The platform has no part in it: without a page a load looks into an empty directory once a second, and a
-//! page that does not listen loses what it does not take.
+//! datagram. The platform is not involved: without a page, a load looks into an empty directory once a second, and a
+//! page that does not keep up loses events.
 
 use std::{
     fs, io,

@@ -1,4 +1,4 @@
-//! What a run may leave behind: looked for by somebody who was no part of it, and ended if need be.
+//! What a run may leave behind: found by a process that was not part of it, and ended if need be.
 
 use std::{net::IpAddr, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Locks as files: held by an open file description (`flock`), so that the kernel gives them back when their
+//! Locks as files: held by an open file description (`flock`), so that the kernel releases them when their
 //! holder dies, however it dies.
 
 use std::{

@@ -1,4 +1,4 @@
-//! What a machine has and lacks, each with what to do about it.
+//! What a machine has and lacks, and what to do about each.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
-//! Where a platform runs, behind one trait: processes of this machine, a Kubernetes cluster, virtual time.
+//! Where a platform runs, behind one trait: local processes, a Kubernetes cluster, virtual time.
 //!
-//! Calls block and use no runtime's types, so that engines that act on a platform (load, balancer) depend on this trait
-//! alone. Implementations that are asynchronous inside hide it.
+//! Calls block and use no runtime's types, so that engines that act on a platform (load, balancer) depend only on this
+//! trait. Implementations that are asynchronous inside hide it.
 
 mod balancing;
 mod subject;

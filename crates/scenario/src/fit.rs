@@ -1,4 +1,4 @@
-//! Whether a scenario fits the platform that it is to run on: what it needs, what it names, and what it cannot see.
+//! Whether a scenario fits its platform: what it needs, what it names, and what it cannot see.
 
 use std::{fmt, str::FromStr};
 

@@ -1,4 +1,4 @@
-//! What a message is: bytes, typed as text with escapes.
+//! The content of a message: bytes, written as text with escapes.
 
 use std::{fmt, fmt::Write as _, str::FromStr};
 

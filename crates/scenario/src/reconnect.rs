@@ -1,4 +1,4 @@
-//! When a connection that ended comes back.
+//! When an ended connection comes back.
 
 use std::{fmt, str::FromStr, time::Duration};
 

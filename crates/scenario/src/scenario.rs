@@ -1,4 +1,4 @@
-//! What a load is: one type, one set of defaults, and what cannot be.
+//! The description of a load: one type, one set of defaults, and validation.
 
 mod never;
 mod validate;

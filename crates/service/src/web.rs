@@ -1,5 +1,5 @@
 //! The port of a service that speaks HTTP: accepting and serving with bounds on connections, on a request's head, and on
-//! the time a client takes to send head and body and to take the answer.
+//! the time a client takes to send head and body and to read the answer.
 
 use std::io;
 use std::pin::{Pin, pin};

@@ -1,6 +1,6 @@
-//! What a sync would change: the API server tries out every object that the repository wants, as Argo CD's own field
-//! manager and without writing it, and the outcome is compared with what there is. So defaults, other owners' fields and
-//! what admission changes count as they will in the sync.
+//! What a sync would change: the API server dry-runs every object that the repository wants, as Argo CD's own field
+//! manager, and the outcome is compared with the live objects. So defaults, other owners' fields and
+//! changes by admission webhooks count as they will in the sync.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

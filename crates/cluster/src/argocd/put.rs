@@ -1,4 +1,4 @@
-//! Objects that are ours alone, made as they are wanted: by server-side apply, so that nothing is written where nothing
+//! Objects that only we own, written by server-side apply, so that nothing is written where nothing
 //! differs, and nobody else's fields are lost.
 
 use kube::{

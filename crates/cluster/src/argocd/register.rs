@@ -1,4 +1,4 @@
-//! The repository becomes Argo CD's: project, app of apps, key, and how our workloads are judged.
+//! Registers the repository with Argo CD: project, app of apps, key, and health checks of our workloads.
 //!
 //! It checks everything that can be wrong before it writes anything.
 

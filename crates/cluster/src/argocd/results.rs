@@ -1,4 +1,4 @@
-//! What the commands answer; `docs/results.schema.json` has their schema.
+//! The commands' results; `docs/results.schema.json` has their schema.
 
 use schemars::JsonSchema;
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! How the applications stand.
+//! The state of the applications.
 
 use futures_util::{StreamExt as _, stream};
 use platform::TargetError;

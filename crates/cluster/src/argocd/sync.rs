@@ -1,4 +1,4 @@
-//! A sync is an operation that is written into the Application; Argo CD carries it out and says how far it is.
+//! A sync is an operation that is written into the Application; Argo CD carries it out and reports its progress.
 
 use std::{
     cell::RefCell,

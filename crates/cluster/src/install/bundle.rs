@@ -1,4 +1,4 @@
-//! The support bundle: everything that helps somebody else to see what is wrong, and no secret.
+//! The support bundle: everything that helps others diagnose a problem, and no secrets.
 
 use std::{
     fmt,

@@ -1,4 +1,4 @@
-//! The chart as a file for `helm`: the one in this program, or somebody else's folder.
+//! The chart as a file for `helm`: the built-in one, or another folder.
 
 use std::{
     fs,

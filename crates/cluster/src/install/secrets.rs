@@ -1,4 +1,4 @@
-//! The Secrets that pods need: which of them are missing, and which of these playctl can make.
+//! The Secrets that pods need: which are missing, and which of these playctl can create.
 
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{Api, api::PostParams};

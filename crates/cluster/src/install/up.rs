@@ -1,4 +1,4 @@
-//! Carries a plan out.
+//! Carries out a plan.
 
 use std::{ffi::OsString, time::Duration};
 

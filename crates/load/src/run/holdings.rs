@@ -1,4 +1,4 @@
-//! Who held which pair when, as the clients saw it: two at the same time must never be.
+//! Who held which pair when, as the clients saw it: never two at the same time.
 
 use std::collections::{HashMap, VecDeque};
 

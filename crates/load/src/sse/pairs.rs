@@ -1,4 +1,4 @@
-//! Making the users and profiles that a load over SSE asks for, where they are kept.
+//! Creates the users and profiles that a load over SSE requests, in the service that stores them.
 
 use std::{
     io::{self, BufRead as _, BufReader, Write as _},

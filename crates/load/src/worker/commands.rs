@@ -1,4 +1,4 @@
-//! What a worker is told while it runs, without a lock on its path.
+//! Commands to a running worker, without a lock on its path.
 
 use std::{
     collections::VecDeque,

@@ -1,4 +1,4 @@
-//! What a worker tells the coordinator: counts and distributions, never single samples.
+//! A worker's reports to the coordinator: counts and distributions, never single samples.
 
 use std::{collections::HashMap, sync::mpsc};
 

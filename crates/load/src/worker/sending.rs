@@ -1,4 +1,4 @@
-//! Connections over TCP, and what actions have their clients send beside the messages.
+//! Connections over TCP, and what actions have their clients send in addition to the messages.
 //!
 //! An order waits until its connection is idle, so that its reply cannot be taken for a message's. If it needs a token
 //! that the client does not have yet, the client asks for one first. The first bytes that come back and are neither a

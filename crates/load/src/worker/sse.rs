@@ -1,4 +1,4 @@
-//! Connections that ask for a stream of events and hold it: nothing is sent but the request.
+//! Connections that request a stream of events and keep it open: nothing is sent but the request.
 
 use std::collections::HashMap;
 
