@@ -86,7 +86,7 @@ impl Args {
     }
 }
 
-/// An explanation and what it is of.
+/// An explanation and its subject.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Explained {
     name: String,

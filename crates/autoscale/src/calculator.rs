@@ -78,7 +78,7 @@ pub enum Target {
     /// Milli-units per pod.
     #[serde(rename = "average_value_milli")]
     AverageValue(i64),
-    /// Milli-units in all.
+    /// Milli-units in total.
     #[serde(rename = "value_milli")]
     Value(i64),
 }

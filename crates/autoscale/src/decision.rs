@@ -131,7 +131,7 @@ pub enum RescaleReason {
     BelowMin,
 }
 
-/// What stood between the proposal and the count that was set.
+/// What limited the count between the proposal and the result.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub struct Limits {

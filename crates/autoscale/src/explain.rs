@@ -84,7 +84,7 @@ pub struct MetricExplanation {
     pub words: String,
     /// Its proposal was the largest.
     pub leading: bool,
-    /// What became of each pod (metrics of pods only).
+    /// How each pod counted (pod metrics only).
     pub pods: Vec<PodExplanation>,
 }
 

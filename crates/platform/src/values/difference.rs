@@ -17,7 +17,7 @@ const SECRETS: [&str; 6] = ["password", "passwd", "secret", "token", "apikey", "
 pub struct SettingChange {
     /// A key of `values.yaml`, such as `tcp.env.BUFF_SIZE`; or `nodes`.
     pub key: String,
-    /// Absent: it was not set. `(secret)` stands for what must not be shown.
+    /// Absent: it was not set. `(secret)` stands for a value that must not be shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old: Option<Value>,
     /// Absent: it is not set any more.
