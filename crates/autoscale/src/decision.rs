@@ -116,7 +116,7 @@ pub struct MissingRequest {
     pub container: Option<Box<str>>,
 }
 
-/// Why the scale is to be changed, as the controller's event says it.
+/// Why the scale changes, as in the controller's event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum RescaleReason {

@@ -61,7 +61,7 @@ impl Default for ExcessRules {
 pub struct Excess {
     rules: ExcessRules,
     moving: Moving,
-    /// The replicas at the last look, and when they last changed.
+    /// The replicas at the last tick, and when they last changed.
     replicas: Option<(u32, BTreeSet<String>)>,
     changed_ms: Option<u64>,
     state: State,
@@ -78,7 +78,7 @@ enum State {
         /// Nothing begins before.
         not_before_ms: u64,
     },
-    /// Uneven at the last look.
+    /// Uneven at the last tick.
     Suspect {
         not_before_ms: u64,
     },
@@ -118,7 +118,7 @@ impl Excess {
         self.moving.shed(now_ms, count);
     }
 
-    /// What is to be done now.
+    /// What to do now.
     pub fn look(&mut self, now_ms: u64, fleet: &Fleet) -> Vec<Decision> {
         let total = self.moving.count(now_ms, fleet, 0);
         let mut decisions = self.attend_victims(now_ms, fleet);
@@ -261,7 +261,7 @@ impl Excess {
         decisions
     }
 
-    /// What a round sheds at most, at so many in a second.
+    /// The most that a round sheds, at this rate per second.
     fn most(&self, rate: u64) -> u64 {
         let most = u128::from(rate) * u128::from(self.rules.round_ms) / 1000;
         u64::try_from(most).unwrap_or(u64::MAX).max(1)

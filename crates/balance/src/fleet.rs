@@ -72,7 +72,7 @@ pub enum Order {
     },
 }
 
-/// What is to be done, perhaps nothing, and why.
+/// What to do, perhaps nothing, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
     pub orders: Vec<Order>,

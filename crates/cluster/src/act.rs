@@ -173,7 +173,7 @@ impl Actor<'_> {
         Ok(())
     }
 
-    /// The pod that is meant.
+    /// The pod in question.
     async fn pick(&self, what: &Subject) -> Result<PodFacts, TargetError> {
         self.service(&what.name)?;
         let mut pods: Vec<&PodFacts> = self.world.pods_of(&what.name).filter(|pod| !pod.is_over()).collect();

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Nodes whose addresses are tried.
 const NODES_MAX: usize = 4;
 
-/// A port of a Service that leads to the pods of what is asked for.
+/// A port of a Service that leads to the requested pods.
 #[derive(Debug, Clone)]
 pub(crate) struct Front {
     pub(crate) service: Service,

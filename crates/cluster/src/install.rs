@@ -204,7 +204,7 @@ impl Installer {
         Ok(planned.plan)
     }
 
-    /// Makes the platform what is wanted and waits until it is ready.
+    /// Brings the platform to the desired state and waits until it is ready.
     pub fn up(&self, wanted: &Wanted, tell: &mut OnProgress<'_>) -> Result<Installed, TargetError> {
         self.runtime.block_on(up::up(&self.site, wanted, tell))
     }

@@ -141,7 +141,7 @@ impl Minikube {
         Ok(self.existing()?.config().driver)
     }
 
-    /// Makes the profile what is wanted: creates it, starts it, adds nodes and addons. One that is there already and as
+    /// Brings the profile to the requested state: creates it, starts it, adds nodes and addons. One that is there already and as
     /// it should be stays untouched.
     pub fn start(&self, settings: &Settings, machine: Machine) -> Result<Started> {
         let mut started = Started::default();
@@ -380,7 +380,7 @@ impl Minikube {
         calls.map(command).collect()
     }
 
-    /// `minikube start` without what it is to be. The user's current context stays.
+    /// `minikube start` without the profile's settings. The user's current context stays.
     fn begin(&self) -> Call {
         self.call(["start"]).args(["--keep-context", "--interactive=false", "--output=json"])
     }

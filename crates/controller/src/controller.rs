@@ -124,7 +124,7 @@ impl Controller {
         }
     }
 
-    /// Takes one input at one moment; returns what is to be done, in this order. `now` must not lie before the
+    /// Takes one input at one moment; returns what to do, in order. `now` must not lie before the
     /// previous step's. What is due by then happens after the input, so that nothing is done to a run that has just ended.
     pub fn step(&mut self, now: Time, input: Input) -> Vec<Effect> {
         if self.finished && !matches!(input, Input::Request { .. }) {

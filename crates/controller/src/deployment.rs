@@ -167,7 +167,7 @@ impl Controller {
         true
     }
 
-    /// Takes a service on; its replicas come when what they lean on is there.
+    /// Adds a service; its replicas start once their backends are up.
     pub(crate) fn add_service(&mut self, wanted: &values::Service, hpa: Option<Hpa>) {
         let service = Service {
             kind: wanted.kind,
@@ -232,9 +232,9 @@ struct View {
 /// What has to be done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Plan {
-    /// How many replicas of the present template are to be started.
+    /// How many replicas of the current template to start.
     start: u32,
-    /// These are to be drained.
+    /// Drain these.
     drain: Vec<u64>,
 }
 

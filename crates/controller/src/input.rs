@@ -111,7 +111,7 @@ pub enum Request {
         replica: String,
         cost: i32,
     },
-    /// A balancer's decision is to be told.
+    /// Report a balancer's decision.
     Balanced {
         service: String,
         balanced: Balanced,

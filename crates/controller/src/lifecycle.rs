@@ -329,7 +329,7 @@ impl Controller {
         }
     }
 
-    /// Does what is due for one instance.
+    /// Does what is due for one instance now.
     pub(crate) fn fire_instance(&mut self, uid: u64, now: Time) {
         let Some(instance) = self.instances.get_mut(uid) else { return };
         let is_over = |at: Option<Time>| at.is_some_and(|at| at <= now);

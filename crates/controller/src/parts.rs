@@ -213,7 +213,7 @@ impl Controller {
         }
     }
 
-    /// Where services find what they lean on.
+    /// Where services find their backends.
     pub(crate) fn backends(&self, values: &Values) -> Backends {
         let address = |kind| self.parts.get(&kind).and_then(|part| part.address.clone());
         Backends {

@@ -64,7 +64,7 @@ impl Prober {
         due
     }
 
-    /// Counts an answer and says what it changed. As in Kubernetes, so many successes in a row make it ready, and so
+    /// Counts an answer and says what it changed. As in Kubernetes, this many consecutive successes make it ready, and this
     /// many failures in a row unready. An answer that nothing waits for, such as one that comes twice, does not count.
     pub(crate) fn answered(&mut self, success: bool, settings: ProbeSettings, now: Time) -> Option<News> {
         if self.next != Next::Answer {

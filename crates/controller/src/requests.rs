@@ -222,7 +222,7 @@ impl Controller {
         })
     }
 
-    /// The replica that is meant.
+    /// The replica in question.
     pub(crate) fn pick(&self, kind: ServiceKind, pick: &Pick, loads: &Loads) -> Result<u64, TargetError> {
         let running = || self.replicas(kind).filter(|one| one.is_active() && one.run.is_some());
         // Of equally loaded ones the oldest.

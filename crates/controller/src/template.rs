@@ -49,7 +49,7 @@ impl ServiceTemplate {
     }
 }
 
-/// Where services find what they lean on.
+/// Where services find their backends.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Backends {
     pub kafka: Option<Kafka>,

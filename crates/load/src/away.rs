@@ -41,7 +41,7 @@ const LEAD_MS: u32 = 1_500;
 const SILENCE: Duration = Duration::from_secs(45);
 /// How often the reader looks whether it is still wanted.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// Of what a worker writes beside its reports, so many lines are kept to explain its end.
+/// How many lines of a worker's other output are kept to explain its end.
 const LAST_WORDS: usize = 3;
 
 /// Workers that run already and wait to be told.
@@ -309,7 +309,7 @@ impl Ear {
         }
     }
 
-    /// What is to be told of a run that has begun.
+    /// Reports about a run that has begun.
     fn reports(&mut self, heard: Heard) -> Vec<Report> {
         if self.is_over {
             return Vec::new();

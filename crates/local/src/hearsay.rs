@@ -54,7 +54,7 @@ impl Ear {
     /// The next event; waits for it.
     ///
     /// # Errors
-    /// The socket broke, or what came is no event: then the next may be one again.
+    /// The socket broke, or the input is not an event: then the next may be one again.
     pub fn next(&self) -> io::Result<Event> {
         let mut datagram = vec![0; EVENT_BYTES_MAX];
         let length = self.socket.recv(&mut datagram)?;

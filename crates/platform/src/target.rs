@@ -34,7 +34,7 @@ use crate::{
 pub trait Target: Send + Sync {
     /// Whether there is a platform to act upon.
     fn is_up(&self) -> Result<bool, TargetError>;
-    /// Makes the platform what is wanted and waits until it is; a second call with the same changes nothing.
+    /// Brings the platform to the desired state and waits until it is reached; a second call with the same changes nothing.
     ///
     /// `progress` may break off. If the platform was not up before, everything of it is then taken down again before
     /// this returns; on a platform that was up the change continues.
@@ -100,7 +100,7 @@ pub trait Target: Send + Sync {
 /// Nodes of a platform that makes its own, unless another number is wanted.
 pub const NODES: u32 = 2;
 
-/// What a platform is to be.
+/// The desired state of a platform.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
     pub values: &'a Values,

@@ -51,7 +51,7 @@ pub enum Unfit {
 }
 
 impl Scenario {
-    /// Compares the needs and actions of this scenario with what there is.
+    /// Compares the needs and actions of this scenario with the platform.
     pub fn check(&self, platform: &Snapshot) -> Result<(), Unfit> {
         let unmet = self.values.iter().filter(|needed| !needed.is_met(platform));
         if unmet.count() > 0 {

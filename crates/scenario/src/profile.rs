@@ -112,7 +112,7 @@ impl Profile {
         self.stages.iter().fold(Duration::ZERO, |sum, stage| sum.saturating_add(stage.length))
     }
 
-    /// When message `number` (from 0) is due, in ns after the beginning; `None`: there are not so many.
+    /// When message `number` (from 0) is due, in ns after the beginning; `None`: there are fewer.
     pub fn due_ns(&self, number: u64) -> Option<u64> {
         let (mut before, mut begins_ns) = (0.0, 0.0);
         for stage in &self.stages {

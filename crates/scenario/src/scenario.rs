@@ -34,7 +34,7 @@ pub struct Scenario {
     /// WebSocket: where connections are upgraded. `{n}` stands for the number of the connection, from 1, `{user}` for
     /// `user-{n}`. SSE: where the events are; `{user}` and `{profile}` stand for UUIDs.
     pub path: Option<String>,
-    /// SSE: so many users and profiles there are; further connections begin with the first again. Without it each
+    /// SSE: the number of users and profiles; further connections start over with the first. Without it each
     /// connection has its own.
     pub pairs: Option<u64>,
     /// SSE: how long a client keeps a stream. Without it, until the load or the server ends it.

@@ -131,7 +131,7 @@ impl<P: Peer> Inbound<P> {
         }
     }
 
-    /// Replaces the last batch by what is there now. Returns how many datagrams it has; fewer than [`BATCH`] means
+    /// Replaces the last batch with the pending datagrams. Returns how many; fewer than [`BATCH`] means
     /// that the socket is empty.
     ///
     /// # Errors

@@ -315,7 +315,7 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// A runtime with so many threads for connections. With one, it runs on the thread that waits for it: no locks between
+/// A runtime with this many threads for connections. With one, it runs on the thread that waits for it: no locks between
 /// threads, and nothing to wake.
 ///
 /// # Errors

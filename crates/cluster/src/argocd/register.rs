@@ -191,7 +191,7 @@ fn parameters(
     Ok(given)
 }
 
-/// The records of a release that Helm owns, if they are to be removed. Otherwise a release is an error: objects have one
+/// The records of a release that Helm owns, if we remove them. Otherwise a release is an error: objects have one
 /// owner.
 async fn of_helm(release: &Cluster, wanted: &Register, tell: &Tell) -> Result<Vec<String>, TargetError> {
     let records = match owner::helm_records(release).await {

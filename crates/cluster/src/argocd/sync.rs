@@ -26,7 +26,7 @@ use crate::connect::Cluster;
 const MARK: &str = "playctl";
 /// How often a write is tried again that somebody else's write came before.
 const TRIES: u32 = 5;
-/// Failed looks in a row after which nobody waits any longer: half a minute.
+/// Consecutive failed polls after which we stop waiting: half a minute.
 const FAILED_LOOKS_MAX: u32 = 60;
 
 /// How long to follow a sync.

@@ -34,7 +34,7 @@ fn api(site: &Site, namespace: &str) -> Api<Secret> {
     Api::namespaced(site.cluster.client.clone(), namespace)
 }
 
-/// Compares what pods need with what there is.
+/// Compares the pods' needs with the existing Secrets.
 pub(super) async fn missing(
     site: &Site,
     wanted: &Wanted,

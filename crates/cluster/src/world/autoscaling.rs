@@ -36,7 +36,7 @@ pub(super) struct Watched {
     synced_ms: u64,
     /// What the metrics ask for.
     proposal: Option<u32>,
-    /// Until when so many were asked for.
+    /// Until when this many were requested.
     asked: BTreeMap<u32, Timestamp>,
     /// The scale-down that was last said to be held.
     held: Option<(u32, u32)>,

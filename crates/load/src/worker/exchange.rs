@@ -62,7 +62,7 @@ impl Worker<Stream> {
         }
     }
 
-    /// Writes the current request, or what is left of it.
+    /// Writes the current request, or the rest of it.
     pub(super) fn write(&mut self, index: u32) {
         if self.transport.websocket.is_some() {
             return self.write_frames(index);

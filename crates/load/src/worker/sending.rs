@@ -49,7 +49,7 @@ pub(crate) struct Stream {
     pub(super) buffer: Box<[u8]>,
     /// Connections of the ramp whose first attempt is undecided, or not yet made.
     pub(super) undecided: usize,
-    /// Groups of users who have all come, and of whom that is to be told.
+    /// Groups whose users have all come, to be reported.
     pub(super) joined: Vec<u32>,
     /// Connections before this one have been told to close.
     pub(super) close_cursor: usize,
@@ -269,7 +269,7 @@ impl Worker<Stream> {
         true
     }
 
-    /// Reads what comes while an order is under way.
+    /// Reads input while an order is under way.
     pub(super) fn read_ordered(&mut self, index: u32, piece: &[u8]) {
         let Stream { connections, sending, matcher, .. } = &mut self.transport;
         let Some(sending) = sending.get_mut(&index) else { return };
@@ -374,7 +374,7 @@ impl Worker<Stream> {
         self.reports.send(Report::Ordered { id: order.id, outcome: outcome.to_owned(), failed });
     }
 
-    /// Counts what came beside a reply.
+    /// Counts other input beside a reply.
     pub(super) fn take_in(&mut self, index: u32, seen: Seen) {
         for number in seen.broadcasts {
             let Some(receipts) = self.transport.receipts.get_mut(usize::from(number)) else { continue };

@@ -97,7 +97,7 @@ impl Worker<Stream> {
         self.write_request(index);
     }
 
-    /// Writes what is left of a request.
+    /// Writes the rest of a request.
     pub(super) fn write_request(&mut self, index: u32) {
         let Some(sse) = &mut self.transport.sse else { return };
         let Some(mut rest) = sse.unsent.remove(&index) else { return };

@@ -68,7 +68,7 @@ fn same(one: Option<&Value>, other: Option<&Value>) -> bool {
     }
 }
 
-/// What has to be laid over `base` to get `wanted`, as Helm lays values over a chart's own: a null takes a key away.
+/// The overrides of `base` that give `wanted`, as Helm merges values into a chart's own: a null removes a key.
 pub fn overrides(base: &Table, wanted: &Table) -> Table {
     let gone = base.keys().filter(|key| !wanted.contains_key(*key)).map(|key| (key.clone(), Value::Null));
     let there = wanted.iter().filter_map(|(key, new)| match (base.get(key), new) {
