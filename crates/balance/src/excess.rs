@@ -56,7 +56,7 @@ impl Default for ExcessRules {
     }
 }
 
-/// The policy and what it remembers.
+/// The policy and its state.
 #[derive(Debug, Clone)]
 pub struct Excess {
     rules: ExcessRules,
@@ -87,7 +87,7 @@ enum State {
     },
 }
 
-/// How much a server has above what it should.
+/// How far a server exceeds its share.
 struct Over<'a> {
     server: &'a Server,
     keeps: u64,
@@ -271,7 +271,7 @@ impl Excess {
         self.rules.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(server.connections))
     }
 
-    /// Nobody will look any more: everything that was taken out takes connections again.
+    /// The balancer stops: everything that was taken out takes connections again.
     pub fn end(&mut self, now_ms: u64, fleet: &Fleet) -> Vec<Decision> {
         let fleet = Fleet { foreseen: None, ..fleet.clone() };
         let mut decisions = self.attend_victims(now_ms, &fleet);

@@ -41,7 +41,7 @@ pub use utilization::{Rules, Utilization};
 
 use rand::{Rng, RngExt};
 
-/// A policy and what it remembers between two choices.
+/// A policy and its state between two choices.
 #[derive(Debug, Clone)]
 pub struct Selector {
     policy: Policy,

@@ -108,7 +108,7 @@ mod tests {
         Fleet { servers: servers.collect(), elsewhere, ..Fleet::default() }
     }
 
-    /// What is counted at each look, after four connections were shed at the first.
+    /// The counts at each tick, after four connections were shed at the first.
     fn counted(looks: &[(u64, Fleet, u64)]) -> Vec<u64> {
         let mut moving = Moving::default();
         let mut counts = Vec::new();

@@ -35,7 +35,7 @@ impl Default for Rules {
     }
 }
 
-/// The policy and what it remembers: which sessions are on the move.
+/// The policy and its state: which sessions are on the move.
 #[derive(Debug, Clone)]
 pub struct Utilization {
     rules: Rules,

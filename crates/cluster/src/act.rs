@@ -37,7 +37,7 @@ pub(crate) fn patching() -> PatchParams {
     PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
 }
 
-/// A cluster with what is known of it.
+/// A cluster with what is known about it.
 pub(crate) struct Actor<'a> {
     pub(crate) cluster: &'a Cluster,
     pub(crate) world: &'a World,

@@ -45,7 +45,7 @@ impl Hpa {
         changed && self.engine.set_spec(other.engine.spec()).is_ok()
     }
 
-    /// The custom metrics that it looks at.
+    /// The custom metrics that it uses.
     pub(crate) fn pods_metrics(&self) -> impl Iterator<Item = &str> {
         self.engine.spec().metrics.iter().filter_map(pods_metric)
     }
@@ -187,7 +187,7 @@ impl Hpa {
         }
     }
 
-    /// Its memory and what it last saw; `None`: it has not looked yet.
+    /// Its history and last observation; `None`: it has not synced yet.
     pub(crate) fn case(&self) -> Option<Case> {
         let last = self.last.as_ref()?;
         let (now_ms, observed) = (last.now_ms, last.observed.clone());

@@ -25,7 +25,7 @@ use crate::{
     time::milliseconds,
 };
 
-/// A client that waits for a change is told after this that it does not come about.
+/// After this long, a client that waits for a change learns that it did not happen.
 const CHANGE_DEADLINE: Duration = Duration::from_mins(1);
 
 /// One change leads to the next, but not for ever.
@@ -75,7 +75,7 @@ pub struct Controller {
     /// Something has changed since everything was last compared.
     dirty: bool,
     effects: Vec<Effect>,
-    /// Who is told to end as soon as the gateways are told that it gets no more connections.
+    /// Runs to end as soon as the gateways know that they get no more connections.
     leaving: Vec<RunId>,
 }
 
@@ -220,7 +220,7 @@ impl Controller {
         }
     }
 
-    /// Compares what is with what should be, and does what has to be done next; tells those who wait when nothing has.
+    /// Compares the actual with the desired state, and takes the next step; notifies waiting clients when none is left.
     fn settle(&mut self, now: Time) {
         // What is left after this many passes, which no history needs, continues with the next step.
         for _ in 0..PASSES_MAX {
@@ -287,7 +287,7 @@ impl Controller {
         }
     }
 
-    /// A change takes too long: names what it waits for. If there was a later one, only its client is told.
+    /// A change takes too long: reports what it is waiting for. If there was a later one, only notifies its client.
     fn overdue(&mut self, now: Time) {
         let waiting = self.instances.iter().filter(|one| one.is_active() && !self.is_done(one));
         let waiting = waiting.map(|one| one.name.to_string()).collect();
@@ -306,7 +306,7 @@ impl Controller {
         }
     }
 
-    /// Whether an instance is what it should be, so that nobody waits for it.
+    /// Whether an instance is in its desired state, so that nobody waits for it.
     pub(crate) fn is_done(&self, instance: &Instance) -> bool {
         let is_gateway = matches!(instance.workload, Workload::Gateway(_));
         let knows = !is_gateway || instance.endpoints_version >= self.endpoints.version();

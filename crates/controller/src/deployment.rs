@@ -53,7 +53,7 @@ impl Controller {
         self.instances_of(Workload::Service(kind))
     }
 
-    /// Whether it is what it should be: as many ready replicas of the present template as desired, and no others.
+    /// Whether it is in the desired state: as many ready replicas of the current template as desired, and no others.
     /// Replicas that have no place are not waited for.
     pub(crate) fn is_service_settled(&self, service: &Service) -> bool {
         let mut done = 0;

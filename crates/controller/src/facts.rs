@@ -140,7 +140,7 @@ pub(crate) enum Change {
 }
 
 impl Fact {
-    /// The event that tells of it.
+    /// The event that reports it.
     pub fn into_event(self) -> EventKind {
         match self {
             Self::Event(event) => event,

@@ -74,7 +74,7 @@ pub enum Input {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// Make the platform what the values say.
+    /// Bring the platform to the state that the values describe.
     Apply(Box<Apply>),
     Teardown {
         grace: bool,

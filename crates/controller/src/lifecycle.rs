@@ -372,7 +372,7 @@ impl Controller {
         self.begin(uid, now);
     }
 
-    /// Whether an instance is what it should be.
+    /// Whether an instance is in its desired state.
     pub(crate) fn is_current(&self, instance: &Instance) -> bool {
         match (instance.workload, &instance.template) {
             (Workload::Service(kind), Template::Service(own)) => {

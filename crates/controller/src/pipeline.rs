@@ -118,7 +118,7 @@ impl Controller {
         }
     }
 
-    /// A sync is due: lets every autoscaler look, at once or when Prometheus has answered.
+    /// A sync is due: syncs every autoscaler, at once or when Prometheus has answered.
     pub(crate) fn sync(&mut self, now: Time) {
         let Some(spec) = &self.spec else { return };
         let period = spec.values.metrics.sync_period;
@@ -182,7 +182,7 @@ impl Controller {
         self.sync_with(Some(answers), now);
     }
 
-    /// Lets every autoscaler look once. `answers`: Prometheus', if custom metrics come from there.
+    /// Syncs every autoscaler once. `answers`: Prometheus', if custom metrics come from there.
     fn sync_with(&mut self, answers: Option<&[MetricAnswer]>, now: Time) {
         self.pipeline.counts.syncs += 1;
         let clock = Clock { began_unix_ms: self.began.as_millisecond() };
@@ -233,7 +233,7 @@ fn thousand(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX).saturating_mul(1000)
 }
 
-/// A replica's value of a custom metric in milli-units, as the pipeline has it: what was scraped, over the window.
+/// A replica's value of a custom metric in milli-units, from the pipeline: the scraped values, over the window.
 pub(crate) fn custom_metric(name: &str, replica: &mut Instance, now: Time) -> Option<i64> {
     match PodsMetric::by_name(name)? {
         PodsMetric::Connections => replica.series.connections_windowed(now).map(thousand),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{Time, instance::ProbeSettings};
 
-/// While something starts it is asked often: a probe on loopback costs microseconds, and nobody wants to wait for the
+/// A starting instance is probed often: a probe on loopback costs microseconds, and nobody wants to wait for the
 /// next full period. After [`FAST_FOR`] the probe's own period counts.
 const FAST: Duration = Duration::from_millis(10);
 const FAST_FOR: Duration = Duration::from_secs(5);

@@ -14,7 +14,7 @@ use crate::{
     parts::Wanted,
 };
 
-/// What gateways go by on the command line.
+/// What the command line calls gateways.
 const GATEWAY: &str = "gateway";
 
 pub(crate) type Answer = Result<Reply, TargetError>;
@@ -208,7 +208,7 @@ impl Controller {
         self.find_service(name, |_| true)
     }
 
-    /// A service whose replicas can be as many as somebody wants.
+    /// A service whose number of replicas can be set.
     fn service_that_is_on(&self, name: &str) -> Result<ServiceKind, TargetError> {
         self.find_service(name, |service| !service.is_off)
     }
@@ -314,7 +314,7 @@ impl Controller {
         }
     }
 
-    /// The autoscaler of a service with its memory and what it last saw, for `explain`.
+    /// The autoscaler of a service with its history and last observation, for `explain`.
     pub fn autoscaler(&self, service: &str) -> Result<Case, TargetError> {
         let kind = self.known_service(service)?;
         let hpa = self.services.get(&kind).and_then(|service| service.hpa.as_ref());

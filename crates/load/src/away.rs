@@ -63,7 +63,7 @@ pub enum Heard {
     Ended(String),
 }
 
-/// A load's workers elsewhere, and the targets as they look them up.
+/// A load's remote workers, and the targets as they resolve them.
 #[derive(Clone)]
 pub struct Away {
     pub workers: Arc<dyn Workers>,
@@ -76,7 +76,7 @@ impl fmt::Debug for Away {
     }
 }
 
-/// What a worker is told.
+/// A worker's orders.
 #[derive(Debug, Serialize, Deserialize)]
 enum Told {
     /// `ask`: ask the first target whether it says who serves a connection.

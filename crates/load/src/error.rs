@@ -38,7 +38,7 @@ pub enum LoadError {
     /// It was stopped before it had begun.
     #[error("interrupted")]
     Interrupted,
-    /// What a worker process was told makes no sense.
+    /// A worker process got a specification that makes no sense.
     #[error("load worker: {0}")]
     Protocol(String),
     #[error(transparent)]

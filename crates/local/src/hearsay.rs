@@ -20,7 +20,7 @@ use crate::{
 
 /// The longest event; the kernel takes a little more.
 const EVENT_BYTES_MAX: usize = 160 * 1024;
-/// The most pages that one load tells.
+/// The most pages that one load sends events to.
 const PAGES_MAX: usize = 8;
 /// How often a load looks for new pages.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ pub struct Ear {
 }
 
 impl Ear {
-    /// Listens to loads of the platform that goes by `key`.
+    /// Listens to loads of the platform with this `key`.
     ///
     /// # Errors
     /// The runtime directory cannot be used.
@@ -86,7 +86,7 @@ pub struct Voice {
 }
 
 impl Voice {
-    /// Tells the pages of the platform that goes by `key`.
+    /// Sends events to the pages of the platform with this `key`.
     pub fn new(key: &str) -> Self {
         Self::to(Paths::from_env().pages(), key)
     }
@@ -100,7 +100,7 @@ impl Voice {
         Self::new(key).look();
     }
 
-    /// Tells the next event. Never waits: a page that has not taken what was told before misses this.
+    /// Sends the next event. Never waits: a page that has not read the previous ones misses this.
     pub fn tell(&mut self, event: &Event) {
         let now = clock::now();
         if self.looked.is_none_or(|looked| now.duration_since(looked) >= LOOK_EVERY) {
@@ -139,7 +139,7 @@ fn send(page: &UnixDatagram, event: &Event) -> io::Result<()> {
     page.send(&serde_json::to_vec(event)?).map(drop)
 }
 
-/// Whether somebody listens at this socket. What nobody listens at any more was left by a page that was killed.
+/// Whether anybody listens at this socket. A socket without a listener was left by a killed page.
 fn is_there(path: &Path, sent: io::Result<()>) -> bool {
     match sent {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {

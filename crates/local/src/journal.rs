@@ -48,7 +48,7 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Starts an empty journal; what was there before is removed. `segment_max`: bytes per segment.
+    /// Starts an empty journal; removes earlier contents. `segment_max`: bytes per segment.
     pub(crate) fn create(path: PathBuf, segment_max: u64) -> io::Result<Self> {
         let (file, inode) = open_new(&path)?;
         clear(&predecessor(&path))?;
@@ -104,7 +104,7 @@ impl Journal {
         fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode && found.len() >= bytes)
     }
 
-    /// Continues in a new file. What somebody else put in place of ours is cleared away.
+    /// Continues in a new file. Removes anything that somebody else put in its place.
     fn rotate(&mut self, is_in_place: bool) -> io::Result<()> {
         let before = predecessor(&self.path);
         clear(&before)?;

@@ -51,7 +51,7 @@ impl FileLock {
         }
     }
 
-    /// What the present holder wrote; `None` when nobody holds the lock.
+    /// What the current holder wrote; `None` when nobody holds the lock.
     pub(crate) fn holder(path: &Path) -> io::Result<Option<String>> {
         let file = match open_regular(OpenOptions::new().read(true), path) {
             Ok(file) => file,

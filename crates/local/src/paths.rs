@@ -152,7 +152,7 @@ impl PlatformPaths {
         self.state.join("logs.jsonl")
     }
 
-    /// Where the platform's page is, and what it takes to act from there.
+    /// Where the platform's page is, and the token that allows changes.
     pub(crate) fn page(&self) -> PathBuf {
         self.state.join("page.json")
     }

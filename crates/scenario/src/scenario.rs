@@ -250,7 +250,7 @@ impl Scenario {
         self.actions.iter().map(users).fold(0, u64::saturating_add)
     }
 
-    /// All who are to connect, at whatever time.
+    /// All users that will ever connect.
     pub fn users(&self) -> u64 {
         self.phases.ramp.connections.saturating_add(self.joining())
     }
@@ -334,7 +334,7 @@ impl Scenario {
         self.expectations.iter_mut().for_each(|expectation| expectation.shrink(clients, time));
     }
 
-    /// The load as its event tells it. `target`: what it is aimed at.
+    /// The load as its event reports it. `target`: the load's target.
     pub fn describe(&self, target: String) -> LoadPlan {
         let (duration, duration_from_ramp) = match self.duration() {
             LoadDuration::FromFirstConnect(duration) => (duration, false),

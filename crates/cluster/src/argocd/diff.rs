@@ -212,7 +212,7 @@ impl<'a> Comparer<'a> {
         })
     }
 
-    /// What Argo CD looks after and the repository has not any more.
+    /// Objects that Argo CD manages and the repository no longer contains.
     async fn left(
         &mut self,
         application: &Application,
@@ -261,7 +261,7 @@ async fn try_out(cluster: &Cluster, api: &Api<DynamicObject>, name: &str, wanted
     }
 }
 
-/// Takes away what no sync is about: Argo CD's own mark, and what the application ignores.
+/// Removes what a sync does not touch: Argo CD's own tracking mark, and fields that the application ignores.
 fn normalize(value: &mut Value, resource: &ResourceName, ignored: &[Ignored]) {
     for pointer in [
         "/metadata/annotations/argocd.argoproj.io~1tracking-id",
@@ -287,7 +287,7 @@ fn normalize(value: &mut Value, resource: &ResourceName, ignored: &[Ignored]) {
     }
 }
 
-/// Takes away what a JSON pointer names; nothing if it is not there.
+/// Removes what a JSON pointer names; does nothing if it is missing.
 fn remove(value: &mut Value, pointer: &str) {
     let Some((parent, last)) = pointer.rsplit_once('/') else { return };
     let last = last.replace("~1", "/").replace("~0", "~");

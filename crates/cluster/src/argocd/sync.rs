@@ -22,9 +22,9 @@ use super::{
 };
 use crate::connect::Cluster;
 
-/// By this our operation is told apart from others.
+/// Distinguishes our operation from others.
 const MARK: &str = "playctl";
-/// How often a write is tried again that somebody else's write came before.
+/// How often a write is retried after a conflict.
 const TRIES: u32 = 5;
 /// Consecutive failed polls after which we stop waiting: half a minute.
 const FAILED_LOOKS_MAX: u32 = 60;

@@ -45,7 +45,7 @@ pub(crate) enum Report {
         outcome: String,
         failed: bool,
     },
-    /// The state was reported because somebody asked for it.
+    /// The state was reported on request.
     Mustered {
         id: u32,
     },

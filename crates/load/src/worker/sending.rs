@@ -55,7 +55,7 @@ pub(crate) struct Stream {
     pub(super) close_cursor: usize,
     /// Answers to `WHERE` that came in part.
     pub(super) partial_identities: HashMap<u32, Vec<u8>>,
-    /// What clients still have to send, and what they are just sending.
+    /// What clients still have to send, and what they are sending now.
     orders: HashMap<u32, VecDeque<Order>>,
     pub(super) sending: HashMap<u32, Sending>,
     tokens: HashMap<u32, Vec<u8>>,
@@ -201,7 +201,7 @@ impl Transport for Stream {
 }
 
 impl Worker<Stream> {
-    /// Takes an order: everybody looks out for a broadcast, its client sends it.
+    /// Takes an order: all clients watch for a broadcast, its client sends it.
     fn accept(&mut self, order: Order) {
         if let Some(number) = order.broadcast {
             self.expect_broadcast(number);
