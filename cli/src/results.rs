@@ -47,7 +47,7 @@ impl Failure {
 pub(crate) struct Up {
     pub applied: Applied,
     pub snapshot: Snapshot,
-    /// The address of the platform's page, with the token that acting takes.
+    /// The address of the platform's page, with the token that allows changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub page: Option<String>,
 }
@@ -57,7 +57,7 @@ pub(crate) struct Up {
 pub(crate) struct UpCluster<'a> {
     #[serde(flatten)]
     pub installed: &'a cluster::install::Installed,
-    /// The command that shows the platform's page: nothing serves it before somebody looks.
+    /// The command that shows the platform's page: nothing serves it until then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub page_command: Option<String>,
 }
@@ -74,9 +74,9 @@ pub(crate) struct UpArgocd {
 pub(crate) struct Down {
     pub platform: String,
     pub was_up: bool,
-    /// Always empty: what is left is a failure.
+    /// Always empty: leftovers are a failure.
     pub left: Vec<String>,
-    /// What is good to know.
+    /// Notes for the user.
     pub notes: Vec<String>,
 }
 
@@ -97,9 +97,9 @@ pub(crate) struct Scale {
     pub service: String,
     #[serde(flatten)]
     pub scaled: Scaled,
-    /// When the autoscaler looks next; absent where there is none, or where 0 replicas switch it off.
+    /// When the autoscaler syncs next; absent if there is none, or if 0 replicas disable it.
     pub next_sync_in_ms: Option<u64>,
-    /// So many of the replicas have no place yet.
+    /// The number of replicas that have no room yet.
     pub pending: u32,
 }
 
@@ -121,7 +121,7 @@ pub(crate) struct ImageBuilt {
     pub file_bytes: u64,
     /// `amd64` or `arm64`.
     pub architecture: String,
-    /// Of the manifest: the same for the same files, whatever the image is called.
+    /// Of the manifest: the same for the same files, whatever the image's name.
     pub digest: String,
     /// Of the configuration, which `docker images` shows.
     pub id: String,
@@ -163,7 +163,7 @@ mod tests {
 
     use super::*;
 
-    /// The result of each command, by its name, and of any that fails.
+    /// The result of each command, by its name, and of any failing command.
     #[expect(dead_code, reason = "only its schema is used")]
     #[derive(JsonSchema)]
     struct Results {

@@ -60,12 +60,12 @@ fn program(kind: ServiceKind) -> Program {
             let settings = tcp::Settings::from_env(env).map_err(Failure::usage)?;
             ended(tcp::run(settings, shutdown()?))
         }),
-        ServiceKind::Udp => ("The same words over UDP", udp::Settings::VARIABLES, |env| {
+        ServiceKind::Udp => ("The same commands over UDP", udp::Settings::VARIABLES, |env| {
             let settings = udp::Settings::from_env(env).map_err(Failure::usage)?;
             ended(udp::run(settings, shutdown()?))
         }),
         ServiceKind::Logger => {
-            ("Log lines from Kafka to Elasticsearch", logger::Settings::VARIABLES, |env| {
+            ("Ships logs from Kafka to Elasticsearch", logger::Settings::VARIABLES, |env| {
                 let settings = logger::Settings::from_env(env).map_err(Failure::usage)?;
                 ended(logger::run(settings, shutdown()?))
             })
@@ -75,7 +75,7 @@ fn program(kind: ServiceKind) -> Program {
             ended(ws::run(settings, shutdown()?))
         }),
         ServiceKind::WsClient => {
-            ("Users that connect to ws on request", ws_client::Settings::VARIABLES, |env| {
+            ("Simulated users that connect to ws on request", ws_client::Settings::VARIABLES, |env| {
                 let settings = ws_client::Settings::from_env(env).map_err(Failure::usage)?;
                 ended(ws_client::run(settings, shutdown()?))
             })
@@ -99,7 +99,7 @@ fn program(kind: ServiceKind) -> Program {
                 ended(profiles::run(settings, shutdown()?))
             })
         }
-        ServiceKind::Directory => ("Who has what open", directory::Settings::VARIABLES, |env| {
+        ServiceKind::Directory => ("Shows which profiles are open", directory::Settings::VARIABLES, |env| {
             let settings = directory::Settings::from_env(env).map_err(Failure::usage)?;
             ended(directory::run(settings, shutdown()?))
         }),
@@ -153,7 +153,7 @@ fn examples(kind: ServiceKind) -> &'static str {
         ServiceKind::Page => {
             "  playctl serve page                 then open http://127.0.0.1:8489/
   CONNECTION_LIMIT_PER_HOST=30 playctl serve page -H 127.0.0.1 -p 9000
-Any host that has sessions can be typed into the page: a balancer (8488), a
+In the page, enter any host that has sessions: a balancer (8488), a
 gateway (8000) or a server (8088), with ws-client on 8089 beside it."
         }
     }
@@ -299,12 +299,12 @@ mod tests {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/settings.md");
         let mut page = String::from(
             "# Settings\n\n\
-             Every service is set by its environment; `playctl serve SERVICE --help` prints the same tables. An empty \
-             variable counts as not set. A bad value ends the service with exit code 2 and names the \
-             variable, the value and what was expected; all bad ones are named at once.\n\n\
+             Every service is configured through environment variables; `playctl serve SERVICE --help` prints the same tables. An empty \
+             variable counts as not set. On a bad value the service exits with 2 and names the \
+             variable, the value and what was expected; it reports all bad values at once.\n\n\
              Durations are written as `250ms`, `1.5s`, `1m30s` or `2h`. Where the default is a bare number, a bare \
              number is seconds.\n\n\
-             *Made from the tables that the services read, by \
+             *Generated from the tables that the services read, by \
              `PLAYCTL_WRITE_DOCS=1 cargo test -p playctl --bin playctl serve`.*\n",
         );
         for Program { name, about, variables, listens, .. } in programs() {

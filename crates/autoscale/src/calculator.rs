@@ -1,4 +1,4 @@
-//! From one metric to a number of replicas, without memory.
+//! From one metric to a number of replicas, without state.
 //!
 //! The model, per pod metrics: *ratio* = average over the pods that count ÷ target; inside the tolerance nothing
 //! changes; otherwise the proposal is ⌈ratio × number of pods⌉. Pods without a sample and pods that are not ready are
@@ -78,7 +78,7 @@ pub enum Target {
     /// Milli-units per pod.
     #[serde(rename = "average_value_milli")]
     AverageValue(i64),
-    /// Milli-units in all.
+    /// Milli-units in total.
     #[serde(rename = "value_milli")]
     Value(i64),
 }

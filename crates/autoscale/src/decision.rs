@@ -106,7 +106,7 @@ pub struct MissingRequest {
     pub container: Option<Box<str>>,
 }
 
-/// Why the scale is to be changed, as the controller's event says it.
+/// Why the scale changes, as in the controller's event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum RescaleReason {
@@ -121,7 +121,7 @@ pub enum RescaleReason {
     BelowMin,
 }
 
-/// What stood between the proposal and the count that was set.
+/// What limited the count between the proposal and the result.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub struct Limits {

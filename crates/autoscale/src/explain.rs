@@ -1,8 +1,8 @@
 //! Why the autoscaler decides as it does, and what would change that.
 //!
-//! A [`Case`] is everything a decision depends on: the autoscaler with its memory, what it observes, and the time. It
-//! comes from a live platform or from a file ([`state`]). [`explain`] reconciles it once, on a copy, and takes the
-//! decision apart. No formula is repeated here: proposals come from the decision, counterfactuals from the engine
+//! A [`Case`] is everything a decision depends on: the autoscaler with its history, its observations, and the time. It
+//! comes from a live platform or from a file ([`state`]). [`explain`] reconciles it once, on a copy, and breaks the
+//! decision down. No formula is repeated here: proposals come from the decision, counterfactuals from the engine
 //! itself.
 
 mod counterfactual;
@@ -84,7 +84,7 @@ pub struct MetricExplanation {
     pub words: String,
     /// Its proposal was the largest.
     pub leading: bool,
-    /// What became of each pod (metrics of pods only).
+    /// How each pod counted (pod metrics only).
     pub pods: Vec<PodExplanation>,
 }
 

@@ -1,4 +1,4 @@
-//! What the controller remembers of one autoscaler between reconciliations, and loses when it restarts.
+//! The controller's history of one autoscaler between reconciliations, lost when it restarts.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,7 @@
-//! What the autoscaler sees in one reconciliation: the scale, the pods, the metrics.
+//! The autoscaler's observations in one reconciliation: the scale, the pods, the metrics.
 //!
-//! Instants are milliseconds on one axis of the caller's choice; only differences matter. Values are milli-units
-//! (5,000 connections = 5,000,000). Samples belong to pods by position, so that no name is looked up in a step.
+//! Instants are milliseconds on an axis of the caller's choice; only differences matter. Values are milli-units
+//! (5,000 connections = 5,000,000). Samples belong to pods by position, so a step looks up no names.
 
 use std::{collections::HashMap, sync::Arc};
 

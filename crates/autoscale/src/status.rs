@@ -1,4 +1,4 @@
-//! The HPA object's status: what the controller writes down, and what survives its restart.
+//! The HPA object's status: what the controller reports, and what survives its restart.
 
 use std::fmt;
 

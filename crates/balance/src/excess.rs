@@ -1,14 +1,14 @@
-//! The policy beside an autoscaler: it never sets the number of servers and moves only what is above the fair share.
+//! The policy beside an autoscaler: it never sets the number of servers, and moves only what exceeds the fair share.
 //!
-//! * It begins when a server is above its fair share plus tolerance at two looks in a row, and not sooner than
-//!   `pause_ms` after it last evened out. It ends when no server is above three quarters of the tolerance, which is
-//!   also how far a server sheds: never below its share.
+//! * It starts when a server is above its fair share plus tolerance in two consecutive ticks, and not sooner than
+//!   `pause_ms` after the last rebalancing. It stops when no server is above three quarters of the tolerance, which is
+//!   also the level that a server sheds down to: never below its share.
 //! * As long as the others can take everything, a server that sheds takes no new connections: with a choice between
-//!   two draws a quarter of those who leave would come straight back. Nor does one that has its share already.
-//! * It sheds in rounds and looks at the outcome of one before the next, because counts arrive late.
+//!   two draws a quarter of those who leave would come straight back. A server that already has its share takes none either.
+//! * It sheds in rounds and checks the outcome of one before the next, because counts arrive late.
 //! * After a change of the replicas nothing moves until that has settled.
-//! * When a scale-down is foreseen, all its victims are taken out before the first of them sheds, so that nobody moves
-//!   from one victim to another. While they shed nobody else does: what comes evens the others out.
+//! * When it foresees a scale-down, it takes all victims out before the first of them sheds, so that nobody moves
+//!   from one victim to another. While they shed nobody else does: their connections even out the others.
 
 mod victims;
 
@@ -56,12 +56,12 @@ impl Default for ExcessRules {
     }
 }
 
-/// The policy and what it remembers.
+/// The policy and its state.
 #[derive(Debug, Clone)]
 pub struct Excess {
     rules: ExcessRules,
     moving: Moving,
-    /// The replicas at the last look, and when they last changed.
+    /// The replicas at the last tick, and when they last changed.
     replicas: Option<(u32, BTreeSet<String>)>,
     changed_ms: Option<u64>,
     state: State,
@@ -78,7 +78,7 @@ enum State {
         /// Nothing begins before.
         not_before_ms: u64,
     },
-    /// Uneven at the last look.
+    /// Uneven at the last tick.
     Suspect {
         not_before_ms: u64,
     },
@@ -87,7 +87,7 @@ enum State {
     },
 }
 
-/// How much a server has above what it should.
+/// How far a server exceeds its share.
 struct Over<'a> {
     server: &'a Server,
     keeps: u64,
@@ -118,7 +118,7 @@ impl Excess {
         self.moving.shed(now_ms, count);
     }
 
-    /// What is to be done now.
+    /// What to do now.
     pub fn look(&mut self, now_ms: u64, fleet: &Fleet) -> Vec<Decision> {
         let total = self.moving.count(now_ms, fleet, 0);
         let mut decisions = self.attend_victims(now_ms, fleet);
@@ -261,7 +261,7 @@ impl Excess {
         decisions
     }
 
-    /// What a round sheds at most, at so many in a second.
+    /// The most that a round sheds, at this rate per second.
     fn most(&self, rate: u64) -> u64 {
         let most = u128::from(rate) * u128::from(self.rules.round_ms) / 1000;
         u64::try_from(most).unwrap_or(u64::MAX).max(1)
@@ -271,7 +271,7 @@ impl Excess {
         self.rules.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(server.connections))
     }
 
-    /// Nobody will look any more: everything that was taken out takes connections again.
+    /// The balancer stops: everything that was taken out takes connections again.
     pub fn end(&mut self, now_ms: u64, fleet: &Fleet) -> Vec<Decision> {
         let fleet = Fleet { foreseen: None, ..fleet.clone() };
         let mut decisions = self.attend_victims(now_ms, &fleet);

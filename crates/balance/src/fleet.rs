@@ -1,10 +1,10 @@
-//! What a balancer sees, and what it orders.
+//! A balancer's view of the servers, and its orders.
 
 pub use platform::target::Traffic;
 
 use crate::Reason;
 
-/// A server that holds connections; one that was told to end is not among them.
+/// A server that has connections; draining ones are not included.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     pub name: String,
@@ -48,7 +48,7 @@ impl Fleet {
     }
 }
 
-/// Something to do. Orders of one look are carried out in their order.
+/// Something to do. Orders of one tick are carried out in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
     SetTraffic {
@@ -72,7 +72,7 @@ pub enum Order {
     },
 }
 
-/// What is to be done, perhaps nothing, and why.
+/// What to do, perhaps nothing, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
     pub orders: Vec<Order>,

@@ -1,17 +1,17 @@
 //! Which of several replicas gets a new connection, and which connections move.
 //!
-//! The gateway, the simulator and the balancer make the same choices, so they live here, without clock and I/O.
+//! The gateway, the simulator and the balancer make the same choices, so they live here, with no clock and no I/O.
 //!
-//! Connections that last stay where they are when replicas come and go. Two policies move them: [`Utilization`] owns
-//! the number of servers; [`Excess`] works beside an autoscaler and only evens out. Each is told what there is
-//! ([`Fleet`]) and the time, and answers with [`Decision`]s: orders, and why. [`Pace`] spreads an order to shed over
+//! Long-lived connections stay where they are when replicas come and go. Two policies move them: [`Utilization`] sets
+//! the number of servers; [`Excess`] works beside an autoscaler and only rebalances. Each takes the current state
+//! ([`Fleet`]) and the time, and returns [`Decision`]s: orders, and why. [`Pace`] spreads an order to shed over
 //! time.
 //!
-//! For a new connection the caller names its candidates by index, says how many connections each one has, and passes the random number generator
-//! in: equal seeds and equal loads give equal choices.
+//! For a new connection the caller names its candidates by index, says how many connections each one has, and passes in the random
+//! number generator: equal seeds and equal loads give equal choices.
 //!
 //! Least request, the default, is Envoy's: two independent draws *with* replacement; the second wins only if it has
-//! strictly fewer connections. An empty second replica therefore gets 75 % of what comes, not all of it.
+//! strictly fewer connections. An empty second replica therefore gets 75 % of the new connections, not all of them.
 //!
 //! ```
 //! use balance::{Policy, Selector};
@@ -41,7 +41,7 @@ pub use utilization::{Rules, Utilization};
 
 use rand::{Rng, RngExt};
 
-/// A policy and what it remembers between two choices.
+/// A policy and its state between two choices.
 #[derive(Debug, Clone)]
 pub struct Selector {
     policy: Policy,

@@ -1,4 +1,4 @@
-//! Connections between two servers: shed here, not back yet there.
+//! Connections between two servers: shed by one, not back yet on another.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -108,7 +108,7 @@ mod tests {
         Fleet { servers: servers.collect(), elsewhere, ..Fleet::default() }
     }
 
-    /// What is counted at each look, after four connections were shed at the first.
+    /// The counts at each tick, after four connections were shed at the first.
     fn counted(looks: &[(u64, Fleet, u64)]) -> Vec<u64> {
         let mut moving = Moving::default();
         let mut counts = Vec::new();

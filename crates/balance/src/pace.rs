@@ -1,4 +1,4 @@
-//! Spreads orders to shed over time: those who are sent away together come back together.
+//! Spreads orders to shed over time: clients that are sent away together come back together.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use rand::{Rng, RngExt};
 /// Time between two portions for one server.
 const STEP_MS: std::ops::RangeInclusive<u64> = 250..=750;
 
-/// What is to be shed now.
+/// What to shed now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Portion {
     pub server: String,
@@ -43,7 +43,7 @@ impl Running {
 }
 
 impl Pace {
-    /// Begins an order; what is left of an earlier one for the same server is dropped. Orders that come quickly one after
+    /// Begins an order; the rest of an earlier one for the same server is dropped. Orders that come quickly one after
     /// the other do not put each other off.
     pub fn begin<R: Rng + ?Sized>(
         &mut self,
@@ -71,7 +71,7 @@ impl Pace {
         self.running.retain(|server, _| servers(server));
     }
 
-    /// What is to be shed by now. After a pause there is one portion per server, not all those that were missed.
+    /// What to shed by now. After a pause there is one portion per server, not all the missed ones.
     pub fn due<R: Rng + ?Sized>(&mut self, now_ms: u64, random: &mut R) -> Vec<Portion> {
         let mut portions = Vec::new();
         for (server, running) in &mut self.running {

@@ -1,4 +1,4 @@
-//! Why something is or is not done, as numbers, and the one place that puts them in words.
+//! The reasons for doing or not doing something, as numbers, and the only place that puts them in words.
 
 use std::fmt;
 
@@ -90,7 +90,7 @@ pub enum Reason {
     Fair { total: u64, servers: u64, tolerance: u64 },
     /// A server is above its share, perhaps only for a moment.
     MayPass { server: String, connections: u64, fair: u64, tolerance: u64 },
-    /// A server sheds what is above its share.
+    /// A server sheds its excess above its share.
     Excess { server: String, connections: u64, fair: u64, keeps: u64, sheds: u64, rests: bool },
     /// The others cannot take more.
     NoRoom { server: String, excess: u64 },

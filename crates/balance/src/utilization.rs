@@ -1,4 +1,4 @@
-//! The policy that owns the number of servers: as many as the sessions need, by thresholds.
+//! The policy that sets the number of servers: as many as the sessions need, by thresholds.
 //!
 //! Rules 1 to 7 of the policy `utilization`, in `docs/balancer.md`. Percentages are compared as fractions, so a
 //! threshold is met exactly or not at all.
@@ -35,7 +35,7 @@ impl Default for Rules {
     }
 }
 
-/// The policy and what it remembers: which sessions are on the move.
+/// The policy and its state: which sessions are on the move.
 #[derive(Debug, Clone)]
 pub struct Utilization {
     rules: Rules,

@@ -1,4 +1,4 @@
-//! What this account may do. We ask first, so that we can name what is missing and continue with the rest.
+//! This account's permissions. We check first, so that we can name what is missing and continue with the rest.
 
 use futures_util::{StreamExt as _, stream};
 use k8s_openapi::api::authorization::v1::{

@@ -1,4 +1,4 @@
-//! What is done to a cluster: scale, kill, drain, stop, start; a node cordoned and drained.
+//! Changes to a cluster: scale, kill, drain, stop, start; cordoning and draining a node.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ pub(crate) fn patching() -> PatchParams {
     PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
 }
 
-/// A cluster with what is known of it.
+/// A cluster with what is known about it.
 pub(crate) struct Actor<'a> {
     pub(crate) cluster: &'a Cluster,
     pub(crate) world: &'a World,
@@ -173,7 +173,7 @@ impl Actor<'_> {
         Ok(())
     }
 
-    /// The pod that is meant.
+    /// The pod in question.
     async fn pick(&self, what: &Subject) -> Result<PodFacts, TargetError> {
         self.service(&what.name)?;
         let mut pods: Vec<&PodFacts> = self.world.pods_of(&what.name).filter(|pod| !pod.is_over()).collect();

@@ -1,7 +1,7 @@
-//! Argo CD by its own objects, without its command line or its API server: registering this repository, syncing, how
-//! the applications stand, and what a sync would change.
+//! Argo CD through its own objects, without its CLI or its API server: registering this repository, syncing, the state of
+//! the applications, and what a sync would change.
 //!
-//! Everything that takes long reports [`Step`]s and may be broken off; nothing here prints.
+//! Everything that takes long reports [`Step`]s and can be cancelled; nothing here prints.
 
 mod api;
 mod application;

@@ -1,4 +1,4 @@
-//! What the controller sees of an autoscaler, read from the same APIs, for our engine to decide by.
+//! The controller's view of an autoscaler, read from the same APIs, as input for our engine.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! How the API server is found and spoken to.
+//! Finding and connecting to the API server.
 
 use std::{env, fmt, path::PathBuf, time::Duration};
 

@@ -70,7 +70,7 @@ struct Candidate {
 struct State {
     /// It is its turn until then.
     until: Option<Instant>,
-    /// Who held the Lease at the last look.
+    /// Who held the Lease when we last looked.
     holder: String,
     /// The Lease, and since when it has been like that.
     seen: Option<(LeaseSpec, Instant)>,
@@ -100,7 +100,7 @@ impl Election {
         self.candidate.leads(clock::now())
     }
 
-    /// Who held the Lease at the last look.
+    /// Who held the Lease when we last looked.
     pub fn holder(&self) -> String {
         self.candidate.state.lock().holder.clone()
     }

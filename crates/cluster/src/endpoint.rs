@@ -1,4 +1,4 @@
-//! Where clients of a service connect, from outside of the cluster and inside of it.
+//! Where clients of a service connect, from outside the cluster and inside it.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Nodes whose addresses are tried.
 const NODES_MAX: usize = 4;
 
-/// A port of a Service that leads to the pods of what is asked for.
+/// A port of a Service that leads to the requested pods.
 #[derive(Debug, Clone)]
 pub(crate) struct Front {
     pub(crate) service: Service,

@@ -1,4 +1,4 @@
-//! What goes wrong with an API server, in words.
+//! Errors of an API server, in words.
 
 use std::{error::Error, time::Duration};
 

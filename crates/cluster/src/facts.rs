@@ -1,4 +1,4 @@
-//! What of the API's objects matters here, and nothing else: objects are large, and clusters have many.
+//! The parts of the API's objects that matter here, and nothing else: objects are large, and clusters have many.
 
 mod autoscaler;
 mod pod;

@@ -1,12 +1,12 @@
-//! A platform on a cluster, brought up and taken down: the chart, installed by the `helm` on PATH.
+//! Brings a platform up on a cluster and takes it down: the chart, installed by the `helm` on PATH.
 //!
-//! [`Installer::plan`] reads and changes nothing: what the chart renders is compared with what is there, and everything
-//! that would fail is named. [`Installer::up`] carries the plan out and waits until everything is ready; if the plan is
-//! empty, nothing is written. [`Installer::down`] takes all of it away and proves that nothing is left. What is done is
-//! told by a callback; nothing here prints.
+//! [`Installer::plan`] reads and changes nothing: it compares what the chart renders with the live objects, and names everything
+//! that would fail. [`Installer::up`] carries out the plan and waits until everything is ready; if the plan is
+//! empty, it writes nothing. [`Installer::down`] removes everything and proves that nothing is left. A callback reports
+//! progress; nothing here prints.
 //!
-//! Helm owns what the chart renders. The namespace and the Secrets are made by playctl beforehand, carry its label, and
-//! go when the platform goes.
+//! Helm owns what the chart renders. playctl creates the namespace and the Secrets beforehand, with its label, and
+//! deletes them with the platform.
 
 mod argocd;
 mod bundle;
@@ -204,7 +204,7 @@ impl Installer {
         Ok(planned.plan)
     }
 
-    /// Makes the platform what is wanted and waits until it is ready.
+    /// Brings the platform to the desired state and waits until it is ready.
     pub fn up(&self, wanted: &Wanted, tell: &mut OnProgress<'_>) -> Result<Installed, TargetError> {
         self.runtime.block_on(up::up(&self.site, wanted, tell))
     }

@@ -1,4 +1,4 @@
-//! The API's kinds: what an autoscaler may scale, and what a metric may be about.
+//! The API's kinds: what an autoscaler may scale, and what a metric may describe.
 
 use autoscale::spec::ObjectReference;
 use kube::core::{ApiResource, GroupVersionKind};

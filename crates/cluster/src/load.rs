@@ -1,8 +1,8 @@
 //! A load from inside the cluster: a Job whose pods are the load's workers.
 //!
-//! The workers are told what to do over their containers' standard input (`pods/attach`) and answer in their logs. Both
-//! survive a connection that breaks: logs are followed again, and the input stays open. The Job is deleted at the end,
-//! and ends by itself should this program be gone.
+//! The workers get their orders over their containers' standard input (`pods/attach`) and answer in their logs. Both
+//! survive a broken connection: logs are followed again, and the input stays open. The Job is deleted at the end,
+//! and ends by itself if this program is gone.
 
 mod job;
 mod talk;

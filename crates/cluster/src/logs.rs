@@ -28,7 +28,7 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Pods whose logs are read at the same time.
 const AT_ONCE: usize = 8;
-/// Of each pod at most so many lines, the last ones, when all are sorted by time. Kubelets keep 10 MiB of each.
+/// How many of each pod's last lines are read, before all are sorted by time. Kubelets keep 10 MiB of each.
 const MOST_LINES: i64 = 200_000;
 /// Pods that can be followed at the same time.
 const FOLLOWED_MAX: usize = 200;
@@ -73,7 +73,7 @@ impl Pods {
     }
 }
 
-/// The container that is meant if none is named, as for kubectl.
+/// The default container, as for kubectl.
 fn container(pod: &Pod) -> String {
     let annotations = pod.metadata.annotations.as_ref();
     let named = annotations.and_then(|all| all.get("kubectl.kubernetes.io/default-container"));

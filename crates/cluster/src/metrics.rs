@@ -1,4 +1,4 @@
-//! The metrics APIs, asked as the autoscaler's controller asks them.
+//! The metrics APIs, queried as the autoscaler's controller queries them.
 //!
 //! Source: `pkg/controller/podautoscaler/metrics/client.go` of Kubernetes 1.34.
 

@@ -1,7 +1,7 @@
-//! The real `minikube`, driven as somebody at a terminal would: its profile, nodes, images, tunnel and dashboard.
+//! The real `minikube`, driven as a person at a terminal would drive it: its profile, nodes, images, tunnel and dashboard.
 //!
-//! From the process inwards: `call` (one run of a program), `events` (what it tells meanwhile), `error` (what its failures
-//! mean), `profile` and `settings` (what there is, what was asked for), `keep` (what has to go on running: tunnel and
+//! From the process inwards: `call` (one run of a program), `events` (its progress), `error` (what its failures
+//! mean), `profile` and `settings` (the actual and the requested state), `keep` (what has to keep running: tunnel and
 //! dashboard), `doctor` (what is missing on this machine).
 
 mod call;
@@ -141,7 +141,7 @@ impl Minikube {
         Ok(self.existing()?.config().driver)
     }
 
-    /// Makes the profile what is wanted: creates it, starts it, adds nodes and addons. One that is there already and as
+    /// Brings the profile to the requested state: creates it, starts it, adds nodes and addons. One that is there already and as
     /// it should be stays untouched.
     pub fn start(&self, settings: &Settings, machine: Machine) -> Result<Started> {
         let mut started = Started::default();
@@ -380,7 +380,7 @@ impl Minikube {
         calls.map(command).collect()
     }
 
-    /// `minikube start` without what it is to be. The user's current context stays.
+    /// `minikube start` without the profile's settings. The user's current context stays.
     fn begin(&self) -> Call {
         self.call(["start"]).args(["--keep-context", "--interactive=false", "--output=json"])
     }

@@ -1,8 +1,8 @@
-//! When a request is made once more.
+//! When to repeat a request.
 //!
-//! kube's own policy repeats whatever was answered with 429, 503 or 504, for minutes: an eviction that a disruption budget
-//! refuses, a metrics API that is not there, and watches, of which we would not learn that they are broken. Ours does what
-//! kubectl does (client-go's `rest/with_retry.go`): it asks again if the API server says when.
+//! kube's own policy retries anything that was answered with 429, 503 or 504, for minutes: an eviction that a disruption budget
+//! refuses, a metrics API that does not exist, and watches, which would break without our noticing. Ours does what
+//! kubectl does (client-go's `rest/with_retry.go`): it retries if the API server says when.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A port of this machine that leads to a pod, through the API server: for a few connections, where nothing else does.
+//! A local port that leads to a pod, through the API server: for a few connections, where nothing else does.
 
 use std::{net::SocketAddr, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! The present state of a namespace, for `status`.
+//! The current state of a namespace, for `status`.
 
 use std::collections::BTreeMap;
 

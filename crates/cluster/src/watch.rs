@@ -1,7 +1,7 @@
 //! Watches of the API server, as changes.
 //!
-//! A watch that ends or fails continues where it was. If the API server no longer has that place (410), the watch lists
-//! everything again. Either way the world compares, and tells nothing twice.
+//! A watch that ends or fails resumes where it was. If the API server no longer has that version (410), the watch lists
+//! everything again. Either way the world compares, and reports nothing twice.
 
 use std::{
     collections::{BTreeSet, VecDeque},

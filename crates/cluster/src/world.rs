@@ -1,8 +1,8 @@
-//! What is known of a namespace, and what changed: API objects in, events out.
+//! What is known about a namespace, and what changed: API objects in, events out.
 //!
-//! Events come from comparing what is known with what is seen. So a list after a lost watch tells exactly what happened
+//! Events come from comparing what is known with what is observed. So a list after a lost watch reports exactly what happened
 //! meanwhile, once, and memory is bounded by the objects that exist. There is no clock and no I/O here; the caller says
-//! when something was seen.
+//! when something was observed.
 
 mod autoscaling;
 mod desired;

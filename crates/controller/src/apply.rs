@@ -1,4 +1,4 @@
-//! What there should be: taking over values, for the first time or changed.
+//! Taking over values, for the first time or after a change.
 
 use std::{collections::BTreeMap, sync::Arc};
 

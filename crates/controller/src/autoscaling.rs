@@ -1,6 +1,6 @@
-//! The autoscaler of one service: what it is shown, and its decisions as events.
+//! The autoscaler of one service: its inputs, and its decisions as events.
 //!
-//! The algorithm is `crates/autoscale`'s; here are only its eyes (pods, samples) and its voice.
+//! The algorithm is in `crates/autoscale`; this feeds it (pods, samples) and reports what it decides.
 
 pub mod metric;
 mod observe;
@@ -45,7 +45,7 @@ impl Hpa {
         changed && self.engine.set_spec(other.engine.spec()).is_ok()
     }
 
-    /// The custom metrics that it looks at.
+    /// The custom metrics that it uses.
     pub(crate) fn pods_metrics(&self) -> impl Iterator<Item = &str> {
         self.engine.spec().metrics.iter().filter_map(pods_metric)
     }
@@ -188,7 +188,7 @@ impl Hpa {
         }
     }
 
-    /// Its memory and what it last saw; `None`: it has not looked yet.
+    /// Its history and last observation; `None`: it has not synced yet.
     pub(crate) fn case(&self) -> Option<Case> {
         let last = self.last.as_ref()?;
         let (now_ms, observed) = (last.now_ms, last.observed.clone());

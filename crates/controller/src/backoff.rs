@@ -1,4 +1,4 @@
-//! When something that died is started again.
+//! When something that died is restarted.
 //!
 //! Replicas and parts have the kubelet's back-off: the first restart at once, the next 10 s after the death, doubled
 //! with every further one, at most 5 min; forgotten once it has run for 10 min. Source: kubelet's

@@ -1,4 +1,4 @@
-//! What a balancer asks for: which replicas take new connections, and which go first.
+//! A balancer's requests: which replicas take new connections, and which go first.
 
 use platform::{
     EventKind, TargetError,
@@ -7,7 +7,7 @@ use platform::{
 
 use crate::{Controller, Reply, Time, instance::Instance, requests::Answer};
 
-/// Lines and bytes of a decision that are told.
+/// Limits on the lines and bytes of a reported decision.
 const ORDERS_MAX: usize = 64;
 const TEXT_BYTES_MAX: usize = 1024;
 

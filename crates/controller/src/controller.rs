@@ -1,4 +1,4 @@
-//! The state machine: what there should be, what there is, and one step from one to the other.
+//! The state machine: the desired state, the actual state, and one step from one to the other.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ use crate::{
     teardown::Stopping,
 };
 
-/// A client that waits for a change is told after this that it does not come about.
+/// After this long, a client that waits for a change learns that it did not happen.
 const CHANGE_DEADLINE: Duration = Duration::from_mins(1);
 
 /// One change leads to the next, but not for ever.
@@ -74,7 +74,7 @@ pub struct Controller {
     /// Something has changed since everything was last compared.
     dirty: bool,
     effects: Vec<Effect>,
-    /// Who is told to end as soon as the gateways are told that it gets no more connections.
+    /// Runs to end as soon as the gateways know that they get no more connections.
     leaving: Vec<RunId>,
 }
 
@@ -123,7 +123,7 @@ impl Controller {
         }
     }
 
-    /// Takes one input at one moment; returns what is to be done, in this order. `now` must not lie before the
+    /// Takes one input at one moment; returns what to do, in order. `now` must not lie before the
     /// previous step's. What is due by then happens after the input, so that nothing is done to a run that has just ended.
     pub fn step(&mut self, now: Time, input: Input) -> Vec<Effect> {
         if self.finished && !matches!(input, Input::Request { .. }) {
@@ -219,7 +219,7 @@ impl Controller {
         }
     }
 
-    /// Compares what is with what should be, and does what has to be done next; tells those who wait when nothing has.
+    /// Compares the actual with the desired state, and takes the next step; notifies waiting clients when none is left.
     fn settle(&mut self, now: Time) {
         // What is left after this many passes, which no history needs, continues with the next step.
         for _ in 0..PASSES_MAX {
@@ -286,7 +286,7 @@ impl Controller {
         }
     }
 
-    /// A change takes too long: names what it waits for. If there was a later one, only its client is told.
+    /// A change takes too long: reports what it is waiting for. If there was a later one, only notifies its client.
     fn overdue(&mut self, now: Time) {
         let waiting = self.instances.iter().filter(|one| one.is_active() && !self.is_done(one));
         let waiting = waiting.map(|one| one.name.to_string()).collect();
@@ -305,7 +305,7 @@ impl Controller {
         }
     }
 
-    /// Whether an instance is what it should be, so that nobody waits for it.
+    /// Whether an instance is in its desired state, so that nobody waits for it.
     pub(crate) fn is_done(&self, instance: &Instance) -> bool {
         let is_gateway = matches!(instance.workload, Workload::Gateway(_));
         let knows = !is_gateway || instance.endpoints_version >= self.endpoints.version();

@@ -1,4 +1,4 @@
-//! Which replica goes first when there are too many: the order of the ReplicaSet controller.
+//! Which surplus replica goes first: the order of the ReplicaSet controller.
 //!
 //! Source: `ActivePodsWithRanks.Less` of Kubernetes' `pkg/controller/controller_utils.go` with
 //! `LogarithmicScaleDown` on, as it is by default. The clock is the caller's.

@@ -1,4 +1,4 @@
-//! Services: how many replicas there are, which come and which go.
+//! Services: how many replicas they have, which start and which stop.
 
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ impl Controller {
         self.instances_of(Workload::Service(kind))
     }
 
-    /// Whether it is what it should be: as many ready replicas of the present template as desired, and no others.
+    /// Whether it is in the desired state: as many ready replicas of the current template as desired, and no others.
     /// Replicas that have no place are not waited for.
     pub(crate) fn is_service_settled(&self, service: &Service) -> bool {
         let mut done = 0;
@@ -167,7 +167,7 @@ impl Controller {
         true
     }
 
-    /// Takes a service on; its replicas come when what they lean on is there.
+    /// Adds a service; its replicas start once their backends are up.
     pub(crate) fn add_service(&mut self, wanted: &values::Service, hpa: Option<Hpa>) {
         let service = Service {
             kind: wanted.kind,
@@ -232,9 +232,9 @@ struct View {
 /// What has to be done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Plan {
-    /// How many replicas of the present template are to be started.
+    /// How many replicas of the current template to start.
     start: u32,
-    /// These are to be drained.
+    /// Drain these.
     drain: Vec<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! What the controller wants done. Effects are carried out in their order.
+//! What the controller wants done. Effects are carried out in order.
 
 use std::{sync::Arc, time::Duration};
 
@@ -124,7 +124,7 @@ pub enum Reply {
     },
     Stopped(Stopped),
     Started(Started),
-    /// A replica has what was set, or a decision was told.
+    /// A replica has the new setting, or a decision was reported.
     Marked,
     /// `run` as for `Killed`.
     Drained {

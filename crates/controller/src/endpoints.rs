@@ -1,4 +1,4 @@
-//! What the gateways are told: which replicas there are, in versions that grow; written again until it works.
+//! The gateways' view: the replicas, in increasing versions, rewritten until it succeeds.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the controller tells, with its reasons as data; [`Fact::into_event`] is the one place that puts them in words.
+//! What the controller reports, with its reasons as data; only [`Fact::into_event`] puts them in words.
 
 use std::{fmt, time::Duration};
 
@@ -140,7 +140,7 @@ pub(crate) enum Change {
 }
 
 impl Fact {
-    /// The event that tells of it.
+    /// The event that reports it.
     pub fn into_event(self) -> EventKind {
         match self {
             Self::Event(event) => event,

@@ -1,4 +1,4 @@
-//! Gateways: one for every listener on every node, as a DaemonSet's pods; replaced without a gap.
+//! Gateways: one for every listener on every node, like a DaemonSet's pods; replaced without a gap.
 
 use std::{collections::BTreeMap, sync::Arc};
 

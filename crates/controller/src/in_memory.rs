@@ -1,4 +1,4 @@
-//! `profiles` without a database: its replica keeps the data in its memory, so there is one, and they end with it.
+//! `profiles` without a database: its replica keeps the data in memory, so there is only one, and the data end with it.
 
 use platform::{
     ServiceKind, TargetError,

@@ -1,6 +1,6 @@
-//! What the controller is told.
+//! The controller's inputs.
 //!
-//! Everything here can be written down as JSON, so that a run can be recorded and replayed.
+//! All of them can be serialized as JSON, so that a run can be recorded and replayed.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -74,7 +74,7 @@ pub enum Input {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// Make the platform what the values say.
+    /// Bring the platform to the state that the values describe.
     Apply(Box<Apply>),
     Teardown {
         grace: bool,
@@ -111,7 +111,7 @@ pub enum Request {
         replica: String,
         cost: i32,
     },
-    /// A balancer's decision is to be told.
+    /// Report a balancer's decision.
     Balanced {
         service: String,
         balanced: Balanced,

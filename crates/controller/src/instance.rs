@@ -20,7 +20,7 @@ use crate::{
 /// What a part's or gateway's readiness is asked by.
 const PART_PROBE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(10));
 const GATEWAY_PROBE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(1));
-/// So many failures in a row make something that was ready unready.
+/// This many consecutive failures make a ready instance unready.
 const FAILURES: u32 = 3;
 
 /// From SIGTERM to SIGKILL: Kafka and Elasticsearch write down what they have.

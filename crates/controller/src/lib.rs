@@ -1,14 +1,14 @@
-//! What a control plane decides, as one pure state machine: `step(now, input) -> effects`.
+//! A control plane's decisions, as one pure state machine: `step(now, input) -> effects`.
 //!
 //! Rollouts and the order in which replicas go, probes, crash back-off, drains and grace periods, gateways on every
-//! node, the parts that services lean on, metric windows, the autoscalers' loop, endpoints and their versions, bring-up,
-//! teardown, and what a change of `values.yaml` changes. There is no clock, no I/O and no runtime in it: the caller
-//! brings the time, carries the [`Effect`]s out, and reports their outcomes as [`Input`]s. The supervisor of a
+//! node, the parts that services depend on, metric windows, the autoscalers' loop, endpoints and their versions, bring-up,
+//! teardown, and the effects of a change of `values.yaml`. It has no clock, no I/O and no runtime: the caller
+//! passes in the time, carries out the [`Effect`]s, and reports their outcomes as [`Input`]s. The supervisor of a
 //! platform on this machine does that with processes, the simulator with models, tests with nothing.
 //!
 //! Equal inputs give equal effects: time is a number, everything that is iterated is ordered, and nothing is random.
 //!
-//! Where things are (addresses, ports, pids, files) is the caller's business; it knows replicas by [`RunId`] and by
+//! Locations (addresses, ports, pids, files) are up to the caller; the controller knows replicas by [`RunId`] and by
 //! service and ordinal. Reasons are data ([`Fact`]); [`Fact::into_event`] puts them in words.
 
 mod apply;

@@ -329,7 +329,7 @@ impl Controller {
         }
     }
 
-    /// Does what is due for one instance.
+    /// Does what is due for one instance now.
     pub(crate) fn fire_instance(&mut self, uid: u64, now: Time) {
         let Some(instance) = self.instances.get_mut(uid) else { return };
         let is_over = |at: Option<Time>| at.is_some_and(|at| at <= now);
@@ -372,7 +372,7 @@ impl Controller {
         self.begin(uid, now);
     }
 
-    /// Whether an instance is what it should be.
+    /// Whether an instance is in its desired state.
     pub(crate) fn is_current(&self, instance: &Instance) -> bool {
         match (instance.workload, &instance.template) {
             (Workload::Service(kind), Template::Service(own)) => {

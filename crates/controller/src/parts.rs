@@ -1,8 +1,8 @@
-//! The backends that services lean on: embedded, real servers that the platform starts, or somebody else's.
+//! The backends that services depend on: embedded, real servers that the platform starts, or existing ones.
 //!
-//! A part comes up before what leans on it, once; what dies later holds nothing up. When its template changes, the new
-//! part is started beside the old one and takes over when it is ready, except where both need the same address; if the
-//! new one does not come up, the old one keeps running.
+//! At bring-up a part comes up before the services that depend on it; a part that dies later holds nothing up. When its template
+//! changes, the new part is started beside the old one and takes over when it is ready, except where both need the same address; if
+//! the new one does not come up, the old one keeps running.
 
 use std::sync::Arc;
 
@@ -213,7 +213,7 @@ impl Controller {
         }
     }
 
-    /// Where services find what they lean on.
+    /// Where services find their backends.
     pub(crate) fn backends(&self, values: &Values) -> Backends {
         let address = |kind| self.parts.get(&kind).and_then(|part| part.address.clone());
         Backends {

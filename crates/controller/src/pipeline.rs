@@ -119,7 +119,7 @@ impl Controller {
         }
     }
 
-    /// A sync is due: lets every autoscaler look, at once or when Prometheus has answered.
+    /// A sync is due: syncs every autoscaler, at once or when Prometheus has answered.
     pub(crate) fn sync(&mut self, now: Time) {
         let Some(spec) = &self.spec else { return };
         let period = spec.values.metrics.sync_period;
@@ -183,7 +183,7 @@ impl Controller {
         self.sync_with(Some(answers), now);
     }
 
-    /// Lets every autoscaler look once. `answers`: Prometheus', if custom metrics come from there.
+    /// Syncs every autoscaler once. `answers`: Prometheus', if custom metrics come from there.
     fn sync_with(&mut self, answers: Option<&[MetricAnswer]>, now: Time) {
         self.pipeline.counts.syncs += 1;
         let clock = Clock { began_unix_ms: self.began.as_millisecond() };

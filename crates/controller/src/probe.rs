@@ -1,4 +1,4 @@
-//! Readiness: when a run is probed, and what its answers make of it.
+//! Readiness: when a run is probed, and how its answers count.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use platform::values::Probe;
 
 use crate::Time;
 
-/// While something starts it is asked often: a probe on loopback costs microseconds, and nobody wants to wait for the
+/// A starting instance is probed often: a probe on loopback costs microseconds, and nobody wants to wait for the
 /// next full period. After [`FAST_FOR`] the probe's own period counts.
 const FAST: Duration = Duration::from_millis(10);
 const FAST_FOR: Duration = Duration::from_secs(5);
 
-/// How often something is probed, and how many answers in a row count.
+/// How often something is probed, and how many consecutive answers count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ProbeSettings {
     pub(crate) period: Duration,
@@ -86,7 +86,7 @@ impl Prober {
         due
     }
 
-    /// Counts an answer and says what it changed. As in Kubernetes, so many successes in a row make it ready, and so
+    /// Counts an answer and says what it changed. As in Kubernetes, this many consecutive successes make it ready, and this
     /// many failures in a row unready. An answer that nothing waits for, such as one that comes twice, does not count.
     pub(crate) fn answered(&mut self, success: bool, settings: ProbeSettings, now: Time) -> Option<News> {
         if self.next != Next::Answer {

@@ -1,6 +1,6 @@
-//! A run on record: what the controller was told and what it wanted, one JSON object per line.
+//! A recorded run: the controller's inputs and effects, one JSON object per line.
 //!
-//! The first line says what it is a recording of; every further one is a step:
+//! The first line identifies the recording; every further one is a step:
 //! `{"now": nanoseconds, "input": …, "effects": ["debug text", …]}`. Formats lines and reads them; writes no files.
 
 use jiff::Timestamp;

@@ -1,4 +1,4 @@
-//! What clients ask for, apart from bringing the platform up and taking it down.
+//! Clients' requests, apart from bringing the platform up and taking it down.
 
 use platform::{
     PartKind, ServiceKind, TargetError,
@@ -14,7 +14,7 @@ use crate::{
     parts::Wanted,
 };
 
-/// What gateways go by on the command line.
+/// What the command line calls gateways.
 const GATEWAY: &str = "gateway";
 
 pub(crate) type Answer = Result<Reply, TargetError>;
@@ -211,7 +211,7 @@ impl Controller {
         self.find_service(name, |_| true)
     }
 
-    /// A service whose replicas can be as many as somebody wants.
+    /// A service whose number of replicas can be set.
     fn service_that_is_on(&self, name: &str) -> Result<ServiceKind, TargetError> {
         self.find_service(name, |service| !service.is_off)
     }
@@ -225,7 +225,7 @@ impl Controller {
         })
     }
 
-    /// The replica that is meant.
+    /// The replica in question.
     pub(crate) fn pick(&self, kind: ServiceKind, pick: &Pick, loads: &Loads) -> Result<u64, TargetError> {
         let running = || self.replicas(kind).filter(|one| one.is_active() && one.run.is_some());
         // Of equally loaded ones the oldest.
@@ -317,7 +317,7 @@ impl Controller {
         }
     }
 
-    /// The autoscaler of a service with its memory and what it last saw, for `explain`.
+    /// The autoscaler of a service with its history and last observation, for `explain`.
     pub fn autoscaler(&self, service: &str) -> Result<Case, TargetError> {
         let kind = self.known_service(service)?;
         let hpa = self.services.get(&kind).and_then(|service| service.hpa.as_ref());

@@ -1,4 +1,4 @@
-//! What the metrics pipeline keeps of one replica.
+//! One replica's samples in the metrics pipeline.
 
 use std::time::Duration;
 

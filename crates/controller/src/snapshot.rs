@@ -1,4 +1,4 @@
-//! What there is, for everybody who looks: the one projection of the state.
+//! The state for outside readers: the only projection of it.
 
 use jiff::Timestamp;
 use platform::{
@@ -30,9 +30,9 @@ pub trait Places {
     fn replica(&self, template: &ServiceTemplate, ordinal: u16, run: Option<RunId>) -> ReplicaPlace;
     fn gateway(&self, template: &GatewayTemplate, ordinal: u16, run: Option<RunId>) -> PartPlace;
     fn part(&self, template: &PartTemplate, run: Option<RunId>) -> PartPlace;
-    /// What there is beside what the controller starts.
+    /// Parts that the controller does not start.
     fn others(&self) -> Vec<PartSnapshot>;
-    /// What does not work at present beside what the controller knows, in words.
+    /// Current problems that the controller does not know about, in words.
     fn problems(&self) -> Vec<String>;
 }
 

@@ -9,7 +9,7 @@ use crate::{
     instance::{Instance, Workload},
 };
 
-/// How long gateways have to end in order; nobody is connected any more.
+/// How long gateways have to shut down; nobody is connected any more.
 const GATEWAY_GRACE: Duration = Duration::from_secs(2);
 
 /// A teardown under way.
@@ -22,7 +22,7 @@ pub(crate) struct Stopping {
     failed: Vec<(RequestId, Failure)>,
 }
 
-/// Who was told to end; each when those before are gone.
+/// What was told to end, each once its predecessors are gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     Replicas,
@@ -31,7 +31,7 @@ enum Stage {
 }
 
 impl Controller {
-    /// Begins to take the platform down; at once, a second time, even if it had begun with grace.
+    /// Starts taking the platform down; a second call does so at once, even if the first was graceful.
     pub(crate) fn stop(&mut self, grace: bool, id: Option<RequestId>, now: Time) {
         if self.finished {
             if let Some(id) = id {
@@ -65,7 +65,7 @@ impl Controller {
         self.dirty();
     }
 
-    /// The platform did not come up: everything goes, then the clients that wait are told why.
+    /// The platform did not come up: everything is removed, then the waiting clients learn why.
     pub(crate) fn stop_failed(&mut self, failure: &Failure, now: Time) {
         let waiting: Vec<_> = self.pending.drain(..).map(|pending| (pending.id, failure.clone())).collect();
         self.stop(false, None, now);

@@ -1,4 +1,4 @@
-//! What things are started from. Something that was started from another template than it should be is replaced.
+//! What things are started from. Anything started from an outdated template is replaced.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -49,7 +49,7 @@ impl ServiceTemplate {
     }
 }
 
-/// Where services find what they lean on.
+/// Where services find their backends.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Backends {
     pub kafka: Option<Kafka>,

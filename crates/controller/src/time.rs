@@ -1,4 +1,4 @@
-//! The controller's time: a number that the caller brings.
+//! The controller's time: a number that the caller passes in.
 
 use std::{ops::Add, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What Prometheus' `max_over_time(metric[1m])` and `rate(metric[1m])` give, for one series.
+//! `max_over_time(metric[1m])` and `rate(metric[1m])` of Prometheus, for one series.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -53,7 +53,7 @@ pub(crate) struct RateOver {
     samples: VecDeque<(Time, u64)>,
 }
 
-/// An edge further away than so many distances between samples is one at which the series does not go on.
+/// If an edge is more than this many sample intervals away, the series does not reach it.
 const GOES_ON_WITHIN: f64 = 1.1;
 
 impl RateOver {

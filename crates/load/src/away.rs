@@ -1,8 +1,8 @@
-//! Workers elsewhere, such as in the pods of a Job: they are told by lines, and what they say comes as lines of a log.
+//! Remote workers, such as the pods of a Job: they get their orders as lines, and report as lines of a log.
 //!
-//! Each is told its [`Spec`] and the targets' names, which it looks up where it runs. When all are ready, they are told
-//! to start at the same time from now: their clocks need not agree. From there on they report like worker processes.
-//! At its end a worker also says what it measured in all, so that a report that got lost in a log is not missing in
+//! Each gets its [`Spec`] and the targets' names, which it resolves where it runs. When all are ready, they are told
+//! to start after the same delay: their clocks need not agree. From then on they report like worker processes.
+//! At the end each worker also reports its totals, so that a report lost in a log is not missing from
 //! the result.
 
 mod lines;
@@ -41,7 +41,7 @@ const LEAD_MS: u32 = 1_500;
 const SILENCE: Duration = Duration::from_secs(45);
 /// How often the reader looks whether it is still wanted.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// Of what a worker writes beside its reports, so many lines are kept to explain its end.
+/// How many lines of a worker's other output are kept to explain its end.
 const LAST_WORDS: usize = 3;
 
 /// Workers that run already and wait to be told.
@@ -63,7 +63,7 @@ pub enum Heard {
     Ended(String),
 }
 
-/// A load's workers elsewhere, and the targets as they look them up.
+/// A load's remote workers, and the targets as they resolve them.
 #[derive(Clone)]
 pub struct Away {
     pub workers: Arc<dyn Workers>,
@@ -76,7 +76,7 @@ impl fmt::Debug for Away {
     }
 }
 
-/// What a worker is told.
+/// A worker's orders.
 #[derive(Debug, Serialize, Deserialize)]
 enum Told {
     /// `ask`: ask the first target whether it says who serves a connection.
@@ -309,7 +309,7 @@ impl Ear {
         }
     }
 
-    /// What is to be told of a run that has begun.
+    /// Reports about a run that has begun.
     fn reports(&mut self, heard: Heard) -> Vec<Report> {
         if self.is_over {
             return Vec::new();

@@ -1,6 +1,6 @@
 //! The run's clock: nanoseconds of the monotonic clock since the run's first due time.
 //!
-//! The monotonic clock is the machine's, so worker processes which are told the same origin share one time.
+//! The monotonic clock is the machine's, so worker processes with the same origin share one time.
 
 use rustix::time::{ClockId, clock_gettime};
 

@@ -1,4 +1,4 @@
-//! Stopping a run from another thread, and having its clients send something, come and go.
+//! Stopping a run from another thread, and having its clients send something, join and leave.
 
 use std::{
     fmt,

@@ -1,4 +1,4 @@
-//! The workers of a run, be they threads, processes or elsewhere.
+//! The workers of a run: threads, processes, or remote ones.
 
 use std::{
     io,

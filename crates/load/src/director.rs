@@ -1,4 +1,4 @@
-//! Takes the actions of a scenario: actions on the platform on a thread of its own, since they block; clients' actions
+//! Carries out a scenario's actions: platform actions on a thread of their own, because they block; client actions
 //! through the load.
 
 use std::{
@@ -86,7 +86,7 @@ impl Director {
         !self.under_way.is_empty()
     }
 
-    /// The load has ended: what was stopped is started again. Returns what was never done, in words.
+    /// The load has ended: stopped things are started again. Returns what was never done, in words.
     pub fn end(&mut self) -> Vec<String> {
         for step in self.schedule.end() {
             self.take(step);

@@ -1,4 +1,4 @@
-//! Why a load could not be run.
+//! Why a load could not run.
 
 use std::io;
 
@@ -23,7 +23,7 @@ pub enum LoadError {
          raise it with: ulimit -n {needed} (the hard limit with root)"
     )]
     OpenFiles { connections: u64, needed: u64, limit: u64 },
-    /// One pair of addresses has only so many ephemeral ports.
+    /// One pair of addresses has a limited number of ephemeral ports.
     #[error(
         "{connections} connections to {target} need {connections} ephemeral ports, but {available} are there; \
          widen net.ipv4.ip_local_port_range, or give several targets"
@@ -38,7 +38,7 @@ pub enum LoadError {
     /// It was stopped before it had begun.
     #[error("interrupted")]
     Interrupted,
-    /// What a worker process was told makes no sense.
+    /// A worker process got a specification that makes no sense.
     #[error("load worker: {0}")]
     Protocol(String),
     #[error(transparent)]

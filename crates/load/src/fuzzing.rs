@@ -1,4 +1,4 @@
-//! What a load reads of a server, for the fuzz targets.
+//! The load's parsers of server output, for the fuzz targets.
 
 use crate::{
     sse::{

@@ -1,63 +1,63 @@
-//! The load generator: many connections that stay, each with a schedule of its own.
+//! The load generator: many long-lived connections, each with its own schedule.
 //!
-//! * [`run`] carries a [`scenario::Scenario`] out. It prints nothing: everything is an event, and the end is a summary.
-//! * A [`Director`] takes the scenario's actions, on the platform and through the load's clients.
+//! * [`run`] runs a [`scenario::Scenario`]. It prints nothing: everything is an event, and the end is a summary.
+//! * A [`Director`] carries out the scenario's actions, on the platform and through the load's clients.
 //!
 //! # The model
 //! It is open: connections start and messages fall due by schedule, whatever the server does, and a message's
 //! latency counts from its due time. A server that stalls for a second shows a second, in every message that was
 //! due meanwhile (no coordinated omission). Since the protocol has no frames, a connection has at most one message
-//! outstanding; one that falls due meanwhile is sent as soon as the answer is there, and is late.
+//! outstanding; one that falls due meanwhile is sent as soon as the answer arrives, and is late.
 //!
 //! A connection's schedule begins when it opens: message `k` is due at `open + k × every`, in whole milliseconds.
-//! One that ends comes back after a delay and starts over; what would have been due meanwhile is not made up for
+//! One that ends reconnects after a delay and starts over; messages due meanwhile are not made up for
 //! (the counters and the reconnect latency show the gap). After a `reconnect` notice the outstanding message is
-//! still answered, then the connection leaves and comes back. A message that is not answered within the time-out
-//! ends its connection, and is counted beside the latencies, which are of what was answered as expected.
+//! still answered, then the connection closes and reconnects. A message that is not answered within the time-out
+//! ends its connection, and is counted separately from the latencies, which cover only correct answers.
 //!
 //! # Counts
-//! They are disjoint and add up. An attempt to connect succeeds, is refused, times out, fails otherwise or is cut off by
-//! the close. A connection ends in one way. A message that was due was sent or never was; where answers are expected,
-//! one that was sent is answered, answered wrongly, timed out, or cut off by the end of its connection or of the load.
-//! The load closes when it is said to: half a second later (over UDP a second) whatever is outstanding is cut off.
+//! They are disjoint and add up. An attempt to connect succeeds, is refused, times out, fails otherwise, or is cut off by
+//! the close. A connection ends in exactly one way. A message that was due was sent or never sent; where answers are expected,
+//! a sent one is answered, answered wrongly, timed out, or cut off by the end of its connection or of the load.
+//! The load closes on schedule: half a second later (over UDP a second) it cuts off whatever is outstanding.
 //!
-//! An answer is right, for `echo`, if the payload comes back: either as it is, or, where it begins with `msg:`, its
+//! For `echo`, an answer is correct if the payload comes back: either unchanged or, if it begins with `msg:`, its
 //! second field, as our text protocol answers.
 //!
 //! # WebSocket
-//! A connection is open once its upgrade is answered as it should be. An answer is one whole message, in however many
-//! fragments, so what comes while none is awaited is nobody's answer. A close with a code that asks the client to come back
-//! counts as a notice; ends are also counted by code. Nothing is buffered: 24 bytes per connection know where its frames are.
+//! A connection is open once its upgrade is answered correctly. An answer is one whole message, in any number of
+//! fragments, so a message that nobody waits for answers nothing. A close with a code that asks the client to reconnect
+//! counts as a notice; closes are also counted by code. Nothing is buffered: 24 bytes per connection track its frames.
 //!
 //! # Users who come and go
-//! Over TCP and WebSocket users can join and leave in groups. Connections have the numbers of the ramp first; who joins gets the
-//! next ones. For an order each worker reports who is where, then it is decided over all of them which users of which replica
-//! leave, and each worker is told how many of its own. A user who leaves waits for its answer first, and stays away.
+//! Over TCP and WebSocket users can join and leave in groups. The ramp's connections are numbered first; users who join get the
+//! next numbers. For an order each worker reports who is where, then the run decides across all of them which users of which replica
+//! leave, and tells each worker how many of its own. A user who leaves waits for its answer first, and stays away.
 //!
 //! # Server-sent events
 //! A connection is open once its request is answered by a stream of events, and sends nothing more. Events are counted,
-//! and so is what lies between two ids where these are numbers; the time between two events counts over all the
-//! connections that a client has, each of which begins where the last one ended (`Last-Event-ID`). Where clients share users
-//! and profiles, it is noted who had which pair when, and compared over all workers. An event that says that
-//! there will be no others, as our service's does when it has no lock for a client, counts apart. Nothing is buffered: less
-//! than 250 bytes per connection know where it is.
+//! and so are the gaps between numeric ids; the time between two events is measured across all of a client's
+//! connections, each of which resumes where the last one ended (`Last-Event-ID`). Where clients share users
+//! and profiles, each worker records who held which pair when, and the run compares them. An event that announces that
+//! there will be no others, as our service sends when it has no lock for a client, counts separately. Nothing is buffered: less
+//! than 250 bytes per connection track its position.
 //!
 //! # Datagrams
-//! Over UDP a connection is a peer: a socket with a port of its own. Nothing waits for an answer, unless a window says
-//! how many messages of a peer may be outstanding; what falls due beyond it is late. The peers have a schedule each,
-//! or share a [`scenario::Profile`], which says how many messages all of them send together, or (a window and no interval) send
-//! as fast as answers come. A payload that begins with `msg:` gets the peer's and the message's number behind the
-//! colon, so each answer tells which message it answers, and lost, duplicated and reordered ones are known. Other
-//! payloads stay as they are, and an answer counts as that to the oldest outstanding message.
+//! Over UDP a connection is a peer: a socket with its own port. Nothing waits for an answer, unless a window limits
+//! how many messages of a peer may be outstanding; messages due beyond it are late. The peers each have a schedule,
+//! or share a [`scenario::Profile`], which gives their total rate, or (a window and no interval) send
+//! as fast as answers come. A payload that begins with `msg:` gets the peer's and the message's number after the
+//! colon, so each answer identifies its message, and lost, duplicated and reordered ones are known. Other
+//! payloads are sent unchanged, and an answer counts for the oldest outstanding message.
 //!
-//! A message without an answer in time is lost, and is not among the latencies; what the kernel dropped at this
-//! side's own sockets is counted apart. A duplicate that comes later than the time-out counts as overdue.
+//! A message without an answer in time is lost, and is not among the latencies; messages that the kernel dropped at this
+//! side's own sockets are counted separately. A duplicate that arrives after the time-out counts as overdue.
 //!
 //! # Limits
-//! Linux (epoll). One thread keeps the schedule of some tens of thousands of connections; more than the limit on
-//! open files allows are spread over worker processes, and over source addresses where ports run out (loopback). Or the
-//! workers run elsewhere, as pods do ([`Away`]).
-//! Memory does not grow with time: counters and histograms only.
+//! Linux (epoll). One thread keeps the schedule of tens of thousands of connections; beyond the limit on
+//! open files they are spread over worker processes, and over source addresses where ports run out (loopback). Workers
+//! can also run remotely, as in pods ([`Away`]).
+//! Memory does not grow with time: only counters and histograms.
 
 mod away;
 mod clock;

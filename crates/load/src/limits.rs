@@ -1,4 +1,4 @@
-//! What this machine allows: open files per process, ephemeral ports per pair of addresses.
+//! This machine's limits: open files per process, ephemeral ports per pair of addresses.
 
 use std::{
     fs,

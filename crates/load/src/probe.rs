@@ -1,4 +1,4 @@
-//! Asks a target once, on a connection of its own, whether it says which replica serves a connection.
+//! Asks a target once, on a separate connection, whether it says which replica serves a connection.
 
 use std::{
     io::{Read as _, Write as _},

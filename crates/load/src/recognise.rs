@@ -1,4 +1,4 @@
-//! What speaks on a port whose answers are not the expected ones.
+//! Recognises what is listening on a port whose answers are not the expected ones.
 
 use scenario::escape;
 

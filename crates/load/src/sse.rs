@@ -1,9 +1,9 @@
-//! The client's side of server-sent events for an event loop: nothing here reads, writes, or keeps what it read.
+//! The client side of server-sent events for an event loop: nothing here reads, writes, or keeps what it read.
 //!
 //! * [`head`] is the request and the head of its answer.
-//! * [`body`] takes the answer's chunks apart.
-//! * [`pairs`] makes the users and profiles that a load asks for.
-//! * [`events`] finds the events in what is left, however it is cut, and looks at no more than the beginning of each line.
+//! * [`body`] decodes the answer's chunks.
+//! * [`pairs`] creates the users and profiles that a load requests.
+//! * [`events`] finds the events in the rest, however it is split, and looks only at the beginning of each line.
 
 pub(crate) mod body;
 pub(crate) mod events;

@@ -1,4 +1,4 @@
-//! Addresses as they are typed.
+//! Addresses as typed by the user.
 
 use std::{
     net::{SocketAddr, TcpStream, ToSocketAddrs as _, UdpSocket},

@@ -1,4 +1,4 @@
-//! Looks for several texts in a stream, all of them at once: the automaton of Aho and Corasick.
+//! Searches a stream for several texts at once, with the Aho–Corasick automaton.
 
 /// Where a stream stands between the texts. 0: no text has begun.
 pub(crate) type Place = u16;

@@ -1,8 +1,8 @@
-//! A hashed timing wheel of 1 ms: which connections have something due, and when the next one has.
+//! A hashed timing wheel of 1 ms: which connections have something due, and when the next one does.
 //!
 //! Every connection is in the wheel at most once (its next message, or its return), so the wheel takes eight bytes
-//! per connection and no timer of the kernel's. Entries are never removed: a connection that changed its mind is
-//! recognised when its entry fires, because the entry's tick is no longer the one it waits for.
+//! per connection and no kernel timer. Entries are never removed: an entry that fires is ignored if
+//! its tick is no longer the one that its connection waits for.
 
 /// Slots, and so milliseconds per turn. The wheel looks once per turn at what is due more than a turn ahead.
 const SLOTS: u32 = 4096;

@@ -1,11 +1,11 @@
 //! One worker: a thread with one event loop that opens its share of the connections and keeps their schedules.
 //!
-//! The model is open: what is due is due, whatever the server does. Connection `i` of the run starts at
+//! The model is open: due times do not depend on the server. Connection `i` of the run starts at
 //! `i × interval`; message `k` of a connection is due at `open + k × every`, on a grid of whole milliseconds. All
 //! messages of one millisecond are sent in one go when it begins, so the thread wakes at most once per millisecond
 //! for its schedule and otherwise only for the network.
 //!
-//! The loop is the same for all transports. What a [`Transport`] does with what is due and with what comes is its own:
+//! The loop is the same for all transports. Each [`Transport`] handles due messages and input in its own way:
 //! [`Stream`] over TCP, with or without the frames of WebSocket or the events of SSE, and [`Datagram`] over UDP.
 
 mod commands;

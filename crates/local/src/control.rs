@@ -1,5 +1,5 @@
-//! What is said over a platform's control socket: JSON lines, one request per connection, answered by any number of
-//! messages of which the last one ends the conversation.
+//! The protocol of a platform's control socket: JSON lines, one request per connection, answered by any number of
+//! messages, the last of which ends the conversation.
 
 mod client;
 mod socket;

@@ -1,4 +1,4 @@
-//! What this machine has and lacks for a platform, each with what to do about it.
+//! What this machine has and lacks for a platform, and what to do about each.
 
 use std::{
     fs, io,

@@ -1,6 +1,6 @@
-//! Parts that services lean on, served by the supervisor itself when no real one is configured.
+//! Parts that services depend on, served by the supervisor itself when no real one is configured.
 //!
-//! Each can be stopped and started again at its address, and bounds what its clients hold.
+//! Each can be stopped and started again at its address, and bounds its clients' memory.
 
 pub mod elasticsearch;
 mod guests;

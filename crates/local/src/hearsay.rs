@@ -1,8 +1,8 @@
-//! What a load tells the pages that are open, wherever it was started.
+//! A load's events for open pages, wherever it was started.
 //!
 //! A page listens at a socket in the user's own runtime directory, and a load sends each of its events there as a
-//! datagram. The platform has no part in it: without a page a load looks into an empty directory once a second, and a
-//! page that does not listen loses what it does not take.
+//! datagram. The platform is not involved: without a page, a load looks into an empty directory once a second, and a
+//! page that does not keep up loses events.
 
 use std::{
     fs, io,
@@ -20,7 +20,7 @@ use crate::{
 
 /// The longest event; the kernel takes a little more.
 const EVENT_BYTES_MAX: usize = 160 * 1024;
-/// The most pages that one load tells.
+/// The most pages that one load sends events to.
 const PAGES_MAX: usize = 8;
 /// How often a load looks for new pages.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ pub struct Ear {
 }
 
 impl Ear {
-    /// Listens to loads of the platform that goes by `key`.
+    /// Listens to loads of the platform with this `key`.
     ///
     /// # Errors
     /// The runtime directory cannot be used.
@@ -54,7 +54,7 @@ impl Ear {
     /// The next event; waits for it.
     ///
     /// # Errors
-    /// The socket broke, or what came is no event: then the next may be one again.
+    /// The socket broke, or the input is not an event: then the next may be one again.
     pub fn next(&self) -> io::Result<Event> {
         let mut datagram = vec![0; EVENT_BYTES_MAX];
         let length = self.socket.recv(&mut datagram)?;
@@ -86,7 +86,7 @@ pub struct Voice {
 }
 
 impl Voice {
-    /// Tells the pages of the platform that goes by `key`.
+    /// Sends events to the pages of the platform with this `key`.
     pub fn new(key: &str) -> Self {
         Self::to(Paths::from_env().pages(), key)
     }
@@ -100,7 +100,7 @@ impl Voice {
         Self::new(key).look();
     }
 
-    /// Tells the next event. Never waits: a page that has not taken what was told before misses this.
+    /// Sends the next event. Never waits: a page that has not read the previous ones misses this.
     pub fn tell(&mut self, event: &Event) {
         let now = clock::now();
         if self.looked.is_none_or(|looked| now.duration_since(looked) >= LOOK_EVERY) {
@@ -139,7 +139,7 @@ fn send(page: &UnixDatagram, event: &Event) -> io::Result<()> {
     page.send(&serde_json::to_vec(event)?).map(drop)
 }
 
-/// Whether somebody listens at this socket. What nobody listens at any more was left by a page that was killed.
+/// Whether anybody listens at this socket. A socket without a listener was left by a killed page.
 fn is_there(path: &Path, sent: io::Result<()>) -> bool {
     match sent {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {

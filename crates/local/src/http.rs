@@ -1,4 +1,4 @@
-//! HTTP to addresses of this machine, by the one client ([`service::http`]).
+//! HTTP to local addresses, through the one client ([`service::http`]).
 
 use std::{io, net::SocketAddr, time::Duration};
 

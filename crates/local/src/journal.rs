@@ -1,11 +1,11 @@
 //! A bounded file of lines that can be read from its beginning and followed while it grows.
 //!
-//! Two segments: the file itself and, once it was full, its predecessor beside it (`.1`); the one before that is
-//! dropped. Readers take their lines from the files and are only *woken* by the writer, so that a slow reader costs
-//! no memory and holds up nobody; one that is overtaken by two whole segments continues with the oldest line there is.
+//! Two segments: the file itself and, once it was full, its predecessor beside it (`.1`); older ones are
+//! dropped. Readers read their lines from the files and are only *woken* by the writer, so that a slow reader costs
+//! no memory and delays nobody; one that falls behind by two whole segments continues with the oldest line left.
 //!
-//! Writer and readers live on one thread: no segment changes between two steps of a reader. If somebody removes, cuts or
-//! replaces the file, the next line begins a new segment, and what was in the old one is lost to those who come later.
+//! Writer and readers live on one thread: no segment changes between two steps of a reader. If somebody removes, truncates or
+//! replaces the file, the next line begins a new segment, and later readers do not see the contents of the old one.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -48,7 +48,7 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Starts an empty journal; what was there before is removed. `segment_max`: bytes per segment.
+    /// Starts an empty journal; removes earlier contents. `segment_max`: bytes per segment.
     pub(crate) fn create(path: PathBuf, segment_max: u64) -> io::Result<Self> {
         let (file, inode) = open_new(&path)?;
         clear(&predecessor(&path))?;
@@ -104,7 +104,7 @@ impl Journal {
         fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode && found.len() >= bytes)
     }
 
-    /// Continues in a new file. What somebody else put in place of ours is cleared away.
+    /// Continues in a new file. Removes anything that somebody else put in its place.
     fn rotate(&mut self, is_in_place: bool) -> io::Result<()> {
         let before = predecessor(&self.path);
         clear(&before)?;

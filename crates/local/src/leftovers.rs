@@ -1,4 +1,4 @@
-//! What a run may leave behind: looked for by somebody who was no part of it, and ended if need be.
+//! What a run may leave behind: found by a process that was not part of it, and ended if need be.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -32,7 +32,7 @@ pub(crate) fn kill_supervisor(traces: &Traces) -> bool {
     has_supervisor(traces) && pidfd_send_signal(&pidfd, Signal::KILL).is_ok()
 }
 
-/// Ends a run whose lock nobody holds: waits until its processes are gone, then kills what is left; returns those that
+/// Ends a run whose lock nobody holds: waits until its processes are gone, then kills the rest; returns those that
 /// even then do not end.
 pub(crate) fn end(traces: &Traces, deadline: Duration) -> Vec<u32> {
     // It is still there if somebody removed the lock file, and would go on starting replicas.

@@ -1,9 +1,9 @@
-//! Target: the platform as processes of this machine, with embedded backends.
+//! Target: the platform as local processes, with embedded backends.
 //!
-//! [`LocalTarget`] is the client's side: it starts a [`supervisor`] if none runs, and talks to it over a Unix socket.
+//! [`LocalTarget`] is the client's side: it starts a [`supervisor`] if none is running, and talks to it over a Unix socket.
 //! The supervisor starts replicas as processes of this same program, each with its own loopback address as a pod has
 //! its own IP, probes and counts them, runs the autoscaler's loop and tells the gateways where the replicas are.
-//! [`embedded`] has the backends that it serves when no real ones are configured, [`child`] what its children do to
+//! [`embedded`] has the backends that it serves when no real ones are configured, [`child`] makes its children
 //! die with it.
 
 #[cfg(not(target_os = "linux"))]

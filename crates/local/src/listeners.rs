@@ -1,9 +1,9 @@
-//! The gateway's listeners: made once, kept by the supervisor, lent to the gateway processes.
+//! The gateway's listeners: created once, kept by the supervisor, lent to the gateway processes.
 //!
 //! All nodes' gateways share one port by `SO_REUSEPORT`, one listener each. Since the supervisor keeps them open, a
-//! gateway that drains or dies closes none: what is queued waits for its successor. The same goes for UDP sockets.
+//! gateway that drains or dies closes none: queued connections wait for its successor. The same goes for UDP sockets.
 //!
-//! A gateway that cannot be lent listeners (Envoy) makes its own. The port is then merely reserved: a socket that is
+//! A gateway that cannot be lent listeners (Envoy) creates its own. The port is then only reserved: a socket that is
 //! bound and does not listen gets no connections, and lets only this user's own processes share the port.
 
 use std::{

@@ -1,4 +1,4 @@
-//! Locks as files: held by an open file description (`flock`), so that the kernel gives them back when their
+//! Locks as files: held by an open file description (`flock`), so that the kernel releases them when their
 //! holder dies, however it dies.
 
 use std::{
@@ -51,7 +51,7 @@ impl FileLock {
         }
     }
 
-    /// What the present holder wrote; `None` when nobody holds the lock.
+    /// What the current holder wrote; `None` when nobody holds the lock.
     pub(crate) fn holder(path: &Path) -> io::Result<Option<String>> {
         let file = match open_regular(OpenOptions::new().read(true), path) {
             Ok(file) => file,

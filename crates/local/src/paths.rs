@@ -3,10 +3,10 @@
 //! * State (`$XDG_STATE_HOME/playctl/NAME`, else `~/.local/state/playctl/NAME`): recording, logs, endpoints. The
 //!   platform's lock is beside it, because the state must have one owner: a login session, a cron job and a
 //!   container's `exec` of one user have different runtime directories and the same state.
-//! * Runtime (`$XDG_RUNTIME_DIR/playctl`, else `/tmp/playctl-UID`): control sockets, and the locks of the slots. Which
-//!   socket is a platform's stands in its run record, so that it is found from any session.
+//! * Runtime (`$XDG_RUNTIME_DIR/playctl`, else `/tmp/playctl-UID`): control sockets, and the locks of the slots. A
+//!   platform's run record names its socket, so that it is found from any session.
 //!
-//! Every directory is private (0700) and owned by the user: a directory in `/tmp` that somebody else made first is
+//! Every directory is private (0700) and owned by the user: a directory in `/tmp` that somebody else created first is
 //! refused, not used.
 
 use std::{
@@ -152,7 +152,7 @@ impl PlatformPaths {
         self.state.join("logs.jsonl")
     }
 
-    /// Where the platform's page is, and what it takes to act from there.
+    /// Where the platform's page is, and the token that allows changes.
     pub(crate) fn page(&self) -> PathBuf {
         self.state.join("page.json")
     }

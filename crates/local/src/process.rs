@@ -1,8 +1,8 @@
 //! Processes that the supervisor starts: all from one thread, ended by pidfd.
 //!
 //! The parent-death signal of a child fires when the *thread* that forked it ends, so all are started from one
-//! thread that lives as long as the supervisor. A pidfd names one process for ever, while a pid may be given to
-//! another once its process is gone.
+//! thread that lives as long as the supervisor. A pidfd always names the same process, while a pid may be
+//! reused once its process is gone.
 
 use std::{
     collections::BTreeMap,

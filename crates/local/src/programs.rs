@@ -1,7 +1,7 @@
-//! Where programs that are not ours come from: PATH first, then what the testbed has installed.
+//! Where other programs come from: PATH first, then the testbed's installations.
 //!
 //! The testbed (`infrastructure/testbed`) keeps each server in a folder `NAME-VERSION` of its cache directory:
-//! `TESTBED_HOME`, else `$XDG_CACHE_HOME/playctl/testbed`, else `~/.cache/playctl/testbed`. The newest one counts.
+//! `TESTBED_HOME`, else `$XDG_CACHE_HOME/playctl/testbed`, else `~/.cache/playctl/testbed`. The newest one is used.
 
 mod version;
 

@@ -1,8 +1,8 @@
 //! Slots: which second byte of 127.S.V.N belongs to a platform, and who has which address within it.
 //!
 //! Every platform owns one slot S, so that two platforms never meet. Within it V names the service and N the
-//! replica, as a pod has its own IP in a cluster. A slot is taken twice over: by a lock file (the user's own
-//! platforms, with a name for `doctor`) and by a bound socket (anybody on this machine, because loopback addresses
+//! replica, as a pod has its own IP in a cluster. A slot is reserved twice: by a lock file (among the user's own
+//! platforms, with a name for `doctor`) and by a bound socket (against anybody on this machine, because loopback addresses
 //! are shared by all users of a network namespace).
 
 use std::{

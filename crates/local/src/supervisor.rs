@@ -1,8 +1,8 @@
 //! The supervisor: the process behind a platform on this machine.
 //!
-//! What there should be is decided by the [`controller`]; the [`host`] carries that out on processes, files and sockets.
-//! One loop steps the controller and hands its effects on; tasks around it wait for what takes time (the end of a
-//! process, a probe, a client) and tell it. All of that runs on one thread; beside it live only the thread that starts
+//! The [`controller`] decides the desired state; the [`host`] carries that out on processes, files and sockets.
+//! One loop steps the controller and hands on its effects; tasks around it wait for slow things (the end of a
+//! process, a probe, a client) and report to it. All of that runs on one thread; beside it live only the thread that starts
 //! processes, a short-lived one per scrape, and the embedded parts' own.
 
 mod alone;

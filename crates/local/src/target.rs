@@ -1,4 +1,4 @@
-//! [`LocalTarget`]: the platform of this machine as a [`Target`], by conversations with its supervisor.
+//! [`LocalTarget`]: the platform on this machine as a [`Target`], by conversations with its supervisor.
 
 mod inputs;
 mod launch;

@@ -1,4 +1,4 @@
-//! Which of several balancers of one platform acts: the one that holds a lock, which the kernel takes from the dead.
+//! Which of a platform's balancers acts: the one that holds a lock, which the kernel releases when its process dies.
 
 use std::path::PathBuf;
 

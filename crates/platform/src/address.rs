@@ -1,4 +1,4 @@
-//! Where something is reached: a host, by its name or its address, and a port.
+//! Where something is reached: a host, by name or address, and a port.
 
 use std::{
     fmt,

@@ -1,4 +1,4 @@
-//! What a machine has and lacks, each with what to do about it.
+//! What a machine has and lacks, and what to do about each.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     Ok,
-    /// Not there; the platform comes up without it.
+    /// Missing; the platform comes up without it.
     Missing,
     /// The platform comes up, with limits.
     Warn,
@@ -23,7 +23,7 @@ pub struct Check {
     pub ok: Verdict,
     /// What was found.
     pub detail: String,
-    /// How to make it better.
+    /// How to fix it.
     pub fix: Option<String>,
 }
 

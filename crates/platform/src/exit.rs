@@ -1,4 +1,4 @@
-//! Exit codes of `playctl`, by cause. They are a contract: scripts rest on them.
+//! Exit codes of `playctl`, by cause. They are a contract: scripts depend on them.
 
 /// Everything asked for was done.
 pub const DONE: u8 = 0;

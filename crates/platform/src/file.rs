@@ -1,4 +1,4 @@
-//! Reading a file that somebody named.
+//! Reads a file that the user named.
 
 use std::{
     fs::{self, File},

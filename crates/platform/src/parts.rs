@@ -1,4 +1,4 @@
-//! What services lean on: the parts of a platform, by their names.
+//! The parts of a platform that services depend on, by name.
 
 use serde::{Deserialize, Serialize};
 

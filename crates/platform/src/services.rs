@@ -1,7 +1,7 @@
-//! The table of services: one row each, read by everything that must know a service.
+//! The table of services: one row each, read by everything that needs to know about a service.
 //!
 //! Adding a service means adding a variant to [`ServiceKind`] and a row to [`ServiceKind::row`]; every `match` on the
-//! kind (`playctl serve`, the metrics pipeline) then fails to compile until it knows the new one.
+//! kind (`playctl serve`, the metrics pipeline) then fails to compile until it handles the new one.
 
 use std::fmt;
 

@@ -1,7 +1,7 @@
-//! Where a platform runs, behind one trait: processes of this machine, a Kubernetes cluster, virtual time.
+//! Where a platform runs, behind one trait: local processes, a Kubernetes cluster, virtual time.
 //!
-//! Calls block and use no runtime's types, so that engines that act on a platform (load, balancer) depend on this trait
-//! alone. Implementations that are asynchronous inside hide it.
+//! Calls block and use no runtime's types, so that engines that act on a platform (load, balancer) depend only on this
+//! trait. Implementations that are asynchronous inside hide it.
 
 mod balancing;
 mod subject;
@@ -34,7 +34,7 @@ use crate::{
 pub trait Target: Send + Sync {
     /// Whether there is a platform to act upon.
     fn is_up(&self) -> Result<bool, TargetError>;
-    /// Makes the platform what is wanted and waits until it is; a second call with the same changes nothing.
+    /// Brings the platform to the desired state and waits until it is reached; a second call with the same changes nothing.
     ///
     /// `progress` may break off. If the platform was not up before, everything of it is then taken down again before
     /// this returns; on a platform that was up the change continues.
@@ -100,7 +100,7 @@ pub trait Target: Send + Sync {
 /// Nodes of a platform that makes its own, unless another number is wanted.
 pub const NODES: u32 = 2;
 
-/// What a platform is to be.
+/// The desired state of a platform.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
     pub values: &'a Values,
@@ -157,7 +157,7 @@ pub enum EventsFrom {
 pub struct Applied {
     /// One line per change, in words; empty when nothing had to change.
     pub changes: Vec<String>,
-    /// Which settings changed, on a platform that was up.
+    /// Which settings changed, on a running platform.
     #[serde(default)]
     pub settings: Vec<SettingChange>,
     /// How long it took until everything was ready.
@@ -183,10 +183,10 @@ pub struct Killed {
     pub pid: Option<u32>,
     /// It had already been told to end and was draining.
     pub draining: bool,
-    /// Another replica, of another name, takes its place at once.
+    /// Another replica with another name replaces it at once.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replaced: bool,
-    /// When it is started again; `None`: never.
+    /// When it restarts; `None`: never.
     #[serde(rename = "restart_in_ms", with = "crate::duration::optional_ms")]
     #[schemars(with = "Option<u64>")]
     pub restart_in: Option<Duration>,
@@ -228,7 +228,7 @@ pub struct NodeAdded {
     pub name: String,
     /// How many there are now.
     pub nodes: u32,
-    /// What runs on it because it runs on every node: gateways, a cluster's `DaemonSet` pods.
+    /// The per-node parts that run on it: gateways, a cluster's `DaemonSet` pods.
     pub follows: Vec<String>,
 }
 
@@ -254,9 +254,9 @@ pub struct Snapshot {
     pub node_list: Vec<NodeSnapshot>,
     /// Services in the order of `values.yaml`.
     pub services: Vec<ServiceSnapshot>,
-    /// What the services lean on: Kafka, memcached, gateways….
+    /// What the services depend on: Kafka, memcached, gateways….
     pub parts: Vec<PartSnapshot>,
-    /// When the autoscalers look next.
+    /// When the autoscalers sync next.
     #[serde(default)]
     pub next_sync: Option<jiff::Timestamp>,
     /// What does not work at the moment, in words, such as endpoints that cannot be written.
@@ -264,13 +264,13 @@ pub struct Snapshot {
     pub problems: Vec<String>,
 }
 
-/// A machine, or what stands for one.
+/// A machine, or a simulated one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeSnapshot {
     pub name: String,
     /// Its replicas can run.
     pub ready: bool,
-    /// It takes new replicas: nobody has cordoned it off.
+    /// It takes new replicas: it is not cordoned.
     pub schedulable: bool,
     /// What it has for replicas, in cores; absent where nodes share the machine.
     pub cpu_cores: Option<f64>,
@@ -287,16 +287,16 @@ pub struct ServiceSnapshot {
     #[serde(default)]
     pub route: Option<String>,
     pub desired: u32,
-    /// Stopped by hand: none runs until it is started again, whatever is desired.
+    /// Stopped by hand: no replica runs until it is started again, whatever is desired.
     #[serde(default)]
     pub stopped: bool,
     /// `desired` was set by hand, and neither the autoscaler nor a balancer has changed it since.
     #[serde(default)]
     pub set_by_hand: bool,
-    /// How many of the desired replicas have no place yet.
+    /// How many of the desired replicas have no room yet.
     #[serde(default)]
     pub pending: u32,
-    /// What is to be known of how it runs, in words.
+    /// Notes on how it runs, in words.
     #[serde(default)]
     pub remark: Option<String>,
     /// What a balancer last ordered, if it has ordered anything.
@@ -313,12 +313,12 @@ pub struct ReplicaSnapshot {
     pub node: Option<String>,
     /// Where the service listens; absent while it has no address.
     pub address: Option<HostPort>,
-    /// Where it answers probes and `GET /metrics`, at the same host. `None`: the platform does not say.
+    /// Where it answers probes and `GET /metrics`, on the same host. `None`: unreported.
     #[serde(default)]
     pub admin_port: Option<u16>,
     /// Known if the target's processes are this machine's.
     pub pid: Option<u32>,
-    /// When its present process was started.
+    /// When its current process was started.
     #[serde(default)]
     pub started: Option<jiff::Timestamp>,
     /// What the service calls itself (`tcp`: its answer to `WHERE`); it changes with every start.
@@ -336,7 +336,7 @@ pub struct ReplicaSnapshot {
     #[serde(default, skip_serializing_if = "balancing::is_zero")]
     pub deletion_cost: i32,
     pub restarts: u32,
-    /// Established connections at the last look, as the kernel counts them.
+    /// Established connections at the last scrape, as the kernel counts them.
     pub connections: Option<u64>,
     /// Packets received per second over the metrics' window, as the service itself counts them (`udp`).
     #[serde(default)]
@@ -389,7 +389,7 @@ pub struct AutoscalerSnapshot {
     pub last_scale: Option<jiff::Timestamp>,
 }
 
-/// What the controller of an autoscaler wrote down of its last decision.
+/// What an autoscaler's controller recorded about its last decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reported {
     pub current: u32,
@@ -436,7 +436,7 @@ pub enum PartOrigin {
     Embedded,
     /// A program of this machine that the platform started.
     Found,
-    /// It ran already; the values have its address.
+    /// It was already running; the values have its address.
     Given,
     /// The platform's chart installed it in the cluster.
     Installed,

@@ -77,12 +77,12 @@ pub enum Verb {
         payload: String,
         answer: Option<String>,
     },
-    /// So many users open connections who had none before: all at once, or at a rate.
+    /// This many new users open connections: all at once, or at a rate.
     Join {
         users: u64,
         rate: Option<Rate>,
     },
-    /// Users close their connections and stay away. `of`: those whom one replica serves; `None`: anybody.
+    /// Users close their connections and stay away. `of`: users of one replica; `None`: any users.
     Leave {
         users: Users,
         of: Option<Subject>,

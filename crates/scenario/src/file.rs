@@ -1,4 +1,4 @@
-//! Scenario files: which are built in, where others are found, and what is wrong with one.
+//! Scenario files: the built-in ones, where to find others, and their errors.
 
 use std::{io, path::Path};
 

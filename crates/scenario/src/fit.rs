@@ -1,4 +1,4 @@
-//! Whether a scenario fits the platform that it is to run on: what it needs, what it names, and what it cannot see.
+//! Whether a scenario fits its platform: what it needs, what it names, and what it cannot see.
 
 use std::{fmt, str::FromStr};
 
@@ -51,7 +51,7 @@ pub enum Unfit {
 }
 
 impl Scenario {
-    /// Compares the needs and actions of this scenario with what there is.
+    /// Compares the needs and actions of this scenario with the platform.
     pub fn check(&self, platform: &Snapshot) -> Result<(), Unfit> {
         let unmet = self.values.iter().filter(|needed| !needed.is_met(platform));
         if unmet.count() > 0 {
@@ -445,8 +445,8 @@ mod tests {
                 "there is no udp on this platform; it has: tcp; and parts: kafka, gateway-node-0",
             ),
             ("{ at: 1s, do: stop, what: elasticsearch }", true, "there is no elasticsearch"),
-            ("{ at: 1s, do: drain, what: tcp/tcp-x9 }", true, "tcp/tcp-x9 is no replica"),
-            ("{ when: tcp/tcp-x9 ready, do: drain, what: tcp }", true, "tcp/tcp-x9 is no replica"),
+            ("{ at: 1s, do: drain, what: tcp/tcp-x9 }", true, "tcp/tcp-x9 is not a replica"),
+            ("{ when: tcp/tcp-x9 ready, do: drain, what: tcp }", true, "tcp/tcp-x9 is not a replica"),
             ("{ at: 1s, do: kill, what: gateway/node-7 }", true, "there is no gateway/node-7"),
             (
                 "{ at: 1s, do: remove-node, node: nod-1 }",

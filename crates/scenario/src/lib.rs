@@ -1,10 +1,10 @@
 //! Scenarios: loads with actions and expectations, as files. Pure: no sockets, no clock, no runtime. The load generator
-//! carries a scenario out over sockets; the simulator reads the same files and does it in virtual time.
+//! runs a scenario over sockets; the simulator runs the same files in virtual time.
 //!
-//! * A [`Scenario`] is the one description of a load. [`find`] reads it from a file or takes a built-in one; the flags
-//!   of the command line are laid over its fields, and [`Scenario::validate`] says what cannot be.
-//! * [`Action`]s are what it does to the platform. A [`Schedule`] is fed with events and says what is due.
-//! * [`Expectation`]s are what it must show. An [`Evaluator`] judges them over the events of the run.
+//! * A [`Scenario`] describes a load completely. [`find`] reads it from a file or takes a built-in one; the command
+//!   line's flags override its fields, and [`Scenario::validate`] reports what is impossible.
+//! * [`Action`]s are what it does to the platform. A [`Schedule`] consumes events and says what is due.
+//! * [`Expectation`]s are its required results. An [`Evaluator`] judges them by the events of the run.
 //! * [`fit`] compares a scenario with the platform it is going to run on.
 
 pub mod action;

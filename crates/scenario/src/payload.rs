@@ -1,4 +1,4 @@
-//! What a message is: bytes, typed as text with escapes.
+//! The content of a message: bytes, written as text with escapes.
 
 use std::{fmt, fmt::Write as _, str::FromStr};
 
@@ -111,7 +111,7 @@ mod tests {
         }
         for text in [r"\", r"\q", r"a\x4", r"\xzz", r"\xé", r"\u{1}"] {
             let error = text.parse::<Payload>().expect_err(text).to_string();
-            assert!(error.contains("is no escape") && error.contains('`'), "{error}");
+            assert!(error.contains("is not an escape") && error.contains('`'), "{error}");
         }
     }
 

@@ -1,9 +1,9 @@
-//! How many messages all peers together send, over time: stages in which the rate goes evenly from one value to
+//! The total send rate of all peers over time: stages in which the rate changes linearly from one value to
 //! another.
 //!
-//! With `f` messages a second at a stage's beginning and `a` more with each second, `n(t) = f t + a t² / 2` messages
-//! were due after `t`. Solved for `t`, that is when message `n` is due, so that each due time is computed by itself
-//! and no rounding adds up.
+//! With `f` messages a second at the start of a stage and `a` more with each second, `n(t) = f t + a t² / 2` messages
+//! were due after `t`. Solving for `t` gives the due time of message `n`, so that each due time is computed independently
+//! and rounding does not add up.
 
 use std::time::Duration;
 
@@ -112,7 +112,7 @@ impl Profile {
         self.stages.iter().fold(Duration::ZERO, |sum, stage| sum.saturating_add(stage.length))
     }
 
-    /// When message `number` (from 0) is due, in ns after the beginning; `None`: there are not so many.
+    /// When message `number` (from 0) is due, in ns after the beginning; `None`: there are fewer.
     pub fn due_ns(&self, number: u64) -> Option<u64> {
         let (mut before, mut begins_ns) = (0.0, 0.0);
         for stage in &self.stages {

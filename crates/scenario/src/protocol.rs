@@ -1,4 +1,4 @@
-//! What a load speaks.
+//! The protocol of a load.
 
 use std::{fmt, str::FromStr};
 

@@ -1,4 +1,4 @@
-//! When a connection that ended comes back.
+//! When an ended connection comes back.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -33,7 +33,7 @@ pub struct Reconnect {
 pub enum Policy {
     /// The same delay each time, and a random part of the jitter on top.
     Jitter,
-    /// A delay that doubles each time in a row.
+    /// A delay that doubles with each consecutive attempt.
     Backoff,
     /// Nobody comes back.
     None,
@@ -44,7 +44,7 @@ pub enum Policy {
 pub struct Plan {
     pub delay: Duration,
     pub jitter: Duration,
-    /// The delay doubles with each attempt in a row, up to this.
+    /// The delay doubles with each consecutive attempt, up to this.
     pub doubles_up_to: Option<Duration>,
 }
 
@@ -108,7 +108,7 @@ impl Reconnect {
 }
 
 impl Plan {
-    /// Delay and jitter after `before` other attempts in a row.
+    /// Delay and jitter after `before` other consecutive attempts.
     pub fn after(&self, before: u32) -> (Duration, Duration) {
         let Some(longest) = self.doubles_up_to else { return (self.delay, self.jitter) };
         let times = 2_u32.saturating_pow(before);

@@ -1,4 +1,4 @@
-//! What a load is: one type, one set of defaults, and what cannot be.
+//! The description of a load: one type, one set of defaults, and validation.
 
 mod never;
 mod validate;
@@ -34,7 +34,7 @@ pub struct Scenario {
     /// WebSocket: where connections are upgraded. `{n}` stands for the number of the connection, from 1, `{user}` for
     /// `user-{n}`. SSE: where the events are; `{user}` and `{profile}` stand for UUIDs.
     pub path: Option<String>,
-    /// SSE: so many users and profiles there are; further connections begin with the first again. Without it each
+    /// SSE: the number of users and profiles; further connections start over with the first. Without it each
     /// connection has its own.
     pub pairs: Option<u64>,
     /// SSE: how long a client keeps a stream. Without it, until the load or the server ends it.
@@ -250,7 +250,7 @@ impl Scenario {
         self.actions.iter().map(users).fold(0, u64::saturating_add)
     }
 
-    /// All who are to connect, at whatever time.
+    /// All users that will ever connect.
     pub fn users(&self) -> u64 {
         self.phases.ramp.connections.saturating_add(self.joining())
     }
@@ -334,7 +334,7 @@ impl Scenario {
         self.expectations.iter_mut().for_each(|expectation| expectation.shrink(clients, time));
     }
 
-    /// The load as its event tells it. `target`: what it is aimed at.
+    /// The load as its event reports it. `target`: the load's target.
     pub fn describe(&self, target: String) -> LoadPlan {
         let (duration, duration_from_ramp) = match self.duration() {
             LoadDuration::FromFirstConnect(duration) => (duration, false),

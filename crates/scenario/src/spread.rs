@@ -1,4 +1,4 @@
-//! How many connections each replica has, in words: `6/6/6/4`, the most first.
+//! How many connections each replica has, in words: `6/6/6/4`, most first.
 
 use std::collections::BTreeMap;
 

@@ -1,12 +1,12 @@
-//! Datagrams in batches: one system call takes or sends up to [`BATCH`] of them (`recvmmsg`, `sendmmsg`).
+//! Datagrams in batches: one system call receives or sends up to [`BATCH`] of them (`recvmmsg`, `sendmmsg`).
 //!
-//! [`Inbound`] owns the memory that datagrams are received into, [`Outbound`] what the kernel wants to know of those
-//! to send; both are made once per thread and allocate nothing afterwards. What is sent is borrowed, so a reply that
+//! [`Inbound`] owns the memory that datagrams are received into, [`Outbound`] the kernel's description of those
+//! to send; both are created once per thread and allocate nothing afterwards. Data to send is borrowed, so a reply that
 //! is part of its request is never copied. Addresses are [`Peer`]s: in the kernel's form an address of any family is
 //! eight times as large as an IPv4 address, and it is copied twice for every datagram.
 //!
 //! Receiving never waits. Sending waits for room in the socket's send buffer if the socket blocks: give it a write
-//! time-out, so that a network that has stopped cannot stop the thread.
+//! time-out, so that a stalled network cannot stop the thread.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
@@ -131,7 +131,7 @@ impl<P: Peer> Inbound<P> {
         }
     }
 
-    /// Replaces the last batch by what is there now. Returns how many datagrams it has; fewer than [`BATCH`] means
+    /// Replaces the last batch with the pending datagrams. Returns how many; fewer than [`BATCH`] means
     /// that the socket is empty.
     ///
     /// # Errors

@@ -20,13 +20,13 @@ use crate::settings::{Reader, Variable};
 
 pub const ETCD_ENDPOINTS: Variable = Variable::optional(
     "ETCD_ENDPOINTS",
-    "Members of etcd (3.4 or newer), as in `http://etcd01:2379,http://etcd02:2379`: `WHO` then speaks for all servers \
-     that have them. If not set, it speaks for this server alone.",
+    "Members of etcd (3.4 or newer), as in `http://etcd01:2379,http://etcd02:2379`: `WHO` then covers all servers \
+     that share them. If not set, it covers only this server.",
 );
 pub const ETCD_LEASE_TTL: Variable = Variable::new(
     "ETCD_LEASE_TTL",
     "10",
-    "How long the clients of a server that was killed stay in etcd; whole seconds, 2 to 600.",
+    "How long the clients of a killed server stay in etcd; whole seconds, 2 to 600.",
 );
 
 /// Members that may be named.

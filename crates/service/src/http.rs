@@ -52,7 +52,7 @@ pub enum Error {
     Connect { url: Url, reason: String },
     #[error("{url}: the answer is longer than {BODY_BYTES_MAX} bytes")]
     TooLong { url: Url },
-    /// The connection broke, or what came is not HTTP.
+    /// The connection broke, or the answer is not HTTP.
     #[error("{url}: {reason}")]
     Broken { url: Url, reason: String },
 }

@@ -1,7 +1,7 @@
-//! What other threads tell an event loop.
+//! Messages from other threads to an event loop.
 //!
-//! The loop takes everything at once, so only the first item after a look wakes its poller. A mailbox has no bound of
-//! its own: each item answers something that the loop asked for, or controls it.
+//! The loop takes everything at once, so only the first item after it has looked wakes its poller. A mailbox has no bound of
+//! its own: each item answers a request of the loop, or controls it.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! Counters, as services register them and add to them.
+//! Counters that services register and increment.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;

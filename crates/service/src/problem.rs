@@ -1,4 +1,4 @@
-//! Errors as clients get them: problem details (RFC 9457).
+//! Errors as clients see them: problem details (RFC 9457).
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};

@@ -1,4 +1,4 @@
-//! What `/readyz` says: whether new work may come, and what works only in part.
+//! The content of `/readyz`: whether new work may come, and what works only in part.
 //!
 //! A server starts as not ready, becomes ready once and is not ready again from the beginning of its drain.
 //! Being *degraded* is something else: a backend is down, and the server stays ready and serves what it can. The body

@@ -1,6 +1,6 @@
-//! Redis: where it is, and connections to it that give up in time.
+//! Redis: its address, and connections to it that fail in time.
 //!
-//! A connection that failed is not repaired. Its user drops it and connects again, with a
+//! A failed connection is not repaired. Its user drops it and reconnects, with a
 //! [`crate::backoff::Backoff`] in between, because after a gap the contents of Redis are no longer known.
 
 pub mod owned;

@@ -1,5 +1,5 @@
-//! What services with sessions in Redis share: the name of an instance there, all
-//! sessions, and the orders to move some.
+//! Shared by services with sessions in Redis: the name of an instance there, all
+//! sessions, and orders to move some.
 
 pub mod host_id;
 pub mod listed;

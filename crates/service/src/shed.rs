@@ -26,8 +26,8 @@ use crate::settings::{Setting, Variable};
 
 pub const SHED_TOKEN: Variable = Variable::optional(
     "SHED_TOKEN",
-    "Secret that orders to shed connections (`POST /shed` on the admin port) must carry, 16 to 256 visible characters; \
-     without it they are refused.",
+    "Secret required in orders to shed connections (`POST /shed` on the admin port), 16 to 256 visible characters; if \
+     not set, all orders are refused.",
 );
 
 /// The longest body of an order.

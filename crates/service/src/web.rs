@@ -1,5 +1,5 @@
 //! The port of a service that speaks HTTP: accepting and serving with bounds on connections, on a request's head, and on
-//! the time a client takes to send head and body and to take the answer.
+//! the time a client takes to send head and body and to read the answer.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -315,7 +315,7 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// A runtime with so many threads for connections. With one, it runs on the thread that waits for it: no locks between
+/// A runtime with this many threads for connections. With one, it runs on the thread that waits for it: no locks between
 /// threads, and nothing to wake.
 ///
 /// # Errors

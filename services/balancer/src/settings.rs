@@ -13,63 +13,61 @@ const PORT: Variable = Variable::new("PORT", "8488", "TCP port of the service; 0
 const POLICY: Variable = Variable::new(
     "POLICY",
     "auto",
-    "`utilization` owns the number of replicas, `excess` only evens out; `auto` is `excess` beside an autoscaler and \
-     `utilization` without one.",
+    "`utilization` sets the number of replicas, `excess` only rebalances; `auto` is `excess` beside an autoscaler \
+     and `utilization` without one.",
 );
 const KUBERNETES_APP_LABEL: Variable = Variable::new(
     "KUBERNETES_APP_LABEL",
     "ws",
-    "The service that is balanced: its name on the platform, the Deployment's name in a cluster.",
+    "The service to balance: its name on the platform, the Deployment's name in a cluster.",
 );
 const ENVIRONMENT_TYPE: Variable = Variable::new(
     "ENVIRONMENT_TYPE",
     "k8s",
-    "`k8s`, or `container_runtime`, where no replicas can be added: the balancer then says what it would do.",
+    "`k8s`, or `container_runtime`, where no replicas can be added: the balancer then only says what it would do.",
 );
 const PLAYCTL_PLATFORM: Variable = Variable::optional(
     "PLAYCTL_PLATFORM",
-    "The platform of this machine to act on. Without it the balancer acts on the cluster that it runs in, and says elsewhere \
-     what it would do.",
+    "The local platform to act on. If not set, the balancer acts on the cluster that it runs in, and outside a cluster only \
+     says what it would do.",
 );
 const BALANCER_KUBECONFIG: Variable = Variable::optional(
     "BALANCER_KUBECONFIG",
-    "A kubeconfig file, to act from outside on the namespace of its current context.",
+    "A kubeconfig file, to act from outside the cluster on the namespace of its current context.",
 );
 const BALANCER_LEASE: Variable = Variable::optional(
     "BALANCER_LEASE",
-    "In a cluster: the Lease by which one of several balancers acts; without it `balancer-SERVICE`.",
+    "In a cluster: the Lease that elects the acting balancer; if not set, `balancer-SERVICE`.",
 );
 const CONNECTIONS_METRIC: Variable = Variable::optional(
     "CONNECTIONS_METRIC",
-    "In a cluster: the gauge of connections at `/metrics` of the replicas' port `admin`; without it `tcp_connections` for \
-     `tcp`, `ws_sessions` for `ws`.",
+    "In a cluster: the gauge of connections at `/metrics` of the replicas' port `admin`; if not set, `tcp_connections` \
+     for `tcp`, `ws_sessions` for `ws`.",
 );
-const SHED_TOKEN: Variable = Variable::optional(
-    "SHED_TOKEN",
-    "In a cluster: the replicas' own SHED_TOKEN, which orders to shed carry.",
-);
+const SHED_TOKEN: Variable =
+    Variable::optional("SHED_TOKEN", "In a cluster: the replicas' own SHED_TOKEN, sent with orders to shed.");
 const SESSIONS_FROM: Variable = Variable::new(
     "SESSIONS_FROM",
     "auto",
-    "`redis`: sessions that servers list there; `connections`: established connections, as the platform counts them; \
+    "`redis`: sessions listed in Redis; `connections`: established connections, as the platform counts them; \
      `auto` is `redis` for `ws` and `stream`, `connections` for others.",
 );
 const CONNECTION_LIMIT_PER_HOST: Variable = Variable::new(
     "CONNECTION_LIMIT_PER_HOST",
     "10",
-    "Sessions that a server is meant for (`utilization`), from which the number of servers follows.",
+    "Sessions that a server is meant for (`utilization`); determines the number of servers.",
 );
 const MAX_UTILIZATION_PERCENT: Variable =
-    Variable::new("MAX_UTILIZATION_PERCENT", "70", "How full servers are to be at most (`utilization`).");
+    Variable::new("MAX_UTILIZATION_PERCENT", "70", "Maximum utilization of the servers (`utilization`).");
 const MIN_UTILIZATION_PERCENT: Variable = Variable::new(
     "MIN_UTILIZATION_PERCENT",
     "40",
-    "Below this a server takes no new sessions and goes when it is empty (`utilization`).",
+    "Below this utilization, a server takes no new sessions and is removed when it is empty (`utilization`).",
 );
 const OVERUTILIZED_TOLERANCE_PERCENT: Variable = Variable::new(
     "OVERUTILIZED_TOLERANCE_PERCENT",
     "10",
-    "How far above the maximum all servers together, and above the average a single one, may be.",
+    "How far all servers together may exceed the maximum, and a single one the average.",
 );
 const UNDERUTILIZED_TOLERANCE_PERCENT: Variable =
     Variable::new("UNDERUTILIZED_TOLERANCE_PERCENT", "10", "Read for compatibility; no rule uses it.");
@@ -85,45 +83,45 @@ const REPLICAS_MAX: Variable =
 const UTILIZATION_INTERVAL: Variable = Variable::new(
     "UTILIZATION_INTERVAL",
     "10",
-    "How often the number of servers is decided (`utilization`), or the balance looked at (`excess`). Seconds, 100ms at \
-     least.",
+    "How often to decide the number of servers (`utilization`), or to check the balance (`excess`). Seconds, at least \
+     100ms.",
 );
 const BALANCE_INTERVAL: Variable = Variable::new(
     "BALANCE_INTERVAL",
     "60",
-    "How often servers that are too full shed (`utilization`), or the least time from the end of one rebalancing to the \
-     next (`excess`). Seconds, 100ms at least.",
+    "How often overfull servers shed (`utilization`), or the minimum time between rebalancings (`excess`). Seconds, at \
+     least 100ms.",
 );
 const CAPACITY: Variable =
     Variable::new("CAPACITY", "0", "Connections that a server can take (`excess`); 0 is any number.");
 const SHED_RATE: Variable =
-    Variable::new("SHED_RATE", "200", "Sessions that are asked to move in a second, over all servers.");
+    Variable::new("SHED_RATE", "200", "Sessions to move per second, over all servers.");
 const ACCEPT_RATE: Variable =
-    Variable::new("ACCEPT_RATE", "400", "New connections that a server takes in a second (`excess`).");
+    Variable::new("ACCEPT_RATE", "400", "New connections that a server accepts per second (`excess`).");
 const SETTLE: Variable = Variable::new(
     "SETTLE",
     "15",
-    "How long after a change of the replicas nothing moves (`excess`); seconds.",
+    "How long to move nothing after a change of the replicas (`excess`); seconds.",
 );
 const OUTCOME_AFTER: Variable = Variable::new(
     "OUTCOME_AFTER",
     "10",
-    "How long it takes after a round of shedding until counts are right again: clients come back, metrics follow \
+    "How long after a round of shedding counts are right again, once clients are back and metrics have followed \
      (`excess`); seconds.",
 );
 const METRIC_WINDOW: Variable = Variable::new(
     "METRIC_WINDOW",
     "60",
-    "For how long the autoscaler's metric remembers, so that a connection that moved counts twice for it (`excess`); \
+    "Window of the autoscaler's metric, during which a moved connection counts twice (`excess`); \
      seconds.",
 );
 
 /// What the original found its servers by.
 const REFUSED: [&Variable; 4] = [
-    &Variable::optional("CONSUL_HOST", "Refused: servers are found through the platform."),
-    &Variable::optional("CONSUL_PORT", "Refused: servers are found through the platform."),
-    &Variable::optional("DOCKER_SOCKET_PROXY_HOST", "Refused: servers are started by the platform."),
-    &Variable::optional("DOCKER_SOCKET_PROXY_PORT", "Refused: servers are started by the platform."),
+    &Variable::optional("CONSUL_HOST", "Rejected: servers are found through the platform."),
+    &Variable::optional("CONSUL_PORT", "Rejected: servers are found through the platform."),
+    &Variable::optional("DOCKER_SOCKET_PROXY_HOST", "Rejected: servers are started by the platform."),
+    &Variable::optional("DOCKER_SOCKET_PROXY_PORT", "Rejected: servers are started by the platform."),
 ];
 
 /// How often autoscalers look.

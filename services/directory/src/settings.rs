@@ -12,21 +12,21 @@ const PORT: Variable = Variable::new("PORT", "8080", "TCP port of the service; 0
 const PROFILES_TIMEOUT: Variable = Variable::new(
     "PROFILES_TIMEOUT",
     "5",
-    "How long `profiles` may take to answer, and for each next piece of a list; seconds, 100ms at least.",
+    "How long `profiles` may take to answer, and to send each further piece of a list; seconds, at least 100ms.",
 );
 const DESTRUCTIVE_GETS: Variable = Variable::new(
     "DESTRUCTIVE_GETS",
     "true",
-    "Whether `GET /testdata`, which makes data, and `GET /i-swear-i-want-drop-everything`, which removes all, are \
-     obeyed.",
+    "Whether to allow `GET /testdata`, which creates data, and `GET /i-swear-i-want-drop-everything`, which \
+     removes all.",
 );
 const SIGTERM_TIMEOUT: Variable = Variable::new(
     "SIGTERM_TIMEOUT",
     "5",
-    "How long after SIGTERM requests are still accepted, so that balancers can notice; seconds.",
+    "How long to keep accepting requests after SIGTERM, so that balancers can notice; seconds.",
 );
 const DRAIN_GRACE: Variable =
-    Variable::new("DRAIN_GRACE", "10", "How long requests that were accepted may then take; seconds.");
+    Variable::new("DRAIN_GRACE", "10", "How long accepted requests may then take; seconds.");
 
 const TIMEOUT_LEAST: Duration = Duration::from_millis(100);
 

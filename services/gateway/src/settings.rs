@@ -31,7 +31,7 @@ pub mod variables {
     pub const PROTOCOL: Variable = Variable::new(
         "PROTOCOL",
         "TCP",
-        "What it carries: TCP connections, UDP packets, or HTTP requests. One process carries one.",
+        "What it forwards: TCP connections, UDP packets, or HTTP requests. One process forwards one of them.",
     );
     pub const PORT: Variable = Variable::optional(
         "PORT",
@@ -52,18 +52,18 @@ pub mod variables {
     );
     pub const ENDPOINTS_DNS: Variable = Variable::optional(
         "ENDPOINTS_DNS",
-        "NAME:PORT, as in tcp.playground.svc:40000: every address of the name (A and AAAA) is a replica at that \
-         port. In place of ENDPOINTS_FILE. With PROTOCOL=HTTP one for each service of ROUTES, as in \
+        "NAME:PORT, as in tcp.playground.svc:40000: every address of the name (A and AAAA) is a replica at \
+         that port. Instead of ENDPOINTS_FILE. With PROTOCOL=HTTP one for each service in ROUTES, as in \
          directory=directory.playground.svc:8080,stream=stream.playground.svc:8080.",
     );
     pub const DNS_REFRESH: Variable = Variable::new(
         "DNS_REFRESH",
         "1s",
-        "Time between two look-ups of ENDPOINTS_DNS, however long its records claim to live.",
+        "Interval between look-ups of ENDPOINTS_DNS, regardless of its records' TTL.",
     );
     pub const DNS_SERVER: Variable = Variable::optional(
         "DNS_SERVER",
-        "IP:PORT of the DNS server to ask, for the name as it is. Unset: as /etc/resolv.conf says.",
+        "IP:PORT of the DNS server to query, with the name as it is. Unset: as /etc/resolv.conf says.",
     );
     pub const CLUSTER: Variable = Variable::optional(
         "CLUSTER",
@@ -71,15 +71,15 @@ pub mod variables {
     );
     pub const ROUTES: Variable = Variable::optional(
         "ROUTES",
-        "HTTP only, and required there: PATH=SERVICE,… as in /main=directory,/=stream. A request goes to the service \
-         of the longest path that it is at or below, which is removed for the service; without one it gets 404. A \
+        "HTTP only, and required there: PATH=SERVICE,… as in /main=directory,/=stream. A request goes to the \
+         service of the longest path that equals or contains its own; the path is removed for the service. Without a match it gets 404. A \
          service is a cluster of the endpoints file or a name in ENDPOINTS_DNS.",
     );
     pub const STICKY_COOKIE: Variable = Variable::new(
         "STICKY_COOKIE",
         "route",
-        "HTTP only: the cookie that keeps a client with its replicas, in all gateways alike. `none`: each request is \
-         given a replica by POLICY.",
+        "HTTP only: the cookie that keeps a client on its replicas, the same in all gateways. `none`: POLICY picks \
+         a replica for each request.",
     );
     pub const HEAD_TIMEOUT: Variable = Variable::new(
         "HEAD_TIMEOUT",
@@ -98,16 +98,16 @@ pub mod variables {
     );
     pub const MAX_CONNECTIONS: Variable = Variable::optional(
         "MAX_CONNECTIONS",
-        "Client connections at a time; accepting pauses at the limit. Unset: min(50000, (open files - 256) / 2).",
+        "Maximum number of client connections; accepting pauses at the limit. Unset: min(50000, (open files - 256) / 2).",
     );
     pub const ACCEPT_RATE: Variable = Variable::new(
         "ACCEPT_RATE",
         "0",
-        "New TCP connections that are accepted per second; the rest wait in the kernel's queue. 0: as they come.",
+        "New TCP connections accepted per second; the rest wait in the kernel's queue. 0: no limit.",
     );
     pub const MAX_SESSIONS: Variable = Variable::optional(
         "MAX_SESSIONS",
-        "UDP sessions at a time; at the limit the longest idle one makes room. Unset: min(50000, open files - 256).",
+        "Maximum number of UDP sessions; at the limit the longest idle one is evicted. Unset: min(50000, open files - 256).",
     );
     pub const IDLE_TIMEOUT: Variable = Variable::new(
         "IDLE_TIMEOUT",
@@ -122,40 +122,40 @@ pub mod variables {
     pub const CIRCUIT_MAX_CONNECTIONS: Variable = Variable::new(
         "CIRCUIT_MAX_CONNECTIONS",
         "50000",
-        "Connections, sessions or requests of one replica at a time; above it, it is passed over. Where all are, a connection \
-         is refused, and of UDP sessions the one idle for longest makes room.",
+        "Maximum number of connections, sessions or requests per replica; a replica at the limit gets no more. If all are, a \
+         connection is refused, and the longest idle UDP session is evicted.",
     );
     pub const CONNECT_TIMEOUT: Variable =
         Variable::new("CONNECT_TIMEOUT", "5s", "How long a connect to a replica may take.");
     pub const STALL_TIMEOUT: Variable = Variable::new(
         "STALL_TIMEOUT",
         "30s",
-        "How long a client or replica may leave waiting data unread before its session is reset; any progress \
-         restarts the time. 0: never, for services whose slow readers must stay.",
+        "How long a client or replica may leave pending data unread before its session is reset; any \
+         progress restarts the timer. 0: never, for services that must keep slow readers.",
     );
     pub const TUNNEL_TIMEOUT: Variable = Variable::new(
         "TUNNEL_TIMEOUT",
         "0",
-        "How long a TCP or HTTP connection may carry nothing in either direction before it is closed, up to an eighth longer. \
-         0: for ever; how long a client may be silent is then the service's business.",
+        "How long a TCP or HTTP connection may carry nothing in either direction before it is closed, up to an eighth \
+         longer. 0: forever; the service then decides how long a client may be silent.",
     );
     pub const HEALTH_INTERVAL: Variable =
-        Variable::new("HEALTH_INTERVAL", "1s", "Time between two checks of /readyz of a replica.");
+        Variable::new("HEALTH_INTERVAL", "1s", "Interval between checks of a replica's /readyz.");
     pub const HEALTH_TIMEOUT: Variable =
         Variable::new("HEALTH_TIMEOUT", "1s", "How long a check may take before it counts as failed.");
     pub const HEALTH_PORT: Variable = Variable::new(
         "HEALTH_PORT",
         "9100",
-        "Port of /readyz of the replicas of ENDPOINTS_DNS; 0: they count as healthy. The endpoints file has its own.",
+        "Port of /readyz of replicas from ENDPOINTS_DNS; 0: they count as healthy. The endpoints file has its own.",
     );
     pub const HEALTH_FALL: Variable =
-        Variable::new("HEALTH_FALL", "2", "Failed checks in a row that make a replica unhealthy.");
+        Variable::new("HEALTH_FALL", "2", "Consecutive failed checks that make a replica unhealthy.");
     pub const HEALTH_RISE: Variable =
-        Variable::new("HEALTH_RISE", "1", "Passed checks in a row that make a replica healthy again.");
+        Variable::new("HEALTH_RISE", "1", "Consecutive passed checks that make a replica healthy again.");
     pub const EJECT_FAILURES: Variable = Variable::new(
         "EJECT_FAILURES",
         "5",
-        "Failed connects in a row that eject a replica, never the last one; 0 ejects none.",
+        "Consecutive failed connects that eject a replica, never the last one; 0 ejects none.",
     );
     pub const EJECT_TIME: Variable = Variable::new("EJECT_TIME", "10s", "How long a replica stays ejected.");
     pub const DRAIN_TIMEOUT: Variable = Variable::new(
@@ -273,7 +273,7 @@ pub struct DnsSettings {
 pub struct HealthSettings {
     pub interval: Duration,
     pub timeout: Duration,
-    /// Failed checks in a row that make a replica unhealthy.
+    /// Consecutive failed checks that make a replica unhealthy.
     pub fall: NonZeroU32,
     /// Passed checks in a row that make it healthy again.
     pub rise: NonZeroU32,

@@ -32,7 +32,7 @@ pub(crate) const KAFKA_DEAD_LETTER_TOPIC: Variable = Variable::new(
 pub(crate) const IGNORE_MESSAGES_BEFORE: Variable = Variable::new(
     "IGNORE_MESSAGES_BEFORE",
     "604800",
-    "Records older than this, by their own time stamp, are skipped; seconds (a week), a year at most.",
+    "Records older than this, by their own timestamp, are skipped; seconds (a week), at most a year.",
 );
 pub(crate) const MAX_RECORD_AGE: Variable =
     Variable::new("MAX_RECORD_AGE", "604800", "Another name for IGNORE_MESSAGES_BEFORE.");
@@ -41,11 +41,11 @@ pub(crate) const BULK_BYTES: Variable =
 pub(crate) const BULK_AGE: Variable =
     Variable::new("BULK_AGE", "500ms", "A bulk request is sent when its first record has waited this long.");
 pub(crate) const BULKS_IN_FLIGHT: Variable =
-    Variable::new("BULKS_IN_FLIGHT", "4", "Bulk requests in flight at a time, 64 at most.");
+    Variable::new("BULKS_IN_FLIGHT", "4", "Maximum number of bulk requests in flight, at most 64.");
 pub(crate) const DRAIN_TIMEOUT: Variable = Variable::new(
     "DRAIN_TIMEOUT",
     "20",
-    "How long delivering consumed records may take after SIGTERM; the rest is consumed again. Seconds.",
+    "Time limit for delivering consumed records after SIGTERM; the rest is consumed again. Seconds.",
 );
 
 /// The bounds of `BULK_BYTES`: a record with its action, and Elasticsearch's default limit.

@@ -10,7 +10,7 @@ const PORT: Variable = Variable::new("PORT", "8489", "TCP port of the service; 0
 const CONNECTION_LIMIT_PER_HOST: Variable = Variable::new(
     "CONNECTION_LIMIT_PER_HOST",
     "10",
-    "Connections that one server is meant to have; the utilization that the page shows is relative to it.",
+    "Connections that one server is meant for; the page shows utilization relative to it.",
 );
 
 /// Everything that can be set.

@@ -11,18 +11,18 @@ use service::{kafka, logs};
 const PORT: Variable = Variable::new("PORT", "8080", "TCP port of the service; 0 is any free one.");
 const CASSANDRA_CONTACT_POINTS: Variable = Variable::optional(
     "CASSANDRA_CONTACT_POINTS",
-    "Nodes of Cassandra to begin with, `host` or `host:port` (9042), separated by commas. If not set, the data are in \
-     memory: for one replica alone, and lost with it.",
+    "Initial contact points, `host` or `host:port` (9042), separated by commas. If not set, the data are in memory: \
+     for one replica only, and lost with it.",
 );
 const CASSANDRA_KEYSPACE: Variable = Variable::new(
     "CASSANDRA_KEYSPACE",
     "kubescaler",
-    "Keyspace of the tables `user` and `profile`; what is missing is made.",
+    "Keyspace of the tables `user` and `profile`; missing ones are created.",
 );
 const CASSANDRA_REPLICATION_FACTOR: Variable = Variable::new(
     "CASSANDRA_REPLICATION_FACTOR",
     "1",
-    "Copies of the data in each data centre, for a keyspace that is made.",
+    "Copies of the data in each data centre, for a keyspace that it creates.",
 );
 const CASSANDRA_USERNAME: Variable =
     Variable::optional("CASSANDRA_USERNAME", "User name for Cassandra; without it none is sent.");
@@ -30,30 +30,27 @@ const CASSANDRA_PASSWORD: Variable = Variable::optional("CASSANDRA_PASSWORD", "P
 const CASSANDRA_TIMEOUT: Variable = Variable::new(
     "CASSANDRA_TIMEOUT",
     "3",
-    "How long a statement may take, with the driver's retries; seconds, 100ms at least.",
+    "How long a statement may take, including the driver's retries; seconds, at least 100ms.",
 );
 const MEMORY_LIMIT: Variable = Variable::new(
     "MEMORY_LIMIT",
     "256",
-    "Megabytes of users and profiles where they are kept in memory; beyond it, writes get 507.",
+    "Megabytes of users and profiles kept in memory; beyond it, writes get 507.",
 );
-const ALLOW_DROP: Variable = Variable::new(
-    "ALLOW_DROP",
-    "true",
-    "Whether `DELETE /users/drop` and `DELETE /profiles/drop` are obeyed.",
-);
+const ALLOW_DROP: Variable =
+    Variable::new("ALLOW_DROP", "true", "Whether to allow `DELETE /users/drop` and `DELETE /profiles/drop`.");
 const COMPAT_404: Variable = Variable::new(
     "COMPAT_404",
     "false",
-    "An empty 404 while Cassandra is away, as the original answered, in place of 503.",
+    "Answer with an empty 404 instead of 503 while Cassandra is away, as the original did.",
 );
 const SIGTERM_TIMEOUT: Variable = Variable::new(
     "SIGTERM_TIMEOUT",
     "5",
-    "How long after SIGTERM requests are still accepted, so that clients can notice; seconds.",
+    "How long to keep accepting requests after SIGTERM, so that clients can notice; seconds.",
 );
 const DRAIN_GRACE: Variable =
-    Variable::new("DRAIN_GRACE", "10", "How long requests that were accepted may then take; seconds.");
+    Variable::new("DRAIN_GRACE", "10", "How long accepted requests may then take; seconds.");
 
 /// What Cassandra takes without quotes.
 const KEYSPACE_CHARS_MAX: usize = 48;

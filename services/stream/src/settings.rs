@@ -17,34 +17,34 @@ const PROFILES_TIMEOUT: Variable = Variable::new(
     "How long `profiles` may take to say whether a user and a profile belong together; seconds.",
 );
 const MAX_STREAMS: Variable =
-    Variable::new("MAX_STREAMS", "10000", "Streams at a time; further clients are refused.");
+    Variable::new("MAX_STREAMS", "10000", "Maximum number of streams; further clients are refused.");
 const LOCK_TTL: Variable = Variable::new(
     "LOCK_TTL",
     "60",
-    "How long a lock lives in Redis without a refresh; seconds, up to an hour. A stream whose lock Redis has not \
-     confirmed for five sixths of it ends.",
+    "How long a lock lives in Redis without a refresh; seconds, up to an hour. A stream ends if Redis has not \
+     confirmed its lock for five sixths of this time.",
 );
 const LOCK_REFRESH: Variable = Variable::new(
     "LOCK_REFRESH",
     "10",
-    "How often all locks and sessions are given a new life; sessions live three times as long. Seconds, 100ms at \
-     least and a third of `LOCK_TTL` at most.",
+    "How often to refresh all locks and sessions; sessions live three times as long. Seconds, at least 100ms \
+     and at most a third of `LOCK_TTL`.",
 );
 const LOCK_RELEASE: Variable = Variable::new(
     "LOCK_RELEASE",
     "false",
-    "Whether a client that goes frees its pair at once. If not, the lock is left to expire.",
+    "Whether a departing client frees its pair at once. If not, the lock is left to expire.",
 );
 const RETRY_AFTER: Variable = Variable::new(
     "RETRY_AFTER",
     "5",
-    "When clients that are sent away should come back, plus up to half as much at random: they are told so by SSE's \
-     `retry`. Seconds.",
+    "When clients that are sent away should come back, plus up to half as much at random; sent as SSE's `retry`. \
+     Seconds.",
 );
 const SIGTERM_TIMEOUT: Variable = Variable::new(
     "SIGTERM_TIMEOUT",
     "20",
-    "How long after SIGTERM streams are still opened, so that balancers can notice; seconds.",
+    "How long to keep opening streams after SIGTERM, so that balancers can notice; seconds.",
 );
 const DRAIN_SPREAD: Variable = Variable::new(
     "DRAIN_SPREAD",

@@ -16,7 +16,7 @@ pub(crate) const PORT: Variable = Variable::new(
     "TCP port of the service, 5151 for the dialect `socketz`; 0 is any free one.",
 );
 pub(crate) const BUFF_SIZE: Variable =
-    Variable::new("BUFF_SIZE", "512", "Longest packet or line in bytes, without its line end.");
+    Variable::new("BUFF_SIZE", "512", "Maximum length of a packet or line in bytes, without its line end.");
 pub(crate) const DIALECT: Variable = Variable::new(
     "DIALECT",
     "playground",
@@ -25,7 +25,7 @@ pub(crate) const DIALECT: Variable = Variable::new(
 pub(crate) const SIGTERM_TIMEOUT: Variable = Variable::new(
     "SIGTERM_TIMEOUT",
     "20",
-    "How long after SIGTERM connections are still accepted, so that balancers can notice; seconds.",
+    "How long to keep accepting connections after SIGTERM, so that balancers can notice; seconds.",
 );
 pub(crate) const DRAIN_SPREAD: Variable = Variable::new(
     "DRAIN_SPREAD",
@@ -42,12 +42,12 @@ pub(crate) const WRITE_TIMEOUT: Variable =
 pub(crate) const WRITE_QUEUE: Variable = Variable::new(
     "WRITE_QUEUE",
     "65536",
-    "Bytes that may wait for one client; broadcasts beyond them are dropped for it. At least 8192.",
+    "Maximum bytes queued for one client; broadcasts beyond that are dropped for it. At least 8192.",
 );
 pub(crate) const IDLE_TIMEOUT: Variable =
     Variable::new("IDLE_TIMEOUT", "600", "A client that is silent for this long is closed; seconds.");
 pub(crate) const IDLE_CHECK: Variable =
-    Variable::new("IDLE_CHECK", "120", "How often to look for silent clients; seconds, 10ms at least.");
+    Variable::new("IDLE_CHECK", "120", "How often to look for silent clients; seconds, at least 10ms.");
 
 /// The least write queue: room for a packet, its reply and the notices of a drain.
 const WRITE_QUEUE_BYTES_MIN: usize = 8192;
@@ -81,7 +81,7 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// How often to look for silent clients.
     pub idle_check: Duration,
-    /// How long a command that needs memcached may take in all.
+    /// Total time limit of a command that needs memcached.
     pub cache_timeout: Duration,
     /// What orders to shed connections must carry; without it there are none.
     pub shed_token: Option<shed::Token>,

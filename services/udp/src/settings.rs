@@ -16,12 +16,12 @@ pub(crate) const BUFF_SIZE: Variable =
 pub(crate) const RECEIVE_BUFFER: Variable = Variable::new(
     "RECEIVE_BUFFER",
     "4194304",
-    "Bytes of packets that may wait for a worker; the kernel lowers it to net.core.rmem_max. At least 4096.",
+    "Receive buffer for packets waiting for a worker, in bytes; the kernel caps it at net.core.rmem_max. At least 4096.",
 );
 pub(crate) const SIGTERM_TIMEOUT: Variable = Variable::new(
     "SIGTERM_TIMEOUT",
     "20",
-    "How long after SIGTERM packets are still answered, so that balancers can notice; seconds.",
+    "How long to keep answering packets after SIGTERM, so that balancers can notice; seconds.",
 );
 
 /// Memory for a batch of the longest packets stays small up to here.
@@ -44,7 +44,7 @@ pub struct Settings {
     pub receive_buffer: usize,
     /// How long after the start of a drain packets are still answered.
     pub sigterm_timeout: Duration,
-    /// How long a command that needs memcached may take in all.
+    /// Total time limit of a command that needs memcached.
     pub cache_timeout: Duration,
     /// This replica's name in logs.
     pub pod_name: Option<String>,

@@ -15,14 +15,14 @@ const QUARKUS_WS_SERVER_HOST: Variable =
 const QUARKUS_WS_SERVER_PORT: Variable =
     Variable::new("QUARKUS_WS_SERVER_PORT", "8000", "Another name for WS_SERVER_PORT.");
 const CONNECT_EVERY: Variable =
-    Variable::new("CONNECT_EVERY", "100ms", "Between the connects of two users of a batch.");
+    Variable::new("CONNECT_EVERY", "100ms", "Interval between the connects of a batch's users.");
 const RETURN_AFTER: Variable = Variable::new(
     "RETURN_AFTER",
     "5",
-    "When a user who was closed comes back, plus up to half as much at random, unless the server says when. Seconds.",
+    "When a closed user comes back, plus up to half as much at random, unless the server says when. Seconds.",
 );
 const USERS_MAX: Variable =
-    Variable::new("USERS_MAX", "10000", "Users at a time; a batch beyond it gets 429.");
+    Variable::new("USERS_MAX", "10000", "Maximum number of users; a batch that exceeds it gets 429.");
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]

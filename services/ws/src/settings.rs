@@ -12,7 +12,7 @@ const PORT: Variable = Variable::new("PORT", "8088", "TCP port of the service; 0
 const MAX_CONNECTIONS_PER_HOST: Variable = Variable::new(
     "MAX_CONNECTIONS_PER_HOST",
     "30",
-    "Sessions at a time; further clients are accepted and closed with 1013.",
+    "Maximum number of sessions; further clients are accepted and closed with 1013.",
 );
 const MAX_MESSAGE: Variable = Variable::new(
     "MAX_MESSAGE",
@@ -32,37 +32,34 @@ const ACCEPT_WAIT: Variable = Variable::new(
 const PING_INTERVAL: Variable = Variable::new(
     "PING_INTERVAL",
     "30",
-    "A client that is silent for this long is pinged; after twice that without an answer it is given up. Seconds.",
+    "A client that is silent for this long is pinged; after twice that without an answer it is dropped. Seconds.",
 );
 const WRITE_TIMEOUT: Variable =
     Variable::new("WRITE_TIMEOUT", "5", "How long a client may leave a message unread; seconds.");
 const RETRY_AFTER: Variable = Variable::new(
     "RETRY_AFTER",
     "5",
-    "When closed clients should come back, plus up to half as much at random. Clients that open with the subprotocol \
-     `retry-hint` are told so in the close's reason. Seconds.",
+    "When closed clients should come back, plus up to half as much at random. Clients with the subprotocol \
+     `retry-hint` get this time in the close reason. Seconds.",
 );
 const SESSION_REFRESH: Variable = Variable::new(
     "SESSION_REFRESH",
     "10",
-    "How often all sessions are written to Redis again; there they expire after three times as long. Seconds, 100ms \
-     at least.",
+    "How often to rewrite all sessions in Redis, where they expire after three times as long. Seconds, at least \
+     100ms.",
 );
 const SIGTERM_TIMEOUT: Variable = Variable::new(
     "SIGTERM_TIMEOUT",
     "20",
-    "How long after SIGTERM sessions are still accepted, so that balancers can notice; seconds.",
+    "How long to keep accepting sessions after SIGTERM, so that balancers can notice; seconds.",
 );
 const DRAIN_SPREAD: Variable = Variable::new(
     "DRAIN_SPREAD",
     "10",
     "Window over which the sessions are then closed (1001), so that clients do not come back all at once; seconds.",
 );
-const DRAIN_GRACE: Variable = Variable::new(
-    "DRAIN_GRACE",
-    "5",
-    "How long after the last close the clients may take to answer it; seconds.",
-);
+const DRAIN_GRACE: Variable =
+    Variable::new("DRAIN_GRACE", "5", "How long clients may take to answer the last close; seconds.");
 
 const SESSION_REFRESH_LEAST: Duration = Duration::from_millis(100);
 /// What a frame's length may be at most where it is still sensible to hold it in memory.

@@ -10,9 +10,9 @@ use serde::Serialize;
 pub(super) struct Comparison {
     #[serde(flatten)]
     reported: Reported,
-    /// Where our engine, looking now, comes to another result; empty: they agree.
+    /// Where our engine, run now, comes to another result; empty: they agree.
     differences: Vec<String>,
-    /// The controller scaled while we read what it sees.
+    /// The controller scaled while we read its inputs.
     scaled_meanwhile: bool,
 }
 

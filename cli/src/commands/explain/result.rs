@@ -21,7 +21,7 @@ pub(crate) enum Explain {
     State(StateText),
 }
 
-/// An explanation and what it is of.
+/// An explanation and its subject.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Explained {
     pub(super) name: String,

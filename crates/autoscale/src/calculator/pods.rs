@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Context, Source};
 use crate::observation::{Phase, Pod, PodSamples, ReadyStatus, Sample};
 
-/// What became of one pod.
+/// How one pod counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PodUse {

@@ -58,7 +58,7 @@ pub(super) fn external_average(context: &Context, series: &[i64], target_milli: 
     proposal
 }
 
-/// Divides by the *status* replicas: what is there, not what is wanted.
+/// Divides by the *status* replicas: the actual number, not the desired one.
 fn average(context: &Context, usage: i64, target_milli: i64) -> Proposal {
     let replicas = context.status_replicas;
     let ratio = usage as f64 / (target_milli as f64 * f64::from(replicas));

@@ -27,25 +27,25 @@ const FARTHEST_MS: i64 = 2 * 60 * 60 * 1000;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", rename_all_fields = "snake_case")]
 pub enum Counterfactual {
-    /// The metric's value passes an edge.
+    /// The metric's value crosses a threshold.
     Value {
         /// Position in the spec.
         metric: usize,
         /// What is varied, such as `the average of tcp_state_established` or `the total of queue_length`.
         label: String,
-        /// Up: the change comes above the edge. Down: below it.
+        /// Up: the change comes above the threshold. Down: below it.
         direction: Direction,
         /// The last value at which the count stays: milli-units, or per cent for a utilization.
         edge: i64,
         per_cent: bool,
-        /// The metric is beyond the edge already: the change lasts only as long as it stays there.
+        /// The metric is already beyond the threshold: the change lasts only as long as it stays there.
         beyond: bool,
-        /// The count that comes one step beyond the edge.
+        /// The count one step beyond the threshold.
         to: i32,
         /// Whether it happens at once. If not, the metrics then ask for it, and windows or policies delay it.
         at_once: bool,
     },
-    /// Time passes while all else stays.
+    /// Time passes while everything else stays the same.
     Time {
         /// From this instant on.
         at_ms: i64,
@@ -63,7 +63,7 @@ pub enum Because {
     RecommendationLeaves { replicas: i32, recommended_ms: i64 },
     /// A change of the scale no longer counts for a policy.
     PolicyPeriodEnds { change: i32, scaled_ms: i64, period_ms: i64 },
-    /// Nothing: one reconciliation could not go the whole way, and the next may continue at once.
+    /// Nothing: one reconciliation could not go all the way, and the next may continue at once.
     NextReconciliation,
     /// A pod's CPU initialisation period is over.
     PodInitialized { pod: String },

@@ -1,4 +1,4 @@
-//! What of an Application matters here. The rest stays where it is: nothing is written back from these types.
+//! The fields of an Application that matter here. The rest is left alone: nothing is written back from these types.
 
 use kube::{api::ListParams, core::ObjectMeta};
 use platform::TargetError;

@@ -1,5 +1,5 @@
-//! The app of apps and its project, from `argocd/bootstrap/`, and Argo CD's opinion on health, from
-//! `argocd/health.yaml`. The files are part of this program: a checkout is not needed, since Argo CD takes everything
+//! The app of apps and its project, from `argocd/bootstrap/`, and Argo CD's health checks, from
+//! `argocd/health.yaml`. The files are compiled into this program: no checkout is needed, because Argo CD takes everything
 //! else from the repository that it clones.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! The repository, seen from here as Argo CD will see it, before anything is written.
+//! Checks the repository from here, as Argo CD will see it, before anything is written.
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
-//! What a sync would change: the API server tries out every object that the repository wants, as Argo CD's own field
-//! manager and without writing it, and the outcome is compared with what there is. So defaults, other owners' fields and
-//! what admission changes count as they will in the sync.
+//! What a sync would change: the API server dry-runs every object that the repository wants, as Argo CD's own field
+//! manager, and the outcome is compared with the live objects. So defaults, other owners' fields and
+//! changes by admission webhooks count as they will in the sync.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -211,7 +211,7 @@ impl<'a> Comparer<'a> {
         })
     }
 
-    /// What Argo CD looks after and the repository has not any more.
+    /// Objects that Argo CD manages and the repository no longer contains.
     async fn left(
         &mut self,
         application: &Application,
@@ -260,7 +260,7 @@ async fn try_out(cluster: &Cluster, api: &Api<DynamicObject>, name: &str, wanted
     }
 }
 
-/// Takes away what no sync is about: Argo CD's own mark, and what the application ignores.
+/// Removes what a sync does not touch: Argo CD's own tracking mark, and fields that the application ignores.
 fn normalize(value: &mut Value, resource: &ResourceName, ignored: &[Ignored]) {
     for pointer in [
         "/metadata/annotations/argocd.argoproj.io~1tracking-id",
@@ -286,7 +286,7 @@ fn normalize(value: &mut Value, resource: &ResourceName, ignored: &[Ignored]) {
     }
 }
 
-/// Takes away what a JSON pointer names; nothing if it is not there.
+/// Removes what a JSON pointer names; does nothing if it is missing.
 fn remove(value: &mut Value, pointer: &str) {
     let Some((parent, last)) = pointer.rsplit_once('/') else { return };
     let last = last.replace("~1", "/").replace("~0", "~");

@@ -1,6 +1,6 @@
-//! A repository as git sees it from here: whether it can be reached, what a revision stands for, what is in it.
+//! A repository as git sees it from here: whether it is reachable, what a revision stands for, what it contains.
 //!
-//! git never asks for anything, follows no other protocol than those that Argo CD knows, and is bounded in time.
+//! git never prompts, uses only the protocols that Argo CD supports, and has a time limit.
 
 use std::{
     ffi::OsString,

@@ -1,5 +1,5 @@
-//! What keeps an object from being healthy. Argo CD judges too, but since version 3 it keeps what it finds about single
-//! objects to itself; only the application's health is in the API.
+//! Why an object is not healthy. Argo CD judges too, but since version 3 it does not store its findings about single
+//! objects; only the application's health is in the API.
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::ListParams};

@@ -1,4 +1,4 @@
-//! Argo CD looks at an application: asked to, and how far it is.
+//! Refreshing an application: requests a refresh and follows it.
 
 use std::time::{Duration, Instant};
 

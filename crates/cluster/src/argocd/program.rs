@@ -1,4 +1,4 @@
-//! Programs that are run for their output: bounded in time and size, without a terminal to ask, and gone when nobody
+//! Programs that are run for their output: bounded in time and size, without a terminal, and ended when nobody
 //! waits for them any more.
 
 use std::{ffi::OsString, fmt, io, path::Path, process::Stdio, time::Duration};

@@ -1,4 +1,4 @@
-//! Objects that are ours alone, made as they are wanted: by server-side apply, so that nothing is written where nothing
+//! Objects that only we own, written by server-side apply, so that nothing is written where nothing
 //! differs, and nobody else's fields are lost.
 
 use kube::{
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{connect::Cluster, error::Call};
 
-/// Makes the object what is wanted. Unless that is forced, fields that somebody else set differently are a conflict (409).
+/// Applies the desired object. Unless forced, fields that somebody else set differently are a conflict (409).
 pub(super) async fn try_put(
     cluster: &Cluster,
     api: &Api<DynamicObject>,

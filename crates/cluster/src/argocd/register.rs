@@ -1,4 +1,4 @@
-//! The repository becomes Argo CD's: project, app of apps, key, and how our workloads are judged.
+//! Registers the repository with Argo CD: project, app of apps, key, and health checks of our workloads.
 //!
 //! It checks everything that can be wrong before it writes anything.
 
@@ -156,7 +156,7 @@ fn parameters(
     Ok(given)
 }
 
-/// The records of a release that Helm owns, if they are to be removed. Otherwise a release is an error: objects have one
+/// The records of a release that Helm owns, if we remove them. Otherwise a release is an error: objects have one
 /// owner.
 async fn of_helm(release: &Cluster, wanted: &Register, tell: &Tell) -> Result<Vec<String>, TargetError> {
     let records = match owner::helm_records(release).await {

@@ -1,4 +1,4 @@
-//! The applications go, with their objects or without.
+//! Removes the applications, with or without their objects.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What an application wants, rendered as Argo CD's repo server does it: by `helm template` of the folder that it names.
+//! An application's desired state, rendered as Argo CD's repo server does it: by `helm template` of the folder that it names.
 
 use std::{
     io::Write as _,

@@ -1,4 +1,4 @@
-//! What the commands answer; `docs/results.schema.json` has their schema.
+//! The commands' results; `docs/results.schema.json` has their schema.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -26,7 +26,7 @@ impl std::fmt::Display for ResourceName {
     }
 }
 
-/// What became of an object that was to be as it is wanted.
+/// The outcome of applying an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -51,9 +51,9 @@ pub struct Registered {
     pub revision: String,
     /// What the revision stands for now; absent if it was not checked.
     pub commit: Option<String>,
-    /// Every object of Argo CD that was looked after.
+    /// Every Argo CD object that was checked.
     pub objects: Vec<Put>,
-    /// The applications that Argo CD made of it; empty if nobody waited for them.
+    /// The applications that Argo CD created from it; empty if nobody waited for them.
     pub applications: Vec<String>,
 }
 
@@ -80,19 +80,19 @@ pub struct Synced {
     pub phase: String,
     pub message: String,
     pub revision: Option<String>,
-    /// Objects that were looked after.
+    /// Objects that were processed.
     pub resources: u32,
     /// What was not applied, and why.
     pub failed: Vec<Failing>,
-    /// What left the repository and is still there: only a sync with pruning deletes it.
+    /// Objects no longer in the repository that are still there: only a sync with pruning deletes them.
     pub prune_skipped: Vec<ResourceName>,
     /// As it was when the wait ended.
     pub health: Health,
-    /// What keeps it from being healthy.
+    /// Why it is not healthy.
     pub unhealthy: Vec<Verdict>,
 }
 
-/// How healthy Argo CD finds an application.
+/// An application's health according to Argo CD.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Health {
     /// `Healthy`, `Progressing`, `Degraded`, `Missing`, `Suspended` or `Unknown`.
@@ -109,16 +109,16 @@ pub struct Verdict {
     pub message: String,
 }
 
-/// Whether the cluster has what the repository says.
+/// Whether the cluster matches the repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SyncStatus {
     /// `Synced`, `OutOfSync` or `Unknown`.
     pub status: String,
     /// The commit that the cluster was compared with.
     pub revision: Option<String>,
-    /// Objects that are not as the repository says.
+    /// Objects that differ from the repository.
     pub out_of_sync: Vec<ResourceName>,
-    /// Of these, what left the repository.
+    /// Of these, the ones no longer in the repository.
     pub to_prune: Vec<ResourceName>,
 }
 
@@ -153,7 +153,7 @@ pub struct ApplicationStatus {
     pub sync: SyncStatus,
     pub health: Health,
     pub unhealthy: Vec<Verdict>,
-    /// What keeps Argo CD from comparing or syncing.
+    /// What prevents Argo CD from comparing or syncing.
     pub conditions: Vec<String>,
     pub operation: Option<LastOperation>,
 }
@@ -189,7 +189,7 @@ pub enum Difference {
         resource: ResourceName,
         changes: Vec<FieldChange>,
     },
-    /// It left the repository: a sync with pruning deletes it.
+    /// It is no longer in the repository: a sync with pruning deletes it.
     Prune {
         #[serde(flatten)]
         resource: ResourceName,
@@ -210,7 +210,7 @@ pub struct Differences {
     pub with: String,
     pub objects: u32,
     pub differences: Vec<Difference>,
-    /// Where this comparison can differ from Argo CD's.
+    /// Where this comparison may differ from Argo CD's.
     pub notes: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What each command must be allowed to do, asked before it begins. docs/argocd.md has the same as roles.
+//! The permissions that each command needs, checked before it starts. docs/argocd.md has the same as roles.
 
 use platform::TargetError;
 

@@ -1,5 +1,5 @@
-//! The Secrets that the chart refers to: Argo CD may make none, and a template that did would make others at every
-//! sync.
+//! The Secrets that the chart refers to: Argo CD must not create any, and a template that did would generate new ones at
+//! every sync.
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;

@@ -1,4 +1,4 @@
-//! How the applications stand.
+//! The state of the applications.
 
 use futures_util::{StreamExt as _, stream};
 use platform::TargetError;
@@ -99,7 +99,7 @@ pub(super) fn failures(state: &OperationState) -> Vec<Failing> {
     failed.map(|one| Failing { resource: one.id(), message: one.message.clone() }).collect()
 }
 
-/// What keeps an application from being healthy, as far as this account may look.
+/// Why an application is not healthy, as far as this account may look.
 pub(super) async fn unhealthy(
     cluster: &Cluster,
     application: &Application,

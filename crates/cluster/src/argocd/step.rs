@@ -1,4 +1,4 @@
-//! What is reported while something takes long, and how it is broken off.
+//! Progress reports of long operations, and cancelling them.
 
 use std::{ops::ControlFlow, pin::pin, time::Duration};
 

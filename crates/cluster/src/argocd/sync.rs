@@ -1,4 +1,4 @@
-//! A sync is an operation that is written into the Application; Argo CD carries it out and says how far it is.
+//! A sync is an operation that is written into the Application; Argo CD carries it out and reports its progress.
 
 use std::{
     cell::RefCell,
@@ -22,11 +22,11 @@ use super::{
 };
 use crate::connect::Cluster;
 
-/// By this our operation is told apart from others.
+/// Distinguishes our operation from others.
 const MARK: &str = "playctl";
-/// How often a write is tried again that somebody else's write came before.
+/// How often a write is retried after a conflict.
 const TRIES: u32 = 5;
-/// Failed looks in a row after which nobody waits any longer: half a minute.
+/// Consecutive failed polls after which we stop waiting: half a minute.
 const FAILED_LOOKS_MAX: u32 = 60;
 
 /// How long to follow a sync.

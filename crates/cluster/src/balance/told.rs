@@ -1,6 +1,6 @@
 //! A balancer's decisions as Events of the Deployment, and back.
 //!
-//! `ORDER, ORDER: REASON`. An order has neither `, ` nor `: ` in it, since names of pods have neither.
+//! `ORDER, ORDER: REASON`. An order contains neither `, ` nor `: `, because pod names contain neither.
 
 use k8s_openapi::{
     api::{core::v1::ObjectReference, events::v1::Event},

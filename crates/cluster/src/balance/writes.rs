@@ -1,5 +1,5 @@
-//! What a balancer writes to the API, bounded: every write goes to everybody who watches, and KEP 2255 asks for deletion
-//! costs to be written seldom.
+//! Limits a balancer's writes to the API: every write goes to all watchers, and KEP 2255 asks that deletion
+//! costs be written rarely.
 
 use std::time::{Duration, Instant};
 

@@ -39,7 +39,7 @@ pub(crate) struct PodFacts {
     pub(crate) created: Option<Timestamp>,
     /// When its node accepted it.
     pub(crate) started: Option<Timestamp>,
-    /// It was told to end and has so many seconds for it.
+    /// It is terminating and has this many seconds left.
     pub(crate) deleting: Option<i64>,
     pub(crate) containers: Vec<ContainerFacts>,
 }

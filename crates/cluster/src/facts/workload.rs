@@ -1,4 +1,4 @@
-//! What an autoscaler scales: anything with `spec.replicas`, such as a Deployment.
+//! An autoscaler's target: anything with `spec.replicas`, such as a Deployment.
 
 use kube::core::DynamicObject;
 use serde_json::Value;

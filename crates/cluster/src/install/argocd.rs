@@ -1,4 +1,4 @@
-//! Whether Argo CD manages the platform: then Helm keeps its hands off.
+//! Whether Argo CD manages the platform: then Helm must not touch it.
 
 use kube::{Api, api::ListParams, core::DynamicObject};
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! The support bundle: everything that helps somebody else to see what is wrong, and no secret.
+//! The support bundle: everything that helps others diagnose a problem, and no secrets.
 
 use std::{
     fmt,
@@ -33,7 +33,7 @@ use super::{
     release,
 };
 
-/// Unpacked; what comes later is left out, and said.
+/// Uncompressed size; later entries are left out, and reported.
 const BYTES_MAX: u64 = 256 << 20;
 const LOG_LINES: i64 = 5000;
 const LOG_BYTES: i64 = 1 << 20;

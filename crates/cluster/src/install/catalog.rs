@@ -1,4 +1,4 @@
-//! The kinds that the API server has.
+//! The kinds that the API server serves.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The chart as a file for `helm`: the one in this program, or somebody else's folder.
+//! The chart as a file for `helm`: the built-in one, or another folder.
 
 use std::{
     fs,
@@ -36,7 +36,7 @@ impl Chart {
     }
 }
 
-/// What has to be laid over the chart's own values to get `values`.
+/// The overrides of the chart's own values that give `values`.
 fn laid_over(chart: Option<&Path>, values: &Values) -> Result<Table, TargetError> {
     let own = ValuesSource { chart_dir: chart.map(Path::to_owned), ..ValuesSource::default() };
     let own = own.merged().map_err(|error| TargetError::Invalid { message: error.to_string() })?;

@@ -1,4 +1,4 @@
-//! One object of the chart, compared with what is there.
+//! One object of the chart, compared with the live one.
 
 use kube::{
     api::{Patch, PatchParams},

@@ -1,4 +1,4 @@
-//! What differs between two objects.
+//! The differences between two objects.
 
 use std::collections::BTreeSet;
 

@@ -31,7 +31,7 @@ const HELM: Duration = Duration::from_mins(5);
 pub struct Removed {
     /// False: it was not installed.
     pub was_up: bool,
-    /// What is good to know.
+    /// Notes for the user.
     pub notes: Vec<String>,
 }
 

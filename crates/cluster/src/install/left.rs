@@ -1,4 +1,4 @@
-//! What is left of a release in the cluster, of any kind and in any namespace.
+//! What remains of a release in the cluster, of any kind and in any namespace.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What the chart renders, object by object.
+//! The chart's rendered objects.
 
 use std::{collections::BTreeMap, fmt};
 

@@ -1,4 +1,4 @@
-//! Namespaces: whose they are, and why one does not end.
+//! Namespaces: who owns them, and why one does not terminate.
 
 use std::time::Duration;
 

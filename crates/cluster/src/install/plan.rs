@@ -41,15 +41,15 @@ pub struct Plan {
     pub helm: String,
     pub action: Action,
     pub changes: Vec<Change>,
-    /// What all pods of the chart request together, those included that run already.
+    /// The total requests of the chart's pods, including those already running.
     pub requests: Requests,
     /// What prevents it; empty if nothing does.
     pub problems: Vec<String>,
-    /// What is good to know.
+    /// Notes for the user.
     pub notes: Vec<String>,
 }
 
-/// What is to be done.
+/// What to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
@@ -57,9 +57,9 @@ pub enum Action {
     Install,
     /// Something changed.
     Upgrade,
-    /// The last installation or upgrade failed or was interrupted; it is continued.
+    /// The last installation or upgrade failed or was interrupted and continues.
     Repair,
-    /// Only something is missing that playctl makes itself.
+    /// Only objects that playctl creates itself are missing.
     Prepare,
     /// Everything is up to date.
     Nothing,
@@ -72,7 +72,7 @@ pub struct Change {
     pub object: ObjectName,
     /// By whom: `playctl` or `helm`.
     pub by: String,
-    /// Of an object that is changed: in which fields.
+    /// For a changed object: its changed fields.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<FieldChange>,
 }
@@ -109,9 +109,9 @@ impl fmt::Display for ObjectName {
 pub struct FieldChange {
     /// Such as `spec.template.spec.containers[tcp].image`.
     pub path: String,
-    /// Absent: it is not set. `(secret)` stands for what must not be shown.
+    /// Absent: it is not set. `(secret)` stands for a value that must not be shown.
     pub old: Option<Value>,
-    /// Absent: it is taken away.
+    /// Absent: it is removed.
     pub new: Option<Value>,
 }
 

@@ -1,4 +1,4 @@
-//! What playctl makes itself, before the chart: the namespace, and Secrets.
+//! What playctl creates itself, before the chart: the namespace, and Secrets.
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, api::PostParams};

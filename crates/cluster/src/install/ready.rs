@@ -1,4 +1,4 @@
-//! Waits until what was installed runs, and says why it does not.
+//! Waits until the installation runs, and says why it does not.
 
 use std::{
     collections::BTreeMap,

@@ -1,5 +1,5 @@
-//! What Helm has noted of a release: one Secret for each revision (`sh.helm.release.v1.NAME.vN`), in it JSON, packed and
-//! in base64. Helm 3 and 4 share this format.
+//! Helm's records of a release: one Secret for each revision (`sh.helm.release.v1.NAME.vN`), which contains JSON, compressed and
+//! base64-encoded. Helm 3 and 4 share this format.
 
 use std::io::{Read as _, Write as _};
 

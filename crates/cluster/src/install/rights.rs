@@ -1,4 +1,4 @@
-//! What this account must be allowed to do, asked before anything is done.
+//! The permissions that this account needs, checked before anything is done.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The Secrets that pods need: which of them are missing, and which of these playctl can make.
+//! The Secrets that pods need: which are missing, and which of these playctl can create.
 
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{Api, api::PostParams};
@@ -34,7 +34,7 @@ fn api(site: &Site, namespace: &str) -> Api<Secret> {
     Api::namespaced(site.cluster.client.clone(), namespace)
 }
 
-/// Compares what pods need with what there is.
+/// Compares the pods' needs with the existing Secrets.
 pub(super) async fn missing(
     site: &Site,
     wanted: &Wanted,

@@ -1,4 +1,4 @@
-//! Carries a plan out.
+//! Carries out a plan.
 
 use std::{ffi::OsString, time::Duration};
 
@@ -35,7 +35,7 @@ pub struct Installed {
     pub pods: u64,
     /// Where clients connect from outside, such as `tcp 192.0.2.1:10000/TCP`; empty: nowhere yet.
     pub endpoints: Vec<String>,
-    /// What is good to know.
+    /// Notes for the user.
     pub notes: Vec<String>,
     /// Until everything was ready.
     #[serde(rename = "took_ms", with = "platform::duration::ms")]

@@ -1,4 +1,4 @@
-//! One call of a program: run to its end, watched line by line, broken off when nobody wants it any more.
+//! One call of a program: run to its end, watched line by line, cancelled when nobody wants it any more.
 
 use std::{
     collections::VecDeque,

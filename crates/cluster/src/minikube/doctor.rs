@@ -1,4 +1,4 @@
-//! What a machine has and lacks for `--target minikube` and `--target cluster`, each with what to install.
+//! What a machine has and lacks for `--target minikube` and `--target cluster`, and what to install.
 
 use std::{ops::ControlFlow, path::PathBuf, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What goes wrong with minikube: the command line, how it ended, its last words, what they mean, and what to do next.
+//! Errors of minikube: the command line, how it ended, its last words, what they mean, and what to do next.
 
 use std::{fmt, io, process::ExitStatus, time::Duration};
 

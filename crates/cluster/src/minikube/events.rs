@@ -1,4 +1,4 @@
-//! What `minikube --output json` tells while it works: one `CloudEvent` a line
+//! The progress that `minikube --output json` reports: one `CloudEvent` per line
 //! (<https://minikube.sigs.k8s.io/docs/contrib/json_output/>).
 
 use std::collections::BTreeMap;

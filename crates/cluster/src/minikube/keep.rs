@@ -1,9 +1,9 @@
-//! What has to go on running once `up` has ended: minikube's tunnel, and the proxy of its dashboard.
+//! What has to keep running once `up` has ended: minikube's tunnel, and the proxy of its dashboard.
 //!
-//! A keeper, which is a process of ours, runs it and starts it again when it ends. Both can be ended later without ever
-//! signalling a process that merely got the same pid: each holds a lock on a file that has its pid in it, the keeper by
-//! itself and minikube by its standard input, which is that file. The kernel lets go of a lock when its holder ends, however
-//! that comes about. So a lock that is held vouches for the pid beside it, and one that is free says that nothing is
+//! A keeper, which is a process of ours, runs it and restarts it when it ends. Both can be ended later without ever
+//! signalling a process that merely got the same pid: each holds a lock on a file that contains its pid, the keeper by
+//! itself and minikube by its standard input, which is that file. The kernel releases a lock when its holder ends, for
+//! whatever reason. So a held lock vouches for the pid beside it, and a free one says that nothing is
 //! left.
 
 use std::{

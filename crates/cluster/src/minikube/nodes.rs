@@ -1,4 +1,4 @@
-//! A node that comes, or goes, as Kubernetes sees it.
+//! A node that joins or leaves, as Kubernetes sees it.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a profile is to be, what it is, and what minikube cannot change about that.
+//! A profile's requested state, its actual state, and what minikube cannot change about that.
 
 use super::profile::{Config, Profile};
 

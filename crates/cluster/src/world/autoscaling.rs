@@ -1,7 +1,7 @@
-//! What autoscalers do, as their status and events tell it.
+//! What autoscalers do, according to their status and events.
 //!
-//! A status has averages, targets and conditions, but no words on what each metric asked for. Those come from our
-//! engine, shown the very averages of the status. What the controller said itself is always told beside it.
+//! A status has averages, targets and conditions, but no text about what each metric asked for. That comes from our
+//! engine, given the averages of the status. The controller's own words are always reported beside it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,7 +36,7 @@ pub(super) struct Watched {
     synced_ms: u64,
     /// What the metrics ask for.
     proposal: Option<u32>,
-    /// Until when so many were asked for.
+    /// Until when this many were requested.
     asked: BTreeMap<u32, Timestamp>,
     /// The scale-down that was last said to be held.
     held: Option<(u32, u32)>,

@@ -1,7 +1,7 @@
 //! Who changed the number of replicas, and why.
 //!
-//! The workload says what was set and, by its managed fields, by whom. The controller's event says why. They come by
-//! different watches, in any order; after a lost connection several changes come as one, and the events say which.
+//! The workload says what was set and, by its managed fields, by whom. The controller's event says why. They arrive through
+//! different watches, in any order; after a lost connection several changes arrive as one, and the events say which.
 
 use std::collections::VecDeque;
 

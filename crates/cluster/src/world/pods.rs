@@ -10,7 +10,7 @@ use crate::facts::PodFacts;
 pub(super) struct PodState {
     pub(super) facts: PodFacts,
     pub(super) service: Option<String>,
-    /// Its start was told with so many restarts.
+    /// Its start was reported with this many restarts.
     started: Option<u32>,
     /// When that was seen, ms since the run began; absent: before.
     started_ms: Option<u64>,

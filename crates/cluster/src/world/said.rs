@@ -1,4 +1,4 @@
-//! What controllers say by Events, each said once.
+//! What controllers report by Events, each reported once.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Which pods belong to what, what gets traffic, and how many replicas are wanted.
+//! Which pods belong to what, which get traffic, and how many replicas are desired.
 
 use platform::EventKind;
 

@@ -68,7 +68,11 @@ fn a_new_profile_is_made_and_its_steps_are_told() {
     let started = minikube.start(&settings, MACHINE).unwrap();
     assert_eq!(
         started,
-        Started { changes: vec!["minikube profile playground made".to_owned()], notes: Vec::new(), nodes: 3 }
+        Started {
+            changes: vec!["minikube profile playground created".to_owned()],
+            notes: Vec::new(),
+            nodes: 3
+        }
     );
     let told = told.lock();
     assert_eq!(told[0], "0 of 10, minikube v1.12.1 on Darwin 10.14.6");

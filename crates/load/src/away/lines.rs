@@ -1,9 +1,9 @@
 //! Messages as lines of a container's log.
 //!
-//! A log is no pipe. The runtime cuts lines after 16 KiB, what is written to standard error stands in between, and
-//! somebody who follows a log again gets lines twice or, after a rotation, not at all. So a message is compressed and cut
-//! into short lines, each with the message's number, its own number and a checksum of the whole. The reader puts
-//! messages together, takes none twice, and knows when one is missing.
+//! A log is not a pipe. The runtime cuts lines after 16 KiB, standard error is mixed in, and
+//! following a log again repeats lines or, after a rotation, loses them. So a message is compressed and cut
+//! into short lines, each with the message's number, its own number and a checksum of the whole. The reader reassembles
+//! messages, accepts none twice, and knows when one is missing.
 
 use std::{
     fmt::Write as _,

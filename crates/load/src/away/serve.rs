@@ -22,14 +22,14 @@ use crate::{
     worker::{Command, Commands, Report, Spec},
 };
 
-/// A worker that nobody tells anything ends after this long.
+/// A worker that gets no orders ends after this long.
 const PATIENCE: Duration = Duration::from_mins(10);
 /// How often it looks whether it is to stop before it has begun.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Lines that were read and not yet obeyed.
 const QUEUE: usize = 64;
 
-/// Ends a worker in order, from any thread: connections are closed and the result is told.
+/// Ends a worker cleanly, from any thread: connections are closed and the result is reported.
 #[derive(Debug, Clone)]
 pub struct Stop {
     commands: Arc<Commands>,
@@ -51,7 +51,7 @@ impl Stop {
     }
 }
 
-/// Runs one worker that is told what to do on `input` and reports on `output`: see the module's documentation. Returns
+/// Runs one worker that reads its orders from `input` and reports on `output`: see the module's documentation. Returns
 /// when its work is done.
 pub fn serve_away(
     input: impl BufRead + Send + 'static,

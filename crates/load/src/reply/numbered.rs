@@ -1,7 +1,7 @@
-//! Messages that carry whose they are, and the how manieth.
+//! Messages that carry their session and their sequence number.
 //!
-//! Both are eight hexadecimal digits each, behind the `msg:` of our protocol or before any other payload. Answers are found in
-//! a stream without frames as well, since digits have a fixed number: [`super::Matcher`] does that.
+//! Both are eight hexadecimal digits, after the `msg:` of our protocol or before any other payload. Because the number of digits
+//! is fixed, answers are found in a stream without frames as well: [`super::Matcher`] does that.
 
 use std::ops::Range;
 

@@ -17,7 +17,7 @@ use crate::{
 /// What was begun and has no outcome yet, by the number of its order.
 pub(super) struct Groups {
     workers: u32,
-    /// The number of the next user who joins.
+    /// The number of the next user to join.
     next_user: u64,
     pending: BTreeMap<u32, Group>,
 }
@@ -103,7 +103,7 @@ impl Groups {
         Some(outcome(step, format!("all of them tried; {open} connections are open"), false))
     }
 
-    /// A worker has sent so many users away.
+    /// A worker has sent this many users away.
     pub(super) fn left(&mut self, id: u32, step: Step, count: u64) -> Option<EventKind> {
         let group = self.pending.get_mut(&id)?;
         let all_answered = group.answered(self.workers);

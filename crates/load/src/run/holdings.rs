@@ -1,4 +1,4 @@
-//! Who held which pair when, as the clients saw it: two at the same time must never be.
+//! Who held which pair when, as the clients saw it: never two at the same time.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -6,7 +6,7 @@ use scenario::Scenario;
 
 use crate::worker::Held;
 
-/// Of each pair, so many of the latest times are kept. They are compared when they end, so each with those that ended while
+/// How many of each pair's latest times are kept. They are compared when they end, so each with those that ended while
 /// it lasted, and these are the latest ones.
 const KEPT: usize = 16;
 

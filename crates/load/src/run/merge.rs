@@ -1,4 +1,4 @@
-//! What several workers measured, as one.
+//! Merges the measurements of several workers.
 
 use std::collections::BTreeMap;
 

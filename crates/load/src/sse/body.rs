@@ -1,6 +1,6 @@
 //! The body of an answer: in chunks (RFC 9112 section 7.1), of a known length, or up to the connection's end.
 
-/// A chunk's size has at most so many digits.
+/// Most digits of a chunk's size.
 const DIGITS_MAX: u8 = 15;
 /// Extensions of a chunk's size, and trailers, have at most this many bytes.
 const ASIDE_MAX: u16 = 4096;

@@ -1,6 +1,6 @@
-//! Events in a stream, as the HTML standard reads them: lines of fields, and an empty line behind each event.
+//! Events in a stream, as the HTML standard defines them: lines of fields, and an empty line after each event.
 //!
-//! Of a line only the beginning is kept, so an event of a megabyte costs no memory, and a connection 180 bytes at most.
+//! Only the beginning of a line is kept, so an event of a megabyte costs no memory, and a connection at most 180 bytes.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Making the users and profiles that a load over SSE asks for, where they are kept.
+//! Creates the users and profiles that a load over SSE requests, in the service that stores them.
 
 use std::{
     io::{self, BufRead as _, BufReader, Write as _},
@@ -55,7 +55,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers so many requests, with this status. Returns what it was sent.
+    /// Answers this many requests with this status. Returns the requests.
     fn serve(count: usize, status: &'static str) -> (SocketAddr, std::thread::JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! What a worker is told while it runs, without a lock on its path.
+//! Commands to a running worker, without a lock on its path.
 
 use std::{
     collections::VecDeque,
@@ -47,18 +47,18 @@ pub(crate) struct Join {
 pub(crate) struct Leave {
     /// Repeated in the report of how many went.
     pub(crate) id: u32,
-    /// Those whom these replicas serve, by what they call themselves; `None`: anybody.
+    /// Users of these replicas, by the replicas' own names; `None`: any users.
     pub(crate) of: Option<Vec<String>>,
     /// How many of each worker's, at most.
     pub(crate) shares: Vec<u64>,
 }
 
-/// Something that a worker does for an action, in the order in which it is told.
+/// Something that a worker does for an action, in the order received.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Task {
     Send(Order),
-    /// Report the state as it is now, and then that this was done. What is told next rests on it.
+    /// Report the current state, and then that this was done. The next command relies on it.
     Muster(u32),
     Join(Join),
     Leave(Leave),

@@ -39,7 +39,7 @@ pub(super) struct Connection {
     pub(super) awaiting: bool,
     /// A request is written in part; the rest goes when the socket takes it.
     pub(super) writing: bool,
-    /// Attempts to come back in a row that led to nothing that lasted.
+    /// Consecutive attempts to reconnect that did not lead to a lasting connection.
     pub(super) failures: u8,
     /// Index into the worker's replicas.
     pub(super) replica: u16,

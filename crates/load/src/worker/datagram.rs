@@ -1,8 +1,8 @@
 //! Datagrams: the schedule of the peers.
 //!
-//! As over TCP, what is due in one millisecond is sent in one go when it begins, and latencies count from then. A
+//! As over TCP, everything due in one millisecond is sent in one go when it begins, and latencies count from then. A
 //! message waits for no answer, unless its peer's window is full; it then goes as soon as there is room, and is late.
-//! What is due is computed from a message's number, so nothing is kept for messages that wait.
+//! Due times are computed from a message's number, so waiting messages need no memory.
 
 mod batch;
 mod exchange;

@@ -8,9 +8,9 @@ use rustix::{
 use super::{Stream, Worker, connection::State, ending::End, opening::WHERE};
 use crate::{clock::MS, reply::Answer};
 
-/// Reads of one connection in a row: a server that never stops talking does not starve the others.
+/// Consecutive reads of one connection: a server that never stops talking does not starve the others.
 const READS: usize = 16;
-/// Messages sent in a row on one connection that expects no answers.
+/// Consecutive messages on one connection that expects no answers.
 const SENDS: usize = 16;
 
 impl Worker<Stream> {
@@ -62,7 +62,7 @@ impl Worker<Stream> {
         }
     }
 
-    /// Writes the current request, or what is left of it.
+    /// Writes the current request, or the rest of it.
     pub(super) fn write(&mut self, index: u32) {
         if self.transport.websocket.is_some() {
             return self.write_frames(index);

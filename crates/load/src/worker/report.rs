@@ -1,4 +1,4 @@
-//! What a worker tells the coordinator: counts and distributions, never single samples.
+//! A worker's reports to the coordinator: counts and distributions, never single samples.
 
 use std::{collections::HashMap, sync::mpsc};
 
@@ -45,7 +45,7 @@ pub(crate) enum Report {
         outcome: String,
         failed: bool,
     },
-    /// The state was reported because somebody asked for it.
+    /// The state was reported on request.
     Mustered {
         id: u32,
     },

@@ -1,4 +1,4 @@
-//! Connections over TCP, and what actions have their clients send beside the messages.
+//! Connections over TCP, and what actions have their clients send in addition to the messages.
 //!
 //! An order waits until its connection is idle, so that its reply cannot be taken for a message's. If it needs a token
 //! that the client does not have yet, the client asks for one first. The first bytes that come back and are neither a
@@ -49,13 +49,13 @@ pub(crate) struct Stream {
     pub(super) buffer: Box<[u8]>,
     /// Connections of the ramp whose first attempt is undecided, or not yet made.
     pub(super) undecided: usize,
-    /// Groups of users who have all come, and of whom that is to be told.
+    /// Groups whose users have all come, to be reported.
     pub(super) joined: Vec<u32>,
     /// Connections before this one have been told to close.
     pub(super) close_cursor: usize,
     /// Answers to `WHERE` that came in part.
     pub(super) partial_identities: HashMap<u32, Vec<u8>>,
-    /// What clients still have to send, and what they are just sending.
+    /// What clients still have to send, and what they are sending now.
     orders: HashMap<u32, VecDeque<Order>>,
     pub(super) sending: HashMap<u32, Sending>,
     tokens: HashMap<u32, Vec<u8>>,
@@ -201,7 +201,7 @@ impl Transport for Stream {
 }
 
 impl Worker<Stream> {
-    /// Takes an order: everybody looks out for a broadcast, its client sends it.
+    /// Takes an order: all clients watch for a broadcast, its client sends it.
     fn accept(&mut self, order: Order) {
         if let Some(number) = order.broadcast {
             self.expect_broadcast(number);
@@ -269,7 +269,7 @@ impl Worker<Stream> {
         true
     }
 
-    /// Reads what comes while an order is under way.
+    /// Reads input while an order is under way.
     pub(super) fn read_ordered(&mut self, index: u32, piece: &[u8]) {
         let Stream { connections, sending, matcher, .. } = &mut self.transport;
         let Some(sending) = sending.get_mut(&index) else { return };
@@ -374,7 +374,7 @@ impl Worker<Stream> {
         self.reports.send(Report::Ordered { id: order.id, outcome: outcome.to_owned(), failed });
     }
 
-    /// Counts what came beside a reply.
+    /// Counts other input beside a reply.
     pub(super) fn take_in(&mut self, index: u32, seen: Seen) {
         for number in seen.broadcasts {
             let Some(receipts) = self.transport.receipts.get_mut(usize::from(number)) else { continue };

@@ -16,7 +16,7 @@ pub(super) struct Session {
     away_since_ns: u64,
     /// The number of its next message.
     next: u32,
-    /// How long its client has waited since then of its own accord.
+    /// The client's own delay since then.
     own_delay_ms: u32,
     /// The replica that served it last.
     replica: u16,

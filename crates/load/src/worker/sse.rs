@@ -1,4 +1,4 @@
-//! Connections that ask for a stream of events and hold it: nothing is sent but the request.
+//! Connections that request a stream of events and keep it open: nothing is sent but the request.
 
 use std::collections::HashMap;
 
@@ -97,7 +97,7 @@ impl Worker<Stream> {
         self.write_request(index);
     }
 
-    /// Writes what is left of a request.
+    /// Writes the rest of a request.
     pub(super) fn write_request(&mut self, index: u32) {
         let Some(sse) = &mut self.transport.sse else { return };
         let Some(mut rest) = sse.unsent.remove(&index) else { return };

@@ -1,6 +1,6 @@
 //! Waiting for the network, until something is due.
 //!
-//! The time-out is one of nanoseconds (`epoll_pwait2`). In the whole milliseconds of `epoll_wait` a message would be
+//! The time-out is in nanoseconds (`epoll_pwait2`). With the whole milliseconds of `epoll_wait` a message would be
 //! sent half a millisecond late on average, which is more than all other lateness together.
 
 use std::{

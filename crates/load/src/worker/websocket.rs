@@ -91,7 +91,7 @@ impl Worker<Stream> {
         key
     }
 
-    /// Reads what comes before the frames.
+    /// Reads the input before the frames.
     pub(super) fn read_upgrade(&mut self, index: u32, piece: &[u8]) {
         let key = self.key(index);
         let Some(websocket) = &mut self.transport.websocket else { return };
@@ -272,7 +272,7 @@ impl Worker<Stream> {
         }
     }
 
-    /// Writes what is left of frames.
+    /// Writes the rest of the frames.
     pub(super) fn write_frames(&mut self, index: u32) {
         let Some(mut unsent) = self.transport.websocket.as_mut().and_then(|all| all.unsent.remove(&index))
         else {

@@ -127,7 +127,7 @@ impl Talk {
         }
     }
 
-    /// Before anything is changed: whether the parts that are to be used from now on answer.
+    /// Before any change: whether the parts to use from now on answer.
     async fn check_given(&self, values: &Values) -> Result<(), TargetError> {
         let given = Given::of(values);
         if given.is_empty() {
@@ -385,7 +385,7 @@ impl Present {
     }
 }
 
-/// `PlatformStarted` says what there was at the bring-up; somebody who begins now wants what there is.
+/// `PlatformStarted` says what there was at the bring-up; a watcher that starts now wants the current state.
 fn with_replicas(line: String, replicas: &BTreeMap<String, u32>) -> String {
     let Ok(mut event) = serde_json::from_str::<Event>(&line) else { return line };
     if let EventKind::PlatformStarted { services, .. } = &mut event.kind {

@@ -13,7 +13,7 @@ use crate::http;
 /// A replica that does not answer within this has no sample at this scrape.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A process, and what is wanted of its page.
+/// A process, and the values to read from its page.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked {
     pub(crate) pid: u32,

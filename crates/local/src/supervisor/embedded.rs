@@ -172,7 +172,7 @@ impl Wanted<'_> {
         SocketAddr::new(self.addresses.part(part), port)
     }
 
-    /// Whether a stopped one is what is wanted now.
+    /// Whether a stopped one matches what is wanted now.
     fn is_met_by(&self, parked: &Server) -> bool {
         match parked {
             Server::Memcached(server) => server.address() == self.address(),

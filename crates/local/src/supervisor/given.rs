@@ -22,7 +22,7 @@ use crate::http;
 
 /// One that takes longer counts as one that does not answer.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// The same for one that is to be used for the first time: its name may have to be looked up far away.
+/// The same for one that is used for the first time: its name may have to be resolved far away.
 const FIRST_PATIENCE: Duration = Duration::from_secs(5);
 /// Longer answers to a question for a version are cut.
 const LINE_MAX: u64 = 256;

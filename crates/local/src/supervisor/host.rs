@@ -73,7 +73,7 @@ pub(crate) struct Host {
     pub(super) programs: Programs,
     endpoints: EndpointsFile,
     pub(super) prometheus: Prometheus,
-    /// Why what there is to scrape could not be written.
+    /// Why the list of scrape targets could not be written.
     pub(super) unwritten_targets: Option<String>,
     /// What orders to shed carry, new with every supervisor.
     shed_token: Arc<str>,
@@ -224,7 +224,7 @@ impl Host {
         }
     }
 
-    /// Tells everybody who scrapes what there is now.
+    /// Tells all scrapers the current targets.
     pub(crate) fn publish(&mut self, controller: &Controller) {
         let targets = self.scrape_targets();
         let snapshot = controller.snapshot(self);
@@ -537,7 +537,7 @@ impl Host {
         }
     }
 
-    /// Gives everything back: listeners, embedded parts, slot. What remains is to be said.
+    /// Releases everything: listeners, embedded parts, slot. Reports what remains.
     pub(crate) fn finish(mut self) -> Farewell {
         let traces = self.traces();
         self.ground = None;

@@ -33,7 +33,7 @@ pub enum EventKind {
         detail: String,
         after_ms: u64,
     },
-    /// A part has ended as told: it was stopped or replaced. `after_ms`: since it was told to end.
+    /// A part has ended as requested: it was stopped or replaced. `after_ms`: since it was told to end.
     PartStopped {
         part: String,
         after_ms: u64,
@@ -77,15 +77,15 @@ pub enum EventKind {
         pod: String,
         connections: Option<u64>,
     },
-    /// A replica ended as told. `after_ms`: since it was told to end; `forced`: the grace period ran out.
+    /// A replica ended as requested. `after_ms`: since it was told to end; `forced`: the grace period ran out.
     PodGone {
         service: String,
         pod: String,
         after_ms: u64,
         forced: bool,
     },
-    /// A replica ended unasked or was killed. `restart_in_ms`: kubelet's back-off; absent: it will not be started
-    /// again.
+    /// A replica ended unasked or was killed. `restart_in_ms`: kubelet's back-off; absent: it will not
+    /// restart.
     PodCrashed {
         service: String,
         pod: String,
@@ -99,7 +99,7 @@ pub enum EventKind {
         draining: Vec<String>,
     },
 
-    /// A replica takes no new connections any more and keeps those that it has, or takes new ones again.
+    /// A replica stops taking new connections and keeps existing ones, or takes new ones again.
     TrafficChanged {
         service: String,
         pod: String,
@@ -113,7 +113,7 @@ pub enum EventKind {
         reason: String,
     },
 
-    /// A node came, went, or changed what it can do. `reason`: why it is not ready.
+    /// A node joined, left, or changed its state. `reason`: why it is not ready.
     NodeChanged {
         node: String,
         state: NodeState,
@@ -127,7 +127,7 @@ pub enum EventKind {
         metric: String,
         values_milli: BTreeMap<String, i64>,
     },
-    /// A metric's average crossed the line at which the autoscaler acts, in either direction.
+    /// A metric's average crossed the threshold at which the autoscaler acts, in either direction.
     MetricCrossed {
         service: String,
         metric: String,
@@ -136,7 +136,7 @@ pub enum EventKind {
         target_milli: i64,
         /// True: now above target + tolerance; false: no longer.
         above: bool,
-        /// When the autoscaler looks next, ms since the run began.
+        /// When the autoscaler syncs next, ms since the run began.
         next_sync_ms: u64,
         /// Where the autoscaler acted before anybody observed the crossing: the earliest moment of it, ms since the run
         /// began. Absent: it was observed at the event's time.
@@ -217,8 +217,8 @@ pub enum EventKind {
         /// It could not be done.
         failed: bool,
     },
-    /// What became of the log lines that a service's replicas had to ship since they started. Lines neither shipped nor
-    /// dropped still wait.
+    /// The outcome of the log lines that a service's replicas had to ship since they started. Lines neither shipped
+    /// nor dropped are still waiting.
     LogLinesCounted {
         service: String,
         written: u64,
@@ -268,7 +268,7 @@ impl EventKind {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GatewayInfo {
-    /// `playctl`, `envoy`, `haproxy`; `none` where no gateway is ours to know, as before somebody else's application.
+    /// `playctl`, `envoy`, `haproxy`; `none` if the gateway is unknown, as for another application.
     pub kind: String,
     /// `least request`, `round robin`…; empty without a gateway.
     pub policy: String,
@@ -297,7 +297,7 @@ pub struct ServiceInfo {
     pub autoscaled: Option<[u32; 2]>,
     /// Metric name to target in milli-units (average per replica) or, for utilisation, per cent × 1000.
     pub targets_milli: BTreeMap<String, i64>,
-    /// How the gateway chooses its replicas, where its own port does that otherwise than the others.
+    /// How the gateway chooses its replicas, if its port has its own policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
 }

@@ -37,7 +37,7 @@ pub struct LoadPlan {
     /// Messages are numbered, over all the connections that a session has.
     #[serde(default)]
     pub sequence: bool,
-    /// UDP: how many messages all peers together send, over time. Empty: each peer has its own interval.
+    /// UDP: the total send rate of all peers, over time. Empty: each peer has its own interval.
     #[serde(default)]
     pub stages: Vec<LoadStage>,
 }
@@ -72,10 +72,10 @@ pub struct Counters {
     pub connected: u64,
     /// The plan's connections that were open at least once.
     pub connected_first: u64,
-    /// Connections that came back after a notice, an EOF or an error.
+    /// Connections reopened after a notice, an EOF or an error.
     pub reconnected: u64,
-    /// UDP: how often the other machine said that nobody listens there. WebSocket: an upgrade that was answered with
-    /// another status than 101 is refused, too.
+    /// UDP: how often the other machine reported that nothing listens there. WebSocket: an upgrade answered with a
+    /// status other than 101 is refused, too.
     pub refused: u64,
     pub connect_timeouts: u64,
     /// Other failures to connect (no address, unreachable…).
@@ -91,13 +91,13 @@ pub struct Counters {
     /// WebSocket: of these, closes with 1013: there was no room.
     #[serde(default)]
     pub turned_away: u64,
-    /// Clients that found no room and were not told when to come back: refused connects, upgrades that were refused without
+    /// Clients that found no room and got no hint when to come back: refused connects, upgrades refused without
     /// `Retry-After`, closes with 1013 without a hint.
     #[serde(default)]
     pub refused_without_hint: u64,
-    /// Ended by the other side in order, without a notice before.
+    /// Closed by the other side, without a prior notice.
     pub eof: u64,
-    /// Ended by the other side in order, after a notice.
+    /// Closed by the other side, after a notice.
     pub eof_after_notice: u64,
     pub reset: u64,
     /// Ended by this side as planned, or because a notice asked for it.
@@ -106,12 +106,12 @@ pub struct Counters {
     /// the next message's.
     #[serde(default)]
     pub given_up: u64,
-    /// WebSocket: ended by this side because of what the protocol does not allow.
+    /// WebSocket: closed by this side because of a protocol violation.
     #[serde(default)]
     pub protocol_errors: u64,
     /// Connections that ended without a notice, although neither this side nor the scenario asked for it.
     pub lost: u64,
-    /// Messages that the schedule asked for: `messages_sent` + `messages_never_sent`. Counted at the end of a
+    /// Messages due by the schedule: `messages_sent` + `messages_never_sent`. Counted at the end of a
     /// connection.
     #[serde(default)]
     pub messages_due: u64,
@@ -129,11 +129,11 @@ pub struct Counters {
     pub messages_cut_off: u64,
     /// `message_timeouts` + `messages_cut_off`.
     pub messages_unanswered: u64,
-    /// Answered with other bytes than were expected.
+    /// Answered with unexpected bytes.
     pub messages_wrong: u64,
     /// Started later than due by more than a tick, because an earlier one was outstanding.
     pub messages_late: u64,
-    /// Payloads that clients sent because of the scenario's actions. Not counted among the messages.
+    /// Payloads that clients sent for the scenario's actions. Not counted among the messages.
     #[serde(default)]
     pub actions_sent: u64,
     /// Of these, broadcasts.
@@ -153,7 +153,7 @@ pub struct Counters {
     /// Broadcasts that reached a client twice.
     #[serde(default)]
     pub broadcasts_doubled: u64,
-    /// Questions that ask which replica serves a connection, and their answers. Not counted among the messages.
+    /// Requests for the replica that serves a connection, and their answers. Not counted among the messages.
     #[serde(default)]
     pub where_sent: u64,
     #[serde(default)]
@@ -167,18 +167,18 @@ pub struct Counters {
     /// RFC 4737 defines it).
     #[serde(default)]
     pub messages_reordered: u64,
-    /// UDP: answers that came after their time-out. Their messages are among `message_timeouts`.
+    /// UDP: answers that arrived after their time-out. Their messages are among `message_timeouts`.
     #[serde(default)]
     pub messages_overdue: u64,
     /// UDP: datagrams that answer no message of this load, such as errors. Numbered messages: answers to another session's
     /// message, or to one that is older than the last 64.
     #[serde(default)]
     pub messages_stray: u64,
-    /// Numbered messages: those whose connection ended before the answer. Not among them: those that crossed the server's
-    /// word to come back, and those that were outstanding when the load closed.
+    /// Numbered messages: those whose connection ended before the answer. Not among them: those that crossed the
+    /// server's request to reconnect, and those outstanding when the load closed.
     #[serde(default)]
     pub messages_lost: u64,
-    /// Numbered messages that crossed the server's word to come back: the session's next message had their number again.
+    /// Numbered messages that crossed the server's request to reconnect: the session's next message had the same number.
     #[serde(default)]
     pub messages_resumed: u64,
     /// Numbered messages: how often a session continued on another connection, and how often on another replica.
@@ -189,13 +189,13 @@ pub struct Counters {
     /// UDP: datagrams that the kernel dropped at this side's own sockets, which were full. Counted at the end.
     #[serde(default)]
     pub receive_drops: u64,
-    /// SSE: events that came, and the numbers missing between the ids of two events of a client.
+    /// SSE: events received, and the numbers missing between the ids of two events of a client.
     #[serde(default)]
     pub events: u64,
     #[serde(default)]
     pub events_missed: u64,
-    /// SSE: streams that had only the event which says that there will be no others, because somebody else has the lock.
-    /// They are among `refused`, unless the server left open whether more would come.
+    /// SSE: streams with only the event that announces that there will be no others, because another client has the
+    /// lock. They are among `refused`, unless the server left open whether more would come.
     #[serde(default)]
     pub streams_refused: u64,
     /// SSE, where several clients share a user and a profile: how often two of them had a stream of it at the same time.
@@ -375,7 +375,7 @@ pub struct LoadTick {
     pub first_byte: LatencySummary,
     /// In this tick alone, from the due time.
     pub message: LatencySummary,
-    /// Open connections by the replica that serves them; `unknown` where the target does not say.
+    /// Open connections by the replica that serves them; `unknown` if the target does not report it.
     pub by_replica: BTreeMap<String, u64>,
     pub skew: Option<Skew>,
 }
@@ -404,7 +404,7 @@ pub struct LoadSummary {
     /// Numbered messages: from the end of a connection to the session's next answer, on whichever connection.
     #[serde(default)]
     pub gap: LatencySummary,
-    /// The same without the time that the client waited of its own accord before it came back.
+    /// The same without the client's own reconnect delay.
     #[serde(default)]
     pub gap_without_delay: LatencySummary,
     /// SSE: between two events of a client, on whichever connections.
@@ -413,7 +413,7 @@ pub struct LoadSummary {
     pub message_histogram: Vec<HistogramBucket>,
     /// The most connections open at once.
     pub open_max: u64,
-    /// The most connections that one replica took in one second of the run, also those that it closed at once.
+    /// The most connections that one replica accepted in one second of the run, including those that it closed at once.
     #[serde(default)]
     pub busiest_second: u64,
     /// Shares when the most were open.
@@ -430,7 +430,7 @@ pub struct LoadSummary {
     /// The first unexpected answer, escaped, and the protocol it belongs to, if recognised.
     #[serde(default)]
     pub first_wrong_answer: Option<String>,
-    /// Why the load ended before its time, if it did.
+    /// Why the load ended early, if it did.
     #[serde(default)]
     pub ended_early: Option<String>,
     /// WebSocket: how the server ended connections and refused upgrades, by code.
@@ -441,8 +441,8 @@ pub struct LoadSummary {
 /// How a server ended connections.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ending {
-    /// A close code (1005: there was none in the close; 1006: there was no close), or, of an upgrade that was refused, the
-    /// status of HTTP.
+    /// A close code (1005: the close had none; 1006: there was no close) or, for a refused upgrade, the HTTP
+    /// status.
     pub code: u16,
     /// The first one's reason or status line, escaped.
     pub reason: String,

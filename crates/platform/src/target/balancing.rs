@@ -13,7 +13,7 @@ use crate::TargetError;
 pub enum Traffic {
     #[default]
     Active,
-    /// Ready, but out of the endpoints: it keeps the connections that it has and gets no new ones.
+    /// Ready, but out of the endpoints: it keeps its connections and gets no new ones.
     Inactive,
 }
 

@@ -17,7 +17,7 @@ const SECRETS: [&str; 6] = ["password", "passwd", "secret", "token", "apikey", "
 pub struct SettingChange {
     /// A key of `values.yaml`, such as `tcp.env.BUFF_SIZE`; or `nodes`.
     pub key: String,
-    /// Absent: it was not set. `(secret)` stands for what must not be shown.
+    /// Absent: it was not set. `(secret)` stands for a value that must not be shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old: Option<Value>,
     /// Absent: it is not set any more.
@@ -68,7 +68,7 @@ fn same(one: Option<&Value>, other: Option<&Value>) -> bool {
     }
 }
 
-/// What has to be laid over `base` to get `wanted`, as Helm lays values over a chart's own: a null takes a key away.
+/// The overrides of `base` that give `wanted`, as Helm merges values into a chart's own: a null removes a key.
 pub fn overrides(base: &Table, wanted: &Table) -> Table {
     let gone = base.keys().filter(|key| !wanted.contains_key(*key)).map(|key| (key.clone(), Value::Null));
     let there = wanted.iter().filter_map(|(key, new)| match (base.get(key), new) {

@@ -61,7 +61,7 @@ impl Schedule {
         actions.chain(self.stopped.iter().map(|(_, until, _)| *until)).min()
     }
 
-    /// What is due by now, in the order of times. When the load has closed, only what was stopped is started again.
+    /// Everything due by now, by time. Once the load has closed, only stopped things are started again.
     pub fn take_due(&mut self, now_ms: u64) -> Vec<Step> {
         let mut due: Vec<(u64, Step)> = Vec::new();
         self.stopped.retain(|(what, until, because)| {
@@ -89,7 +89,7 @@ impl Schedule {
         due.into_iter().map(|(_, step)| step).collect()
     }
 
-    /// The run is over, at its end or before: what has to be started again now.
+    /// The run is over, at its end or earlier: what to start again now.
     pub fn end(&mut self) -> Vec<Step> {
         self.closed = true;
         self.take_due(u64::MAX)

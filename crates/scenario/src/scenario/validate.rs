@@ -53,7 +53,7 @@ fn between(what: &str, given: Duration, low: Duration, high: Duration) -> Valid 
 }
 
 impl Scenario {
-    /// Says what is impossible, or is asked for twice.
+    /// Reports what is impossible, or requested twice.
     pub fn validate(&self) -> Valid {
         let (ramp, messages, hold) = (&self.phases.ramp, &self.messages, self.phases.hold);
         if ramp.connections > CONNECTIONS_MAX || self.users() == 0 {

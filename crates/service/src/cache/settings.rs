@@ -12,7 +12,7 @@ pub const MEMCACHED_SERVICE: Variable = Variable::optional(
 );
 pub const MEMCACHED_PORT: Variable = Variable::new("MEMCACHED_PORT", "11211", "TCP port of memcached.");
 pub const CACHE_TIMEOUT: Variable =
-    Variable::new("CACHE_TIMEOUT", "500ms", "How long a command that needs memcached may take in all.");
+    Variable::new("CACHE_TIMEOUT", "500ms", "Total time limit of a command that needs memcached.");
 
 /// Where memcached is. Names are looked up again every half minute, and at each attempt to reach a server.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -163,7 +163,7 @@ fn assign(
     consumer.assign(&assignment)
 }
 
-/// Hands on what comes, until it is time to look for partitions again: as planned, or because of trouble.
+/// Hands on records until it is time to look for partitions again: as planned, or because of trouble.
 async fn receive_until(
     consumer: &Consumer,
     next_lookup: Instant,

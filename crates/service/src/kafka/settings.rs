@@ -10,10 +10,10 @@ use crate::settings::{Reader, Variable};
 
 pub const KAFKA_BROKERS: Variable = Variable::optional(
     "KAFKA_BROKERS",
-    "Bootstrap servers, `host:port` separated by commas; if not set, nothing is broadcast and logs go to stderr alone.",
+    "Bootstrap servers, `host:port` separated by commas; if not set, nothing is broadcast and logs go only to stderr.",
 );
 pub const KAFKA_BCAST_TOPIC: Variable =
-    Variable::new("KAFKA_BCAST_TOPIC", "broadcasts", "Topic that broadcasts go through.");
+    Variable::new("KAFKA_BCAST_TOPIC", "broadcasts", "Topic for broadcasts.");
 pub const KAFKA_LOGGING_TOPIC: Variable =
     Variable::new("KAFKA_LOGGING_TOPIC", "general-logs", "Topic that log lines go to.");
 pub const KAFKA_SASL_USER: Variable =
@@ -28,7 +28,7 @@ pub const KAFKA_MESSAGE_TIMEOUT: Variable = Variable::new(
 pub const KAFKA_FETCH_WAIT: Variable = Variable::new(
     "KAFKA_FETCH_WAIT",
     "20ms",
-    "How long a broker may hold a fetch that finds nothing. Brokers that wake a waiting fetch allow 500ms.",
+    "How long a broker may delay a fetch that finds nothing. Brokers that wake a waiting fetch allow 500ms.",
 );
 
 /// User name and password for SASL/PLAIN.
@@ -54,7 +54,7 @@ pub struct Settings {
     pub sasl: Option<Sasl>,
     /// How long delivery may take before a record counts as failed.
     pub message_timeout: Duration,
-    /// How long a broker may hold a fetch that finds nothing.
+    /// How long a broker may delay a fetch that finds nothing.
     pub fetch_wait: Duration,
 }
 

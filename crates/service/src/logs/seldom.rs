@@ -20,7 +20,7 @@ impl<const N: usize> Default for Seldom<N> {
 }
 
 impl<const N: usize> Seldom<N> {
-    /// Takes note of one. Returns what is to be told now, if anything: how many, and the sums of their numbers.
+    /// Records one. Returns what to report now, if anything: how many, and the sums of their numbers.
     pub fn note(&mut self, now: Instant, numbers: [u64; N]) -> Option<(u64, [u64; N])> {
         self.count += 1;
         for (sum, number) in self.sums.iter_mut().zip(numbers) {
@@ -33,7 +33,7 @@ impl<const N: usize> Seldom<N> {
         self.take()
     }
 
-    /// The same of what is left to be told.
+    /// The same for what has not been reported yet.
     pub fn take(&mut self) -> Option<(u64, [u64; N])> {
         let sums = std::mem::replace(&mut self.sums, [0; N]);
         Some((std::mem::take(&mut self.count), sums)).filter(|(count, _)| *count > 0)

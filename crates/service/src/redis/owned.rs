@@ -10,7 +10,7 @@ use super::{Cmd, MultiplexedConnection, Pipeline, RedisResult};
 
 /// Keys of one step.
 const BATCH: usize = 500;
-/// After so many steps in which a key changed, each key is tried alone.
+/// After this many steps in which a key changed, each key is tried alone.
 const TRIES: usize = 3;
 
 /// A key and who should own it.

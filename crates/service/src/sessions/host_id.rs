@@ -7,7 +7,7 @@ use crate::{logs, redis};
 
 pub const HOST_ID: Variable = Variable::optional(
     "HOST_ID",
-    "Name of this instance in its sessions, by which the balancer orders them closed; if not set, the IP address it \
+    "Name of this instance in its sessions, which the balancer uses in its orders; if not set, the IP address it \
      listens on, or else the one from which it reaches Redis.",
 );
 

@@ -60,7 +60,7 @@ pub async fn read<S: DeserializeOwned>(
     Ok(listed)
 }
 
-/// Counts and says what is left out.
+/// Counts and reports what is left out.
 #[derive(Debug)]
 pub struct Noticed {
     prefix: &'static str,

@@ -16,4 +16,4 @@ pub const WORKERS: Variable =
 pub const POD_NAME: Variable =
     Variable::optional("POD_NAME", "Name of this replica in logs; the host's name if not set.");
 pub const PROFILES_URL: Variable =
-    Variable::new("PROFILES_URL", "http://base-service:8080", "Where `profiles` is: http://HOST[:PORT].");
+    Variable::new("PROFILES_URL", "http://base-service:8080", "Address of `profiles`: http://HOST[:PORT].");

@@ -33,7 +33,7 @@ pub(crate) const ELASTICSEARCH_API_KEY: Variable =
     Variable::optional("ELASTICSEARCH_API_KEY", "Encoded API key, instead of user name and password.");
 pub(crate) const ELASTICSEARCH_CA_FILE: Variable = Variable::optional(
     "ELASTICSEARCH_CA_FILE",
-    "Certificates (PEM) that are trusted besides the usual authorities.",
+    "Certificates (PEM) to trust in addition to the usual authorities.",
 );
 pub(crate) const ELASTICSEARCH_INSECURE: Variable = Variable::new(
     "ELASTICSEARCH_INSECURE",

@@ -71,7 +71,7 @@ impl Incoming {
         }
     }
 
-    /// Receives what is there. Returns how many came; fewer than [`BATCH`]: there are no more.
+    /// Receives pending datagrams. Returns how many; fewer than [`BATCH`]: there are no more.
     pub(super) fn receive(&mut self, socket: &impl AsRawFd) -> Result<usize, Errno> {
         let mut buffers = self.buffers.iter_mut();
         let mut slices: [[IoSliceMut<'_>; 1]; BATCH] = array::from_fn(|_| {

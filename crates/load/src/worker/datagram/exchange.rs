@@ -191,7 +191,7 @@ impl Worker<Datagram> {
         }
     }
 
-    /// Gives up on what was not answered in time.
+    /// Gives up on messages that were not answered in time.
     pub(super) fn sweep(&mut self) {
         let timeout_ns = u64::from(self.spec.message_timeout_ms()) * MS;
         let Some(before_ns) = self.clock.now_ns().checked_sub(timeout_ns) else { return };

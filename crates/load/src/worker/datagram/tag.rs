@@ -1,8 +1,8 @@
-//! What is sent, and which message a datagram answers.
+//! The content of a message, and which message a datagram answers.
 //!
-//! A payload of our protocol gets a tag behind its `msg:`: who sends it, and the how manieth it is, in hexadecimal
+//! A payload of our protocol gets a tag after its `msg:`: its sender and its sequence number, in hexadecimal
 //! digits of a fixed number. The answer begins with it (or with the whole payload, from a server that echoes
-//! everything). Another payload is sent as it is.
+//! everything). Any other payload is sent unchanged.
 
 use scenario::Expect;
 

@@ -37,7 +37,7 @@ pub struct SetError(String);
 
 /// Writes the pairs of `text` into `values`.
 ///
-/// After an error `values` holds what came before it.
+/// After an error `values` contains everything before it.
 pub fn set(values: &mut Table, text: &str, reading: Reading<'_>) -> Result<(), SetError> {
     parser::Parser::new(text, reading).run(values)
 }

@@ -133,7 +133,7 @@ fn parse(answer: &str) -> Option<Vec<Server>> {
         .collect()
 }
 
-/// What is to be said so that HAProxy has these servers.
+/// The commands that give HAProxy these servers.
 pub(super) fn plan(there: &[Server], wanted: &Cluster, settings: &Gateway) -> Vec<Step> {
     let backend = &wanted.name;
     let mut steps = Vec::new();
