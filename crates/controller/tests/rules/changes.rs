@@ -18,7 +18,9 @@ fn obstructed(set: &[&str]) -> Request {
 fn the_first_apply_brings_up_and_the_same_again_changes_nothing() {
     for (nodes, words) in [(1, "playground brought up on 1 node"), (2, "playground brought up on 2 nodes")] {
         let mut bench = Bench::new();
+        assert_eq!(bench.controller.wanted(), None);
         assert_eq!(bench.apply(SMALL, nodes), Ok(strings(&[words])));
+        assert_eq!(bench.controller.wanted(), Some((&values(SMALL).into(), nodes)));
         assert_eq!(bench.lines_with(&["platform"]), ["platform started", "platform ready"]);
         assert_eq!(bench.apply(SMALL, nodes), Ok(Vec::new()));
         assert_eq!(bench.lines(), ["reply 2 ok"]);

@@ -26,9 +26,11 @@ fn scrapes_and_syncs_begin_when_the_platform_is_up_and_keep_their_intervals() {
     bench.begin_apply(&[SCALED], 1);
     bench.seconds(20);
     assert_eq!(bench.controller.counts().scrapes, 0);
+    assert_eq!(bench.snapshot().next_sync, None);
     bench.sick.clear();
     bench.seconds(1);
     let up = bench.now;
+    let first = bench.snapshot().next_sync.unwrap();
     bench.lines();
     let mut scrapes = Vec::new();
     while bench.now.since(up) < Duration::from_secs(40) {
@@ -40,6 +42,21 @@ fn scrapes_and_syncs_begin_when_the_platform_is_up_and_keep_their_intervals() {
     assert_eq!(scrapes.len(), 5, "{scrapes:?}");
     assert!(scrapes.windows(2).all(|pair| pair[1] - pair[0] == 7), "{scrapes:?}");
     assert_eq!(bench.controller.counts().syncs, 2);
+    let third = bench.snapshot().next_sync.unwrap();
+    assert_eq!(third.duration_since(first).as_secs(), 30);
+}
+
+#[test]
+fn replicas_that_drain_do_not_count_towards_a_crossing() {
+    let mut bench = Bench::up(&[SCALED, "tcp.autoscaling.minReplicas=2"]);
+    bench.seconds(20);
+    assert_eq!(bench.names("tcp").len(), 2);
+    bench.stubborn.insert("tcp-1".to_owned());
+    bench.drain("tcp/tcp-1").unwrap();
+    load(&mut bench, &[1_000, 20_000]);
+    bench.lines();
+    bench.seconds(7);
+    assert_eq!(bench.lines_with(&["MetricCrossed"]), [""; 0]);
 }
 
 #[test]

@@ -39,7 +39,9 @@ fn with_grace_replicas_go_first_then_gateways_then_parts_and_then_it_is_said() {
 fn what_does_not_end_is_killed_after_its_grace_period() {
     let mut bench = Bench::up(WITH_PARTS);
     bench.stubborn.extend(["tcp-1", "gateway-node-0", "kafka"].map(str::to_owned));
+    assert!(!bench.controller.is_stopping());
     let id = bench.begin(Request::Teardown { grace: true });
+    assert!(bench.controller.is_stopping());
     let mut killed = Vec::new();
     for second in 1..=80 {
         bench.seconds(1);
