@@ -143,12 +143,19 @@ mod tests {
 
     /// `(seconds, count)` samples looked at after `now` seconds, over a minute.
     fn rate(samples: &[(u64, u64)], now: u64) -> Option<f64> {
-        let start = Time::ZERO;
+        rate_at(samples, Duration::from_secs(now))
+    }
+
+    fn rate_at(samples: &[(u64, u64)], now: Duration) -> Option<f64> {
+        sampled(samples).per_second(Time::ZERO + now)
+    }
+
+    fn sampled(samples: &[(u64, u64)]) -> RateOver {
         let mut window = RateOver::new(Duration::from_mins(1));
         for (seconds, count) in samples {
-            window.push(start + Duration::from_secs(*seconds), *count);
+            window.push(Time::ZERO + Duration::from_secs(*seconds), *count);
         }
-        window.per_second(start + Duration::from_secs(now))
+        window
     }
 
     #[test]
@@ -181,8 +188,26 @@ mod tests {
         close(rate(&[(0, 0), (10, 100), (20, 200)], 23), 200.0 * (20.0 + 3.0) / 20.0 / 60.0);
         // It was zero 2 s before the first sample.
         close(rate(&[(0, 20), (10, 120), (20, 220)], 23), 200.0 * (20.0 + 2.0 + 3.0) / 20.0 / 60.0);
+        // The series reaches an edge that is less than 1.1 distances away, no further.
+        let three = [(0, 10_000), (5, 10_050), (10, 10_100)];
+        let at = |milliseconds, end: f64| {
+            let found = rate_at(&three, Duration::from_millis(milliseconds));
+            close(found, 100.0 * (10.0 + 2.5 + end) / 10.0 / 60.0);
+        };
+        at(15_499, 5.499);
+        at(15_500, 2.5);
+        at(15_900, 2.5);
         // Ended long ago: half a distance behind the last.
         close(rate(&[(0, 10_000), (10, 10_100)], 40), 100.0 * (10.0 + 5.0 + 5.0) / 10.0 / 60.0);
+    }
+
+    #[test]
+    fn another_length_counts_from_the_next_look_on() {
+        let mut window = sampled(&[(0, 0), (10, 100), (20, 200)]);
+        window.set_length(Duration::from_secs(15));
+        assert_eq!(window.per_second(Time::ZERO + Duration::from_secs(20)), Some(10.0));
+        window.set_length(Duration::from_secs(5));
+        assert_eq!(window.per_second(Time::ZERO + Duration::from_secs(20)), None);
     }
 
     #[test]

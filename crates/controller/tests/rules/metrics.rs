@@ -148,16 +148,22 @@ fn packets_are_a_rate_over_the_window() {
         "tcp.enabled=false,kafka.enabled=false,memcached.enabled=false,udp.enabled=true",
         "udp.autoscaling.maxReplicas=2",
     ]);
+    let mut lines = Vec::new();
     for second in (7..70).step_by(7) {
         let packets = Some((bench.now + Duration::from_secs(7), second * 6_000));
         let sample = Sample { connections: None, packets, sessions: None, usage: None };
         bench.samples.insert("udp-0".to_owned(), sample);
         bench.seconds(7);
+        lines.extend(bench.lines());
     }
     let rate = bench.service("udp").replicas[0].packets_per_second.unwrap();
     assert!((rate - 6_000.0).abs() < 700.0, "{rate}");
     assert_eq!(bench.service("udp").replicas[0].packets_received, Some(63 * 6_000));
-    assert_eq!(bench.lines_with(&["desired"]), ["udp desired 1 → 2"]);
+    let told = lines.iter().rfind(|line| line.starts_with("MetricScraped")).unwrap();
+    let milli = format!("values_milli: {{\"udp-0\": {}}}", (rate * 1000.0).round());
+    assert!(told.contains("udp_packets_received") && told.contains(&milli), "{told}");
+    let desired: Vec<&String> = lines.iter().filter(|line| line.contains("desired 1 →")).collect();
+    assert_eq!(desired, ["udp desired 1 → 2"]);
 }
 
 #[test]
