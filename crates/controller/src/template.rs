@@ -153,3 +153,57 @@ pub(crate) enum Template {
 pub(crate) fn same<T: PartialEq>(a: &Arc<T>, b: &Arc<T>) -> bool {
     Arc::ptr_eq(a, b) || a == b
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_knows_only_the_backends_that_it_uses() {
+        let there = || Some("127.0.0.1:1".to_owned());
+        let kafka = Kafka {
+            brokers: "127.0.0.1:9092".to_owned(),
+            broadcast_topic: "bcast".to_owned(),
+            logging_topic: "logs".to_owned(),
+        };
+        let all = Backends {
+            kafka: Some(kafka),
+            memcached: there(),
+            elasticsearch: there(),
+            redis: there(),
+            etcd: there(),
+            cassandra: there(),
+            ws_port: Some(1),
+            profiles_port: Some(2),
+        };
+        let rest = Backends {
+            redis: None,
+            etcd: None,
+            cassandra: None,
+            ws_port: None,
+            profiles_port: None,
+            ..all.clone()
+        };
+        for kind in ServiceKind::ALL {
+            let expected = match kind {
+                ServiceKind::Tcp => Backends { etcd: there(), ..rest.clone() },
+                ServiceKind::Ws | ServiceKind::Balancer => Backends { redis: there(), ..rest.clone() },
+                ServiceKind::Directory | ServiceKind::Stream => {
+                    Backends { redis: there(), profiles_port: Some(2), ..rest.clone() }
+                }
+                ServiceKind::Profiles => Backends { cassandra: there(), ..rest.clone() },
+                ServiceKind::WsClient => Backends { ws_port: Some(1), ..rest.clone() },
+                ServiceKind::Udp | ServiceKind::Logger | ServiceKind::Page => rest.clone(),
+            };
+            assert_eq!(all.of_service(kind), expected, "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_service_has_the_transport_of_its_kind() {
+        for service in Values::builtin().services() {
+            let transport = if service.kind == ServiceKind::Udp { Protocol::Udp } else { Protocol::Tcp };
+            assert_eq!(ServiceTemplate::new(service, &Backends::default()).transport(), transport);
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use controller::{Reply, Request};
 use platform::target::{Balanced, ReplicaPhase, Traffic};
 
-use crate::bench::{Bench, strings};
+use crate::bench::Bench;
 
 const THREE: &[&str] = &["tcp.autoscaling=null,tcp.replicas=3"];
 
@@ -32,8 +32,9 @@ fn endpoints(bench: &mut Bench) -> Vec<String> {
 fn an_inactive_replica_leaves_the_endpoints_and_stays_ready() {
     let mut bench = Bench::up(THREE);
     set_traffic(&mut bench, "tcp-1", Traffic::Inactive).unwrap();
-    let told = endpoints(&mut bench);
-    assert!(told.iter().any(|line| line.contains("tcp: tcp-0 (tcp-1) tcp-2")), "{told:?}");
+    let lines = bench.lines();
+    assert!(lines.iter().any(|line| line.contains("tcp: tcp-0 (tcp-1) tcp-2")), "{lines:?}");
+    assert_eq!(lines.iter().filter(|line| line.contains("TrafficChanged")).count(), 1, "{lines:?}");
     bench.seconds(60);
     assert_eq!(bench.phase("tcp-1"), ReplicaPhase::Ready);
     assert_eq!(bench.service("tcp").replicas[1].traffic, Traffic::Inactive);
@@ -41,7 +42,8 @@ fn an_inactive_replica_leaves_the_endpoints_and_stays_ready() {
 
     // A second time changes nothing.
     set_traffic(&mut bench, "tcp-1", Traffic::Inactive).unwrap();
-    assert_eq!(endpoints(&mut bench), strings(&[]));
+    let lines = bench.lines();
+    assert!(!lines.iter().any(|line| line.contains("tcp:") || line.contains("TrafficChanged")), "{lines:?}");
 
     set_traffic(&mut bench, "tcp-1", Traffic::Active).unwrap();
     let told = endpoints(&mut bench);
@@ -101,6 +103,7 @@ fn a_decision_is_told_unless_it_is_too_long() {
         let balanced = Balanced { orders, reason };
         marked(bench.ask(Request::Balanced { service: "tcp".to_owned(), balanced }))
     };
+    tell(vec![String::new(); 64], "x".repeat(1024)).unwrap();
     tell(vec!["tcp-1 sheds 9".to_owned()], "fuller".to_owned()).unwrap();
     tell(vec!["tcp-0 sheds 2".to_owned()], "full".to_owned()).unwrap();
     assert!(tell(vec![String::new(); 65], String::new()).is_err());
