@@ -68,8 +68,12 @@ impl Controller {
         let draining = !instance.is_active();
         let stays_dead = !restart && matches!(instance.workload, Workload::Service(_));
         if !restart && !stays_dead {
-            let message =
-                format!("{name} always starts again; to end it for good: playctl stop {}", what.name);
+            let message = match instance.workload {
+                Workload::Gateway(_) => format!(
+                    "{name} always starts again, as every node has a gateway; to remove a node: playctl node remove"
+                ),
+                _ => format!("{name} always starts again; to end it for good: playctl stop {}", what.name),
+            };
             return Err(TargetError::Invalid { message });
         }
         instance.stay_dead = stays_dead;

@@ -13,6 +13,7 @@ use controller::{
 };
 use platform::{
     EventKind, HostPort, ServiceKind,
+    event::ServiceInfo,
     target::{PartSnapshot, ReplicaPhase, ServiceSnapshot, Snapshot, Subject},
     values::{Values, ValuesSource},
 };
@@ -379,7 +380,11 @@ fn told(fact: &Fact) -> Option<String> {
         EventKind::PartStopped { part, .. } => format!("{part} stopped"),
         EventKind::ReplicasSet { service, from, to } => format!("{service} set {from} → {to}"),
         EventKind::DesiredChanged { service, from, to, .. } => format!("{service} desired {from} → {to}"),
-        EventKind::PlatformStarted { .. } => "platform started".to_owned(),
+        EventKind::PlatformStarted { services, .. } => {
+            let with_policy = |one: ServiceInfo| Some(format!(", {} by {}", one.name, one.policy?));
+            let policies: String = services.into_iter().filter_map(with_policy).collect();
+            format!("platform started{policies}")
+        }
         EventKind::PlatformReady { .. } => "platform ready".to_owned(),
         EventKind::PlatformStopping { grace, .. } => format!("platform stopping, grace {grace}"),
         EventKind::PlatformStopped { .. } => "platform stopped".to_owned(),

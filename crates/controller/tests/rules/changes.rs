@@ -1,6 +1,6 @@
 //! Bring-up, what an `apply` changes, and what goes wrong with either.
 
-use controller::{Apply, Exit, Input, Request};
+use controller::{Apply, Exit, Input, Reply, Request};
 use platform::target::{Balanced, ReplicaPhase};
 
 use crate::bench::{Bench, SMALL, Writes, strings, values};
@@ -52,6 +52,30 @@ fn every_change_is_said_in_words() {
         assert_eq!(bench.apply(&after, 1), Ok(strings(&expected)), "{after:?}");
         assert_eq!(bench.apply(&after, 1), Ok(Vec::new()), "{after:?} again");
     }
+}
+
+#[test]
+fn every_setting_that_changed_is_listed() {
+    let mut bench = Bench::up(SMALL);
+    let id = bench.begin_apply(&[SMALL[0], "tcp.env.BUFF_SIZE=1024"], 2);
+    let Some(Ok(Reply::Applied(applied))) = bench.reply(id) else { panic!() };
+    let told: Vec<(&str, String)> = applied
+        .settings
+        .iter()
+        .map(|change| (change.key.as_str(), change.new.as_ref().unwrap().to_string()))
+        .collect();
+    assert_eq!(told, [("nodes", "2".to_owned()), ("tcp.env.BUFF_SIZE", "1024".to_owned())]);
+    let id = bench.begin_apply(&[SMALL[0], "tcp.env.BUFF_SIZE=1024"], 2);
+    let Some(Ok(Reply::Applied(applied))) = bench.reply(id) else { panic!() };
+    assert_eq!(applied.settings, []);
+}
+
+#[test]
+fn a_bring_up_names_the_services_with_a_policy_of_their_own() {
+    let mut bench = Bench::new();
+    bench.apply(&[SMALL[0], "ws.enabled=true,ws.autoscaling=null,ws.replicas=1"], 1).unwrap();
+    let started = "platform started, ws by least request of all";
+    assert_eq!(bench.lines_with(&["platform started"]), [started]);
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn errors_name_the_thing_and_what_to_do() {
     );
     assert_eq!(
         kill(&mut bench, "gateway/node-0", false),
-        "gateway-node-0 always starts again; to end it for good: playctl stop gateway"
+        "gateway-node-0 always starts again, as every node has a gateway; to remove a node: playctl node remove"
     );
     assert_eq!(
         bench.stop("gateway").unwrap_err(),
@@ -216,6 +216,17 @@ fn stop_and_start_say_whether_they_did_anything() {
             assert_eq!((started.name.as_str(), started.was_stopped), (what, expected));
         }
     }
+    assert_eq!(bench.lines_with(&["tcp set"]), ["tcp set 3 → 0", "tcp set 0 → 3"]);
+}
+
+#[test]
+fn stopping_a_service_without_replicas_sets_none() {
+    let mut bench = Bench::up(PLATFORM);
+    bench.scale("tcp", 0).unwrap();
+    bench.lines();
+    bench.stop("tcp").unwrap();
+    bench.start("tcp").unwrap();
+    assert_eq!(bench.lines_with(&["tcp set"]), [""; 0]);
 }
 
 #[test]
