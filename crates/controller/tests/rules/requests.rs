@@ -220,6 +220,14 @@ fn stop_and_start_say_whether_they_did_anything() {
 }
 
 #[test]
+fn where_no_gateway_runs_none_can_be_killed() {
+    let mut bench = Bench::up(&["tcp.enabled=false,memcached.enabled=false,logger.enabled=true"]);
+    let none = "no gateway runs; see what there is with: playctl status";
+    assert_eq!(bench.kill("gateway/node-0", true).unwrap_err(), none);
+    assert_eq!(bench.kill("gateway", true).unwrap_err(), none);
+}
+
+#[test]
 fn stopping_a_service_without_replicas_sets_none() {
     let mut bench = Bench::up(PLATFORM);
     bench.scale("tcp", 0).unwrap();
