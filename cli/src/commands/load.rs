@@ -88,7 +88,7 @@ pub(crate) struct Args {
 
 /// Loading from inside a cluster.
 #[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "Options of a load from inside a cluster")]
+#[command(next_help_heading = "Options for loading from inside a cluster")]
 struct Inside {
     /// Generate the load inside the cluster, shared by --workers pods (4 by default)
     #[arg(long)]

@@ -18,7 +18,7 @@ use crate::results;
 
 /// What a profile is made with.
 #[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "Options of --target minikube")]
+#[command(next_help_heading = "Options for --target minikube")]
 pub(crate) struct ProfileArgs {
     /// CPUs of each node: a number, max or no-limit [default: 4, or fewer if the machine has fewer]
     #[arg(long, value_name = "N")]
