@@ -104,7 +104,7 @@ pub(crate) struct Outputs {
     /// Write an SVG picture of the run
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
-    /// Write the expectations as JUnit test cases
+    /// Write the expectations as XML test cases for CI
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
 }

@@ -41,7 +41,7 @@ pub(crate) struct ProfileArgs {
     /// Also serve the Kubernetes dashboard
     #[arg(long)]
     kubernetes_dashboard: bool,
-    /// Open no tunnel: LoadBalancer addresses stay unreachable until `minikube tunnel` runs
+    /// Open no tunnel: load balancer addresses stay unreachable until `minikube tunnel` runs
     #[arg(long)]
     no_tunnel: bool,
 }
