@@ -11,7 +11,7 @@ pub(crate) const DEFAULT_PLATFORM: &str = "playground";
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Options of every command")]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// The platform's name; platforms with different names run side by side
     #[arg(long, global = true, value_name = "NAME", env = "PLAYCTL_PLATFORM", default_value = DEFAULT_PLATFORM)]
@@ -51,7 +51,7 @@ pub(crate) const NAMES_A_PLATFORM: [(&str, &str); 7] = [
 
 /// Which cluster, and what of it.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Options of --target cluster and minikube")]
+#[command(next_help_heading = "Options for --target cluster and minikube")]
 pub(crate) struct ClusterArgs {
     /// The kubeconfig; default: KUBECONFIG, ~/.kube/config or, in a pod, its service account
     #[arg(long, global = true, value_name = "FILE")]

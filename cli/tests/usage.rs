@@ -35,7 +35,7 @@ fn every_command_has_help_with_examples() {
         let text = lab.ok(&[command, "--help"]);
         assert!(text.contains("Examples:"), "{command}: {text}");
         let own = text.find("\nOptions:").expect("it has options");
-        let common = text.find("\nOptions of every command:").expect("they have a heading");
+        let common = text.find("\nGlobal options:").expect("they have a heading");
         assert!(own < common, "{command}: its own options come first: {text}");
         for line in text.lines() {
             assert!(line.chars().count() <= 80, "{command}: {line}");

@@ -58,7 +58,7 @@ pub(crate) struct Args {
     /// Serve a page without controls
     #[arg(long)]
     read_only: bool,
-    /// Only print the address, as without a terminal or a screen
+    /// Only print the address; the default without a terminal or a screen
     #[arg(long)]
     no_open: bool,
     /// Serve the platform's page at the listener that is standard input; used by the supervisor

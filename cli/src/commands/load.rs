@@ -89,7 +89,7 @@ pub(crate) struct Args {
 
 /// Loading from inside a cluster.
 #[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "Options of a load from inside a cluster")]
+#[command(next_help_heading = "Options for loading from inside a cluster")]
 struct Inside {
     /// Generate the load inside the cluster, shared by --workers pods (4 by default)
     #[arg(long)]
@@ -105,7 +105,7 @@ pub(crate) struct Outputs {
     /// Write an SVG picture of the run
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
-    /// Write the expectations as JUnit test cases
+    /// Write the expectations as XML test cases for CI
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
 }

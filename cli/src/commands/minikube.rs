@@ -20,7 +20,7 @@ use crate::{
 
 /// What a profile is made with.
 #[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "Options of --target minikube")]
+#[command(next_help_heading = "Options for --target minikube")]
 pub(crate) struct ProfileArgs {
     /// CPUs of each node: a number, max or no-limit [default: 4, or fewer if the machine has fewer]
     #[arg(long, value_name = "N")]
@@ -43,7 +43,7 @@ pub(crate) struct ProfileArgs {
     /// Also serve the Kubernetes dashboard
     #[arg(long)]
     kubernetes_dashboard: bool,
-    /// Open no tunnel: LoadBalancer addresses stay unreachable until `minikube tunnel` runs
+    /// Open no tunnel: load balancer addresses stay unreachable until `minikube tunnel` runs
     #[arg(long)]
     no_tunnel: bool,
 }

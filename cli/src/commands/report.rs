@@ -47,7 +47,7 @@ pub(crate) struct Args {
     /// Write an SVG picture of the run
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    /// Write the expectations as JUnit test cases
+    /// Write the expectations as XML test cases for CI
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 }

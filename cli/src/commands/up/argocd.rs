@@ -19,7 +19,7 @@ const TIMEOUT: Duration = Duration::from_mins(10);
 
 /// How Argo CD gets the platform.
 #[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Options of up --argocd")]
+#[command(next_help_heading = "Options for up --argocd")]
 pub(crate) struct ArgoUp {
     /// Deploy through Argo CD, from a repository; installs Argo CD if there is none
     #[arg(long)]

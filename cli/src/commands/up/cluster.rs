@@ -22,7 +22,7 @@ const LONGEST: usize = 60;
 
 /// What only a platform in a cluster has.
 #[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Options of up --target cluster")]
+#[command(next_help_heading = "Options for up --target cluster")]
 pub(crate) struct ClusterUp {
     /// Show what would change, and change nothing
     #[arg(long)]
