@@ -103,7 +103,7 @@ impl Source {
 }
 
 fn tell_moved((orders, [ordered, shed]): (u64, [u64; 2])) {
-    info!(orders, ordered, shed, "sessions are moved to other instances");
+    info!(orders, ordered, shed, "moving sessions to other instances");
 }
 
 /// Orders that have not been told yet: anyone can publish any number of them.

@@ -198,7 +198,7 @@ fn trust(reader: &mut Reader<'_>) -> Trust {
 fn certificates(file: &str) -> io::Result<Vec<u8>> {
     const BYTES_MAX: u64 = 4 << 20;
     if !fs::metadata(file)?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     let mut pem = Vec::new();
     File::open(file)?.take(BYTES_MAX).read_to_end(&mut pem)?;
