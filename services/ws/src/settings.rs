@@ -149,7 +149,7 @@ impl Settings {
         }
         let session_refresh = reader.duration(&SESSION_REFRESH);
         if session_refresh < SESSION_REFRESH_LEAST {
-            reader.refuse(&SESSION_REFRESH, format!("{session_refresh:?}"), "100ms at least");
+            reader.refuse(&SESSION_REFRESH, format!("{session_refresh:?}"), "at least 100ms");
         }
         let ping_interval = reader.duration(&PING_INTERVAL);
         if ping_interval.is_zero() {
