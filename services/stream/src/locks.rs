@@ -7,8 +7,7 @@
 //! * If Redis has not confirmed a lock for most of its TTL, the replica ends the stream, because it might be open
 //!   elsewhere by now. When a connection breaks, all locks are checked as soon as Redis is back.
 //! * A departing client leaves its lock to expire. A stream that the server ends frees its pair, since the client
-//! should
-//!   come back at once.
+//!   should come back at once.
 
 use std::pin::Pin;
 use std::sync::Arc;
